@@ -1,0 +1,43 @@
+// Backend: what the binding needs from a processor. cpu is always there; others join behind the same few calls.
+// Reader: the binding, and whoever adds a backend.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "merge.h"
+#include "problem.h"
+
+namespace tilewise {
+
+// Set by the caller, polled by backends between tiles. A cancelled call leaves `out` partly written.
+using CancelFlag = std::atomic<bool>;
+
+struct Availability {
+  bool isAvailable;
+  std::string reason;  // why not, empty when available
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual const char* name() const = 0;
+  virtual Availability availability() const = 0;
+
+  // Every reason why this backend cannot run the problem; empty when it can. Error messages and the support table in
+  // the docs are printed from this function.
+  virtual std::vector<std::string> supports(const Problem& problem) const = 0;
+
+  // Runs the problem; the calling thread takes part. Returns when done or cancelled.
+  virtual void run(const Problem& problem, const CancelFlag& cancel) = 0;
+  virtual void run(const MergeProblem& problem, const CancelFlag& cancel) = 0;
+
+  // Runs the problem elsewhere and calls `done` once, from any thread. The flag must live until then.
+  virtual void submit(const Problem& problem, const CancelFlag& cancel, std::function<void()> done) = 0;
+  virtual void submit(const MergeProblem& problem, const CancelFlag& cancel, std::function<void()> done) = 0;
+};
+
+}  // namespace tilewise

@@ -1,0 +1,44 @@
+// Boxes of tokens: half-open ranges per axis. A pattern answers in boxes, a processor cuts them into visits.
+// Reader: anyone writing a pattern or a loop.
+#pragma once
+
+#include "platform.h"
+
+namespace tilewise {
+
+struct Range {
+  Token begin = 0;
+  Token end = 0;
+
+  TW_HOST_DEVICE Token size() const { return larger<Token>(end - begin, 0); }
+  TW_HOST_DEVICE bool isEmpty() const { return end <= begin; }
+  TW_HOST_DEVICE bool contains(Token t) const { return begin <= t && t < end; }
+  TW_HOST_DEVICE bool contains(const Range& r) const { return r.isEmpty() || (begin <= r.begin && r.end <= end); }
+};
+
+TW_HOST_DEVICE Range intersect(const Range& a, const Range& b) {
+  const Token begin = larger(a.begin, b.begin);
+  return {begin, larger(begin, smaller(a.end, b.end))};
+}
+
+template <int Rank>
+struct Box {
+  Range axis[Rank];
+
+  TW_HOST_DEVICE int64_t size() const {
+    int64_t n = 1;
+    for (int a = 0; a < Rank; ++a) n *= axis[a].size();
+    return n;
+  }
+  TW_HOST_DEVICE bool isEmpty() const { return size() == 0; }
+};
+
+// Keys that some query of a query box may see, and the part of them that every query of the box sees.
+// `interior` lies inside `keys`; it may be empty.
+template <int Rank>
+struct Region {
+  Box<Rank> keys;
+  Box<Rank> interior;
+};
+
+}  // namespace tilewise

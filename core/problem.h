@@ -1,0 +1,98 @@
+// Problem: everything a backend needs to know to run one attention call, as plain data.
+// Reader: backend authors. Filled by the binding after lib/ has validated it; shapes and strides are consistent, every
+// addressed element lies inside its buffer. Pointers belong to the caller and outlive the call.
+#pragma once
+
+#include "dtype.h"
+#include "pattern/window.h"
+
+namespace tilewise {
+
+// A 4-D operand [batch, token, head, dim]: base pointer and strides in elements (0 broadcasts, negative is allowed).
+struct Operand {
+  void* data = nullptr;
+  int64_t batch = 0, token = 0, head = 0, dim = 1;
+
+  TW_HOST_DEVICE int64_t offset(int64_t b, int64_t t, int64_t h) const { return b * batch + t * token + h * head; }
+};
+
+// A [batch, head, query, key] operand added to or selecting scores; stride 0 broadcasts. data == nullptr: absent.
+struct ScoreOperand {
+  const void* data = nullptr;
+  DType dtype = DType::float32;  // ignored by the mask, whose elements are bytes
+  int64_t batch = 0, head = 0, query = 0, key = 0;
+
+  TW_HOST_DEVICE int64_t offset(int64_t b, int64_t h, int64_t q, int64_t k) const {
+    return b * batch + h * head + q * query + k * key;
+  }
+};
+
+// Which query head meets which KV head when there are more KV heads than query heads (reverse SQA, arXiv 2510.01817):
+// output head j reads query head j mod Hq (tile) or floor(j * Hq / Hkv) (interleave).
+enum class Pairing : int32_t { tile = 0, interleave = 1 };
+
+enum class Align : int32_t { bottomRight = 0, topLeft = 1, explicitOffset = 2 };
+
+// The window as the caller states it; windowOf() resolves it for one sequence's lengths.
+struct WindowOptions {
+  Token left = Window::kUnbounded;
+  Token right = Window::kUnbounded;
+  Token sink = 0;
+  Align align = Align::bottomRight;
+  Token offset = 0;  // used with Align::explicitOffset
+};
+
+TW_HOST_DEVICE Window windowOf(const WindowOptions& w, Token queries, Token keys) {
+  const Token offset = w.align == Align::bottomRight ? keys - queries : w.align == Align::topLeft ? 0 : w.offset;
+  return {keys, w.left, w.right, offset, w.sink};
+}
+
+// One sequence: which rows of which batch entry are its queries and keys.
+struct Sequence {
+  int64_t batch;
+  Range queries;
+  Range keys;
+};
+
+struct Problem {
+  int32_t batch = 0;  // batch entries of the operands; 1 when packed
+  int32_t queryHeads = 0, kvHeads = 0;
+  Token queries = 0, keys = 0;  // tokens per batch entry, the total when packed
+  int32_t headDim = 0, valueDim = 0;
+  DType dtype = DType::float32;  // of query, key, value and out
+
+  Operand query, key, value, out;
+  float* lse = nullptr;  // optional
+  int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
+
+  float scale = 1;
+  float softcap = 0;  // 0: off; else scores become softcap * tanh(score / softcap) before mask and bias
+  WindowOptions window;
+  Pairing pairing = Pairing::tile;
+
+  ScoreOperand bias;  // added to the scores after softcap; -inf hides the key
+  ScoreOperand mask;  // bytes; 0 hides the key
+  const float* slopes = nullptr;  // ALiBi: scores -= slope * |query position - key|
+  int64_t slopesBatch = 0, slopesHead = 0;
+  const float* sinks = nullptr;  // one logit per output head, in the denominator only
+  int64_t sinksHead = 0;
+
+  int32_t sequences = 0;                // batch, or the number of packed sequences
+  const int32_t* cuQueries = nullptr;   // packed: [sequences + 1] running totals, ascending from 0
+  const int32_t* cuKeys = nullptr;
+  const int32_t* keyLengths = nullptr;  // padded: [batch] keys in use, the rest is never read
+
+  TW_HOST_DEVICE int32_t outputHeads() const { return larger(queryHeads, kvHeads); }
+  TW_HOST_DEVICE int32_t queryHeadOf(int32_t head) const {
+    if (kvHeads <= queryHeads) return head;
+    return pairing == Pairing::tile ? head % queryHeads : int32_t(int64_t(head) * queryHeads / kvHeads);
+  }
+  TW_HOST_DEVICE int32_t kvHeadOf(int32_t head) const { return int32_t(int64_t(head) * kvHeads / outputHeads()); }
+
+  TW_HOST_DEVICE Sequence sequence(int32_t s) const {
+    if (cuQueries) return {0, {cuQueries[s], cuQueries[s + 1]}, {cuKeys[s], cuKeys[s + 1]}};
+    return {s, {0, queries}, {0, keyLengths ? keyLengths[s] : keys}};
+  }
+};
+
+}  // namespace tilewise
