@@ -1,0 +1,133 @@
+// Case: one attention call as a few words of JSON. build() turns it into tensors for the public API and into the same
+// problem for the references. Reader: someone adding a case, or looking at a failure's repro line.
+
+import type { AttentionOptions, TensorLike } from '../../dist/index.js';
+import { type FloatType, round } from '../reference/half.js';
+import { type Operand, toNumbers } from '../reference/operand.js';
+import type { Problem } from '../reference/problem.js';
+import { type Layout, operandOf, type Storage, store, toPlainTensor, toTensor } from './memory.js';
+import { Random } from './random.js';
+
+/** Which of the axes b, h, q, k a bias or mask has in full ('qk' is [queries, keys], 'b' is [batch, 1, 1, 1]). */
+export type Axes = string;
+
+export interface Case {
+  seed?: number;
+  dtype?: FloatType;
+  layout?: Layout;
+  storage?: Storage;
+  batch?: number;
+  heads?: [query: number, kv: number];
+  pairing?: 'tile' | 'interleave';
+  queries: number;
+  keys: number;
+  dims?: [head: number, value: number];
+  amplitude?: number; // standard deviation of queries and keys; values have 1
+  causal?: true;
+  left?: number;
+  right?: number;
+  sinkTokens?: number;
+  align?: 'bottom-right' | 'top-left' | number;
+  scale?: number;
+  softcap?: number;
+  bias?: { axes: Axes; dtype?: FloatType; hidden?: number; lowest?: number; prefix?: number };
+  mask?: { axes: Axes; hidden?: number; prefix?: number }; // hidden: share of cells; prefix: hide that many leading keys
+  alibi?: 'h' | 'bh';
+  sinks?: true;
+  keyLengths?: number[];
+  cuSeqlensQ?: number[]; // packed: queries and keys are the totals
+  cuSeqlensK?: number[];
+  is3d?: true;
+}
+
+export interface Call {
+  query: TensorLike;
+  key: TensorLike;
+  value: TensorLike;
+  options: AttentionOptions;
+}
+
+export interface Built {
+  layout: Layout;
+  storage: Storage;
+  is3d: boolean;
+  problem: Problem;
+}
+
+/** The problem of a case: all data, in memory as the case says. */
+export function build(c: Case): Built {
+  const random = new Random(c.seed ?? 1);
+  const dtype = c.dtype ?? 'float32';
+  const layout = c.layout ?? 'bnhd';
+  const storage = c.storage ?? 'dense';
+  const batch = c.batch ?? 1;
+  const [queryHeads, kvHeads] = c.heads ?? [1, 1];
+  const [headDim, valueDim] = c.dims ?? [16, 16];
+  const heads = Math.max(queryHeads, kvHeads);
+  const amplitude = c.amplitude ?? 1;
+
+  const fill = (h: number, t: number, d: number, size: number): Operand =>
+    store(dtype, [batch, h, t, d], layout, storage, () => size * random.normal());
+  const query = fill(queryHeads, c.queries, headDim, amplitude);
+  const key = fill(kvHeads, c.keys, headDim, amplitude);
+  const value = fill(kvHeads, c.keys, valueDim, 1);
+
+  const sizes: Record<string, number> = { b: batch, h: heads, q: c.queries, k: c.keys };
+  const scores = (axes: Axes, element: (key: number) => number, type: FloatType | 'bool'): Operand => {
+    const dims = [...'bhqk'].map((axis) => (axes.includes(axis) ? sizes[axis] : 1));
+    const lastDim = dims[3];
+    const numbers = Array.from({ length: dims.reduce((a, n) => a * n, 1) }, (_, i) => element(i % lastDim));
+    const missing = axes ? 'bhqk'.indexOf(axes[0]) : 3;
+    return operandOf(type, dims.slice(missing), numbers);
+  };
+
+  const problem: Problem = { query, key, value };
+  for (const name of ['scale', 'softcap', 'causal', 'left', 'right', 'sinkTokens', 'align', 'pairing'] as const) {
+    if (c[name] !== undefined) Object.assign(problem, { [name]: c[name] });
+  }
+  if (c.bias) {
+    const { axes, dtype: type = 'float32', hidden = 0, lowest = -Infinity, prefix = 0 } = c.bias;
+    problem.bias = scores(axes, (j) => (j < prefix || random.chance(hidden) ? lowest : random.normal()), type);
+  }
+  if (c.mask) {
+    const { axes, hidden = 0, prefix = 0 } = c.mask;
+    problem.mask = scores(axes, (j) => (j < prefix || random.chance(hidden) ? 0 : 1), 'bool');
+  }
+  if (c.alibi) {
+    const dims = c.alibi === 'h' ? [heads] : [batch, heads];
+    const count = dims.reduce((a, n) => a * n, 1);
+    problem.alibiSlopes = operandOf('float32', dims, Array.from({ length: count }, () => round('float32', random.uniform())));
+  }
+  if (c.sinks) problem.sinks = operandOf('float32', [heads], Array.from({ length: heads }, () => random.normal()));
+  for (const name of ['keyLengths', 'cuSeqlensQ', 'cuSeqlensK'] as const) if (c[name]) problem[name] = c[name];
+  return { layout, storage, is3d: c.is3d ?? false, problem };
+}
+
+/** The call of the public API that states a problem. */
+export function callOf({ layout, storage, is3d, problem }: Built): Call {
+  const options: AttentionOptions = { layout, returnLse: true };
+  const { scale, softcap, causal, left, right, sinkTokens, align, pairing } = problem;
+  if (scale !== undefined) options.scale = scale;
+  if (softcap !== undefined) options.softcap = softcap;
+  if (causal) options.causal = true;
+  if (left !== undefined || right !== undefined) {
+    options.window = { ...(left !== undefined && { left }), ...(right !== undefined && { right }) };
+  }
+  if (sinkTokens !== undefined) options.sinkTokens = sinkTokens;
+  if (align !== undefined) options.align = typeof align === 'number' ? { offset: align } : align;
+  if (pairing !== undefined) options.pairing = pairing;
+  if (problem.bias) options.bias = toPlainTensor(problem.bias);
+  if (problem.mask) options.mask = toPlainTensor(problem.mask);
+  if (problem.alibiSlopes) options.alibiSlopes = toPlainTensor(problem.alibiSlopes);
+  if (problem.sinks) options.sinks = Float32Array.from(toNumbers(problem.sinks));
+  for (const name of ['keyLengths', 'cuSeqlensQ', 'cuSeqlensK'] as const) {
+    const list = problem[name];
+    if (list) options[name] = Int32Array.from(list);
+  }
+  return {
+    query: toTensor(problem.query, layout, storage, is3d),
+    key: toTensor(problem.key, layout, storage, is3d),
+    value: toTensor(problem.value, layout, storage, is3d),
+    options,
+  };
+}

@@ -1,0 +1,144 @@
+// The semantics of one attention call, in words and as the three questions every reference asks: which sequence does a
+// row belong to, which heads meet, and does this query see this key. Reader: someone who wants to know what attention
+// means here without reading kernels. From the README's contract and ONNX Attention-25, flash-attention's conventions.
+
+import { broadcast, type Operand, readElement } from './operand.js';
+
+export interface Problem {
+  query: Operand; // [batch, heads, tokens, dim], whatever the strides say about memory
+  key: Operand;
+  value: Operand;
+  scale?: number; // 1 / sqrt(dim of query)
+  softcap?: number; // scores become softcap * tanh(score / softcap), before anything is added
+  causal?: boolean; // the same as right = 0
+  left?: number; // how many tokens before its position a query sees; undefined: all
+  right?: number; // and after it
+  sinkTokens?: number; // leading keys that a window's left edge does not hide
+  align?: 'bottom-right' | 'top-left' | number; // a query's position = its index + this (bottom-right: keys - queries)
+  pairing?: 'tile' | 'interleave'; // which query head a KV head meets when there are more KV heads
+  bias?: Operand; // added; -Infinity hides
+  mask?: Operand; // 0 hides
+  alibiSlopes?: Operand; // [heads] or [batch, heads]: score -= slope * |position - key|
+  sinks?: Operand; // [heads]: one more term of the denominator that carries no value
+  cuSeqlensQ?: ArrayLike<number>; // packed sequences: sequence s has rows cuSeqlens[s] up to cuSeqlens[s + 1]
+  cuSeqlensK?: ArrayLike<number>;
+  keyLengths?: ArrayLike<number>; // keys in use per batch entry
+}
+
+export interface Sequence {
+  batch: number;
+  firstQuery: number;
+  queries: number;
+  firstKey: number;
+  keys: number;
+}
+
+export interface Shape {
+  batch: number;
+  heads: number; // of the output
+  queries: number;
+  keys: number;
+  headDim: number;
+  valueDim: number;
+}
+
+const at = (list: ArrayLike<number>, index: number): number => list[index];
+
+export function shapeOf(problem: Problem): Shape {
+  const [batch, queryHeads, queries, headDim] = problem.query.dims as [number, number, number, number];
+  const [, kvHeads, keys, valueDim] = problem.value.dims as [number, number, number, number];
+  return { batch, heads: Math.max(queryHeads, kvHeads), queries, keys, headDim, valueDim };
+}
+
+export function sequencesOf(problem: Problem): Sequence[] {
+  const { batch, queries, keys } = shapeOf(problem);
+  const { cuSeqlensQ, cuSeqlensK, keyLengths } = problem;
+  if (cuSeqlensQ && cuSeqlensK) {
+    return Array.from({ length: cuSeqlensQ.length - 1 }, (_, s) => ({
+      batch: 0,
+      firstQuery: at(cuSeqlensQ, s),
+      queries: at(cuSeqlensQ, s + 1) - at(cuSeqlensQ, s),
+      firstKey: at(cuSeqlensK, s),
+      keys: at(cuSeqlensK, s + 1) - at(cuSeqlensK, s),
+    }));
+  }
+  return Array.from({ length: batch }, (_, b) => ({
+    batch: b,
+    firstQuery: 0,
+    queries,
+    firstKey: 0,
+    keys: keyLengths ? at(keyLengths, b) : keys,
+  }));
+}
+
+/** The query head and the KV head behind an output head. */
+export function headsOf(problem: Problem, head: number): { queryHead: number; kvHead: number } {
+  const queryHeads = problem.query.dims[1];
+  const kvHeads = problem.key.dims[1];
+  if (kvHeads <= queryHeads) return { queryHead: head, kvHead: Math.floor(head / (queryHeads / kvHeads)) };
+  const repeats = kvHeads / queryHeads;
+  return { queryHead: problem.pairing === 'interleave' ? Math.floor(head / repeats) : head % queryHeads, kvHead: head };
+}
+
+/** What one output head of one sequence adds to scores. Tokens are counted within the sequence. */
+export interface Row {
+  /** Does the query see the key? */
+  sees(query: number, key: number): boolean;
+  /** Bias and ALiBi, added after softcap. */
+  added(query: number, key: number): number;
+  sink: number | undefined; // -Infinity is a sink that adds nothing
+}
+
+export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row {
+  const { batch, heads, queries, keys } = shapeOf(problem);
+  const scoreDims = [batch, heads, queries, keys];
+  const bias = problem.bias && broadcast(problem.bias, scoreDims);
+  const mask = problem.mask && broadcast(problem.mask, scoreDims);
+  const slopes = problem.alibiSlopes && broadcast(problem.alibiSlopes, [batch, heads]);
+  const read = (operand: Operand, ...indices: number[]): number =>
+    readElement(
+      operand,
+      indices.reduce((sum, index, axis) => sum + index * operand.strides[axis], operand.offset),
+    );
+  const sink = problem.sinks && read(problem.sinks, head);
+  const slope = slopes ? read(slopes, sequence.batch, head) : 0;
+
+  const align = problem.align ?? 'bottom-right';
+  const offset = align === 'bottom-right' ? sequence.keys - sequence.queries : align === 'top-left' ? 0 : align;
+  const left = problem.left ?? Infinity;
+  const right = Math.min(problem.right ?? Infinity, problem.causal ? 0 : Infinity);
+  const sinkTokens = problem.sinkTokens ?? 0;
+
+  return {
+    sees(query, key) {
+      const position = query + offset;
+      if (key >= sequence.keys || key > position + right) return false;
+      if (key < position - left && key >= sinkTokens) return false;
+      if (mask && read(mask, sequence.batch, head, query, key) === 0) return false;
+      return !(bias && read(bias, sequence.batch, head, query, key) === -Infinity);
+    },
+    added(query, key) {
+      const distance = Math.abs(query + offset - key);
+      return (bias ? read(bias, sequence.batch, head, query, key) : 0) - (slope === 0 ? 0 : slope * distance);
+    },
+    sink: sink === -Infinity ? undefined : sink,
+  };
+}
+
+/** Which keys, counted in rows of the key tensor, a query row of the query tensor sees. For tests that poison memory. */
+export function seenKeys(problem: Problem, batch: number, head: number, queryRow: number): number[] {
+  for (const sequence of sequencesOf(problem)) {
+    const query = queryRow - sequence.firstQuery;
+    if (sequence.batch !== batch || query < 0 || query >= sequence.queries) continue;
+    const rows = rowsOf(problem, sequence, head);
+    const seen: number[] = [];
+    for (let key = 0; key < sequence.keys; key++) if (rows.sees(query, key)) seen.push(sequence.firstKey + key);
+    return seen;
+  }
+  return [];
+}
+
+export interface Result {
+  out: Float64Array; // [batch, heads, queries, valueDim]
+  lse: Float64Array; // [batch, heads, queries]
+}
