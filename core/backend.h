@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -21,6 +22,9 @@ struct Availability {
   std::string reason;  // why not, empty when available
 };
 
+// Called once when a submitted call is over, from any thread. `error` is null unless it failed (out of memory).
+using Completion = std::function<void(std::exception_ptr error)>;
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -31,13 +35,13 @@ class Backend {
   // the docs are printed from this function.
   virtual std::vector<std::string> supports(const Problem& problem) const = 0;
 
-  // Runs the problem; the calling thread takes part. Returns when done or cancelled.
+  // Runs the problem; the calling thread takes part. Returns when done or cancelled; throws when it failed.
   virtual void run(const Problem& problem, const CancelFlag& cancel) = 0;
   virtual void run(const MergeProblem& problem, const CancelFlag& cancel) = 0;
 
-  // Runs the problem elsewhere and calls `done` once, from any thread. The flag must live until then.
-  virtual void submit(const Problem& problem, const CancelFlag& cancel, std::function<void()> done) = 0;
-  virtual void submit(const MergeProblem& problem, const CancelFlag& cancel, std::function<void()> done) = 0;
+  // Runs the problem elsewhere. The flag and everything the problem points to must live until `done` is called.
+  virtual void submit(const Problem& problem, const CancelFlag& cancel, Completion done) = 0;
+  virtual void submit(const MergeProblem& problem, const CancelFlag& cancel, Completion done) = 0;
 };
 
 }  // namespace tilewise

@@ -10,6 +10,54 @@ enum class DType : int32_t { float32 = 0, float16 = 1, bfloat16 = 2 };
 
 TW_HOST_DEVICE int64_t sizeOf(DType type) { return type == DType::float32 ? 4 : 2; }
 
+namespace detail {
+TW_HOST_DEVICE float floatOfBits(uint32_t bits) {
+  union {
+    uint32_t u;
+    float f;
+  } x{bits};
+  return x.f;
+}
+TW_HOST_DEVICE uint32_t bitsOf(float value) {
+  union {
+    float f;
+    uint32_t u;
+  } x{value};
+  return x.u;
+}
+}  // namespace detail
+
+TW_HOST_DEVICE float fromBfloat16(uint16_t bits) { return detail::floatOfBits(uint32_t(bits) << 16); }
+
+// Round to nearest even. NaN keeps its upper bits and is made quiet: plain rounding could carry it into infinity.
+TW_HOST_DEVICE uint16_t toBfloat16(float value) {
+  const uint32_t bits = detail::bitsOf(value);
+  if (value != value) return uint16_t((bits >> 16) | 0x40);
+  return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+TW_HOST_DEVICE float fromFloat16(uint16_t bits) {
+  const uint32_t sign = uint32_t(bits & 0x8000) << 16, magnitude = bits & 0x7fff;
+  if (magnitude >= 0x7c00) return detail::floatOfBits(sign | 0x7f800000 | (magnitude & 0x3ff) << 13);
+  if (magnitude < 0x0400) {  // subnormal: magnitude counts units of 2^-24
+    const float value = float(magnitude) * 0x1p-24f;
+    return sign ? -value : value;
+  }
+  return detail::floatOfBits(sign | ((magnitude << 13) + 0x38000000));
+}
+
+TW_HOST_DEVICE uint16_t toFloat16(float value) {
+  const uint32_t bits = detail::bitsOf(value), magnitude = bits & 0x7fffffff;
+  const uint16_t sign = uint16_t((bits >> 16) & 0x8000);
+  if (magnitude > 0x7f800000) return uint16_t(sign | 0x7e00 | ((magnitude >> 13) & 0x1ff));
+  if (magnitude >= 0x477ff000) return uint16_t(sign | 0x7c00);  // 65520 and above round to infinity
+  if (magnitude < 0x38800000) {                                 // below 2^-14: let the float adder round to 2^-24
+    const float units = detail::floatOfBits(magnitude) + 0.5f;
+    return uint16_t(sign | (detail::bitsOf(units) - 0x3f000000));
+  }
+  return uint16_t(sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >> 13) & 1)) >> 13));
+}
+
 inline const char* nameOf(DType type) {
   switch (type) {
     case DType::float32: return "float32";

@@ -89,6 +89,11 @@ struct Problem {
   }
   TW_HOST_DEVICE int32_t kvHeadOf(int32_t head) const { return int32_t(int64_t(head) * kvHeads / outputHeads()); }
 
+  TW_HOST_DEVICE const float* sink(int32_t head) const { return sinks ? sinks + head * sinksHead : nullptr; }
+  TW_HOST_DEVICE float* lseAt(int64_t b, int64_t token, int64_t head) const {
+    return lse + b * lseBatch + head * lseHead + token * lseToken;
+  }
+
   TW_HOST_DEVICE Sequence sequence(int32_t s) const {
     if (cuQueries) return {0, {cuQueries[s], cuQueries[s + 1]}, {cuKeys[s], cuKeys[s + 1]}};
     return {s, {0, queries}, {0, keyLengths ? keyLengths[s] : keys}};

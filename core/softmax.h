@@ -30,8 +30,8 @@ struct SoftmaxState {
   float sum = 0;          // sum of exp2(score - max)
 
   // Natural-log LSE of everything the row saw.
-  float lse() const { return sum == 0 ? -INFINITY : (max + std::log2(sum)) * kLn2; }
-  float outputScale() const { return sum == 0 ? 0.0f : 1.0f / sum; }
+  TW_HOST_DEVICE float lse() const { return sum == 0 ? -INFINITY : (max + std::log2(sum)) * kLn2; }
+  TW_HOST_DEVICE float outputScale() const { return sum == 0 ? 0.0f : 1.0f / sum; }
 };
 
 // Factors by which two partial rows' accumulators are scaled when they become one; `into` becomes the merged state.
@@ -40,12 +40,30 @@ struct MergeFactors {
   float into;
   float from;
 };
-inline MergeFactors merge(SoftmaxState& into, const SoftmaxState& from) {
+TW_HOST_DEVICE MergeFactors merge(SoftmaxState& into, const SoftmaxState& from) {
   const float max = larger(into.max, from.max);
   const float base = subtrahend(max);
   const MergeFactors f{std::exp2(into.max - base), std::exp2(from.max - base)};
-  into = {max, into.sum * f.into + from.sum * f.from};
+  into.max = max;
+  into.sum = into.sum * f.into + from.sum * f.from;
   return f;
+}
+
+// A finished row: what its accumulated outputs are multiplied by, and its lse. A sink logit (per head, natural units;
+// may be null) joins here, as a key without a value: gpt-oss, StreamingLLM's learnable sink.
+struct FinishedRow {
+  float factor;
+  float lse;
+};
+TW_HOST_DEVICE FinishedRow finishRow(SoftmaxState state, const float* sink) {
+  float shrink = 1;
+  if (sink) {
+    SoftmaxState logit;
+    logit.max = biasToLog2(*sink);
+    logit.sum = 1;
+    shrink = merge(state, logit).into;
+  }
+  return {shrink * state.outputScale(), state.lse()};
 }
 
 }  // namespace tilewise

@@ -21,9 +21,11 @@ struct Window {
   Token offset = 0;  // keys - queries for bottom-right alignment, 0 for top-left
   Token sink = 0;    // leading keys that stay visible when the window has moved past them
 
+  TW_HOST_DEVICE Token position(Token query) const { return query + offset; }
+
   TW_HOST_DEVICE bool allows(int /*head*/, Token query, Token key) const {
-    const Token position = query + offset;
-    return (key <= position + right) & ((key >= position - left) | (key < sink)) & (key < keys);
+    const Token p = position(query);
+    return (key <= p + right) & ((key >= p - left) | (key < sink)) & (key < keys);
   }
 
   static constexpr int kMaxRegions = 2;
@@ -31,7 +33,7 @@ struct Window {
   // The sinks that lie before the band, then the band. Returns how many of the two are not empty.
   TW_HOST_DEVICE int regions(int /*head*/, const Box<1>& queries, Region<1> (&out)[kMaxRegions]) const {
     if (queries.isEmpty()) return 0;
-    const Token first = queries.axis[0].begin + offset, last = queries.axis[0].end - 1 + offset;
+    const Token first = position(queries.axis[0].begin), last = position(queries.axis[0].end - 1);
     const Token reach = clamp<Token>(last + right + 1, 0, keys);        // past the last key any query sees
     const Token shared = clamp<Token>(first + right + 1, 0, keys);      // past the last key all queries see
     const Token bandBegin = clamp<Token>(first - left, 0, reach);

@@ -1,0 +1,59 @@
+// Kernels: what one instruction set offers. One table per target; the backend picks one at run time.
+// Reader: the backend and whoever adds a target. Nothing here may be inline code that a linker could merge across targets.
+#pragma once
+
+#include "../core/explain.h"
+#include "../core/problem.h"
+
+namespace tilewise::cpu {
+
+// A query tile: rows [firstRow, firstRow + rows) of the (token, head) pairs of one KV head's sequence.
+// Pair r is token r / headsPerToken of the sequence and output head firstHead + r % headsPerToken.
+struct TileTask {
+  const Problem* problem;
+  Sequence sequence;
+  int32_t firstHead;
+  int32_t headsPerToken;
+  int64_t firstRow;
+  int32_t rows;
+  TileShape shape;
+};
+
+// Decode: every row of one KV head's sequence against keys [keys.begin, keys.end). Rows are numbered as above.
+struct DecodeTask {
+  const Problem* problem;
+  Sequence sequence;
+  int32_t firstHead;
+  int32_t headsPerToken;
+  int32_t rows;
+  Range keys;
+};
+
+// A decode row's partial result: running max and sum, then valueDim unnormalised outputs.
+struct PartialRows {
+  float* max;     // [rows]
+  float* sum;     // [rows]
+  float* output;  // [rows][outputStride]
+  int64_t outputStride;
+};
+
+struct Kernels {
+  const char* name;
+  int panel;  // query lanes per panel
+  int64_t (*tileScratch)(const Problem&, TileShape);  // floats
+  void (*runTile)(const TileTask&, float* scratch);
+  int64_t (*decodeScratch)(const Problem&, int rows);
+  void (*decode)(const DecodeTask&, const PartialRows&, float* scratch);
+  // Unaligned strided rows to float32 and back, for the steps that are not worth a kernel of their own.
+  void (*readRow)(const void* from, DType type, int64_t stride, int n, float* to);
+  void (*writeRow)(const float* from, int n, DType type, int64_t stride, void* to);
+};
+
+extern const Kernels kPortable;
+#if defined(TILEWISE_X86)
+extern const Kernels kAvx2, kAvx512;
+#elif defined(TILEWISE_NEON)
+extern const Kernels kNeon;
+#endif
+
+}  // namespace tilewise::cpu

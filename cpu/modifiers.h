@@ -1,0 +1,152 @@
+// Everything that happens to a score between the two products: softcap, mask, bias, ALiBi, the pattern's token rule.
+// Included inside a target's anonymous namespace. Reader: someone adding a score modifier.
+//
+// Hidden keys are selected away, never multiplied by zero: the table below holds -inf for them, and a score whose table
+// entry is -inf becomes -inf whatever it was, so NaN in keys that a query does not see stays out of its row.
+
+constexpr float kHidden = -INFINITY;
+
+// Rows that share one list of keys, one per lane: a panel of the fused loop or the query heads of a decode step.
+// `width` lanes are computed; lanes past `count` repeat the last row and are never written out.
+template <int Width>
+struct QueryRows {
+  static constexpr int kWidth = Width;
+  int count = 0;
+  Token token[Width];  // index in the sequence, for the pattern and ALiBi
+  int32_t head[Width];  // output head
+  int64_t biasRow[Width], maskRow[Width];  // offsets of key 0 of the sequence
+  float slope[Width];  // in log2 units
+
+  bool sharesRow(const int64_t (&row)[Width]) const {
+    for (int i = 1; i < Width; ++i)
+      if (row[i] != row[0]) return false;
+    return true;
+  }
+
+  // Rows [first, first + n) of the (token, head of the group) pairs that start at firstToken and firstHead.
+  void set(const Problem& p, const Sequence& s, Token firstToken, int32_t firstHead, int headsPerToken, int first, int n) {
+    count = n;
+    for (int i = 0; i < Width; ++i) {
+      const int row = first + smaller(i, n - 1);
+      token[i] = firstToken + row / headsPerToken;
+      head[i] = firstHead + row % headsPerToken;
+      biasRow[i] = p.bias.offset(s.batch, head[i], token[i], 0);
+      maskRow[i] = p.mask.offset(s.batch, head[i], token[i], 0);
+      slope[i] = p.slopes ? p.slopes[s.batch * p.slopesBatch + head[i] * p.slopesHead] * kLog2E : 0;
+    }
+  }
+};
+
+// table[i][lane] = f(table[i][lane], value of (lane, keys.begin + i)) for an operand laid out by rows of keys.
+// Blocks of kLanes x kLanes are transposed in registers; rows that all lanes share are broadcast.
+template <class Rows, class Read, class Apply>
+void applyOperand(const Rows& rows, const int64_t (&row)[Rows::kWidth], int64_t keyStride, Range keys, float* table,
+                  Read&& read, Apply&& apply) {
+  constexpr int kWidth = Rows::kWidth;
+  const int n = keys.size();
+  if constexpr (kWidth % kLanes == 0) {
+    const bool isShared = rows.sharesRow(row);
+    for (int i = 0; i < n; i += kLanes) {
+      const int m = smaller(kLanes, n - i);
+      const int64_t first = (keys.begin + i) * keyStride;
+      for (int lane = 0; lane < kWidth; lane += kLanes) {
+        float values[kLanes][kLanes] = {};
+        Vec block[kLanes];
+        for (int r = 0; r < (isShared ? 1 : kLanes); ++r) {
+          for (int j = 0; j < m; ++j) values[r][j] = read(row[lane + r] + first + j * keyStride);
+        }
+        if (!isShared) {
+          for (int r = 0; r < kLanes; ++r) block[r] = load(values[r]);
+          transpose(block);
+        }
+        for (int j = 0; j < m; ++j) {
+          float* t = table + (i + j) * kWidth + lane;
+          store(t, apply(load(t), isShared ? splat(values[0][j]) : block[j]));
+        }
+      }
+    }
+  } else {
+    for (int i = 0; i < n; ++i) {
+      for (int lane = 0; lane < kWidth; ++lane) {
+        float lanes[kLanes] = {table[i * kWidth + lane]};
+        const Vec value = splat(read(row[lane] + (keys.begin + i) * keyStride));
+        store(lanes, apply(load(lanes), value));
+        table[i * kWidth + lane] = lanes[0];
+      }
+    }
+  }
+}
+
+SIMD Vec addUnlessHidden(Vec table, Vec bias) {
+  return whereEqual(table, splat(kHidden), table, add(table, bias));
+}
+
+// Fills the table for a run of keys: what is added to each score in log2 units, -inf where the key is hidden.
+template <class Pattern, class Rows>
+void fillTable(const Problem& p, const Pattern& pattern, const Rows& rows, const Run& run, float* table) {
+  constexpr int kWidth = Rows::kWidth;
+  const int n = run.keys.size();
+  for (int i = 0; i < n; ++i) {
+    const Token key = run.keys.begin + i;
+    float* t = table + i * kWidth;
+    if (run.isInterior) {
+      for (int lane = 0; lane < kWidth; ++lane) t[lane] = 0;
+    } else {
+      for (int lane = 0; lane < kWidth; ++lane) t[lane] = pattern.allows(rows.head[0], rows.token[lane], key) ? 0 : kHidden;
+    }
+  }
+  if (p.mask.data) {
+    const uint8_t* mask = static_cast<const uint8_t*>(p.mask.data);
+    applyOperand(
+        rows, rows.maskRow, p.mask.key, run.keys, table, [=](int64_t at) { return mask[at] ? 0.0f : kHidden; },
+        [](Vec t, Vec m) { return whereEqual(m, splat(kHidden), m, t); });
+  }
+  if (p.bias.data) {
+    withElementType(p.bias.dtype, [&](auto* element) {
+      const auto* bias = static_cast<decltype(element)>(p.bias.data);
+      applyOperand(
+          rows, rows.biasRow, p.bias.key, run.keys, table, [=](int64_t at) { return biasToLog2(toFloat(bias[at])); },
+          addUnlessHidden);
+    });
+  }
+  if (p.slopes) {
+    for (int i = 0; i < n; ++i) {
+      float* t = table + i * kWidth;
+      for (int lane = 0; lane < kWidth; ++lane) {
+        const Token distance = pattern.position(rows.token[lane]) - (run.keys.begin + i);
+        const float bias = -rows.slope[lane] * float(distance < 0 ? -distance : distance);
+        t[lane] = t[lane] == kHidden ? kHidden : t[lane] + bias;
+      }
+    }
+  }
+}
+
+// What turns a raw product into a score; the same for every key of a problem.
+struct ScoreScale {
+  float query;    // multiplies queries as they are read: scale * log2(e), or scale / softcap
+  float softcap;  // softcap * log2(e), or 0
+
+  explicit ScoreScale(const Problem& p)
+      : query(p.softcap > 0 ? p.scale / p.softcap : p.scale * kLog2E), softcap(p.softcap * kLog2E) {}
+};
+
+// scores[i] (vectors) = softcap(scores[i]) + table[i], hidden where the table says so; table may be null.
+// `n` counts vectors; most[c] collects the maximum of vectors c, c + Cycle, c + 2 Cycle, ...
+template <int Cycle>
+void modifyScores(float* scores, const float* table, int n, float softcap, Vec (&most)[Cycle]) {
+  const Vec cap = splat(softcap), hidden = splat(kHidden);
+  for (int i = 0; i < n; i += Cycle) {
+#pragma GCC unroll 4
+    for (int c = 0; c < Cycle; ++c) {
+      float* p = scores + (i + c) * kLanes;
+      Vec s = load(p);
+      if (softcap > 0) s = mul(tanh(s), cap);
+      if (table) {
+        const Vec t = load(table + (i + c) * kLanes);
+        s = whereEqual(t, hidden, t, add(s, t));
+      }
+      store(p, s);
+      most[c] = max(s, most[c]);
+    }
+  }
+}

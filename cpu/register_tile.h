@@ -1,0 +1,83 @@
+// RegisterTile: the accumulators of both products, Rows x (kTileVecs vectors), living in registers.
+// Included inside a target's anonymous namespace. Reader: the fused loop, which speaks in these words.
+//
+// Queries lie in the vector lanes, so S^T = K Q^T and O^T = V^T P^T are the same outer-product loop: an element of K or V
+// is broadcast against a row of queries or probabilities. K and V are read as they lie in memory; nothing is packed.
+
+constexpr int kPanel = kTileVecs * kLanes;  // query lanes of a panel
+
+template <int Rows>
+struct RegisterTile {
+  static constexpr int kRows = Rows;
+  Vec acc[Rows][kTileVecs];
+
+  SIMD void setZero() {
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+      for (int c = 0; c < kTileVecs; ++c) acc[r][c] = zero();
+  }
+
+  // acc = p * factor, one factor per lane.
+  SIMD void readScaled(const float* p, const Vec (&factor)[kTileVecs]) {
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+      for (int c = 0; c < kTileVecs; ++c) acc[r][c] = mul(load(p + r * kPanel + c * kLanes), factor[c]);
+  }
+
+  // acc[r] += a[r * stride] * b
+  SIMD void addOuter(const float* a, int64_t stride, const float* b) {
+    Vec row[kTileVecs];
+#pragma GCC unroll 4
+    for (int c = 0; c < kTileVecs; ++c) row[c] = load(b + c * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const Vec x = splat(a[r * stride]);
+#pragma GCC unroll 4
+      for (int c = 0; c < kTileVecs; ++c) acc[r][c] = mulAdd(x, row[c], acc[r][c]);
+    }
+  }
+
+  SIMD void writeTo(float* p) const {
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+      for (int c = 0; c < kTileVecs; ++c) store(p + r * kPanel + c * kLanes, acc[r][c]);
+  }
+
+  // most = max(most, every row), lane by lane. NaN scores do not raise it: exp2 carries them into the sum.
+  SIMD void raiseTo(Vec (&most)[kTileVecs]) const {
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+      for (int c = 0; c < kTileVecs; ++c) most[c] = max(acc[r][c], most[c]);
+  }
+};
+
+template <int Rows, class Step>
+SIMD void dispatchRows(int rows, int first, Step& step) {
+  if (rows == Rows) {
+    step(RegisterTile<Rows>{}, first);
+  } else if constexpr (Rows > 1) {
+    dispatchRows<Rows - 1>(rows, first, step);
+  }
+}
+
+// Cuts n rows into register tiles and calls step(tile, first row) for each. A rest of up to half a tile shares its rows
+// with the tile before it: two or four accumulators do not hide the FMA latency (a lone row costs as much as four).
+template <class Step>
+SIMD void forEachTile(int n, Step&& step) {
+  const int rest = n % kTileRows;
+  const bool share = rest > 0 && rest <= kTileRows / 2 && n > kTileRows;
+  const int whole = n - rest - (share ? kTileRows : 0);
+  int first = 0;
+  for (; first < whole; first += kTileRows) step(RegisterTile<kTileRows>{}, first);
+  const int left = n - first;
+  if (share) {
+    dispatchRows<kTileRows>(ceilDiv(left, 2), first, step);
+    dispatchRows<kTileRows>(left / 2, first + ceilDiv(left, 2), step);
+  } else if (left > 0) {
+    dispatchRows<kTileRows>(left, first, step);
+  }
+}

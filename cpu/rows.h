@@ -1,0 +1,99 @@
+// Rows in and out: one token's head as float32, whatever its dtype and stride; and the transposes at the loop's edges.
+// Included inside a target's anonymous namespace. Reader: the fused loop.
+//
+// Converting once per key tile costs 0-1 % when a tile has 64 or more queries, so arithmetic is float32 everywhere.
+
+// Storage types as C++ types: what a pointer to elements points to.
+struct Float16 {
+  uint16_t bits;
+};
+struct Bfloat16 {
+  uint16_t bits;
+};
+
+SIMD Vec loadElements(const float* p) { return load(p); }
+SIMD Vec loadElements(const Float16* p) { return loadFloat16(&p->bits); }
+SIMD Vec loadElements(const Bfloat16* p) { return loadBfloat16(&p->bits); }
+SIMD float toFloat(float x) { return x; }
+SIMD float toFloat(Float16 x) { return fromFloat16(x.bits); }
+SIMD float toFloat(Bfloat16 x) { return fromBfloat16(x.bits); }
+
+// Calls f with a null pointer of the element type.
+template <class F>
+SIMD void withElementType(DType type, F&& f) {
+  switch (type) {
+    case DType::float32: return f(static_cast<const float*>(nullptr));
+    case DType::float16: return f(static_cast<const Float16*>(nullptr));
+    case DType::bfloat16: return f(static_cast<const Bfloat16*>(nullptr));
+  }
+}
+
+constexpr int paddedDim(int dim) { return (dim + 15) & ~15; }  // a multiple of every target's lanes
+
+template <class Element>
+void readElements(const Element* from, int64_t stride, int n, float* to) {
+  int i = 0;
+  if (stride == 1) {
+    for (; i + kLanes <= n; i += kLanes) store(to + i, loadElements(from + i));
+  }
+  for (; i < n; ++i) to[i] = toFloat(from[i * stride]);
+}
+
+SIMD const void* elementAt(const void* data, DType type, int64_t offset) {
+  return static_cast<const char*>(data) + offset * sizeOf(type);
+}
+
+void readRow(const void* from, DType type, int64_t stride, int n, float* to) {
+  withElementType(type, [&](auto* element) { readElements(static_cast<decltype(element)>(from), stride, n, to); });
+}
+
+void writeRow(const float* from, int n, DType type, int64_t stride, void* to) {
+  if (type == DType::float32) {
+    float* out = static_cast<float*>(to);
+    if (stride == 1) {
+      __builtin_memcpy(out, from, n * sizeof(float));
+    } else {
+      for (int i = 0; i < n; ++i) out[i * stride] = from[i];
+    }
+    return;
+  }
+  uint16_t* out = static_cast<uint16_t*>(to);
+  int i = 0;
+  if (type == DType::float16) {
+    if (stride == 1) {
+      for (; i + kLanes <= n; i += kLanes) storeFloat16(out + i, load(from + i));
+    }
+    for (; i < n; ++i) out[i * stride] = toFloat16(from[i]);
+  } else {
+    for (; i < n; ++i) out[i * stride] = toBfloat16(from[i]);
+  }
+}
+
+// lanes[d * kPanel + lane] = rows[lane * ld + d] for d < dim; rows are padded to paddedDim.
+void rowsToLanes(const float* rows, int ld, int dim, float* lanes) {
+  for (int d = 0; d < dim; d += kLanes) {
+    for (int lane = 0; lane < kPanel; lane += kLanes) {
+      Vec block[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) block[i] = load(rows + (lane + i) * ld + d);
+      transpose(block);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) store(lanes + (d + i) * kPanel + lane, block[i]);
+    }
+  }
+}
+
+// rows[lane * ld + d] = lanes[d * kPanel + lane] * factor[lane].
+void lanesToRows(const float* lanes, const float* factor, int dim, float* rows, int ld) {
+  for (int d = 0; d < dim; d += kLanes) {
+    for (int lane = 0; lane < kPanel; lane += kLanes) {
+      const Vec f = load(factor + lane);
+      Vec block[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) block[i] = mul(load(lanes + (d + i) * kPanel + lane), f);
+      transpose(block);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) store(rows + (lane + i) * ld + d, block[i]);
+    }
+  }
+}

@@ -1,0 +1,56 @@
+// The body of every target's translation unit: the loops compiled for one instruction set, and the table of them.
+// Reader: someone adding a target. Define TILEWISE_SIMD (the simd header), TILEWISE_KERNELS (the table's name) and
+// TILEWISE_TARGET_NAME, include this once, compile with the target's -m flags.
+//
+// Everything but the table is in an anonymous namespace and nothing from std is instantiated: a function that the linker
+// could share with other units would run this target's instructions on processors that lack them.
+
+#include <cfloat>
+#include <cmath>
+#include <type_traits>
+
+#include "../core/softmax.h"
+#include "../core/visits.h"
+#include "kernels.h"
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace tilewise::cpu {
+namespace {
+
+#include TILEWISE_SIMD
+// These read in this order.
+#include "math.h"
+#include "register_tile.h"
+#include "rows.h"
+#include "modifiers.h"
+#include "flash_loop.h"
+#include "decode_loop.h"
+
+Window patternOf(const Problem& p, const Sequence& s) { return windowOf(p.window, s.queries.size(), s.keys.size()); }
+
+int64_t tileScratch(const Problem& p, TileShape shape) {
+  TileScratch s;
+  return layOutTile(p, shape, nullptr, s);
+}
+void runTileTask(const TileTask& task, float* scratch) {
+  runTile(task, patternOf(*task.problem, task.sequence), scratch);
+}
+int64_t decodeScratch(const Problem& p, int rows) {
+  DecodeScratch s;
+  return layOutDecode(p, rows, nullptr, s);
+}
+void runDecodeTask(const DecodeTask& task, const PartialRows& out, float* scratch) {
+  decode(task, patternOf(*task.problem, task.sequence), out, scratch);
+}
+
+}  // namespace
+
+const Kernels TILEWISE_KERNELS = {
+    TILEWISE_TARGET_NAME, kPanel, tileScratch, runTileTask, decodeScratch, runDecodeTask, readRow, writeRow,
+};
+
+}  // namespace tilewise::cpu

@@ -1,0 +1,5 @@
+// The loops of target.h for avx512.
+#define TILEWISE_SIMD "simd/avx512.h"
+#define TILEWISE_KERNELS kAvx512
+#define TILEWISE_TARGET_NAME "avx512"
+#include "target.h"

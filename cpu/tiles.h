@@ -1,0 +1,29 @@
+// Tile sizes of the CPU loop, each with the measurement that chose it. Reader: whoever tunes.
+#pragma once
+
+#include "../core/explain.h"
+
+namespace tilewise::cpu {
+
+// Keys per block: K and V of a block stay in L2 for all panels of a tile, a panel's scores in L1.
+// Any value in 96..256 is within 3 points of the best up to D = 128; 512 loses 4 points at D = 128 (V leaves a 512 KB L2).
+inline Token blockKeys(int32_t headDim, int32_t valueDim) {
+  const int32_t dim = larger(headDim, valueDim);
+  return dim <= 128 ? 192 : dim <= 256 ? 96 : 48;
+}
+
+// Queries per tile: more reuse of each staged block, fewer tiles to share out. A function of the shape alone, so that
+// neither the thread count nor the batch changes a bit of the result.
+inline Token tileQueries(Token queries, int panel) {
+  const Token wanted = queries >= 8192 ? 384 : queries >= 1536 ? 192 : queries >= 512 ? 96 : 64;
+  return ceilDiv<Token>(wanted, panel) * panel;
+}
+
+// Decode: rows of one KV head up to which the decode loop is used instead of panels.
+constexpr int kDecodeRowLimit = 8;
+// Keys per work item of a split decode, and the most items a head is split into: the merge buffer stays a bounded
+// multiple of the output.
+constexpr Token kDecodeChunk = 512;
+constexpr Token kDecodeMaxChunks = 64;
+
+}  // namespace tilewise::cpu

@@ -1,0 +1,63 @@
+// See topology.h. Linux reads sysfs and the cgroup; elsewhere the C++ library's count stands in.
+#include "topology.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace tilewise::cpu {
+namespace {
+
+#if defined(__linux__)
+bool readInt(const std::string& path, int& value) {
+  std::FILE* file = std::fopen(path.c_str(), "r");
+  if (!file) return false;
+  const bool isRead = std::fscanf(file, "%d", &value) == 1;
+  std::fclose(file);
+  return isRead;
+}
+
+int coresInAffinityMask() {
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return 0;
+  std::set<std::pair<int, int>> cores;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &mask)) continue;
+    const std::string topology = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
+    int package = 0, core = cpu;
+    if (!readInt(topology + "physical_package_id", package) || !readInt(topology + "core_id", core)) core = cpu;
+    cores.insert({package, core});
+  }
+  return int(cores.size());
+}
+
+// CPUs granted by cgroup v2, rounded up; 0 when there is no limit.
+int cgroupCpus() {
+  std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r");
+  if (!file) return 0;
+  long quota = 0, period = 0;
+  const bool isLimited = std::fscanf(file, "%ld %ld", &quota, &period) == 2 && period > 0;
+  std::fclose(file);
+  return isLimited ? int((quota + period - 1) / period) : 0;
+}
+#endif
+
+}  // namespace
+
+int physicalCores() {
+  int cores = int(std::thread::hardware_concurrency());
+#if defined(__linux__)
+  if (const int own = coresInAffinityMask()) cores = own;
+  if (const int granted = cgroupCpus()) cores = std::min(cores, granted);
+#endif
+  return std::max(1, cores);
+}
+
+}  // namespace tilewise::cpu
