@@ -1,0 +1,124 @@
+// attention(): the op that everything else is a pattern of.
+// Reader: someone who calls it, or follows a call from arguments to native code and back.
+
+import { backendIndex, backendName } from './devices.js';
+import { TilewiseTypeError, unsupported } from './errors.js';
+import { lease, release } from './leases.js';
+import { type Flight, native, type Refusal } from './native.js';
+import { type AttentionOptions, readOptions, type Settings } from './options.js';
+import { prepare } from './problem.js';
+import type { Results } from './request.js';
+import type { Tensor, TensorLike } from './tensor.js';
+
+/** What attention() returns: tensors of the class that `Tensor` names, or the `out` that was passed. */
+export interface AttentionResult<T = Tensor> {
+  /** [batch, queries, heads, valueDim] or the order that `layout` says; the type of q. */
+  readonly out: T;
+  /** With `returnLse`: natural log of each row's sum of exp(score), [batch, heads, queries], float32. */
+  readonly lse?: T;
+}
+
+/**
+ * Scaled dot-product attention, softmax(scale * q kᵀ) v, fused: memory beyond inputs and output does not grow with the
+ * number of tokens, and keys that the pattern hides are never read. FlashAttention (arXiv 2205.14135) on the CPU's vector units.
+ *
+ * Runs outside the event loop and outside libuv's thread pool. Until the promise settles the inputs must not be written,
+ * transferred or resized (`copyInputs` lifts that) and `out` must be left alone.
+ *
+ * A query that sees no key gets output 0 and lse -Infinity. Results are the same bits for any number of threads.
+ *
+ * @param q queries, [batch, queries, heads, headDim]; float32, float16 or bfloat16; headDim up to 512
+ * @param k keys, [batch, keys, kvHeads, headDim], the type of q; heads % kvHeads == 0 (GQA, MQA) or the reverse
+ * @param v values, [batch, keys, kvHeads, valueDim], the type of q; valueDim up to 512
+ * @param options see AttentionOptions; with `layout: 'bhnd'` heads stand before tokens, with `cuSeqlensQ` and
+ *   `cuSeqlensK` the batch axis is 1 or absent
+ * @returns rejects with TypeError (wrong kind), RangeError (wrong size or value) or TilewiseError, each with a `code`;
+ *   with `signal.reason` when aborted
+ */
+export function attention<T = Tensor>(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionOptions<T> & { returnLse: true },
+): Promise<Required<AttentionResult<T>>>;
+export function attention<T = Tensor>(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options?: AttentionOptions<T>,
+): Promise<AttentionResult<T>>;
+export async function attention<T>(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionOptions<T> = {},
+): Promise<AttentionResult<T>> {
+  const settings = readOptions('attention()', options);
+  const { request, results } = prepare(q, k, v, options.out, settings);
+  await fly(() => native.run(request.numbers, request.views), results, settings);
+  return results.wrap() as AttentionResult<T>;
+}
+
+/**
+ * attention() on the calling thread (and the pool's), for scripts, workers and problems too small to wait for.
+ * @throws {TypeError | RangeError | TilewiseError} what attention() rejects with
+ */
+export function attentionSync<T = Tensor>(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionOptions<T> & { returnLse: true },
+): Required<AttentionResult<T>>;
+export function attentionSync<T = Tensor>(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options?: AttentionOptions<T>,
+): AttentionResult<T>;
+export function attentionSync<T>(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionOptions<T> = {},
+): AttentionResult<T> {
+  const settings = readOptions('attentionSync()', options);
+  refuseSignal('attentionSync()', settings.signal);
+  const { request, results } = prepare(q, k, v, options.out, settings);
+  accept(native.runSync(request.numbers, request.views), settings.device);
+  return results.wrap() as AttentionResult<T>;
+}
+
+/** Starts a call and waits for it; the caller's `out` is leased until native code has let go of it. */
+export async function fly(
+  start: () => Flight | string[],
+  { lent }: Results,
+  { signal, device }: Pick<Settings, 'signal' | 'device'>,
+): Promise<void> {
+  signal?.throwIfAborted();
+  const flight = start();
+  if (Array.isArray(flight)) return accept(flight, device);
+  const cancel = () => native.cancel(flight.id);
+  signal?.addEventListener('abort', cancel, { once: true });
+  if (lent) lease(lent);
+  try {
+    const isComplete = await flight.done;
+    if (!isComplete) signal?.throwIfAborted();
+  } finally {
+    if (lent) release(lent);
+    signal?.removeEventListener('abort', cancel);
+  }
+}
+
+/** Turns a backend's reasons into an error. */
+export function accept(refusal: Refusal, device: Settings['device']): void {
+  if (refusal) throw unsupported(backendName(backendIndex(device)), refusal);
+}
+
+/** A synchronous call cannot be interrupted: nobody could call abort() meanwhile. */
+export function refuseSignal(where: string, signal: AbortSignal | undefined): void {
+  if (!signal) return;
+  throw new TilewiseTypeError(
+    'ERR_TILEWISE_INVALID_OPTION',
+    `${where} cannot be cancelled while it runs; leave out \`signal\` or call the asynchronous form`,
+  );
+}

@@ -1,0 +1,87 @@
+// Errors: what a caller can catch, and the one place where their codes are listed.
+// Reader: someone handling errors, or adding a check. TypeError for the wrong kind of value, RangeError for a right kind
+// with a wrong size or value; both carry `code`, as Node's own errors do.
+
+/** Stable codes: switch on these, never on messages. */
+export type ErrorCode =
+  /** An option name that does not exist. */
+  | 'ERR_TILEWISE_UNKNOWN_OPTION'
+  /** An option with a wrong value, or options that exclude each other. */
+  | 'ERR_TILEWISE_INVALID_OPTION'
+  /** Not a tensor: wrong kind of object, data, dims or strides, or a buffer that cannot be used. */
+  | 'ERR_TILEWISE_INVALID_TENSOR'
+  /** Dimensions that do not fit together. */
+  | 'ERR_TILEWISE_SHAPE_MISMATCH'
+  /** Element types that do not fit together or are not supported. */
+  | 'ERR_TILEWISE_DTYPE'
+  /** A tensor whose dims and strides reach outside its data. */
+  | 'ERR_TILEWISE_OUT_OF_BOUNDS'
+  /** An `out` that shares memory with an input, with itself, or with the `out` of a call still in flight. */
+  | 'ERR_TILEWISE_OVERLAP'
+  /** A valid problem that the device cannot run; `reasons` lists every reason. */
+  | 'ERR_TILEWISE_UNSUPPORTED'
+  /** A device that this machine or this build does not have. */
+  | 'ERR_TILEWISE_NO_DEVICE'
+  /** No native binary for this platform; the message names the command that builds one. */
+  | 'ERR_TILEWISE_NO_BINARY';
+
+/** Everything that goes wrong without an argument being wrong. */
+export class TilewiseError extends Error {
+  override name = 'TilewiseError';
+  readonly code: ErrorCode;
+  /** With `ERR_TILEWISE_UNSUPPORTED`: every reason why the device cannot run the problem. */
+  readonly reasons?: readonly string[];
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; reasons?: readonly string[] }) {
+    super(message, options?.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    if (options?.reasons) this.reasons = options.reasons;
+  }
+}
+
+/** An argument of the wrong kind. */
+export class TilewiseTypeError extends TypeError {
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** An argument of the right kind with a wrong value or size. */
+export class TilewiseRangeError extends RangeError {
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** The error for a problem that a device cannot run. */
+export function unsupported(device: string, reasons: readonly string[]): TilewiseError {
+  return new TilewiseError(
+    'ERR_TILEWISE_UNSUPPORTED',
+    `The ${device} backend cannot run this problem: ${reasons.join('; ')}`,
+    { reasons },
+  );
+}
+
+/** A value as it appears in messages: short, on one line, never throwing. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return value.length > 40 ? `'${value.slice(0, 37)}...'` : `'${value}'`;
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'function') return value.name ? `function ${value.name}` : 'a function';
+  if (typeof value !== 'object' || value === null) return String(value);
+  if (ArrayBuffer.isView(value)) return `${value.constructor.name}(${(value as Uint8Array).length ?? value.byteLength})`;
+  if (Array.isArray(value)) {
+    const shown = value.slice(0, 8).map(show).join(', ');
+    return value.length > 8 ? `[${shown}, ... ${value.length - 8} more]` : `[${shown}]`;
+  }
+  const name = Object.getPrototypeOf(value)?.constructor?.name;
+  if (name && name !== 'Object') return `a ${name}`;
+  const keys = Object.keys(value);
+  return keys.length ? `{ ${keys.slice(0, 6).join(', ')}${keys.length > 6 ? ', ...' : ''} }` : '{}';
+}
+
+/** A shape as it appears in messages. */
+export const showDims = (dims: ArrayLike<number>): string => `[${Array.from(dims).join(', ')}]`;

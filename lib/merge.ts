@@ -1,0 +1,148 @@
+// mergeAttention(): partial results over disjoint sets of keys become the result over all of them.
+// Reader: someone who splits keys over calls, machines or a prefix cache. The rule is core/softmax.h's merge; idea:
+// FlashAttention's combine step, Ring Attention (arXiv 2310.01889).
+
+import { accept, fly, refuseSignal } from './attention.js';
+import type { AttentionResult } from './attention.js';
+import { backendIndex } from './devices.js';
+import { TilewiseRangeError } from './errors.js';
+import { dataTypeCode, native, positions } from './native.js';
+import { checkConstructor, checkSignal, floatTypes, type Layout, layouts } from './options.js';
+import { checkSame, checkSize, maxHeadDim } from './problem.js';
+import { axesOf, Request, type Results } from './request.js';
+import { type FloatType, readTensor, type Tensor, type TensorConstructor, type TensorLike } from './tensor.js';
+import { checkNames, checkOneOf, invalid, is, maxTokens } from './validate.js';
+
+/** What mergeAttention() can be told; as in attention(). */
+export interface MergeOptions<T = Tensor> {
+  /** Axes of every `out`: `'bnhd'` (default) or `'bhnd'`. */
+  layout?: Layout;
+  /** Where to write the merged output; no memory in common with the parts. */
+  out?: TensorLike;
+  /** Class of the results. */
+  Tensor?: TensorConstructor<T>;
+  /** Cancels an asynchronous call. */
+  signal?: AbortSignal;
+}
+
+/** One partial result: attention of the same queries over some of the keys, with `returnLse`. */
+export interface AttentionPart {
+  readonly out: TensorLike;
+  readonly lse: TensorLike;
+}
+
+const optionNames: ReadonlySet<string> = new Set(
+  Object.keys({ layout: 1, out: 1, Tensor: 1, signal: 1 } satisfies Record<keyof MergeOptions, 1>),
+);
+const fieldAt = positions(native.mergeFields);
+const headFields = native.mergeFields.length;
+const field = {
+  device: fieldAt('device'),
+  batch: fieldAt('batch'),
+  heads: fieldAt('heads'),
+  queries: fieldAt('queries'),
+  valueDim: fieldAt('valueDim'),
+  type: fieldAt('type'),
+  parts: fieldAt('parts'),
+  out: fieldAt('outOffset'),
+  lse: fieldAt('lseOffset'),
+};
+const partAt = positions(native.mergePartFields);
+const partFields = native.mergePartFields.length;
+const partField = { out: partAt('outOffset'), lse: partAt('lseOffset') };
+// Views: out and lse of the result, then of every part.
+const slot = { out: 0, lse: 1 };
+const slotsEach = 2;
+
+/**
+ * Merges attention over disjoint sets of keys into attention over their union: each part's rows weighted by
+ * exp(lse - merged lse). Parts are merged in the order given, so results repeat bit for bit. A row that no part has a
+ * key for gets output 0 and lse -Infinity.
+ * @param parts `{ out, lse }` of the same queries: equal dims and type; out [batch, queries, heads, valueDim] or as
+ *   `layout` says, lse [batch, heads, queries] float32; packed results without batch axis too
+ * @param options see MergeOptions
+ * @returns `{ out, lse }`; rejects as attention() does
+ */
+export async function mergeAttention<T = Tensor>(
+  parts: readonly AttentionPart[],
+  options: MergeOptions<T> = {},
+): Promise<Required<AttentionResult<T>>> {
+  const { request, results, signal } = prepareMerge('mergeAttention()', parts, options);
+  await fly(() => native.merge(request.numbers, request.views), results, { signal, device: 'auto' });
+  return results.wrap() as Required<AttentionResult<T>>;
+}
+
+/**
+ * mergeAttention() on the calling thread.
+ * @throws {TypeError | RangeError | TilewiseError} what mergeAttention() rejects with
+ */
+export function mergeAttentionSync<T = Tensor>(
+  parts: readonly AttentionPart[],
+  options: MergeOptions<T> = {},
+): Required<AttentionResult<T>> {
+  const { request, results, signal } = prepareMerge('mergeAttentionSync()', parts, options);
+  refuseSignal('mergeAttentionSync()', signal);
+  accept(native.mergeSync(request.numbers, request.views), 'auto');
+  return results.wrap() as Required<AttentionResult<T>>;
+}
+
+function prepareMerge(
+  where: string,
+  parts: readonly AttentionPart[],
+  options: MergeOptions<unknown>,
+): { request: Request; results: Results; signal: AbortSignal | undefined } {
+  checkNames(where, options, optionNames);
+  if (!Array.isArray(parts) || parts.length === 0) throw invalid('parts', 'an array of at least one { out, lse }', parts);
+  const isHeadsFirst = options.layout !== undefined && checkOneOf('layout', options.layout, layouts) === 'bhnd';
+  const Class = options.Tensor === undefined ? undefined : checkConstructor('Tensor', options.Tensor);
+  const signal = options.signal === undefined ? undefined : checkSignal('signal', options.signal);
+
+  const read = parts.map((part: unknown, i) => {
+    if (!is.object(part)) throw invalid(`parts[${i}]`, 'an object { out, lse }', part);
+    return {
+      out: readTensor(`parts[${i}].out`, part.out, floatTypes),
+      lse: readTensor(`parts[${i}].lse`, part.lse, ['float32']),
+    };
+  });
+  const { type, dims } = read[0].out;
+  const rank = dims.length;
+  if (rank !== 3 && rank !== 4) {
+    throw new TilewiseRangeError(
+      'ERR_TILEWISE_SHAPE_MISMATCH',
+      `\`parts[0].out\` must have 4 dims, or 3 when packed, not [${dims.join(', ')}]`,
+    );
+  }
+  const axes = axesOf(rank, isHeadsFirst);
+  const batch = rank === 4 ? dims[axes.batch] : 1;
+  const lseDims = [...(rank === 4 ? [batch] : []), dims[axes.head], dims[axes.token]];
+  checkSize('The batch', batch, 0, maxTokens);
+  checkSize('The number of heads', dims[axes.head], 1, maxTokens);
+  checkSize('The number of queries', dims[axes.token], 0, maxTokens);
+  checkSize('The dim of `parts[0].out`', dims[axes.dim], 1, maxHeadDim);
+
+  const request = new Request(headFields + parts.length * partFields, slotsEach * (1 + parts.length), false);
+  const { numbers } = request;
+  numbers[field.device] = backendIndex('auto');
+  numbers[field.batch] = batch;
+  numbers[field.heads] = dims[axes.head];
+  numbers[field.queries] = dims[axes.token];
+  numbers[field.valueDim] = dims[axes.dim];
+  numbers[field.type] = dataTypeCode(type);
+  numbers[field.parts] = parts.length;
+  read.forEach(({ out, lse }, i) => {
+    checkSame(`parts[${i}].out`, out, type, dims);
+    checkSame(`parts[${i}].lse`, lse, 'float32', lseDims);
+    const base = headFields + i * partFields;
+    const first = slotsEach * (1 + i);
+    request.operand(`parts[${i}].out`, base + partField.out, first + slot.out, out, axes);
+    request.placeRows(base + partField.lse, request.input(`parts[${i}].lse`, first + slot.lse, lse));
+  });
+  const out = options.out === undefined ? undefined : readTensor('out', options.out, floatTypes);
+  if (out) checkSame('out', out, type, dims);
+  const results = request.results(
+    { given: options.out, out, axes, type: type as FloatType, outDims: [...dims], lseDims, Tensor: Class },
+    field,
+    slot,
+  );
+  return { request, results, signal };
+}

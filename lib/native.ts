@@ -1,0 +1,94 @@
+// The native addon: its surface as TypeScript sees it, and the only place that loads it.
+// Reader: someone who changes binding/. Fields and views cross in the order that binding/fields.h states; names are
+// looked up here once, so that the order is written down in one language only.
+
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { TilewiseError } from './errors.js';
+
+/** Absent operands cross as undefined. */
+export type NativeViews = (ArrayBufferView | undefined)[];
+
+/** Undefined when the call ran; every reason why not when the backend cannot run the problem. */
+export type Refusal = string[] | undefined;
+
+/** A call in flight: resolves to false when it was cancelled; either way native code is done with the memory. */
+export interface Flight {
+  readonly id: number;
+  readonly done: Promise<boolean>;
+}
+
+export interface NativePlan {
+  tileQueries: number;
+  tileKeys: number;
+  tilesDense: number;
+  tilesVisited: number;
+  tilesInterior: number;
+  pairsDense: number;
+  pairsComputed: number;
+  pairsUseful: number;
+  worstShare: number;
+  /** Every reason why the backend cannot run the problem. */
+  reasons: string[];
+}
+
+export interface NativeBackend {
+  name: string;
+  isAvailable: boolean;
+  reason: string;
+}
+
+export interface Native {
+  readonly attentionFields: readonly string[];
+  readonly attentionViews: readonly string[];
+  readonly mergeFields: readonly string[];
+  readonly mergePartFields: readonly string[];
+  readonly dataTypes: readonly string[];
+  run(numbers: Float64Array, views: NativeViews): Flight | string[];
+  runSync(numbers: Float64Array, views: NativeViews): Refusal;
+  merge(numbers: Float64Array, views: NativeViews): Flight | string[];
+  mergeSync(numbers: Float64Array, views: NativeViews): Refusal;
+  cancel(id: number): void;
+  explain(numbers: Float64Array): NativePlan;
+  backends(): NativeBackend[];
+  numThreads(): number;
+  setNumThreads(threads: number): void;
+  instructionSets(): string[];
+  instructionSet(): string;
+  /** False when the processor or the build does not have it. */
+  setInstructionSet(name: string): boolean;
+  version(): { tilewise: string; napi: number; compiler: string };
+}
+
+const require = createRequire(import.meta.url);
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+function load(): Native {
+  try {
+    return require('node-gyp-build')(root) as Native;
+  } catch (cause) {
+    const here = `${process.platform}-${process.arch} (Node ${process.version})`;
+    throw new TilewiseError(
+      'ERR_TILEWISE_NO_BINARY',
+      `tilewise has no native binary that loads on ${here}. Build it from source (needs CMake and a C++17 compiler):\n` +
+        '  npm install --save-dev cmake-js node-addon-api && npx tilewise-build\n' +
+        `Reason: ${(cause as Error).message.trim()}`,
+      { cause },
+    );
+  }
+}
+
+/** The addon of this thread. */
+export const native: Native = load();
+
+/** Finds the position of a name in one of the addon's lists; names that are not there are mistakes in lib/. */
+export function positions(names: readonly string[]): (name: string) => number {
+  return (name) => {
+    const position = names.indexOf(name);
+    if (position < 0) throw new Error(`binding/fields.h has no ${name}`);
+    return position;
+  };
+}
+
+/** Number of an element type in native code. */
+export const dataTypeCode = (type: string): number => native.dataTypes.indexOf(type);

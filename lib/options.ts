@@ -1,0 +1,218 @@
+// The options of attention(): what they mean, and how each is checked.
+// Reader: anyone who calls attention(), and whoever adds an option. Order: names, values one by one, then what they say
+// together; shapes are compared in problem.ts, where the tensors are.
+
+import { TilewiseTypeError } from './errors.js';
+import type { Align, Pattern, WindowReach } from './patterns.js';
+import { checkExclusive, checkPattern, full, windowPattern } from './patterns.js';
+import {
+  type FloatType,
+  readTensor,
+  type Tensor,
+  type TensorConstructor,
+  type TensorLike,
+  typedArrayName,
+  type View,
+} from './tensor.js';
+import { checkBoolean, checkNames, checkOneOf, invalid, is } from './validate.js';
+
+/** Order of the axes of q, k, v and out: [batch, tokens, heads, dim] or [batch, heads, tokens, dim]. */
+export type Layout = 'bnhd' | 'bhnd';
+export type DeviceName = 'auto' | 'cpu' | 'cuda';
+
+export const layouts: readonly Layout[] = ['bnhd', 'bhnd'];
+const pairings = ['tile', 'interleave'] as const;
+export const deviceNames: readonly DeviceName[] = ['auto', 'cpu', 'cuda'];
+export const floatTypes: readonly FloatType[] = ['float32', 'float16', 'bfloat16'];
+
+/** What attention() can be told. Every field is optional. */
+export interface AttentionOptions<T = Tensor> {
+  /** Axes of q, k, v and out: `'bnhd'` (default) or `'bhnd'`. `lse` is [batch, heads, tokens] in either. */
+  layout?: Layout;
+  /** Which keys a query may see: `full()`, `causal()`, `slidingWindow()`. Instead of the next four options. */
+  pattern?: Pattern;
+  /** Queries see nothing after their own position. */
+  causal?: boolean;
+  /** Tokens visible around a query's position, inclusive: `{ left, right }` or `[left, right]` with -1 for all. */
+  window?: WindowReach;
+  /** Leading keys that stay visible behind the window. */
+  sinkTokens?: number;
+  /** Where queries stand among the keys: `'bottom-right'` (default), `'top-left'` or `{ offset }`. */
+  align?: Align;
+  /** Factor on the scores; default 1/sqrt(headDim). */
+  scale?: number;
+  /** Scores become softcap * tanh(score / softcap), before bias and mask (Gemma 2, arXiv 2408.00118). Above 0. */
+  softcap?: number;
+  /** ALiBi (arXiv 2108.12409): scores -= slope * |position - key|. [heads] or [batch, heads], float32. */
+  alibiSlopes?: Float32Array | TensorLike;
+  /** Logits that join the softmax's denominator and nothing else (gpt-oss). [heads], float32. `lse` includes them. */
+  sinks?: Float32Array | TensorLike;
+  /** Added to the scores; broadcasts to [batch, heads, queries, keys]; any float type. -Infinity hides a key. */
+  bias?: TensorLike;
+  /** Type bool or uint8; broadcasts to [batch, heads, queries, keys]. 0 hides a key. */
+  mask?: TensorLike;
+  /** Packed sequences: where each one's queries begin, [sequences + 1], from 0 to the number of rows of q. */
+  cuSeqlensQ?: Int32Array;
+  /** Packed sequences: where each one's keys begin, [sequences + 1], from 0 to the number of rows of k. */
+  cuSeqlensK?: Int32Array;
+  /** Keys in use per batch entry, [batch]; the rest is never read, and bottom-right alignment counts from here. */
+  keyLengths?: Int32Array;
+  /**
+   * With more KV heads than query heads (reverse SQA, arXiv 2510.01817): output head `j` reads query head
+   * `j % queryHeads` (`'tile'`, default) or `floor(j * queryHeads / kvHeads)` (`'interleave'`).
+   */
+  pairing?: 'tile' | 'interleave';
+  /** Also return `lse`, the natural log of each row's sum of exp(score): [batch, heads, queries], float32. */
+  returnLse?: boolean;
+  /** Where to write the output: q's type, the output's shape, any strides; no memory in common with inputs. */
+  out?: TensorLike;
+  /** Class of the results, called as `new Tensor(type, data, dims)`; default our own. */
+  Tensor?: TensorConstructor<T>;
+  /** Cancels an asynchronous call: it rejects with `signal.reason` once native code has let go of the memory. */
+  signal?: AbortSignal;
+  /** `'auto'` (default) takes the best device there is, the others insist. */
+  device?: DeviceName;
+  /** Asynchronous calls: copy the inputs first, so that they may change or be transferred while the call runs. */
+  copyInputs?: boolean;
+}
+
+/** Options after the checks that need no shapes. */
+export interface Settings {
+  readonly isHeadsFirst: boolean;
+  readonly pattern: Pattern;
+  readonly scale: number | undefined;
+  /** 0: none. */
+  readonly softcap: number;
+  readonly alibiSlopes: View | undefined;
+  readonly sinks: View | undefined;
+  readonly bias: View | undefined;
+  readonly mask: View | undefined;
+  readonly cuSeqlensQ: Int32Array | undefined;
+  readonly cuSeqlensK: Int32Array | undefined;
+  readonly keyLengths: Int32Array | undefined;
+  readonly pairing: 'tile' | 'interleave' | undefined;
+  readonly returnLse: boolean;
+  readonly out: View | undefined;
+  readonly Tensor: TensorConstructor<object> | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly device: DeviceName;
+  readonly copyInputs: boolean;
+}
+
+const attentionNames: ReadonlySet<string> = new Set(
+  Object.keys({
+    layout: 1,
+    pattern: 1,
+    causal: 1,
+    window: 1,
+    sinkTokens: 1,
+    align: 1,
+    scale: 1,
+    softcap: 1,
+    alibiSlopes: 1,
+    sinks: 1,
+    bias: 1,
+    mask: 1,
+    cuSeqlensQ: 1,
+    cuSeqlensK: 1,
+    keyLengths: 1,
+    pairing: 1,
+    returnLse: 1,
+    out: 1,
+    Tensor: 1,
+    signal: 1,
+    device: 1,
+    copyInputs: 1,
+  } satisfies Record<keyof AttentionOptions, 1>),
+);
+
+/** Checks the options of attention() by name and value. `where` names the function in messages. */
+export function readOptions(where: string, options: AttentionOptions<unknown>): Settings {
+  checkNames(where, options, attentionNames);
+  const o = options;
+  if (o.pattern !== undefined) checkExclusive(options as Record<string, unknown>);
+  const settings: Settings = {
+    isHeadsFirst: o.layout !== undefined && checkOneOf('layout', o.layout, layouts) === 'bhnd',
+    pattern: readPattern(o),
+    scale: o.scale === undefined ? undefined : checkFinite('scale', o.scale),
+    softcap: o.softcap === undefined ? 0 : checkSoftcap(o.softcap),
+    alibiSlopes: o.alibiSlopes === undefined ? undefined : readVector('alibiSlopes', o.alibiSlopes),
+    sinks: o.sinks === undefined ? undefined : readVector('sinks', o.sinks),
+    bias: o.bias === undefined ? undefined : readTensor('bias', o.bias, floatTypes),
+    mask: o.mask === undefined ? undefined : readTensor('mask', o.mask, ['bool', 'uint8']),
+    cuSeqlensQ: o.cuSeqlensQ === undefined ? undefined : checkInt32Array('cuSeqlensQ', o.cuSeqlensQ),
+    cuSeqlensK: o.cuSeqlensK === undefined ? undefined : checkInt32Array('cuSeqlensK', o.cuSeqlensK),
+    keyLengths: o.keyLengths === undefined ? undefined : checkInt32Array('keyLengths', o.keyLengths),
+    pairing: o.pairing === undefined ? undefined : checkOneOf('pairing', o.pairing, pairings),
+    returnLse: o.returnLse !== undefined && checkBoolean('returnLse', o.returnLse),
+    out: o.out === undefined ? undefined : readTensor('out', o.out, floatTypes),
+    Tensor: o.Tensor === undefined ? undefined : checkConstructor('Tensor', o.Tensor),
+    signal: o.signal === undefined ? undefined : checkSignal('signal', o.signal),
+    device: o.device === undefined ? 'auto' : checkOneOf('device', o.device, deviceNames),
+    copyInputs: o.copyInputs !== undefined && checkBoolean('copyInputs', o.copyInputs),
+  };
+  checkTogether(settings);
+  return settings;
+}
+
+function readPattern(o: AttentionOptions<unknown>): Pattern {
+  if (o.pattern !== undefined) return checkPattern(o.pattern);
+  const isOpen =
+    o.causal === undefined && o.window === undefined && o.sinkTokens === undefined && o.align === undefined;
+  return isOpen ? full() : windowPattern(o);
+}
+
+/** What options say together. */
+function checkTogether(settings: Settings): void {
+  const { cuSeqlensQ, cuSeqlensK } = settings;
+  if (cuSeqlensQ === undefined && cuSeqlensK === undefined) return;
+  if (cuSeqlensQ === undefined || cuSeqlensK === undefined) {
+    const [given, absent] = cuSeqlensQ ? ['cuSeqlensQ', 'cuSeqlensK'] : ['cuSeqlensK', 'cuSeqlensQ'];
+    throw conflict(`\`${given}\` needs \`${absent}\` next to it: packed sequences have queries and keys`);
+  }
+  for (const name of ['bias', 'mask', 'keyLengths'] as const) {
+    if (settings[name] !== undefined) {
+      throw conflict(`\`${name}\` does not apply to packed sequences; leave it out or do without \`cuSeqlensQ\``);
+    }
+  }
+}
+
+const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
+
+function checkFinite(name: string, value: unknown): number {
+  if (!is.finite(value)) throw invalid(name, 'a finite number', value);
+  return value;
+}
+
+function checkSoftcap(value: unknown): number {
+  if (!is.finite(value) || Math.fround(value) <= 0) {
+    throw invalid('softcap', 'a finite number above 0 (leave it out for no cap)', value);
+  }
+  return value;
+}
+
+/** A float32 tensor, or a bare Float32Array as one axis. */
+function readVector(name: string, value: unknown): View {
+  return readTensor(
+    name,
+    typedArrayName(value) === 'Float32Array'
+      ? { type: 'float32', data: value, dims: [(value as Float32Array).length] }
+      : value,
+    ['float32'],
+  );
+}
+
+function checkInt32Array(name: string, value: unknown): Int32Array {
+  if (typedArrayName(value) !== 'Int32Array') throw invalid(name, 'an Int32Array', value);
+  return value as Int32Array;
+}
+
+export function checkConstructor(name: string, value: unknown): TensorConstructor<object> {
+  if (!is.constructible(value)) throw invalid(name, 'a class that takes (type, data, dims)', value);
+  return value as TensorConstructor<object>;
+}
+
+export function checkSignal(name: string, value: unknown): AbortSignal {
+  if (!is.signal(value)) throw invalid(name, 'an AbortSignal', value);
+  return value;
+}

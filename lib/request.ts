@@ -1,0 +1,133 @@
+// A request: the numbers and views of one call, and what it reads and writes.
+// Reader: someone who follows a tensor from an argument to native code. Fields are those of binding/fields.h.
+
+import { checkOverlaps, type Named } from './leases.js';
+import type { NativeViews } from './native.js';
+import {
+  allocate,
+  contiguousStrides,
+  extentOf,
+  type FloatType,
+  sizeOf,
+  Tensor,
+  type TensorConstructor,
+  type TensorData,
+  type View,
+} from './tensor.js';
+
+/** Which axis of a tensor is what; batch -1: rows without a batch axis. */
+export interface Axes {
+  readonly batch: number;
+  readonly token: number;
+  readonly head: number;
+  readonly dim: number;
+}
+
+const axesByRank: Record<number, readonly [tokensFirst: Axes, headsFirst: Axes]> = {
+  3: [
+    { batch: -1, token: 0, head: 1, dim: 2 },
+    { batch: -1, token: 1, head: 0, dim: 2 },
+  ],
+  4: [
+    { batch: 0, token: 1, head: 2, dim: 3 },
+    { batch: 0, token: 2, head: 1, dim: 3 },
+  ],
+};
+
+/** The axes of q, k, v and out for tensors of 3 or 4 dims. */
+export const axesOf = (rank: number, isHeadsFirst: boolean): Axes => axesByRank[rank][isHeadsFirst ? 1 : 0];
+
+/** What native code writes, and how the caller gets it. */
+export interface Results {
+  /** The caller's own buffer, to be leased while the call runs. */
+  readonly lent: Named | undefined;
+  /** Wraps the results; called once native code is done. */
+  wrap(): { out: object; lse?: object };
+}
+
+/** Where results go and what they look like. */
+export interface ResultPlan {
+  /** The caller's own buffer as it was given, and as it was read. */
+  readonly given: object | undefined;
+  readonly out: View | undefined;
+  readonly axes: Axes;
+  readonly type: FloatType;
+  readonly outDims: number[];
+  /** [batch, heads, tokens] or [heads, tokens]; undefined: not wanted. */
+  readonly lseDims: number[] | undefined;
+  readonly Tensor: TensorConstructor<object> | undefined;
+}
+
+export class Request {
+  readonly numbers: Float64Array;
+  readonly views: NativeViews;
+  readonly #inputs: Named[] = [];
+  readonly #copies: boolean;
+
+  constructor(fields: number, views: number, copies: boolean) {
+    this.numbers = new Float64Array(fields);
+    this.views = new Array<undefined>(views).fill(undefined);
+    this.#copies = copies;
+  }
+
+  /** Passes the data of an input, or a copy of the part it uses; returns the view as it was passed. */
+  input(name: string, slot: number, view: View): View {
+    this.#inputs.push({ name, view });
+    const passed = this.#copies ? copyOf(view) : view;
+    this.views[slot] = passed.data;
+    return passed;
+  }
+
+  /** Passes one of q, k, v: offset, then strides by batch, token, head, dim from `field` on. */
+  operand(name: string, field: number, slot: number, view: View, axes: Axes): void {
+    this.#place(field, this.input(name, slot, view), axes);
+  }
+
+  #place(field: number, { offset, strides }: Pick<View, 'offset' | 'strides'>, axes: Axes): void {
+    const { numbers } = this;
+    numbers[field] = offset;
+    numbers[field + 1] = axes.batch < 0 ? 0 : strides[axes.batch];
+    numbers[field + 2] = strides[axes.token];
+    numbers[field + 3] = strides[axes.head];
+    numbers[field + 4] = strides[axes.dim];
+  }
+
+  /** Passes a [batch, heads, tokens] or [heads, tokens] tensor: offset, then strides by batch, head, token. */
+  placeRows(field: number, { offset, strides }: Pick<View, 'offset' | 'strides'>): void {
+    const rank = strides.length;
+    this.numbers[field] = offset;
+    this.numbers[field + 1] = rank === 3 ? strides[0] : 0;
+    this.numbers[field + 2] = strides[rank - 2];
+    this.numbers[field + 3] = strides[rank - 1];
+  }
+
+  /** Adds the results, after all inputs: the caller's buffer or a new one, checked against everything it may not share. */
+  results(plan: ResultPlan, field: { out: number; lse: number }, slot: { out: number; lse: number }): Results {
+    const { out, outDims, lseDims, type } = plan;
+    const lent = out && { name: 'out', view: out };
+    checkOverlaps(this.#inputs, lent);
+    const data = out ? out.data : allocate(type, sizeOf(outDims));
+    this.#place(field.out, out ?? { offset: 0, strides: contiguousStrides(outDims) }, plan.axes);
+    this.views[slot.out] = data;
+    const lseData = lseDims && allocate('float32', sizeOf(lseDims));
+    if (lseDims) {
+      this.placeRows(field.lse, { offset: 0, strides: contiguousStrides(lseDims) });
+      this.views[slot.lse] = lseData;
+    }
+    return {
+      lent,
+      wrap() {
+        const ResultTensor = (plan.Tensor ?? Tensor) as new (type: string, data: TensorData, dims: number[]) => object;
+        const result: { out: object; lse?: object } = { out: plan.given ?? new ResultTensor(type, data, outDims) };
+        if (lseDims) result.lse = new ResultTensor('float32', lseData as TensorData, lseDims);
+        return result;
+      },
+    };
+  }
+}
+
+/** A copy of the part of the data that a view uses. */
+function copyOf(view: View): View {
+  const [first, last] = extentOf(view) ?? [0, -1];
+  return { ...view, data: view.data.slice(first, last + 1), offset: view.offset - first };
+}
