@@ -1,0 +1,112 @@
+// The machine a result comes from: its description, and gauges for its ceilings.
+// Reader: anyone who adds a benchmark or doubts one.
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import os from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { devices, numThreads, versions } from 'tilewise';
+import { native } from '../dist/native.js';
+import { coldBytes } from './inputs.mjs';
+import { loadMachine } from './machine/build.mjs';
+import { interleave } from './quiet.mjs';
+
+const repository = fileURLToPath(new URL('..', import.meta.url));
+const ceilings = loadMachine();
+
+function lastLevelCacheBytes() {
+  const folder = '/sys/devices/system/cpu/cpu0/cache';
+  try {
+    const sizes = readdirSync(folder).filter((f) => f.startsWith('index'));
+    return Math.max(...sizes.map((f) => Number.parseInt(readFileSync(`${folder}/${f}/size`, 'utf8'), 10) * 1024));
+  } catch {
+    return 0;
+  }
+}
+
+function git(...args) {
+  const { status, stdout } = spawnSync('git', args, { cwd: repository, encoding: 'utf8' });
+  return status === 0 ? stdout.trim() : '';
+}
+
+function commit() {
+  const hash = git('rev-parse', '--short', 'HEAD');
+  if (!hash) return 'unknown';
+  const isDirty = git('status', '--porcelain', '--', 'core', 'cpu', 'binding', 'lib', 'CMakeLists.txt') !== '';
+  return isDirty ? `${hash} plus uncommitted changes` : hash;
+}
+
+export const allThreads = numThreads();
+export const threadCounts = [...new Set([1, allThreads])];
+export const defaultInstructionSet = devices().find((device) => device.name === 'cpu').instructionSet;
+/** Instruction sets that the library and the gauges both run here, without the portable fallback; best first. */
+export const instructionSets = native
+  .instructionSets()
+  .filter((name) => name !== 'portable' && ceilings.instructionSets().includes(name));
+export const arenaBytes = coldBytes(lastLevelCacheBytes());
+
+/** Contender (quiet.mjs) that measures the float32 FMA rate, GFLOP/s. */
+export function fmaGauge(instructionSet, threads) {
+  return { name: 'FMA peak', threads, gauge: () => ceilings.fmaPeak(instructionSet, threads, 0.03) };
+}
+
+// Prefetching readers are ahead of plain ones on some processors: the ceiling is the best of these, found once.
+const prefetchDistances = [0, 512, 1024, 2048, 4096];
+const bestPrefetch = new Map();
+
+/** Contender that measures read bandwidth over memory that no cache holds, GB/s. */
+export function bandwidthGauge(threads) {
+  if (!bestPrefetch.has(threads)) {
+    const rate = (prefetch) => Math.max(...[1, 2, 3].map(() => ceilings.readBandwidth(threads, arenaBytes, prefetch)));
+    const rates = prefetchDistances.map(rate);
+    bestPrefetch.set(threads, prefetchDistances[rates.indexOf(Math.max(...rates))]);
+  }
+  const prefetch = bestPrefetch.get(threads);
+  return { name: 'read bandwidth', threads, gauge: () => ceilings.readBandwidth(threads, arenaBytes, prefetch) };
+}
+
+/**
+ * What a result must say about where it comes from. Measures the ceilings once; every row measures its own again.
+ * @returns {Promise<object>} plain JSON
+ */
+export async function describeMachine({ samples = 5 } = {}) {
+  const peaks = [];
+  for (const threads of threadCounts) {
+    const sets = [...instructionSets, 'portable'];
+    const gauges = [...sets.map((set) => fmaGauge(set, threads)), bandwidthGauge(threads)];
+    const measured = (await interleave(gauges, { samples })).map((s) => s.median);
+    const bandwidth = measured.pop();
+    peaks.push({ threads, fma: Object.fromEntries(sets.map((set, i) => [set, measured[i]])), bandwidth });
+  }
+  return {
+    cpu: os.cpus()[0]?.model ?? 'unknown',
+    processors: os.cpus().length,
+    threads: allThreads,
+    architecture: `${process.platform}-${process.arch}`,
+    memoryGiB: os.totalmem() / 2 ** 30,
+    lastLevelCacheMiB: lastLevelCacheBytes() / 2 ** 20,
+    coldMiB: arenaBytes / 2 ** 20,
+    node: process.version,
+    tilewise: versions.tilewise,
+    instructionSets: native.instructionSets(),
+    defaultInstructionSet,
+    peaks,
+    commit: commit(),
+    date: new Date().toISOString().slice(0, 10),
+  };
+}
+
+/** The description as lines for the terminal and for RESULTS.md. */
+export function machineLines(machine) {
+  const peak = (p) => {
+    const fma = Object.entries(p.fma).map(([set, gflops]) => `${set} ${gflops.toFixed(0)}`);
+    const threads = `${p.threads} thread${p.threads === 1 ? '' : 's'}`;
+    return `${threads}: FMA peak ${fma.join(', ')} GFLOP/s (float32); read bandwidth ${p.bandwidth.toFixed(1)} GB/s`;
+  };
+  return [
+    `${machine.cpu}, ${machine.processors} processors, ${machine.architecture}, ${machine.memoryGiB.toFixed(0)} GiB`,
+    `node ${machine.node}, tilewise ${machine.tilewise} at commit ${machine.commit}, ${machine.date}`,
+    `instruction sets ${machine.instructionSets.join(', ')}; default ${machine.defaultInstructionSet}, ${machine.threads} threads`,
+    ...machine.peaks.map(peak),
+    `"cold" data rotates over ${machine.coldMiB.toFixed(0)} MiB (last-level cache ${machine.lastLevelCacheMiB.toFixed(0)} MiB)`,
+  ];
+}

@@ -1,0 +1,126 @@
+// `npm run bench`: speed of the public API, each row beside the machine's ceilings measured with it.
+// Reader: someone who wants to know how fast it is here. docs/benchmarks.md explains the method.
+//   npm run bench -- --filter decode      only cases whose name matches (a regular expression)
+//   npm run bench -- --quick              small shapes, few samples: does it run at all
+//   npm run bench -- --list               the names
+//   npm run bench -- --json out.json      write there; an unfiltered full run writes bench/results/cpu.json by itself
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { setNumThreads } from 'tilewise';
+import { native } from '../dist/native.js';
+import { allCases } from './cases.mjs';
+import { chartsOf } from './charts.mjs';
+import { bandwidthGauge, defaultInstructionSet, describeMachine, fmaGauge, machineLines } from './machine.mjs';
+import { interleave } from './quiet.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    filter: { type: 'string', default: '' },
+    json: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    list: { type: 'boolean', default: false },
+  },
+});
+const resultsFolder = fileURLToPath(new URL('results/', import.meta.url));
+const sampling = options.quick ? { samples: 3, minMs: 40 } : { samples: 5, minMs: 150 };
+
+const percent = (part, whole) => `${((100 * part) / whole).toFixed(1)} %`;
+const digits = (x) => (x < 0.1 ? x.toFixed(4) : x < 10 ? x.toFixed(3) : x.toFixed(1));
+
+async function measureCase(testCase) {
+  const { prepare, ceilings, ...row } = testCase;
+  if (!native.setInstructionSet(row.instructionSet)) throw new Error(`cannot run ${row.instructionSet} here`);
+  setNumThreads(row.threads);
+  const gauges = { fma: () => fmaGauge(row.instructionSet, row.threads), bandwidth: () => bandwidthGauge(row.threads) };
+  const call = prepare();
+  const run = async (calls) => {
+    // Synchronous calls are not awaited: a microtask per call would count against the smallest of them.
+    for (let i = 0; i < calls; i++) {
+      const pending = call();
+      if (row.call === 'async') await pending;
+    }
+  };
+  const contenders = [...ceilings.map((name) => gauges[name]()), { name: row.name, threads: row.threads, run }];
+  const summaries = await interleave(contenders, sampling);
+  const { median, min, max, quiet, tried, isQuiet } = summaries.pop();
+  const peaks = Object.fromEntries(ceilings.map((name, i) => [name, summaries[i].median]));
+  return {
+    ...row,
+    ms: { median, min, max },
+    gflops: row.flops / median / 1e6,
+    ...(row.bytes ? { gbps: row.bytes / median / 1e6 } : {}),
+    peaks,
+    ...{ quiet, tried, isQuiet },
+  };
+}
+
+function printRow(row) {
+  const { median, min, max } = row.ms;
+  const cells = [
+    `${row.name}`.padEnd(70),
+    `${digits(median)} ms (${digits(min)} .. ${digits(max)})`,
+    `${row.gflops.toFixed(1)} GFLOP/s`,
+    row.peaks.fma ? `${percent(row.gflops, row.peaks.fma)} of FMA peak` : '',
+    row.gbps ? `${row.gbps.toFixed(1)} GB/s, ${percent(row.gbps, row.peaks.bandwidth)} of read bandwidth` : '',
+    `${row.quiet}/${row.tried} quiet${row.isQuiet ? '' : ' NOISY'}`,
+  ];
+  console.log(cells.filter(Boolean).join('  '));
+}
+
+/** Memory beyond inputs and outputs, each length in a process of its own; null where the system cannot tell. */
+function measureMemory(tokens) {
+  const script = fileURLToPath(new URL('memory.mjs', import.meta.url));
+  const { status, stdout } = spawnSync(process.execPath, [script, String(tokens)], { encoding: 'utf8' });
+  return {
+    group: 'memory',
+    name: `memory N=${tokens}`,
+    tokens,
+    ...(status === 0 ? JSON.parse(stdout) : { beyond: null }),
+  };
+}
+
+function printMemory({ name, operands, beyond }) {
+  const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  const text =
+    beyond === null
+      ? 'not measured: no resettable high-water mark here'
+      : `${mib(beyond)} beyond operands of ${mib(operands)}`;
+  console.log(`${name.padEnd(70)}  ${text}`);
+}
+
+const wanted = new RegExp(options.filter);
+const cases = allCases({ isQuick: options.quick }).filter((c) => wanted.test(c.name));
+const memoryLengths = [1024, 4096, 16384].filter((n) => wanted.test(`memory N=${n}`) && !(options.quick && n > 4096));
+if (options.list) {
+  for (const { name } of cases) console.log(name);
+  for (const n of memoryLengths) console.log(`memory N=${n}`);
+  process.exit(0);
+}
+
+const machine = await describeMachine({ samples: sampling.samples });
+for (const line of machineLines(machine)) console.log(`# ${line}`);
+const rows = [];
+for (const testCase of cases) {
+  const row = await measureCase(testCase);
+  rows.push(row);
+  printRow(row);
+}
+native.setInstructionSet(defaultInstructionSet);
+const memory = memoryLengths.map(measureMemory);
+memory.forEach(printMemory);
+
+const isWhole = !options.quick && !options.filter;
+const json = options.json ?? (isWhole ? path.join(resultsFolder, 'cpu.json') : undefined);
+if (json) {
+  mkdirSync(path.dirname(path.resolve(json)), { recursive: true });
+  writeFileSync(json, `${JSON.stringify({ machine, sampling, rows, memory }, null, 2)}\n`);
+  console.log(`wrote ${json}`);
+  for (const { name, svg } of chartsOf({ machine, rows })) {
+    const file = path.join(path.dirname(path.resolve(json)), `${path.basename(json, '.json')}-${name}.svg`);
+    writeFileSync(file, svg);
+    console.log(`wrote ${file}`);
+  }
+}
