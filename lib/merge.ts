@@ -2,7 +2,7 @@
 // Reader: someone who splits keys over calls, machines or a prefix cache. The rule is core/softmax.h's merge; idea:
 // FlashAttention's combine step, Ring Attention (arXiv 2310.01889).
 
-import { accept, fly, refuseSignal } from './attention.js';
+import { fly, refuseSignal } from './attention.js';
 import type { AttentionResult } from './attention.js';
 import { backendIndex } from './devices.js';
 import { TilewiseRangeError } from './errors.js';
@@ -82,7 +82,7 @@ export function mergeAttentionSync<T = Tensor>(
 ): Required<AttentionResult<T>> {
   const { request, results, signal } = prepareMerge('mergeAttentionSync()', parts, options);
   refuseSignal('mergeAttentionSync()', signal);
-  accept(native.mergeSync(request.numbers, request.views), 'auto');
+  native.mergeSync(request.numbers, request.views);
   return results.wrap() as Required<AttentionResult<T>>;
 }
 

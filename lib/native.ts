@@ -46,8 +46,8 @@ export interface Native {
   readonly dataTypes: readonly string[];
   run(numbers: Float64Array, views: NativeViews): Flight | string[];
   runSync(numbers: Float64Array, views: NativeViews): Refusal;
-  merge(numbers: Float64Array, views: NativeViews): Flight | string[];
-  mergeSync(numbers: Float64Array, views: NativeViews): Refusal;
+  merge(numbers: Float64Array, views: NativeViews): Flight;
+  mergeSync(numbers: Float64Array, views: NativeViews): void;
   cancel(id: number): void;
   explain(numbers: Float64Array): NativePlan;
   backends(): NativeBackend[];

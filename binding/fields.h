@@ -1,0 +1,45 @@
+// How a request crosses from lib/ to native code: one Float64Array of the fields below, one array of typed arrays.
+// Reader: whoever adds an operand or an option. The order is stated here and nowhere else: lib/ asks the addon for the
+// names. Strides and offsets count elements and are exact in a double up to 2^53.
+#pragma once
+
+#include <array>
+#include <cstddef>
+
+namespace tilewise {
+
+// clang-format off
+#define TW_OPERAND(X, name) X(name##Offset) X(name##ByBatch) X(name##ByToken) X(name##ByHead) X(name##ByDim)
+#define TW_SCORES(X, name) X(name##Offset) X(name##ByBatch) X(name##ByHead) X(name##ByQuery) X(name##ByKey)
+#define TW_ROWS(X, name) X(name##Offset) X(name##ByBatch) X(name##ByHead) X(name##ByToken)
+
+#define TW_ATTENTION_FIELDS(X)                                                                            \
+  X(device) X(batch) X(queryHeads) X(kvHeads) X(queries) X(keys) X(headDim) X(valueDim) X(type) X(sequences) \
+  TW_OPERAND(X, query) TW_OPERAND(X, key) TW_OPERAND(X, value) TW_OPERAND(X, out) TW_ROWS(X, lse)         \
+  X(scale) X(softcap) X(left) X(right) X(sinkTokens) X(align) X(alignOffset) X(pairing)                   \
+  X(biasType) TW_SCORES(X, bias) TW_SCORES(X, mask)                                                       \
+  X(slopesOffset) X(slopesByBatch) X(slopesByHead) X(sinksOffset) X(sinksByHead)
+
+#define TW_ATTENTION_VIEWS(X) \
+  X(query) X(key) X(value) X(out) X(lse) X(bias) X(mask) X(slopes) X(sinks) X(cuQueries) X(cuKeys) X(keyLengths)
+
+// A merge has these fields once, then the part's fields for every part; its views are out and lse, then every part's.
+#define TW_MERGE_FIELDS(X) \
+  X(device) X(batch) X(heads) X(queries) X(valueDim) X(type) X(parts) TW_OPERAND(X, out) TW_ROWS(X, lse)
+#define TW_MERGE_PART_FIELDS(X) TW_OPERAND(X, out) TW_ROWS(X, lse)
+// clang-format on
+
+#define TW_ENUMERATOR(name) name,
+#define TW_STRING(name) #name,
+
+enum class Field : size_t { TW_ATTENTION_FIELDS(TW_ENUMERATOR) count };
+enum class Slot : size_t { TW_ATTENTION_VIEWS(TW_ENUMERATOR) count };
+enum class MergeField : size_t { TW_MERGE_FIELDS(TW_ENUMERATOR) count };
+enum class MergePartField : size_t { TW_MERGE_PART_FIELDS(TW_ENUMERATOR) count };
+
+constexpr std::array<const char*, size_t(Field::count)> kFieldNames{TW_ATTENTION_FIELDS(TW_STRING)};
+constexpr std::array<const char*, size_t(Slot::count)> kSlotNames{TW_ATTENTION_VIEWS(TW_STRING)};
+constexpr std::array<const char*, size_t(MergeField::count)> kMergeFieldNames{TW_MERGE_FIELDS(TW_STRING)};
+constexpr std::array<const char*, size_t(MergePartField::count)> kMergePartFieldNames{TW_MERGE_PART_FIELDS(TW_STRING)};
+
+}  // namespace tilewise

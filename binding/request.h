@@ -1,0 +1,42 @@
+// Requests: what crossed from lib/, unpacked into core's Problem and MergeProblem.
+// Reader: someone who asks what native code trusts. Nothing: lib/ has checked everything with better messages, and every
+// count, stride and extent is checked again here, so that no argument, however made, makes a backend touch foreign memory.
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "../core/merge.h"
+#include "../core/problem.h"
+
+namespace tilewise {
+
+// One attention call. Only moves: the problem points into the vectors' heap memory, which moves along.
+struct AttentionRequest {
+  AttentionRequest() = default;
+  AttentionRequest(AttentionRequest&&) = default;
+
+  size_t device = 0;
+  Problem problem;
+  // Copies: the caller could change the originals under a running call, and their entries are row numbers.
+  std::vector<int32_t> cuQueries, cuKeys, keyLengths;
+};
+
+struct MergeRequest {
+  size_t device = 0;
+  MergeProblem problem;
+};
+
+// Both take (numbers: Float64Array, views: (TypedArray | undefined)[]) and throw a RangeError with a code.
+AttentionRequest readAttention(const Napi::CallbackInfo& info);
+MergeRequest readMerge(const Napi::CallbackInfo& info);
+// (numbers) alone: sizes and pattern, no data.
+AttentionRequest readShape(const Napi::CallbackInfo& info);
+
+// Refuses views on resizable buffers, which could lose their memory while an asynchronous call runs. A synchronous call
+// cannot be interrupted by a resize.
+void refuseResizable(const Napi::Env& env, const Napi::Value& views);
+
+}  // namespace tilewise

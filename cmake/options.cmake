@@ -1,0 +1,32 @@
+# How all native code here is compiled: the addon and the C++ tests alike.
+
+set(CMAKE_CXX_STANDARD 17)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+set(TILEWISE_SANITIZE NONE CACHE STRING "NONE, address (with undefined behaviour) or thread")
+option(TILEWISE_WERROR "Warnings are errors" OFF)
+
+if(MSVC)
+  add_compile_options(/W4 $<$<BOOL:${TILEWISE_WERROR}>:/WX>)
+else()
+  add_compile_options(-Wall -Wextra $<$<BOOL:${TILEWISE_WERROR}>:-Werror>)
+endif()
+
+if(TILEWISE_SANITIZE STREQUAL "address")
+  set(sanitize -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1)
+elseif(TILEWISE_SANITIZE STREQUAL "thread")
+  set(sanitize -fsanitize=thread -fno-omit-frame-pointer -g1)
+elseif(NOT TILEWISE_SANITIZE STREQUAL "NONE")
+  message(FATAL_ERROR "TILEWISE_SANITIZE must be NONE, address or thread, not ${TILEWISE_SANITIZE}")
+endif()
+if(sanitize)
+  add_compile_options(${sanitize})
+  add_link_options(${sanitize})
+endif()
