@@ -13,7 +13,8 @@ import { setNumThreads } from 'tilewise';
 import { native } from '../dist/native.js';
 import { allCases } from './cases.mjs';
 import { chartsOf } from './charts.mjs';
-import { bandwidthGauge, defaultInstructionSet, describeMachine, fmaGauge, machineLines } from './machine.mjs';
+import { bandwidthGauge, defaultInstructionSet, describeMachine, fmaGauge } from './machine.mjs';
+import { machineLines } from './machine-lines.mjs';
 import { interleave } from './quiet.mjs';
 
 const { values: options } = parseArgs({

@@ -1,0 +1,133 @@
+// The figures this project holds itself to, each checked against a result file.
+// Reader: someone who asks whether it is fast enough, and whoever wants to raise the bar.
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const times = (ratio) => `${ratio.toFixed(2)}x`;
+const ofFma = (row) => row.gflops / row.peaks.fma;
+const ofBandwidth = (row) => row.gbps / row.peaks.bandwidth;
+
+function least(rows, valueOf) {
+  return rows.reduce((worst, row) => (worst === undefined || valueOf(row) < valueOf(worst) ? row : worst), undefined);
+}
+
+/** "At least `bar`" for the worst of the rows; nothing measured gives isMet null. */
+function atLeast(text, bar, rows, valueOf, show) {
+  const worst = least(rows, valueOf);
+  if (!worst) return { text: `${text}: at least ${show(bar)}`, measured: 'not measured', isMet: null };
+  const value = valueOf(worst);
+  return { text: `${text}: at least ${show(bar)}`, measured: `${show(value)} (${worst.name})`, isMet: value >= bar };
+}
+
+function prefillTargets(rows) {
+  const sets = [...new Set(rows.filter((r) => r.group === 'prefill').map((r) => r.instructionSet))];
+  return sets.flatMap((set) => {
+    const ours = rows.filter((r) => r.instructionSet === set);
+    const long = (headDim) => ours.filter((r) => r.group === 'prefill' && r.headDim === headDim && r.keys >= 2048);
+    const short = ours.filter((r) => r.group === 'short' && !r.causal);
+    return [
+      atLeast(
+        `${set}: prefill float32, D=128, N >= 2048, dense and causal, of the FMA peak`,
+        0.84,
+        long(128),
+        ofFma,
+        percent,
+      ),
+      atLeast(
+        `${set}: prefill float32, D=64, N >= 2048, dense and causal, of the FMA peak`,
+        0.82,
+        long(64),
+        ofFma,
+        percent,
+      ),
+      atLeast(`${set}: N = 128..512, dense, one thread, of the FMA peak`, 0.75, short, ofFma, percent),
+    ];
+  });
+}
+
+function storageTarget(rows) {
+  const storage = rows.filter((r) => r.group === 'storage');
+  const same = (a, b) => ['headDim', 'keys', 'causal', 'instructionSet'].every((key) => a[key] === b[key]);
+  const pairs = storage
+    .filter((r) => r.dtype !== 'float32')
+    .map((row) => ({ row, full: storage.find((r) => r.dtype === 'float32' && same(r, row)) }))
+    .filter(({ full }) => full)
+    .map(({ row, full }) => ({ name: row.name, speed: full.ms.median / row.ms.median }));
+  // 3 % more time is 1/1.03 of the speed.
+  return atLeast("float16 and bfloat16, of float32's speed", 1 / 1.03, pairs, (p) => p.speed, percent);
+}
+
+function decodeTargets(rows, machine) {
+  const at32k = rows.filter(
+    (r) =>
+      r.group === 'decode' &&
+      r.keys === 32768 &&
+      r.threads === machine.threads &&
+      r.instructionSet === machine.defaultInstructionSet,
+  );
+  const mha = (isFull) => at32k.filter((r) => r.kind === 'MHA' && (r.dtype === 'float32') === isFull);
+  const grouped = at32k.filter((r) => r.kind !== 'MHA' && r.dtype === 'float16');
+  // Whichever ceiling binds: the better of the two shares, each relative to its own bar.
+  const binding = (r) => Math.max(ofFma(r) / 0.65, ofBandwidth(r) / 0.75);
+  return [
+    atLeast('decode 32k keys, MHA float32, of read bandwidth', 0.8, mha(true), ofBandwidth, percent),
+    atLeast('decode 32k keys, MHA float16 and bfloat16, of read bandwidth', 0.7, mha(false), ofBandwidth, percent),
+    atLeast('decode 32k keys, GQA 8:1 float16, of 65 % of FMA peak or 75 % of bandwidth', 1, grouped, binding, percent),
+  ];
+}
+
+function callTarget(rows) {
+  const calls = rows.filter((r) => r.group === 'call' && r.call === 'sync');
+  const slowest = calls.sort((a, b) => b.ms.median - a.ms.median)[0];
+  const text = 'one synchronous call at N=1, D=64: at most 30 µs';
+  if (!slowest) return { text, measured: 'not measured', isMet: null };
+  return {
+    text,
+    measured: `${(1000 * slowest.ms.median).toFixed(1)} µs (${slowest.name})`,
+    isMet: slowest.ms.median <= 0.03,
+  };
+}
+
+function memoryTarget(memory) {
+  const text = 'memory beyond inputs and output does not grow with N: at 16k no more than at 1k plus 4 MiB';
+  const [small, large] = [1024, 16384].map((n) => memory.find((m) => m.tokens === n)?.beyond ?? null);
+  if (small === null || large === null) return { text, measured: 'not measured', isMet: null };
+  const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  return { text, measured: `${mib(small)} at 1k, ${mib(large)} at 16k`, isMet: large <= small + 4 * 2 ** 20 };
+}
+
+/** @returns {{text: string, measured: string, isMet: boolean | null}[]} of a result of bench/run.mjs */
+export function speedTargets({ machine, rows, memory }) {
+  return [
+    ...prefillTargets(rows),
+    storageTarget(rows),
+    ...decodeTargets(rows, machine),
+    callTarget(rows),
+    memoryTarget(memory),
+  ];
+}
+
+/** The same for a result of bench/peers.mjs. */
+export function peerTargets({ rows }) {
+  const ratio = (r) => r.ratio;
+  const onnx = rows.filter((r) => r.contender !== 'tilewise' && !r.contender.startsWith('PyTorch'));
+  const at = (test) => onnx.filter((r) => r.dtype === 'float32' && test(r));
+  const full = at((r) => r.queries === 4096 && !r.causal);
+  const causal = at((r) => r.queries === 4096 && r.causal);
+  const named = (list, ...names) => list.filter((r) => names.some((name) => r.contender.startsWith(name)));
+  const decode = at((r) => r.queries === 1);
+  const torch = rows.filter((r) => r.contender.startsWith('PyTorch'));
+  const against = (list) => list.map((r) => ({ ...r, name: `${r.contender}, ${r.name}` }));
+  return [
+    atLeast("full 4096, against onnxruntime's fastest", 1.2, against(full), ratio, times),
+    atLeast(
+      'causal 4096, against Attention and MultiHeadAttention',
+      2.8,
+      against(named(causal, 'Attention', 'MultiHead')),
+      ratio,
+      times,
+    ),
+    atLeast('causal 4096, against GroupQueryAttention', 1.6, against(named(causal, 'GroupQuery')), ratio, times),
+    atLeast("decode 16k keys, against onnxruntime's fastest", 1.7, against(decode), ratio, times),
+    atLeast('every shape, against PyTorch', 1, against(torch), ratio, times),
+  ];
+}
