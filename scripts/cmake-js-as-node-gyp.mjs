@@ -1,0 +1,20 @@
+// What prebuildify calls instead of node-gyp: compiles with cmake-js, and leaves a copy where prebuildify looks, in
+// build/Release of the folder it runs in. Of node-gyp's arguments (rebuild --target=.. --arch=..) only the arch matters.
+
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const cli = join(dirname(createRequire(import.meta.url).resolve('cmake-js/package.json')), 'bin', 'cmake-js');
+const arch = process.argv.find((argument) => argument.startsWith('--arch='))?.slice('--arch='.length) ?? process.arch;
+const { status } = spawnSync(process.execPath, [cli, 'compile', '--directory', root, '--arch', arch], {
+  cwd: root,
+  stdio: 'inherit',
+});
+if (status !== 0) process.exit(status ?? 1);
+const target = resolve('build', 'Release');
+mkdirSync(target, { recursive: true });
+cpSync(join(root, 'build', 'Release', 'tilewise.node'), join(target, 'tilewise.node'));
