@@ -6,15 +6,15 @@ const times = (ratio) => `${ratio.toFixed(2)}x`;
 const ofFma = (row) => row.gflops / row.peaks.fma;
 const ofBandwidth = (row) => row.gbps / row.peaks.bandwidth;
 
-function least(rows, valueOf) {
-  return rows.reduce((worst, row) => (worst === undefined || valueOf(row) < valueOf(worst) ? row : worst), undefined);
+function least(rows, figureOf) {
+  return rows.reduce((worst, row) => (worst === undefined || figureOf(row) < figureOf(worst) ? row : worst), undefined);
 }
 
 /** "At least `bar`" for the worst of the rows; nothing measured gives isMet null. */
-function atLeast(text, bar, rows, valueOf, show) {
-  const worst = least(rows, valueOf);
+function atLeast(text, bar, rows, figureOf, show) {
+  const worst = least(rows, figureOf);
   if (!worst) return { text: `${text}: at least ${show(bar)}`, measured: 'not measured', isMet: null };
-  const value = valueOf(worst);
+  const value = figureOf(worst);
   return { text: `${text}: at least ${show(bar)}`, measured: `${show(value)} (${worst.name})`, isMet: value >= bar };
 }
 

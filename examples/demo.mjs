@@ -64,7 +64,7 @@ function orderZeroBits(characters, alphabetSize) {
 
 /** Attention as plain loops, for queries begin..end-1, each over the keys before it. */
 function naiveAttention(contexts, values, width, begin, end) {
-  const out = new Float32Array((end - begin) * width);
+  const out = new Float64Array((end - begin) * width);
   for (let i = begin; i < end; i++) {
     const weights = new Float64Array(i);
     for (let j = 0; j < i; j++) {

@@ -28,30 +28,30 @@ constexpr int kAccumulators = 12;
 constexpr int64_t kFmaRound = 50000;
 
 // A macro and not a template: a function template does not take a target attribute from its arguments.
-#define DEFINE_FMA_LOOP(NAME, VEC, TARGET)                                                \
-  TARGET __attribute__((noinline)) float NAME() {                                         \
-    VEC a[kAccumulators], m = VEC{} + 0.999999f, b = VEC{} + 1e-7f;                       \
-    for (int i = 0; i < kAccumulators; ++i) a[i] = VEC{} + float(i);                      \
-    for (int64_t round = 0; round < kFmaRound; ++round) {                                 \
+#define DEFINE_FMA_LOOP(NAME, VEC, TARGET)                                                  \
+  TARGET __attribute__((noinline)) float NAME() {                                           \
+    VEC a[kAccumulators], m = VEC{} + 0.999999f, b = VEC{} + 1e-7f;                         \
+    for (int i = 0; i < kAccumulators; ++i) a[i] = VEC{} + float(i);                        \
+    for (int64_t round = 0; round < kFmaRound; ++round) {                                   \
       _Pragma("GCC unroll 12") for (int i = 0; i < kAccumulators; ++i) a[i] = a[i] * m + b; \
-    }                                                                                     \
-    VEC sum = a[0];                                                                       \
-    for (int i = 1; i < kAccumulators; ++i) sum += a[i];                                  \
-    return sum[0];                                                                        \
+    }                                                                                       \
+    VEC sum = a[0];                                                                         \
+    for (int i = 1; i < kAccumulators; ++i) sum += a[i];                                    \
+    return sum[0];                                                                          \
   }
 
 // Reads with independent accumulators; `prefetch` bytes ahead (0: leave it to the hardware).
-#define DEFINE_READ_LOOP(NAME, VEC, TARGET)                                               \
-  TARGET __attribute__((noinline)) float NAME(const char* from, const char* to, int64_t prefetch) { \
-    VEC a[4] = {};                                                                        \
-    for (const char* p = from; p < to; p += 4 * sizeof(VEC)) {                            \
-      if (prefetch > 0) {                                                                 \
+#define DEFINE_READ_LOOP(NAME, VEC, TARGET)                                                                \
+  TARGET __attribute__((noinline)) float NAME(const char* from, const char* to, int64_t prefetch) {        \
+    VEC a[4] = {};                                                                                         \
+    for (const char* p = from; p < to; p += 4 * sizeof(VEC)) {                                             \
+      if (prefetch > 0) {                                                                                  \
         for (size_t line = 0; line < 4 * sizeof(VEC); line += 64) __builtin_prefetch(p + prefetch + line); \
-      }                                                                                   \
-      for (int i = 0; i < 4; ++i) a[i] += reinterpret_cast<const VEC*>(p)[i];             \
-    }                                                                                     \
-    const VEC sum = a[0] + a[1] + (a[2] + a[3]);                                          \
-    return sum[0];                                                                        \
+      }                                                                                                    \
+      for (int i = 0; i < 4; ++i) a[i] += reinterpret_cast<const VEC*>(p)[i];                              \
+    }                                                                                                      \
+    const VEC sum = a[0] + a[1] + (a[2] + a[3]);                                                           \
+    return sum[0];                                                                                         \
   }
 
 DEFINE_FMA_LOOP(fmaPortable, Vec4, )
@@ -192,8 +192,9 @@ napi_value readBandwidth(napi_env env, napi_callback_info info) {
   int32_t threads;
   int64_t bytes, prefetch;
   if (!readArguments(env, info, 3, argv) || napi_get_value_int32(env, argv[0], &threads) != napi_ok ||
-      napi_get_value_int64(env, argv[1], &bytes) != napi_ok || napi_get_value_int64(env, argv[2], &prefetch) != napi_ok ||
-      threads < 1 || bytes < threads * kBandwidthAlign || bytes % kBandwidthAlign != 0) {
+      napi_get_value_int64(env, argv[1], &bytes) != napi_ok ||
+      napi_get_value_int64(env, argv[2], &prefetch) != napi_ok || threads < 1 || bytes < threads * kBandwidthAlign ||
+      bytes % kBandwidthAlign != 0) {
     return fail(env, "readBandwidth(threads, bytes, prefetch): bytes is a multiple of 4096");
   }
   if (!reserveArena(bytes)) return fail(env, "readBandwidth: not enough memory");

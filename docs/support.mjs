@@ -1,0 +1,101 @@
+// Prints the support table of the README by asking the code: every row is a tiny call that a backend accepts or refuses.
+// Reader: someone who added an option or a backend. `node docs/support.mjs --write` puts the table into README.md.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { attentionSync, devices, Tensor } from 'tilewise';
+
+const readme = fileURLToPath(new URL('../README.md', import.meta.url));
+const mark = /(<!-- support:begin[^>]*-->\n)[\s\S]*?(<!-- support:end -->)/;
+
+/** Zeros: whether a problem is supported does not depend on the numbers. */
+function zeros(type, ...dims) {
+  const Data = { float32: Float32Array, bool: Uint8Array }[type] ?? Uint16Array;
+  return new Tensor(type, new Data(dims.reduce((a, b) => a * b, 1)), dims);
+}
+
+/** A call of 2 queries on 3 keys. */
+function call({
+  type = 'float32',
+  queryHeads = 2,
+  kvHeads = 2,
+  headDim = 4,
+  valueDim = headDim,
+  batch = 1,
+  ...options
+}) {
+  const tensor = (tokens, heads, dim) => {
+    return options.layout === 'bhnd' ? zeros(type, batch, heads, tokens, dim) : zeros(type, batch, tokens, heads, dim);
+  };
+  return (device) => {
+    attentionSync(tensor(2, queryHeads, headDim), tensor(3, kvHeads, headDim), tensor(3, kvHeads, valueDim), {
+      device,
+      ...options,
+    });
+  };
+}
+
+const rows = [
+  ['full attention', call({})],
+  ['causal, bottom-right, top-left or any offset', call({ causal: true, align: { offset: 1 } })],
+  ['sliding window', call({ window: { left: 1, right: 0 } })],
+  ['sliding window with sink tokens', call({ window: { left: 1, right: 0 }, sinkTokens: 1 })],
+  ...['float32', 'float16', 'bfloat16'].map((type) => [type, call({ type })]),
+  ['head dims up to 512, any number', call({ headDim: 511 })],
+  ['value dim other than head dim', call({ valueDim: 6 })],
+  ['GQA and MQA: fewer KV heads than query heads', call({ queryHeads: 4, kvHeads: 1 })],
+  ['reverse SQA: more KV heads than query heads', call({ queryHeads: 1, kvHeads: 4, pairing: 'interleave' })],
+  ["`layout: 'bhnd'`", call({ layout: 'bhnd' })],
+  ['`scale`', call({ scale: 1 })],
+  ['`softcap`', call({ softcap: 30 })],
+  ['`alibiSlopes`', call({ alibiSlopes: Float32Array.of(0.5, 0.25) })],
+  ['`sinks`: logits in the denominator', call({ sinks: Float32Array.of(0, 0) })],
+  ['`bias`, broadcast', call({ bias: zeros('float32', 2, 3) })],
+  ['`mask`, broadcast', call({ mask: zeros('bool', 2, 3) })],
+  ['`keyLengths`: padded batches', call({ batch: 2, keyLengths: Int32Array.of(3, 1) })],
+  [
+    '`cuSeqlensQ`, `cuSeqlensK`: packed batches',
+    call({ cuSeqlensQ: Int32Array.of(0, 1, 2), cuSeqlensK: Int32Array.of(0, 2, 3) }),
+  ],
+  ['`returnLse`', call({ returnLse: true })],
+];
+
+function answer(run, device) {
+  try {
+    run(device);
+    return 'yes';
+  } catch (error) {
+    if (error.code === 'ERR_TILEWISE_UNSUPPORTED') return 'no';
+    throw error;
+  }
+}
+
+/** The table in Markdown, one column per device that works on this machine. */
+export function supportTable() {
+  const columns = devices().filter((device) => device.isAvailable);
+  const line = (cells) => `| ${cells.join(' | ')} |`;
+  const body = rows.map(([name, run]) => line([name, ...columns.map((device) => answer(run, device.name))]));
+  return [
+    line(['', ...columns.map((device) => device.name)]),
+    line(['---', ...columns.map(() => '---')]),
+    ...body,
+  ].join('\n');
+}
+
+/** The table that stands in the README now. */
+export function tableInReadme() {
+  return readFileSync(readme, 'utf8').match(mark)?.[0].split('\n').slice(1, -1).join('\n');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const table = supportTable();
+  if (process.argv.includes('--write')) {
+    const text = readFileSync(readme, 'utf8');
+    if (!mark.test(text)) throw new Error('README.md has no support:begin and support:end marks');
+    writeFileSync(
+      readme,
+      text.replace(mark, (_, begin, end) => `${begin}${table}\n${end}`),
+    );
+  } else {
+    console.log(table);
+  }
+}
