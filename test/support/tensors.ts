@@ -1,0 +1,18 @@
+// Small tensors for tests that look at arguments and not at numbers.
+
+import { Tensor } from '../../dist/index.js';
+
+/** A float32 tensor whose elements differ, the same ones every time. */
+export function tensor(...dims: number[]): Tensor<'float32'> {
+  const size = dims.reduce((product, length) => product * length, 1);
+  return new Tensor(
+    'float32',
+    Float32Array.from({ length: size }, (_, i) => Math.sin(i * 12.9898 + dims.length) / 2),
+    dims,
+  );
+}
+
+/** q, k and v of a problem, [1, tokens, heads, dim]. */
+export function operands(tokens: number, heads: number, dim: number) {
+  return { q: tensor(1, tokens, heads, dim), k: tensor(1, tokens, heads, dim), v: tensor(1, tokens, heads, dim) };
+}
