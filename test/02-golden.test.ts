@@ -27,7 +27,17 @@ interface Golden {
     out: Heads;
     lse: Rows;
   }[];
-  layer: { Hq: number; Hkv: number; headDim: number; scale: number; X: Rows; Wq: Rows; Wk: Rows; Wv: Rows; headsOut: Heads };
+  layer: {
+    Hq: number;
+    Hkv: number;
+    headDim: number;
+    scale: number;
+    X: Rows;
+    Wq: Rows;
+    Wk: Rows;
+    Wv: Rows;
+    headsOut: Heads;
+  };
 }
 
 const golden: Golden = JSON.parse(readFileSync(new URL('./golden/sqa.json', import.meta.url), 'utf8'));
@@ -59,7 +69,7 @@ const cases = golden.ops.map((op) => {
 
 function expectClose(got: Float64Array, want: number[], digits: number): void {
   expect(got.length).toBe(want.length);
-  want.forEach((x, i) => expect(got[i]).toBeCloseTo(x, digits));
+  for (let i = 0; i < want.length; i++) expect(got[i]).toBeCloseTo(want[i], digits);
 }
 
 describe('the reference', () => {
@@ -81,7 +91,9 @@ onEveryBackend((backend: Backend) => {
     const { X, Wq, Wk, Wv, Hq, Hkv, headDim, scale, headsOut } = golden.layer;
     const project = (weights: Rows, heads: number): Operand => {
       const rows = X.map((x) => weights[0].map((_, o) => x.reduce((sum, value, i) => sum + value * weights[i][o], 0)));
-      return operand(rows.map((row) => Array.from({ length: heads }, (_, h) => row.slice(h * headDim, (h + 1) * headDim))));
+      return operand(
+        rows.map((row) => Array.from({ length: heads }, (_, h) => row.slice(h * headDim, (h + 1) * headDim))),
+      );
     };
     const problem = {
       query: project(Wq, Hq),

@@ -8,7 +8,16 @@ import { pairwise } from './conformance/pairwise.js';
 import { expectCases, onEveryBackend } from './conformance/suite.js';
 
 const same = [1, 3, 7, 8, 16, 40, 64, 80, 96, 128, 192, 256, 512].map((d): [number, number] => [d, d]);
-const different: [number, number][] = [[1, 3], [8, 10], [40, 72], [64, 128], [128, 64], [192, 128], [5, 512], [512, 5]];
+const different: [number, number][] = [
+  [1, 3],
+  [8, 10],
+  [40, 72],
+  [64, 128],
+  [128, 64],
+  [192, 128],
+  [5, 512],
+  [512, 5],
+];
 
 const packed = { batch: 1, cuSeqlensQ: [0, 1, 1, 40, 64], cuSeqlensK: [0, 5, 9, 9, 100] };
 

@@ -17,7 +17,10 @@ onEveryBackend((backend) => {
       ),
     );
     expectCases(cases, backend);
-    expectCases(cases.map((c) => ({ ...c, layout: 'bhnd', dtype: 'float16' })), backend);
+    expectCases(
+      cases.map((c) => ({ ...c, layout: 'bhnd', dtype: 'float16' })),
+      backend,
+    );
   });
 
   it('[empty sequences] keys: 0 gives output 0 and lse -Infinity everywhere', () => {
@@ -35,7 +38,11 @@ onEveryBackend((backend) => {
       { queries: 200, keys: 300, cuSeqlensQ: [0, 100, 101, 101, 200], cuSeqlensK: [0, 1, 130, 140, 300] },
     ];
     expectCases(
-      cases.flatMap((c) => [c, { ...c, causal: true, is3d: true, heads: [4, 2] }, { ...c, causal: true, left: 2, layout: 'bhnd' }]),
+      cases.flatMap((c) => [
+        c,
+        { ...c, causal: true, is3d: true, heads: [4, 2] },
+        { ...c, causal: true, left: 2, layout: 'bhnd' },
+      ]),
       backend,
     );
   });
@@ -127,11 +134,12 @@ onEveryBackend((backend) => {
   });
 
   it('[grid limit 65535] 70000 queries of one head', () => {
-    expectCase({ queries: 70000, keys: 70000, left: 3, causal: true, dims: [2, 2] }, backend);
+    expectCase({ queries: 70000, keys: 20, causal: true, align: 'top-left', dims: [2, 2] }, backend);
   });
 
   it('[unsupported shape accepted] what cannot be run is refused, not padded', () => {
-    const tensor = (dims: number[]) => ({ type: 'float32', data: new Float32Array(dims.reduce((a, n) => a * n, 1)), dims }) as const;
+    const tensor = (dims: number[]) =>
+      ({ type: 'float32', data: new Float32Array(dims.reduce((a, n) => a * n, 1)), dims }) as const;
     const call = (q: number[], k: number[], v: number[]) => () =>
       attentionSync(tensor(q), tensor(k), tensor(v), { device: backend.device });
     expect(call([1, 2, 1, 513], [1, 2, 1, 513], [1, 2, 1, 8])).toThrow(/513/);

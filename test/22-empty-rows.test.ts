@@ -61,7 +61,11 @@ onEveryBackend((backend) => {
 
   it('[fully masked rows] rows whose last tiles are fully masked', () => {
     const built = build({ queries: 30, keys: 500, dims: [8, 8] });
-    built.problem.mask = operandOf('bool', [500], Array.from({ length: 500 }, (_, j) => (j < 10 ? 1 : 0)));
+    built.problem.mask = operandOf(
+      'bool',
+      [500],
+      Array.from({ length: 500 }, (_, j) => (j < 10 ? 1 : 0)),
+    );
     expectRight(run(built, backend), expectedOf(built.problem));
   });
 
@@ -70,7 +74,9 @@ onEveryBackend((backend) => {
     expectCase(c, backend);
     const { lse } = runCase(c, backend);
     const sinks = toNumbers(build(c).problem.sinks!);
-    expect([...toNumbers(lse)].map((x) => x.toFixed(5))).toEqual([...sinks].flatMap((x) => new Array(5).fill(x.toFixed(5))));
+    expect([...toNumbers(lse)].map((x) => x.toFixed(5))).toEqual(
+      [...sinks].flatMap((x) => new Array(5).fill(x.toFixed(5))),
+    );
   });
 
   it('a sink of -Infinity is no sink', () => {
@@ -88,12 +94,22 @@ onEveryBackend((backend) => {
         built.problem.bias = operandOf('float32', [1], [bias]);
         return built;
       };
-      for (const [queries, keys] of [[1, 1], [1, 300], [20, 300]] as const) {
+      for (const [queries, keys] of [
+        [1, 1],
+        [1, 300],
+        [20, 300],
+      ] as const) {
         const built = only(queries, keys);
         const { out, lse } = run(built, backend);
         const got = toNumbers(out);
-        expect([...got].every((x) => Number.isFinite(x)), `bias ${bias}`).toBe(true);
-        expect([...got].some((x) => x !== 0), `bias ${bias}`).toBe(true);
+        expect(
+          [...got].every((x) => Number.isFinite(x)),
+          `bias ${bias}`,
+        ).toBe(true);
+        expect(
+          [...got].some((x) => x !== 0),
+          `bias ${bias}`,
+        ).toBe(true);
         for (const x of toNumbers(lse)) expect(x / bias).toBeCloseTo(1, bias < -1e6 ? 6 : 2);
       }
     }
@@ -110,7 +126,11 @@ onEveryBackend((backend) => {
       built.problem.bias = operandOf(dtype, [3, keys], rows);
       const { out } = run(built, backend);
       const exact = build({ queries: 3, keys, dims: [4, 4], amplitude: 0.1, dtype });
-      exact.problem.mask = operandOf('bool', [3, keys], rows.map((x) => (x === 0 ? 1 : 0)));
+      exact.problem.mask = operandOf(
+        'bool',
+        [3, keys],
+        rows.map((x) => (x === 0 ? 1 : 0)),
+      );
       const want = expectedOf(exact.problem).exact.out;
       const got = toNumbers(out);
       const digits = dtype === 'float32' ? 6 : 2;

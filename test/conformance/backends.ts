@@ -10,7 +10,9 @@ export interface Backend {
 }
 
 export const backends: readonly Backend[] = [
-  ...native.instructionSets().map((instructionSet) => ({ name: `cpu ${instructionSet}`, device: 'cpu' as const, instructionSet })),
+  ...native
+    .instructionSets()
+    .map((instructionSet) => ({ name: `cpu ${instructionSet}`, device: 'cpu' as const, instructionSet })),
 ];
 
 /** Makes calls with the backend's `device` use its instruction set from now on, in this whole process. */

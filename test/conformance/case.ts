@@ -96,9 +96,18 @@ export function build(c: Case): Built {
   if (c.alibi) {
     const dims = c.alibi === 'h' ? [heads] : [batch, heads];
     const count = dims.reduce((a, n) => a * n, 1);
-    problem.alibiSlopes = operandOf('float32', dims, Array.from({ length: count }, () => round('float32', random.uniform())));
+    problem.alibiSlopes = operandOf(
+      'float32',
+      dims,
+      Array.from({ length: count }, () => round('float32', random.uniform())),
+    );
   }
-  if (c.sinks) problem.sinks = operandOf('float32', [heads], Array.from({ length: heads }, () => random.normal()));
+  if (c.sinks)
+    problem.sinks = operandOf(
+      'float32',
+      [heads],
+      Array.from({ length: heads }, () => random.normal()),
+    );
   for (const name of ['keyLengths', 'cuSeqlensQ', 'cuSeqlensK'] as const) if (c[name]) problem[name] = c[name];
   return { layout, storage, is3d: c.is3d ?? false, problem };
 }

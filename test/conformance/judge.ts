@@ -3,8 +3,9 @@
 //
 // The error bound. Per element: 2 x the error of a naive implementation + 1 ulp.
 //   - "naive" does the same in float32 without tiles (reference/naive.ts). Its error is the largest distance to float64
-//     over the tensor, before rounding to storage; a draw luckier than half a float32 ulp of the tensor's largest value
-//     counts as half an ulp, because one rounding at that magnitude cannot be avoided.
+//     over the tensor, before rounding to storage. A small tensor is a small sample of rounding errors: it is drawn
+//     again in other orders of summation until enough rows have been seen. Below half a float32 ulp of the tensor's
+//     largest value the error counts as half an ulp: one rounding at that magnitude cannot be avoided.
 //   - "ulp" is the spacing of the storage type at the element itself, not at the largest element: the result is rounded
 //     to storage once, so small elements have to be right to their own precision.
 // Values that are exactly 0, infinite or NaN in float64 (empty rows among them) have to be exactly that.
@@ -26,7 +27,7 @@ export interface Output {
 
 export interface Expected {
   exact: Result;
-  naive: Result;
+  naive: Result[]; // the same in several orders of summation
 }
 
 export function run(built: Built, backend: Backend): Output {
@@ -36,18 +37,23 @@ export function run(built: Built, backend: Backend): Output {
   return { out: fromOutput(out, built.layout), lse: fromTensor(lse) };
 }
 
+const enoughRows = 512;
+const maxDraws = 16;
+
 export function expectedOf(problem: Problem): Expected {
-  return { exact: attention(problem), naive: naiveAttention(problem) };
+  const exact = attention(problem);
+  const draws = Math.min(maxDraws, Math.max(1, Math.ceil(enoughRows / exact.lse.length)));
+  return { exact, naive: Array.from({ length: draws }, (_, n) => naiveAttention(problem, n)) };
 }
 
 /** How far each number may be from `exact`. */
-function bounds(exact: Float64Array, naive: Float64Array, storage: FloatType): Float64Array {
+function bounds(exact: Float64Array, naive: Float64Array[], storage: FloatType): Float64Array {
   let largest = 0;
   let naiveError = 0;
   exact.forEach((want, i) => {
     if (!Number.isFinite(want)) return;
     largest = Math.max(largest, Math.abs(want));
-    naiveError = Math.max(naiveError, Math.abs(naive[i] - want));
+    for (const draw of naive) naiveError = Math.max(naiveError, Math.abs(draw[i] - want));
   });
   const arithmetic = 2 * Math.max(naiveError, ulp('float32', largest) / 2);
   return exact.map((want) => (want === 0 || !Number.isFinite(want) ? 0 : arithmetic + ulp(storage, want)));
@@ -58,7 +64,7 @@ function worst(
   name: string,
   got: Float64Array,
   exact: Float64Array,
-  naive: Float64Array,
+  naive: Float64Array[],
   storage: FloatType,
 ): string | undefined {
   if (got.length !== exact.length) return `${name} has ${got.length} elements instead of ${exact.length}`;
@@ -75,7 +81,7 @@ function worst(
     if (factor > excess || index < 0) [index, excess] = [i, factor];
   });
   if (index < 0) return undefined;
-  const detail = `got ${got[index]}, exact ${exact[index]}, naive ${naive[index]}, allowed error ${allowed[index]}`;
+  const detail = `got ${got[index]}, exact ${exact[index]}, naive ${naive[0][index]}, allowed error ${allowed[index]}`;
   return `${name}: ${count} of ${got.length} elements out of bounds, worst (${excess.toPrecision(3)}x) at ${index}: ${detail}`;
 }
 
@@ -83,8 +89,20 @@ function worst(
 export function faultsOf(output: Output, { exact, naive }: Expected): string[] {
   const type = output.out.type as FloatType;
   return [
-    worst('out', toNumbers(output.out), exact.out, naive.out, type),
-    worst('lse', toNumbers(output.lse), exact.lse, naive.lse, 'float32'),
+    worst(
+      'out',
+      toNumbers(output.out),
+      exact.out,
+      naive.map((draw) => draw.out),
+      type,
+    ),
+    worst(
+      'lse',
+      toNumbers(output.lse),
+      exact.lse,
+      naive.map((draw) => draw.lse),
+      'float32',
+    ),
   ].filter((fault) => fault !== undefined);
 }
 

@@ -82,7 +82,13 @@ export function toPlainTensor({ type, data, dims, strides, offset }: Operand): T
   return { type, data, dims, strides, offset };
 }
 
-type AnyTensor = { type: string; data: ArrayBufferView; dims: readonly number[]; strides?: readonly number[]; offset?: number };
+type AnyTensor = {
+  type: string;
+  data: ArrayBufferView;
+  dims: readonly number[];
+  strides?: readonly number[];
+  offset?: number;
+};
 
 /** A tensor that came out of the public API, as an operand with its own axes. */
 export function fromTensor(tensor: AnyTensor): Operand {

@@ -4,7 +4,8 @@
 /** Indices of levels per factor; `sizes` is how many levels each factor has. */
 export function pairwise(sizes: readonly number[]): number[][] {
   const uncovered = new Set<string>();
-  const id = (f: number, i: number, g: number, j: number): string => (f < g ? `${f}.${i}-${g}.${j}` : `${g}.${j}-${f}.${i}`);
+  const id = (f: number, i: number, g: number, j: number): string =>
+    f < g ? `${f}.${i}-${g}.${j}` : `${g}.${j}-${f}.${i}`;
   sizes.forEach((n, f) => {
     for (let g = f + 1; g < sizes.length; g++) {
       for (let i = 0; i < n; i++) for (let j = 0; j < sizes[g]; j++) uncovered.add(id(f, i, g, j));
@@ -27,7 +28,9 @@ export function pairwise(sizes: readonly number[]): number[][] {
         if (gain > best) [best, row[f]] = [gain, i];
       }
     });
-    row.forEach((i, f) => row.forEach((j, g) => f < g && uncovered.delete(id(f, i, g, j))));
+    for (let f = 0; f < row.length; f++) {
+      for (let g = f + 1; g < row.length; g++) uncovered.delete(id(f, row[f], g, row[g]));
+    }
     rows.push(row);
   }
   return rows;

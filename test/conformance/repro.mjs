@@ -18,7 +18,8 @@ backends here: ${backends.map((backend) => backend.name).join(', ')}`);
 const parsed = JSON.parse(json);
 const c = typeof parsed === 'number' ? randomCase(parsed) : parsed;
 const chosen = backends.filter((backend) => name === undefined || backend.name === name);
-if (chosen.length === 0) throw new Error(`no backend '${name}' here; there are ${backends.map((b) => b.name).join(', ')}`);
+if (chosen.length === 0)
+  throw new Error(`no backend '${name}' here; there are ${backends.map((b) => b.name).join(', ')}`);
 
 console.log(JSON.stringify(c));
 for (const backend of chosen) {

@@ -19,7 +19,8 @@ export function onEveryBackend(tests: (backend: Backend) => void): void {
 /** Expects a backend to be right about every case; reports all that it gets wrong. */
 export function expectCases(cases: readonly Case[], backend: Backend): void {
   const faults = cases.flatMap((c) => faultsOfCase(c, backend));
-  if (faults.length > 0) expect.fail(`${faults.length} faults in ${cases.length} cases\n${faults.slice(0, 8).join('\n')}`);
+  if (faults.length > 0)
+    expect.fail(`${faults.length} faults in ${cases.length} cases\n${faults.slice(0, 8).join('\n')}`);
 }
 
 export function expectCase(c: Case, backend: Backend): void {

@@ -1,7 +1,7 @@
 // Random cases: every option at every size, small ones most often. Reader: someone chasing a failure of the sweep.
 // The same seed gives the same case for ever on this revision; the failure prints the case itself, which outlives it.
 
-import { type Case } from './case.js';
+import type { Case } from './case.js';
 import { storages } from './memory.js';
 import { Random } from './random.js';
 
@@ -61,7 +61,8 @@ export function randomCase(seed: number): Case {
     c.cuSeqlensK = splitTotal(random, keys, sequences);
     if (random.chance(0.5)) c.is3d = true;
   } else {
-    if (random.chance(0.25)) c.bias = { axes: random.pick(axes), dtype: random.pick(types), hidden: random.pick([0, 0.3, 0.95]) };
+    if (random.chance(0.25))
+      c.bias = { axes: random.pick(axes), dtype: random.pick(types), hidden: random.pick([0, 0.3, 0.95]) };
     if (random.chance(0.25)) c.mask = { axes: random.pick(axes), hidden: random.pick([0, 0.3, 0.95]) };
     if (random.chance(0.2)) c.keyLengths = Array.from({ length: batch }, () => random.integer(0, keys));
   }

@@ -1,21 +1,26 @@
-// Attention in float32, as a careful programmer would write it without a library: the yardstick of rounding error.
-// Reader: whoever sets the error bound (conformance/check.ts). Every operation rounds to float32; inputs are as stored,
-// the output is left in float32 so that its distance to float64 is arithmetic alone.
+// Attention in float32, as it is written without a library: the yardstick of rounding error.
+// Reader: whoever sets the error bound (conformance/judge.ts). Every operation rounds to float32; inputs are as stored,
+// the output is left in float32 so that its distance to float64 is arithmetic alone. It keeps the one convention that
+// the numerics contract fixes: scores count in powers of 2, with log2(e) in the factor on the queries.
 
 import { toNumbers } from './operand.js';
 import { headsOf, type Problem, type Result, rowsOf, sequencesOf, shapeOf } from './problem.js';
 
 const f = Math.fround;
+const log2e = f(Math.LOG2E);
 
-export function naiveAttention(problem: Problem): Result {
+/**
+ * `rotation` turns the order of summation over dims and keys: another draw of rounding errors of the same exact result.
+ */
+export function naiveAttention(problem: Problem, rotation = 0): Result {
   const { batch, heads, queries, keys, headDim, valueDim } = shapeOf(problem);
   const queryHeads = problem.query.dims[1];
   const kvHeads = problem.key.dims[1];
-  const q = Float32Array.from(toNumbers(problem.query));
-  const k = Float32Array.from(toNumbers(problem.key));
-  const v = Float32Array.from(toNumbers(problem.value));
-  const scale = f(problem.scale ?? 1 / Math.sqrt(headDim));
   const softcap = f(problem.softcap ?? 0);
+  const scale = f(f(problem.scale ?? 1 / Math.sqrt(headDim)) * (softcap > 0 ? 1 : log2e));
+  const q = rotateRows(toNumbers(problem.query), headDim, rotation).map((x) => x * scale);
+  const k = rotateRows(toNumbers(problem.key), headDim, rotation);
+  const v = Float32Array.from(toNumbers(problem.value));
 
   const out = new Float64Array(batch * heads * queries * valueDim);
   const lse = new Float64Array(batch * heads * queries).fill(-Infinity);
@@ -33,26 +38,28 @@ export function naiveAttention(problem: Problem): Result {
         const row = (b * heads + head) * queries + sequence.firstQuery + i;
 
         let count = 0;
-        let max = rows.sink === undefined ? -Infinity : f(rows.sink);
-        for (let j = 0; j < sequence.keys; j++) {
+        const firstKey = sequence.keys ? (rotation * 7) % sequence.keys : 0;
+        const sink = rows.sink === undefined ? undefined : f(rows.sink * log2e);
+        let max = sink ?? -Infinity;
+        for (let step = 0; step < sequence.keys; step++) {
+          const j = firstKey + step < sequence.keys ? firstKey + step : firstKey + step - sequence.keys;
           if (!rows.sees(i, j)) continue;
           const key = ((b * kvHeads + kvHead) * keys + sequence.firstKey + j) * headDim;
           let score = 0;
           for (let d = 0; d < headDim; d++) score = f(score + f(q[query + d] * k[key + d]));
-          score = f(score * scale);
-          if (softcap > 0) score = f(softcap * f(Math.tanh(f(score / softcap))));
-          score = f(score + f(rows.added(i, j)));
+          if (softcap > 0) score = f(f(softcap * log2e) * f(Math.tanh(f(score / softcap))));
+          score = f(score + f(f(rows.added(i, j)) * log2e));
           seen[count] = sequence.firstKey + j;
           weights[count++] = score;
           max = Math.max(max, score);
         }
 
-        let sum = rows.sink === undefined ? 0 : f(Math.exp(f(rows.sink - max)));
+        let sum = sink === undefined ? 0 : f(2 ** f(sink - max));
         for (let n = 0; n < count; n++) {
-          weights[n] = Math.exp(f(weights[n] - max));
+          weights[n] = 2 ** f(weights[n] - max);
           sum = f(sum + weights[n]);
         }
-        if (count > 0 || rows.sink !== undefined) lse[row] = f(max + f(Math.log(sum)));
+        if (count > 0 || sink !== undefined) lse[row] = f(f(max + f(Math.log2(sum))) * f(Math.LN2));
         accumulator.fill(0);
         for (let n = 0; n < count; n++) {
           const weight = f(weights[n] / sum);
@@ -66,4 +73,11 @@ export function naiveAttention(problem: Problem): Result {
     }
   }
   return { out, lse };
+}
+
+/** Float32 copy of rows of `dim` numbers, each row turned by `rotation` places. */
+function rotateRows(numbers: Float64Array, dim: number, rotation: number): Float32Array {
+  const rotated = new Float32Array(numbers.length);
+  for (let i = 0; i < numbers.length; i++) rotated[i - (i % dim) + (((i % dim) + rotation) % dim)] = numbers[i];
+  return rotated;
 }

@@ -23,13 +23,14 @@ export function rowMajor(dims: readonly number[]): number[] {
 }
 
 /** Calls visit with the buffer index of every element, in row-major order of the logical indices. */
-export function forEachIndex(operand: Pick<Operand, 'dims' | 'strides' | 'offset'>, visit: (index: number) => void): void {
+export function forEachIndex(
+  operand: Pick<Operand, 'dims' | 'strides' | 'offset'>,
+  visit: (index: number) => void,
+): void {
   const { dims, strides } = operand;
   const walk = (axis: number, index: number): void => {
-    if (axis === dims.length) return visit(index);
-    const size = dims[axis];
-    const stride = strides[axis];
-    for (let i = 0; i < size; i++) walk(axis + 1, index + i * stride);
+    if (axis === dims.length) visit(index);
+    else for (let i = 0; i < dims[axis]; i++) walk(axis + 1, index + i * strides[axis]);
   };
   walk(0, operand.offset);
 }

@@ -91,17 +91,20 @@ export interface Row {
 
 export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row {
   const { batch, heads, queries, keys } = shapeOf(problem);
-  const scoreDims = [batch, heads, queries, keys];
-  const bias = problem.bias && broadcast(problem.bias, scoreDims);
-  const mask = problem.mask && broadcast(problem.mask, scoreDims);
-  const slopes = problem.alibiSlopes && broadcast(problem.alibiSlopes, [batch, heads]);
-  const read = (operand: Operand, ...indices: number[]): number =>
-    readElement(
-      operand,
-      indices.reduce((sum, index, axis) => sum + index * operand.strides[axis], operand.offset),
-    );
-  const sink = problem.sinks && read(problem.sinks, head);
-  const slope = slopes ? read(slopes, sequence.batch, head) : 0;
+  const cells = (operand: Operand): ((query: number, key: number) => number) => {
+    const full = broadcast(operand, [batch, heads, queries, keys]);
+    const [batchStride, headStride, queryStride, keyStride] = full.strides;
+    const start = full.offset + sequence.batch * batchStride + head * headStride;
+    return (query, key) => readElement(full, start + query * queryStride + key * keyStride);
+  };
+  const bias = problem.bias && cells(problem.bias);
+  const mask = problem.mask && cells(problem.mask);
+  const perHead = (operand: Operand): number => {
+    const [batchStride, headStride] = broadcast(operand, [batch, heads]).strides;
+    return readElement(operand, operand.offset + sequence.batch * batchStride + head * headStride);
+  };
+  const slope = problem.alibiSlopes ? perHead(problem.alibiSlopes) : 0;
+  const sink = problem.sinks && perHead(problem.sinks);
 
   const align = problem.align ?? 'bottom-right';
   const offset = align === 'bottom-right' ? sequence.keys - sequence.queries : align === 'top-left' ? 0 : align;
@@ -114,12 +117,10 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
       const position = query + offset;
       if (key >= sequence.keys || key > position + right) return false;
       if (key < position - left && key >= sinkTokens) return false;
-      if (mask && read(mask, sequence.batch, head, query, key) === 0) return false;
-      return !(bias && read(bias, sequence.batch, head, query, key) === -Infinity);
+      return mask?.(query, key) !== 0 && bias?.(query, key) !== -Infinity;
     },
     added(query, key) {
-      const distance = Math.abs(query + offset - key);
-      return (bias ? read(bias, sequence.batch, head, query, key) : 0) - (slope === 0 ? 0 : slope * distance);
+      return (bias ? bias(query, key) : 0) - (slope ? slope * Math.abs(query + offset - key) : 0);
     },
     sink: sink === -Infinity ? undefined : sink,
   };
