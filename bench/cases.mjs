@@ -40,24 +40,24 @@ function prefill(
 }
 
 /** One query per head on N keys that lie in DRAM: every call takes the next of many key/value copies. */
-function decode({ tokens, heads, kvHeads, dtype, threads, set, headDim = 128 }) {
+function decode({ tokens, heads, kvHeads, dtype, threads, set, layout = 'bnhd', headDim = 128 }) {
   const kind = heads === kvHeads ? 'MHA' : `GQA ${heads / kvHeads}:1`;
   const shape = { queries: 1, keys: tokens, headDim, heads, kvHeads };
   return {
     group: 'decode',
-    name: `decode ${kind} ${dtype} D=${headDim} N=${tokens} H=${heads}/${kvHeads} threads=${threads} ${set}`,
-    ...{ ...shape, kind, dtype, causal: false, layout: 'bnhd', call: 'sync', threads, instructionSet: set },
+    name: `decode ${kind} ${dtype} D=${headDim} N=${tokens} H=${heads}/${kvHeads} ${layout} threads=${threads} ${set}`,
+    ...{ ...shape, kind, dtype, causal: false, layout, call: 'sync', threads, instructionSet: set },
     flops: attentionFlops({ ...shape, causal: false }),
     bytes: 2 * tokens * kvHeads * headDim * bytesPer(dtype),
     ceilings: ['fma', 'bandwidth'],
     prepare() {
-      const pairs = coldPairs(dtype, dimsOf('bnhd', tokens, kvHeads, headDim), arenaBytes);
-      const q = randomTensor(dtype, dimsOf('bnhd', 1, heads, headDim));
+      const pairs = coldPairs(dtype, dimsOf(layout, tokens, kvHeads, headDim), arenaBytes);
+      const q = randomTensor(dtype, dimsOf(layout, 1, heads, headDim));
       const out = randomTensor(dtype, q.dims);
       let turn = 0;
       return () => {
         const { k, v } = pairs[turn++ % pairs.length];
-        return attentionSync(q, k, v, { out });
+        return attentionSync(q, k, v, { layout, out });
       };
     },
   };
@@ -97,7 +97,6 @@ export function allCases({ isQuick }) {
   const headDim = isQuick ? [64] : [64, 128];
   const causal = [false, true];
   const long = isQuick ? [512, 1024] : [512, 1024, 2048, 4096, 8192, 16384];
-  const decodeLengths = isQuick ? [1024, 4096] : [1024, 4096, 16384, 32768, 65536];
   return [
     ...combine({ heads: [1, 8], call: ['sync', 'async'], set: standard, threads: [allThreads] }).map(smallestCall),
     ...combine({ headDim, tokens: isQuick ? [128] : [128, 256, 512], causal, threads: [1], set: instructionSets }).map(
@@ -120,11 +119,17 @@ export function allCases({ isQuick }) {
         ...c,
       }),
     ),
-    ...combine({ heads: [8, 64], threads: threadCounts, set: standard, dtype: dtypes, tokens: decodeLengths }).map(
-      (c) => decode({ ...c, kvHeads: 8 }),
-    ),
-    ...(isQuick ? [] : combine({ heads: [8, 64], threads: [allThreads], set: others, dtype: dtypes })).map((c) =>
-      decode({ ...c, kvHeads: 8, tokens: 32768 }),
-    ),
+    ...decodeCases({
+      tokens: isQuick ? [1024, 4096] : [1024, 4096, 16384, 32768, 65536],
+      threads: threadCounts,
+      set: standard,
+    }),
+    ...decodeCases({ tokens: [isQuick ? 4096 : 32768], threads: [allThreads], set: standard, layout: ['bhnd'] }),
+    ...decodeCases({ tokens: isQuick ? [] : [32768], threads: [allThreads], set: others }),
   ];
+}
+
+/** MHA (8 heads) and GQA 8:1 (64 heads) on 8 KV heads, every storage type. */
+function decodeCases(lists) {
+  return combine({ heads: [8, 64], kvHeads: [8], dtype: dtypes, ...lists }).map(decode);
 }

@@ -36,7 +36,7 @@ function prefillChart(machine, rows, set) {
 
 function decodeChart(machine, rows) {
   const ours = rows.filter((r) => r.group === 'decode' && r.instructionSet === machine.defaultInstructionSet);
-  const chosen = ours.filter((r) => r.threads === machine.threads);
+  const chosen = ours.filter((r) => r.threads === machine.threads && r.layout === 'bnhd');
   if (chosen.length === 0) return [];
   const bandwidth = machine.peaks.find((p) => p.threads === machine.threads).bandwidth;
   const lengths = chosen.map((r) => r.keys);

@@ -142,6 +142,15 @@ export function feedsFor(graph, { queries, keys, kvHeads, headDim }, ours, Tenso
   return Object.fromEntries(graph.inputs.map(feed));
 }
 
+/** Our operands with heads before tokens, sharing the rearranged data with the graphs that want it so. */
+export function headsFirstOperands(ours) {
+  const turn = (tensor) => {
+    const [batch, tokens, heads, dim] = tensor.dims;
+    return { type: tensor.type, data: headsFirstOnce(tensor), dims: [batch, heads, tokens, dim] };
+  };
+  return { q: turn(ours.q), k: turn(ours.k), v: turn(ours.v) };
+}
+
 /** The peer's output rearranged to layout bnhd. */
 export function outputAsBnhd(graph, data, { queries, heads, headDim }) {
   // heads x tokens back to tokens x heads is the same rearrangement with the roles swapped.

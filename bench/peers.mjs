@@ -12,7 +12,7 @@ import { attention, setNumThreads } from 'tilewise';
 import { attentionFlops } from './cases.mjs';
 import { describeMachine, threadCounts } from './machine.mjs';
 import { machineLines } from './machine-lines.mjs';
-import { feedsFor, keyValueBytes, operandsFor, outputAsBnhd, peerGraphs } from './peer-graphs.mjs';
+import { feedsFor, headsFirstOperands, keyValueBytes, operandsFor, outputAsBnhd, peerGraphs } from './peer-graphs.mjs';
 import { loadOnnxRuntime, openSession } from './peer-onnxruntime.mjs';
 import { startTorch } from './peer-torch.mjs';
 import { interleave } from './quiet.mjs';
@@ -88,6 +88,12 @@ async function contendersFor(shape, threads) {
   const contenders = [
     { name: 'tilewise', threads, run: inTurn(operands, ({ q, k, v }) => attention(q, k, v, { causal })) },
   ];
+  if (shape.queries === 1) {
+    // Peers' caches are heads-first: here is ours in that order, beside the default one.
+    const turned = operands.map(headsFirstOperands);
+    const run = inTurn(turned, ({ q, k, v }) => attention(q, k, v, { causal, layout: 'bhnd' }));
+    contenders.push({ name: 'tilewise bhnd', threads, run });
+  }
   const sessions = [];
   for (const [name, graphOf] of Object.entries(peerGraphs)) {
     const graph = graphOf(shape);
@@ -124,7 +130,7 @@ function printRows(rows) {
   console.log(`\n${rows[0].name}`);
   for (const { contender, ms, gflops, ratio, quiet, tried, isQuiet } of rows) {
     const time = `${ms.median.toFixed(2)} ms (${ms.min.toFixed(2)} .. ${ms.max.toFixed(2)})`.padEnd(34);
-    const against = contender === 'tilewise' ? '' : `tilewise is ${ratio.toFixed(2)}x as fast`;
+    const against = contender.startsWith('tilewise') ? '' : `tilewise is ${ratio.toFixed(2)}x as fast`;
     const noise = `${quiet}/${tried} quiet${isQuiet ? '' : ' NOISY'}`;
     console.log(`  ${contender.padEnd(22)} ${time} ${gflops.toFixed(1).padStart(7)} GFLOP/s  ${noise}  ${against}`);
   }

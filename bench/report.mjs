@@ -66,6 +66,7 @@ function decodeTable(rows) {
   return table(rows, [
     ['set', (r) => r.instructionSet],
     ['heads', (r) => r.kind],
+    ['layout', (r) => r.layout],
     ['type', (r) => r.dtype],
     ['threads', (r) => r.threads],
     ['keys', (r) => r.keys],
@@ -113,9 +114,9 @@ function peerTables(rows) {
   return names
     .map((name) => {
       const group = rows.filter((r) => r.name === name);
-      const ratio = (r) => (r.contender === 'tilewise' ? '' : `${r.ratio.toFixed(2)}x`);
+      const ratio = (r) => (r.contender.startsWith('tilewise') ? '' : `${r.ratio.toFixed(2)}x`);
       const [time, gflops, , quiet] = speedColumns;
-      return `### ${name}\n\n${table(group, [['', (r) => r.contender], time, gflops, ['tilewise is faster by', ratio], quiet])}`;
+      return `### ${name}\n\n${table(group, [['', (r) => r.contender], time, gflops, ["time over tilewise's", ratio], quiet])}`;
     })
     .join('\n\n');
 }

@@ -27,6 +27,7 @@ const { values: options } = parseArgs({
 });
 const resultsFolder = fileURLToPath(new URL('results/', import.meta.url));
 const sampling = options.quick ? { samples: 3, minMs: 40 } : { samples: 5, minMs: 150 };
+const LONG_CALL = 1e11; // FLOPs; about a second per call and core, of which three samples must do
 
 const percent = (part, whole) => `${((100 * part) / whole).toFixed(1)} %`;
 const digits = (x) => (x < 0.1 ? x.toFixed(4) : x < 10 ? x.toFixed(3) : x.toFixed(1));
@@ -45,7 +46,7 @@ async function measureCase(testCase) {
     }
   };
   const contenders = [...ceilings.map((name) => gauges[name]()), { name: row.name, threads: row.threads, run }];
-  const summaries = await interleave(contenders, sampling);
+  const summaries = await interleave(contenders, row.flops > LONG_CALL ? { ...sampling, samples: 3 } : sampling);
   const { median, min, max, quiet, tried, isQuiet } = summaries.pop();
   const peaks = Object.fromEntries(ceilings.map((name, i) => [name, summaries[i].median]));
   return {
