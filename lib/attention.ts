@@ -1,13 +1,10 @@
 // attention(): the op that everything else is a pattern of.
 // Reader: someone who calls it, or follows a call from arguments to native code and back.
 
-import { backendIndex, backendName } from './devices.js';
-import { TilewiseTypeError, unsupported } from './errors.js';
-import { lease, release } from './leases.js';
-import { type Flight, native, type Refusal } from './native.js';
-import { type AttentionOptions, readOptions, type Settings } from './options.js';
+import { accept, fly, refuseSignal } from './flight.js';
+import { native } from './native.js';
+import { type AttentionOptions, readOptions } from './options.js';
 import { prepare } from './problem.js';
-import type { Results } from './request.js';
 import type { Tensor, TensorLike } from './tensor.js';
 
 /** What attention() returns: tensors of the class that `Tensor` names, or the `out` that was passed. */
@@ -86,39 +83,4 @@ export function attentionSync<T>(
   const { request, results } = prepare(q, k, v, options.out, settings);
   accept(native.runSync(request.numbers, request.views), settings.device);
   return results.wrap() as AttentionResult<T>;
-}
-
-/** Starts a call and waits for it; the caller's `out` is leased until native code has let go of it. */
-export async function fly(
-  start: () => Flight | string[],
-  { lent }: Results,
-  { signal, device }: Pick<Settings, 'signal' | 'device'>,
-): Promise<void> {
-  signal?.throwIfAborted();
-  const flight = start();
-  if (Array.isArray(flight)) return accept(flight, device);
-  const cancel = () => native.cancel(flight.id);
-  signal?.addEventListener('abort', cancel, { once: true });
-  if (lent) lease(lent);
-  try {
-    const isComplete = await flight.done;
-    if (!isComplete) signal?.throwIfAborted();
-  } finally {
-    if (lent) release(lent);
-    signal?.removeEventListener('abort', cancel);
-  }
-}
-
-/** Turns a backend's reasons into an error. */
-export function accept(refusal: Refusal, device: Settings['device']): void {
-  if (refusal) throw unsupported(backendName(backendIndex(device)), refusal);
-}
-
-/** A synchronous call cannot be interrupted: nobody could call abort() meanwhile. */
-export function refuseSignal(where: string, signal: AbortSignal | undefined): void {
-  if (!signal) return;
-  throw new TilewiseTypeError(
-    'ERR_TILEWISE_INVALID_OPTION',
-    `${where} cannot be cancelled while it runs; leave out \`signal\` or call the asynchronous form`,
-  );
 }

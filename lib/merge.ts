@@ -2,10 +2,10 @@
 // Reader: someone who splits keys over calls, machines or a prefix cache. The rule is core/softmax.h's merge; idea:
 // FlashAttention's combine step, Ring Attention (arXiv 2310.01889).
 
-import { fly, refuseSignal } from './attention.js';
 import type { AttentionResult } from './attention.js';
 import { backendIndex } from './devices.js';
 import { TilewiseRangeError } from './errors.js';
+import { fly, refuseSignal } from './flight.js';
 import { dataTypeCode, native, positions } from './native.js';
 import { checkConstructor, checkSignal, floatTypes, type Layout, layouts } from './options.js';
 import { checkSame, checkSize, maxHeadDim } from './problem.js';
