@@ -4,9 +4,6 @@
 //   npm run bench:peers -- --quick             small shapes, few samples
 //   npm run bench:peers -- --json out.json     default bench/results/peers.json when nothing is filtered
 //   PYTHON=/path/to/python npm run bench:peers a Python with torch, if it is not python3
-import { mkdirSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { attention, setNumThreads } from 'tilewise';
 import { attentionFlops } from './cases.mjs';
@@ -16,6 +13,7 @@ import { feedsFor, headsFirstOperands, keyValueBytes, operandsFor, outputAsBnhd,
 import { loadOnnxRuntime, openSession } from './peer-onnxruntime.mjs';
 import { startTorch } from './peer-torch.mjs';
 import { interleave } from './quiet.mjs';
+import { resultFile, writeResult } from './result-file.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -154,10 +152,5 @@ for (const shape of shapes) {
 }
 await torch?.end();
 
-const isWhole = !options.quick && !options.filter;
-const json = options.json ?? (isWhole ? fileURLToPath(new URL('results/peers.json', import.meta.url)) : undefined);
-if (json) {
-  mkdirSync(path.dirname(path.resolve(json)), { recursive: true });
-  writeFileSync(json, `${JSON.stringify({ machine, peers, sampling, rows }, null, 2)}\n`);
-  console.log(`\nwrote ${json}`);
-}
+const file = resultFile('peers.json', options);
+if (file) writeResult(file, { machine, peers, sampling, rows });

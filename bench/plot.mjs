@@ -63,6 +63,7 @@ export function lineChart({ title, subtitle, xLabel, yLabel, series, yMax }) {
 
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12" fill="#333">`,
+    `<title>${escapeXml(title)}</title>`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="white"/>`,
     `<text x="${MARGIN.left}" y="24" font-size="16" font-weight="bold">${escapeXml(title)}</text>`,
     `<text x="${MARGIN.left}" y="44" fill="#666">${escapeXml(subtitle)}</text>`,

@@ -5,8 +5,6 @@
 //   npm run bench -- --list               the names
 //   npm run bench -- --json out.json      write there; an unfiltered full run writes bench/results/cpu.json by itself
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { setNumThreads } from 'tilewise';
@@ -16,6 +14,7 @@ import { chartsOf } from './charts.mjs';
 import { bandwidthGauge, defaultInstructionSet, describeMachine, fmaGauge } from './machine.mjs';
 import { machineLines } from './machine-lines.mjs';
 import { interleave } from './quiet.mjs';
+import { resultFile, writeResult } from './result-file.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -25,7 +24,6 @@ const { values: options } = parseArgs({
     list: { type: 'boolean', default: false },
   },
 });
-const resultsFolder = fileURLToPath(new URL('results/', import.meta.url));
 const sampling = options.quick ? { samples: 3, minMs: 40 } : { samples: 5, minMs: 150 };
 const LONG_CALL = 1e11; // FLOPs; about a second per call and core, of which three samples must do
 
@@ -114,15 +112,8 @@ native.setInstructionSet(defaultInstructionSet);
 const memory = memoryLengths.map(measureMemory);
 memory.forEach(printMemory);
 
-const isWhole = !options.quick && !options.filter;
-const json = options.json ?? (isWhole ? path.join(resultsFolder, 'cpu.json') : undefined);
-if (json) {
-  mkdirSync(path.dirname(path.resolve(json)), { recursive: true });
-  writeFileSync(json, `${JSON.stringify({ machine, sampling, rows, memory }, null, 2)}\n`);
-  console.log(`wrote ${json}`);
-  for (const { name, svg } of chartsOf({ machine, rows })) {
-    const file = path.join(path.dirname(path.resolve(json)), `${path.basename(json, '.json')}-${name}.svg`);
-    writeFileSync(file, svg);
-    console.log(`wrote ${file}`);
-  }
+const file = resultFile('cpu.json', options);
+if (file) {
+  writeResult(file, { machine, sampling, rows, memory });
+  for (const { name, svg } of chartsOf({ machine, rows })) writeResult(file.replace(/(\.json)?$/, `-${name}.svg`), svg);
 }
