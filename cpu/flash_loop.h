@@ -2,6 +2,9 @@
 // Included inside a target's anonymous namespace. Reader: start at runTile() at the end; everything above is its steps.
 // Idea: FlashAttention (arXiv 2205.14135) with queries in the vector lanes.
 
+// Tiles with more panels than this pack their values: the copy costs a panel about 5 %, and is shared.
+constexpr int kPackFromPanels = 2;
+
 // A batch of keys that all panels of a tile work on while it is in the cache. Its rows are numbered from 0 across spans.
 struct Span {
   Range keys;
@@ -14,7 +17,8 @@ struct KeyBlock {
   int spanCount = 0;
   int rows = 0;
   int64_t kStride, vStride;  // floats from key to key
-  bool isChecked = false;    // whether `cleanV` says anything yet
+  bool isPacked = false;     // values also lie in TileScratch::packedV
+  bool isChecked = false;    // whether the next two say anything yet
   bool hasNonFinite = false;
 };
 
@@ -30,21 +34,30 @@ struct Panel {
 // A run of keys of the current block, as one panel sees it.
 struct Segment {
   Run run;
-  int row;         // row of the block
-  int scoreRow;    // row of the panel's scores
+  int row;       // row of the block
+  int scoreRow;  // row of the panel's scores
   const float* k;
   const float* v;
-  bool isMasked;   // has a table: not interior, or biased
+  bool isMasked;  // has a table: not interior, or biased
+};
+
+// Segments that lie next to each other: to the second product it makes no difference how they were masked.
+struct Piece {
+  int row, count;
+  const float* v;
 };
 
 struct TileScratch {
   float *queries, *outputs;  // per panel [dim][kPanel]
-  float *kRows, *vRows, *cleanV;
+  float *kRows, *vRows;      // [keys][paddedDim]
+  float* packedV;            // strips of a register tile's dims: [tile][keys][its dims]
+  float* cleanV;             // [keys][paddedDim], NaN and infinity set to 0
   float *scores, *table;     // [keys][kPanel]
   float* rowBuffer;          // [kPanel][paddedDim]
   Panel* panels;
   Span* spans;
   Segment* segments;
+  Piece* pieces;
 };
 
 // Lays out a tile's scratch from `base`; with base == nullptr only counts floats.
@@ -60,6 +73,7 @@ int64_t layOutTile(const Problem& p, TileShape shape, float* base, TileScratch& 
   take(s.outputs, panels * dv * kPanel);
   take(s.kRows, keys * d);
   take(s.vRows, keys * dv);
+  take(s.packedV, keys * dv);
   take(s.cleanV, keys * dv);
   take(s.scores, keys * kPanel);
   take(s.table, keys * kPanel);
@@ -67,6 +81,7 @@ int64_t layOutTile(const Problem& p, TileShape shape, float* base, TileScratch& 
   take(s.panels, panels * sizeof(Panel) / sizeof(float));
   take(s.spans, keys * sizeof(Span) / sizeof(float));
   take(s.segments, keys * sizeof(Segment) / sizeof(float));
+  take(s.pieces, keys * sizeof(Piece) / sizeof(float));
   return at;
 }
 
@@ -74,9 +89,7 @@ int64_t layOutTile(const Problem& p, TileShape shape, float* base, TileScratch& 
 void scores(const float* k, int64_t kStride, int n, const Panel& panel, int dim, float* s, Vec (&most)[kTileVecs]) {
   forEachTile(n, [&](auto tile, int first) {
     tile.setZero();
-    const float* rows = k + first * kStride;
-#pragma GCC unroll 1
-    for (int d = 0; d < dim; ++d) tile.addOuter(rows + d, kStride, panel.query + d * kPanel);
+    addProducts(tile, k + first * kStride, 1, kStride, panel.query, dim);
     tile.raiseTo(most);
     tile.writeTo(s + first * kPanel);
   });
@@ -111,27 +124,41 @@ void softmaxStep(Panel& panel, float* s, int n, const Vec (&most)[kTileVecs], Ve
   }
 }
 
-// O^T = O^T * rescale + V^T P^T over the segments of a block. vOf(segment) is where its values lie.
+// O^T = O^T * rescale + V^T P^T over the pieces of a block. valuesOf(piece, tile, first dim) says where they lie.
 template <class ValuesOf>
-void addValues(const Panel& panel, const Segment* segments, int count, int64_t vStride, const float* p, int dim,
+void addValues(const Panel& panel, const Piece* pieces, int count, const float* p, int dim,
                const Vec (&rescale)[kTileVecs], ValuesOf&& valuesOf) {
   forEachTile(dim, [&](auto tile, int first) {
     float* out = panel.output + first * kPanel;
     tile.readScaled(out, rescale);
     const float* weights = p;
     for (int i = 0; i < count; ++i) {
-      const float* v = valuesOf(segments[i]) + first;
-      // Neighbouring segments of one span read on: they differ only in how they were masked.
-      int n = segments[i].run.keys.size();
-      while (i + 1 < count && segments[i + 1].row == segments[i].row + segments[i].run.keys.size() &&
-             segments[i + 1].v == segments[i].v + segments[i].run.keys.size() * vStride) {
-        n += segments[++i].run.keys.size();
-      }
-#pragma GCC unroll 1
-      for (int key = 0; key < n; ++key, v += vStride, weights += kPanel) tile.addOuter(v, 1, weights);
+      const auto [v, stride] = valuesOf(pieces[i], tile.kRows, first);
+      addProducts(tile, v, stride, 1, weights, pieces[i].count);
+      weights += pieces[i].count * kPanel;
     }
     tile.writeTo(out);
   });
+}
+struct ValueRows {
+  const float* v;
+  int64_t stride;
+};
+
+// Copies a block's values into strips, one per register tile of dims. Read in place a strip is a column: one cache line
+// per key, and with rows of 256 or 512 bytes too few cache sets for 192 of them (5-10 points of the second product).
+void packValues(const KeyBlock& block, int keysPerBlock, int dim, float* packed) {
+  for (int i = 0; i < block.spanCount; ++i) {
+    const Span& span = block.spans[i];
+    for (Token key = 0; key < span.keys.size(); ++key) {
+      const float* from = span.v + key * block.vStride;
+      forEachTile(dim, [&](auto tile, int first) {
+        constexpr int kRows = decltype(tile)::kRows;
+        float* to = packed + int64_t(first) * keysPerBlock + (span.row + key) * kRows;
+        __builtin_memcpy(to, from + first, kRows * sizeof(float));
+      });
+    }
+  }
 }
 
 // Whether the block's values hold NaN or infinity; if so `cleanV` gets a copy with those set to 0.
@@ -182,9 +209,12 @@ void stageBlock(const TileTask& task, const TileScratch& s, KeyBlock& block) {
   const Problem& p = *task.problem;
   const int32_t kvHead = p.kvHeadOf(task.firstHead);
   const int64_t kRow = p.key.offset(task.sequence.batch, 0, kvHead), vRow = p.value.offset(task.sequence.batch, 0, kvHead);
-  // In place only where rows follow each other: rows strided by a power of two share cache sets and pages.
-  const bool kInPlace = p.dtype == DType::float32 && p.key.dim == 1 && p.key.token == p.headDim;
-  const bool vInPlace = p.dtype == DType::float32 && p.value.dim == 1 && p.value.token == p.valueDim;
+  block.isPacked = task.rows > kPackFromPanels * kPanel;
+  // Keys stay in place only where rows follow each other: rows strided by a power of two share cache sets and pages.
+  // Values that are packed are read once, so any stride will do.
+  const bool isFloat = p.dtype == DType::float32;
+  const bool kInPlace = isFloat && p.key.dim == 1 && p.key.token == p.headDim;
+  const bool vInPlace = isFloat && p.value.dim == 1 && (block.isPacked || p.value.token == p.valueDim);
   block.kStride = kInPlace ? p.key.token : paddedDim(p.headDim);
   block.vStride = vInPlace ? p.value.token : paddedDim(p.valueDim);
   for (int i = 0; i < block.spanCount; ++i) {
@@ -203,6 +233,7 @@ void stageBlock(const TileTask& task, const TileScratch& s, KeyBlock& block) {
     span.k = stage(p.key, kRow, kInPlace, p.headDim, s.kRows);
     span.v = stage(p.value, vRow, vInPlace, p.valueDim, s.vRows);
   }
+  if (block.isPacked) packValues(block, task.shape.keys, p.valueDim, s.packedV);
 }
 
 void setUpPanel(const TileTask& task, const TileScratch& s, int index, const ScoreScale& scale, Panel& panel) {
@@ -213,16 +244,21 @@ void setUpPanel(const TileTask& task, const TileScratch& s, int index, const Sco
   panel.tokens = {{{panel.rows.token[0], panel.rows.token[n - 1] + 1}}};
   panel.query = s.queries + int64_t(index) * paddedDim(p.headDim) * kPanel;
   panel.output = s.outputs + int64_t(index) * paddedDim(p.valueDim) * kPanel;
+  const bool inPlace = isVectorRow(p.dtype, p.query.dim, p.headDim);
   const int ld = paddedDim(p.headDim);
-  __builtin_memset(s.rowBuffer, 0, sizeof(float) * kPanel * ld);
-  for (int i = 0; i < n; ++i) {
-    float* to = s.rowBuffer + i * ld;
+  const float* rows[kPanel];
+  for (int i = 0; i < kPanel; ++i) {
+    // Lanes past the last query repeat it; their results are dropped.
+    float* buffer = s.rowBuffer + i * ld;
     const int64_t at = p.query.offset(task.sequence.batch, task.sequence.queries.begin + panel.rows.token[i],
                                       p.queryHeadOf(panel.rows.head[i]));
-    readRow(elementAt(p.query.data, p.dtype, at), p.dtype, p.query.dim, p.headDim, to);
-    for (int d = 0; d < ld; d += kLanes) store(to + d, mul(load(to + d), splat(scale.query)));
+    const void* from = elementAt(p.query.data, p.dtype, at);
+    rows[i] = inPlace ? static_cast<const float*>(from) : buffer;
+    if (inPlace) continue;
+    readRow(from, p.dtype, p.query.dim, p.headDim, buffer);
+    for (int d = p.headDim; d < ld; ++d) buffer[d] = 0;
   }
-  rowsToLanes(s.rowBuffer, ld, p.headDim, panel.query);
+  rowsToLanes(rows, p.headDim, scale.query, panel.query);
   __builtin_memset(panel.output, 0, sizeof(float) * kPanel * paddedDim(p.valueDim));
   for (int lane = 0; lane < kPanel; ++lane) {
     panel.max[lane] = -INFINITY;
@@ -235,17 +271,24 @@ void visitBlock(const TileTask& task, const TileScratch& s, const Pattern& patte
                 KeyBlock& block, Panel& panel) {
   const Problem& p = *task.problem;
   const bool isBiased = p.mask.data || p.bias.data || p.slopes;
-  int count = 0, rows = 0;
+  int count = 0, pieces = 0, rows = 0;
   bool isMasked = false;
   for (int i = 0; i < block.spanCount; ++i) {
     const Span& span = block.spans[i];
+    int end = -1;  // row past the last piece of this span
     forEachRun(pattern, task.firstHead, panel.tokens, span.keys, [&](const Run& run) {
-      const Token skip = run.keys.begin - span.keys.begin;
-      Segment& segment = s.segments[count++];
-      segment = {run, span.row + skip, rows, span.k + skip * block.kStride, span.v + skip * block.vStride,
-                 isBiased || !run.isInterior};
-      isMasked |= segment.isMasked;
-      rows += run.keys.size();
+      const Token skip = run.keys.begin - span.keys.begin, n = run.keys.size();
+      const int row = span.row + skip;
+      const float* v = span.v + skip * block.vStride;
+      s.segments[count++] = {run, row, rows, span.k + skip * block.kStride, v, isBiased || !run.isInterior};
+      isMasked |= isBiased || !run.isInterior;
+      if (row == end) {
+        s.pieces[pieces - 1].count += n;
+      } else {
+        s.pieces[pieces++] = {row, n, v};
+      }
+      end = row + n;
+      rows += n;
     });
   }
   if (count == 0) return;
@@ -271,18 +314,24 @@ void visitBlock(const TileTask& task, const TileScratch& s, const Pattern& patte
   Vec rescale[kTileVecs];
   softmaxStep(panel, s.scores, rows, most, rescale);
 
+  const auto add = [&](auto&& valuesOf) {
+    addValues(panel, s.pieces, pieces, s.scores, p.valueDim, rescale, valuesOf);
+  };
   if (isMasked && !block.isChecked) checkValues(block, p.valueDim, s.cleanV);
   if (isMasked && block.hasNonFinite) {
     const int64_t stride = paddedDim(p.valueDim);
-    addValues(panel, s.segments, count, stride, s.scores, p.valueDim, rescale,
-              [&](const Segment& segment) { return s.cleanV + segment.row * stride; });
+    add([&](const Piece& piece, int, int first) { return ValueRows{s.cleanV + piece.row * stride + first, stride}; });
     for (int i = 0; i < count; ++i) addNonFiniteValues(panel, s.segments[i], block.vStride, s.scores, s.table, p.valueDim);
+  } else if (block.isPacked) {
+    add([&](const Piece& piece, int dims, int first) {
+      return ValueRows{s.packedV + int64_t(first) * task.shape.keys + piece.row * dims, dims};
+    });
   } else {
-    addValues(panel, s.segments, count, block.vStride, s.scores, p.valueDim, rescale,
-              [](const Segment& segment) { return segment.v; });
+    add([&](const Piece& piece, int, int first) { return ValueRows{piece.v + first, block.vStride}; });
   }
 }
 
+// out = O / sum and lse.
 void finishPanel(const TileTask& task, const TileScratch& s, Panel& panel) {
   const Problem& p = *task.problem;
   const Token firstQuery = task.sequence.queries.begin;
@@ -295,12 +344,20 @@ void finishPanel(const TileTask& task, const TileScratch& s, Panel& panel) {
       *p.lseAt(task.sequence.batch, firstQuery + panel.rows.token[lane], head) = row.lse;
     }
   }
+  const bool inPlace = isVectorRow(p.dtype, p.out.dim, p.valueDim);
   const int ld = paddedDim(p.valueDim);
-  lanesToRows(panel.output, factor, p.valueDim, s.rowBuffer, ld);
-  for (int lane = 0; lane < panel.rows.count; ++lane) {
+  float* rows[kPanel];
+  void* to[kPanel];
+  for (int lane = 0; lane < kPanel; ++lane) {
     const int64_t at = p.out.offset(task.sequence.batch, firstQuery + panel.rows.token[lane], panel.rows.head[lane]);
-    writeRow(s.rowBuffer + lane * ld, p.valueDim, p.dtype, p.out.dim,
-             const_cast<void*>(elementAt(p.out.data, p.dtype, at)));
+    to[lane] = const_cast<void*>(elementAt(p.out.data, p.dtype, at));
+    const bool isReal = lane < panel.rows.count;
+    rows[lane] = inPlace && isReal ? static_cast<float*>(to[lane]) : s.rowBuffer + lane * ld;
+  }
+  lanesToRows(panel.output, factor, p.valueDim, rows);
+  if (inPlace) return;
+  for (int lane = 0; lane < panel.rows.count; ++lane) {
+    writeRow(rows[lane], p.valueDim, p.dtype, p.out.dim, to[lane]);
   }
 }
 

@@ -69,22 +69,23 @@ void writeRow(const float* from, int n, DType type, int64_t stride, void* to) {
   }
 }
 
-// lanes[d * kPanel + lane] = rows[lane * ld + d] for d < dim; rows are padded to paddedDim.
-void rowsToLanes(const float* rows, int ld, int dim, float* lanes) {
+// lanes[d * kPanel + lane] = rows[lane][d] * factor for d < dim, rounded up to whole vectors.
+void rowsToLanes(const float* const (&rows)[kPanel], int dim, float factor, float* lanes) {
+  const Vec f = splat(factor);
   for (int d = 0; d < dim; d += kLanes) {
     for (int lane = 0; lane < kPanel; lane += kLanes) {
       Vec block[kLanes];
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) block[i] = load(rows + (lane + i) * ld + d);
+      for (int i = 0; i < kLanes; ++i) block[i] = load(rows[lane + i] + d);
       transpose(block);
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) store(lanes + (d + i) * kPanel + lane, block[i]);
+      for (int i = 0; i < kLanes; ++i) store(lanes + (d + i) * kPanel + lane, mul(block[i], f));
     }
   }
 }
 
-// rows[lane * ld + d] = lanes[d * kPanel + lane] * factor[lane].
-void lanesToRows(const float* lanes, const float* factor, int dim, float* rows, int ld) {
+// rows[lane][d] = lanes[d * kPanel + lane] * factor[lane], dim as above.
+void lanesToRows(const float* lanes, const float (&factor)[kPanel], int dim, float* const (&rows)[kPanel]) {
   for (int d = 0; d < dim; d += kLanes) {
     for (int lane = 0; lane < kPanel; lane += kLanes) {
       const Vec f = load(factor + lane);
@@ -93,7 +94,12 @@ void lanesToRows(const float* lanes, const float* factor, int dim, float* rows, 
       for (int i = 0; i < kLanes; ++i) block[i] = mul(load(lanes + (d + i) * kPanel + lane), f);
       transpose(block);
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) store(rows + (lane + i) * ld + d, block[i]);
+      for (int i = 0; i < kLanes; ++i) store(rows[lane + i] + d, block[i]);
     }
   }
+}
+
+// Whether rows of this operand can be moved as whole float32 vectors where they lie.
+SIMD bool isVectorRow(DType type, int64_t stride, int dim) {
+  return type == DType::float32 && stride == 1 && dim % kLanes == 0;
 }

@@ -7,6 +7,7 @@ constexpr int kLanes = 4;
 // 6 rows by 3 vectors: 18 accumulators of 32 registers; GCC 12 spills 8x12 floats and 12x8.
 constexpr int kTileRows = 6;
 constexpr int kTileVecs = 3;
+constexpr int kUnroll = 1;
 constexpr int kDecodeRows = 4;
 constexpr int kDecodeAccumulators = 16;
 

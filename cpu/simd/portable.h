@@ -7,6 +7,7 @@ constexpr int kLanes = 4;
 
 constexpr int kTileRows = 6;  // 6 x 2 vectors fit the 16 registers of baseline x86-64
 constexpr int kTileVecs = 2;
+constexpr int kUnroll = 1;
 constexpr int kDecodeRows = 4;
 constexpr int kDecodeAccumulators = 8;
 
