@@ -29,7 +29,8 @@ struct Flights::Running {
   }
 };
 
-Flights::Flights(Napi::Env env) : ended_(Ended::New(env, "tilewise", 0, 1, this)), running_(std::make_shared<Running>()) {
+Flights::Flights(Napi::Env env)
+    : ended_(Ended::New(env, "tilewise", 0, 1, this)), running_(std::make_shared<Running>()) {
   ended_.Unref(env);  // an idle addon does not keep the process alive
   // After the thread-safe function: hooks run in reverse order, and calls that end during drain() still report to it.
   env.AddCleanupHook([](Flights* self) { self->drain(); }, this);
@@ -81,7 +82,8 @@ void Flights::forget(Napi::Env env, uint32_t id) {
   if (calls_.empty()) ended_.Unref(env);
 }
 
-// The environment ends: nobody will see these results. Their memory goes with it, so backend threads must be done first.
+// The environment ends: nobody will see these results. Their memory goes with it, so backend threads must be done
+// first.
 void Flights::drain() {
   for (auto& [id, call] : calls_) call->cancel = true;
   running_->waitForNone();

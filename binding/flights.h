@@ -1,6 +1,6 @@
 // Calls in flight: started here, run by a backend's own threads, settled on the JavaScript thread they came from.
-// Reader: someone who asks what happens on abort, on worker.terminate() or when the process ends. Not Node's thread pool:
-// a few long attention calls would fill it and stop file access and DNS for the whole process.
+// Reader: someone who asks what happens on abort, on worker.terminate() or when the process ends. Not Node's thread
+// pool: a few long attention calls would fill it and stop file access and DNS for the whole process.
 #pragma once
 
 #include <napi.h>
@@ -28,9 +28,8 @@ class Flights {
   Napi::Value start(Napi::Env env, Backend& backend, Request request, Napi::Value views) {
     auto call = std::make_unique<TypedCall<Request>>(env, views, std::move(request));
     const auto& problem = call->request.problem;
-    return launch(env, std::move(call), [&](const CancelFlag& cancel, Completion done) {
-      backend.submit(problem, cancel, std::move(done));
-    });
+    return launch(env, std::move(call),
+                  [&](const CancelFlag& cancel, Completion done) { backend.submit(problem, cancel, std::move(done)); });
   }
 
   // Asks a call to end early; unknown ids have ended already.

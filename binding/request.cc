@@ -1,6 +1,6 @@
 // Unpacking with checks; see request.h.
-// Reader: someone who adds a field. Typed arrays are read through raw Node-API: node-addon-api's classes do not take views
-// on a SharedArrayBuffer, and the element type that Node reports is garbage for Float16Array on some versions.
+// Reader: someone who adds a field. Typed arrays are read through raw Node-API: node-addon-api's classes do not take
+// views on a SharedArrayBuffer, and the element type that Node reports is garbage for Float16Array on some versions.
 
 #include "request.h"
 
@@ -47,8 +47,8 @@ class Numbers {
     size_t length = 0;
     void* data = nullptr;
     napi_typedarray_type type{};
-    const bool isView = info.Length() > 0 && napi_get_typedarray_info(env_, info[0], &type, &length, &data, nullptr,
-                                                                      nullptr) == napi_ok;
+    const bool isView = info.Length() > 0 &&
+                        napi_get_typedarray_info(env_, info[0], &type, &length, &data, nullptr, nullptr) == napi_ok;
     if (!isView || type != napi_float64_array || length < least) refuse(env_, "the request lacks fields");
     values_ = static_cast<double*>(data);
     size_ = length;
@@ -84,8 +84,8 @@ struct Axis {
   int64_t stride;
 };
 
-// Pointer to the element at `offset`, after proving that every element the axes reach lies inside the view; nullptr when
-// they reach none.
+// Pointer to the element at `offset`, after proving that every element the axes reach lies inside the view; nullptr
+// when they reach none.
 template <size_t N>
 void* locate(Napi::Env env, const char* name, const View& view, int64_t offset, const Axis (&axes)[N],
              int64_t elementSize) {

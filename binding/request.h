@@ -1,6 +1,7 @@
 // Requests: what crossed from lib/, unpacked into core's Problem and MergeProblem.
-// Reader: someone who asks what native code trusts. Nothing: lib/ has checked everything with better messages, and every
-// count, stride and extent is checked again here, so that no argument, however made, makes a backend touch foreign memory.
+// Reader: someone who asks what native code trusts. Nothing: lib/ has checked everything with better messages, and
+// every count, stride and extent is checked again here, so that no argument, however made, makes a backend touch
+// foreign memory.
 #pragma once
 
 #include <napi.h>

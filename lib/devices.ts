@@ -30,7 +30,11 @@ export function devices(): DeviceInfo[] {
     .map((name): DeviceInfo => {
       const backend = built.find((candidate) => candidate.name === name);
       if (!backend?.isAvailable) {
-        return { name, isAvailable: false, reason: backend?.reason ?? `this build has no ${name.toUpperCase()} backend` };
+        return {
+          name,
+          isAvailable: false,
+          reason: backend?.reason ?? `this build has no ${name.toUpperCase()} backend`,
+        };
       }
       if (name !== 'cpu') return { name, isAvailable: true };
       return {

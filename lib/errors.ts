@@ -72,7 +72,8 @@ export function show(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'function') return value.name ? `function ${value.name}` : 'a function';
   if (typeof value !== 'object' || value === null) return String(value);
-  if (ArrayBuffer.isView(value)) return `${value.constructor.name}(${(value as Uint8Array).length ?? value.byteLength})`;
+  if (ArrayBuffer.isView(value))
+    return `${value.constructor.name}(${(value as Uint8Array).length ?? value.byteLength})`;
   if (Array.isArray(value)) {
     const shown = value.slice(0, 8).map(show).join(', ');
     return value.length > 8 ? `[${shown}, ... ${value.length - 8} more]` : `[${shown}]`;

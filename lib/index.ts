@@ -10,7 +10,15 @@ export { type ErrorCode, TilewiseError, TilewiseRangeError, TilewiseTypeError } 
 export { type ExplainShape, type Explanation, explain } from './explain.js';
 export { type AttentionPart, type MergeOptions, mergeAttention, mergeAttentionSync } from './merge.js';
 export type { AttentionOptions, DeviceName, Layout } from './options.js';
-export { type Align, causal, full, type Pattern, slidingWindow, type WindowPattern, type WindowReach } from './patterns.js';
+export {
+  type Align,
+  causal,
+  full,
+  type Pattern,
+  slidingWindow,
+  type WindowPattern,
+  type WindowReach,
+} from './patterns.js';
 export {
   type DataType,
   type DataTypes,

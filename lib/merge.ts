@@ -92,7 +92,8 @@ function prepareMerge(
   options: MergeOptions<unknown>,
 ): { request: Request; results: Results; signal: AbortSignal | undefined } {
   checkNames(where, options, optionNames);
-  if (!Array.isArray(parts) || parts.length === 0) throw invalid('parts', 'an array of at least one { out, lse }', parts);
+  if (!Array.isArray(parts) || parts.length === 0)
+    throw invalid('parts', 'an array of at least one { out, lse }', parts);
   const isHeadsFirst = options.layout !== undefined && checkOneOf('layout', options.layout, layouts) === 'bhnd';
   const Class = options.Tensor === undefined ? undefined : checkConstructor('Tensor', options.Tensor);
   const signal = options.signal === undefined ? undefined : checkSignal('signal', options.signal);

@@ -30,9 +30,7 @@ export interface WindowPattern {
 export type Pattern = WindowPattern;
 
 /** How far a window reaches: `{ left, right }`, absent or Infinity meaning all; or `[left, right]`, -1 meaning all. */
-export type WindowReach =
-  | { readonly left?: number; readonly right?: number }
-  | readonly [left: number, right: number];
+export type WindowReach = { readonly left?: number; readonly right?: number } | readonly [left: number, right: number];
 
 const open = Number.POSITIVE_INFINITY;
 const reachNames = new Set(['left', 'right']);
@@ -120,7 +118,8 @@ function readReach(window: unknown): [left: number, right: number] {
       number,
     ];
   }
-  if (!is.object(window) || ArrayBuffer.isView(window)) throw invalid('window', '{ left, right } or [left, right]', window);
+  if (!is.object(window) || ArrayBuffer.isView(window))
+    throw invalid('window', '{ left, right } or [left, right]', window);
   checkNames('`window`', window, reachNames);
   const { left = open, right = open } = window;
   return [checkReach('left', left), checkReach('right', right)];

@@ -276,7 +276,9 @@ function broadcast(name: string, view: View, target: readonly number[]): number[
   const skipped = target.length - view.dims.length;
   const fits = skipped >= 0 && view.dims.every((length, axis) => length === 1 || length === target[skipped + axis]);
   if (!fits) {
-    throw mismatch(`\`${name}\` ${showDims(view.dims)} does not broadcast to ${showDims(target)} (batch, heads, queries, keys)`);
+    throw mismatch(
+      `\`${name}\` ${showDims(view.dims)} does not broadcast to ${showDims(target)} (batch, heads, queries, keys)`,
+    );
   }
   return target.map((_, i) => (i < skipped || view.dims[i - skipped] === 1 ? 0 : view.strides[i - skipped]));
 }
@@ -313,10 +315,12 @@ function checkRunningTotals(name: string, totals: Int32Array, rows: number, tens
   if (totals.length === 0) throw wrongEntry(name, 'empty', 'at least one entry, 0');
   if (totals[0] !== 0) throw wrongEntry(`${name}[0]`, totals[0], '0');
   for (let i = 1; i < totals.length; ++i) {
-    if (totals[i] < totals[i - 1]) throw wrongEntry(`${name}[${i}]`, totals[i], `at least ${totals[i - 1]}, the entry before`);
+    if (totals[i] < totals[i - 1])
+      throw wrongEntry(`${name}[${i}]`, totals[i], `at least ${totals[i - 1]}, the entry before`);
   }
   const last = totals.length - 1;
-  if (totals[last] !== rows) throw wrongEntry(`${name}[${last}]`, totals[last], `${rows}, the number of rows of \`${tensor}\``);
+  if (totals[last] !== rows)
+    throw wrongEntry(`${name}[${last}]`, totals[last], `${rows}, the number of rows of \`${tensor}\``);
 }
 
 const wrongEntry = (name: string, value: unknown, expected: string): Error =>

@@ -70,10 +70,8 @@ const holders: Record<DataType, readonly string[]> = {
 const dataTypes = Object.keys(holders) as DataType[];
 
 // The getter answers for typed arrays of every realm and cannot be imitated, where instanceof fails across realms.
-const nameGetter = Object.getOwnPropertyDescriptor(
-  Object.getPrototypeOf(Uint8Array.prototype),
-  Symbol.toStringTag,
-)!.get as (this: unknown) => string | undefined;
+const nameGetter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!
+  .get as (this: unknown) => string | undefined;
 
 /** The kind of a typed array, undefined for everything else. */
 export const typedArrayName = (value: unknown): string | undefined => nameGetter.call(value);
@@ -262,7 +260,10 @@ function readParts(
     type,
     data: data as TensorData,
     dims: sizes,
-    strides: strides === undefined ? contiguousStrides(sizes) : readIntegers(name, 'strides', strides, -Number.MAX_SAFE_INTEGER),
+    strides:
+      strides === undefined
+        ? contiguousStrides(sizes)
+        : readIntegers(name, 'strides', strides, -Number.MAX_SAFE_INTEGER),
     offset: 0,
   };
   if (view.strides.length !== sizes.length) {

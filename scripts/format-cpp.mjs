@@ -7,10 +7,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const git = spawnSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.h', '*.cc', '*.cu', '*.cuh'], {
-  cwd: root,
-  encoding: 'utf8',
-});
+const git = spawnSync(
+  'git',
+  ['ls-files', '--cached', '--others', '--exclude-standard', '*.h', '*.cc', '*.cu', '*.cuh'],
+  {
+    cwd: root,
+    encoding: 'utf8',
+  },
+);
 if (git.status !== 0) throw new Error(git.stderr);
 const files = git.stdout.split('\n').filter(Boolean);
 const cli = join(createRequire(import.meta.url).resolve('clang-format-node/package.json'), '..', 'build', 'cli.js');

@@ -26,7 +26,11 @@ describe('Tensor', () => {
   });
 
   it('slices and transposes without copying', () => {
-    const t = new Tensor('int32', Int32Array.from({ length: 24 }, (_, i) => i), [2, 3, 4]);
+    const t = new Tensor(
+      'int32',
+      Int32Array.from({ length: 24 }, (_, i) => i),
+      [2, 3, 4],
+    );
     const part = t.slice(1, 1).slice(2, -2, -1).transpose([2, 0, 1]);
     expect(part.data).toBe(t.data);
     expect(part.dims).toEqual([1, 2, 2]);
@@ -39,11 +43,26 @@ describe('Tensor', () => {
   it('refuses slices and orders that do not exist', () => {
     const t = new Tensor('float32', new Float32Array(6), [2, 3]);
     const code = 'ERR_TILEWISE_INVALID_OPTION' as const;
-    expectError(thrownBy(() => t.slice(2, 0)), { code, type: RangeError, says: ['axis', '2', '[2, 3]'] });
-    expectError(thrownBy(() => t.slice(0, 0.5)), { code, type: RangeError, says: ['start', '0.5'] });
-    expectError(thrownBy(() => t.slice(0, 0, Number.NaN)), { code, type: RangeError, says: ['end', 'NaN'] });
-    expectError(thrownBy(() => t.transpose([0])), { code, type: RangeError, says: ['order', '[0]'] });
-    expectError(thrownBy(() => t.transpose([0, 0])), { code, type: RangeError });
+    expectError(
+      thrownBy(() => t.slice(2, 0)),
+      { code, type: RangeError, says: ['axis', '2', '[2, 3]'] },
+    );
+    expectError(
+      thrownBy(() => t.slice(0, 0.5)),
+      { code, type: RangeError, says: ['start', '0.5'] },
+    );
+    expectError(
+      thrownBy(() => t.slice(0, 0, Number.NaN)),
+      { code, type: RangeError, says: ['end', 'NaN'] },
+    );
+    expectError(
+      thrownBy(() => t.transpose([0])),
+      { code, type: RangeError, says: ['order', '[0]'] },
+    );
+    expectError(
+      thrownBy(() => t.transpose([0, 0])),
+      { code, type: RangeError },
+    );
   });
 
   it('keeps dims and strides as they were', () => {
@@ -122,9 +141,19 @@ describe('what is not a tensor', () => {
     ['a bare typed array', new Float32Array(8), 'ERR_TILEWISE_DTYPE', ['undefined', 'float32']],
     ['no type', { ...good, type: undefined }, 'ERR_TILEWISE_DTYPE', ['undefined']],
     ['an unknown type', { ...good, type: 'float64' }, 'ERR_TILEWISE_DTYPE', ["'float64'", 'float32']],
-    ['a known type that is no float', { ...good, type: 'int32', data: new Int32Array(8) }, 'ERR_TILEWISE_DTYPE', ['int32']],
+    [
+      'a known type that is no float',
+      { ...good, type: 'int32', data: new Int32Array(8) },
+      'ERR_TILEWISE_DTYPE',
+      ['int32'],
+    ],
     ['an inherited name as type', { ...good, type: 'constructor' }, 'ERR_TILEWISE_DTYPE', ['constructor']],
-    ['data of another type', { ...good, data: new Float64Array(8) }, 'ERR_TILEWISE_DTYPE', ['Float64Array', 'Float32Array']],
+    [
+      'data of another type',
+      { ...good, data: new Float64Array(8) },
+      'ERR_TILEWISE_DTYPE',
+      ['Float64Array', 'Float32Array'],
+    ],
     ['float32 data said to be float16', { ...good, type: 'float16' }, 'ERR_TILEWISE_DTYPE', ['Uint16Array']],
     ['a plain array as data', { ...good, data: [1, 2] }, invalid, ['typed array', '[1, 2]']],
     ['an ArrayBuffer as data', { ...good, data: new ArrayBuffer(32) }, invalid, ['ArrayBuffer']],
@@ -149,15 +178,28 @@ describe('what is not a tensor', () => {
     ['an offset past the data', { ...good, offset: 1 }, 'ERR_TILEWISE_OUT_OF_BOUNDS', ['offset 1']],
     ['strides past the data', { ...good, strides: [0, 5, 0, 1] }, 'ERR_TILEWISE_OUT_OF_BOUNDS', ['[0, 5, 0, 1]']],
     ['strides before the data', { ...good, strides: [0, -4, 0, 1] }, 'ERR_TILEWISE_OUT_OF_BOUNDS', ['-4']],
-    ['strides that overflow', { ...good, strides: [0, Number.MAX_SAFE_INTEGER, 0, 1] }, 'ERR_TILEWISE_OUT_OF_BOUNDS', []],
+    [
+      'strides that overflow',
+      { ...good, strides: [0, Number.MAX_SAFE_INTEGER, 0, 1] },
+      'ERR_TILEWISE_OUT_OF_BOUNDS',
+      [],
+    ],
     ['dims that overflow', { ...good, dims: [2 ** 50, 2 ** 50, 2, 2] }, 'ERR_TILEWISE_OUT_OF_BOUNDS', []],
   ];
   it.each(refused)('%s is refused', (_, value, code, says) => {
-    expectError(thrownBy(() => attentionSync(value as TensorLike, k, v)), { code: code as typeof invalid, says });
+    expectError(
+      thrownBy(() => attentionSync(value as TensorLike, k, v)),
+      { code: code as typeof invalid, says },
+    );
   });
 
   it('a getter that throws is heard', () => {
-    const broken = { ...good, get data(): never { throw new Error('on the GPU') } };
+    const broken = {
+      ...good,
+      get data(): never {
+        throw new Error('on the GPU');
+      },
+    };
     expect(() => attentionSync(broken, k, v)).toThrow('on the GPU');
   });
 });
@@ -185,7 +227,9 @@ describe('memory', () => {
   });
 
   it('of WebAssembly is accepted', () => {
-    const { WebAssembly } = globalThis as unknown as { WebAssembly: { Memory: new (o: object) => { buffer: ArrayBuffer } } };
+    const { WebAssembly } = globalThis as unknown as {
+      WebAssembly: { Memory: new (o: object) => { buffer: ArrayBuffer } };
+    };
     const data = new Float32Array(new WebAssembly.Memory({ initial: 1 }).buffer, 64, 8).fill(3);
     const t = { type: 'float32', data, dims: [1, 2, 1, 4] };
     expect(attentionSync(t, t, t).out.data).toEqual(new Float32Array(8).fill(3));

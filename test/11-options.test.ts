@@ -51,7 +51,12 @@ const invalid = 'ERR_TILEWISE_INVALID_OPTION' as const;
 const mismatch = 'ERR_TILEWISE_SHAPE_MISMATCH' as const;
 const dtype = 'ERR_TILEWISE_DTYPE' as const;
 
-const wrong: [options: Record<string, unknown>, code: ErrorCode, type: typeof TypeError | typeof RangeError, says: string[]][] = [
+const wrong: [
+  options: Record<string, unknown>,
+  code: ErrorCode,
+  type: typeof TypeError | typeof RangeError,
+  says: string[],
+][] = [
   [{ layout: 'nhd' }, invalid, TypeError, ['`layout`', "'nhd'", "'bnhd' or 'bhnd'"]],
   [{ layout: null }, invalid, TypeError, ['`layout`', 'null']],
   [{ pattern: 'causal' }, invalid, TypeError, ['`pattern`', "'causal'"]],
@@ -149,24 +154,67 @@ describe('a wrong value', () => {
 
   it('a signal means nothing to a call that cannot be interrupted', () => {
     const { signal } = new AbortController();
-    expectError(thrownBy(() => attentionSync(q, k, v, { signal })), { code: invalid, type: TypeError, says: ['`signal`'] });
+    expectError(
+      thrownBy(() => attentionSync(q, k, v, { signal })),
+      { code: invalid, type: TypeError, says: ['`signal`'] },
+    );
   });
 });
 
 describe('shapes that do not fit', () => {
   const shapes: [q: number[], k: number[], v: number[], says: string[]][] = [
-    [[4, 2, 8], [4, 2, 8], [4, 2, 8], ['[4, 2, 8]', 'batch, tokens, heads, dim']],
-    [[1, 4, 2, 8], [2, 4, 2, 8], [2, 4, 2, 8], ['[1, 4, 2, 8]', '[2, 4, 2, 8]']],
+    [
+      [4, 2, 8],
+      [4, 2, 8],
+      [4, 2, 8],
+      ['[4, 2, 8]', 'batch, tokens, heads, dim'],
+    ],
+    [
+      [1, 4, 2, 8],
+      [2, 4, 2, 8],
+      [2, 4, 2, 8],
+      ['[1, 4, 2, 8]', '[2, 4, 2, 8]'],
+    ],
     [[1, 4, 2, 8], [1, 4, 2, 8], [1, 5, 2, 8], ['[1, 5, 2, 8]']],
     [[1, 4, 2, 8], [1, 4, 2, 8], [1, 4, 1, 8], ['[1, 4, 1, 8]']],
     [[1, 4, 2, 8], [1, 4, 2, 7], [1, 4, 2, 8], ['[1, 4, 2, 7]']],
     [[1, 4, 2, 8], [4, 2, 8], [4, 2, 8], ['[4, 2, 8]']],
-    [[1, 4, 3, 8], [1, 4, 2, 8], [1, 4, 2, 8], ['3 query heads', '2 KV heads']],
-    [[1, 4, 2, 8], [1, 4, 3, 8], [1, 4, 3, 8], ['2 query heads', '3 KV heads']],
-    [[1, 4, 0, 8], [1, 4, 0, 8], [1, 4, 0, 8], ['heads', '0']],
-    [[1, 4, 1, 0], [1, 4, 1, 0], [1, 4, 1, 8], ['dim of `q`', '0']],
-    [[1, 4, 1, 513], [1, 4, 1, 513], [1, 4, 1, 8], ['dim of `q`', '513']],
-    [[1, 4, 1, 8], [1, 4, 1, 8], [1, 4, 1, 513], ['dim of `v`', '513']],
+    [
+      [1, 4, 3, 8],
+      [1, 4, 2, 8],
+      [1, 4, 2, 8],
+      ['3 query heads', '2 KV heads'],
+    ],
+    [
+      [1, 4, 2, 8],
+      [1, 4, 3, 8],
+      [1, 4, 3, 8],
+      ['2 query heads', '3 KV heads'],
+    ],
+    [
+      [1, 4, 0, 8],
+      [1, 4, 0, 8],
+      [1, 4, 0, 8],
+      ['heads', '0'],
+    ],
+    [
+      [1, 4, 1, 0],
+      [1, 4, 1, 0],
+      [1, 4, 1, 8],
+      ['dim of `q`', '0'],
+    ],
+    [
+      [1, 4, 1, 513],
+      [1, 4, 1, 513],
+      [1, 4, 1, 8],
+      ['dim of `q`', '513'],
+    ],
+    [
+      [1, 4, 1, 8],
+      [1, 4, 1, 8],
+      [1, 4, 1, 513],
+      ['dim of `v`', '513'],
+    ],
   ];
   it.each(shapes)('q %o k %o v %o', (a, b, c, says) =>
     expectBoth(
@@ -179,14 +227,23 @@ describe('shapes that do not fit', () => {
   it('types differ', () => {
     const half: TensorLike = { type: 'bfloat16', data: new Uint16Array(64), dims: [1, 4, 2, 8] };
     const says = ['float32', 'bfloat16'];
-    expectError(thrownBy(() => attentionSync(q, half, v)), { code: dtype, type: TypeError, says });
-    expectError(thrownBy(() => attentionSync(q, k, half)), { code: dtype, type: TypeError, says });
+    expectError(
+      thrownBy(() => attentionSync(q, half, v)),
+      { code: dtype, type: TypeError, says },
+    );
+    expectError(
+      thrownBy(() => attentionSync(q, k, half)),
+      { code: dtype, type: TypeError, says },
+    );
   });
 
   it('packed rows have one batch entry', () => {
     const two = tensor(2, 4, 2, 8);
     const options = { cuSeqlensQ: cu(0, 4), cuSeqlensK: cu(0, 4) };
-    expectError(thrownBy(() => attentionSync(two, two, two, options)), { code: mismatch, says: ['batch of 1', '[2, 4, 2, 8]'] });
+    expectError(
+      thrownBy(() => attentionSync(two, two, two, options)),
+      { code: mismatch, says: ['batch of 1', '[2, 4, 2, 8]'] },
+    );
   });
 });
 
@@ -217,9 +274,21 @@ describe('patterns', () => {
 
   it('refuse what attention() refuses', () => {
     const code = invalid;
-    expectError(thrownBy(() => causal({ align: 'middle' as never })), { code, says: ['`align`', "'middle'"] });
-    expectError(thrownBy(() => slidingWindow({ left: -1 })), { code, type: RangeError, says: ['`left`', '-1'] });
-    expectError(thrownBy(() => slidingWindow({ rigth: 1 } as never)), { code: 'ERR_TILEWISE_UNKNOWN_OPTION', says: ['`right`'] });
-    expectError(thrownBy(() => causal(null as never)), { code, says: ['null'] });
+    expectError(
+      thrownBy(() => causal({ align: 'middle' as never })),
+      { code, says: ['`align`', "'middle'"] },
+    );
+    expectError(
+      thrownBy(() => slidingWindow({ left: -1 })),
+      { code, type: RangeError, says: ['`left`', '-1'] },
+    );
+    expectError(
+      thrownBy(() => slidingWindow({ rigth: 1 } as never)),
+      { code: 'ERR_TILEWISE_UNKNOWN_OPTION', says: ['`right`'] },
+    );
+    expectError(
+      thrownBy(() => causal(null as never)),
+      { code, says: ['null'] },
+    );
   });
 });

@@ -42,18 +42,36 @@ describe('out', () => {
   it('must not repeat an element', () => {
     const data = new Float32Array(100);
     const strided = (strides: number[]) => new Tensor('float32', data, [1, 5, 2, 4], { strides });
-    for (const strides of [[0, 8, 0, 1], [0, 0, 4, 1], [0, 8, 4, 0], [0, 7, 4, 1], [0, 8, 2, 1]]) {
-      expectError(thrownBy(() => attentionSync(q, k, v, { out: strided(strides) })), { ...overlap, says: ['`out`'] });
+    for (const strides of [
+      [0, 8, 0, 1],
+      [0, 0, 4, 1],
+      [0, 8, 4, 0],
+      [0, 7, 4, 1],
+      [0, 8, 2, 1],
+    ]) {
+      expectError(
+        thrownBy(() => attentionSync(q, k, v, { out: strided(strides) })),
+        { ...overlap, says: ['`out`'] },
+      );
     }
     expect(thrownBy(() => attentionSync(q, k, v, { out: strided([0, 1, 20, 5]) }))).toBeUndefined();
   });
 
   it('must not share an element with an input', () => {
-    expectError(thrownBy(() => attentionSync(q, k, v, { out: q })), { ...overlap, says: ['`out`', '`q`'] });
-    expectError(thrownBy(() => attentionSync(q, k, v, { out: v })), { ...overlap, says: ['`v`'] });
+    expectError(
+      thrownBy(() => attentionSync(q, k, v, { out: q })),
+      { ...overlap, says: ['`out`', '`q`'] },
+    );
+    expectError(
+      thrownBy(() => attentionSync(q, k, v, { out: v })),
+      { ...overlap, says: ['`v`'] },
+    );
     const bias = tensor(1, 2, 5, 5);
     const out = new Tensor('float32', bias.data, [1, 5, 2, 4], { offset: 5 });
-    expectError(thrownBy(() => attentionSync(q, k, v, { bias, out })), { ...overlap, says: ['`bias`'] });
+    expectError(
+      thrownBy(() => attentionSync(q, k, v, { bias, out })),
+      { ...overlap, says: ['`bias`'] },
+    );
   });
 
   it('may lie between the elements of an input: one buffer for q, k, v and out', () => {
@@ -69,7 +87,10 @@ describe('out', () => {
     const out = Array.from({ length: 40 }, (_, i) => data[24 + 32 * Math.floor(i / 8) + (i % 8)]);
     expect(out).toEqual([...expected]);
     const shifted = new Tensor('float32', data, [1, 5, 2, 4], { strides: [0, 32, 4, 1], offset: 23 });
-    expectError(thrownBy(() => attentionSync(part(0), part(1), part(2), { out: shifted })), { ...overlap, says: ['`v`'] });
+    expectError(
+      thrownBy(() => attentionSync(part(0), part(1), part(2), { out: shifted })),
+      { ...overlap, says: ['`v`'] },
+    );
   });
 
   it('overlap agrees with comparing element by element', () => {
@@ -113,7 +134,10 @@ describe('out', () => {
 
   it('of a merge must not be a part', () => {
     const part = attentionSync(q, k, v, { returnLse: true });
-    expectError(thrownBy(() => mergeAttentionSync([part], { out: part.out })), { ...overlap, says: ['parts[0].out'] });
+    expectError(
+      thrownBy(() => mergeAttentionSync([part], { out: part.out })),
+      { ...overlap, says: ['parts[0].out'] },
+    );
   });
 });
 
@@ -178,7 +202,18 @@ describe('native code trusts nothing', () => {
   it('refuses or survives every spoilt view', () => {
     const detached = new Float32Array(64);
     structuredClone(detached.buffer, { transfer: [detached.buffer] });
-    const bad: unknown[] = [undefined, null, 5, 'x', {}, [], new Float32Array(0), new Uint8Array(1), detached, new DataView(new ArrayBuffer(64))];
+    const bad: unknown[] = [
+      undefined,
+      null,
+      5,
+      'x',
+      {},
+      [],
+      new Float32Array(0),
+      new Uint8Array(1),
+      detached,
+      new DataView(new ArrayBuffer(64)),
+    ];
     for (let slot = 0; slot < native.attentionViews.length; ++slot) {
       for (const value of bad) {
         const { numbers, views } = captureRequest();
@@ -190,7 +225,10 @@ describe('native code trusts nothing', () => {
     for (const name of ['query', 'key', 'value', 'out']) {
       const { numbers, views } = captureRequest();
       views[native.attentionViews.indexOf(name)] = detached;
-      expectError(thrownBy(() => native.runSync(numbers, views)), { code: 'ERR_TILEWISE_OUT_OF_BOUNDS', type: RangeError });
+      expectError(
+        thrownBy(() => native.runSync(numbers, views)),
+        { code: 'ERR_TILEWISE_OUT_OF_BOUNDS', type: RangeError },
+      );
     }
   });
 
@@ -200,20 +238,31 @@ describe('native code trusts nothing', () => {
       const { numbers, views } = captureRequest();
       views[slot('cuQueries')] = Int32Array.from(totals);
       views[slot('cuKeys')] = Int32Array.of(0, 3);
-      expectError(thrownBy(() => native.runSync(numbers, views)), { code: 'ERR_TILEWISE_OUT_OF_BOUNDS' });
+      expectError(
+        thrownBy(() => native.runSync(numbers, views)),
+        { code: 'ERR_TILEWISE_OUT_OF_BOUNDS' },
+      );
     }
     for (const lengths of [[4], [-1], [], [1, 1]]) {
       const { numbers, views } = captureRequest();
       views[slot('keyLengths')] = Int32Array.from(lengths);
-      expectError(thrownBy(() => native.runSync(numbers, views)), { code: 'ERR_TILEWISE_OUT_OF_BOUNDS' });
+      expectError(
+        thrownBy(() => native.runSync(numbers, views)),
+        { code: 'ERR_TILEWISE_OUT_OF_BOUNDS' },
+      );
     }
   });
 
   it('refuses resizable memory in calls that run beside JavaScript', () => {
     const { numbers, views } = captureRequest();
-    const resizable = new (ArrayBuffer as unknown as new (n: number, o: object) => ArrayBuffer)(96, { maxByteLength: 192 });
+    const resizable = new (ArrayBuffer as unknown as new (n: number, o: object) => ArrayBuffer)(96, {
+      maxByteLength: 192,
+    });
     views[native.attentionViews.indexOf('query')] = new Float32Array(resizable);
-    expectError(thrownBy(() => native.run(numbers, views)), { code: 'ERR_TILEWISE_OUT_OF_BOUNDS', says: ['resizable'] });
+    expectError(
+      thrownBy(() => native.run(numbers, views)),
+      { code: 'ERR_TILEWISE_OUT_OF_BOUNDS', says: ['resizable'] },
+    );
   });
 
   it('refuses calls with nothing in them', () => {
@@ -221,7 +270,14 @@ describe('native code trusts nothing', () => {
       ...args: unknown[]
     ) => unknown)[];
     for (const call of calls) {
-      for (const args of [[], [1], [new Float64Array(1), []], [new Float64Array(200), []], [new Float32Array(200), []], [null, null]]) {
+      for (const args of [
+        [],
+        [1],
+        [new Float64Array(1), []],
+        [new Float64Array(200), []],
+        [new Float32Array(200), []],
+        [null, null],
+      ]) {
         expect(thrownBy(() => call.apply(native, args))).toBeInstanceOf(Error);
       }
     }
@@ -231,20 +287,65 @@ describe('native code trusts nothing', () => {
 describe('any argument at all', () => {
   // Values of every kind; what comes back is a result or an Error with one of our codes, never anything else.
   const junk: unknown[] = [
-    undefined, null, true, 0, -1, 0.5, Number.NaN, 1n, '', 'float32', Symbol('s'), () => 1, {}, [], [1, 2], new Date(0),
-    new Float32Array(4), new Float64Array(4), new ArrayBuffer(8), new Map(), Object.create(null), new Proxy({}, {}),
-    { type: 'float32' }, { type: 'float32', data: new Float32Array(4) },
+    undefined,
+    null,
+    true,
+    0,
+    -1,
+    0.5,
+    Number.NaN,
+    1n,
+    '',
+    'float32',
+    Symbol('s'),
+    () => 1,
+    {},
+    [],
+    [1, 2],
+    new Date(0),
+    new Float32Array(4),
+    new Float64Array(4),
+    new ArrayBuffer(8),
+    new Map(),
+    Object.create(null),
+    new Proxy({}, {}),
+    { type: 'float32' },
+    { type: 'float32', data: new Float32Array(4) },
     { type: 'float32', data: new Float32Array(4), dims: [4] },
     { type: 'float32', data: new Float32Array(4), dims: [1, 1, 1, 4] },
     { type: 'float32', data: new Float32Array(4), dims: [1, 1, 1, 4], strides: [1, 1, 1, 1] },
     { type: 'float32', data: new Float32Array(0), dims: [1, 0, 1, 4] },
     { type: 'float16', data: new Uint16Array(4), dims: [1, 1, 1, 4] },
     { type: 'bool', data: new Uint8Array(1), dims: [] },
-    Int32Array.of(0, 1), Int32Array.of(), { left: 1 }, { offset: 1 },
+    Int32Array.of(0, 1),
+    Int32Array.of(),
+    { left: 1 },
+    { offset: 1 },
   ];
   const names = [
-    'layout', 'pattern', 'causal', 'window', 'sinkTokens', 'align', 'scale', 'softcap', 'alibiSlopes', 'sinks', 'bias', 'mask',
-    'cuSeqlensQ', 'cuSeqlensK', 'keyLengths', 'pairing', 'returnLse', 'out', 'Tensor', 'signal', 'device', 'copyInputs', 'other',
+    'layout',
+    'pattern',
+    'causal',
+    'window',
+    'sinkTokens',
+    'align',
+    'scale',
+    'softcap',
+    'alibiSlopes',
+    'sinks',
+    'bias',
+    'mask',
+    'cuSeqlensQ',
+    'cuSeqlensK',
+    'keyLengths',
+    'pairing',
+    'returnLse',
+    'out',
+    'Tensor',
+    'signal',
+    'device',
+    'copyInputs',
+    'other',
   ];
 
   it('ends in a result or in an error with a code', async () => {
@@ -255,8 +356,14 @@ describe('any argument at all', () => {
     for (let round = 0; round < 4000; ++round) {
       const options: Record<string, unknown> = {};
       for (let i = random.integer(0, 2); i > 0; --i) options[random.pick(names)] = random.pick(junk);
-      const args = [argument(), argument(), argument(), options] as [TensorLike, TensorLike, TensorLike, AttentionOptions];
-      const settled = random.next() < 0.5 ? thrownBy(() => attentionSync(...args)) : await attention(...args).catch((e) => e);
+      const args = [argument(), argument(), argument(), options] as [
+        TensorLike,
+        TensorLike,
+        TensorLike,
+        AttentionOptions,
+      ];
+      const settled =
+        random.next() < 0.5 ? thrownBy(() => attentionSync(...args)) : await attention(...args).catch((e) => e);
       if (settled === undefined || !(settled instanceof Error)) {
         ++results;
         continue;

@@ -190,7 +190,11 @@ describe('out in flight', () => {
     const out = buffer();
     const call = attention(q, k, v, { out });
     const code = 'ERR_TILEWISE_OVERLAP' as const;
-    expectError(await failureOf(attention(q, k, v, { out })), { code, type: RangeError, says: ['`out`', 'still running'] });
+    expectError(await failureOf(attention(q, k, v, { out })), {
+      code,
+      type: RangeError,
+      says: ['`out`', 'still running'],
+    });
     const inside = { out: new Tensor('float32', out.data, [1, 4, 2, 8], { offset: 1000 }) };
     expectError(await failureOf(attention(small.q, small.k, small.v, inside)), { code });
     expectError(await failureOf(attention(small.q, out.slice(1, 8, 12).slice(2, 0, 2).slice(3, 0, 8), small.v)), {
@@ -207,7 +211,9 @@ describe('out in flight', () => {
     const call = failureOf(attention(q, k, v, { out, signal: controller.signal }));
     controller.abort();
     await call;
-    expect(await failureOf(attention(q, k, v, { out, scale: 'x' } as unknown as AttentionOptions))).toBeInstanceOf(TypeError);
+    expect(await failureOf(attention(q, k, v, { out, scale: 'x' } as unknown as AttentionOptions))).toBeInstanceOf(
+      TypeError,
+    );
     expect((await attention(q, k, v, { out })).out).toBe(out);
   });
 

@@ -31,7 +31,9 @@ describe('workers', () => {
       ),
     );
     const expected = (await attention(q, k, v, { causal: true })).out.data;
-    const answers = await Promise.all(workers.map(async (worker) => (await once(worker, 'message'))[0] as Float32Array[]));
+    const answers = await Promise.all(
+      workers.map(async (worker) => (await once(worker, 'message'))[0] as Float32Array[]),
+    );
     for (const data of answers.flat()) expect(isSame(data, expected)).toBe(true);
     await Promise.all(workers.map((worker) => worker.terminate()));
   });

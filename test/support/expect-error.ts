@@ -28,9 +28,19 @@ export function thrownBy(run: () => unknown): unknown {
 }
 
 /** Runs both forms of a call: the synchronous one must throw, the asynchronous one must return a promise that rejects. */
-export async function expectBoth(sync: () => unknown, async: () => Promise<unknown>, expected: Expected): Promise<void> {
+export async function expectBoth(
+  sync: () => unknown,
+  async: () => Promise<unknown>,
+  expected: Expected,
+): Promise<void> {
   expectError(thrownBy(sync), expected);
   const promise = async();
   expect(promise).toBeInstanceOf(Promise);
-  expectError(await promise.then(() => undefined, (error) => error), expected);
+  expectError(
+    await promise.then(
+      () => undefined,
+      (error) => error,
+    ),
+    expected,
+  );
 }
