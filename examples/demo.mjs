@@ -80,11 +80,16 @@ function naiveAttention(contexts, values, width, begin, end) {
   return out;
 }
 
+let shownAt = 0; // seconds
 function showProgress(done, total, seconds) {
   const share = (done / total) ** 2; // causal: the work grows with the square of the position
-  const left = seconds / share - seconds;
-  process.stderr.write(`\r  ${(100 * share).toFixed(0).padStart(3)} %  about ${left.toFixed(0)} s left   `);
-  if (done === total) process.stderr.write('\r\x1b[K');
+  const text = `  ${(100 * share).toFixed(0).padStart(3)} %, about ${(seconds / share - seconds).toFixed(0)} s left`;
+  if (process.stderr.isTTY) {
+    process.stderr.write(done < total ? `\r${text}   ` : '\r\x1b[K');
+  } else if (seconds - shownAt > 5) {
+    process.stderr.write(`${text}\n`);
+    shownAt = seconds;
+  }
 }
 
 const file = process.argv[2] ?? defaultFile();
@@ -121,7 +126,7 @@ for (let begin = 1; begin < length; begin += CHUNK) {
     hits += seen.indexOf(Math.max(...seen)) === characters[i];
   }
   last = { out, begin };
-  if (process.stderr.isTTY) showProgress(end, length, seconds);
+  showProgress(end, length, seconds);
 }
 
 const perCharacter = (total) => `${(total / length).toFixed(3)} bits per character`;
