@@ -124,8 +124,8 @@ const hiding: [string, Case, (b: number, h: number, t: number) => boolean][] = [
   ],
   [
     '[NaN in masked-out inputs] cells of a boolean mask, one query',
-    { queries: 1, keys: 300, mask: { axes: 'bhk', hidden: 0.9 }, batch: 2 },
-    someRows(40),
+    { queries: 1, keys: 300, mask: { axes: 'bhk', hidden: 0.9 }, batch: 2, heads: [4, 4] },
+    someRows(100),
   ],
   [
     '[NaN in masked-out inputs] cells of a bias of -Infinity',
@@ -134,8 +134,8 @@ const hiding: [string, Case, (b: number, h: number, t: number) => boolean][] = [
   ],
   [
     '[NaN in masked-out inputs] cells of a bias of -Infinity, one query',
-    { queries: 1, keys: 300, bias: { axes: 'hk', hidden: 0.95 }, batch: 2 },
-    someRows(40),
+    { queries: 1, keys: 300, bias: { axes: 'hk', hidden: 0.95 }, batch: 2, heads: [4, 4] },
+    someRows(100),
   ],
   ['future keys, causal', { queries: 70, keys: 70, causal: true }, (_b, _h, t) => t >= 31 && t % 7 === 3],
   ['future keys, causal, more keys than queries', { queries: 33, keys: 150, causal: true }, (_b, _h, t) => t > 130],

@@ -17,6 +17,7 @@ export function attention(problem: Problem): Result {
 
   const out = new Float64Array(batch * heads * queries * valueDim);
   const lse = new Float64Array(batch * heads * queries).fill(-Infinity);
+  const keysSeen = new Int32Array(lse.length);
   const weights = new Float64Array(keys);
   const seen = new Int32Array(keys);
 
@@ -43,6 +44,7 @@ export function attention(problem: Problem): Result {
           weights[count++] = score;
           max = Math.max(max, score);
         }
+        keysSeen[row] = count;
 
         let sum = rows.sink === undefined ? 0 : Math.exp(rows.sink - max);
         for (let n = 0; n < count; n++) {
@@ -60,5 +62,5 @@ export function attention(problem: Problem): Result {
       }
     }
   }
-  return { out, lse };
+  return { out, lse, keysSeen };
 }

@@ -9,21 +9,19 @@ import { headsOf, type Problem, type Result, rowsOf, sequencesOf, shapeOf } from
 const f = Math.fround;
 const log2e = f(Math.LOG2E);
 
-/**
- * `rotation` turns the order of summation over dims and keys: another draw of rounding errors of the same exact result.
- */
-export function naiveAttention(problem: Problem, rotation = 0): Result {
+export function naiveAttention(problem: Problem): Result {
   const { batch, heads, queries, keys, headDim, valueDim } = shapeOf(problem);
   const queryHeads = problem.query.dims[1];
   const kvHeads = problem.key.dims[1];
   const softcap = f(problem.softcap ?? 0);
   const scale = f(f(problem.scale ?? 1 / Math.sqrt(headDim)) * (softcap > 0 ? 1 : log2e));
-  const q = rotateRows(toNumbers(problem.query), headDim, rotation).map((x) => x * scale);
-  const k = rotateRows(toNumbers(problem.key), headDim, rotation);
+  const q = Float32Array.from(toNumbers(problem.query), (x) => x * scale);
+  const k = Float32Array.from(toNumbers(problem.key));
   const v = Float32Array.from(toNumbers(problem.value));
 
   const out = new Float64Array(batch * heads * queries * valueDim);
   const lse = new Float64Array(batch * heads * queries).fill(-Infinity);
+  const keysSeen = new Int32Array(lse.length);
   const accumulator = new Float32Array(valueDim);
   const weights = new Float32Array(keys);
   const seen = new Int32Array(keys);
@@ -38,11 +36,9 @@ export function naiveAttention(problem: Problem, rotation = 0): Result {
         const row = (b * heads + head) * queries + sequence.firstQuery + i;
 
         let count = 0;
-        const firstKey = sequence.keys ? (rotation * 7) % sequence.keys : 0;
         const sink = rows.sink === undefined ? undefined : f(rows.sink * log2e);
         let max = sink ?? -Infinity;
-        for (let step = 0; step < sequence.keys; step++) {
-          const j = firstKey + step < sequence.keys ? firstKey + step : firstKey + step - sequence.keys;
+        for (let j = 0; j < sequence.keys; j++) {
           if (!rows.sees(i, j)) continue;
           const key = ((b * kvHeads + kvHead) * keys + sequence.firstKey + j) * headDim;
           let score = 0;
@@ -53,6 +49,7 @@ export function naiveAttention(problem: Problem, rotation = 0): Result {
           weights[count++] = score;
           max = Math.max(max, score);
         }
+        keysSeen[row] = count;
 
         let sum = sink === undefined ? 0 : f(2 ** f(sink - max));
         for (let n = 0; n < count; n++) {
@@ -72,12 +69,5 @@ export function naiveAttention(problem: Problem, rotation = 0): Result {
       }
     }
   }
-  return { out, lse };
-}
-
-/** Float32 copy of rows of `dim` numbers, each row turned by `rotation` places. */
-function rotateRows(numbers: Float64Array, dim: number, rotation: number): Float32Array {
-  const rotated = new Float32Array(numbers.length);
-  for (let i = 0; i < numbers.length; i++) rotated[i - (i % dim) + (((i % dim) + rotation) % dim)] = numbers[i];
-  return rotated;
+  return { out, lse, keysSeen };
 }

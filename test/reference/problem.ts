@@ -142,4 +142,5 @@ export function seenKeys(problem: Problem, batch: number, head: number, queryRow
 export interface Result {
   out: Float64Array; // [batch, heads, queries, valueDim]
   lse: Float64Array; // [batch, heads, queries]
+  keysSeen: Int32Array; // [batch, heads, queries]: how many
 }
