@@ -1,10 +1,11 @@
 // Unpacking with checks; see request.h.
 // Reader: someone who adds a field. Typed arrays are read through raw Node-API: node-addon-api's classes do not take
-// views on a SharedArrayBuffer, and the element type that Node reports is garbage for Float16Array on some versions.
+// views on a SharedArrayBuffer.
 
 #include "request.h"
 
 #include <cmath>
+#include <cstring>
 #include <initializer_list>
 #include <string>
 
@@ -21,23 +22,42 @@ constexpr double kMaxExact = 9007199254740991.0;  // 2^53 - 1
   throw error;
 }
 
-// A typed array's memory; `length` counts elements of whatever type lib/ says it has.
+// A typed array's memory. What it holds is for lib/ to say; how much of it there is, is not.
 struct View {
   bool isPresent = false;
   char* data = nullptr;
-  int64_t length = 0;
+  int64_t bytes = 0;
 };
+
+// Node 22 has a Float16Array behind a flag that its Node-API does not know: it leaves the type as it was.
+constexpr napi_typedarray_type kUnknownType = static_cast<napi_typedarray_type>(-1);
+
+int64_t elementBytes(napi_typedarray_type type) {
+  switch (type) {
+    case napi_int8_array:
+    case napi_uint8_array:
+    case napi_uint8_clamped_array: return 1;
+    case napi_int32_array:
+    case napi_uint32_array:
+    case napi_float32_array: return 4;
+    case napi_float64_array:
+    case napi_bigint64_array:
+    case napi_biguint64_array: return 8;
+    default: return 2;  // 16-bit integers, Float16Array by whatever name
+  }
+}
 
 View readView(Napi::Env env, napi_value value) {
   napi_valuetype type;
   if (napi_typeof(env, value, &type) != napi_ok) throw Napi::Error::New(env);
   if (type == napi_undefined) return {};
+  napi_typedarray_type elements = kUnknownType;
   size_t length = 0;
   void* data = nullptr;
-  if (napi_get_typedarray_info(env, value, nullptr, &length, &data, nullptr, nullptr) != napi_ok) {
+  if (napi_get_typedarray_info(env, value, &elements, &length, &data, nullptr, nullptr) != napi_ok) {
     throw Napi::TypeError::New(env, "a view must be a typed array or undefined");
   }
-  return {true, static_cast<char*>(data), static_cast<int64_t>(length)};
+  return {true, static_cast<char*>(data), static_cast<int64_t>(length) * elementBytes(elements)};
 }
 
 // The numbers of a request, by field; every one is checked when it is read.
@@ -99,9 +119,10 @@ void* locate(Napi::Env env, const char* name, const View& view, int64_t offset, 
     if (axis.stride > limit || axis.stride < -limit) refuse(env, std::string(name) + " reaches outside its data");
     (axis.stride < 0 ? first : last) += steps * axis.stride;
   }
-  if (first < 0 || last >= view.length) {
+  const int64_t length = view.bytes / elementSize;
+  if (first < 0 || last >= length) {
     refuse(env, std::string(name) + " reaches elements " + std::to_string(first) + " to " + std::to_string(last) +
-                    " of data that has " + std::to_string(view.length));
+                    " of data that has " + std::to_string(length));
   }
   if (reinterpret_cast<uintptr_t>(view.data) % elementSize != 0) refuse(env, std::string(name) + " is not aligned");
   return view.data + offset * elementSize;
@@ -151,8 +172,9 @@ Rows readRows(const Numbers& numbers, size_t base, const View& view, int64_t bat
 }
 
 std::vector<int32_t> copyOf(const View& view) {
-  const int32_t* first = reinterpret_cast<const int32_t*>(view.data);
-  return first == nullptr ? std::vector<int32_t>() : std::vector<int32_t>(first, first + view.length);
+  std::vector<int32_t> copy(view.bytes / sizeof(int32_t));
+  if (!copy.empty()) std::memcpy(copy.data(), view.data, copy.size() * sizeof(int32_t));
+  return copy;
 }
 
 void requireRunningTotals(Napi::Env env, const std::vector<int32_t>& totals, int32_t sequences, Token rows) {
