@@ -18,18 +18,28 @@ int32_t headsPerToken(const Problem& p, Token queries, int panel) {
 
 namespace {
 
-// Consecutive items that belong to one sequence.
+// KV heads that one decode item walks together. Where the heads of a token lie side by side, a page's worth of them:
+// reading one head at a stride of pages halves the bandwidth.
+int32_t decodeBundle(const Problem& p) {
+  const int64_t headStride = p.key.head < 0 ? -p.key.head : p.key.head;
+  const int64_t tokenStride = p.key.token < 0 ? -p.key.token : p.key.token;
+  if (headStride >= tokenStride) return 1;
+  return int32_t(ceilDiv<int64_t>(kDecodeBundleBytes, p.headDim * sizeOf(p.dtype)));
+}
+
+// Consecutive items that belong to one sequence: bundles of KV heads, and within each its tiles or key splits.
 struct SequenceItems {
   Sequence sequence;
   int64_t firstItem;
   int32_t headsPerToken;
-  int32_t groups;  // outputHeads / headsPerToken
+  int32_t groups;  // KV heads: outputHeads / headsPerToken
+  int32_t groupsPerBundle;
   bool isDecode;
-  int64_t perGroup;     // tiles, or items over the key splits
-  TileShape shape;      // tiles
-  Token chunk;          // decode: keys per split
+  int64_t perBundle;
+  TileShape shape;  // tiles
+  Token chunk;      // decode: keys per split
   int32_t chunks;
-  // Decode whose splits are separate items: index of the first partial result and of the first group counter.
+  // Decode whose splits are separate items: index of the first partial result and of the first bundle counter.
   int64_t firstPartial, firstCounter;
 };
 
@@ -42,7 +52,7 @@ class AttentionJob {
       if (!sequence.queries.isEmpty()) add(sequence, threads);
     }
     partials_.resize(size_t(partialCount_) * partialFloats_);
-    finished_ = std::vector<std::atomic<int32_t>>(size_t(splitGroups_));
+    finished_ = std::vector<std::atomic<int32_t>>(size_t(splitBundles_));
   }
 
   int64_t items() const { return items_; }
@@ -55,11 +65,11 @@ class AttentionJob {
     }
     const SequenceItems& s = sequences_[low];
     const int64_t local = item - s.firstItem;
-    const int32_t group = int32_t(local / s.perGroup);
+    const int32_t bundle = int32_t(local / s.perBundle);
     if (s.isDecode) {
-      decode(s, group, local % s.perGroup, scratch);
+      decode(s, bundle, local % s.perBundle, scratch);
     } else {
-      tile(s, group, s.perGroup - 1 - local % s.perGroup, scratch);  // causal: the longest tiles first
+      tile(s, bundle, s.perBundle - 1 - local % s.perBundle, scratch);  // causal: the longest tiles first
     }
   }
 
@@ -73,31 +83,29 @@ class AttentionJob {
     s.headsPerToken = cpu::headsPerToken(p, queries, kernels_.panel);
     s.groups = p.outputHeads() / s.headsPerToken;
     const int64_t rows = int64_t(queries) * s.headsPerToken;
+    s.groupsPerBundle = 1;
     s.isDecode = queries == 1 || rows <= kDecodeRowLimit;
     if (s.isDecode) {
+      s.groupsPerBundle = smaller(s.groups, decodeBundle(p));
       s.chunk = larger<Token>(kDecodeChunk, ceilDiv<Token>(ceilDiv(keys, kDecodeMaxChunks), 64) * 64);
       s.chunks = larger<Token>(1, ceilDiv(keys, s.chunk));
-      // Enough groups to keep the threads busy: one item walks a group's splits itself, and no buffer is needed.
-      const bool isSplit = s.chunks > 1 && int64_t(s.groups) * p.sequences < 4 * int64_t(threads);
-      s.perGroup = isSplit ? s.chunks : 1;
+      // Enough bundles to keep the threads busy: one item walks a bundle's splits itself, and no buffer is needed.
+      const int64_t bundles = ceilDiv(s.groups, s.groupsPerBundle);
+      const bool isSplit = s.chunks > 1 && bundles * p.sequences < 4 * int64_t(threads);
+      s.perBundle = isSplit ? s.chunks : 1;
       if (isSplit) {
         s.firstPartial = partialCount_;
-        s.firstCounter = splitGroups_;
-        splitGroups_ += s.groups;
-        partialCount_ += int64_t(s.groups) * s.chunks;
-        partialFloats_ = larger(partialFloats_, partialSize(int32_t(rows)));
+        s.firstCounter = splitBundles_;
+        splitBundles_ += bundles;
+        partialCount_ += bundles * s.chunks;
+        partialFloats_ = larger(partialFloats_, partialSize(s));
       }
     } else {
       s.shape = {tileQueries(Token(rows), kernels_.panel), blockKeys(p.headDim, p.valueDim)};
-      s.perGroup = ceilDiv<int64_t>(rows, s.shape.queries);
+      s.perBundle = ceilDiv<int64_t>(rows, s.shape.queries);
     }
-    items_ += s.perGroup * s.groups;
+    items_ += s.perBundle * ceilDiv(s.groups, s.groupsPerBundle);
     sequences_.push_back(s);
-  }
-
-  int64_t partialSize(int32_t rows) const { return int64_t(rows) * (problem_.valueDim + 2); }
-  PartialRows partialAt(float* at, int32_t rows) const {
-    return {at, at + rows, at + 2 * int64_t(rows), problem_.valueDim};
   }
 
   void tile(const SequenceItems& s, int32_t group, int64_t index, Scratch& scratch) {
@@ -107,58 +115,78 @@ class AttentionJob {
     kernels_.runTile(task, scratch.floats(kernels_.tileScratch(problem_, s.shape)));
   }
 
-  void decode(const SequenceItems& s, int32_t group, int64_t index, Scratch& scratch) {
-    const int32_t rows = s.sequence.queries.size() * s.headsPerToken;
-    const int64_t kernelFloats = kernels_.decodeScratch(problem_, rows), size = partialSize(rows);
-    float* memory = scratch.floats(kernelFloats + 2 * size);
-    const auto runChunk = [&](int32_t chunk, const PartialRows& out) {
-      const Range keys = intersect({chunk * s.chunk, (chunk + 1) * s.chunk}, {0, s.sequence.keys.size()});
-      kernels_.decode({&problem_, s.sequence, group * s.headsPerToken, s.headsPerToken, rows, keys}, out, memory);
-    };
-    const PartialRows whole = partialAt(memory + kernelFloats, rows);
-    if (s.perGroup == 1) {
-      runChunk(0, whole);
-      const PartialRows next = partialAt(memory + kernelFloats + size, rows);
-      for (int32_t chunk = 1; chunk < s.chunks; ++chunk) {
-        runChunk(chunk, next);
-        mergeRows(whole, next, rows);
-      }
-    } else {
-      float* const first = partials_.data() + (s.firstPartial + int64_t(group) * s.chunks) * partialFloats_;
-      runChunk(int32_t(index), partialAt(first + index * partialFloats_, rows));
-      // The last split of a group to finish merges them all, in order.
-      if (finished_[size_t(s.firstCounter + group)].fetch_add(1, std::memory_order_acq_rel) + 1 < s.chunks) return;
-      std::memcpy(whole.max, first, size_t(size) * sizeof(float));
-      for (int32_t chunk = 1; chunk < s.chunks; ++chunk) {
-        mergeRows(whole, partialAt(first + chunk * partialFloats_, rows), rows);
-      }
-    }
-    finish(s, group, whole, rows);
+  static int32_t rowsOf(const SequenceItems& s) { return s.sequence.queries.size() * s.headsPerToken; }
+
+  // A bundle's partial results in memory: max and sum of every row, then the rows' outputs on a cache line of their own.
+  int64_t partialRows(const SequenceItems& s) const {
+    return (int64_t(s.groupsPerBundle) * kernels_.decodeRows(rowsOf(s)) + 15) & ~15;
+  }
+  int64_t partialSize(const SequenceItems& s) const {
+    return partialRows(s) * (2 + kernels_.rowFloats(problem_.valueDim));
+  }
+  PartialRows partialAt(float* at, const SequenceItems& s) const {
+    return {at, at + partialRows(s), at + 2 * partialRows(s)};
   }
 
-  void mergeRows(const PartialRows& into, const PartialRows& from, int32_t rows) const {
-    for (int32_t r = 0; r < rows; ++r) {
+  void decode(const SequenceItems& s, int32_t bundle, int64_t index, Scratch& scratch) {
+    const int32_t firstGroup = bundle * s.groupsPerBundle, groups = smaller(s.groupsPerBundle, s.groups - firstGroup);
+    const int64_t size = partialSize(s);
+    float* memory = scratch.floats(2 * size + kernels_.decodeScratch(problem_, groups, rowsOf(s)));
+    const auto runChunk = [&](int64_t chunk, const PartialRows& out) {
+      const Range keys = intersect({Token(chunk) * s.chunk, Token(smaller<int64_t>(kMaxTokens, (chunk + 1) * s.chunk))},
+                                   {0, s.sequence.keys.size()});
+      const DecodeTask task{&problem_, s.sequence, firstGroup * s.headsPerToken, s.headsPerToken, groups, rowsOf(s), keys};
+      kernels_.decode(task, out, memory + 2 * size);
+    };
+    const PartialRows whole = partialAt(memory, s);
+    if (s.perBundle == 1) {
+      runChunk(0, whole);
+      const PartialRows next = partialAt(memory + size, s);
+      for (int32_t chunk = 1; chunk < s.chunks; ++chunk) {
+        runChunk(chunk, next);
+        mergeRows(whole, next, s);
+      }
+    } else {
+      float* const first = partials_.data() + (s.firstPartial + int64_t(bundle) * s.chunks) * partialFloats_;
+      runChunk(index, partialAt(first + index * partialFloats_, s));
+      // The last split of a bundle to finish merges them all, in order.
+      if (finished_[size_t(s.firstCounter + bundle)].fetch_add(1, std::memory_order_acq_rel) + 1 < s.chunks) return;
+      std::memcpy(memory, first, size_t(size) * sizeof(float));
+      for (int32_t chunk = 1; chunk < s.chunks; ++chunk) {
+        mergeRows(whole, partialAt(first + chunk * partialFloats_, s), s);
+      }
+    }
+    finish(s, firstGroup, groups, whole);
+  }
+
+  void mergeRows(const PartialRows& into, const PartialRows& from, const SequenceItems& s) const {
+    const int ld = kernels_.rowFloats(problem_.valueDim);
+    const int64_t rows = int64_t(s.groupsPerBundle) * kernels_.decodeRows(rowsOf(s));
+    for (int64_t r = 0; r < rows; ++r) {
       SoftmaxState state{into.max[r], into.sum[r]};
       const MergeFactors f = merge(state, {from.max[r], from.sum[r]});
       into.max[r] = state.max;
       into.sum[r] = state.sum;
-      float* a = into.output + r * into.outputStride;
-      const float* b = from.output + r * from.outputStride;
+      float* a = into.output + r * ld;
+      const float* b = from.output + r * ld;
       for (int32_t d = 0; d < problem_.valueDim; ++d) a[d] = a[d] * f.into + b[d] * f.from;
     }
   }
 
-  void finish(const SequenceItems& s, int32_t group, const PartialRows& partial, int32_t rows) const {
+  void finish(const SequenceItems& s, int32_t firstGroup, int32_t groups, const PartialRows& partial) const {
     const Problem& p = problem_;
-    for (int32_t r = 0; r < rows; ++r) {
-      const int32_t head = group * s.headsPerToken + r % s.headsPerToken;
-      const int64_t token = s.sequence.queries.begin + r / s.headsPerToken;
-      const FinishedRow row = finishRow({partial.max[r], partial.sum[r]}, p.sink(head));
-      float* output = partial.output + r * partial.outputStride;
-      for (int32_t d = 0; d < p.valueDim; ++d) output[d] *= row.factor;
-      char* to = static_cast<char*>(p.out.data) + p.out.offset(s.sequence.batch, token, head) * sizeOf(p.dtype);
-      kernels_.writeRow(output, p.valueDim, p.dtype, p.out.dim, to);
-      if (p.lse) *p.lseAt(s.sequence.batch, token, head) = row.lse;
+    const int ld = kernels_.rowFloats(p.valueDim), perGroup = kernels_.decodeRows(rowsOf(s));
+    for (int32_t g = 0; g < groups; ++g) {
+      for (int32_t r = 0; r < rowsOf(s); ++r) {
+        const int32_t head = (firstGroup + g) * s.headsPerToken + r % s.headsPerToken;
+        const int64_t token = s.sequence.queries.begin + r / s.headsPerToken, row = int64_t(g) * perGroup + r;
+        const FinishedRow result = finishRow({partial.max[row], partial.sum[row]}, p.sink(head));
+        float* output = partial.output + row * ld;
+        for (int32_t d = 0; d < p.valueDim; ++d) output[d] *= result.factor;
+        char* to = static_cast<char*>(p.out.data) + p.out.offset(s.sequence.batch, token, head) * sizeOf(p.dtype);
+        kernels_.writeRow(output, p.valueDim, p.dtype, p.out.dim, to);
+        if (p.lse) *p.lseAt(s.sequence.batch, token, head) = result.lse;
+      }
     }
   }
 
@@ -166,7 +194,7 @@ class AttentionJob {
   const Kernels& kernels_;
   std::vector<SequenceItems> sequences_;
   int64_t items_ = 0;
-  int64_t partialCount_ = 0, partialFloats_ = 0, splitGroups_ = 0;
+  int64_t partialCount_ = 0, partialFloats_ = 0, splitBundles_ = 0;
   std::vector<float> partials_;
   std::vector<std::atomic<int32_t>> finished_;
 };

@@ -4,49 +4,78 @@
 // The panel loop is the wrong shape here: with one query its lanes are empty, and 8-wide panels are load-bound.
 
 constexpr int kDecodeKeys = 64;  // keys per softmax step
-// Rows ahead of the current one that are requested from memory. Without this, GQA 8:1 float16 took 1.4 times as long.
+// How far ahead of the current key the next ones are requested from memory, in bytes of rows. Its value is requested at
+// the same time: requested while values are summed it comes too late, since that takes a few cycles a row (a GQA 8:1
+// float16 step spent half its time waiting).
 constexpr int kPrefetchBytes = 4096;
 
-// The state of one group of up to `RowsPad` rows: a power of two, so that whole keys fill a vector of scores.
+// Up to RowsPad rows that share each read of a key: RowsPad is a power of two, so that whole keys fill a score vector.
 template <int RowsPad>
 struct DecodeRows {
-  QueryRows<RowsPad> rows;
-  Box<1> tokens;
-  const float* query;  // [RowsPad][paddedDim], scaled
-  float* output;       // [RowsPad][paddedDim]
-  float max[RowsPad], sum[RowsPad];
+  const float* query;  // [RowsPad][paddedDim(headDim)], scaled
+  float *max, *sum;    // [RowsPad]
+  float* output;       // [RowsPad][paddedDim(valueDim)]
 };
+
+constexpr int kWidestRows = kLanes < 8 ? kLanes : 8;
+
+// Rows are taken kWidestRows at a time, the rest by the narrowest power of two that holds them.
+constexpr int rowsPad(int rows) {
+  int pad = kWidestRows;
+  while (pad / 2 >= rows) pad /= 2;
+  return pad;
+}
+constexpr int paddedRows(int rows) {
+  return rows <= kWidestRows ? rowsPad(rows) : kWidestRows + paddedRows(rows - kWidestRows);
+}
 
 SIMD void prefetchRow(const void* row, int64_t bytes) {
   for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(row) + at);
 }
 
-// s[key][row] = k[key] . query[row] for `n` keys, a multiple of kLanes / RowsPad at a time (the rest repeats a key).
+// The value rows that belong to the keys being read.
+struct ValuesToCome {
+  const char* row;
+  int64_t stride, bytes;
+};
+
+// s[key][row] = k[key] . query[row] for `n` keys, a vector of scores at a time: kLanes / RowsPad keys by RowsPad rows.
+// The last vector repeats the last key. Returns the maximum, lane by lane.
 template <int RowsPad, class Element>
-void decodeScores(const Element* k, int64_t stride, int n, const float* query, int ld, int dim, float* s) {
-  constexpr int kKeys = kLanes / RowsPad;  // keys whose scores make up one vector
-  const int64_t ahead = larger<int64_t>(1, kPrefetchBytes / (int64_t(dim) * sizeof(Element))) * stride;
+Vec decodeScores(const Element* k, int64_t stride, int n, const float* query, int ld, int dim, float* s,
+                 const ValuesToCome& values) {
+  constexpr int kKeys = kLanes / RowsPad;
+  const int64_t bytes = int64_t(dim) * sizeof(Element), ahead = larger<int64_t>(1, kPrefetchBytes / bytes) * stride;
+  Vec most = splat(-INFINITY);
   for (int key = 0; key < n; key += kKeys) {
     const Element* row[kKeys];
 #pragma GCC unroll 16
     for (int j = 0; j < kKeys; ++j) {
-      row[j] = k + smaller(key + j, n - 1) * stride;
-      prefetchRow(row[j] + ahead, dim * sizeof(Element));
+      const int index = smaller(key + j, n - 1);
+      row[j] = k + index * stride;
+      prefetchRow(row[j] + ahead, bytes);
+      prefetchRow(values.row + index * values.stride, values.bytes);
     }
     Vec acc[kLanes];
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) acc[i] = zero();
 #pragma GCC unroll 1
     for (int d = 0; d < dim; d += kLanes) {
+      Vec x[kKeys];
 #pragma GCC unroll 16
-      for (int j = 0; j < kKeys; ++j) {
-        const Vec x = loadElements(row[j] + d);
+      for (int j = 0; j < kKeys; ++j) x[j] = loadElements(row[j] + d);
 #pragma GCC unroll 8
-        for (int r = 0; r < RowsPad; ++r) acc[j * RowsPad + r] = mulAdd(x, load(query + r * ld + d), acc[j * RowsPad + r]);
+      for (int r = 0; r < RowsPad; ++r) {
+        const Vec q = load(query + r * ld + d);
+#pragma GCC unroll 16
+        for (int j = 0; j < kKeys; ++j) acc[j * RowsPad + r] = mulAdd(x[j], q, acc[j * RowsPad + r]);
       }
     }
-    store(s + key * RowsPad, reduceAddEach(acc));
+    const Vec scores = reduceAddEach(acc);
+    store(s + key * RowsPad, scores);
+    most = max(scores, most);
   }
+  return most;
 }
 
 // output[row] = output[row] * rescale[row] + sum over keys of p[key][row] * v[key]
@@ -55,7 +84,6 @@ void decodeValues(const Element* v, int64_t stride, int n, const float* p, const
                   int dim) {
   constexpr int kRows = RowsPad < kDecodeRows ? RowsPad : kDecodeRows;
   constexpr int kVecs = kDecodeAccumulators / kRows;
-  const int64_t ahead = larger<int64_t>(1, kPrefetchBytes / (int64_t(dim) * sizeof(Element))) * stride;
   const auto strip = [&](auto vecs, int d, int r0) {
     constexpr int kWide = decltype(vecs)::kRows;
     Vec acc[kRows][kWide];
@@ -68,7 +96,6 @@ void decodeValues(const Element* v, int64_t stride, int n, const float* p, const
     const float* weight = p + r0;
 #pragma GCC unroll 1
     for (int key = 0; key < n; ++key, row += stride, weight += RowsPad) {
-      prefetchRow(row + ahead, kWide * kLanes * sizeof(Element));
       Vec x[kWide];
 #pragma GCC unroll 16
       for (int c = 0; c < kWide; ++c) x[c] = loadElements(row + c * kLanes);
@@ -96,19 +123,22 @@ void decodeValues(const Element* v, int64_t stride, int n, const float* p, const
 
 // One softmax step over n keys of scores [key][RowsPad].
 template <int RowsPad>
-void decodeSoftmax(DecodeRows<RowsPad>& group, float* s, int n, const Vec& most, float (&rescale)[RowsPad]) {
+void decodeSoftmax(const DecodeRows<RowsPad>& group, float* s, int n, const Vec& most, float (&rescale)[RowsPad]) {
   constexpr int kKeys = kLanes / RowsPad;
-  float lanes[kLanes], base[kLanes];
+  float lanes[kLanes], before[kLanes], base[kLanes];
   store(lanes, most);
   for (int r = 0; r < RowsPad; ++r) {
     float now = group.max[r];
     for (int j = 0; j < kKeys; ++j) now = larger(now, lanes[j * RowsPad + r]);
-    const float before = group.max[r];
+    for (int j = 0; j < kKeys; ++j) {
+      before[j * RowsPad + r] = group.max[r];
+      base[j * RowsPad + r] = subtrahend(now);
+    }
     group.max[r] = now;
-    for (int j = 0; j < kKeys; ++j) base[j * RowsPad + r] = subtrahend(now);
-    rescale[r] = std::exp2(before - subtrahend(now));
   }
   const Vec baseVec = load(base);
+  store(lanes, exp2(sub(load(before), baseVec)));
+  for (int r = 0; r < RowsPad; ++r) rescale[r] = lanes[r];
   Vec sum = zero();
   const int whole = n / kKeys * kKeys;
   for (int key = 0; key < whole; key += kKeys) {
@@ -132,20 +162,19 @@ void decodeSoftmax(DecodeRows<RowsPad>& group, float* s, int n, const Vec& most,
 }
 
 struct DecodeScratch {
-  float *query, *output;  // [rows][paddedDim]
+  float* query;           // [groups][paddedRows][paddedDim(headDim)]
   float *scores, *table;  // [kDecodeKeys + a vector][RowsPad]
   float *kRows, *vRows, *cleanV;
 };
 
-int64_t layOutDecode(const Problem& p, int rows, float* base, DecodeScratch& s) {
+int64_t layOutDecode(const Problem& p, int groups, int rows, float* base, DecodeScratch& s) {
   int64_t at = 0;
   const auto take = [&](float*& pointer, int64_t floats) {
     pointer = base ? base + at : nullptr;
     at += (floats + 15) & ~15;
   };
-  const int64_t d = paddedDim(p.headDim), dv = paddedDim(p.valueDim), padded = rows + kLanes;
-  take(s.query, padded * d);
-  take(s.output, padded * dv);
+  const int64_t d = paddedDim(p.headDim), dv = paddedDim(p.valueDim);
+  take(s.query, int64_t(groups) * paddedRows(rows) * d);
   take(s.scores, (kDecodeKeys + kLanes) * kLanes);
   take(s.table, (kDecodeKeys + kLanes) * kLanes);
   take(s.kRows, kDecodeKeys * d);
@@ -188,35 +217,45 @@ bool cleanValues(const DecodeOperand& v, int n, int dim, float* clean) {
   return found;
 }
 
+// A run of at most kDecodeKeys keys against `n` rows of one KV head, the first of them row `first` of `firstHead`'s group.
 template <int RowsPad, class Pattern>
-void decodeRun(const Problem& p, const Pattern& pattern, const ScoreScale& scale, const Run& run, const DecodeOperand& k,
-               const DecodeOperand& v, const DecodeScratch& s, DecodeRows<RowsPad>& group) {
-  const int n = run.keys.size(), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
+void decodeRun(const DecodeTask& task, const Pattern& pattern, int32_t firstHead, int first, int n, const Run& run,
+               const DecodeOperand& k, const DecodeOperand& v, const DecodeScratch& s, const DecodeRows<RowsPad>& group) {
+  const Problem& p = *task.problem;
+  const ScoreScale scale(p);
+  const int keys = run.keys.size(), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
   const int dimK = (p.headDim + kLanes - 1) / kLanes * kLanes, dimV = (p.valueDim + kLanes - 1) / kLanes * kLanes;
+  const ValuesToCome toCome{static_cast<const char*>(v.data), v.stride * sizeOf(v.type), p.valueDim * sizeOf(v.type)};
+  Vec most[1];
   withElementType(k.type, [&](auto* element) {
-    decodeScores<RowsPad>(static_cast<decltype(element)>(k.data), k.stride, n, group.query, ldK, dimK, s.scores);
+    most[0] = decodeScores<RowsPad>(static_cast<decltype(element)>(k.data), k.stride, keys, group.query, ldK, dimK,
+                                    s.scores, toCome);
   });
   const bool isMasked = !run.isInterior || p.mask.data || p.bias.data || p.slopes;
-  const int vectors = ceilDiv(n * RowsPad, kLanes);
+  const int vectors = ceilDiv(keys * RowsPad, kLanes);
   if (isMasked) {
-    for (int i = n * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
-    fillTable(p, pattern, group.rows, run, s.table);
+    QueryRows<RowsPad> rows;
+    rows.set(p, task.sequence, 0, firstHead, task.headsPerToken, first, n);
+    for (int i = keys * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
+    fillTable(p, pattern, rows, run, s.table);
   }
-  Vec most[1] = {splat(-INFINITY)};
-  modifyScores(s.scores, isMasked ? s.table : nullptr, vectors, scale.softcap, most);
+  if (isMasked || scale.softcap > 0) {
+    most[0] = splat(-INFINITY);
+    modifyScores(s.scores, isMasked ? s.table : nullptr, vectors, scale.softcap, most);
+  }
   float rescale[RowsPad];
-  decodeSoftmax(group, s.scores, n, most[0], rescale);
+  decodeSoftmax(group, s.scores, keys, most[0], rescale);
 
-  const bool isClean = !isMasked || !cleanValues(v, n, p.valueDim, s.cleanV);
+  const bool isClean = !isMasked || !cleanValues(v, keys, p.valueDim, s.cleanV);
   const DecodeOperand values = isClean ? v : DecodeOperand{s.cleanV, DType::float32, ldV};
   withElementType(values.type, [&](auto* element) {
-    decodeValues<RowsPad>(static_cast<decltype(element)>(values.data), values.stride, n, s.scores, rescale, group.output,
+    decodeValues<RowsPad>(static_cast<decltype(element)>(values.data), values.stride, keys, s.scores, rescale, group.output,
                           ldV, dimV);
   });
   if (isClean) return;
   withElementType(v.type, [&](auto* element) {  // what cleaning left out, for the rows that do see it
     const auto* rows = static_cast<decltype(element)>(v.data);
-    for (int key = 0; key < n; ++key)
+    for (int key = 0; key < keys; ++key)
       for (int d = 0; d < p.valueDim; ++d) {
         const float x = toFloat(rows[key * v.stride + d]);
         if (x - x == 0) continue;
@@ -226,66 +265,67 @@ void decodeRun(const Problem& p, const Pattern& pattern, const ScoreScale& scale
   });
 }
 
-// Rows [first, first + n) of the task, n <= RowsPad, against the task's keys.
-template <int RowsPad, class Pattern>
-void decodeGroup(const DecodeTask& task, const Pattern& pattern, int first, int n, const PartialRows& out,
-                 const DecodeScratch& s) {
+// Calls f(width, first row, rows) for each slice of a group's rows that is computed together.
+template <class F>
+SIMD void forEachRowSlice(int rows, F&& f) {
+  int first = 0;
+  for (; rows - first > kWidestRows; first += kWidestRows) f(RegisterTile<kWidestRows>{}, first, kWidestRows);
+  const int rest = rows - first, pad = rowsPad(rest);
+  if (pad == 1) return f(RegisterTile<1>{}, first, rest);
+  if (pad == 2) return f(RegisterTile<2>{}, first, rest);
+  if (pad == 4) return f(RegisterTile<4>{}, first, rest);
+  if constexpr (kWidestRows == 8) f(RegisterTile<8>{}, first, rest);
+}
+
+void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScratch& s) {
   const Problem& p = *task.problem;
   const ScoreScale scale(p);
-  const int ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
-  DecodeRows<RowsPad> group;
-  group.rows.set(p, task.sequence, 0, task.firstHead, task.headsPerToken, first, n);
-  group.tokens = {{{group.rows.token[0], group.rows.token[n - 1] + 1}}};
-  group.query = s.query;
-  group.output = s.output;
-  __builtin_memset(s.query, 0, sizeof(float) * RowsPad * ldK);
-  __builtin_memset(s.output, 0, sizeof(float) * RowsPad * ldV);
-  for (int r = 0; r < RowsPad; ++r) {
-    group.max[r] = -INFINITY;
-    group.sum[r] = 0;
-    if (r >= n) continue;
-    float* query = s.query + r * ldK;
-    const int64_t at = p.query.offset(task.sequence.batch, task.sequence.queries.begin + group.rows.token[r],
-                                      p.queryHeadOf(group.rows.head[r]));
-    readRow(elementAt(p.query.data, p.dtype, at), p.dtype, p.query.dim, p.headDim, query);
-    for (int d = 0; d < p.headDim; ++d) query[d] *= scale.query;
+  const int ldK = paddedDim(p.headDim), perGroup = paddedRows(task.rows), total = task.groups * perGroup;
+  __builtin_memset(s.query, 0, sizeof(float) * total * ldK);
+  __builtin_memset(out.output, 0, sizeof(float) * total * paddedDim(p.valueDim));
+  for (int i = 0; i < total; ++i) {
+    out.max[i] = -INFINITY;
+    out.sum[i] = 0;
   }
-
-  const int32_t kvHead = p.kvHeadOf(task.firstHead);
-  const int64_t base = task.sequence.keys.begin;
-  const int64_t kBase = p.key.offset(task.sequence.batch, base, kvHead);
-  const int64_t vBase = p.value.offset(task.sequence.batch, base, kvHead);
-  forEachRun(pattern, task.firstHead, group.tokens, task.keys, [&](const Run& whole) {
-    for (Token key = whole.keys.begin; key < whole.keys.end; key += kDecodeKeys) {
-      const Run run{{key, smaller<Token>(whole.keys.end, key + kDecodeKeys)}, whole.isInterior};
-      const DecodeOperand k = stageOperand(p.key, p, kBase, run.keys, p.headDim, s.kRows);
-      const DecodeOperand v = stageOperand(p.value, p, vBase, run.keys, p.valueDim, s.vRows);
-      decodeRun(p, pattern, scale, run, k, v, s, group);
+  for (int g = 0; g < task.groups; ++g) {
+    for (int r = 0; r < task.rows; ++r) {
+      float* query = s.query + (g * perGroup + r) * ldK;
+      const int32_t head = task.firstHead + g * task.headsPerToken + r % task.headsPerToken;
+      const int64_t token = task.sequence.queries.begin + r / task.headsPerToken;
+      const int64_t at = p.query.offset(task.sequence.batch, token, p.queryHeadOf(head));
+      readRow(elementAt(p.query.data, p.dtype, at), p.dtype, p.query.dim, p.headDim, query);
+      for (int d = 0; d < p.headDim; ++d) query[d] *= scale.query;
     }
-  });
-
-  for (int r = 0; r < n; ++r) {
-    out.max[first + r] = group.max[r];
-    out.sum[first + r] = group.sum[r];
-    __builtin_memcpy(out.output + (first + r) * out.outputStride, group.output + r * ldV, sizeof(float) * p.valueDim);
   }
 }
 
+// Blocks of keys outermost, KV heads within: where heads of a token lie side by side (bnhd) a block is then read from
+// memory once, page by page, and not in pieces of one head.
 template <class Pattern>
 void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& out, float* scratch) {
+  const Problem& p = *task.problem;
   DecodeScratch s;
-  layOutDecode(*task.problem, task.rows, scratch, s);
-  constexpr int kWidest = kLanes < 8 ? kLanes : 8;
-  int first = 0;
-  for (; task.rows - first > kWidest / 2; first += kWidest) {
-    decodeGroup<kWidest>(task, pattern, first, smaller(kWidest, task.rows - first), out, s);
-  }
-  const int rest = task.rows - first;
-  if (rest > kWidest / 4) {
-    decodeGroup<kWidest / 2>(task, pattern, first, rest, out, s);
-  } else if (kWidest == 8 && rest > 1) {
-    decodeGroup<2>(task, pattern, first, rest, out, s);
-  } else if (rest > 0) {
-    decodeGroup<1>(task, pattern, first, rest, out, s);
-  }
+  layOutDecode(p, task.groups, task.rows, scratch, s);
+  setUpDecode(task, out, s);
+  const int perGroup = paddedRows(task.rows), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
+  const Token lastToken = (task.rows - 1) / task.headsPerToken;
+  forEachRun(pattern, task.firstHead, Box<1>{{{0, lastToken + 1}}}, task.keys, [&](const Run& whole) {
+    for (Token key = whole.keys.begin; key < whole.keys.end; key += kDecodeKeys) {
+      const Run run{{key, smaller<Token>(whole.keys.end, key + kDecodeKeys)}, whole.isInterior};
+      for (int g = 0; g < task.groups; ++g) {
+        const int32_t head = task.firstHead + g * task.headsPerToken, kvHead = p.kvHeadOf(head);
+        const int64_t token = task.sequence.keys.begin;
+        const DecodeOperand k = stageOperand(p.key, p, p.key.offset(task.sequence.batch, token, kvHead), run.keys,
+                                             p.headDim, s.kRows);
+        const DecodeOperand v = stageOperand(p.value, p, p.value.offset(task.sequence.batch, token, kvHead), run.keys,
+                                             p.valueDim, s.vRows);
+        forEachRowSlice(task.rows, [&](auto width, int first, int n) {
+          const int row = g * perGroup + first;
+          const DecodeRows<decltype(width)::kRows> rows{s.query + row * ldK, out.max + row, out.sum + row,
+                                                        out.output + row * ldV};
+          decodeRun(task, pattern, head, first, n, run, k, v, s, rows);
+        });
+      }
+    }
+  });
 }

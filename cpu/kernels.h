@@ -19,22 +19,24 @@ struct TileTask {
   TileShape shape;
 };
 
-// Decode: every row of one KV head's sequence against keys [keys.begin, keys.end). Rows are numbered as above.
+// Decode: every row of `groups` consecutive KV heads of a sequence against keys [keys.begin, keys.end).
+// Group g has `rows` rows, numbered as above from output head firstHead + g * headsPerToken.
 struct DecodeTask {
   const Problem* problem;
   Sequence sequence;
   int32_t firstHead;
   int32_t headsPerToken;
+  int32_t groups;
   int32_t rows;
   Range keys;
 };
 
-// A decode row's partial result: running max and sum, then valueDim unnormalised outputs.
+// Partial results of decode rows: running max and sum, unnormalised outputs. Group g's rows start at
+// g * Kernels::decodeRows(rows).
 struct PartialRows {
   float* max;     // [rows]
   float* sum;     // [rows]
-  float* output;  // [rows][outputStride]
-  int64_t outputStride;
+  float* output;  // [rows][Kernels::rowFloats(valueDim)]
 };
 
 struct Kernels {
@@ -42,7 +44,9 @@ struct Kernels {
   int panel;  // query lanes per panel
   int64_t (*tileScratch)(const Problem&, TileShape);  // floats
   void (*runTile)(const TileTask&, float* scratch);
-  int64_t (*decodeScratch)(const Problem&, int rows);
+  int64_t (*decodeScratch)(const Problem&, int groups, int rows);
+  int (*decodeRows)(int rows);    // rows a group's partial results take
+  int (*rowFloats)(int valueDim);  // floats from one partial output to the next
   void (*decode)(const DecodeTask&, const PartialRows&, float* scratch);
   // Unaligned strided rows to float32 and back, for the steps that are not worth a kernel of their own.
   void (*readRow)(const void* from, DType type, int64_t stride, int n, float* to);

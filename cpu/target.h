@@ -39,9 +39,9 @@ int64_t tileScratch(const Problem& p, TileShape shape) {
 void runTileTask(const TileTask& task, float* scratch) {
   runTile(task, patternOf(*task.problem, task.sequence), scratch);
 }
-int64_t decodeScratch(const Problem& p, int rows) {
+int64_t decodeScratch(const Problem& p, int groups, int rows) {
   DecodeScratch s;
-  return layOutDecode(p, rows, nullptr, s);
+  return layOutDecode(p, groups, rows, nullptr, s);
 }
 void runDecodeTask(const DecodeTask& task, const PartialRows& out, float* scratch) {
   decode(task, patternOf(*task.problem, task.sequence), out, scratch);
@@ -50,7 +50,7 @@ void runDecodeTask(const DecodeTask& task, const PartialRows& out, float* scratc
 }  // namespace
 
 const Kernels TILEWISE_KERNELS = {
-    TILEWISE_TARGET_NAME, kPanel, tileScratch, runTileTask, decodeScratch, runDecodeTask, readRow, writeRow,
+    TILEWISE_TARGET_NAME, kPanel, tileScratch, runTileTask, decodeScratch, paddedRows, paddedDim, runDecodeTask, readRow, writeRow,
 };
 
 }  // namespace tilewise::cpu

@@ -25,5 +25,6 @@ constexpr int kDecodeRowLimit = 8;
 // multiple of the output.
 constexpr Token kDecodeChunk = 512;
 constexpr Token kDecodeMaxChunks = 64;
+constexpr int64_t kDecodeBundleBytes = 4096;  // of one token's heads, read together
 
 }  // namespace tilewise::cpu
