@@ -11,6 +11,9 @@ import { expectRight, expectSameBits, onEveryBackend, runCase } from './conforma
 import { type ElementType, forEachIndex, type Operand, rowMajor } from './reference/operand.js';
 import type { Problem } from './reference/problem.js';
 
+// TypeScript's es2022 library does not know it yet; Node has it from version 24 on.
+const Float16 = (globalThis as { Float16Array?: new (buffer: ArrayBufferLike) => Uint16Array }).Float16Array;
+
 const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 
 const shapes: Case[] = [
@@ -68,6 +71,16 @@ onEveryBackend((backend) => {
           expectSameBits(run({ ...built, problem }, backend), straight, `${dtype} shifted by ${shift}`);
         }
       }
+    }
+  });
+
+  it.skipIf(!Float16)('float16 numbers in a Float16Array are the bits in a Uint16Array', () => {
+    for (const c of shapes) {
+      const built = build({ ...c, dtype: 'float16' });
+      const { query, key, value } = built.problem;
+      const asNumbers = (operand: Operand): Operand => ({ ...operand, data: new Float16!(operand.data.buffer) });
+      const problem = { ...built.problem, query: asNumbers(query), key: asNumbers(key), value: asNumbers(value) };
+      expectSameBits(run({ ...built, problem }, backend), run(built, backend));
     }
   });
 
