@@ -2,6 +2,7 @@
 // Reader: someone who passes buffers, or wonders whether bad input can crash the process.
 
 import { describe, expect, it } from 'vitest';
+import { unsupported } from '../dist/errors.js';
 import type { AttentionOptions, TensorLike } from '../dist/index.js';
 import { attention, attentionSync, mergeAttentionSync, Tensor } from '../dist/index.js';
 import { native } from '../dist/native.js';
@@ -181,6 +182,23 @@ describe('native code trusts nothing', () => {
   it('runs the request that the next tests spoil', () => {
     const { numbers, views } = captureRequest();
     expect(native.runSync(numbers, views)).toBeUndefined();
+  });
+
+  it('has a valid request refused by the backend with every reason', () => {
+    const { numbers, views } = captureRequest();
+    for (const name of ['headDim', 'valueDim']) numbers[native.attentionFields.indexOf(name)] = 600;
+    for (const name of ['queryByDim', 'keyByDim', 'valueByDim', 'outByDim']) {
+      numbers[native.attentionFields.indexOf(name)] = 0;
+    }
+    const reasons = native.runSync(numbers, views);
+    expect(reasons).toHaveLength(2);
+    expect(reasons?.join()).toMatch(/headDim is 600.*valueDim is 600/);
+    expect(native.run(numbers, views)).toEqual(reasons);
+    expectError(unsupported('cpu', reasons ?? []), {
+      code: 'ERR_TILEWISE_UNSUPPORTED',
+      says: ['cpu', 'headDim is 600', 'valueDim is 600'],
+    });
+    expect(unsupported('cpu', reasons ?? []).reasons).toEqual(reasons);
   });
 
   it('refuses or survives every spoilt number', () => {

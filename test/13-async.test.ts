@@ -132,6 +132,7 @@ describe('signal', () => {
   });
 
   it('ends a call early, and rejects when nothing is written any more', async () => {
+    const { q, k, v } = operands(6144, 8, 64);
     const whole = performance.now();
     await attention(q, k, v);
     const full = performance.now() - whole;
