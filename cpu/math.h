@@ -27,7 +27,7 @@ SIMD Vec tanh(Vec x) {
   const Vec a = abs(x), square = mul(x, x);
   constexpr float c[] = {-5.704987e-3f, 2.0639088e-2f, -5.3739715e-2f, 1.3331442e-1f, -3.333328e-1f};
   const Vec small = mulAdd(mul(polynomial(square, c), square), x, x);
-  const Vec bounded = whereLess(a, splat(9.5f), a, mulAdd(a, splat(0.0f), splat(9.5f)));  // keeps NaN; 1 from 9.02 on
+  const Vec bounded = whereLess(splat(9.5f), a, splat(9.5f), a);  // NaN stays; from 9.02 on tanh rounds to 1
   const Vec e = exp2(mul(bounded, splat(2 * kLog2E)));
   const Vec big = withSignOf(sub(splat(1.0f), div(splat(2.0f), add(e, splat(1.0f)))), x);
   return whereLess(a, splat(0.625f), small, big);
