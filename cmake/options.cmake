@@ -1,4 +1,4 @@
-# How all native code here is compiled: the addon and the C++ tests alike.
+# How the addon is compiled: language level, visibility, warnings, sanitizers.
 
 set(CMAKE_CXX_STANDARD 17)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
