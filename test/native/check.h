@@ -1,11 +1,12 @@
 // The whole test framework of the native checks: a count, a message, an exit code.
 #pragma once
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 
-inline int failures = 0;
-inline int checks = 0;
+inline std::atomic<int> failures{0};
+inline std::atomic<int> checks{0};
 
 // Counts a check; prints what failed with printf arguments.
 #define CHECK(condition, ...)                              \
@@ -20,6 +21,6 @@ inline int checks = 0;
   } while (0)
 
 inline int finish(const char* name) {
-  std::printf("%s: %d passed, %d failed\n", name, checks - failures, failures);
+  std::printf("%s: %d passed, %d failed\n", name, checks.load() - failures.load(), failures.load());
   return failures == 0 ? 0 : 1;
 }

@@ -53,7 +53,7 @@ void cancelRepeatedly(int rounds) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int rounds = argc > 1 ? std::atoi(argv[1]) : 20;
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 10;
   std::vector<std::thread> callers;
   for (uint32_t i = 0; i < 4; ++i) callers.emplace_back([=] { callRepeatedly(i, rounds); });
   callers.emplace_back([=] { cancelRepeatedly(rounds); });
