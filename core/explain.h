@@ -54,7 +54,8 @@ void addToPlan(const Pattern& pattern, Token queries, Token keys, Plan& plan) {
     plan.pairsDense += rows * keys;
     if (tilesPerRow > 0) plan.worstShare = larger(plan.worstShare, double(visited) / tilesPerRow);
     for (Token q = tile.axis[0].begin; q < tile.axis[0].end; ++q) {
-      forEachRun(pattern, 0, Box<1>{{{q, q + 1}}}, {0, keys}, [&](const Run& run) { plan.pairsUseful += run.keys.size(); });
+      forEachRun(pattern, 0, Box<1>{{{q, q + 1}}}, {0, keys},
+                 [&](const Run& run) { plan.pairsUseful += run.keys.size(); });
     }
   }
 }

@@ -1,5 +1,6 @@
 // Visits: a pattern's regions cut into runs of consecutive keys, each known to be interior or not.
-// Reader: someone writing a loop. Interior runs take the path without predicates; that test is per run, never per problem.
+// Reader: someone writing a loop. Interior runs take the path without predicates; that test is per run, never per
+// problem.
 #pragma once
 
 #include "box.h"
@@ -13,7 +14,8 @@ struct Run {
 
 // Calls visit(Run) for every run of keys inside `clip` that queries of the box may see, in ascending order of keys.
 template <class Pattern, class Visit>
-TW_HOST_DEVICE void forEachRun(const Pattern& pattern, int head, const Box<1>& queries, const Range& clip, Visit&& visit) {
+TW_HOST_DEVICE void forEachRun(const Pattern& pattern, int head, const Box<1>& queries, const Range& clip,
+                               Visit&& visit) {
   static_assert(Pattern::kRank == 1, "grids are cut by rows of their last axis");
   Region<1> regions[Pattern::kMaxRegions];
   const int count = pattern.regions(head, queries, regions);

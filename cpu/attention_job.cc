@@ -1,6 +1,6 @@
 // One attention call as work items: query tiles where there are many rows, splits of the keys where there are few.
-// Reader: someone who wants to know what runs where. No choice here depends on the number of threads in a way that changes
-// a bit of the result: tiles are independent, splits are by position and are merged in order.
+// Reader: someone who wants to know what runs where. No choice here depends on the number of threads in a way that
+// changes a bit of the result: tiles are independent, splits are by position and are merged in order.
 #include <atomic>
 #include <cstring>
 #include <vector>
@@ -110,14 +110,16 @@ class AttentionJob {
 
   void tile(const SequenceItems& s, int32_t group, int64_t index, Scratch& scratch) {
     const int64_t rows = int64_t(s.sequence.queries.size()) * s.headsPerToken, first = index * s.shape.queries;
-    const TileTask task{&problem_, s.sequence, group * s.headsPerToken, s.headsPerToken, first,
-                        int32_t(smaller<int64_t>(s.shape.queries, rows - first)), s.shape};
+    const TileTask task{&problem_,       s.sequence, group * s.headsPerToken,
+                        s.headsPerToken, first,      int32_t(smaller<int64_t>(s.shape.queries, rows - first)),
+                        s.shape};
     kernels_.runTile(task, scratch.floats(kernels_.tileScratch(problem_, s.shape)));
   }
 
   static int32_t rowsOf(const SequenceItems& s) { return s.sequence.queries.size() * s.headsPerToken; }
 
-  // A bundle's partial results in memory: max and sum of every row, then the rows' outputs on a cache line of their own.
+  // A bundle's partial results in memory: max and sum of every row, then the rows' outputs on a cache line of their
+  // own.
   int64_t partialRows(const SequenceItems& s) const {
     return (int64_t(s.groupsPerBundle) * kernels_.decodeRows(rowsOf(s)) + 15) & ~15;
   }
@@ -135,7 +137,8 @@ class AttentionJob {
     const auto runChunk = [&](int64_t chunk, const PartialRows& out) {
       const Range keys = intersect({Token(chunk) * s.chunk, Token(smaller<int64_t>(kMaxTokens, (chunk + 1) * s.chunk))},
                                    {0, s.sequence.keys.size()});
-      const DecodeTask task{&problem_, s.sequence, firstGroup * s.headsPerToken, s.headsPerToken, groups, rowsOf(s), keys};
+      const DecodeTask task{&problem_, s.sequence, firstGroup * s.headsPerToken, s.headsPerToken, groups,
+                            rowsOf(s), keys};
       kernels_.decode(task, out, memory + 2 * size);
     };
     const PartialRows whole = partialAt(memory, s);

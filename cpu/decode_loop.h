@@ -1,5 +1,6 @@
-// Decode: few query rows against many keys, at memory speed. Dims lie in the lanes, every query head of a KV head shares
-// one read of its keys and values. Included inside a target's anonymous namespace. Reader: start at decode() at the end.
+// Decode: few query rows against many keys, at memory speed. Dims lie in the lanes, every query head of a KV head
+// shares one read of its keys and values. Included inside a target's anonymous namespace. Reader: start at decode() at
+// the end.
 //
 // The panel loop is the wrong shape here: with one query its lanes are empty, and 8-wide panels are load-bound.
 
@@ -13,8 +14,8 @@ constexpr int kPrefetchBytes = 4096;
 template <int RowsPad>
 struct DecodeRows {
   const float* query;  // [RowsPad][paddedDim(headDim)], scaled
-  float *max, *sum;    // [RowsPad]
-  float* output;       // [RowsPad][paddedDim(valueDim)]
+  float *max, *sum;  // [RowsPad]
+  float* output;  // [RowsPad][paddedDim(valueDim)]
 };
 
 constexpr int kWidestRows = kLanes < 8 ? kLanes : 8;
@@ -162,7 +163,7 @@ void decodeSoftmax(const DecodeRows<RowsPad>& group, float* s, int n, const Vec&
 }
 
 struct DecodeScratch {
-  float* query;           // [groups][paddedRows][paddedDim(headDim)]
+  float* query;  // [groups][paddedRows][paddedDim(headDim)]
   float *scores, *table;  // [kDecodeKeys + a vector][RowsPad]
   float *kRows, *vRows, *cleanV;
 };
@@ -217,10 +218,12 @@ bool cleanValues(const DecodeOperand& v, int n, int dim, float* clean) {
   return found;
 }
 
-// A run of at most kDecodeKeys keys against `n` rows of one KV head, the first of them row `first` of `firstHead`'s group.
+// A run of at most kDecodeKeys keys against `n` rows of one KV head, the first of them row `first` of `firstHead`'s
+// group.
 template <int RowsPad, class Pattern>
 void decodeRun(const DecodeTask& task, const Pattern& pattern, int32_t firstHead, int first, int n, const Run& run,
-               const DecodeOperand& k, const DecodeOperand& v, const DecodeScratch& s, const DecodeRows<RowsPad>& group) {
+               const DecodeOperand& k, const DecodeOperand& v, const DecodeScratch& s,
+               const DecodeRows<RowsPad>& group) {
   const Problem& p = *task.problem;
   const ScoreScale scale(p);
   const int keys = run.keys.size(), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
@@ -249,8 +252,8 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, int32_t firstHead
   const bool isClean = !isMasked || !cleanValues(v, keys, p.valueDim, s.cleanV);
   const DecodeOperand values = isClean ? v : DecodeOperand{s.cleanV, DType::float32, ldV};
   withElementType(values.type, [&](auto* element) {
-    decodeValues<RowsPad>(static_cast<decltype(element)>(values.data), values.stride, keys, s.scores, rescale, group.output,
-                          ldV, dimV);
+    decodeValues<RowsPad>(static_cast<decltype(element)>(values.data), values.stride, keys, s.scores, rescale,
+                          group.output, ldV, dimV);
   });
   if (isClean) return;
   withElementType(v.type, [&](auto* element) {  // what cleaning left out, for the rows that do see it
@@ -315,10 +318,10 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
       for (int g = 0; g < task.groups; ++g) {
         const int32_t head = task.firstHead + g * task.headsPerToken, kvHead = p.kvHeadOf(head);
         const int64_t token = task.sequence.keys.begin;
-        const DecodeOperand k = stageOperand(p.key, p, p.key.offset(task.sequence.batch, token, kvHead), run.keys,
-                                             p.headDim, s.kRows);
-        const DecodeOperand v = stageOperand(p.value, p, p.value.offset(task.sequence.batch, token, kvHead), run.keys,
-                                             p.valueDim, s.vRows);
+        const DecodeOperand k =
+            stageOperand(p.key, p, p.key.offset(task.sequence.batch, token, kvHead), run.keys, p.headDim, s.kRows);
+        const DecodeOperand v =
+            stageOperand(p.value, p, p.value.offset(task.sequence.batch, token, kvHead), run.keys, p.valueDim, s.vRows);
         forEachRowSlice(task.rows, [&](auto width, int first, int n) {
           const int row = g * perGroup + first;
           const DecodeRows<decltype(width)::kRows> rows{s.query + row * ldK, out.max + row, out.sum + row,

@@ -11,7 +11,8 @@ std::vector<const Kernels*> detect() {
 #if defined(TILEWISE_X86)
   __builtin_cpu_init();
   // These also ask whether the operating system saves the registers.
-  const bool hasAvx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  const bool hasAvx2 =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   const bool hasAvx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   if (hasAvx2 && hasAvx512) kernels.push_back(&kAvx512);

@@ -5,7 +5,8 @@
 // Tiles with more panels than this pack their values: the copy costs a panel about 5 %, and is shared.
 constexpr int kPackFromPanels = 2;
 
-// A batch of keys that all panels of a tile work on while it is in the cache. Its rows are numbered from 0 across spans.
+// A batch of keys that all panels of a tile work on while it is in the cache. Its rows are numbered from 0 across
+// spans.
 struct Span {
   Range keys;
   int row;  // of keys.begin
@@ -17,8 +18,8 @@ struct KeyBlock {
   int spanCount = 0;
   int rows = 0;
   int64_t kStride, vStride;  // floats from key to key
-  bool isPacked = false;     // values also lie in TileScratch::packedV
-  bool isChecked = false;    // whether the next two say anything yet
+  bool isPacked = false;  // values also lie in TileScratch::packedV
+  bool isChecked = false;  // whether the next two say anything yet
   bool hasNonFinite = false;
 };
 
@@ -26,7 +27,7 @@ struct KeyBlock {
 struct Panel {
   QueryRows<kPanel> rows;
   Box<1> tokens;
-  float* query;   // [headDim][kPanel], scaled
+  float* query;  // [headDim][kPanel], scaled
   float* output;  // [valueDim][kPanel], not yet divided by sum
   alignas(64) float max[kPanel], sum[kPanel];
 };
@@ -34,7 +35,7 @@ struct Panel {
 // A run of keys of the current block, as one panel sees it.
 struct Segment {
   Run run;
-  int row;       // row of the block
+  int row;  // row of the block
   int scoreRow;  // row of the panel's scores
   const float* k;
   const float* v;
@@ -49,11 +50,11 @@ struct Piece {
 
 struct TileScratch {
   float *queries, *outputs;  // per panel [dim][kPanel]
-  float *kRows, *vRows;      // [keys][paddedDim]
-  float* packedV;            // strips of a register tile's dims: [tile][keys][its dims]
-  float* cleanV;             // [keys][paddedDim], NaN and infinity set to 0
-  float *scores, *table;     // [keys][kPanel]
-  float* rowBuffer;          // [kPanel][paddedDim]
+  float *kRows, *vRows;  // [keys][paddedDim]
+  float* packedV;  // strips of a register tile's dims: [tile][keys][its dims]
+  float* cleanV;  // [keys][paddedDim], NaN and infinity set to 0
+  float *scores, *table;  // [keys][kPanel]
+  float* rowBuffer;  // [kPanel][paddedDim]
   Panel* panels;
   Span* spans;
   Segment* segments;
@@ -208,7 +209,8 @@ void addNonFiniteValues(const Panel& panel, const Segment& segment, int64_t vStr
 void stageBlock(const TileTask& task, const TileScratch& s, KeyBlock& block) {
   const Problem& p = *task.problem;
   const int32_t kvHead = p.kvHeadOf(task.firstHead);
-  const int64_t kRow = p.key.offset(task.sequence.batch, 0, kvHead), vRow = p.value.offset(task.sequence.batch, 0, kvHead);
+  const int64_t kRow = p.key.offset(task.sequence.batch, 0, kvHead),
+                vRow = p.value.offset(task.sequence.batch, 0, kvHead);
   block.isPacked = task.rows > kPackFromPanels * kPanel;
   // Keys stay in place only where rows follow each other: rows strided by a power of two share cache sets and pages.
   // Values that are packed are read once, so any stride will do.
@@ -321,7 +323,8 @@ void visitBlock(const TileTask& task, const TileScratch& s, const Pattern& patte
   if (isMasked && block.hasNonFinite) {
     const int64_t stride = paddedDim(p.valueDim);
     add([&](const Piece& piece, int, int first) { return ValueRows{s.cleanV + piece.row * stride + first, stride}; });
-    for (int i = 0; i < count; ++i) addNonFiniteValues(panel, s.segments[i], block.vStride, s.scores, s.table, p.valueDim);
+    for (int i = 0; i < count; ++i)
+      addNonFiniteValues(panel, s.segments[i], block.vStride, s.scores, s.table, p.valueDim);
   } else if (block.isPacked) {
     add([&](const Piece& piece, int dims, int first) {
       return ValueRows{s.packedV + int64_t(first) * task.shape.keys + piece.row * dims, dims};

@@ -1,5 +1,6 @@
 // Kernels: what one instruction set offers. One table per target; the backend picks one at run time.
-// Reader: the backend and whoever adds a target. Nothing here may be inline code that a linker could merge across targets.
+// Reader: the backend and whoever adds a target. Nothing here may be inline code that a linker could merge across
+// targets.
 #pragma once
 
 #include "../core/explain.h"

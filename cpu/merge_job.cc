@@ -14,7 +14,8 @@ char* at(const Operand& operand, DType type, int64_t offset) {
   return static_cast<char*>(operand.data) + offset * sizeOf(type);
 }
 
-void mergeRow(const MergeProblem& p, const Kernels& kernels, int64_t b, int64_t token, int64_t head, float* sum, float* row) {
+void mergeRow(const MergeProblem& p, const Kernels& kernels, int64_t b, int64_t token, int64_t head, float* sum,
+              float* row) {
   SoftmaxState state;  // of normalised rows: sum is 1 where a part saw a key
   for (int32_t d = 0; d < p.valueDim; ++d) sum[d] = 0;
   for (const MergePart& part : p.parts) {

@@ -24,7 +24,8 @@ struct QueryRows {
   }
 
   // Rows [first, first + n) of the (token, head of the group) pairs that start at firstToken and firstHead.
-  void set(const Problem& p, const Sequence& s, Token firstToken, int32_t firstHead, int headsPerToken, int first, int n) {
+  void set(const Problem& p, const Sequence& s, Token firstToken, int32_t firstHead, int headsPerToken, int first,
+           int n) {
     count = n;
     for (int i = 0; i < Width; ++i) {
       const int row = first + smaller(i, n - 1);
@@ -77,9 +78,7 @@ void applyOperand(const Rows& rows, const int64_t (&row)[Rows::kWidth], int64_t 
   }
 }
 
-SIMD Vec addUnlessHidden(Vec table, Vec bias) {
-  return whereEqual(table, splat(kHidden), table, add(table, bias));
-}
+SIMD Vec addUnlessHidden(Vec table, Vec bias) { return whereEqual(table, splat(kHidden), table, add(table, bias)); }
 
 // Fills the table for a run of keys: what is added to each score in log2 units, -inf where the key is hidden.
 template <class Pattern, class Rows>
@@ -92,7 +91,8 @@ void fillTable(const Problem& p, const Pattern& pattern, const Rows& rows, const
     if (run.isInterior) {
       for (int lane = 0; lane < kWidth; ++lane) t[lane] = 0;
     } else {
-      for (int lane = 0; lane < kWidth; ++lane) t[lane] = pattern.allows(rows.head[0], rows.token[lane], key) ? 0 : kHidden;
+      for (int lane = 0; lane < kWidth; ++lane)
+        t[lane] = pattern.allows(rows.head[0], rows.token[lane], key) ? 0 : kHidden;
     }
   }
   if (p.mask.data) {
@@ -123,7 +123,7 @@ void fillTable(const Problem& p, const Pattern& pattern, const Rows& rows, const
 
 // What turns a raw product into a score; the same for every key of a problem.
 struct ScoreScale {
-  float query;    // multiplies queries as they are read: scale * log2(e), or scale / softcap
+  float query;  // multiplies queries as they are read: scale * log2(e), or scale / softcap
   float softcap;  // softcap * log2(e), or 0
 
   explicit ScoreScale(const Problem& p)

@@ -29,8 +29,8 @@ class Scratch {
 struct Job {
   int64_t items = 0;
   std::function<void(int64_t item, Scratch&)> work;
-  // Called once when no item is running any more, on the thread that finished last. An exception thrown by an item stops
-  // the job and arrives here.
+  // Called once when no item is running any more, on the thread that finished last. An exception thrown by an item
+  // stops the job and arrives here.
   std::function<void(std::exception_ptr error)> done;
   const std::atomic<bool>* cancel = nullptr;
 

@@ -2,8 +2,8 @@
 // Reader: someone adding a target. Define TILEWISE_SIMD (the simd header), TILEWISE_KERNELS (the table's name) and
 // TILEWISE_TARGET_NAME, include this once, compile with the target's -m flags.
 //
-// Everything but the table is in an anonymous namespace and nothing from std is instantiated: a function that the linker
-// could share with other units would run this target's instructions on processors that lack them.
+// Everything but the table is in an anonymous namespace and nothing from std is instantiated: a function that the
+// linker could share with other units would run this target's instructions on processors that lack them.
 
 #include <cfloat>
 #include <cmath>
@@ -50,7 +50,8 @@ void runDecodeTask(const DecodeTask& task, const PartialRows& out, float* scratc
 }  // namespace
 
 const Kernels TILEWISE_KERNELS = {
-    TILEWISE_TARGET_NAME, kPanel, tileScratch, runTileTask, decodeScratch, paddedRows, paddedDim, runDecodeTask, readRow, writeRow,
+    TILEWISE_TARGET_NAME, kPanel,    tileScratch,   runTileTask, decodeScratch,
+    paddedRows,           paddedDim, runDecodeTask, readRow,     writeRow,
 };
 
 }  // namespace tilewise::cpu

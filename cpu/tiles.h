@@ -6,7 +6,8 @@
 namespace tilewise::cpu {
 
 // Keys per block: K and V of a block stay in L2 for all panels of a tile, a panel's scores in L1.
-// Any value in 96..256 is within 3 points of the best up to D = 128; 512 loses 4 points at D = 128 (V leaves a 512 KB L2).
+// Any value in 96..256 is within 3 points of the best up to D = 128; 512 loses 4 points at D = 128 (V leaves a 512 KB
+// L2).
 inline Token blockKeys(int32_t headDim, int32_t valueDim) {
   const int32_t dim = larger(headDim, valueDim);
   return dim <= 128 ? 192 : dim <= 256 ? 96 : 48;

@@ -5,8 +5,8 @@ using Vec = __m512;
 constexpr int kLanes = 16;
 
 // 8 rows by 2 vectors: 8 divides the usual head dims and 32 lanes the usual lengths. A loop written in assembly reaches
-// 85 % of the FMA peak in L1 with this shape and with 12x2, 91 % with 8x3, whose 48 lanes lose that again on N = 1024 and
-// below (Sapphire Rapids; 100 % without the broadcasts).
+// 85 % of the FMA peak in L1 with this shape and with 12x2, 91 % with 8x3, whose 48 lanes lose that again on N = 1024
+// and below (Sapphire Rapids; 100 % without the broadcasts).
 constexpr int kTileRows = 8;
 constexpr int kTileVecs = 2;
 constexpr int kUnroll = 1;  // 2 costs 7 points here
@@ -84,7 +84,8 @@ SIMD void transpose(Vec (&r)[kLanes]) {
 #pragma GCC unroll 4
   for (int c = 0; c < 4; ++c) {
     const Vec low0 = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88), low1 = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
-    const Vec high0 = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xDD), high1 = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xDD);
+    const Vec high0 = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xDD),
+              high1 = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xDD);
     t[c] = _mm512_shuffle_f32x4(low0, low1, 0x88);
     t[8 + c] = _mm512_shuffle_f32x4(low0, low1, 0xDD);
     t[4 + c] = _mm512_shuffle_f32x4(high0, high1, 0x88);

@@ -35,9 +35,7 @@ SIMD void storeFloat16(uint16_t* p, Vec v) { vst1_u16(p, vreinterpret_u16_f16(vc
 
 SIMD float reduceMax(Vec v) { return vmaxvq_f32(v); }
 
-SIMD Vec reduceAddEach(const Vec (&a)[kLanes]) {
-  return vpaddq_f32(vpaddq_f32(a[0], a[1]), vpaddq_f32(a[2], a[3]));
-}
+SIMD Vec reduceAddEach(const Vec (&a)[kLanes]) { return vpaddq_f32(vpaddq_f32(a[0], a[1]), vpaddq_f32(a[2], a[3])); }
 
 SIMD void transpose(Vec (&r)[kLanes]) {
   const Vec t0 = vtrn1q_f32(r[0], r[1]), t1 = vtrn2q_f32(r[0], r[1]);

@@ -9,15 +9,15 @@ inline std::atomic<int> failures{0};
 inline std::atomic<int> checks{0};
 
 // Counts a check; prints what failed with printf arguments.
-#define CHECK(condition, ...)                              \
-  do {                                                     \
-    ++checks;                                              \
-    if (!(condition)) {                                    \
-      ++failures;                                          \
+#define CHECK(condition, ...)                                     \
+  do {                                                            \
+    ++checks;                                                     \
+    if (!(condition)) {                                           \
+      ++failures;                                                 \
       std::printf("%s:%d: %s: ", __FILE__, __LINE__, #condition); \
-      std::printf(__VA_ARGS__);                            \
-      std::printf("\n");                                   \
-    }                                                      \
+      std::printf(__VA_ARGS__);                                   \
+      std::printf("\n");                                          \
+    }                                                             \
   } while (0)
 
 inline int finish(const char* name) {

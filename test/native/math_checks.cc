@@ -48,7 +48,8 @@ void checkTanh() {
     if (in != 0) worst = std::fmax(worst, std::fabs(got / std::tanh(double(in)) - 1));
   }
   for (double x = 1e-30; x < 1; x *= 1.37) {
-    worst = std::fmax(worst, std::fabs(lane0([](Vec v) { return tanh(v); }, float(x)) / std::tanh(double(float(x))) - 1));
+    worst =
+        std::fmax(worst, std::fabs(lane0([](Vec v) { return tanh(v); }, float(x)) / std::tanh(double(float(x))) - 1));
   }
   CHECK(worst < 3e-7, "relative error %.3g", worst);
   const auto at = [](float x) { return lane0([](Vec v) { return tanh(v); }, x); };

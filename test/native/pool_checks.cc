@@ -20,7 +20,7 @@ std::vector<char> outputOf(const Case& c) {
 // One caller's work: the same problem again and again, by both routes; every result must have the same bits.
 void callRepeatedly(uint32_t seed, int rounds) {
   CaseMaker maker{seed};
-  const auto c = maker.make(seed % 2 ? 1 : 150, 2000, 32, 32);
+  const auto c = maker.make(seed % 2 ? 1 : 70, 1200, 16, 16);
   const CancelFlag go{false};
   cpu::backend().run(c->problem, go);
   const std::vector<char> expected = outputOf(*c);
@@ -39,7 +39,7 @@ void callRepeatedly(uint32_t seed, int rounds) {
 
 void cancelRepeatedly(int rounds) {
   CaseMaker maker{99};
-  const auto c = maker.make(400, 3000, 64, 64);
+  const auto c = maker.make(300, 1500, 32, 32);
   for (int i = 0; i < rounds; ++i) {
     CancelFlag cancel{false};
     std::promise<void> done;

@@ -99,7 +99,8 @@ class CaseMaker {
     if (pick(4) == 0) {
       float* bias = reinterpret_cast<float*>(buffer(c, scores * 4));
       for (int64_t i = 0; i < scores; ++i) bias[i] = pick(10) == 0 ? -INFINITY : number();
-      p.bias = {bias, DType::float32, int64_t(p.outputHeads()) * p.queries * p.keys, int64_t(p.queries) * p.keys, p.keys, 1};
+      p.bias = {
+          bias, DType::float32, int64_t(p.outputHeads()) * p.queries * p.keys, int64_t(p.queries) * p.keys, p.keys, 1};
     }
     if (pick(4) == 0) {  // one mask for all queries
       uint8_t* mask = reinterpret_cast<uint8_t*>(buffer(c, int64_t(p.batch) * p.keys));
@@ -124,8 +125,8 @@ class CaseMaker {
       p.keyLengths = lengths;
     }
     c.name = "queries " + std::to_string(p.queries) + " keys " + std::to_string(p.keys) + " dims " +
-             std::to_string(p.headDim) + "/" + std::to_string(p.valueDim) + " heads " + std::to_string(p.queryHeads) + "/" +
-             std::to_string(p.kvHeads) + " " + nameOf(p.dtype);
+             std::to_string(p.headDim) + "/" + std::to_string(p.valueDim) + " heads " + std::to_string(p.queryHeads) +
+             "/" + std::to_string(p.kvHeads) + " " + nameOf(p.dtype);
   }
 
   // Plain loops from the definitions; shares nothing with the code under test but the problem's fields.
@@ -141,7 +142,7 @@ class CaseMaker {
                                                                   : p.window.offset;
       for (int32_t h = 0; h < heads; ++h) {
         const int32_t kvHead = p.kvHeads < heads ? h / (heads / p.kvHeads) : h;
-        const int32_t queryHead = p.queryHeads == heads            ? h
+        const int32_t queryHead = p.queryHeads == heads        ? h
                                   : p.pairing == Pairing::tile ? h % p.queryHeads
                                                                : h / (heads / p.queryHeads);
         for (int32_t q = 0; q < p.queries; ++q) {
@@ -172,7 +173,8 @@ class CaseMaker {
           for (int32_t d = 0; d < p.valueDim; ++d) {
             double o = 0;
             for (int32_t k = 0; k < keys; ++k) {
-              if (score[size_t(k)] > 0) o += score[size_t(k)] * elementAt(p.value.data, p.dtype, p.value.offset(b, k, kvHead) + d);
+              if (score[size_t(k)] > 0)
+                o += score[size_t(k)] * elementAt(p.value.data, p.dtype, p.value.offset(b, k, kvHead) + d);
             }
             c.out[size_t(p.out.offset(b, q, h) + d)] = o / sum;
           }
