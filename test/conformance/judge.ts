@@ -49,7 +49,7 @@ function largestError(exact: Float64Array, naive: Float64Array): number {
   return Math.max(error, ulp('float32', largest) / 2);
 }
 
-const enoughRows = 256;
+const enoughRows = 512;
 const maxDraws = 8;
 
 export function expectedOf(problem: Problem): Expected {
