@@ -49,21 +49,15 @@ TW_HOST_DEVICE MergeFactors merge(SoftmaxState& into, const SoftmaxState& from) 
   return f;
 }
 
-// A finished row: what its accumulated outputs are multiplied by, and its lse. A sink logit (per head, natural units;
-// may be null) joins here, as a key without a value: gpt-oss, StreamingLLM's learnable sink.
-struct FinishedRow {
-  float factor;
-  float lse;
-};
-TW_HOST_DEVICE FinishedRow finishRow(SoftmaxState state, const float* sink) {
-  float shrink = 1;
-  if (sink) {
-    SoftmaxState logit;
-    logit.max = biasToLog2(*sink);
-    logit.sum = 1;
-    shrink = merge(state, logit).into;
-  }
-  return {shrink * state.outputScale(), state.lse()};
+// Finishes a row: returns what its accumulated outputs are multiplied by; state.lse() is final afterwards. A sink logit
+// (per head, natural units; may be null) joins here, as a key without a value: gpt-oss, StreamingLLM's learnable sink.
+TW_HOST_DEVICE float finishRow(SoftmaxState& state, const float* sink) {
+  if (!sink) return state.outputScale();
+  SoftmaxState logit;
+  logit.max = biasToLog2(*sink);
+  logit.sum = 1;
+  const float shrink = merge(state, logit).into;
+  return shrink * state.outputScale();
 }
 
 }  // namespace tilewise

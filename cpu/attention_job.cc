@@ -101,7 +101,8 @@ class AttentionJob {
         partialFloats_ = larger(partialFloats_, partialSize(s));
       }
     } else {
-      s.shape = {tileQueries(Token(rows), kernels_.panel), blockKeys(p.headDim, p.valueDim)};
+      s.shape = {tileQueries(rows, int64_t(s.groups) * p.sequences, threads, kernels_.panel),
+                 blockKeys(p.headDim, p.valueDim)};
       s.perBundle = ceilDiv<int64_t>(rows, s.shape.queries);
     }
     items_ += s.perBundle * ceilDiv(s.groups, s.groupsPerBundle);
@@ -183,12 +184,13 @@ class AttentionJob {
       for (int32_t r = 0; r < rowsOf(s); ++r) {
         const int32_t head = (firstGroup + g) * s.headsPerToken + r % s.headsPerToken;
         const int64_t token = s.sequence.queries.begin + r / s.headsPerToken, row = int64_t(g) * perGroup + r;
-        const FinishedRow result = finishRow({partial.max[row], partial.sum[row]}, p.sink(head));
+        SoftmaxState state{partial.max[row], partial.sum[row]};
+        const float factor = finishRow(state, p.sink(head));
         float* output = partial.output + row * ld;
-        for (int32_t d = 0; d < p.valueDim; ++d) output[d] *= result.factor;
+        for (int32_t d = 0; d < p.valueDim; ++d) output[d] *= factor;
         char* to = static_cast<char*>(p.out.data) + p.out.offset(s.sequence.batch, token, head) * sizeOf(p.dtype);
         kernels_.writeRow(output, p.valueDim, p.dtype, p.out.dim, to);
-        if (p.lse) *p.lseAt(s.sequence.batch, token, head) = result.lse;
+        if (p.lse) *p.lseAt(s.sequence.batch, token, head) = state.lse();
       }
     }
   }

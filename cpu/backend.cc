@@ -94,7 +94,8 @@ bool setInstructionSet(const std::string& name) { return activateKernels(name); 
 TileShape tileShape(const Problem& p) {
   const int panel = activeKernels().panel;
   const int32_t perToken = headsPerToken(p, p.queries, panel);
-  const Token rows = tileQueries(Token(smaller<int64_t>(int64_t(p.queries) * perToken, kMaxTokens)), panel);
+  const int64_t heads = int64_t(p.outputHeads() / perToken) * p.sequences;
+  const Token rows = tileQueries(int64_t(p.queries) * perToken, heads, Pool::shared().threads(), panel);
   return {larger<Token>(1, rows / perToken), blockKeys(p.headDim, p.valueDim)};
 }
 

@@ -238,7 +238,7 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, int32_t firstHead
   const int vectors = ceilDiv(keys * RowsPad, kLanes);
   if (isMasked) {
     QueryRows<RowsPad> rows;
-    rows.set(p, task.sequence, 0, firstHead, task.headsPerToken, first, n);
+    rows.set(p, task.sequence, firstHead, task.headsPerToken, first, n);
     for (int i = keys * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
     fillTable(p, pattern, rows, run, s.table);
   }

@@ -242,7 +242,7 @@ void setUpPanel(const TileTask& task, const TileScratch& s, int index, const Sco
   const Problem& p = *task.problem;
   const int first = index * kPanel, n = smaller(kPanel, task.rows - first);
   const int64_t row = task.firstRow + first;
-  panel.rows.set(p, task.sequence, 0, task.firstHead, task.headsPerToken, int(row), n);
+  panel.rows.set(p, task.sequence, task.firstHead, task.headsPerToken, int(row), n);
   panel.tokens = {{{panel.rows.token[0], panel.rows.token[n - 1] + 1}}};
   panel.query = s.queries + int64_t(index) * paddedDim(p.headDim) * kPanel;
   panel.output = s.outputs + int64_t(index) * paddedDim(p.valueDim) * kPanel;
@@ -341,10 +341,10 @@ void finishPanel(const TileTask& task, const TileScratch& s, Panel& panel) {
   float factor[kPanel];
   for (int lane = 0; lane < kPanel; ++lane) {
     const int32_t head = panel.rows.head[lane];
-    const FinishedRow row = finishRow({panel.max[lane], panel.sum[lane]}, p.sink(head));
-    factor[lane] = row.factor;
+    SoftmaxState state{panel.max[lane], panel.sum[lane]};
+    factor[lane] = finishRow(state, p.sink(head));
     if (p.lse && lane < panel.rows.count) {
-      *p.lseAt(task.sequence.batch, firstQuery + panel.rows.token[lane], head) = row.lse;
+      *p.lseAt(task.sequence.batch, firstQuery + panel.rows.token[lane], head) = state.lse();
     }
   }
   const bool inPlace = isVectorRow(p.dtype, p.out.dim, p.valueDim);
@@ -384,9 +384,17 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
     block.spans = s.spans;
   };
   startBlock();
+  // Blocks end at multiples of their length, wherever the tile's keys begin: a row's sums are then cut alike in every
+  // tile, and the choice of tile changes no bit.
+  Token blockEnd = 0;
   forEachRun(pattern, task.firstHead, tokens, {0, task.sequence.keys.size()}, [&](const Run& run) {
     for (Token key = run.keys.begin; key < run.keys.end;) {
-      const Token n = smaller<Token>(run.keys.end - key, task.shape.keys - block.rows);
+      if (key >= blockEnd) {
+        runBlock();
+        startBlock();
+        blockEnd = (key / task.shape.keys + 1) * task.shape.keys;
+      }
+      const Token n = smaller<Token>(run.keys.end, blockEnd) - key;
       Span* last = block.spanCount > 0 ? &block.spans[block.spanCount - 1] : nullptr;
       if (last && last->keys.end == key) {
         last->keys.end += n;
@@ -395,10 +403,6 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
       }
       block.rows += n;
       key += n;
-      if (block.rows == task.shape.keys) {
-        runBlock();
-        startBlock();
-      }
     }
   });
   runBlock();

@@ -23,17 +23,28 @@ struct QueryRows {
     return true;
   }
 
-  // Rows [first, first + n) of the (token, head of the group) pairs that start at firstToken and firstHead.
-  void set(const Problem& p, const Sequence& s, Token firstToken, int32_t firstHead, int headsPerToken, int first,
-           int n) {
+  // Rows [first, first + n) of the (token, head of the group) pairs that start at firstHead.
+  void set(const Problem& p, const Sequence& s, int32_t firstHead, int headsPerToken, int first, int n) {
     count = n;
+    Token t = first / headsPerToken;
+    int32_t h = first % headsPerToken;
     for (int i = 0; i < Width; ++i) {
-      const int row = first + smaller(i, n - 1);
-      token[i] = firstToken + row / headsPerToken;
-      head[i] = firstHead + row % headsPerToken;
-      biasRow[i] = p.bias.offset(s.batch, head[i], token[i], 0);
-      maskRow[i] = p.mask.offset(s.batch, head[i], token[i], 0);
-      slope[i] = p.slopes ? p.slopes[s.batch * p.slopesBatch + head[i] * p.slopesHead] * kLog2E : 0;
+      token[i] = t;
+      head[i] = firstHead + h;
+      if (i + 1 >= n) continue;
+      if (++h == headsPerToken) {
+        h = 0;
+        ++t;
+      }
+    }
+    if (p.bias.data) {
+      for (int i = 0; i < Width; ++i) biasRow[i] = p.bias.offset(s.batch, head[i], token[i], 0);
+    }
+    if (p.mask.data) {
+      for (int i = 0; i < Width; ++i) maskRow[i] = p.mask.offset(s.batch, head[i], token[i], 0);
+    }
+    if (p.slopes) {
+      for (int i = 0; i < Width; ++i) slope[i] = p.slopes[s.batch * p.slopesBatch + head[i] * p.slopesHead] * kLog2E;
     }
   }
 };
@@ -78,8 +89,6 @@ void applyOperand(const Rows& rows, const int64_t (&row)[Rows::kWidth], int64_t 
   }
 }
 
-SIMD Vec addUnlessHidden(Vec table, Vec bias) { return whereEqual(table, splat(kHidden), table, add(table, bias)); }
-
 // Fills the table for a run of keys: what is added to each score in log2 units, -inf where the key is hidden.
 template <class Pattern, class Rows>
 void fillTable(const Problem& p, const Pattern& pattern, const Rows& rows, const Run& run, float* table) {
@@ -106,7 +115,7 @@ void fillTable(const Problem& p, const Pattern& pattern, const Rows& rows, const
       const auto* bias = static_cast<decltype(element)>(p.bias.data);
       applyOperand(
           rows, rows.biasRow, p.bias.key, run.keys, table, [=](int64_t at) { return biasToLog2(toFloat(bias[at])); },
-          addUnlessHidden);
+          [](Vec t, Vec b) { return whereEqual(t, splat(kHidden), t, add(t, b)); });
     });
   }
   if (p.slopes) {
