@@ -37,14 +37,10 @@ struct QueryRows {
         ++t;
       }
     }
-    if (p.bias.data) {
-      for (int i = 0; i < Width; ++i) biasRow[i] = p.bias.offset(s.batch, head[i], token[i], 0);
-    }
-    if (p.mask.data) {
-      for (int i = 0; i < Width; ++i) maskRow[i] = p.mask.offset(s.batch, head[i], token[i], 0);
-    }
-    if (p.slopes) {
-      for (int i = 0; i < Width; ++i) slope[i] = p.slopes[s.batch * p.slopesBatch + head[i] * p.slopesHead] * kLog2E;
+    for (int i = 0; i < Width; ++i) {
+      biasRow[i] = p.bias.data ? p.bias.offset(s.batch, head[i], token[i], 0) : 0;
+      maskRow[i] = p.mask.data ? p.mask.offset(s.batch, head[i], token[i], 0) : 0;
+      slope[i] = p.slopes ? p.slopes[s.batch * p.slopesBatch + head[i] * p.slopesHead] * kLog2E : 0;
     }
   }
 };
