@@ -101,7 +101,7 @@ class AttentionJob {
         partialFloats_ = larger(partialFloats_, partialSize(s));
       }
     } else {
-      s.shape = {tileQueries(rows, int64_t(s.groups) * p.sequences, threads, kernels_.panel),
+      s.shape = {tileQueries(rows, int64_t(s.groups) * p.sequences, p.headDim + p.valueDim, threads, kernels_.panel),
                  blockKeys(p.headDim, p.valueDim)};
       s.perBundle = ceilDiv<int64_t>(rows, s.shape.queries);
     }
