@@ -10,6 +10,7 @@
 
 namespace tilewise {
 
+// The unit in which a loop visits or skips: query tokens by keys.
 struct TileShape {
   Token queries;
   Token keys;
@@ -29,29 +30,30 @@ struct Plan {
   double worstShare = 0;      // largest share of its dense tiles that one query tile visits
 };
 
+// Takes time proportional to the number of queries: runs are counted whole, not tile by tile.
 template <class Pattern>
 void addToPlan(const Pattern& pattern, Token queries, Token keys, Plan& plan) {
-  const Token tilesPerRow = ceilDiv(keys, plan.shape.keys);
+  const Token width = plan.shape.keys, tilesPerRow = ceilDiv(keys, width);
   for (Token q0 = 0; q0 < queries; q0 += plan.shape.queries) {
     const Box<1> tile{{{q0, smaller(queries, q0 + plan.shape.queries)}}};
-    const int64_t rows = tile.size();
-    int64_t visited = 0;
-    for (Token t = 0; t < tilesPerRow; ++t) {
-      const Range span{t * plan.shape.keys, smaller(keys, (t + 1) * plan.shape.keys)};
-      Token covered = 0, interior = 0;
-      forEachRun(pattern, 0, tile, span, [&](const Run& run) {
-        covered += run.keys.size();
-        if (run.isInterior) interior += run.keys.size();
-      });
-      if (covered == 0) continue;
-      ++visited;
-      plan.tilesInterior += interior == span.size();
-      plan.pairsComputed += rows * span.size();
-    }
+    Token visited = 0, covered = 0, next = 0;  // tiles, keys of those tiles, first tile not counted yet
+    forEachRun(pattern, 0, tile, {0, keys}, [&](const Run& run) {
+      const Token begin = larger(next, run.keys.begin / width), end = ceilDiv(run.keys.end, width);
+      if (begin < end) {
+        visited += end - begin;
+        covered += smaller(keys, end * width) - begin * width;
+        next = end;
+      }
+      if (!run.isInterior) return;
+      // Whole tiles of the run; the last tile of the sequence is whole where the sequence ends.
+      const Token wholeEnd = run.keys.end == keys ? tilesPerRow : run.keys.end / width;
+      plan.tilesInterior += larger<Token>(0, wholeEnd - ceilDiv(run.keys.begin, width));
+    });
     ++plan.queryTiles;
     plan.tilesDense += tilesPerRow;
     plan.tilesVisited += visited;
-    plan.pairsDense += rows * keys;
+    plan.pairsComputed += tile.size() * covered;
+    plan.pairsDense += tile.size() * keys;
     if (tilesPerRow > 0) plan.worstShare = larger(plan.worstShare, double(visited) / tilesPerRow);
     for (Token q = tile.axis[0].begin; q < tile.axis[0].end; ++q) {
       forEachRun(pattern, 0, Box<1>{{{q, q + 1}}}, {0, keys},

@@ -93,11 +93,7 @@ bool setInstructionSet(const std::string& name) { return activateKernels(name); 
 
 TileShape tileShape(const Problem& p) {
   const int panel = activeKernels().panel;
-  const int32_t perToken = headsPerToken(p, p.queries, panel);
-  const int64_t heads = int64_t(p.outputHeads() / perToken) * p.sequences;
-  const Token rows =
-      tileQueries(int64_t(p.queries) * perToken, heads, p.headDim + p.valueDim, Pool::shared().threads(), panel);
-  return {larger<Token>(1, rows / perToken), blockKeys(p.headDim, p.valueDim)};
+  return {larger<Token>(1, panel / headsPerToken(p, p.queries, panel)), blockKeys(p.headDim, p.valueDim)};
 }
 
 }  // namespace tilewise::cpu

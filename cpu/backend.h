@@ -21,7 +21,7 @@ std::vector<std::string> instructionSets();
 std::string instructionSet();
 bool setInstructionSet(const std::string& name);  // false: not available here
 
-// The tile the fused loop would use for this problem: query tokens by keys.
+// What the fused loop visits or skips as one for this problem: the query tokens of a panel by the keys of a block.
 TileShape tileShape(const Problem& problem);
 
 }  // namespace tilewise::cpu
