@@ -31,8 +31,8 @@ int32_t decodeBundle(const Problem& p) {
 struct SequenceItems {
   Sequence sequence;
   int64_t firstItem;
-  int32_t headsPerToken;
-  int32_t groups;  // KV heads: outputHeads / headsPerToken
+  TileMap map;     // of the first KV head
+  int32_t groups;  // KV heads that have a map each
   int32_t groupsPerBundle;
   bool isDecode;
   int64_t perBundle;
@@ -80,9 +80,9 @@ class AttentionJob {
     SequenceItems s{};
     s.sequence = sequence;
     s.firstItem = items_;
-    s.headsPerToken = cpu::headsPerToken(p, queries, kernels_.panel);
-    s.groups = p.outputHeads() / s.headsPerToken;
-    const int64_t rows = int64_t(queries) * s.headsPerToken;
+    s.map.headsPerToken = headsPerToken(p, queries, kernels_.panel);
+    s.groups = p.outputHeads() / s.map.headsPerToken;
+    const int64_t rows = s.map.rows(queries);
     s.groupsPerBundle = 1;
     s.isDecode = queries == 1 || rows <= kDecodeRowLimit;
     if (s.isDecode) {
@@ -110,14 +110,13 @@ class AttentionJob {
   }
 
   void tile(const SequenceItems& s, int32_t group, int64_t index, Scratch& scratch) {
-    const int64_t rows = int64_t(s.sequence.queries.size()) * s.headsPerToken, first = index * s.shape.queries;
-    const TileTask task{&problem_,       s.sequence, group * s.headsPerToken,
-                        s.headsPerToken, first,      int32_t(smaller<int64_t>(s.shape.queries, rows - first)),
-                        s.shape};
+    const int64_t rows = s.map.rows(s.sequence.queries.size()), first = index * s.shape.queries;
+    const int32_t n = int32_t(smaller<int64_t>(s.shape.queries, rows - first));
+    const TileTask task{&problem_, s.sequence, s.map.next(group), first, n, s.shape};
     kernels_.runTile(task, scratch.floats(kernels_.tileScratch(problem_, s.shape)));
   }
 
-  static int32_t rowsOf(const SequenceItems& s) { return s.sequence.queries.size() * s.headsPerToken; }
+  static int32_t rowsOf(const SequenceItems& s) { return int32_t(s.map.rows(s.sequence.queries.size())); }
 
   // A bundle's partial results in memory: max and sum of every row, then the rows' outputs on a cache line of their
   // own.
@@ -138,8 +137,7 @@ class AttentionJob {
     const auto runChunk = [&](int64_t chunk, const PartialRows& out) {
       const Range keys = intersect({Token(chunk) * s.chunk, Token(smaller<int64_t>(kMaxTokens, (chunk + 1) * s.chunk))},
                                    {0, s.sequence.keys.size()});
-      const DecodeTask task{&problem_, s.sequence, firstGroup * s.headsPerToken, s.headsPerToken, groups,
-                            rowsOf(s), keys};
+      const DecodeTask task{&problem_, s.sequence, s.map.next(firstGroup), groups, rowsOf(s), keys};
       kernels_.decode(task, out, memory + 2 * size);
     };
     const PartialRows whole = partialAt(memory, s);
@@ -182,8 +180,8 @@ class AttentionJob {
     const int ld = kernels_.rowFloats(p.valueDim), perGroup = kernels_.decodeRows(rowsOf(s));
     for (int32_t g = 0; g < groups; ++g) {
       for (int32_t r = 0; r < rowsOf(s); ++r) {
-        const int32_t head = (firstGroup + g) * s.headsPerToken + r % s.headsPerToken;
-        const int64_t token = s.sequence.queries.begin + r / s.headsPerToken, row = int64_t(g) * perGroup + r;
+        const auto [queryToken, head] = s.map.next(firstGroup + g).at(r);
+        const int64_t token = s.sequence.queries.begin + queryToken, row = int64_t(g) * perGroup + r;
         SoftmaxState state{partial.max[row], partial.sum[row]};
         const float factor = finishRow(state, p.sink(head));
         float* output = partial.output + row * ld;

@@ -5,9 +5,9 @@
 // The panel loop is the wrong shape here: with one query its lanes are empty, and 8-wide panels are load-bound.
 
 constexpr int kDecodeKeys = 64;  // keys per softmax step
-// How far ahead of the current key the next ones are requested from memory, in bytes of rows. Its value is requested at
-// the same time: requested while values are summed it comes too late, since that takes a few cycles a row (a GQA 8:1
-// float16 step spent half its time waiting).
+// How far ahead of the current key the next ones of its head are requested from memory, in bytes of rows. Its value is
+// requested at the same time: requested while values are summed it comes too late, since that takes a few cycles a row
+// (a GQA 8:1 float16 step spent half its time waiting).
 constexpr int kPrefetchBytes = 4096;
 
 // Up to RowsPad rows that share each read of a key: RowsPad is a power of two, so that whole keys fill a score vector.
@@ -218,10 +218,9 @@ bool cleanValues(const DecodeOperand& v, int n, int dim, float* clean) {
   return found;
 }
 
-// A run of at most kDecodeKeys keys against `n` rows of one KV head, the first of them row `first` of `firstHead`'s
-// group.
+// A run of at most kDecodeKeys keys against rows [first, first + n) of one KV head's map.
 template <int RowsPad, class Pattern>
-void decodeRun(const DecodeTask& task, const Pattern& pattern, int32_t firstHead, int first, int n, const Run& run,
+void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& map, int first, int n, const Run& run,
                const DecodeOperand& k, const DecodeOperand& v, const DecodeScratch& s,
                const DecodeRows<RowsPad>& group) {
   const Problem& p = *task.problem;
@@ -238,7 +237,7 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, int32_t firstHead
   const int vectors = ceilDiv(keys * RowsPad, kLanes);
   if (isMasked) {
     QueryRows<RowsPad> rows;
-    rows.set(p, task.sequence, firstHead, task.headsPerToken, first, n);
+    rows.set(p, task.sequence, map, first, n);
     for (int i = keys * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
     fillTable(p, pattern, rows, run, s.table);
   }
@@ -293,9 +292,9 @@ void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScr
   for (int g = 0; g < task.groups; ++g) {
     for (int r = 0; r < task.rows; ++r) {
       float* query = s.query + (g * perGroup + r) * ldK;
-      const int32_t head = task.firstHead + g * task.headsPerToken + r % task.headsPerToken;
-      const int64_t token = task.sequence.queries.begin + r / task.headsPerToken;
-      const int64_t at = p.query.offset(task.sequence.batch, token, p.queryHeadOf(head));
+      const TileMap::Row row = task.map.next(g).at(r);
+      const int64_t token = task.sequence.queries.begin + row.token;
+      const int64_t at = p.query.offset(task.sequence.batch, token, p.queryHeadOf(row.head));
       readRow(elementAt(p.query.data, p.dtype, at), p.dtype, p.query.dim, p.headDim, query);
       for (int d = 0; d < p.headDim; ++d) query[d] *= scale.query;
     }
@@ -311,12 +310,13 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
   layOutDecode(p, task.groups, task.rows, scratch, s);
   setUpDecode(task, out, s);
   const int perGroup = paddedRows(task.rows), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
-  const Token lastToken = (task.rows - 1) / task.headsPerToken;
-  forEachRun(pattern, task.firstHead, Box<1>{{{0, lastToken + 1}}}, task.keys, [&](const Run& whole) {
+  const Token lastToken = task.map.at(task.rows - 1).token;
+  forEachRun(pattern, task.map.firstHead, Box<1>{{{0, lastToken + 1}}}, task.keys, [&](const Run& whole) {
     for (Token key = whole.keys.begin; key < whole.keys.end; key += kDecodeKeys) {
       const Run run{{key, smaller<Token>(whole.keys.end, key + kDecodeKeys)}, whole.isInterior};
       for (int g = 0; g < task.groups; ++g) {
-        const int32_t head = task.firstHead + g * task.headsPerToken, kvHead = p.kvHeadOf(head);
+        const TileMap map = task.map.next(g);
+        const int32_t kvHead = p.kvHeadOf(map.firstHead);
         const int64_t token = task.sequence.keys.begin;
         const DecodeOperand k =
             stageOperand(p.key, p, p.key.offset(task.sequence.batch, token, kvHead), run.keys, p.headDim, s.kRows);
@@ -326,7 +326,7 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
           const int row = g * perGroup + first;
           const DecodeRows<decltype(width)::kRows> rows{s.query + row * ldK, out.max + row, out.sum + row,
                                                         out.output + row * ldV};
-          decodeRun(task, pattern, head, first, n, run, k, v, s, rows);
+          decodeRun(task, pattern, map, first, n, run, k, v, s, rows);
         });
       }
     }

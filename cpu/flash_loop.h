@@ -233,7 +233,7 @@ void addNonFiniteValues(const Panel& panel, const Segment& segment, int64_t vStr
 // Brings a block's keys and values into contiguous float32, or points at them where they already are that.
 void stageBlock(const TileTask& task, const TileScratch& s, KeyBlock& block) {
   const Problem& p = *task.problem;
-  const int32_t kvHead = p.kvHeadOf(task.firstHead);
+  const int32_t kvHead = p.kvHeadOf(task.map.firstHead);
   const int64_t kRow = p.key.offset(task.sequence.batch, 0, kvHead),
                 vRow = p.value.offset(task.sequence.batch, 0, kvHead);
   block.isPacked = task.rows > kPackFromPanels * kPanel;
@@ -278,8 +278,7 @@ void stageBlock(const TileTask& task, const TileScratch& s, KeyBlock& block) {
 void setUpPanel(const TileTask& task, const TileScratch& s, int index, const ScoreScale& scale, Panel& panel) {
   const Problem& p = *task.problem;
   const int first = index * kPanel, n = smaller(kPanel, task.rows - first);
-  const int64_t row = task.firstRow + first;
-  panel.rows.set(p, task.sequence, task.firstHead, task.headsPerToken, int(row), n);
+  panel.rows.set(p, task.sequence, task.map, task.firstRow + first, n);
   panel.tokens = {{{panel.rows.token[0], panel.rows.token[n - 1] + 1}}};
   panel.query = s.queries + int64_t(index) * paddedDim(p.headDim) * kPanel;
   panel.output = s.outputs + int64_t(index) * paddedDim(p.valueDim) * kPanel;
@@ -315,7 +314,7 @@ void visitBlock(const TileTask& task, const TileScratch& s, const Pattern& patte
   for (int i = 0; i < block.spanCount; ++i) {
     const Span& span = block.spans[i];
     int end = -1;  // row past the last piece of this span
-    forEachRun(pattern, task.firstHead, panel.tokens, span.keys, [&](const Run& run) {
+    forEachRun(pattern, task.map.firstHead, panel.tokens, span.keys, [&](const Run& run) {
       const Token skip = run.keys.begin - span.keys.begin, n = run.keys.size();
       const int row = span.row + skip;
       const float* v = span.v + skip * block.vStride;
@@ -424,7 +423,7 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
   // Blocks end at multiples of their length, wherever the tile's keys begin: a row's sums are then cut alike in every
   // tile, and the choice of tile changes no bit.
   Token blockEnd = 0;
-  forEachRun(pattern, task.firstHead, tokens, {0, task.sequence.keys.size()}, [&](const Run& run) {
+  forEachRun(pattern, task.map.firstHead, tokens, {0, task.sequence.keys.size()}, [&](const Run& run) {
     for (Token key = run.keys.begin; key < run.keys.end;) {
       if (key >= blockEnd) {
         runBlock();

@@ -5,28 +5,26 @@
 
 #include "../core/explain.h"
 #include "../core/problem.h"
+#include "../core/tile_map.h"
 
 namespace tilewise::cpu {
 
-// A query tile: rows [firstRow, firstRow + rows) of the (token, head) pairs of one KV head's sequence.
-// Pair r is token r / headsPerToken of the sequence and output head firstHead + r % headsPerToken.
+// A query tile: rows [firstRow, firstRow + rows) of one KV head's map over the tokens of a sequence.
 struct TileTask {
   const Problem* problem;
   Sequence sequence;
-  int32_t firstHead;
-  int32_t headsPerToken;
+  TileMap map;
   int64_t firstRow;
   int32_t rows;
   TileShape shape;
 };
 
 // Decode: every row of `groups` consecutive KV heads of a sequence against keys [keys.begin, keys.end).
-// Group g has `rows` rows, numbered as above from output head firstHead + g * headsPerToken.
+// Group g has `rows` rows, numbered by map.next(g).
 struct DecodeTask {
   const Problem* problem;
   Sequence sequence;
-  int32_t firstHead;
-  int32_t headsPerToken;
+  TileMap map;
   int32_t groups;
   int32_t rows;
   Range keys;

@@ -23,19 +23,13 @@ struct QueryRows {
     return true;
   }
 
-  // Rows [first, first + n) of the (token, head of the group) pairs that start at firstHead.
-  void set(const Problem& p, const Sequence& s, int32_t firstHead, int headsPerToken, int first, int n) {
+  // Rows [first, first + n) of the map.
+  void set(const Problem& p, const Sequence& s, const TileMap& map, int64_t first, int n) {
     count = n;
-    Token t = first / headsPerToken;
-    int32_t h = first % headsPerToken;
     for (int i = 0; i < Width; ++i) {
-      token[i] = t;
-      head[i] = firstHead + h;
-      if (i + 1 >= n) continue;
-      if (++h == headsPerToken) {
-        h = 0;
-        ++t;
-      }
+      const TileMap::Row row = map.at(first + smaller(i, n - 1));
+      token[i] = row.token;
+      head[i] = row.head;
     }
     for (int i = 0; i < Width; ++i) {
       biasRow[i] = p.bias.data ? p.bias.offset(s.batch, head[i], token[i], 0) : 0;

@@ -1,7 +1,7 @@
-// Builds and runs the C++ checks of the CPU backend: plain, under sanitizers, and for 64-bit Arm under an emulator.
-// Usage: node scripts/native-tests.mjs [plain] [asan] [tsan] [neon]; default: plain asan tsan, neon where its tools are.
+// Builds and runs the C++ checks of the CPU backend: plain, under sanitizers, for 64-bit Arm under an emulator; and
+// compiles core for a GPU. Usage: node scripts/native-tests.mjs [mode ...]; default: every mode whose tools are installed.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -9,14 +9,23 @@ import { fileURLToPath } from 'node:url';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
 const modes = {
-  plain: { configure: [], rounds: 400 },
-  asan: { configure: ['-DTILEWISE_SANITIZE=address'], rounds: 150 },
-  tsan: { configure: ['-DTILEWISE_SANITIZE=thread'], rounds: 40 },
+  plain: { needs: [], check: () => runChecks('plain', { rounds: 400 }) && exportsOnlyTables('plain') },
+  asan: { needs: [], check: () => runChecks('asan', { configure: ['-DTILEWISE_SANITIZE=address'], rounds: 150 }) },
+  tsan: { needs: [], check: () => runChecks('tsan', { configure: ['-DTILEWISE_SANITIZE=thread'], rounds: 40 }) },
   neon: {
-    configure: ['-DCMAKE_SYSTEM_NAME=Linux', '-DCMAKE_SYSTEM_PROCESSOR=aarch64', '-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++'],
-    runner: ['qemu-aarch64', '-L', '/usr/aarch64-linux-gnu'],
-    rounds: 60,
+    needs: ['aarch64-linux-gnu-g++', 'qemu-aarch64'], // Debian's g++-aarch64-linux-gnu and qemu-user
+    check: () =>
+      runChecks('neon', {
+        configure: [
+          '-DCMAKE_SYSTEM_NAME=Linux',
+          '-DCMAKE_SYSTEM_PROCESSOR=aarch64',
+          '-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++',
+        ],
+        runner: ['qemu-aarch64', '-L', '/usr/aarch64-linux-gnu'],
+        rounds: 60,
+      }),
   },
+  device: { needs: ['nvcc'], check: compileForDevice },
 };
 
 function isInstalled(command) {
@@ -29,30 +38,53 @@ function run(command, args) {
   return status === 0;
 }
 
-function check(name) {
-  const { configure, runner = [], rounds } = modes[name];
-  const build = path.join('build', `native-${name}`);
-  console.log(`native checks: ${name}`);
+const buildFolder = (name) => path.join('build', `native-${name}`);
+
+function runChecks(name, { configure = [], runner = [], rounds }) {
+  const build = buildFolder(name);
   if (!run('cmake', ['-S', 'test/native', '-B', build, ...configure])) return false;
   if (!run('cmake', ['--build', build, '--parallel', '2'])) return false;
-  const programs = readdirSync(path.join(root, build)).filter((file) => /^(math_checks_\w+|loop_checks|pool_checks)$/.test(file));
-  return programs.every((program) => {
-    // The emulated math checks run all of float16; the loops are what `rounds` is for.
-    const args = program === 'loop_checks' ? [String(rounds)] : [];
-    const [command, ...rest] = [...runner, path.join(root, build, program), ...args];
-    return run(command, rest);
-  });
+  const isCheck = (file) => /^(math_checks_\w+|loop_checks|pool_checks)$/.test(file);
+  return readdirSync(path.join(root, build))
+    .filter(isCheck)
+    .every((program) => {
+      const args = program === 'loop_checks' ? [String(rounds)] : [];
+      const [command, ...rest] = [...runner, path.join(root, build, program), ...args];
+      return run(command, rest);
+    });
 }
 
-const tools = isInstalled('aarch64-linux-gnu-g++') && isInstalled('qemu-aarch64') && existsSync('/usr/aarch64-linux-gnu');
+// The object of an instruction set must not define what the linker could take for another's: see docs/adr/0003.
+function exportsOnlyTables(name) {
+  const objects = readdirSync(path.join(root, buildFolder(name), 'cpu/CMakeFiles/tilewise_cpu.dir'))
+    .filter((file) => /^target_\w+\.cc\.o$/.test(file))
+    .map((file) => path.join(buildFolder(name), 'cpu/CMakeFiles/tilewise_cpu.dir', file));
+  const { status, stdout } = spawnSync('nm', ['--demangle', '--defined-only', ...objects], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  const shared = stdout.split('\n').filter((line) => / [WVu] /.test(line));
+  for (const line of shared) console.log(`a linker may share this between instruction sets: ${line}`);
+  return status === 0 && objects.length > 0 && shared.length === 0;
+}
+
+function compileForDevice() {
+  const cubin = path.join(buildFolder('device'), 'core.cubin');
+  mkdirSync(path.join(root, buildFolder('device')), { recursive: true });
+  return run('nvcc', ['-std=c++17', '-arch=sm_80', '-cubin', '-o', cubin, 'test/native/core_on_device.cu']);
+}
+
 const asked = process.argv.slice(2);
-const selected = asked.length > 0 ? asked : ['plain', 'asan', 'tsan', ...(tools ? ['neon'] : [])];
-for (const name of selected) {
+for (const name of asked) {
   if (!modes[name]) throw new Error(`unknown mode ${name}, expected one of ${Object.keys(modes).join(', ')}`);
 }
-if (!selected.includes('neon')) {
-  console.log('native checks: neon left out (needs aarch64-linux-gnu-g++ and qemu-aarch64: Debian g++-aarch64-linux-gnu, qemu-user)');
+const failed = [];
+const passed = [];
+for (const [name, { needs, check }] of Object.entries(modes)) {
+  if (asked.length > 0 && !asked.includes(name)) continue;
+  const missing = needs.filter((tool) => !isInstalled(tool));
+  console.log(`native checks: ${name}${missing.length > 0 ? ` left out, needs ${missing.join(' and ')}` : ''}`);
+  if (missing.length === 0) (check() ? passed : failed).push(name);
 }
-const failed = selected.filter((name) => !check(name));
-console.log(failed.length === 0 ? `native checks passed: ${selected.join(', ')}` : `native checks failed: ${failed.join(', ')}`);
+console.log(`native checks passed: ${passed.join(', ') || 'none'}; failed: ${failed.join(', ') || 'none'}`);
 process.exit(failed.length === 0 ? 0 : 1);
