@@ -16,6 +16,10 @@ int32_t headsPerToken(const Problem& p, Token queries, int panel) {
   return queries < panel ? group : 1;
 }
 
+const Kernels& tileKernels(const Kernels& kernels, int64_t rows) {
+  return kernels.wide && rows >= kWideFromRows ? *kernels.wide : kernels;
+}
+
 namespace {
 
 // KV heads that one decode item walks together. Where the heads of a token lie side by side, a page's worth of them:
@@ -36,7 +40,8 @@ struct SequenceItems {
   int32_t groupsPerBundle;
   bool isDecode;
   int64_t perBundle;
-  TileShape shape;  // tiles
+  TileShape shape;  // tiles, and the table that runs them
+  const Kernels* kernels;
   Token chunk;      // decode: keys per split
   int32_t chunks;
   // Decode whose splits are separate items: index of the first partial result and of the first bundle counter.
@@ -101,7 +106,8 @@ class AttentionJob {
         partialFloats_ = larger(partialFloats_, partialSize(s));
       }
     } else {
-      s.shape = {tileQueries(rows, int64_t(s.groups) * p.sequences, p.headDim + p.valueDim, threads, kernels_.panel),
+      s.kernels = &tileKernels(kernels_, rows);
+      s.shape = {tileQueries(rows, int64_t(s.groups) * p.sequences, p.headDim + p.valueDim, threads, s.kernels->panel),
                  blockKeys(p.headDim, p.valueDim)};
       s.perBundle = ceilDiv<int64_t>(rows, s.shape.queries);
     }
@@ -113,7 +119,7 @@ class AttentionJob {
     const int64_t rows = s.map.rows(s.sequence.queries.size()), first = index * s.shape.queries;
     const int32_t n = int32_t(smaller<int64_t>(s.shape.queries, rows - first));
     const TileTask task{&problem_, s.sequence, s.map.next(group), first, n, s.shape};
-    kernels_.runTile(task, scratch.floats(kernels_.tileScratch(problem_, s.shape)));
+    s.kernels->runTile(task, scratch.floats(s.kernels->tileScratch(problem_, s.shape)));
   }
 
   static int32_t rowsOf(const SequenceItems& s) { return int32_t(s.map.rows(s.sequence.queries.size())); }

@@ -92,8 +92,10 @@ std::string instructionSet() { return activeKernels().name; }
 bool setInstructionSet(const std::string& name) { return activateKernels(name); }
 
 TileShape tileShape(const Problem& p) {
-  const int panel = activeKernels().panel;
-  return {larger<Token>(1, panel / headsPerToken(p, p.queries, panel)), blockKeys(p.headDim, p.valueDim)};
+  const Kernels& kernels = activeKernels();
+  const int32_t perToken = headsPerToken(p, p.queries, kernels.panel);
+  const int panel = tileKernels(kernels, int64_t(p.queries) * perToken).panel;
+  return {larger<Token>(1, panel / perToken), blockKeys(p.headDim, p.valueDim)};
 }
 
 }  // namespace tilewise::cpu

@@ -40,7 +40,8 @@ struct PartialRows {
 
 struct Kernels {
   const char* name;
-  int panel;  // query lanes per panel
+  int panel;            // query lanes per panel
+  const Kernels* wide;  // the same with wider panels, for many rows; may be null
   int64_t (*tileScratch)(const Problem&, TileShape);  // floats
   void (*runTile)(const TileTask&, float* scratch);
   int64_t (*decodeScratch)(const Problem&, int groups, int rows);
@@ -54,7 +55,7 @@ struct Kernels {
 
 extern const Kernels kPortable;
 #if defined(TILEWISE_X86)
-extern const Kernels kAvx2, kAvx512;
+extern const Kernels kAvx2, kAvx512, kAvx512Wide;
 #elif defined(TILEWISE_NEON)
 extern const Kernels kNeon;
 #endif

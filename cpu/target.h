@@ -1,6 +1,7 @@
 // The body of every target's translation unit: the loops compiled for one instruction set, and the table of them.
 // Reader: someone adding a target. Define TILEWISE_SIMD (the simd header), TILEWISE_KERNELS (the table's name) and
-// TILEWISE_TARGET_NAME, include this once, compile with the target's -m flags.
+// TILEWISE_TARGET_NAME, optionally TILEWISE_WIDER (another table, see Kernels::wide), include this once, compile with
+// the target's -m flags.
 //
 // Everything but the table is in an anonymous namespace and nothing from std is instantiated: a function that the
 // linker could share with other units would run this target's instructions on processors that lack them.
@@ -49,9 +50,12 @@ void runDecodeTask(const DecodeTask& task, const PartialRows& out, float* scratc
 
 }  // namespace
 
+#if !defined(TILEWISE_WIDER)
+#define TILEWISE_WIDER nullptr
+#endif
 const Kernels TILEWISE_KERNELS = {
-    TILEWISE_TARGET_NAME, kPanel,    tileScratch,   runTileTask, decodeScratch,
-    paddedRows,           paddedDim, runDecodeTask, readRow,     writeRow,
+    TILEWISE_TARGET_NAME, kPanel,    TILEWISE_WIDER, tileScratch, runTileTask, decodeScratch,
+    paddedRows,           paddedDim, runDecodeTask,  readRow,     writeRow,
 };
 
 }  // namespace tilewise::cpu

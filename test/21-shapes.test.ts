@@ -102,6 +102,14 @@ onEveryBackend((backend) => {
     );
   });
 
+  it('queries around the length from which panels may be wider', () => {
+    const cases = [1535, 1536, 1537, 1700].flatMap((queries): Case[] => [
+      { queries, keys: 250, dims: [8, 8], seed: queries, causal: true, left: 120, sinkTokens: 2 },
+      { queries, keys: 193, dims: [9, 7], seed: queries, dtype: 'float16', bias: { axes: 'hqk', hidden: 0.1 } },
+    ]);
+    expectCases(cases, backend);
+  });
+
   it('a few heads over a few hundred tokens with everything on', () => {
     const all: Case = {
       queries: 300,

@@ -4,11 +4,15 @@
 using Vec = __m512;
 constexpr int kLanes = 16;
 
-// 8 rows by 2 vectors: 8 divides the usual head dims and 32 lanes the usual lengths. A loop written in assembly reaches
-// 85 % of the FMA peak in L1 with this shape and with 12x2, 91 % with 8x3, whose 48 lanes lose that again on N = 1024
-// and below (Sapphire Rapids; 100 % without the broadcasts).
+// 8 rows divide the usual head dims. Two tables are compiled: 8x2, whose 32 lanes divide the usual lengths, and 8x3 for
+// long sequences, which reads less per product and so draws less power: in L1 a loop in assembly reaches 85 % of the
+// FMA peak with 8x2 and 12x2, 91 % with 8x3, 100 % without reading keys (Sapphire Rapids, see docs/adr/0004).
 constexpr int kTileRows = 8;
+#if defined(TILEWISE_WIDE)
+constexpr int kTileVecs = 3;
+#else
 constexpr int kTileVecs = 2;
+#endif
 constexpr int kUnroll = 1;  // 2 costs 7 points here
 constexpr int kDecodeRows = 8;
 constexpr int kDecodeAccumulators = 16;
