@@ -103,7 +103,8 @@ function main() {
     );
     return 2;
   }
-  const results = runFolder(folder);
+  const inside = join(folder, 'data'); // the folder that holds the cases, or the one above it
+  const results = runFolder(existsSync(inside) ? inside : folder);
   const failures = results.filter((result) => result.faults.length > 0);
   for (const { name, faults } of failures) console.log(`FAIL ${name}: ${faults.join('; ')}`);
   const worst = (isHalf) =>
