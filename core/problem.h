@@ -89,6 +89,9 @@ struct Problem {
   }
   TW_HOST_DEVICE int32_t kvHeadOf(int32_t head) const { return int32_t(int64_t(head) * kvHeads / outputHeads()); }
 
+  // Whether scores depend on more than their product: then even interior runs need a table of what is added or hidden.
+  TW_HOST_DEVICE bool hasScoreOperands() const { return mask.data || bias.data || slopes; }
+
   TW_HOST_DEVICE const float* sink(int32_t head) const { return sinks ? sinks + head * sinksHead : nullptr; }
   TW_HOST_DEVICE float* lseAt(int64_t b, int64_t token, int64_t head) const {
     return lse + b * lseBatch + head * lseHead + token * lseToken;

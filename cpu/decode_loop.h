@@ -233,7 +233,7 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
     most[0] = decodeScores<RowsPad>(static_cast<decltype(element)>(k.data), k.stride, keys, group.query, ldK, dimK,
                                     s.scores, toCome);
   });
-  const bool isMasked = !run.isInterior || p.mask.data || p.bias.data || p.slopes;
+  const bool isMasked = !run.isInterior || p.hasScoreOperands();
   const int vectors = ceilDiv(keys * RowsPad, kLanes);
   if (isMasked) {
     QueryRows<RowsPad> rows;

@@ -5,17 +5,17 @@
 
 namespace tilewise::cpu {
 
-// Keys per block: K and V of a block stay in L2 for all panels of a tile, a panel's scores in L1.
-// Any value in 96..256 is within 3 points of the best up to D = 128; 512 loses 4 points at D = 128 (V leaves a 512 KB
-// L2).
+// Keys per block: K and V of a block stay in L2 for all panels of a tile, a panel's scores in L1. Up to D = 128, 96 to
+// 256 are within 3 points of each other on Zen 3 (512 loses 4) and within 2 on Sapphire Rapids. Above: budget, not
+// measured.
 inline Token blockKeys(int32_t headDim, int32_t valueDim) {
   const int32_t dim = larger(headDim, valueDim);
   return dim <= 128 ? 192 : dim <= 256 ? 96 : 48;
 }
 
 // Queries per tile, of `rows` in each of `heads` independent heads: as many as leave every thread a few tiles to take
-// and keep the tile's queries and outputs near 768 KB. Taller tiles share each staged block more widely: 384 against 96
-// queries is worth 2 to 4 points at any length, 768 against 384 another 0 to 2 (most where heads lie side by side). The
+// and keep the tile's queries and outputs near 768 KB. Taller tiles share each staged block more widely (AVX2): 256
+// against 96 is worth 3 to 7 points at 512 tokens, 384 against 192 1 to 2 at 2048, 768 against 384 another 0 to 2. The
 // choice changes no bit of the result, so it may depend on the threads.
 inline Token tileQueries(int64_t rows, int64_t heads, int32_t dims, int threads, int panel) {
   constexpr int64_t kTallest = 768, kShortest = 64, kFloats = 768 * 256;
@@ -24,14 +24,14 @@ inline Token tileQueries(int64_t rows, int64_t heads, int32_t dims, int threads,
   return Token(clamp(rows / tilesPerHead, kShortest, tallest)) / panel * panel;
 }
 
-// Rows of a head from which wider panels pay, where a target has them: 5 to 8 % from 2048 rows on (AVX-512), even at
+// Rows of a head from which wider panels pay, where a target has them: 4 to 9 % from 2048 rows on (AVX-512), even at
 // 1024, 6 to 15 % slower at 128, where 48 lanes divide nothing.
 constexpr int64_t kWideFromRows = 1536;
 
-// Decode: rows of one KV head up to which the decode loop is used instead of panels.
+// Decode: rows of one KV head up to which the decode loop is used instead of panels. Not measured.
 constexpr int kDecodeRowLimit = 8;
 // Keys per work item of a split decode, and the most items a head is split into: the merge buffer stays a bounded
-// multiple of the output.
+// multiple of the output. Not measured.
 constexpr Token kDecodeChunk = 512;
 constexpr Token kDecodeMaxChunks = 64;
 constexpr int64_t kDecodeBundleBytes = 4096;  // of one token's heads, read together
