@@ -18,10 +18,23 @@ namespace tilewise {
   TW_OPERAND(X, query) TW_OPERAND(X, key) TW_OPERAND(X, value) TW_OPERAND(X, out) TW_ROWS(X, lse)         \
   X(scale) X(softcap) X(left) X(right) X(sinkTokens) X(align) X(alignOffset) X(pairing)                   \
   X(biasType) TW_SCORES(X, bias) TW_SCORES(X, mask)                                                       \
-  X(slopesOffset) X(slopesByBatch) X(slopesByHead) X(sinksOffset) X(sinksByHead)
+  X(slopesOffset) X(slopesByBatch) X(slopesByHead) X(sinksOffset) X(sinksByHead)                          \
+  X(extraKeys) TW_OPERAND(X, extraKey) TW_OPERAND(X, extraValue)                                          \
+  X(pattern) TW_NEIGHBORHOOD(X) TW_SHARDS(X) TW_BLOCKS(X)
 
-#define TW_ATTENTION_VIEWS(X) \
-  X(query) X(key) X(value) X(out) X(lse) X(bias) X(mask) X(slopes) X(sinks) X(cuQueries) X(cuKeys) X(keyLengths)
+#define TW_PER_AXIS(X, name) X(name##0) X(name##1) X(name##2)
+#define TW_NEIGHBORHOOD(X)                                                                               \
+  X(rank) TW_PER_AXIS(X, length) TW_PER_AXIS(X, kernel) TW_PER_AXIS(X, stride) TW_PER_AXIS(X, dilation) \
+  TW_PER_AXIS(X, causal) X(relativeOffset) X(relativeByHead) TW_PER_AXIS(X, relative)
+#define TW_SHARDS(X)                                                                                   \
+  X(shardBlock) X(shardLocal) X(shardLocalRight) X(shardStride) X(shardHeadStep) X(shardHeadOffset)    \
+  X(shardHeadBase) X(shardHeadsPerLayout) X(shardFirstDense) X(shardRelative)
+#define TW_BLOCKS(X)                                                                                    \
+  X(blockQueries) X(blockKeys) X(headsPerList) X(listsByBatch) X(listsByHead) X(listFrom) X(listReach) X(listWindow)
+
+#define TW_ATTENTION_VIEWS(X)                                                                                    \
+  X(query) X(key) X(value) X(out) X(lse) X(bias) X(mask) X(slopes) X(sinks) X(cuQueries) X(cuKeys) X(keyLengths) \
+  X(extraKey) X(extraValue) X(relativeBias) X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks)
 
 // A merge has these fields once, then the part's fields for every part; its views are out and lse, then every part's.
 #define TW_MERGE_FIELDS(X) \

@@ -22,7 +22,7 @@ struct AttentionRequest {
   size_t device = 0;
   Problem problem;
   // Copies: the caller could change the originals under a running call, and their entries are row numbers.
-  std::vector<int32_t> cuQueries, cuKeys, keyLengths;
+  std::vector<int32_t> cuQueries, cuKeys, keyLengths, blockBegins, blockCounts, blockStarts, blockMaskIndex;
 };
 
 struct MergeRequest {
@@ -33,7 +33,7 @@ struct MergeRequest {
 // Both take (numbers: Float64Array, views: (TypedArray | undefined)[]) and throw a RangeError with a code.
 AttentionRequest readAttention(const Napi::CallbackInfo& info);
 MergeRequest readMerge(const Napi::CallbackInfo& info);
-// (numbers) alone: sizes and pattern, no data.
+// Sizes and pattern, no data: (numbers), and the views if the pattern has lists.
 AttentionRequest readShape(const Napi::CallbackInfo& info);
 
 // Refuses views on resizable buffers, which could lose their memory while an asynchronous call runs. A synchronous call

@@ -1,5 +1,4 @@
-// Boxes of tokens: half-open ranges per axis. A pattern answers in boxes, a processor cuts them into visits.
-// Reader: anyone writing a pattern or a loop.
+// Boxes of tokens: half-open ranges per axis. Reader: anyone writing a pattern or a loop.
 #pragma once
 
 #include "platform.h"
@@ -31,14 +30,6 @@ struct Box {
     return n;
   }
   TW_HOST_DEVICE bool isEmpty() const { return size() == 0; }
-};
-
-// Keys that some query of a query box may see, and the part of them that every query of the box sees.
-// `interior` lies inside `keys`; it may be empty.
-template <int Rank>
-struct Region {
-  Box<Rank> keys;
-  Box<Rank> interior;
 };
 
 }  // namespace tilewise

@@ -37,8 +37,9 @@ void addToPlan(const Pattern& pattern, Token queries, Token keys, Plan& plan) {
   for (Token q0 = 0; q0 < queries; q0 += plan.shape.queries) {
     const Box<1> tile{{{q0, smaller(queries, q0 + plan.shape.queries)}}};
     Token visited = 0, covered = 0, next = 0;  // tiles, keys of those tiles, first tile not counted yet
-    forEachRun(pattern, 0, tile, {0, keys}, [&](const Run& run) {
-      const Token begin = larger(next, run.keys.begin / width), end = ceilDiv(run.keys.end, width);
+    forEachRun(pattern, 0, tile, [&](const Run& run) {
+      const Range keysOfRun = run.row.places;
+      const Token begin = larger(next, keysOfRun.begin / width), end = ceilDiv(keysOfRun.end, width);
       if (begin < end) {
         visited += end - begin;
         covered += smaller(keys, end * width) - begin * width;
@@ -46,8 +47,8 @@ void addToPlan(const Pattern& pattern, Token queries, Token keys, Plan& plan) {
       }
       if (!run.isInterior) return;
       // Whole tiles of the run; the last tile of the sequence is whole where the sequence ends.
-      const Token wholeEnd = run.keys.end == keys ? tilesPerRow : run.keys.end / width;
-      plan.tilesInterior += larger<Token>(0, wholeEnd - ceilDiv(run.keys.begin, width));
+      const Token wholeEnd = keysOfRun.end == keys ? tilesPerRow : keysOfRun.end / width;
+      plan.tilesInterior += larger<Token>(0, wholeEnd - ceilDiv(keysOfRun.begin, width));
     });
     ++plan.queryTiles;
     plan.tilesDense += tilesPerRow;
@@ -56,8 +57,8 @@ void addToPlan(const Pattern& pattern, Token queries, Token keys, Plan& plan) {
     plan.pairsDense += tile.size() * keys;
     if (tilesPerRow > 0) plan.worstShare = larger(plan.worstShare, double(visited) / tilesPerRow);
     for (Token q = tile.axis[0].begin; q < tile.axis[0].end; ++q) {
-      forEachRun(pattern, 0, Box<1>{{{q, q + 1}}}, {0, keys},
-                 [&](const Run& run) { plan.pairsUseful += run.keys.size(); });
+      forEachRun(pattern, 0, Box<1>{{{q, q + 1}}},
+                 [&](const Run& run) { plan.pairsUseful += run.row.places.size(); });
     }
   }
 }

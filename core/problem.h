@@ -4,6 +4,9 @@
 #pragma once
 
 #include "dtype.h"
+#include "grid.h"
+#include "pattern/block_list.h"
+#include "pattern/strided_shards.h"
 #include "pattern/window.h"
 
 namespace tilewise {
@@ -42,10 +45,15 @@ struct WindowOptions {
   Token offset = 0;  // used with Align::explicitOffset
 };
 
-TW_HOST_DEVICE Window windowOf(const WindowOptions& w, Token queries, Token keys) {
-  const Token offset = w.align == Align::bottomRight ? keys - queries : w.align == Align::topLeft ? 0 : w.offset;
-  return {keys, w.left, w.right, offset, w.sink};
+// Position of query 0 among the keys.
+TW_HOST_DEVICE Token offsetOf(const WindowOptions& w, Token queries, Token keys) {
+  return w.align == Align::bottomRight ? keys - queries : w.align == Align::topLeft ? 0 : w.offset;
 }
+TW_HOST_DEVICE Window windowOf(const WindowOptions& w, Token queries, Token keys) {
+  return {keys, w.left, w.right, offsetOf(w, queries, keys), w.sink};
+}
+
+enum class PatternKind : int32_t { window = 0, neighborhood = 1, stridedShards = 2, blocks = 3 };
 
 // One sequence: which rows of which batch entry are its queries and keys.
 struct Sequence {
@@ -67,13 +75,25 @@ struct Problem {
 
   float scale = 1;
   float softcap = 0;  // 0: off; else scores become softcap * tanh(score / softcap) before mask and bias
-  WindowOptions window;
   Pairing pairing = Pairing::tile;
+
+  PatternKind pattern = PatternKind::window;
+  WindowOptions window;  // also where queries of the other 1-D patterns stand among the keys
+  Grid grid;
+  ShardOptions shards;
+  BlockLists blocks;
+
+  // Keys and values that every query sees besides: registers, text tokens. [batch, extraKeys, kvHeads, dim].
+  Token extraKeys = 0;
+  Operand extraKey, extraValue;
 
   ScoreOperand bias;  // added to the scores after softcap; -inf hides the key
   ScoreOperand mask;  // bytes; 0 hides the key
   const float* slopes = nullptr;  // ALiBi: scores -= slope * |query position - key|
   int64_t slopesBatch = 0, slopesHead = 0;
+  // Grids: added to the scores by the key's place relative to the query's, [heads, 2 * kernel - 1 per axis].
+  const float* relative = nullptr;
+  int64_t relativeHead = 0, relativeAxis[kMaxRank] = {0, 0, 0};
   const float* sinks = nullptr;  // one logit per output head, in the denominator only
   int64_t sinksHead = 0;
 
@@ -90,7 +110,7 @@ struct Problem {
   TW_HOST_DEVICE int32_t kvHeadOf(int32_t head) const { return int32_t(int64_t(head) * kvHeads / outputHeads()); }
 
   // Whether scores depend on more than their product: then even interior runs need a table of what is added or hidden.
-  TW_HOST_DEVICE bool hasScoreOperands() const { return mask.data || bias.data || slopes; }
+  TW_HOST_DEVICE bool hasScoreOperands() const { return mask.data || bias.data || slopes || relative; }
 
   TW_HOST_DEVICE const float* sink(int32_t head) const { return sinks ? sinks + head * sinksHead : nullptr; }
   TW_HOST_DEVICE float* lseAt(int64_t b, int64_t token, int64_t head) const {
@@ -102,5 +122,14 @@ struct Problem {
     return {s, {0, queries}, {0, keyLengths ? keyLengths[s] : keys}};
   }
 };
+
+// The patterns of one sequence.
+TW_HOST_DEVICE StridedShards shardsOf(const Problem& p, const Sequence& s) {
+  const Token keys = s.keys.size();
+  return {p.shards, keys, offsetOf(p.window, s.queries.size(), keys)};
+}
+TW_HOST_DEVICE BlockList blockListOf(const Problem& p, const Sequence& s) {
+  return {p.blocks, windowOf(p.window, s.queries.size(), s.keys.size()), s.batch};
+}
 
 }  // namespace tilewise

@@ -1,36 +1,48 @@
-// Visits: a pattern's regions cut into runs of consecutive keys, each known to be interior or not.
-// Reader: someone writing a loop. Interior runs take the path without predicates; that test is per run, never per
-// problem.
+// Visits: the rows of a pattern cut into runs that are interior or not. Reader: someone writing a loop.
+// Interior runs take the path without predicates; that test is per run, never per problem.
 #pragma once
 
-#include "box.h"
+#include "row.h"
 
 namespace tilewise {
 
 struct Run {
-  Range keys;
+  Row row;
   bool isInterior;
 };
 
-// Calls visit(Run) for every run of keys inside `clip` that queries of the box may see, in ascending order of keys.
+// Calls visit(Run) for the parts of one row that the queries behind `sight` may see, in ascending order of places.
 template <class Pattern, class Visit>
-TW_HOST_DEVICE void forEachRun(const Pattern& pattern, int head, const Box<1>& queries, const Range& clip,
-                               Visit&& visit) {
-  static_assert(Pattern::kRank == 1, "grids are cut by rows of their last axis");
-  Region<1> regions[Pattern::kMaxRegions];
-  const int count = pattern.regions(head, queries, regions);
-  for (int i = 0; i < count; ++i) {
-    const Range keys = intersect(regions[i].keys.axis[0], clip);
-    if (keys.isEmpty()) continue;
-    const Range interior = intersect(regions[i].interior.axis[0], keys);
-    if (interior.isEmpty()) {
-      visit(Run{keys, false});
-      continue;
-    }
-    if (keys.begin < interior.begin) visit(Run{{keys.begin, interior.begin}, false});
-    visit(Run{interior, true});
-    if (interior.end < keys.end) visit(Run{{interior.end, keys.end}, false});
+TW_HOST_DEVICE void forEachRunOf(const Pattern& pattern, const typename Pattern::Sight& sight, const Row& row,
+                                 Visit&& visit) {
+  const auto [keys, interior] = pattern.cut(sight, row);
+  if (keys.isEmpty()) return;
+  if (interior.isEmpty()) {
+    visit(Run{row.within(keys), false});
+    return;
   }
+  if (keys.begin < interior.begin) visit(Run{row.within({keys.begin, interior.begin}), false});
+  visit(Run{row.within(interior), true});
+  if (interior.end < keys.end) visit(Run{row.within({interior.end, keys.end}), false});
+}
+
+// The same for all rows that the queries of a box may see.
+template <class Pattern, class Visit>
+TW_HOST_DEVICE void forEachRun(const Pattern& pattern, int head, const Box<Pattern::kRank>& queries, Visit&& visit) {
+  const typename Pattern::Sight sight = pattern.look(head, queries);
+  pattern.forEachRow(sight, [&](const Row& row) { forEachRunOf(pattern, sight, row, visit); });
+}
+
+// The same where places are tokens, for the tokens inside `clip` only.
+template <class Pattern, class Visit>
+TW_HOST_DEVICE void forEachRunWithin(const Pattern& pattern, int head, const Box<1>& queries, const Range& clip,
+                                     Visit&& visit) {
+  static_assert(Pattern::kRank == 1, "places of a grid are not tokens");
+  const typename Pattern::Sight sight = pattern.look(head, queries);
+  pattern.forEachRow(sight, [&](const Row& row) {
+    const Row part = row.within(intersect(row.places, clip));
+    if (!part.places.isEmpty()) forEachRunOf(pattern, sight, part, visit);
+  });
 }
 
 }  // namespace tilewise

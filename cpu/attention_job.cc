@@ -8,23 +8,16 @@
 #include "../core/softmax.h"
 #include "jobs.h"
 #include "tiles.h"
+#include "tiling.h"
 
 namespace tilewise::cpu {
-
-int32_t headsPerToken(const Problem& p, Token queries, int panel) {
-  const int32_t group = p.kvHeads < p.queryHeads ? p.queryHeads / p.kvHeads : 1;
-  return queries < panel ? group : 1;
-}
-
-const Kernels& tileKernels(const Kernels& kernels, int64_t rows) {
-  return kernels.wide && rows >= kWideFromRows ? *kernels.wide : kernels;
-}
 
 namespace {
 
 // KV heads that one decode item walks together. Where the heads of a token lie side by side, a page's worth of them:
 // reading one head at a stride of pages halves the bandwidth.
 int32_t decodeBundle(const Problem& p) {
+  if (variesByHead(p)) return 1;
   const int64_t headStride = p.key.head < 0 ? -p.key.head : p.key.head;
   const int64_t tokenStride = p.key.token < 0 ? -p.key.token : p.key.token;
   if (headStride >= tokenStride) return 1;
@@ -35,13 +28,9 @@ int32_t decodeBundle(const Problem& p) {
 struct SequenceItems {
   Sequence sequence;
   int64_t firstItem;
-  TileMap map;     // of the first KV head
-  int32_t groups;  // KV heads that have a map each
+  Tiling tiling;
   int32_t groupsPerBundle;
-  bool isDecode;
   int64_t perBundle;
-  TileShape shape;  // tiles, and the table that runs them
-  const Kernels* kernels;
   Token chunk;      // decode: keys per split
   int32_t chunks;
   // Decode whose splits are separate items: index of the first partial result and of the first bundle counter.
@@ -71,7 +60,7 @@ class AttentionJob {
     const SequenceItems& s = sequences_[low];
     const int64_t local = item - s.firstItem;
     const int32_t bundle = int32_t(local / s.perBundle);
-    if (s.isDecode) {
+    if (s.tiling.isDecode) {
       decode(s, bundle, local % s.perBundle, scratch);
     } else {
       tile(s, bundle, s.perBundle - 1 - local % s.perBundle, scratch);  // causal: the longest tiles first
@@ -81,21 +70,20 @@ class AttentionJob {
  private:
   void add(const Sequence& sequence, int threads) {
     const Problem& p = problem_;
-    const Token queries = sequence.queries.size(), keys = sequence.keys.size();
+    const Token keys = sequence.keys.size();
     SequenceItems s{};
     s.sequence = sequence;
     s.firstItem = items_;
-    s.map.headsPerToken = headsPerToken(p, queries, kernels_.panel);
-    s.groups = p.outputHeads() / s.map.headsPerToken;
-    const int64_t rows = s.map.rows(queries);
+    s.tiling = tilingOf(p, sequence, kernels_, threads);
+    const int32_t groups = s.tiling.maps;
     s.groupsPerBundle = 1;
-    s.isDecode = queries == 1 || rows <= kDecodeRowLimit;
-    if (s.isDecode) {
-      s.groupsPerBundle = smaller(s.groups, decodeBundle(p));
+    s.perBundle = s.tiling.tiles;
+    if (s.tiling.isDecode) {
+      s.groupsPerBundle = smaller(groups, decodeBundle(p));
       s.chunk = larger<Token>(kDecodeChunk, ceilDiv<Token>(ceilDiv(keys, kDecodeMaxChunks), 64) * 64);
       s.chunks = larger<Token>(1, ceilDiv(keys, s.chunk));
       // Enough bundles to keep the threads busy: one item walks a bundle's splits itself, and no buffer is needed.
-      const int64_t bundles = ceilDiv(s.groups, s.groupsPerBundle);
+      const int64_t bundles = ceilDiv(groups, s.groupsPerBundle);
       const bool isSplit = s.chunks > 1 && bundles * p.sequences < 4 * int64_t(threads);
       s.perBundle = isSplit ? s.chunks : 1;
       if (isSplit) {
@@ -105,24 +93,18 @@ class AttentionJob {
         partialCount_ += bundles * s.chunks;
         partialFloats_ = larger(partialFloats_, partialSize(s));
       }
-    } else {
-      s.kernels = &tileKernels(kernels_, rows);
-      s.shape = {tileQueries(rows, int64_t(s.groups) * p.sequences, p.headDim + p.valueDim, threads, s.kernels->panel),
-                 blockKeys(p.headDim, p.valueDim)};
-      s.perBundle = ceilDiv<int64_t>(rows, s.shape.queries);
     }
-    items_ += s.perBundle * ceilDiv(s.groups, s.groupsPerBundle);
+    items_ += s.perBundle * ceilDiv(groups, s.groupsPerBundle);
     sequences_.push_back(s);
   }
 
   void tile(const SequenceItems& s, int32_t group, int64_t index, Scratch& scratch) {
-    const int64_t rows = s.map.rows(s.sequence.queries.size()), first = index * s.shape.queries;
-    const int32_t n = int32_t(smaller<int64_t>(s.shape.queries, rows - first));
-    const TileTask task{&problem_, s.sequence, s.map.next(group), first, n, s.shape};
-    s.kernels->runTile(task, scratch.floats(s.kernels->tileScratch(problem_, s.shape)));
+    const TileTask task = s.tiling.task(problem_, s.sequence, group, index);
+    const Kernels& kernels = *s.tiling.kernels;
+    if (task.rows > 0) kernels.runTile(task, scratch.floats(kernels.tileScratch(problem_, s.tiling.shape)));
   }
 
-  static int32_t rowsOf(const SequenceItems& s) { return int32_t(s.map.rows(s.sequence.queries.size())); }
+  static int32_t rowsOf(const SequenceItems& s) { return int32_t(s.tiling.map.rows(s.sequence.queries.size())); }
 
   // A bundle's partial results in memory: max and sum of every row, then the rows' outputs on a cache line of their
   // own.
@@ -137,13 +119,13 @@ class AttentionJob {
   }
 
   void decode(const SequenceItems& s, int32_t bundle, int64_t index, Scratch& scratch) {
-    const int32_t firstGroup = bundle * s.groupsPerBundle, groups = smaller(s.groupsPerBundle, s.groups - firstGroup);
+    const int32_t firstGroup = bundle * s.groupsPerBundle, groups = smaller(s.groupsPerBundle, s.tiling.maps - firstGroup);
     const int64_t size = partialSize(s);
     float* memory = scratch.floats(2 * size + kernels_.decodeScratch(problem_, groups, rowsOf(s)));
     const auto runChunk = [&](int64_t chunk, const PartialRows& out) {
       const Range keys = intersect({Token(chunk) * s.chunk, Token(smaller<int64_t>(kMaxTokens, (chunk + 1) * s.chunk))},
                                    {0, s.sequence.keys.size()});
-      const DecodeTask task{&problem_, s.sequence, s.map.next(firstGroup), groups, rowsOf(s), keys};
+      const DecodeTask task{&problem_, s.sequence, s.tiling.map.next(firstGroup), groups, rowsOf(s), keys};
       kernels_.decode(task, out, memory + 2 * size);
     };
     const PartialRows whole = partialAt(memory, s);
@@ -186,7 +168,7 @@ class AttentionJob {
     const int ld = kernels_.rowFloats(p.valueDim), perGroup = kernels_.decodeRows(rowsOf(s));
     for (int32_t g = 0; g < groups; ++g) {
       for (int32_t r = 0; r < rowsOf(s); ++r) {
-        const auto [queryToken, head] = s.map.next(firstGroup + g).at(r);
+        const auto [queryToken, head] = s.tiling.map.next(firstGroup + g).at(r);
         const int64_t token = s.sequence.queries.begin + queryToken, row = int64_t(g) * perGroup + r;
         SoftmaxState state{partial.max[row], partial.sum[row]};
         const float factor = finishRow(state, p.sink(head));

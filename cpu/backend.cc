@@ -5,7 +5,7 @@
 
 #include "dispatch.h"
 #include "jobs.h"
-#include "tiles.h"
+#include "tiling.h"
 
 namespace tilewise::cpu {
 namespace {
@@ -92,10 +92,9 @@ std::string instructionSet() { return activeKernels().name; }
 bool setInstructionSet(const std::string& name) { return activateKernels(name); }
 
 TileShape tileShape(const Problem& p) {
-  const Kernels& kernels = activeKernels();
-  const int32_t perToken = headsPerToken(p, p.queries, kernels.panel);
-  const int panel = tileKernels(kernels, int64_t(p.queries) * perToken).panel;
-  return {larger<Token>(1, panel / perToken), blockKeys(p.headDim, p.valueDim)};
+  const Sequence whole{0, {0, p.queries}, {0, p.keys}};
+  const Tiling tiling = tilingOf(p, whole, activeKernels(), 1);
+  return {larger<Token>(1, tiling.kernels->panel / tiling.map.headsPerToken), tiling.shape.keys};
 }
 
 }  // namespace tilewise::cpu

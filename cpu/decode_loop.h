@@ -190,7 +190,8 @@ struct DecodeOperand {
   DType type;
   int64_t stride;
 };
-DecodeOperand stageOperand(const Operand& operand, const Problem& p, int64_t base, Range keys, int dim, float* rows) {
+DecodeOperand stageOperand(const Operand& operand, const Problem& p, int64_t base, const Range& keys, int dim,
+                           float* rows) {
   const int64_t at = base + keys.begin * operand.token;
   if (operand.dim == 1 && dim % kLanes == 0) return {elementAt(operand.data, p.dtype, at), p.dtype, operand.token};
   const int ld = paddedDim(dim);
@@ -225,7 +226,7 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
                const DecodeRows<RowsPad>& group) {
   const Problem& p = *task.problem;
   const ScoreScale scale(p);
-  const int keys = run.keys.size(), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
+  const int keys = run.row.places.size(), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
   const int dimK = (p.headDim + kLanes - 1) / kLanes * kLanes, dimV = (p.valueDim + kLanes - 1) / kLanes * kLanes;
   const ValuesToCome toCome{static_cast<const char*>(v.data), v.stride * sizeOf(v.type), p.valueDim * sizeOf(v.type)};
   Vec most[1];
@@ -233,13 +234,21 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
     most[0] = decodeScores<RowsPad>(static_cast<decltype(element)>(k.data), k.stride, keys, group.query, ldK, dimK,
                                     s.scores, toCome);
   });
-  const bool isMasked = !run.isInterior || p.hasScoreOperands();
+  const uint8_t* mask = tokenMask(pattern, run.row);
+  const bool isMasked = !run.isInterior || mask || p.hasScoreOperands();
   const int vectors = ceilDiv(keys * RowsPad, kLanes);
   if (isMasked) {
     QueryRows<RowsPad> rows;
     rows.set(p, task.sequence, map, first, n);
     for (int i = keys * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
-    fillTable(p, pattern, rows, run, s.table);
+    float ends[2 * RowsPad];
+    for (int r = 0; r < RowsPad && !run.isInterior; ++r) {
+      const Box<1> query{{{rows.token[r], rows.token[r] + 1}}};
+      const Range seen = pattern.cut(pattern.look(map.firstHead, query), run.row).keys;
+      ends[r] = float(seen.begin - run.row.places.begin);
+      ends[RowsPad + r] = float(seen.end - run.row.places.begin);
+    }
+    fillTable(p, rows, MaskedRun{run.row, run.isInterior ? nullptr : ends, mask}, s.table);
   }
   if (isMasked || scale.softcap > 0) {
     most[0] = splat(-INFINITY);
@@ -311,17 +320,18 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
   setUpDecode(task, out, s);
   const int perGroup = paddedRows(task.rows), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
   const Token lastToken = task.map.at(task.rows - 1).token;
-  forEachRun(pattern, task.map.firstHead, Box<1>{{{0, lastToken + 1}}}, task.keys, [&](const Run& whole) {
-    for (Token key = whole.keys.begin; key < whole.keys.end; key += kDecodeKeys) {
-      const Run run{{key, smaller<Token>(whole.keys.end, key + kDecodeKeys)}, whole.isInterior};
+  forEachRunWithin(pattern, task.map.firstHead, Box<1>{{{0, lastToken + 1}}}, task.keys, [&](const Run& whole) {
+    const Range& places = whole.row.places;
+    for (Token key = places.begin; key < places.end; key += kDecodeKeys) {
+      const Run run{whole.row.within({key, smaller<Token>(places.end, key + kDecodeKeys)}), whole.isInterior};
       for (int g = 0; g < task.groups; ++g) {
         const TileMap map = task.map.next(g);
         const int32_t kvHead = p.kvHeadOf(map.firstHead);
-        const int64_t token = task.sequence.keys.begin;
-        const DecodeOperand k =
-            stageOperand(p.key, p, p.key.offset(task.sequence.batch, token, kvHead), run.keys, p.headDim, s.kRows);
-        const DecodeOperand v =
-            stageOperand(p.value, p, p.value.offset(task.sequence.batch, token, kvHead), run.keys, p.valueDim, s.vRows);
+        const auto stage = [&](const Operand& operand, int dim, float* rows) {
+          const int64_t base = operand.offset(task.sequence.batch, task.sequence.keys.begin, kvHead);
+          return stageOperand(operand, p, base, run.row.places, dim, rows);
+        };
+        const DecodeOperand k = stage(p.key, p.headDim, s.kRows), v = stage(p.value, p.valueDim, s.vRows);
         forEachRowSlice(task.rows, [&](auto width, int first, int n) {
           const int row = g * perGroup + first;
           const DecodeRows<decltype(width)::kRows> rows{s.query + row * ldK, out.max + row, out.sum + row,
@@ -331,4 +341,16 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
       }
     }
   });
+}
+
+// Decodes with the pattern that the problem names; grids have no decode.
+void runDecodeTask(const DecodeTask& task, const PartialRows& out, float* scratch) {
+  const Problem& p = *task.problem;
+  const Sequence& s = task.sequence;
+  switch (p.pattern) {
+    case PatternKind::window: return decode(task, windowOf(p.window, s.queries.size(), s.keys.size()), out, scratch);
+    case PatternKind::stridedShards: return decode(task, shardsOf(p, s), out, scratch);
+    case PatternKind::blocks: return decode(task, blockListOf(p, s), out, scratch);
+    case PatternKind::neighborhood: return;
+  }
 }

@@ -9,14 +9,16 @@
 
 namespace tilewise::cpu {
 
-// A query tile: rows [firstRow, firstRow + rows) of one KV head's map over the tokens of a sequence.
+// A query tile: rows [firstRow, firstRow + rows) of one KV head's map over the tokens of a sequence; of grids, a box of
+// tokens of one head.
 struct TileTask {
   const Problem* problem;
   Sequence sequence;
   TileMap map;
   int64_t firstRow;
-  int32_t rows;
+  int32_t rows;  // of a grid: room for its panels
   TileShape shape;
+  GridTile grid;
 };
 
 // Decode: every row of `groups` consecutive KV heads of a sequence against keys [keys.begin, keys.end).

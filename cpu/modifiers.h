@@ -12,8 +12,10 @@ template <int Width>
 struct QueryRows {
   static constexpr int kWidth = Width;
   int count = 0;
-  Token token[Width];  // index in the sequence, for the pattern and ALiBi
+  Token token[Width];  // index in the sequence
   int32_t head[Width];  // output head
+  Token place[kMaxRank][Width];  // grids: place in the dilation group
+  Token offset = 0;  // position of query 0 among the keys
   int64_t biasRow[Width], maskRow[Width];  // offsets of key 0 of the sequence
   float slope[Width];  // in log2 units
 
@@ -31,6 +33,11 @@ struct QueryRows {
       token[i] = row.token;
       head[i] = row.head;
     }
+    locate(p, s);
+  }
+  // Where the score operands of the rows lie, once token and head are known.
+  void locate(const Problem& p, const Sequence& s) {
+    offset = offsetOf(p.window, s.queries.size(), s.keys.size());
     for (int i = 0; i < Width; ++i) {
       biasRow[i] = p.bias.data ? p.bias.offset(s.batch, head[i], token[i], 0) : 0;
       maskRow[i] = p.mask.data ? p.mask.offset(s.batch, head[i], token[i], 0) : 0;
@@ -39,18 +46,26 @@ struct QueryRows {
   }
 };
 
-// table[i][lane] = f(table[i][lane], value of (lane, keys.begin + i)) for an operand laid out by rows of keys.
+// Keys of one row that rows of queries meet, and what hides some of them.
+struct MaskedRun {
+  Row row;
+  const float* ends;  // [2][width]: each query sees places [begin, end) of the run's, counted from 0; null: all
+  const uint8_t* mask;  // token mask of the run's first place for query 0 of its block; null: none
+};
+
+// table[i][lane] = f(table[i][lane], value of (lane, key i of the row)) for an operand laid out by rows of keys.
 // Blocks of kLanes x kLanes are transposed in registers; rows that all lanes share are broadcast.
 template <class Rows, class Read, class Apply>
-void applyOperand(const Rows& rows, const int64_t (&row)[Rows::kWidth], int64_t keyStride, Range keys, float* table,
+void applyOperand(const Rows& rows, const int64_t (&row)[Rows::kWidth], int64_t tokenStride, const Row& keys, float* table,
                   Read&& read, Apply&& apply) {
   constexpr int kWidth = Rows::kWidth;
-  const int n = keys.size();
+  const int n = keys.places.size();
+  const int64_t keyStride = tokenStride * keys.step, begin = tokenStride * keys.token(keys.places.begin);
   if constexpr (kWidth % kLanes == 0) {
     const bool isShared = rows.sharesRow(row);
     for (int i = 0; i < n; i += kLanes) {
       const int m = smaller(kLanes, n - i);
-      const int64_t first = (keys.begin + i) * keyStride;
+      const int64_t first = begin + i * keyStride;
       for (int lane = 0; lane < kWidth; lane += kLanes) {
         float values[kLanes][kLanes] = {};
         Vec block[kLanes];
@@ -71,7 +86,7 @@ void applyOperand(const Rows& rows, const int64_t (&row)[Rows::kWidth], int64_t 
     for (int i = 0; i < n; ++i) {
       for (int lane = 0; lane < kWidth; ++lane) {
         float lanes[kLanes] = {table[i * kWidth + lane]};
-        const Vec value = splat(read(row[lane] + (keys.begin + i) * keyStride));
+        const Vec value = splat(read(row[lane] + begin + i * keyStride));
         store(lanes, apply(load(lanes), value));
         table[i * kWidth + lane] = lanes[0];
       }
@@ -79,40 +94,64 @@ void applyOperand(const Rows& rows, const int64_t (&row)[Rows::kWidth], int64_t 
   }
 }
 
-// Fills the table for a run of keys: what is added to each score in log2 units, -inf where the key is hidden.
-template <class Pattern, class Rows>
-void fillTable(const Problem& p, const Pattern& pattern, const Rows& rows, const Run& run, float* table) {
+// Adds the relative position bias of a grid to the table, for the queries that see the key.
+template <class Rows>
+void addRelativeBias(const Problem& p, const Rows& rows, const MaskedRun& run, float* table) {
   constexpr int kWidth = Rows::kWidth;
-  const int n = run.keys.size();
+  const int rank = p.grid.rank, last = rank - 1, n = run.row.places.size();
+  for (int lane = 0; lane < kWidth; ++lane) {
+    const auto index = [&](int axis, Token place) {
+      return (place - rows.place[axis][lane] + p.grid.kernel[axis] - 1) * p.relativeAxis[axis];
+    };
+    const float* bias = p.relative + rows.head[lane] * p.relativeHead + index(last, run.row.places.begin);
+    for (int a = 0; a < last; ++a) bias += index(a, run.row.at[a + kMaxRank - rank]);
+    for (int i = 0; i < n; ++i) {
+      float& t = table[i * kWidth + lane];
+      if (t != kHidden) t += biasToLog2(bias[i * p.relativeAxis[last]]);
+    }
+  }
+}
+
+// Fills the table for a run of keys: what is added to each score in log2 units, -inf where the key is hidden.
+template <class Rows>
+void fillTable(const Problem& p, const Rows& rows, const MaskedRun& run, float* table) {
+  constexpr int kWidth = Rows::kWidth;
+  const int n = run.row.places.size();
   for (int i = 0; i < n; ++i) {
-    const Token key = run.keys.begin + i;
-    float* t = table + i * kWidth;
-    if (run.isInterior) {
-      for (int lane = 0; lane < kWidth; ++lane) t[lane] = 0;
-    } else {
-      for (int lane = 0; lane < kWidth; ++lane)
-        t[lane] = pattern.allows(rows.head[0], rows.token[lane], key) ? 0 : kHidden;
+    for (int lane = 0; lane < kWidth; ++lane) {
+      const bool isSeen = !run.ends || (run.ends[lane] <= i && i < run.ends[kWidth + lane]);
+      table[i * kWidth + lane] = isSeen ? 0 : kHidden;
+    }
+  }
+  if (run.mask) {
+    for (int lane = 0; lane < kWidth; ++lane) {
+      const uint8_t* mask = run.mask + int64_t(rows.token[lane] % p.blocks.queries) * p.blocks.keys;
+      for (int i = 0; i < n; ++i) {
+        if (!mask[i]) table[i * kWidth + lane] = kHidden;
+      }
     }
   }
   if (p.mask.data) {
     const uint8_t* mask = static_cast<const uint8_t*>(p.mask.data);
     applyOperand(
-        rows, rows.maskRow, p.mask.key, run.keys, table, [=](int64_t at) { return mask[at] ? 0.0f : kHidden; },
+        rows, rows.maskRow, p.mask.key, run.row, table, [=](int64_t at) { return mask[at] ? 0.0f : kHidden; },
         [](Vec t, Vec m) { return whereEqual(m, splat(kHidden), m, t); });
   }
   if (p.bias.data) {
     withElementType(p.bias.dtype, [&](auto* element) {
       const auto* bias = static_cast<decltype(element)>(p.bias.data);
       applyOperand(
-          rows, rows.biasRow, p.bias.key, run.keys, table, [=](int64_t at) { return biasToLog2(toFloat(bias[at])); },
+          rows, rows.biasRow, p.bias.key, run.row, table, [=](int64_t at) { return biasToLog2(toFloat(bias[at])); },
           [](Vec t, Vec b) { return whereEqual(t, splat(kHidden), t, add(t, b)); });
     });
   }
+  if (p.relative) addRelativeBias(p, rows, run, table);
   if (p.slopes) {
     for (int i = 0; i < n; ++i) {
+      const Token key = run.row.token(run.row.places.begin + i);
       float* t = table + i * kWidth;
       for (int lane = 0; lane < kWidth; ++lane) {
-        const Token distance = pattern.position(rows.token[lane]) - (run.keys.begin + i);
+        const Token distance = rows.token[lane] + rows.offset - key;
         const float bias = -rows.slope[lane] * float(distance < 0 ? -distance : distance);
         t[lane] = t[lane] == kHidden ? kHidden : t[lane] + bias;
       }
@@ -147,5 +186,24 @@ void modifyScores(float* scores, const float* table, int n, float softcap, Vec (
       store(p, s);
       most[c] = max(s, most[c]);
     }
+  }
+}
+
+// Hides what lies outside [begin, end) of each query, counted in keys from the first; the common mask, without a table.
+template <int Cycle>
+void hideOutside(float* scores, const float* ends, int n, Vec (&most)[Cycle]) {
+  const Vec hidden = splat(kHidden), one = splat(1);
+#pragma GCC unroll 4
+  for (int c = 0; c < Cycle; ++c) {
+    const Vec begin = load(ends + c * kLanes), end = load(ends + (Cycle + c) * kLanes);
+    Vec largest = most[c], key = zero();
+    float* p = scores + c * kLanes;
+    for (int i = 0; i < n; ++i, p += Cycle * kLanes) {
+      const Vec s = whereLess(key, begin, hidden, whereLess(key, end, load(p), hidden));
+      store(p, s);
+      largest = max(s, largest);
+      key = add(key, one);
+    }
+    most[c] = largest;
   }
 }

@@ -28,24 +28,18 @@ namespace {
 #include "register_tile.h"
 #include "rows.h"
 #include "modifiers.h"
+#include "key_block.h"
 #include "flash_loop.h"
+#include "tile_loop.h"
 #include "decode_loop.h"
-
-Window patternOf(const Problem& p, const Sequence& s) { return windowOf(p.window, s.queries.size(), s.keys.size()); }
 
 int64_t tileScratch(const Problem& p, TileShape shape) {
   TileScratch s;
-  return layOutTile(p, shape, nullptr, s);
-}
-void runTileTask(const TileTask& task, float* scratch) {
-  runTile(task, patternOf(*task.problem, task.sequence), scratch);
+  return layOutTile(p, shape, kSightBytes, nullptr, s);
 }
 int64_t decodeScratch(const Problem& p, int groups, int rows) {
   DecodeScratch s;
   return layOutDecode(p, groups, rows, nullptr, s);
-}
-void runDecodeTask(const DecodeTask& task, const PartialRows& out, float* scratch) {
-  decode(task, patternOf(*task.problem, task.sequence), out, scratch);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../core/explain.h"
+#include "../core/problem.h"
 
 namespace tilewise::cpu {
 
@@ -27,6 +28,14 @@ inline Token tileQueries(int64_t rows, int64_t heads, int32_t dims, int threads,
 // Rows of a head from which wider panels pay, where a target has them: 4 to 9 % from 2048 rows on (AVX-512), even at
 // 1024, 6 to 15 % slower at 128, where 48 lanes divide nothing.
 constexpr int64_t kWideFromRows = 1536;
+
+// Rows of a tile of the sparse one-dimensional patterns, if a block of their queries is that long. Not measured.
+constexpr int64_t kSparseQueries = 256;
+
+// Grids: what a row of keys costs besides its keys, in keys. Not measured.
+constexpr double kRowOverhead = 1;
+// Panels per tile of a grid: they share what has to be converted or packed. Not measured.
+inline int64_t gridPanels(const Problem& p) { return p.dtype == DType::float32 ? 4 : 8; }
 
 // Decode: rows of one KV head up to which the decode loop is used instead of panels. Not measured.
 constexpr int kDecodeRowLimit = 8;

@@ -12,9 +12,8 @@ __global__ void walk(const __grid_constant__ Problem p, TileMap map, float* out)
   const Window window = windowOf(p.window, sequence.queries.size(), sequence.keys.size());
   const TileMap::Row row = map.at(threadIdx.x);
   SoftmaxState state;
-  forEachRun(window, row.head, Box<1>{{{row.token, row.token + 1}}}, {0, sequence.keys.size()}, [&](const Run& run) {
-    for (Token key = run.keys.begin; key < run.keys.end; ++key) {
-      if (!run.isInterior && !window.allows(row.head, row.token, key)) continue;
+  forEachRun(window, row.head, Box<1>{{{row.token, row.token + 1}}}, [&](const Run& run) {
+    for (Token key = run.row.places.begin; key < run.row.places.end; ++key) {
       SoftmaxState one;
       one.max = biasToLog2(float(key));
       one.sum = 1;

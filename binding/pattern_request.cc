@@ -1,0 +1,126 @@
+// See pattern_request.h.
+#include "pattern_request.h"
+
+namespace tilewise {
+namespace {
+
+Field axisOf(Field first, int axis) { return Field(size_t(first) + size_t(axis)); }
+
+void readGrid(const Numbers& n, AttentionRequest& request) {
+  Problem& p = request.problem;
+  Grid& g = p.grid;
+  const auto count = [&](Field first, int axis, int32_t most) {
+    const Field f = axisOf(first, axis);
+    return Token(n.whole(size_t(f), kFieldNames[size_t(f)], 1, most));
+  };
+  g.rank = int32_t(n.whole(size_t(Field::rank), "rank", 1, kMaxRank));
+  int64_t tokens = 1, groups = 1;
+  for (int a = 0; a < g.rank; ++a) {
+    g.length[a] = Token(n.whole(size_t(axisOf(Field::length0, a)), "a length", 0, kMaxTokens));
+    tokens *= g.length[a];
+    if (tokens > kMaxTokens) refuse(n.env(), "the grid has too many tokens");
+    if (g.length[a] == 0) continue;  // nothing to see and nobody to see it
+    g.dilation[a] = count(Field::dilation0, a, g.length[a]);
+    g.kernel[a] = count(Field::kernel0, a, g.length[a] / g.dilation[a]);
+    g.stride[a] = count(Field::stride0, a, g.kernel[a]);
+    g.isCausal[a] = n.whole(size_t(axisOf(Field::causal0, a)), "causal", 0, 1) == 1;
+    groups *= g.dilation[a];
+  }
+  if (tokens != p.queries || tokens != p.keys) refuse(n.env(), "a grid's queries and keys are its tokens");
+  if (groups > kMaxTokens) refuse(n.env(), "the grid has too many dilation groups");
+}
+
+void readShards(const Numbers& n, AttentionRequest& request) {
+  ShardOptions& s = request.problem.shards;
+  const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFieldNames[size_t(f)], least); };
+  s.block = count(Field::shardBlock, 1);
+  s.local = count(Field::shardLocal, 0);
+  s.localRight = count(Field::shardLocalRight, 0);
+  s.stride = count(Field::shardStride, 1);
+  s.headStep = count(Field::shardHeadStep, -kMaxTokens);
+  s.headOffset = count(Field::shardHeadOffset, -kMaxTokens);
+  s.headBase = count(Field::shardHeadBase, 0);
+  s.headsPerLayout = count(Field::shardHeadsPerLayout, 1);
+  s.firstDense = count(Field::shardFirstDense, 0);
+  s.isRelative = n.whole(size_t(Field::shardRelative), "shardRelative", 0, 1) == 1;
+}
+
+void readLists(const Numbers& n, AttentionRequest& request) {
+  Problem& p = request.problem;
+  BlockLists& b = p.blocks;
+  const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFieldNames[size_t(f)], least); };
+  b.queries = count(Field::blockQueries, 1);
+  b.keys = count(Field::blockKeys, 1);
+  b.headsPerList = count(Field::headsPerList, 1);
+  b.byBatch = count(Field::listsByBatch, 0);
+  b.byHead = count(Field::listsByHead, 0);
+  b.from = count(Field::listFrom, 0);
+  b.reach = count(Field::listReach, -kMaxTokens);
+  b.hasWindow = n.whole(size_t(Field::listWindow), "listWindow", 0, 1) == 1;
+}
+
+void readListViews(const Views& views, Napi::Env env, AttentionRequest& request) {
+  Problem& p = request.problem;
+  BlockLists& b = p.blocks;
+  request.blockBegins = copyOf(views.at(Slot::blockBegins));
+  request.blockCounts = copyOf(views.at(Slot::blockCounts));
+  request.blockStarts = copyOf(views.at(Slot::blockStarts));
+  const auto& [begins, counts, starts] = std::tie(request.blockBegins, request.blockCounts, request.blockStarts);
+  const int64_t heads = (p.outputHeads() - 1) / b.headsPerList, blocks = ceilDiv(p.queries, b.queries);
+  const int64_t lists = p.batch == 0 || blocks == 0 ? 0 : (p.batch - 1) * b.byBatch + heads * b.byHead + blocks;
+  if (int64_t(begins.size()) < lists || counts.size() != begins.size()) refuse(env, "there are too few block lists");
+  for (size_t i = 0; i < begins.size(); ++i) {
+    const int64_t begin = begins[i], end = begin + counts[i];
+    if (begin < 0 || counts[i] < 0 || end > int64_t(starts.size())) refuse(env, "a block list ends outside its data");
+    for (int64_t e = begin; e < end; ++e) {
+      const bool isAscending = e == begin || int64_t(starts[size_t(e)]) >= int64_t(starts[size_t(e - 1)]) + b.keys;
+      if (starts[size_t(e)] < 0 || starts[size_t(e)] > kMaxTokens || !isAscending) {
+        refuse(env, "the entries of a block list must ascend and not overlap");
+      }
+    }
+  }
+  b.begins = begins.data();
+  b.counts = counts.data();
+  b.starts = starts.data();
+  const View masks = views.at(Slot::blockMasks);
+  if (!masks.isPresent) return;
+  request.blockMaskIndex = copyOf(views.at(Slot::blockMaskIndex));
+  if (request.blockMaskIndex.size() != starts.size()) refuse(env, "one mask index per entry");
+  const int64_t count = masks.bytes / (int64_t(b.queries) * b.keys);
+  for (const int32_t index : request.blockMaskIndex) {
+    if (index >= count) refuse(env, "a token mask lies outside its data");
+  }
+  b.maskIndex = request.blockMaskIndex.data();
+  b.masks = reinterpret_cast<const uint8_t*>(masks.data);
+}
+
+}  // namespace
+
+void readPattern(const Numbers& n, AttentionRequest& request) {
+  Problem& p = request.problem;
+  p.pattern = static_cast<PatternKind>(n.whole(size_t(Field::pattern), "pattern", 0, int32_t(PatternKind::blocks)));
+  switch (p.pattern) {
+    case PatternKind::window: return;
+    case PatternKind::neighborhood: return readGrid(n, request);
+    case PatternKind::stridedShards: return readShards(n, request);
+    case PatternKind::blocks: return readLists(n, request);
+  }
+}
+
+void readPatternViews(const Numbers& n, const Views& views, AttentionRequest& request) {
+  Problem& p = request.problem;
+  if (p.pattern == PatternKind::blocks) readListViews(views, n.env(), request);
+  const View relative = views.at(Slot::relativeBias);
+  if (!relative.isPresent) return;
+  if (p.pattern != PatternKind::neighborhood) refuse(n.env(), "relativeBias belongs to a neighborhood");
+  p.relativeHead = n.stride(size_t(Field::relativeByHead));
+  Axis axes[1 + kMaxRank] = {{p.outputHeads(), p.relativeHead}, {1, 0}, {1, 0}, {1, 0}};
+  for (int a = 0; a < p.grid.rank; ++a) {
+    p.relativeAxis[a] = n.stride(size_t(axisOf(Field::relative0, a)));
+    axes[1 + a] = {2 * int64_t(p.grid.kernel[a]) - 1, p.relativeAxis[a]};
+  }
+  const int64_t offset = n.whole(size_t(Field::relativeOffset), "an offset", 0, kMaxExact);
+  p.relative = static_cast<float*>(locate(n.env(), "relativeBias", relative, offset, axes, sizeof(float)));
+}
+
+}  // namespace tilewise

@@ -1,0 +1,170 @@
+// Reading what crossed from lib/ with checks: numbers by field, typed arrays by slot, operands inside their memory.
+// Reader: someone who adds a request. Typed arrays are read through raw Node-API: node-addon-api's classes do not take
+// views on a SharedArrayBuffer.
+#pragma once
+
+#include <napi.h>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "../core/problem.h"
+#include "fields.h"
+
+namespace tilewise {
+
+constexpr double kMaxExact = 9007199254740991.0;  // 2^53 - 1
+
+[[noreturn]] inline void refuse(Napi::Env env, const std::string& message) {
+  Napi::RangeError error = Napi::RangeError::New(env, message);
+  error.Value().Set("code", "ERR_TILEWISE_OUT_OF_BOUNDS");
+  throw error;
+}
+
+// A typed array's memory. What it holds is for lib/ to say; how much of it there is, is not.
+struct View {
+  bool isPresent = false;
+  char* data = nullptr;
+  int64_t bytes = 0;
+};
+
+// Node 22 has a Float16Array behind a flag that its Node-API does not know: it leaves the type as it was.
+constexpr napi_typedarray_type kUnknownType = static_cast<napi_typedarray_type>(-1);
+
+inline int64_t elementBytes(napi_typedarray_type type) {
+  switch (type) {
+    case napi_int8_array:
+    case napi_uint8_array:
+    case napi_uint8_clamped_array: return 1;
+    case napi_int32_array:
+    case napi_uint32_array:
+    case napi_float32_array: return 4;
+    case napi_float64_array:
+    case napi_bigint64_array:
+    case napi_biguint64_array: return 8;
+    default: return 2;  // 16-bit integers, Float16Array by whatever name
+  }
+}
+
+inline View readView(Napi::Env env, napi_value value) {
+  napi_valuetype type;
+  if (napi_typeof(env, value, &type) != napi_ok) throw Napi::Error::New(env);
+  if (type == napi_undefined) return {};
+  napi_typedarray_type elements = kUnknownType;
+  size_t length = 0;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, value, &elements, &length, &data, nullptr, nullptr) != napi_ok) {
+    throw Napi::TypeError::New(env, "a view must be a typed array or undefined");
+  }
+  return {true, static_cast<char*>(data), static_cast<int64_t>(length) * elementBytes(elements)};
+}
+
+// The numbers of a request, by field; every one is checked when it is read.
+class Numbers {
+ public:
+  Numbers(const Napi::CallbackInfo& info, size_t least) : env_(info.Env()) {
+    size_t length = 0;
+    void* data = nullptr;
+    napi_typedarray_type type{};
+    const bool isView = info.Length() > 0 &&
+                        napi_get_typedarray_info(env_, info[0], &type, &length, &data, nullptr, nullptr) == napi_ok;
+    if (!isView || type != napi_float64_array || length < least) refuse(env_, "the request lacks fields");
+    values_ = static_cast<double*>(data);
+    size_ = length;
+  }
+
+  Napi::Env env() const { return env_; }
+  size_t size() const { return size_; }
+
+  double at(size_t i) const { return values_[i]; }
+
+  int64_t whole(size_t i, const char* name, double least, double most) const {
+    const double value = values_[i];
+    if (!(value >= least && value <= most) || value != std::floor(value)) {
+      refuse(env_, std::string(name) + " must be a whole number from " + std::to_string(int64_t(least)) + " to " +
+                       std::to_string(int64_t(most)));
+    }
+    return static_cast<int64_t>(value);
+  }
+  int64_t stride(size_t i) const { return whole(i, "a stride", -kMaxExact, kMaxExact); }
+  int32_t count(size_t i, const char* name, int32_t least = 0) const {
+    return static_cast<int32_t>(whole(i, name, least, kMaxTokens));
+  }
+  DType type(size_t i) const { return static_cast<DType>(whole(i, "a type", 0, int32_t(DType::bfloat16))); }
+
+ private:
+  Napi::Env env_;
+  const double* values_ = nullptr;  // the array's own memory: no JavaScript runs while a request is read
+  size_t size_ = 0;
+};
+
+struct Axis {
+  int64_t size;
+  int64_t stride;
+};
+
+// Pointer to the element at `offset`, after proving that every element the axes reach lies inside the view; nullptr
+// when they reach none.
+template <size_t N>
+void* locate(Napi::Env env, const char* name, const View& view, int64_t offset, const Axis (&axes)[N],
+             int64_t elementSize) {
+  int64_t first = offset, last = offset;
+  for (const Axis& axis : axes) {
+    if (axis.size == 0) return nullptr;
+    if (axis.size == 1) continue;
+    const int64_t steps = axis.size - 1;
+    // No view is that long; past this the products and sums below cannot overflow.
+    const int64_t limit = static_cast<int64_t>(kMaxExact) / steps;
+    if (axis.stride > limit || axis.stride < -limit) refuse(env, std::string(name) + " reaches outside its data");
+    (axis.stride < 0 ? first : last) += steps * axis.stride;
+  }
+  const int64_t length = view.bytes / elementSize;
+  if (first < 0 || last >= length) {
+    refuse(env, std::string(name) + " reaches elements " + std::to_string(first) + " to " + std::to_string(last) +
+                    " of data that has " + std::to_string(length));
+  }
+  if (reinterpret_cast<uintptr_t>(view.data) % elementSize != 0) refuse(env, std::string(name) + " is not aligned");
+  return view.data + offset * elementSize;
+}
+
+// The five fields of an operand from `base` on: offset, then strides by batch, token, head, dim.
+inline Operand readOperand(const Numbers& numbers, const char* name, size_t base, const View& view, int64_t batch,
+                    int64_t tokens, int64_t heads, int64_t dim, DType type) {
+  const int64_t offset = numbers.whole(base, "an offset", 0, kMaxExact);
+  Operand operand;
+  operand.batch = numbers.stride(base + 1);
+  operand.token = numbers.stride(base + 2);
+  operand.head = numbers.stride(base + 3);
+  operand.dim = numbers.stride(base + 4);
+  const Axis axes[] = {{batch, operand.batch}, {tokens, operand.token}, {heads, operand.head}, {dim, operand.dim}};
+  operand.data = locate(numbers.env(), name, view, offset, axes, sizeOf(type));
+  return operand;
+}
+
+inline std::vector<int32_t> copyOf(const View& view) {
+  std::vector<int32_t> copy(view.bytes / sizeof(int32_t));
+  if (!copy.empty()) std::memcpy(copy.data(), view.data, copy.size() * sizeof(int32_t));
+  return copy;
+}
+
+// The views of a request, by slot.
+class Views {
+ public:
+  Views(const Napi::CallbackInfo& info, size_t least) : env_(info.Env()), array_(info[1].As<Napi::Array>()) {
+    if (!info[1].IsArray() || array_.Length() < least) refuse(env_, "the request lacks views");
+  }
+  View at(size_t i) const {
+    napi_value value;
+    if (napi_get_element(env_, array_, static_cast<uint32_t>(i), &value) != napi_ok) throw Napi::Error::New(env_);
+    return readView(env_, value);
+  }
+  View at(Slot slot) const { return at(size_t(slot)); }
+
+ private:
+  Napi::Env env_;
+  Napi::Array array_;
+};
+
+}  // namespace tilewise

@@ -1,0 +1,78 @@
+// BlockList: every block of queries brings a list of the keys it sees; a window may be seen besides.
+// Reader: someone who reads window.h next. Lists are written by a selector (HiP, arXiv 2406.09827 and 2502.08910) or
+// brought by users (FlexAttention's BlockMask, CSR).
+#pragma once
+
+#include "window.h"
+
+namespace tilewise {
+
+// The lists as plain data. List (batch, head, m) belongs to queries [m * queries, (m + 1) * queries).
+struct BlockLists {
+  Token queries = 1;         // tokens per block of queries
+  Token keys = 1;            // tokens per entry
+  int32_t headsPerList = 1;  // consecutive heads that share a list
+  int64_t byBatch = 0, byHead = 0;  // lists from batch entry to batch entry, from head to head
+  Token from = 0;            // listed keys before this token are hidden: a window's sinks show them
+  Token reach = Window::kUnbounded;  // a listed key is seen when key < position + reach
+  bool hasWindow = false;
+  const int32_t* begins = nullptr;  // per list: its first entry
+  const int32_t* counts = nullptr;  // and how many
+  const int32_t* starts = nullptr;  // per entry: its first token, ascending inside a list
+  const int32_t* maskIndex = nullptr;  // per entry: which token mask it has, -1 for none; absent: none has
+  const uint8_t* masks = nullptr;      // [index][queries][keys]; 0 hides
+};
+
+struct BlockList {
+  static constexpr int kRank = 1;
+  static constexpr bool kIsDense = false;
+
+  BlockLists lists;
+  Window window;
+  int64_t batch = 0;
+
+  struct Sight {
+    Window::Sight window;
+    Token first, last;  // positions of the box's queries
+    int32_t begin, end;  // entries
+  };
+
+  // All queries of the box have one list.
+  TW_HOST_DEVICE Sight look(int head, const Box<1>& queries) const {
+    const Range& q = queries.axis[0];
+    const int64_t list = batch * lists.byBatch + head / lists.headsPerList * lists.byHead + q.begin / lists.queries;
+    const int32_t begin = lists.begins[list];
+    return {window.look(head, queries), q.begin + window.offset, q.end - 1 + window.offset, begin,
+            begin + lists.counts[list]};
+  }
+
+  // The listed keys, then the window's. Rows of the list have their entry + 1 in at[0].
+  template <class Visit>
+  TW_HOST_DEVICE void forEachRow(const Sight& s, Visit&& visit) const {
+    const Range visible{lists.from, clamp<Token>(s.last + lists.reach, 0, window.keys)};
+    for (int32_t entry = s.begin; entry < s.end; ++entry) {
+      const Token start = lists.starts[entry];
+      Row row;
+      row.places = intersect({start, start + lists.keys}, visible);
+      row.at[0] = entry + 1;
+      if (!row.places.isEmpty()) visit(row);
+    }
+    if (lists.hasWindow) window.forEachRow(s.window, visit);
+  }
+
+  TW_HOST_DEVICE Cut cut(const Sight& s, const Row& row) const {
+    if (row.at[0] == 0) return window.cut(s.window, row);
+    return cutRow(row, {lists.from, s.last + lists.reach}, {lists.from, s.first + lists.reach});
+  }
+
+  // The token mask of a row, or null: [lists.queries][lists.keys] from the first query of the block and the first key
+  // of the entry.
+  TW_HOST_DEVICE const uint8_t* mask(const Row& row) const {
+    if (!lists.maskIndex || row.at[0] == 0) return nullptr;
+    const int32_t index = lists.maskIndex[row.at[0] - 1];
+    return index < 0 ? nullptr : lists.masks + int64_t(index) * lists.queries * lists.keys;
+  }
+  TW_HOST_DEVICE Token entryStart(const Row& row) const { return lists.starts[row.at[0] - 1]; }
+};
+
+}  // namespace tilewise

@@ -1,0 +1,81 @@
+// Neighborhood: every token of a 1-D, 2-D or 3-D grid sees the window of tokens around it.
+// Reader: someone who reads window.h next. Semantics: NATTEN 0.21's, generalized neighborhood attention (arXiv
+// 2504.16922): windows are shifted inward at the edges, never cropped; queries of a stride group share the window of
+// their leader; a dilation group is a grid of its own.
+#pragma once
+
+#include "../row.h"
+
+namespace tilewise {
+
+// One axis of a grid, in places of one dilation group.
+struct NeighborhoodAxis {
+  Token length = 1;
+  Token kernel = 1;
+  Token stride = 1;
+  bool isCausal = false;
+
+  // The window of query i. Both ends never fall as i grows, which lets a box be judged by its corners. Even kernels
+  // have one key more before the leader than after it; of an even stride group the right one of the middle two leads.
+  TW_HOST_DEVICE Range window(Token i) const {
+    const Token group = i / stride * stride;
+    if (isCausal) return {larger<Token>(smaller(group + stride, length) - kernel, 0), i + 1};
+    const Token leader = smaller<Token>(group + stride / 2, length - 1);
+    const Token begin = clamp<Token>(leader - kernel / 2, 0, length - kernel);
+    return {begin, begin + kernel};
+  }
+};
+
+template <int Rank>
+struct Neighborhood {
+  static constexpr int kRank = Rank;
+  static constexpr bool kIsDense = false;
+
+  NeighborhoodAxis axis[Rank];
+  Token origin = 0;    // token of place 0
+  Token step[Rank]{};  // tokens from place to place
+
+  struct Sight {
+    Range some[Rank], all[Rank];
+  };
+
+  TW_HOST_DEVICE Sight look(int /*head*/, const Box<Rank>& queries) const {
+    Sight sight;
+    for (int a = 0; a < Rank; ++a) {
+      const Range first = axis[a].window(queries.axis[a].begin), last = axis[a].window(queries.axis[a].end - 1);
+      sight.some[a] = {first.begin, last.end};
+      sight.all[a] = {last.begin, first.end};
+    }
+    return sight;
+  }
+
+  template <class Visit>
+  TW_HOST_DEVICE void forEachRow(const Sight& sight, Visit&& visit) const {
+    Row row;
+    row.step = step[Rank - 1];
+    row.places = sight.some[Rank - 1];
+    const Range once{0, 1};
+    const Range outer = Rank > 2 ? sight.some[0] : once, middle = Rank > 1 ? sight.some[Rank > 1 ? Rank - 2 : 0] : once;
+    for (row.at[0] = outer.begin; row.at[0] < outer.end; ++row.at[0]) {
+      for (row.at[1] = middle.begin; row.at[1] < middle.end; ++row.at[1]) {
+        row.origin = origin;
+        if constexpr (Rank > 2) row.origin += row.at[0] * step[0];
+        if constexpr (Rank > 1) row.origin += row.at[1] * step[Rank - 2];
+        visit(row);
+      }
+    }
+  }
+
+  TW_HOST_DEVICE Cut cut(const Sight& sight, const Row& row) const {
+    bool isSeen = true, isShared = true;
+    for (int a = 0; a < Rank - 1; ++a) {
+      const Token at = row.at[a + 3 - Rank];
+      isSeen &= sight.some[a].contains(at);
+      isShared &= sight.all[a].contains(at);
+    }
+    if (!isSeen) return {{row.places.begin, row.places.begin}, {}};
+    return cutRow(row, sight.some[Rank - 1], isShared ? sight.all[Rank - 1] : Range{});
+  }
+};
+
+}  // namespace tilewise

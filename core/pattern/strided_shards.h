@@ -1,0 +1,102 @@
+// StridedShards: S2, the sparsely-sharded pattern: a local window of blocks and one block in `stride` older ones,
+// shifted from head to head so that the heads together see everything.
+// Reader: someone who reads window.h next. Semantics: S2-Attention (arXiv 2407.17678) as dkernel, vLLM and
+// onnxruntime's SparseAttention compute it (Phi-3-small); bidirectional by relative position as dkernel does.
+#pragma once
+
+#include "../row.h"
+
+namespace tilewise {
+
+struct ShardOptions {
+  Token block = 1;            // tokens per block, of queries and keys alike
+  Token local = 1;            // blocks of the window, the query's own included
+  Token localRight = 1;       // relative: blocks of the window after the query's own, that one included
+  Token stride = 1;           // one in so many older blocks stays visible
+  int32_t headStep = 1;       // from layout to layout the shard moves by so many blocks
+  int32_t headOffset = 0;
+  int32_t headBase = 0;       // layout of the first head
+  int32_t headsPerLayout = 1;
+  int32_t firstDense = 0x7fffffff;  // layouts from here on see all blocks up to their own
+  bool isRelative = false;    // both directions, by distance, the same for all heads
+};
+
+struct StridedShards {
+  static constexpr int kRank = 1;
+  static constexpr bool kIsDense = false;
+
+  ShardOptions options;
+  Token keys = 0;
+  Token offset = 0;  // query q stands at position q + offset among the keys
+
+  struct Sight {
+    Token first, last;            // positions of the box's queries
+    Token firstBlock, lastBlock;  // and their blocks
+    Token remote;                 // smallest visible block far away: remote, remote + stride, ...
+    bool isDense;
+  };
+
+  TW_HOST_DEVICE Sight look(int head, const Box<1>& queries) const {
+    Sight s;
+    s.first = queries.axis[0].begin + offset;
+    s.last = queries.axis[0].end - 1 + offset;
+    s.firstBlock = blockOf(s.first);
+    s.lastBlock = blockOf(s.last);
+    const int64_t layout = options.headBase + int64_t(head) / options.headsPerLayout;
+    const int64_t shift = layout * options.headStep + options.headOffset;
+    s.remote = Token(((-shift) % options.stride + options.stride) % options.stride);
+    s.isDense = layout >= options.firstDense;
+    return s;
+  }
+
+  // The rule: does a query of this block see that block of keys, as far as blocks go.
+  TW_HOST_DEVICE bool sees(const Sight& s, Token queryBlock, Token keyBlock) const {
+    const Token back = queryBlock - keyBlock;
+    if (options.isRelative) {
+      const Token far = larger<Token>(0, back - options.local + 1) + larger<Token>(0, -back - options.localRight + 1);
+      return far % options.stride == 0;
+    }
+    return back >= 0 && (back < options.local || keyBlock % options.stride == s.remote || s.isDense);
+  }
+
+  // One row per visible block.
+  template <class Visit>
+  TW_HOST_DEVICE void forEachRow(const Sight& s, Visit&& visit) const {
+    const Token blocks = ceilDiv(keys, options.block);
+    const Token end = options.isRelative ? blocks : smaller(blocks, s.lastBlock + 1);
+    const Token window = options.isRelative || s.isDense ? 0 : clamp<Token>(s.firstBlock - options.local + 1, 0, end);
+    const auto row = [&](Token block) {
+      Row r;
+      r.places = {block * options.block, smaller((block + 1) * options.block, keys)};
+      r.at[0] = block;
+      return r;
+    };
+    for (Token block = s.remote; block < window; block += options.stride) visit(row(block));
+    for (Token block = window; block < end; ++block) {
+      for (Token q = s.firstBlock; q <= s.lastBlock; ++q) {
+        if (!sees(s, q, block)) continue;
+        visit(row(block));
+        break;
+      }
+    }
+  }
+
+  TW_HOST_DEVICE Cut cut(const Sight& s, const Row& row) const {
+    bool some = false, all = true;
+    for (Token q = s.firstBlock; q <= s.lastBlock; ++q) {
+      const bool one = sees(s, q, row.at[0]);
+      some |= one;
+      all &= one;
+    }
+    const Token never = row.places.begin;
+    if (options.isRelative) return cutRow(row, {0, some ? keys : never}, {0, all ? keys : never});
+    return cutRow(row, {0, some ? s.last + 1 : never}, {0, all ? s.first + 1 : never});
+  }
+
+ private:
+  TW_HOST_DEVICE Token blockOf(Token position) const {
+    return position >= 0 ? position / options.block : -ceilDiv<Token>(-position, options.block);
+  }
+};
+
+}  // namespace tilewise

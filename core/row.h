@@ -1,0 +1,40 @@
+// Row: what patterns hand out. Reader: anyone writing a pattern or a loop.
+//
+// A pattern is a POD that answers three questions, each stated once for all processors:
+//   look(head, box)         a Sight: what the queries of a box see, as far as it does not depend on the key
+//   forEachRow(sight, f)    the rows of keys that some query of the box may see; nothing else is ever read
+//   cut(sight, row)         which places of a row some query sees, and which every query sees (the interior)
+// For the box of one query a cut is exact, so what one query sees of a row is always one range of places: masks are
+// two numbers per query and row, and no rule is written a second time for single keys.
+#pragma once
+
+#include "box.h"
+
+namespace tilewise {
+
+// Keys at equal distances: place p of the row is token origin + p * step.
+struct Row {
+  Range places;
+  Token origin = 0;
+  Token step = 1;
+  Token at[2] = {0, 0};  // where the row lies on the pattern's other axes; the pattern's own business
+
+  TW_HOST_DEVICE Token token(Token place) const { return origin + place * step; }
+  TW_HOST_DEVICE Row within(const Range& part) const {
+    Row row = *this;
+    row.places = part;
+    return row;
+  }
+};
+
+struct Cut {
+  Range keys;      // places some query of the box sees
+  Range interior;  // places every query sees; inside `keys`, maybe empty
+};
+
+TW_HOST_DEVICE Cut cutRow(const Row& row, const Range& some, const Range& all) {
+  const Range keys = intersect(row.places, some);
+  return {keys, intersect(keys, all)};
+}
+
+}  // namespace tilewise

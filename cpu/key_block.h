@@ -1,0 +1,156 @@
+// A block of keys: a batch that all panels of a tile work on while it is in the cache, brought into the shape the
+// products want. Included inside a target's anonymous namespace. Reader: the fused loop.
+
+// Tiles with more panels than this pack their values: the copy is shared by all of them. Not measured.
+constexpr int kPackFromPanels = 2;
+// Rows of fewer keys than this are gathered into one piece if all panels see them: products of a few keys waste half
+// a register tile. 8 keys against 16: see docs/cpu-profile.md.
+constexpr int kGatherBelow = 16;
+
+// Requests the rows of the next block a cache line at a time, between register tiles of the current one. Heads that lie
+// side by side (bnhd) give rows of a few lines each, which the processor does not foresee: staging them took 8 % of the
+// time. Requested in bursts, once per panel, they stalled the loop just as long.
+struct RowPrefetch {
+  const char* row = nullptr;
+  int64_t stride = 0, bytes = 0, rows = 0, at = 0;
+
+  SIMD void step() {
+    if (rows == 0) return;
+    __builtin_prefetch(row + at, 0, 2);
+    at += 64;
+    if (at < bytes) return;
+    at = 0;
+    row += stride;
+    --rows;
+  }
+};
+
+// One row of keys of a block, or a part of one. Rows of a block are numbered from 0 across its spans.
+struct Span {
+  Row row;
+  int first;  // number of its first key
+  const float* k;
+  const float* v;
+};
+struct KeyBlock {
+  Span* spans;
+  int spanCount = 0;
+  int rows = 0;
+  bool isExtra = false;  // keys that every query sees besides the pattern's
+  int64_t kStride, vStride;  // floats from key to key
+  RowPrefetch nextKeys, nextValues;
+  int prefetchSteps = 0;  // per register tile of scores
+  bool isPacked = false;  // values also lie in packedV
+  bool isChecked = false;  // whether the next one says anything yet
+  bool hasNonFinite = false;
+
+  void add(const Row& row) {
+    spans[spanCount++] = {row, rows, nullptr, nullptr};
+    rows += row.places.size();
+  }
+};
+
+// Where a block's copies go, each [keys][paddedDim] but the strips.
+struct KeyBuffers {
+  float *kRows, *vRows;
+  float* packedV;  // strips of a register tile's dims: [tile][keys][its dims]
+  float* cleanV;  // NaN and infinity set to 0
+};
+
+// Copies a block's values into strips, one per register tile of dims. Read in place a strip is a column: one cache line
+// per key, and with rows of 256 or 512 bytes too few cache sets for 192 of them (5-10 points of the second product).
+void packValues(const KeyBlock& block, int keysPerBlock, int dim, float* packed) {
+  for (int i = 0; i < block.spanCount; ++i) {
+    const Span& span = block.spans[i];
+    for (Token key = 0; key < span.row.places.size(); ++key) {
+      const float* from = span.v + key * block.vStride;
+      forEachTile(dim, [&](auto tile, int first) {
+        constexpr int kRows = decltype(tile)::kRows;
+        float* to = packed + int64_t(first) * keysPerBlock + (span.first + key) * kRows;
+        __builtin_memcpy(to, from + first, kRows * sizeof(float));
+      });
+    }
+  }
+}
+
+// Whether the block's values hold NaN or infinity; if so `cleanV` gets a copy with those set to 0.
+void checkValues(KeyBlock& block, int dim, float* cleanV) {
+  block.isChecked = true;
+  const Vec largest = splat(FLT_MAX);
+  for (int i = 0; i < block.spanCount && !block.hasNonFinite; ++i) {
+    const Span& span = block.spans[i];
+    for (Token key = 0; key < span.row.places.size(); ++key) {
+      const float* v = span.v + key * block.vStride;
+      Vec bad = zero();
+      int d = 0;
+      // !(|v| <= FLT_MAX) in vectors: |v| - |v| is 0 for finite numbers and NaN for the others.
+      for (; d + kLanes <= dim; d += kLanes) bad = add(bad, sub(load(v + d), load(v + d)));
+      for (; d < dim; ++d) bad = add(bad, splat(v[d] - v[d]));
+      block.hasNonFinite |= reduceMax(whereEqual(bad, bad, zero(), largest)) > 0;
+    }
+  }
+  if (!block.hasNonFinite) return;
+  for (int i = 0; i < block.spanCount; ++i) {
+    const Span& span = block.spans[i];
+    for (Token key = 0; key < span.row.places.size(); ++key) {
+      const float* v = span.v + key * block.vStride;
+      float* clean = cleanV + (span.first + key) * int64_t(paddedDim(dim));
+      for (int d = 0; d < dim; ++d) clean[d] = v[d] - v[d] == 0 ? v[d] : 0;
+    }
+  }
+}
+
+// Brings a block's keys and values into contiguous float32, or points at them where they lie.
+template <class Pattern>
+void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block) {
+  const Problem& p = *task.problem;
+  const Operand &keys = block.isExtra ? p.extraKey : p.key, &values = block.isExtra ? p.extraValue : p.value;
+  const int32_t kvHead = p.kvHeadOf(task.map.firstHead);
+  const int64_t firstToken = block.isExtra ? 0 : task.sequence.keys.begin;
+  const int64_t kRow = keys.offset(task.sequence.batch, firstToken, kvHead),
+                vRow = values.offset(task.sequence.batch, firstToken, kvHead);
+  block.isPacked = task.rows > kPackFromPanels * kPanel;
+  // Keys stay in place where rows follow each other: rows strided by a power of two share cache sets and pages. Where
+  // panels see small parts of a block, copying it costs more than that. Values that are packed are read once, so any
+  // stride will do.
+  const bool isFloat = p.dtype == DType::float32;
+  const int64_t step = block.spans[0].row.step;
+  const bool isLong = Pattern::kIsDense || block.rows >= kGatherBelow * block.spanCount;
+  const auto staysInPlace = [&](const Operand& operand, int dim) {
+    return isFloat && operand.dim == 1 && (Pattern::kRank > 1 || (isLong && operand.token * step == dim));
+  };
+  const bool kInPlace = staysInPlace(keys, p.headDim);
+  const bool vInPlace = block.isPacked ? isFloat && values.dim == 1 : staysInPlace(values, p.valueDim);
+  block.kStride = kInPlace ? keys.token * step : paddedDim(p.headDim);
+  block.vStride = vInPlace ? values.token * step : paddedDim(p.valueDim);
+  for (int i = 0; i < block.spanCount; ++i) {
+    Span& span = block.spans[i];
+    const int64_t first = span.row.token(span.row.places.begin);
+    const auto stage = [&](const Operand& operand, int64_t base, bool inPlace, int dim, float* rows) -> const float* {
+      const int64_t at = base + first * operand.token, stride = operand.token * step;
+      if (inPlace) return static_cast<const float*>(operand.data) + at;
+      float* to = rows + span.first * int64_t(paddedDim(dim));
+      for (Token key = 0; key < span.row.places.size(); ++key) {
+        readRow(elementAt(operand.data, p.dtype, at + key * stride), p.dtype, operand.dim, dim,
+                to + key * int64_t(paddedDim(dim)));
+      }
+      return to;
+    };
+    span.k = stage(keys, kRow, kInPlace, p.headDim, s.kRows);
+    span.v = stage(values, vRow, vInPlace, p.valueDim, s.vRows);
+  }
+  if (block.isPacked) packValues(block, task.shape.keys, p.valueDim, s.packedV);
+  if (!Pattern::kIsDense || block.isExtra) return;
+
+  const Token end = block.spans[block.spanCount - 1].row.places.end;
+  const int64_t coming = smaller<Token>(task.shape.keys, task.sequence.keys.size() - end);
+  const auto request = [&](const Operand& operand, int64_t base, int dim) -> RowPrefetch {
+    const void* row = elementAt(operand.data, p.dtype, base + end * operand.token);
+    return {static_cast<const char*>(row), operand.token * sizeOf(p.dtype), dim * sizeOf(p.dtype), coming, 0};
+  };
+  block.nextKeys = request(keys, kRow, p.headDim);
+  block.nextValues = request(values, vRow, p.valueDim);
+  const int64_t lines = coming * ceilDiv<int64_t>(larger(p.headDim, p.valueDim) * sizeOf(p.dtype), 64);
+  const int64_t tiles = ceilDiv<int64_t>(block.rows, kTileRows) * ceilDiv<int64_t>(task.rows, kPanel);
+  block.prefetchSteps = int(ceilDiv(lines, tiles));
+}

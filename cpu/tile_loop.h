@@ -1,0 +1,208 @@
+// One tile of queries against what its pattern lets it see: which rows of keys, in which blocks, how masked.
+// Included inside a target's anonymous namespace. Reader: start at runTile() at the end. Templated on the pattern,
+// and therefore short: the arithmetic is in flash_loop.h, once for all patterns.
+
+// What a panel sees and what each of its queries sees, apart from keys.
+template <class Pattern>
+struct PanelSights {
+  typename Pattern::Sight panel;
+  typename Pattern::Sight lane[kPanel];
+};
+// Room for any pattern's.
+constexpr int64_t kSightBytes = sizeof(PanelSights<Neighborhood<kMaxRank>>);
+static_assert(sizeof(PanelSights<BlockList>) <= kSightBytes && sizeof(PanelSights<StridedShards>) <= kSightBytes);
+
+SIMD const uint8_t* tokenMask(const BlockList& pattern, const Row& row) {
+  const uint8_t* mask = pattern.mask(row);
+  return mask ? mask + (row.places.begin - pattern.entryStart(row)) : nullptr;
+}
+template <class Pattern>
+SIMD const uint8_t* tokenMask(const Pattern&, const Row&) {
+  return nullptr;
+}
+
+// Panels of a tile in one dimension are consecutive rows of its map.
+template <class Pattern>
+int panelsOf(const TileTask& task) {
+  if constexpr (Pattern::kRank == 1 && !std::is_same_v<Pattern, Neighborhood<1>>) {
+    return ceilDiv(task.rows, kPanel);
+  } else {
+    int panels = 1;
+    for (int a = 0; a < Pattern::kRank; ++a) panels *= ceilDiv(task.grid.queries.axis[a].size(), task.grid.panel[a]);
+    return panels;
+  }
+}
+
+// Says which queries the lanes of panel `index` hold; returns the box they lie in, empty when it has none.
+template <class Pattern>
+Box<Pattern::kRank> fillPanel(const TileTask& task, const Pattern&, int index, QueryRows<kPanel>& rows) {
+  const int first = index * kPanel, n = smaller(kPanel, task.rows - first);
+  rows.set(*task.problem, task.sequence, task.map, task.firstRow + first, n);
+  return {{{rows.token[0], rows.token[n - 1] + 1}}};
+}
+template <int Rank>
+Box<Rank> fillPanel(const TileTask& task, const Neighborhood<Rank>& pattern, int index, QueryRows<kPanel>& rows) {
+  Box<Rank> box;
+  for (int a = Rank - 1; a >= 0; --a) {
+    const Range& queries = task.grid.queries.axis[a];
+    const Token panel = task.grid.panel[a], panels = ceilDiv(queries.size(), panel);
+    const Token begin = queries.begin + index % panels * panel;
+    box.axis[a] = intersect({begin, begin + panel}, {0, smaller(queries.end, pattern.axis[a].length)});
+    index /= panels;
+  }
+  const int n = int(box.size());
+  rows.count = n;
+  if (n == 0) return box;
+  for (int lane = 0; lane < kPanel; ++lane) {
+    int rest = smaller(lane, n - 1);
+    rows.token[lane] = pattern.origin;
+    rows.head[lane] = task.map.firstHead;
+    for (int a = Rank - 1; a >= 0; --a) {
+      const Token size = box.axis[a].size(), place = box.axis[a].begin + rest % size;
+      rest /= size;
+      rows.place[a][lane] = place;
+      rows.token[lane] += place * pattern.step[a];
+    }
+  }
+  rows.locate(*task.problem, task.sequence);
+  return box;
+}
+// The box of one lane's query.
+template <class Pattern>
+Box<Pattern::kRank> laneBox(const Pattern&, const QueryRows<kPanel>& rows, int lane) {
+  return {{{rows.token[lane], rows.token[lane] + 1}}};
+}
+template <int Rank>
+Box<Rank> laneBox(const Neighborhood<Rank>&, const QueryRows<kPanel>& rows, int lane) {
+  Box<Rank> box;
+  for (int a = 0; a < Rank; ++a) box.axis[a] = {rows.place[a][lane], rows.place[a][lane] + 1};
+  return box;
+}
+
+// Cuts a block by what the panel sees. Returns how many segments there are. Interior runs that follow each other in
+// memory are one segment.
+template <class Pattern>
+int findSegments(const TileTask& task, const TileScratch& s, const Pattern& pattern, const KeyBlock& block,
+                 const PanelSights<Pattern>& sights) {
+  const bool isBiased = !block.isExtra && task.problem->hasScoreOperands();
+  int count = 0, rows = 0;
+  for (int i = 0; i < block.spanCount; ++i) {
+    const Span& span = block.spans[i];
+    const auto add = [&](const Run& run) {
+      const Token skip = run.row.places.begin - span.row.places.begin;
+      const int first = span.first + skip, n = run.row.places.size();
+      const float *k = span.k + skip * block.kStride, *v = span.v + skip * block.vStride;
+      const uint8_t* mask = block.isExtra ? nullptr : tokenMask(pattern, run.row);
+      const bool hasTable = isBiased || mask, isMasked = hasTable || !run.isInterior;
+      Segment* last = count > 0 ? &s.segments[count - 1] : nullptr;
+      if (!isMasked && last && !last->isMasked && last->first + last->count == first &&
+          last->k + last->count * block.kStride == k) {
+        last->count += n;
+      } else {
+        float* ends = run.isInterior ? nullptr : s.ends + count * 2 * kPanel;
+        for (int lane = 0; ends && lane < kPanel; ++lane) {
+          const Range seen = pattern.cut(sights.lane[lane], run.row).keys;
+          ends[lane] = float(seen.begin - run.row.places.begin);
+          ends[kPanel + lane] = float(seen.end - run.row.places.begin);
+        }
+        s.segments[count++] = {{run.row, ends, mask}, first, n, rows, k, v, isMasked, hasTable};
+      }
+      rows += n;
+    };
+    if (block.isExtra) {
+      add(Run{span.row, true});
+    } else {
+      forEachRunOf(pattern, sights.panel, span.row, add);
+    }
+  }
+  return count;
+}
+
+template <class Pattern>
+void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
+  TileScratch s;
+  layOutTile(*task.problem, task.shape, kSightBytes, scratch, s);
+  const ScoreScale scale(*task.problem);
+  auto* const sights = reinterpret_cast<PanelSights<Pattern>*>(s.sights);
+  const int head = task.map.firstHead, candidates = panelsOf<Pattern>(task);
+  int panels = 0;
+  Box<Pattern::kRank> queries;
+  for (int i = 0; i < candidates; ++i) {
+    Panel& panel = s.panels[panels];
+    const Box<Pattern::kRank> box = fillPanel(task, pattern, i, panel.rows);
+    if (box.isEmpty()) continue;
+    sights[panels].panel = pattern.look(head, box);
+    for (int lane = 0; lane < kPanel; ++lane)
+      sights[panels].lane[lane] = pattern.look(head, laneBox(pattern, panel.rows, lane));
+    setUpPanel(task, s, panels, scale, panel);
+    for (int a = 0; a < Pattern::kRank; ++a) {
+      Range& all = queries.axis[a];
+      all = panels == 0 ? box.axis[a]
+                        : Range{smaller(all.begin, box.axis[a].begin), larger(all.end, box.axis[a].end)};
+    }
+    ++panels;
+  }
+  if (panels == 0) return;
+
+  KeyBlock block;
+  const auto startBlock = [&] {
+    block = KeyBlock{};
+    block.spans = s.spans;
+  };
+  const auto runBlock = [&] {
+    if (block.spanCount > 0) {
+      stageBlock<Pattern>(task, s.buffers, block);
+      for (int i = 0; i < panels; ++i) {
+        const int segments = findSegments(task, s, pattern, block, sights[i]);
+        if (segments > 0) visitSegments(task, s, scale, block, s.panels[i], segments);
+      }
+    }
+    startBlock();
+  };
+  startBlock();
+  const Token capacity = task.shape.keys;
+  // Dense patterns end blocks at multiples of their length, wherever the tile's keys begin: a row's sums are then cut
+  // alike in every tile, and the choice of tile changes no bit. Tiles of the others are chosen by the problem alone;
+  // their blocks are filled, however short the rows.
+  Token blockEnd = 0;
+  pattern.forEachRow(pattern.look(head, queries), [&](const Row& row) {
+    for (Token place = row.places.begin; place < row.places.end;) {
+      Token room;
+      if constexpr (Pattern::kIsDense) {
+        if (place >= blockEnd) {
+          runBlock();
+          blockEnd = (place / capacity + 1) * capacity;
+        }
+        room = blockEnd - place;
+      } else {
+        if (block.rows == capacity) runBlock();
+        room = capacity - block.rows;
+      }
+      const Token end = smaller<Token>(row.places.end, place + room);
+      block.add(row.within({place, end}));
+      place = end;
+    }
+  });
+  runBlock();
+  for (Token first = 0; first < task.problem->extraKeys; first += capacity) {
+    block.isExtra = true;
+    block.add(Row{{first, smaller(first + capacity, task.problem->extraKeys)}});
+    runBlock();
+  }
+  for (int i = 0; i < panels; ++i) finishPanel(task, s, s.panels[i]);
+}
+
+// Runs a tile with the pattern that its problem names.
+void runTileTask(const TileTask& task, float* scratch) {
+  const Problem& p = *task.problem;
+  const Sequence& s = task.sequence;
+  switch (p.pattern) {
+    case PatternKind::window: return runTile(task, windowOf(p.window, s.queries.size(), s.keys.size()), scratch);
+    case PatternKind::stridedShards: return runTile(task, shardsOf(p, s), scratch);
+    case PatternKind::blocks: return runTile(task, blockListOf(p, s), scratch);
+    case PatternKind::neighborhood:
+      if (p.grid.rank == 1) return runTile(task, neighborhoodOf<1>(p.grid, task.grid.group), scratch);
+      if (p.grid.rank == 2) return runTile(task, neighborhoodOf<2>(p.grid, task.grid.group), scratch);
+      return runTile(task, neighborhoodOf<3>(p.grid, task.grid.group), scratch);
+  }
+}
