@@ -131,7 +131,7 @@ void* locate(Napi::Env env, const char* name, const View& view, int64_t offset, 
 
 // The five fields of an operand from `base` on: offset, then strides by batch, token, head, dim.
 inline Operand readOperand(const Numbers& numbers, const char* name, size_t base, const View& view, int64_t batch,
-                    int64_t tokens, int64_t heads, int64_t dim, DType type) {
+                           int64_t tokens, int64_t heads, int64_t dim, DType type) {
   const int64_t offset = numbers.whole(base, "an offset", 0, kMaxExact);
   Operand operand;
   operand.batch = numbers.stride(base + 1);

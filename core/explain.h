@@ -57,8 +57,7 @@ void addToPlan(const Pattern& pattern, Token queries, Token keys, Plan& plan) {
     plan.pairsDense += tile.size() * keys;
     if (tilesPerRow > 0) plan.worstShare = larger(plan.worstShare, double(visited) / tilesPerRow);
     for (Token q = tile.axis[0].begin; q < tile.axis[0].end; ++q) {
-      forEachRun(pattern, 0, Box<1>{{{q, q + 1}}},
-                 [&](const Run& run) { plan.pairsUseful += run.row.places.size(); });
+      forEachRun(pattern, 0, Box<1>{{{q, q + 1}}}, [&](const Run& run) { plan.pairsUseful += run.row.places.size(); });
     }
   }
 }

@@ -25,10 +25,10 @@ constexpr int32_t kMaxSelectionStages = 8;
 constexpr int32_t kNoEntry = 0x7fffffff;
 
 struct SelectionStage {
-  Token blockQueries = 1;   // queries that share a list
+  Token blockQueries = 1;  // queries that share a list
   Token strideQueries = 1;  // of which every so manieth is scored: the last of each group
-  Token chunk = 1;          // keys per entry of the list
-  Token keep = 1;           // entries kept, the length of every list
+  Token chunk = 1;  // keys per entry of the list
+  Token keep = 1;  // entries kept, the length of every list
   // [batch][list][query block][keep]: first tokens, ascending; [batch][list][query block]: how many. Written by the
   // stages that run; the stage before the first of them is read, and may hold anything.
   int32_t* starts = nullptr;

@@ -119,7 +119,8 @@ class AttentionJob {
   }
 
   void decode(const SequenceItems& s, int32_t bundle, int64_t index, Scratch& scratch) {
-    const int32_t firstGroup = bundle * s.groupsPerBundle, groups = smaller(s.groupsPerBundle, s.tiling.maps - firstGroup);
+    const int32_t firstGroup = bundle * s.groupsPerBundle,
+                  groups = smaller(s.groupsPerBundle, s.tiling.maps - firstGroup);
     const int64_t size = partialSize(s);
     float* memory = scratch.floats(2 * size + kernels_.decodeScratch(problem_, groups, rowsOf(s)));
     const auto runChunk = [&](int64_t chunk, const PartialRows& out) {

@@ -266,4 +266,3 @@ void finishPanel(const TileTask& task, const TileScratch& s, Panel& panel) {
     writeRow(rows[lane], p.valueDim, p.dtype, p.out.dim, to[lane]);
   }
 }
-

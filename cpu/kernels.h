@@ -35,19 +35,19 @@ struct DecodeTask {
 // Partial results of decode rows: running max and sum, unnormalised outputs. Group g's rows start at
 // g * Kernels::decodeRows(rows).
 struct PartialRows {
-  float* max;     // [rows]
-  float* sum;     // [rows]
+  float* max;  // [rows]
+  float* sum;  // [rows]
   float* output;  // [rows][Kernels::rowFloats(valueDim)]
 };
 
 struct Kernels {
   const char* name;
-  int panel;            // query lanes per panel
+  int panel;  // query lanes per panel
   const Kernels* wide;  // the same with wider panels, for many rows; may be null
   int64_t (*tileScratch)(const Problem&, TileShape);  // floats
   void (*runTile)(const TileTask&, float* scratch);
   int64_t (*decodeScratch)(const Problem&, int groups, int rows);
-  int (*decodeRows)(int rows);    // rows a group's partial results take
+  int (*decodeRows)(int rows);  // rows a group's partial results take
   int (*rowFloats)(int valueDim);  // floats from one partial output to the next
   void (*decode)(const DecodeTask&, const PartialRows&, float* scratch);
   // Unaligned strided rows to float32 and back, for the steps that are not worth a kernel of their own.

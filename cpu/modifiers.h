@@ -56,8 +56,8 @@ struct MaskedRun {
 // table[i][lane] = f(table[i][lane], value of (lane, key i of the row)) for an operand laid out by rows of keys.
 // Blocks of kLanes x kLanes are transposed in registers; rows that all lanes share are broadcast.
 template <class Rows, class Read, class Apply>
-void applyOperand(const Rows& rows, const int64_t (&row)[Rows::kWidth], int64_t tokenStride, const Row& keys, float* table,
-                  Read&& read, Apply&& apply) {
+void applyOperand(const Rows& rows, const int64_t (&row)[Rows::kWidth], int64_t tokenStride, const Row& keys,
+                  float* table, Read&& read, Apply&& apply) {
   constexpr int kWidth = Rows::kWidth;
   const int n = keys.places.size();
   const int64_t keyStride = tokenStride * keys.step, begin = tokenStride * keys.token(keys.places.begin);

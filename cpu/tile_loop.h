@@ -137,8 +137,7 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
     setUpPanel(task, s, panels, scale, panel);
     for (int a = 0; a < Pattern::kRank; ++a) {
       Range& all = queries.axis[a];
-      all = panels == 0 ? box.axis[a]
-                        : Range{smaller(all.begin, box.axis[a].begin), larger(all.end, box.axis[a].end)};
+      all = panels == 0 ? box.axis[a] : Range{smaller(all.begin, box.axis[a].begin), larger(all.end, box.axis[a].end)};
     }
     ++panels;
   }

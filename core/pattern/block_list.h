@@ -1,4 +1,5 @@
-// BlockList: every block of queries brings a list of the keys it sees; a window may be seen besides.
+// BlockList: every block of queries brings a list of the keys it sees, as far as the window's right end lets it; or it
+// sees the window and, behind that, the listed keys.
 // Reader: someone who reads window.h next. Lists are written by a selector (HiP, arXiv 2406.09827 and 2502.08910) or
 // brought by users (FlexAttention's BlockMask, CSR).
 #pragma once
@@ -13,9 +14,7 @@ struct BlockLists {
   Token keys = 1;            // tokens per entry
   int32_t headsPerList = 1;  // consecutive heads that share a list
   int64_t byBatch = 0, byHead = 0;  // lists from batch entry to batch entry, from head to head
-  Token from = 0;            // listed keys before this token are hidden: a window's sinks show them
-  Token reach = Window::kUnbounded;  // a listed key is seen when key < position + reach
-  bool hasWindow = false;
+  bool hasWindow = false;    // the window is seen; lists count for what lies between its sinks and its band
   const int32_t* begins = nullptr;  // per list: its first entry
   const int32_t* counts = nullptr;  // and how many
   const int32_t* starts = nullptr;  // per entry: its first token, ascending inside a list
@@ -49,7 +48,7 @@ struct BlockList {
   // The listed keys, then the window's. Rows of the list have their entry + 1 in at[0].
   template <class Visit>
   TW_HOST_DEVICE void forEachRow(const Sight& s, Visit&& visit) const {
-    const Range visible{lists.from, clamp<Token>(s.last + lists.reach, 0, window.keys)};
+    const Range visible{from(), clamp<Token>(s.last + reach(), 0, window.keys)};
     for (int32_t entry = s.begin; entry < s.end; ++entry) {
       const Token start = lists.starts[entry];
       Row row;
@@ -62,7 +61,7 @@ struct BlockList {
 
   TW_HOST_DEVICE Cut cut(const Sight& s, const Row& row) const {
     if (row.at[0] == 0) return window.cut(s.window, row);
-    return cutRow(row, {lists.from, s.last + lists.reach}, {lists.from, s.first + lists.reach});
+    return cutRow(row, {from(), s.last + reach()}, {from(), s.first + reach()});
   }
 
   // The token mask of a row, or null: [lists.queries][lists.keys] from the first query of the block and the first key
@@ -73,6 +72,11 @@ struct BlockList {
     return index < 0 ? nullptr : lists.masks + int64_t(index) * lists.queries * lists.keys;
   }
   TW_HOST_DEVICE Token entryStart(const Row& row) const { return lists.starts[row.at[0] - 1]; }
+
+ private:
+  // A query sees the listed keys from `from` up to `reach` after its position.
+  TW_HOST_DEVICE Token from() const { return lists.hasWindow ? window.sink : 0; }
+  TW_HOST_DEVICE Token reach() const { return lists.hasWindow ? -window.left : window.right + 1; }
 };
 
 }  // namespace tilewise

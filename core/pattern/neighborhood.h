@@ -32,7 +32,7 @@ struct Neighborhood {
   static constexpr bool kIsDense = false;
 
   NeighborhoodAxis axis[Rank];
-  Token origin = 0;    // token of place 0
+  Token origin = 0;  // token of place 0
   Token step[Rank]{};  // tokens from place to place
 
   struct Sight {
