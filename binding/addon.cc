@@ -10,6 +10,7 @@
 #include "../cpu/backend.h"
 #include "fields.h"
 #include "flights.h"
+#include "plan_request.h"
 #include "request.h"
 
 namespace tilewise {
@@ -53,13 +54,20 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceValue("attentionViews", toArray(env, kSlotNames)),
                              InstanceValue("mergeFields", toArray(env, kMergeFieldNames)),
                              InstanceValue("mergePartFields", toArray(env, kMergePartFieldNames)),
+                             InstanceValue("selectFields", toArray(env, kSelectFieldNames)),
+                             InstanceValue("selectViews", toArray(env, kSelectSlotNames)),
+                             InstanceValue("selectStageFields", toArray(env, kSelectStageFieldNames)),
+                             InstanceValue("selectStageViews", toArray(env, kSelectStageSlotNames)),
                              InstanceValue("dataTypes", toArray(env, types)),
                              InstanceMethod("run", &Addon::run),
                              InstanceMethod("runSync", &Addon::runSync),
                              InstanceMethod("merge", &Addon::merge),
                              InstanceMethod("mergeSync", &Addon::mergeSync),
+                             InstanceMethod("select", &Addon::select),
+                             InstanceMethod("selectSync", &Addon::selectSync),
                              InstanceMethod("cancel", &Addon::cancel),
                              InstanceMethod("explain", &Addon::explain),
+                             InstanceMethod("sights", &Addon::sights),
                              InstanceMethod("backends", &Addon::listBackends),
                              InstanceMethod("numThreads", &Addon::numThreads),
                              InstanceMethod("setNumThreads", &Addon::setNumThreads),
@@ -102,24 +110,41 @@ class Addon : public Napi::Addon<Addon> {
     backendAt(info.Env(), request.device).run(request.problem, CancelFlag{false});
   }
 
+  Napi::Value select(const Napi::CallbackInfo& info) {
+    SelectionRequest request = readSelection(info);
+    refuseResizable(info.Env(), info[1]);
+    Backend& backend = backendAt(info.Env(), request.device);
+    const std::vector<std::string> reasons = backend.supports(request.problem);
+    if (!reasons.empty()) return toArray(info.Env(), reasons);
+    return flights_.start(info.Env(), backend, std::move(request), info[1]);
+  }
+
+  Napi::Value selectSync(const Napi::CallbackInfo& info) {
+    const SelectionRequest request = readSelection(info);
+    Backend& backend = backendAt(info.Env(), request.device);
+    const std::vector<std::string> reasons = backend.supports(request.problem);
+    if (!reasons.empty()) return toArray(info.Env(), reasons);
+    backend.run(request.problem, CancelFlag{false});
+    return info.Env().Undefined();
+  }
+
   void cancel(const Napi::CallbackInfo& info) { flights_.cancel(info[0].ToNumber()); }
 
+  // (numbers, views, tiles): the tiles of readTiles().
   Napi::Value explain(const Napi::CallbackInfo& info) {
     const AttentionRequest request = readShape(info);
-    const Plan plan = tilewise::explain(request.problem, cpu::tileShape(request.problem));
-    Napi::Object result = Napi::Object::New(info.Env());
-    const auto set = [&](const char* name, double value) { result.Set(name, Napi::Number::New(info.Env(), value)); };
-    set("tileQueries", plan.shape.queries);
-    set("tileKeys", plan.shape.keys);
-    set("tilesDense", double(plan.tilesDense));
-    set("tilesVisited", double(plan.tilesVisited));
-    set("tilesInterior", double(plan.tilesInterior));
-    set("pairsDense", double(plan.pairsDense));
-    set("pairsComputed", double(plan.pairsComputed));
-    set("pairsUseful", double(plan.pairsUseful));
-    set("worstShare", plan.worstShare);
+    cpu::TileChoice choice = cpu::chooseTiles(request.problem);
+    const bool isAsked = readTiles(info, request.problem, choice.rule);
+    const Plan plan = tilewise::explain(request.problem, choice.rule);
+    Napi::Object result = toObject(info.Env(), plan);
+    result.Set("why", isAsked ? "" : choice.why);
     result.Set("reasons", toArray(info.Env(), backendAt(info.Env(), request.device).supports(request.problem)));
     return result;
+  }
+  // (numbers, views, boxes): what boxes of queries see, for pictures.
+  Napi::Value sights(const Napi::CallbackInfo& info) {
+    const AttentionRequest request = readShape(info);
+    return toArray(info.Env(), readSights(info, request.problem));
   }
 
   Napi::Value listBackends(const Napi::CallbackInfo& info) {

@@ -64,12 +64,12 @@ inline View readView(Napi::Env env, napi_value value) {
 // The numbers of a request, by field; every one is checked when it is read.
 class Numbers {
  public:
-  Numbers(const Napi::CallbackInfo& info, size_t least) : env_(info.Env()) {
+  Numbers(const Napi::CallbackInfo& info, size_t least, size_t argument = 0) : env_(info.Env()) {
     size_t length = 0;
     void* data = nullptr;
     napi_typedarray_type type{};
-    const bool isView = info.Length() > 0 &&
-                        napi_get_typedarray_info(env_, info[0], &type, &length, &data, nullptr, nullptr) == napi_ok;
+    const bool isView = info.Length() > argument && napi_get_typedarray_info(env_, info[argument], &type, &length,
+                                                                             &data, nullptr, nullptr) == napi_ok;
     if (!isView || type != napi_float64_array || length < least) refuse(env_, "the request lacks fields");
     values_ = static_cast<double*>(data);
     size_ = length;

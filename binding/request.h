@@ -11,6 +11,7 @@
 
 #include "../core/merge.h"
 #include "../core/problem.h"
+#include "../core/selection.h"
 
 namespace tilewise {
 
@@ -30,9 +31,19 @@ struct MergeRequest {
   MergeProblem problem;
 };
 
-// Both take (numbers: Float64Array, views: (TypedArray | undefined)[]) and throw a RangeError with a code.
+struct SelectionRequest {
+  SelectionRequest() = default;
+  SelectionRequest(SelectionRequest&&) = default;
+
+  size_t device = 0;
+  SelectionProblem problem;
+  std::vector<int32_t> keyLengths;  // a copy, as above
+};
+
+// All take (numbers: Float64Array, views: (TypedArray | undefined)[]) and throw a RangeError with a code.
 AttentionRequest readAttention(const Napi::CallbackInfo& info);
 MergeRequest readMerge(const Napi::CallbackInfo& info);
+SelectionRequest readSelection(const Napi::CallbackInfo& info);
 // Sizes and pattern, no data: (numbers), and the views if the pattern has lists.
 AttentionRequest readShape(const Napi::CallbackInfo& info);
 

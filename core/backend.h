@@ -11,6 +11,7 @@
 
 #include "merge.h"
 #include "problem.h"
+#include "selection.h"
 
 namespace tilewise {
 
@@ -34,14 +35,17 @@ class Backend {
   // Every reason why this backend cannot run the problem; empty when it can. Error messages and the support table in
   // the docs are printed from this function.
   virtual std::vector<std::string> supports(const Problem& problem) const = 0;
+  virtual std::vector<std::string> supports(const SelectionProblem& problem) const = 0;
 
   // Runs the problem; the calling thread takes part. Returns when done or cancelled; throws when it failed.
   virtual void run(const Problem& problem, const CancelFlag& cancel) = 0;
   virtual void run(const MergeProblem& problem, const CancelFlag& cancel) = 0;
+  virtual void run(const SelectionProblem& problem, const CancelFlag& cancel) = 0;
 
   // Runs the problem elsewhere. The flag and everything the problem points to must live until `done` is called.
   virtual void submit(const Problem& problem, const CancelFlag& cancel, Completion done) = 0;
   virtual void submit(const MergeProblem& problem, const CancelFlag& cancel, Completion done) = 0;
+  virtual void submit(const SelectionProblem& problem, const CancelFlag& cancel, Completion done) = 0;
 };
 
 }  // namespace tilewise

@@ -1,12 +1,8 @@
-// explain: what a pattern costs on a processor's tiles, counted with the pattern's own regions.
-// Reader: someone who wants to know before running. Cannot drift from the kernels: it cuts the same geometry.
+// explain: what a pattern costs on a processor's tiles, as plain data; core/plan.h does the counting.
+// Reader: someone who wants to know before running.
 #pragma once
 
-#include <string>
-#include <vector>
-
-#include "problem.h"
-#include "visits.h"
+#include "grid.h"
 
 namespace tilewise {
 
@@ -16,61 +12,37 @@ struct TileShape {
   Token keys;
 };
 
-// Counts for one head of every sequence, summed; multiply by heads for the whole call. Tiles lie on a grid of
-// `shape.keys` keys, as dense attention would cut them.
-struct Plan {
-  TileShape shape{};
-  int64_t queryTiles = 0;
-  int64_t tilesDense = 0;     // tiles if every key were visited
-  int64_t tilesVisited = 0;   // tiles with at least one visible pair's key range
-  int64_t tilesInterior = 0;  // of those, tiles that run without a mask
-  int64_t pairsDense = 0;
-  int64_t pairsComputed = 0;  // (query, key) pairs in visited tiles
-  int64_t pairsUseful = 0;    // pairs the pattern allows
-  double worstShare = 0;      // largest share of its dense tiles that one query tile visits
+// How the scores are cut into tiles, per axis of a grid; sequences have one axis.
+struct TileRule {
+  Token queries[kMaxRank] = {1, 1, 1};  // of a sequence: rows, that is tokens times headsPerTile
+  Token keys[kMaxRank] = {1, 1, 1};
+  bool isDynamic = false;  // tiles of keys begin where the query tile's own keys begin, not at multiples
+  bool isCut = false;      // of a visited tile only the keys that some query of the query tile sees are computed
+  int32_t headsPerTile = 1;   // consecutive heads whose rows share query tiles
+  int64_t rowsPerBlock = 0;   // query tiles begin anew at multiples of this; 0: never
 };
 
-// Takes time proportional to the number of queries: runs are counted whole, not tile by tile.
-template <class Pattern>
-void addToPlan(const Pattern& pattern, Token queries, Token keys, Plan& plan) {
-  const Token width = plan.shape.keys, tilesPerRow = ceilDiv(keys, width);
-  for (Token q0 = 0; q0 < queries; q0 += plan.shape.queries) {
-    const Box<1> tile{{{q0, smaller(queries, q0 + plan.shape.queries)}}};
-    Token visited = 0, covered = 0, next = 0;  // tiles, keys of those tiles, first tile not counted yet
-    forEachRun(pattern, 0, tile, [&](const Run& run) {
-      const Range keysOfRun = run.row.places;
-      const Token begin = larger(next, keysOfRun.begin / width), end = ceilDiv(keysOfRun.end, width);
-      if (begin < end) {
-        visited += end - begin;
-        covered += smaller(keys, end * width) - begin * width;
-        next = end;
-      }
-      if (!run.isInterior) return;
-      // Whole tiles of the run; the last tile of the sequence is whole where the sequence ends.
-      const Token wholeEnd = keysOfRun.end == keys ? tilesPerRow : keysOfRun.end / width;
-      plan.tilesInterior += larger<Token>(0, wholeEnd - ceilDiv(keysOfRun.begin, width));
-    });
-    ++plan.queryTiles;
-    plan.tilesDense += tilesPerRow;
-    plan.tilesVisited += visited;
-    plan.pairsComputed += tile.size() * covered;
-    plan.pairsDense += tile.size() * keys;
-    if (tilesPerRow > 0) plan.worstShare = larger(plan.worstShare, double(visited) / tilesPerRow);
-    for (Token q = tile.axis[0].begin; q < tile.axis[0].end; ++q) {
-      forEachRun(pattern, 0, Box<1>{{{q, q + 1}}}, [&](const Run& run) { plan.pairsUseful += run.row.places.size(); });
-    }
-  }
-}
+// Of one head, or of heads that share tiles. Counts of independent axes multiply.
+struct TileCounts {
+  int64_t queryTiles = 0;
+  int64_t keyTiles = 0;  // of one query tile if every key were visited
+  int64_t visited = 0;   // tiles of which some query sees some key
+  int64_t interior = 0;  // visited tiles of which every query sees every key
+  int64_t most = 0;      // tiles that one query tile visits at most
+  // Pairs of a row of queries and a key.
+  int64_t computed = 0;
+  int64_t unmasked = 0;  // computed where every query of the tile sees the key
+  int64_t useful = 0;    // visible
+};
 
-inline Plan explain(const Problem& problem, TileShape shape) {
-  Plan plan;
-  plan.shape = shape;
-  for (int32_t s = 0; s < problem.sequences; ++s) {
-    const Sequence sequence = problem.sequence(s);
-    const Token queries = sequence.queries.size(), keys = sequence.keys.size();
-    addToPlan(windowOf(problem.window, queries, keys), queries, keys, plan);
-  }
-  return plan;
-}
+struct Plan {
+  TileRule rule;
+  TileCounts sum;           // over heads and batch entries; keyTiles and most are still those of one query tile
+  int64_t maps = 0;         // how many columns of query tiles were added up: one per head, or per headsPerTile
+  TileCounts worst;         // of the heads that compute the most pairs
+  int32_t worstHead = 0;    // the first of them
+  bool variesByHead = false;
+  int64_t keysTouched = 0;  // keys that some query reads, counted once per KV head and batch entry
+};
 
 }  // namespace tilewise

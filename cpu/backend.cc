@@ -11,6 +11,7 @@ namespace tilewise::cpu {
 namespace {
 
 constexpr int32_t kMaxDim = 512;
+constexpr int32_t kMaxSampledRows = 1 << 16;  // of a selection's block: each thread holds them, per head of a group
 
 // Below about 5 MFLOP waking other threads costs more than they save. From notes on another machine, not measured here.
 constexpr double kSerialFlops = 5e6;
@@ -22,8 +23,23 @@ double flopsOf(const MergeProblem& p) {
   return 100.0 * p.batch * p.heads * p.queries * double(p.parts.size());  // bound by memory: about a row's time
 }
 
+double flopsOf(const SelectionProblem& p) {  // a tenth of the keys against a quarter of the queries, roughly
+  return 0.05 * p.batch * p.outputHeads() * p.queries * double(p.keys) * p.headDim;
+}
+
 std::shared_ptr<Job> jobOf(const Problem& p, int threads) { return attentionJob(p, activeKernels(), threads); }
 std::shared_ptr<Job> jobOf(const MergeProblem& p, int) { return mergeJob(p, activeKernels()); }
+
+// Why a problem cannot run.
+struct Reasons {
+  std::vector<std::string> all;
+
+  void range(const char* what, int64_t value, int64_t low, int64_t high) {
+    if (value >= low && value <= high) return;
+    all.push_back(std::string(what) + " is " + std::to_string(value) + ", the CPU backend takes " +
+                  std::to_string(low) + " to " + std::to_string(high));
+  }
+};
 
 class CpuBackend final : public Backend {
  public:
@@ -31,29 +47,62 @@ class CpuBackend final : public Backend {
   Availability availability() const override { return {true, ""}; }
 
   std::vector<std::string> supports(const Problem& p) const override {
-    std::vector<std::string> reasons;
-    const auto range = [&](const char* what, int64_t value, int64_t low, int64_t high) {
-      if (value >= low && value <= high) return;
-      reasons.push_back(std::string(what) + " is " + std::to_string(value) + ", the CPU backend takes " +
-                        std::to_string(low) + " to " + std::to_string(high));
-    };
-    range("headDim", p.headDim, 1, kMaxDim);
-    range("valueDim", p.valueDim, 1, kMaxDim);
-    range("queries", p.queries, 0, kMaxTokens);
-    range("keys", p.keys, 0, kMaxTokens);
-    return reasons;
+    Reasons reasons;
+    reasons.range("headDim", p.headDim, 1, kMaxDim);
+    reasons.range("valueDim", p.valueDim, 1, kMaxDim);
+    reasons.range("queries", p.queries, 0, kMaxTokens);
+    reasons.range("keys", p.keys, 0, kMaxTokens);
+    return reasons.all;
+  }
+  std::vector<std::string> supports(const SelectionProblem& p) const override {
+    Reasons reasons;
+    reasons.range("headDim", p.headDim, 1, kMaxDim);
+    for (int32_t s = 0; s < p.stages; ++s) {
+      const Token queries = smaller(p.queries, p.stage[s].blockQueries);
+      reasons.range("queries sampled of a block", ceilDiv(queries, p.stage[s].strideQueries), 0, kMaxSampledRows);
+    }
+    return reasons.all;
   }
 
   void run(const Problem& p, const CancelFlag& cancel) override { runHere(p, cancel); }
   void run(const MergeProblem& p, const CancelFlag& cancel) override { runHere(p, cancel); }
+  void run(const SelectionProblem& p, const CancelFlag& cancel) override {
+    const int threads = flopsOf(p) < kSerialFlops ? 1 : Pool::shared().threads();
+    for (int32_t stage = p.firstStage; stage < p.stages && !cancel; ++stage) {
+      const auto job = selectionJob(p, stage, activeKernels(), threads);
+      job->cancel = &cancel;
+      Pool::shared().run(job, threads);
+    }
+  }
   void submit(const Problem& p, const CancelFlag& cancel, Completion done) override {
     submitJob(p, cancel, std::move(done));
   }
   void submit(const MergeProblem& p, const CancelFlag& cancel, Completion done) override {
     submitJob(p, cancel, std::move(done));
   }
+  void submit(const SelectionProblem& p, const CancelFlag& cancel, Completion done) override {
+    if (p.firstStage >= p.stages) return done(nullptr);
+    submitStage(std::make_shared<const SelectionProblem>(p), p.firstStage, cancel, std::move(done));
+  }
 
  private:
+  // A stage reads what the one before has kept, so each is submitted when that one is done.
+  static void submitStage(const std::shared_ptr<const SelectionProblem>& p, int32_t stage, const CancelFlag& cancel,
+                          Completion done) {
+    Pool& pool = Pool::shared();
+    const auto job = selectionJob(*p, stage, activeKernels(), pool.threads());
+    job->cancel = &cancel;
+    job->done = [p, stage, &cancel, done = std::move(done)](std::exception_ptr error) {
+      if (error || cancel || stage + 1 == p->stages) return done(error);
+      try {
+        submitStage(p, stage + 1, cancel, done);
+      } catch (...) {
+        done(std::current_exception());
+      }
+    };
+    pool.submit(job);
+  }
+
   template <class P>
   void runHere(const P& problem, const CancelFlag& cancel) {
     Pool& pool = Pool::shared();
@@ -91,10 +140,33 @@ std::vector<std::string> instructionSets() {
 std::string instructionSet() { return activeKernels().name; }
 bool setInstructionSet(const std::string& name) { return activateKernels(name); }
 
-TileShape tileShape(const Problem& p) {
-  const Sequence whole{0, {0, p.queries}, {0, p.keys}};
+TileChoice chooseTiles(const Problem& p) {
+  const Sequence whole{0, {0, larger<Token>(p.queries, 1)}, {0, p.keys}};
   const Tiling tiling = tilingOf(p, whole, activeKernels(), 1);
-  return {larger<Token>(1, tiling.kernels->panel / tiling.map.headsPerToken), tiling.shape.keys};
+  const std::string panel = std::to_string(tiling.kernels->panel), set = tiling.kernels->name;
+  TileChoice choice;
+  TileRule& rule = choice.rule;
+  rule.isCut = true;
+  if (p.pattern == PatternKind::neighborhood) {
+    for (int a = 0; a < kMaxRank; ++a) rule.queries[a] = tiling.panel[a];
+    choice.why =
+        "the box of " + panel + " queries (" + set +
+        ") whose windows together hold the fewest keys; keys are read in rows, each row as far as some query of "
+        "the box sees it";
+    return choice;
+  }
+  rule.headsPerTile = tiling.map.headsPerToken;
+  rule.rowsPerBlock = tiling.rowsPerBlock;
+  rule.queries[0] = tiling.kernels->panel;
+  const bool isBlocked = p.pattern != PatternKind::window;
+  rule.keys[0] = p.pattern == PatternKind::stridedShards ? p.shards.block
+                 : p.pattern == PatternKind::blocks      ? p.blocks.keys
+                                                         : tiling.shape.keys;
+  choice.why = panel + " rows are a panel of vector registers (" + set + ")";
+  if (rule.headsPerTile > 1)
+    choice.why += ", shared by the " + std::to_string(rule.headsPerTile) + " heads of a KV head";
+  choice.why += isBlocked ? "; keys in the blocks of the pattern" : "; so many keys and values stay in the L2 cache";
+  return choice;
 }
 
 }  // namespace tilewise::cpu

@@ -21,7 +21,11 @@ std::vector<std::string> instructionSets();
 std::string instructionSet();
 bool setInstructionSet(const std::string& name);  // false: not available here
 
-// What the fused loop visits or skips as one for this problem: the query tokens of a panel by the keys of a block.
-TileShape tileShape(const Problem& problem);
+// What the fused loop visits or skips as one for this problem, and a sentence why.
+struct TileChoice {
+  TileRule rule;
+  std::string why;
+};
+TileChoice chooseTiles(const Problem& problem);
 
 }  // namespace tilewise::cpu

@@ -48,4 +48,14 @@ bool activateKernels(const std::string& name) {
   return false;
 }
 
+#if defined(TILEWISE_COUNT_VISITS)
+static std::atomic<int64_t> computedPairs{0}, unmaskedPairs{0};
+
+void countVisit(int64_t pairs, bool isUnmasked) {
+  computedPairs += pairs;
+  if (isUnmasked) unmaskedPairs += pairs;
+}
+VisitCounts takeVisitCounts() { return {computedPairs.exchange(0), unmaskedPairs.exchange(0)}; }
+#endif
+
 }  // namespace tilewise::cpu

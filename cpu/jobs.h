@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "../core/merge.h"
+#include "../core/selection.h"
 #include "kernels.h"
 #include "pool.h"
 
@@ -11,5 +12,7 @@ namespace tilewise::cpu {
 
 std::shared_ptr<Job> attentionJob(const Problem& problem, const Kernels& kernels, int threads);
 std::shared_ptr<Job> mergeJob(const MergeProblem& problem, const Kernels& kernels);
+// One stage of a selection; the stages before it must be over.
+std::shared_ptr<Job> selectionJob(const SelectionProblem& problem, int32_t stage, const Kernels& kernels, int threads);
 
 }  // namespace tilewise::cpu

@@ -5,6 +5,7 @@
 
 #include "../core/explain.h"
 #include "../core/problem.h"
+#include "../core/selection.h"
 #include "../core/tile_map.h"
 
 namespace tilewise::cpu {
@@ -18,6 +19,8 @@ struct TileTask {
   int64_t firstRow;
   int32_t rows;  // of a grid: room for its panels
   TileShape shape;
+  bool alignsBlocks;  // blocks of keys end at multiples of their length; else they are filled, however short the rows
+  bool readsInPlace;  // float32 keys and values are read where they lie: too few panels see each to pay for a copy
   GridTile grid;
 };
 
@@ -40,6 +43,27 @@ struct PartialRows {
   float* output;  // [rows][Kernels::rowFloats(valueDim)]
 };
 
+// Selection: every `stride`-th of a range of one head's queries, the last of each group.
+struct SampledRows {
+  const void* first;  // token 0
+  DType dtype;
+  int64_t tokenStride, dimStride;
+  int headDim;
+  Range queries;
+  Token stride;
+  int rows;
+};
+
+// Selection: keys of one head, in any order.
+struct KeyList {
+  const void* first;  // token 0
+  DType dtype;
+  int64_t tokenStride, dimStride;
+  int headDim;
+  const Token* tokens;
+  int count;
+};
+
 struct Kernels {
   const char* name;
   int panel;  // query lanes per panel
@@ -53,7 +77,21 @@ struct Kernels {
   // Unaligned strided rows to float32 and back, for the steps that are not worth a kernel of their own.
   void (*readRow)(const void* from, DType type, int64_t stride, int n, float* to);
   void (*writeRow)(const float* from, int n, DType type, int64_t stride, void* to);
+  // Selection: rows as scoreKeys() wants them, and the best score of each key among them; floats of both's memory.
+  int64_t (*sampledFloats)(int headDim, int rows);
+  void (*layOutRows)(const SampledRows&, float* to);
+  int64_t (*keyFloats)(int headDim);
+  void (*scoreKeys)(const KeyList&, const float* rows, int rowCount, float* staging, float* scores);
 };
+
+#if defined(TILEWISE_COUNT_VISITS)
+// Test builds: pairs of a row of queries and a key that runTile() computes, without a mask or with one; all threads.
+struct VisitCounts {
+  int64_t computed = 0, unmasked = 0;
+};
+void countVisit(int64_t pairs, bool isUnmasked);
+VisitCounts takeVisitCounts();  // since the last call
+#endif
 
 extern const Kernels kPortable;
 #if defined(TILEWISE_X86)

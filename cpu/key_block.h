@@ -1,29 +1,12 @@
 // A block of keys: a batch that all panels of a tile work on while it is in the cache, brought into the shape the
 // products want. Included inside a target's anonymous namespace. Reader: the fused loop.
 
-// Tiles with more panels than this pack their values: the copy is shared by all of them. Not measured.
-constexpr int kPackFromPanels = 2;
+// Tiles with more panels than this pack their values: the copy is shared by all of them. With 4 panels (blocks of 64
+// queries, AVX2) packing costs 2 to 10 points of the FMA peak.
+constexpr int kPackFromPanels = 4;
 // Rows of fewer keys than this are gathered into one piece if all panels see them: products of a few keys waste half
 // a register tile. 8 keys against 16: see docs/cpu-profile.md.
 constexpr int kGatherBelow = 16;
-
-// Requests the rows of the next block a cache line at a time, between register tiles of the current one. Heads that lie
-// side by side (bnhd) give rows of a few lines each, which the processor does not foresee: staging them took 8 % of the
-// time. Requested in bursts, once per panel, they stalled the loop just as long.
-struct RowPrefetch {
-  const char* row = nullptr;
-  int64_t stride = 0, bytes = 0, rows = 0, at = 0;
-
-  SIMD void step() {
-    if (rows == 0) return;
-    __builtin_prefetch(row + at, 0, 2);
-    at += 64;
-    if (at < bytes) return;
-    at = 0;
-    row += stride;
-    --rows;
-  }
-};
 
 // One row of keys of a block, or a part of one. Rows of a block are numbered from 0 across its spans.
 struct Span {
@@ -32,6 +15,41 @@ struct Span {
   const float* k;
   const float* v;
 };
+// Requests the rows of the next block a cache line at a time, between register tiles of the current one. Heads that lie
+// side by side (bnhd) give rows of a few lines each, and lists of keys rows anywhere, which the processor does not
+// foresee: staging them took 8 % of the time. Requested in bursts, once per panel, they stalled the loop just as long.
+struct RowPrefetch {
+  const Span* span = nullptr;
+  const Span* end = nullptr;
+  const char* base = nullptr;  // of token 0
+  int64_t stride = 0, bytes = 0;  // from token to token, and of a row
+  Token place = 0;
+  const char* row = nullptr;
+  int64_t at = 0;
+
+  SIMD void start() {
+    if (span == end) return;
+    place = span->row.places.begin;
+    row = base + span->row.token(place) * stride;
+  }
+  SIMD void step() {
+    if (span == end) return;
+    __builtin_prefetch(row + at, 0, 2);
+    at += 64;
+    if (at >= bytes) nextRow();
+  }
+  // Out of line: inlined it costs the loop a third of its speed, in registers.
+  __attribute__((noinline)) void nextRow() {
+    at = 0;
+    if (++place < span->row.places.end) {
+      row += span->row.step * stride;
+    } else {
+      ++span;
+      start();
+    }
+  }
+};
+
 struct KeyBlock {
   Span* spans;
   int spanCount = 0;
@@ -100,16 +118,17 @@ void checkValues(KeyBlock& block, int dim, float* cleanV) {
   }
 }
 
-// Brings a block's keys and values into contiguous float32, or points at them where they lie.
+// Brings a block's keys and values into contiguous float32, or points at them where they lie. The rows of the next
+// block, which may have none, are requested meanwhile.
 template <class Pattern>
-void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block) {
+void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, const KeyBlock& next) {
   const Problem& p = *task.problem;
   const Operand &keys = block.isExtra ? p.extraKey : p.key, &values = block.isExtra ? p.extraValue : p.value;
   const int32_t kvHead = p.kvHeadOf(task.map.firstHead);
   const int64_t firstToken = block.isExtra ? 0 : task.sequence.keys.begin;
   const int64_t kRow = keys.offset(task.sequence.batch, firstToken, kvHead),
                 vRow = values.offset(task.sequence.batch, firstToken, kvHead);
-  block.isPacked = task.rows > kPackFromPanels * kPanel;
+  block.isPacked = !task.readsInPlace && task.rows > kPackFromPanels * kPanel;
   // Keys stay in place where rows follow each other: rows strided by a power of two share cache sets and pages. Where
   // panels see small parts of a block, copying it costs more than that. Values that are packed are read once, so any
   // stride will do.
@@ -117,7 +136,7 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block) {
   const int64_t step = block.spans[0].row.step;
   const bool isLong = Pattern::kIsDense || block.rows >= kGatherBelow * block.spanCount;
   const auto staysInPlace = [&](const Operand& operand, int dim) {
-    return isFloat && operand.dim == 1 && (Pattern::kRank > 1 || (isLong && operand.token * step == dim));
+    return isFloat && operand.dim == 1 && (task.readsInPlace || (isLong && operand.token * step == dim));
   };
   const bool kInPlace = staysInPlace(keys, p.headDim);
   const bool vInPlace = block.isPacked ? isFloat && values.dim == 1 : staysInPlace(values, p.valueDim);
@@ -140,17 +159,21 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block) {
     span.v = stage(values, vRow, vInPlace, p.valueDim, s.vRows);
   }
   if (block.isPacked) packValues(block, task.shape.keys, p.valueDim, s.packedV);
-  if (!Pattern::kIsDense || block.isExtra) return;
+  if (Pattern::kRank > 1 || next.spanCount == 0 || next.isExtra) return;
 
-  const Token end = block.spans[block.spanCount - 1].row.places.end;
-  const int64_t coming = smaller<Token>(task.shape.keys, task.sequence.keys.size() - end);
-  const auto request = [&](const Operand& operand, int64_t base, int dim) -> RowPrefetch {
-    const void* row = elementAt(operand.data, p.dtype, base + end * operand.token);
-    return {static_cast<const char*>(row), operand.token * sizeOf(p.dtype), dim * sizeOf(p.dtype), coming, 0};
+  const auto request = [&](const Operand& operand, int64_t base, int dim) {
+    RowPrefetch prefetch;
+    prefetch.span = next.spans;
+    prefetch.end = next.spans + next.spanCount;
+    prefetch.base = static_cast<const char*>(elementAt(operand.data, p.dtype, base));
+    prefetch.stride = operand.token * sizeOf(p.dtype);
+    prefetch.bytes = dim * sizeOf(p.dtype);
+    prefetch.start();
+    return prefetch;
   };
   block.nextKeys = request(keys, kRow, p.headDim);
   block.nextValues = request(values, vRow, p.valueDim);
-  const int64_t lines = coming * ceilDiv<int64_t>(larger(p.headDim, p.valueDim) * sizeOf(p.dtype), 64);
+  const int64_t lines = next.rows * ceilDiv<int64_t>(larger(p.headDim, p.valueDim) * sizeOf(p.dtype), 64);
   const int64_t tiles = ceilDiv<int64_t>(block.rows, kTileRows) * ceilDiv<int64_t>(task.rows, kPanel);
   block.prefetchSteps = int(ceilDiv(lines, tiles));
 }

@@ -189,21 +189,17 @@ void modifyScores(float* scores, const float* table, int n, float softcap, Vec (
   }
 }
 
-// Hides what lies outside [begin, end) of each query, counted in keys from the first; the common mask, without a table.
-template <int Cycle>
-void hideOutside(float* scores, const float* ends, int n, Vec (&most)[Cycle]) {
-  const Vec hidden = splat(kHidden), one = splat(1);
+// Hides what lies outside [begin, end) of each query, keys counted from `first`: the common mask, without a table.
+template <int Rows>
+SIMD void hideOutside(RegisterTile<Rows>& tile, const float* ends, float first) {
+  const Vec hidden = splat(kHidden);
 #pragma GCC unroll 4
-  for (int c = 0; c < Cycle; ++c) {
-    const Vec begin = load(ends + c * kLanes), end = load(ends + (Cycle + c) * kLanes);
-    Vec largest = most[c], key = zero();
-    float* p = scores + c * kLanes;
-    for (int i = 0; i < n; ++i, p += Cycle * kLanes) {
-      const Vec s = whereLess(key, begin, hidden, whereLess(key, end, load(p), hidden));
-      store(p, s);
-      largest = max(s, largest);
-      key = add(key, one);
+  for (int c = 0; c < kTileVecs; ++c) {
+    const Vec begin = load(ends + c * kLanes), end = load(ends + kPanel + c * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const Vec key = splat(first + float(r));
+      tile.acc[r][c] = whereLess(key, begin, hidden, whereLess(key, end, tile.acc[r][c], hidden));
     }
-    most[c] = largest;
   }
 }

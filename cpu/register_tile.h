@@ -84,20 +84,21 @@ SIMD void dispatchRows(int rows, int first, Step& step) {
   }
 }
 
-// Cuts n rows into register tiles and calls step(tile, first row) for each. A rest of up to half a tile shares its rows
-// with the tile before it: two or four accumulators do not hide the FMA latency (a lone row costs as much as four).
-template <class Step>
+// Cuts n rows into register tiles of at most `Most` rows and calls step(tile, first row) for each. A rest of up to half a
+// tile shares its rows with the tile before it: two or four accumulators do not hide the FMA latency (a lone row costs as
+// much as four).
+template <int Most = kTileRows, class Step>
 SIMD void forEachTile(int n, Step&& step) {
-  const int rest = n % kTileRows;
-  const bool share = rest > 0 && rest <= kTileRows / 2 && n > kTileRows;
-  const int whole = n - rest - (share ? kTileRows : 0);
+  const int rest = n % Most;
+  const bool share = rest > 0 && rest <= Most / 2 && n > Most;
+  const int whole = n - rest - (share ? Most : 0);
   int first = 0;
-  for (; first < whole; first += kTileRows) step(RegisterTile<kTileRows>{}, first);
+  for (; first < whole; first += Most) step(RegisterTile<Most>{}, first);
   const int left = n - first;
   if (share) {
-    dispatchRows<kTileRows>(ceilDiv(left, 2), first, step);
-    dispatchRows<kTileRows>(left / 2, first + ceilDiv(left, 2), step);
+    dispatchRows<Most>(ceilDiv(left, 2), first, step);
+    dispatchRows<Most>(left / 2, first + ceilDiv(left, 2), step);
   } else if (left > 0) {
-    dispatchRows<kTileRows>(left, first, step);
+    dispatchRows<Most>(left, first, step);
   }
 }

@@ -32,6 +32,7 @@ namespace {
 #include "flash_loop.h"
 #include "tile_loop.h"
 #include "decode_loop.h"
+#include "select_loop.h"
 
 int64_t tileScratch(const Problem& p, TileShape shape) {
   TileScratch s;
@@ -48,8 +49,8 @@ int64_t decodeScratch(const Problem& p, int groups, int rows) {
 #define TILEWISE_WIDER nullptr
 #endif
 const Kernels TILEWISE_KERNELS = {
-    TILEWISE_TARGET_NAME, kPanel,    TILEWISE_WIDER, tileScratch, runTileTask, decodeScratch,
-    paddedRows,           paddedDim, runDecodeTask,  readRow,     writeRow,
+    TILEWISE_TARGET_NAME, kPanel,  TILEWISE_WIDER, tileScratch,   runTileTask, decodeScratch, paddedRows, paddedDim,
+    runDecodeTask,        readRow, writeRow,       sampledFloats, layOutRows,  keyFloats,     scoreKeys,
 };
 
 }  // namespace tilewise::cpu

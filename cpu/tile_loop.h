@@ -53,16 +53,17 @@ Box<Rank> fillPanel(const TileTask& task, const Neighborhood<Rank>& pattern, int
   const int n = int(box.size());
   rows.count = n;
   if (n == 0) return box;
+  Token place[Rank];
+  for (int a = 0; a < Rank; ++a) place[a] = box.axis[a].begin;
   for (int lane = 0; lane < kPanel; ++lane) {
-    int rest = smaller(lane, n - 1);
     rows.token[lane] = pattern.origin;
     rows.head[lane] = task.map.firstHead;
-    for (int a = Rank - 1; a >= 0; --a) {
-      const Token size = box.axis[a].size(), place = box.axis[a].begin + rest % size;
-      rest /= size;
-      rows.place[a][lane] = place;
-      rows.token[lane] += place * pattern.step[a];
+    for (int a = 0; a < Rank; ++a) {
+      rows.place[a][lane] = place[a];
+      rows.token[lane] += place[a] * pattern.step[a];
     }
+    if (lane >= n - 1) continue;  // lanes past the last query repeat it
+    for (int a = Rank - 1; ++place[a] == box.axis[a].end; --a) place[a] = box.axis[a].begin;
   }
   rows.locate(*task.problem, task.sequence);
   return box;
@@ -131,10 +132,10 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
     Panel& panel = s.panels[panels];
     const Box<Pattern::kRank> box = fillPanel(task, pattern, i, panel.rows);
     if (box.isEmpty()) continue;
+    prefetchQueries(task, panel);
     sights[panels].panel = pattern.look(head, box);
     for (int lane = 0; lane < kPanel; ++lane)
       sights[panels].lane[lane] = pattern.look(head, laneBox(pattern, panel.rows, lane));
-    setUpPanel(task, s, panels, scale, panel);
     for (int a = 0; a < Pattern::kRank; ++a) {
       Range& all = queries.axis[a];
       all = panels == 0 ? box.axis[a] : Range{smaller(all.begin, box.axis[a].begin), larger(all.end, box.axis[a].end)};
@@ -142,52 +143,67 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
     ++panels;
   }
   if (panels == 0) return;
+  for (int i = 0; i < panels; ++i) setUpPanel(task, s, i, scale, s.panels[i]);
 
-  KeyBlock block;
-  const auto startBlock = [&] {
-    block = KeyBlock{};
-    block.spans = s.spans;
+  // One block is filled while the one before it waits, so that its rows can be requested early.
+  KeyBlock blocks[2], *block = &blocks[0], *waiting = &blocks[1];
+  const auto startBlock = [&](KeyBlock* b) {
+    *b = KeyBlock{};
+    b->spans = s.spans + (b - blocks) * task.shape.keys;
   };
-  const auto runBlock = [&] {
-    if (block.spanCount > 0) {
-      stageBlock<Pattern>(task, s.buffers, block);
+  const auto runWaiting = [&] {
+    if (waiting->spanCount > 0) {
+      stageBlock<Pattern>(task, s.buffers, *waiting, *block);
       for (int i = 0; i < panels; ++i) {
-        const int segments = findSegments(task, s, pattern, block, sights[i]);
-        if (segments > 0) visitSegments(task, s, scale, block, s.panels[i], segments);
+        const int segments = findSegments(task, s, pattern, *waiting, sights[i]);
+#if defined(TILEWISE_COUNT_VISITS)
+        for (const Segment* at = s.segments; at < s.segments + segments && !waiting->isExtra; ++at)
+          countVisit(int64_t(s.panels[i].rows.count) * at->count, !at->run.ends && !at->run.mask);
+#endif
+        if (segments > 0) visitSegments(task, s, scale, *waiting, s.panels[i], segments);
       }
     }
-    startBlock();
+    startBlock(waiting);
   };
-  startBlock();
+  const auto closeBlock = [&] {
+    if (block->spanCount == 0) return;
+    runWaiting();
+    KeyBlock* const closed = block;
+    block = waiting;
+    waiting = closed;
+  };
+  startBlock(block);
+  startBlock(waiting);
   const Token capacity = task.shape.keys;
-  // Dense patterns end blocks at multiples of their length, wherever the tile's keys begin: a row's sums are then cut
-  // alike in every tile, and the choice of tile changes no bit. Tiles of the others are chosen by the problem alone;
-  // their blocks are filled, however short the rows.
+  // Where tiles depend on the threads, blocks end at multiples of their length, wherever the tile's keys begin: a row's
+  // sums are then cut alike in every tile, and the choice of tile changes no bit. Other tiles are chosen by the
+  // problem.
   Token blockEnd = 0;
   pattern.forEachRow(pattern.look(head, queries), [&](const Row& row) {
     for (Token place = row.places.begin; place < row.places.end;) {
       Token room;
-      if constexpr (Pattern::kIsDense) {
+      if (task.alignsBlocks) {
         if (place >= blockEnd) {
-          runBlock();
+          closeBlock();
           blockEnd = (place / capacity + 1) * capacity;
         }
         room = blockEnd - place;
       } else {
-        if (block.rows == capacity) runBlock();
-        room = capacity - block.rows;
+        if (block->rows == capacity) closeBlock();
+        room = capacity - block->rows;
       }
       const Token end = smaller<Token>(row.places.end, place + room);
-      block.add(row.within({place, end}));
+      block->add(row.within({place, end}));
       place = end;
     }
   });
-  runBlock();
+  closeBlock();
   for (Token first = 0; first < task.problem->extraKeys; first += capacity) {
-    block.isExtra = true;
-    block.add(Row{{first, smaller(first + capacity, task.problem->extraKeys)}});
-    runBlock();
+    block->isExtra = true;
+    block->add(Row{{first, smaller(first + capacity, task.problem->extraKeys)}});
+    closeBlock();
   }
+  runWaiting();
   for (int i = 0; i < panels; ++i) finishPanel(task, s, s.panels[i]);
 }
 

@@ -85,7 +85,9 @@ void tileGrid(const Problem& p, Tiling& t) {
   for (int a = 0; a < kMaxRank; ++a) t.panel[a] = t.perAxis[a] = 1;
   for (int a = 0; a < rank; ++a) t.panel[a] = panel[a + kMaxRank - rank];
   // Tiles grow from one panel, each time along the axis that adds the smallest share of keys.
-  const int64_t most = gridPanels(p);
+  int64_t panelsOfGrid = 1;
+  for (int a = 0; a < rank; ++a) panelsOfGrid *= ceilDiv(p.grid.groupLength(a), t.panel[a]);
+  const int64_t most = clamp<int64_t>(panelsOfGrid / kGridTiles, 1, kGridPanels);
   while (panels < most) {
     int best = -1;
     double share = 0;
@@ -118,6 +120,7 @@ bool variesByHead(const Problem& p) {
 Tiling tilingOf(const Problem& p, const Sequence& sequence, const Kernels& kernels, int threads) {
   const Token queries = sequence.queries.size();
   const bool isGrid = p.pattern == PatternKind::neighborhood, isList = p.pattern == PatternKind::blocks;
+  const bool isFloat = p.dtype == DType::float32;
   Tiling t{};
   t.map.headsPerToken = headsPerToken(p, queries, kernels.panel);
   t.maps = p.outputHeads() / t.map.headsPerToken;
@@ -130,8 +133,13 @@ Tiling tilingOf(const Problem& p, const Sequence& sequence, const Kernels& kerne
   const int panel = t.kernels->panel;
   t.shape.keys = blockKeys(p.headDim, p.valueDim);
   if (isGrid) {
+    t.shape.keys = 2 * t.shape.keys;
+    t.readsInPlace = isFloat;
     tileGrid(p, t);
   } else if (p.pattern == PatternKind::window) {
+    t.alignsBlocks = true;
+    const int64_t reach = int64_t(p.window.left) + p.window.right + 1;
+    t.readsInPlace = isFloat && reach < int64_t(kInPlacePanels) * panel && rows > kInPlacePanels / 4 * panel;
     t.shape.queries = tileQueries(rows, int64_t(t.maps) * p.sequences, p.headDim + p.valueDim, threads, panel);
     t.tiles = ceilDiv<int64_t>(rows, t.shape.queries);
   } else {
@@ -142,7 +150,7 @@ Tiling tilingOf(const Problem& p, const Sequence& sequence, const Kernels& kerne
 }
 
 TileTask Tiling::task(const Problem& p, const Sequence& sequence, int32_t group, int64_t index) const {
-  TileTask task{&p, sequence, map.next(group), 0, 0, shape, {}};
+  TileTask task{&p, sequence, map.next(group), 0, 0, shape, alignsBlocks, readsInPlace, {}};
   if (p.pattern == PatternKind::neighborhood) {
     for (int a = kMaxRank - 1; a >= 0; --a) {
       const Token begin = Token(index % perAxis[a]) * box[a];

@@ -13,6 +13,7 @@ struct Tiling {
   bool isDecode;    // few rows: the decode loop takes them, split over keys
   const Kernels* kernels;
   TileShape shape;  // most rows of a tile, keys per block
+  bool alignsBlocks, readsInPlace;
   int64_t tiles;    // per map
   int64_t rowsPerBlock;  // tiles do not cross multiples of this: queries of a block of lists
   // Grids: queries of a panel and of a tile, and tiles per dilation group.

@@ -2,14 +2,15 @@
 // Reader: someone who calls it, or follows a call from arguments to native code and back.
 
 import { accept, fly, refuseSignal } from './flight.js';
+import { lend } from './leases.js';
 import { native } from './native.js';
 import { type AttentionOptions, readOptions } from './options.js';
-import { prepare } from './problem.js';
+import { type Internals, prepare } from './problem.js';
 import type { Tensor, TensorLike } from './tensor.js';
 
 /** What attention() returns: tensors of the class that `Tensor` names, or the `out` that was passed. */
 export interface AttentionResult<T = Tensor> {
-  /** [batch, queries, heads, valueDim] or the order that `layout` says; the type of q. */
+  /** [batch, queries, heads, valueDim] or the order that `layout` says, a grid's tokens as in q; the type of q. */
   readonly out: T;
   /** With `returnLse`: natural log of each row's sum of exp(score), [batch, heads, queries], float32. */
   readonly lse?: T;
@@ -28,7 +29,7 @@ export interface AttentionResult<T = Tensor> {
  * @param k keys, [batch, keys, kvHeads, headDim], the type of q; heads % kvHeads == 0 (GQA, MQA) or the reverse
  * @param v values, [batch, keys, kvHeads, valueDim], the type of q; valueDim up to 512
  * @param options see AttentionOptions; with `layout: 'bhnd'` heads stand before tokens, with `cuSeqlensQ` and
- *   `cuSeqlensK` the batch axis is 1 or absent
+ *   `cuSeqlensK` the batch axis is 1 or absent; with a neighborhood there are one to three axes of tokens
  * @returns rejects with TypeError (wrong kind), RangeError (wrong size or value) or TilewiseError, each with a `code`;
  *   with `signal.reason` when aborted
  */
@@ -50,10 +51,7 @@ export async function attention<T>(
   v: TensorLike,
   options: AttentionOptions<T> = {},
 ): Promise<AttentionResult<T>> {
-  const settings = readOptions('attention()', options);
-  const { request, results } = prepare(q, k, v, options.out, settings);
-  await fly(() => native.run(request.numbers, request.views), results, settings);
-  return results.wrap() as AttentionResult<T>;
+  return runAttention('attention()', q, k, v, options);
 }
 
 /**
@@ -78,9 +76,39 @@ export function attentionSync<T>(
   v: TensorLike,
   options: AttentionOptions<T> = {},
 ): AttentionResult<T> {
-  const settings = readOptions('attentionSync()', options);
-  refuseSignal('attentionSync()', settings.signal);
-  const { request, results } = prepare(q, k, v, options.out, settings);
+  return runAttentionSync('attentionSync()', q, k, v, options);
+}
+
+/** attention() under another name, for the ops that are a pattern of it. */
+export async function runAttention<T>(
+  where: string,
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionOptions<T>,
+  internals?: Internals,
+): Promise<AttentionResult<T>> {
+  const settings = readOptions(where, options);
+  const { request, results, selection } = prepare(q, k, v, options.out, settings, internals);
+  const attend = () => fly(() => native.run(request.numbers, request.views), results, settings);
+  if (selection) await lend(results.lent, () => selection.run(settings.signal).then(attend));
+  else await attend();
+  return results.wrap() as AttentionResult<T>;
+}
+
+/** attentionSync() under another name. */
+export function runAttentionSync<T>(
+  where: string,
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionOptions<T>,
+  internals?: Internals,
+): AttentionResult<T> {
+  const settings = readOptions(where, options);
+  refuseSignal(where, settings.signal);
+  const { request, results, selection } = prepare(q, k, v, options.out, settings, internals);
+  selection?.runSync();
   accept(native.runSync(request.numbers, request.views), settings.device);
   return results.wrap() as AttentionResult<T>;
 }

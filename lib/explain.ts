@@ -1,13 +1,20 @@
-// explain(): what a pattern costs before it is run, counted on the tiles that would run it.
-// Reader: someone choosing a pattern or a shape. Counts come from core/explain.h, which cuts the same geometry the loops do.
+// explain(): what a pattern costs before it is run, counted on the tiles that would run it or on tiles of one's own.
+// Reader: someone choosing a pattern or a shape. Counts come from core/plan.h, which asks the patterns what the loops ask.
 
 import { backendIndex, backendName, devices } from './devices.js';
-import { native } from './native.js';
+import { TilewiseRangeError, TilewiseTypeError } from './errors.js';
+import { type NativePlan, native } from './native.js';
+import { axisRules, maxGridRank, type PerAxis } from './neighborhood.js';
 import { type DeviceName, deviceNames, floatTypes } from './options.js';
+import type { Grid, RunnablePattern } from './pattern-fields.js';
 import { checkPattern, type Pattern } from './patterns.js';
-import { checkHeads, describe, maxHeadDim, outputHeads, type Shape } from './problem.js';
-import { bytesPer, type FloatType } from './tensor.js';
-import { checkInteger, checkNames, checkOneOf, maxTokens } from './validate.js';
+import { drawSVG, drawText } from './picture.js';
+import { describe } from './problem.js';
+import type { Scene } from './scene.js';
+import { boundOf, type SelectionCost, selectionDots } from './selection-bound.js';
+import { checkHeads, maxHeadDim, outputHeads, type Shape } from './shape.js';
+import { bytesPer, type FloatType, sizeOf } from './tensor.js';
+import { checkInteger, checkNames, checkOneOf, invalid, maxTokens } from './validate.js';
 
 /** The sizes of a call. */
 export interface ExplainShape {
@@ -15,8 +22,11 @@ export interface ExplainShape {
   batch?: number;
   queryHeads: number;
   kvHeads: number;
-  queries: number;
-  keys: number;
+  /** Queries and keys, or `tokens` for both. */
+  queries?: number;
+  keys?: number;
+  /** Lengths of the token axes, outermost first: one to three for a neighborhood, which needs them. */
+  tokens?: number | readonly number[];
   headDim: number;
   /** Default headDim. */
   valueDim?: number;
@@ -24,7 +34,21 @@ export interface ExplainShape {
   dtype?: FloatType;
 }
 
-/** What a call costs. Tiles and pairs count one head, all batch entries; flops and bytes the whole call. */
+export interface ExplainOptions {
+  /** As in attention(). */
+  device?: DeviceName;
+  /** Count by tiles of so many queries, a number or one per token axis, instead of those of the device. */
+  queryTile?: PerAxis<number>;
+  /** Keys per tile, likewise. */
+  keyTile?: PerAxis<number>;
+  /**
+   * Where tiles of keys begin: `'static'` (default) at multiples of the tile, `'dynamic'` where the keys of their query
+   * tile begin.
+   */
+  tiling?: 'static' | 'dynamic';
+}
+
+/** What a call costs. Tiles and pairs count one head, the mean where heads differ, all batch entries; the rest the whole call. */
 export interface Explanation {
   /** Dense tiles over visited tiles: what skipping can win, on average and for the query tile that wins least. */
   readonly idealSpeedup: { readonly average: number; readonly worst: number };
@@ -33,24 +57,57 @@ export interface Explanation {
     readonly dense: number;
     /** Tiles with a visible key, which are computed. */
     readonly visited: number;
-    /** Visited tiles that every query sees whole: these run without a mask. */
+    /** Visited tiles that every query sees whole: these run without a mask. A tile that reaches past the keys is none. */
     readonly interior: number;
+    /** What the query tile that visits most visits, and what it would visit of a dense matrix. */
+    readonly worst: { readonly visited: number; readonly dense: number };
     /** Tokens per tile. */
     readonly shape: { readonly queries: number; readonly keys: number };
+    /** The same along every token axis. */
+    readonly queryTile: readonly number[];
+    readonly keyTile: readonly number[];
+    /** Why these tiles. */
+    readonly why: string;
   };
-  /** (query, key) pairs: of the whole matrix, in visited tiles, and visible. */
-  readonly pairs: { readonly dense: number; readonly computed: number; readonly useful: number };
-  /** 2 * visible pairs * (headDim + valueDim) * heads. */
+  /**
+   * (query, key) pairs: of the whole matrix, computed, and visible; `interior` are those computed without a mask. On the
+   * device's own tiles `computed` is what its loop computes, which cuts visited tiles to the keys that some query of the
+   * tile sees; on tiles of one's own it is visited tiles whole.
+   */
+  readonly pairs: {
+    readonly dense: number;
+    readonly computed: number;
+    readonly interior: number;
+    readonly useful: number;
+  };
+  /** 2 * visible pairs * (headDim + valueDim), over all heads. */
   readonly flops: number;
   /** q, k, v and out, each read or written once. */
   readonly bytes: number;
+  /** The same without the keys and values that no query reads. */
+  readonly bytesTouched: number;
+  /** Where heads see different keys: the first that computes the most pairs, and its counts for one batch entry. */
+  readonly worstHead?: {
+    readonly head: number;
+    readonly visited: number;
+    readonly computed: number;
+    readonly useful: number;
+    readonly idealSpeedup: number;
+  };
   /**
-   * The backend that would run the call. `reasons`: one sentence for every device that cannot be used and for
-   * everything that keeps this backend from running the problem.
+   * hierarchical() alone: what the selection costs at most, besides. All counts of such a pattern are bounds: as many keys
+   * as it may select, in tiles as if they lay side by side.
    */
-  readonly backend: { readonly name: string; readonly reasons: readonly string[] };
-  /** The same as a few lines of text. */
+  readonly selection?: SelectionCost;
+  /**
+   * The backend that would run the call, and why this one. `reasons`: one sentence for every device that cannot be used and
+   * for everything that keeps this backend from running the problem.
+   */
+  readonly backend: { readonly name: string; readonly why: string; readonly reasons: readonly string[] };
+  /** A few lines of text and a small picture. */
   toString(): string;
+  /** A picture of the mask and of the tiles, as a document of its own. */
+  toSVG(): string;
 }
 
 const shapeNames: ReadonlySet<string> = new Set(
@@ -60,64 +117,221 @@ const shapeNames: ReadonlySet<string> = new Set(
     kvHeads: 1,
     queries: 1,
     keys: 1,
+    tokens: 1,
     headDim: 1,
     valueDim: 1,
     dtype: 1,
   } satisfies Record<keyof ExplainShape, 1>),
 );
-const optionNames: ReadonlySet<string> = new Set(['device']);
+const optionNames: ReadonlySet<string> = new Set(
+  Object.keys({ device: 1, queryTile: 1, keyTile: 1, tiling: 1 } satisfies Record<keyof ExplainOptions, 1>),
+);
 
 /**
- * Counts what attention() would do with a pattern and a shape, without running it. Takes time proportional to the number of
- * queries.
- * @param pattern from full(), causal(), slidingWindow()
- * @param shape sizes of the call
- * @param options.device as in attention()
+ * Counts what attention() would do with a pattern and a shape, without running it. A grid takes time proportional to the
+ * sum of its axes' lengths, other patterns to the number of query tiles times the runs of keys that one sees.
+ * @param pattern any pattern; hierarchical() gets bounds, because what it selects depends on the data
+ * @param shape sizes of the call; `tokens` in place of queries and keys
+ * @param options see ExplainOptions
  * @throws {TypeError | RangeError | TilewiseError} ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_UNKNOWN_OPTION,
  *   ERR_TILEWISE_SHAPE_MISMATCH, ERR_TILEWISE_NO_DEVICE
  */
-export function explain(pattern: Pattern, shape: ExplainShape, options: { device?: DeviceName } = {}): Explanation {
+export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainOptions = {}): Explanation {
   checkPattern(pattern);
   checkNames('the shape of explain()', shape, shapeNames);
   checkNames('explain()', options, optionNames);
   const device = options.device === undefined ? 'auto' : checkOneOf('device', options.device, deviceNames);
+  const tokens = readTokens(shape, pattern);
+  const sizes = readSizes(shape, tokens);
+  checkHeads(sizes);
+  const grid: Grid | undefined =
+    pattern.kind === 'neighborhood' && tokens ? { lengths: tokens, rules: axisRules(pattern, tokens) } : undefined;
+  const counted: RunnablePattern = pattern.kind === 'hierarchical' ? boundOf(pattern, sizes.keys) : pattern;
+  const rank = grid ? grid.lengths.length : 1;
+  const tiles = readTiles(options, rank);
+  const { numbers, views } = describe(sizes, counted, grid, device);
+  const plan = native.explain(numbers, views, tiles);
+  const scene: Scene = {
+    title: `${titleOf(pattern)}; ${titleOfSizes(sizes, tokens)}`,
+    queries: sizes.queries,
+    keys: sizes.keys,
+    grid: grid && { lengths: grid.lengths, dilations: grid.rules.map(({ dilation }) => dilation) },
+    blockQueries: counted.kind === 'blocks' ? counted.blockQ : undefined,
+    queryTile: tokensOf(plan, rank),
+    keyTile: plan.keyTile.slice(0, rank),
+    isDynamic: options.tiling === 'dynamic',
+    sights:
+      sizes.batch > 0 ? (boxes) => native.sights(numbers, views, Float64Array.from(boxes)) : () => new Int32Array(0),
+  };
+  const dots =
+    pattern.kind === 'hierarchical' ? selectionDots(pattern, sizes.queries, sizes.keys) * sizes.batch : undefined;
+  return new CountedExplanation(counts(plan, sizes, rank, device, dots), scene);
+}
+
+/** A query tile in tokens: rows of several heads are rows of fewer tokens. */
+const tokensOf = ({ queryTile, headsPerTile }: NativePlan, rank: number): number[] =>
+  queryTile.slice(0, rank).map((rows) => Math.max(1, Math.floor(rows / headsPerTile)));
+
+/** A pattern in words: its numbers, words and axes. What is endless, false or absent says nothing. */
+function titleOf(pattern: Pattern): string {
+  const words = Object.entries(pattern).flatMap(([name, value]): string[] => {
+    if (value === Number.POSITIVE_INFINITY) return [];
+    if (typeof value === 'number' || typeof value === 'string')
+      return name === 'kind' ? [value as string] : [`${name} ${value}`];
+    if (value === true) return [name];
+    const isPlain = Array.isArray(value) && value.every((one) => typeof one !== 'object');
+    return isPlain ? [`${name} ${value.join('x')}`] : [];
+  });
+  return words.join(', ');
+}
+
+function titleOfSizes(sizes: Shape, tokens: readonly number[] | undefined): string {
+  const { batch, queries, keys, queryHeads, kvHeads, headDim, valueDim, type } = sizes;
+  const both = (a: number, b: number) => (a === b ? String(a) : `${a}/${b}`);
+  return [
+    batch === 1 ? '' : `batch ${batch}, `,
+    tokens ? `${tokens.join('x')} tokens` : `${queries} queries, ${keys} keys`,
+    `, ${both(queryHeads, kvHeads)} ${queryHeads === 1 ? 'head' : 'heads'} of ${both(headDim, valueDim)}, ${type}`,
+  ].join('');
+}
+
+/** The token axes when the caller names them; neighborhoods must, everything else may. */
+function readTokens(shape: ExplainShape, pattern: Pattern): number[] | undefined {
+  const { tokens, queries, keys } = shape;
+  if (tokens === undefined) {
+    if (pattern.kind !== 'neighborhood') return undefined;
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      'A neighborhood needs `tokens`, the lengths of its one to three token axes, in place of `queries` and `keys`',
+    );
+  }
+  if (queries !== undefined || keys !== undefined) {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      '`tokens` stands for both `queries` and `keys`; leave those out',
+    );
+  }
+  const lengths = Array.isArray(tokens) ? (tokens as readonly number[]) : [tokens as number];
+  if (lengths.length < 1 || lengths.length > maxGridRank) {
+    throw invalid('tokens', `one to ${maxGridRank} lengths`, tokens);
+  }
+  return lengths.map((length, axis) =>
+    checkInteger(Array.isArray(tokens) ? `tokens[${axis}]` : 'tokens', length, 0, maxTokens),
+  );
+}
+
+function readSizes(shape: ExplainShape, tokens: readonly number[] | undefined): Shape {
   const { batch = 1, valueDim = shape.headDim, dtype = 'float32' } = shape;
-  const sizes: Shape = {
+  const count = tokens && sizeOf(tokens);
+  if (count !== undefined && count > maxTokens) {
+    throw new TilewiseRangeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      `\`tokens\` must be at most ${maxTokens} in all, not ${count}`,
+    );
+  }
+  return {
     batch: checkInteger('batch', batch, 0, maxTokens),
     queryHeads: checkInteger('queryHeads', shape.queryHeads, 1, maxTokens),
     kvHeads: checkInteger('kvHeads', shape.kvHeads, 1, maxTokens),
-    queries: checkInteger('queries', shape.queries, 0, maxTokens),
-    keys: checkInteger('keys', shape.keys, 0, maxTokens),
+    queries: count ?? checkInteger('queries', shape.queries, 0, maxTokens),
+    keys: count ?? checkInteger('keys', shape.keys, 0, maxTokens),
     headDim: checkInteger('headDim', shape.headDim, 1, maxHeadDim),
     valueDim: checkInteger('valueDim', valueDim, 1, maxHeadDim),
     type: checkOneOf('dtype', dtype, floatTypes),
   };
-  checkHeads(sizes);
-  const plan = native.explain(describe(sizes, pattern, device));
+}
+
+/** The tiles asked for, as native code reads them: 0 leaves the choice to the backend. */
+function readTiles({ queryTile, keyTile, tiling }: ExplainOptions, rank: number): Float64Array {
+  const numbers = new Float64Array(1 + 2 * maxGridRank);
+  if (tiling !== undefined && checkOneOf('tiling', tiling, ['static', 'dynamic'] as const) === 'dynamic')
+    numbers[0] = 1;
+  const read = (name: string, value: PerAxis<number> | undefined, at: number) => {
+    if (value === undefined) return;
+    const isList = Array.isArray(value);
+    if (isList && value.length !== rank) {
+      throw new TilewiseRangeError(
+        'ERR_TILEWISE_SHAPE_MISMATCH',
+        `\`${name}\` has ${value.length} axes, but the tokens have ${rank}; give one number or as many`,
+      );
+    }
+    for (let axis = 0; axis < rank; ++axis) {
+      const one = isList ? value[axis] : value;
+      numbers[at + axis] = checkInteger(isList ? `${name}[${axis}]` : name, one, 1, maxTokens);
+    }
+  };
+  read('queryTile', queryTile, 1);
+  read('keyTile', keyTile, 1 + maxGridRank);
+  return numbers;
+}
+
+type Counts = Omit<Explanation, 'toString' | 'toSVG'>;
+
+function counts(plan: NativePlan, sizes: Shape, rank: number, device: DeviceName, dots: number | undefined): Counts {
+  const { batch, queries, keys, headDim, valueDim } = sizes;
   const heads = outputHeads(sizes);
-  const queryNumbers = sizes.queries * (sizes.queryHeads * sizes.headDim + heads * sizes.valueDim);
-  const keyNumbers = sizes.keys * sizes.kvHeads * (sizes.headDim + sizes.valueDim);
-  const unavailable = devices().filter(({ isAvailable }) => !isAvailable);
-  return new CountedExplanation({
+  // Native counts are sums over heads, or over groups of heads that share tiles.
+  const perHead = (pairs: number) => pairs / heads;
+  const perMap = (tiles: number) => (plan.maps > 0 ? (tiles * batch) / plan.maps : 0);
+  const dense = perMap(plan.queryTiles) * plan.keyTiles;
+  const visited = perMap(plan.visited);
+  const queryTile = tokensOf(plan, rank);
+  const keyTile = plan.keyTile.slice(0, rank);
+  const rows = batch * queries * (sizes.queryHeads * headDim + heads * valueDim);
+  const bytesOfKeys = (count: number) => (rows + count * (headDim + valueDim)) * bytesPer(sizes.type);
+  return {
     idealSpeedup: {
       // Infinity when nothing is visible; 1 when there is nothing to see.
-      average: plan.tilesDense > 0 ? plan.tilesDense / plan.tilesVisited : 1,
-      worst: plan.tilesDense > 0 ? 1 / plan.worstShare : 1,
+      average: dense > 0 ? dense / visited : 1,
+      worst: dense > 0 ? plan.keyTiles / plan.mostVisited : 1,
     },
     tiles: {
-      dense: plan.tilesDense,
-      visited: plan.tilesVisited,
-      interior: plan.tilesInterior,
-      shape: { queries: plan.tileQueries, keys: plan.tileKeys },
+      dense,
+      visited,
+      interior: perMap(plan.interior),
+      worst: { visited: plan.mostVisited, dense: plan.keyTiles },
+      shape: { queries: sizeOf(queryTile), keys: sizeOf(keyTile) },
+      queryTile,
+      keyTile,
+      why: plan.why || 'as asked for',
     },
-    pairs: { dense: plan.pairsDense, computed: plan.pairsComputed, useful: plan.pairsUseful },
-    flops: 2 * plan.pairsUseful * (sizes.headDim + sizes.valueDim) * heads,
-    bytes: sizes.batch * (queryNumbers + keyNumbers) * bytesPer(sizes.type),
-    backend: {
-      name: backendName(backendIndex(device)),
-      reasons: [...unavailable.map(({ name, reason }) => `${name}: ${reason}`), ...plan.reasons],
+    pairs: {
+      dense: batch * queries * keys,
+      computed: perHead(plan.computed),
+      interior: perHead(plan.unmasked),
+      useful: perHead(plan.useful),
     },
-  });
+    flops: 2 * plan.useful * (headDim + valueDim),
+    bytes: bytesOfKeys(batch * keys * sizes.kvHeads),
+    bytesTouched: bytesOfKeys(plan.keysTouched),
+    ...(plan.variesByHead && {
+      worstHead: {
+        head: plan.worstHead,
+        visited: plan.worstHeadVisited,
+        computed: plan.worstHeadComputed / plan.headsPerTile,
+        useful: plan.worstHeadUseful / plan.headsPerTile,
+        idealSpeedup: (plan.worstHeadQueryTiles * plan.keyTiles) / plan.worstHeadVisited,
+      },
+    }),
+    ...(dots !== undefined && { selection: { dots, flops: 2 * dots * headDim * heads } }),
+    backend: chooseBackend(device, plan.reasons),
+  };
+}
+
+function chooseBackend(device: DeviceName, refusals: readonly string[]): Explanation['backend'] {
+  const all = devices();
+  const unavailable = all.filter(({ isAvailable }) => !isAvailable);
+  const isOnly = unavailable.length === all.length - 1;
+  return {
+    name: backendName(backendIndex(device)),
+    why:
+      device !== 'auto'
+        ? `asked for with device '${device}'`
+        : isOnly
+          ? 'the only device that is available'
+          : 'preferred to the others that are available',
+    reasons: [...unavailable.map(({ name, reason }) => `${name}: ${reason}`), ...refusals],
+  };
 }
 
 class CountedExplanation implements Explanation {
@@ -126,22 +340,57 @@ class CountedExplanation implements Explanation {
   declare readonly pairs: Explanation['pairs'];
   declare readonly flops: number;
   declare readonly bytes: number;
+  declare readonly bytesTouched: number;
+  declare readonly worstHead?: Explanation['worstHead'];
+  declare readonly selection?: Explanation['selection'];
   declare readonly backend: Explanation['backend'];
+  readonly #scene: Scene;
 
-  constructor(counts: Omit<Explanation, 'toString'>) {
+  constructor(counts: Counts, scene: Scene) {
     Object.assign(this, counts);
+    this.#scene = scene;
   }
 
   toString(): string {
-    const { tiles, pairs, idealSpeedup, backend } = this;
-    const share = (part: number, whole: number) => (whole > 0 ? `${((100 * part) / whole).toFixed(1)} %` : 'none');
-    return [
-      `backend   ${backend.name}${backend.reasons.map((reason) => `\n          (${reason})`).join('')}`,
-      `speed-up  ${idealSpeedup.average.toFixed(2)}x over dense at best, ${idealSpeedup.worst.toFixed(2)}x for the worst query tile`,
-      `tiles     ${tiles.visited} of ${tiles.dense} visited (${share(tiles.visited, tiles.dense)}), ${tiles.interior} without a mask, ` +
-        `${tiles.shape.queries} queries x ${tiles.shape.keys} keys each`,
-      `pairs     ${pairs.useful} visible of ${pairs.computed} computed (${share(pairs.useful, pairs.computed)})`,
-      `work      ${(this.flops / 1e9).toPrecision(4)} GFLOP, ${(this.bytes / 1e6).toPrecision(4)} MB in and out`,
-    ].join('\n');
+    return [`pattern   ${this.#scene.title}`, ...describeCounts(this), '', drawText(this.#scene)].join('\n');
   }
+
+  toSVG(): string {
+    return drawSVG(this.#scene);
+  }
+}
+
+const ratio = (value: number): string => (Number.isFinite(value) ? `${value.toFixed(2)}x` : 'nothing visible');
+const share = (part: number, whole: number): string => (whole > 0 ? `${((100 * part) / whole).toFixed(1)} %` : 'none');
+/** Whole numbers as they are; means over heads with one digit. */
+const count = (value: number): string => (Number.isInteger(value) ? String(value) : value.toFixed(1));
+
+function describeCounts(e: Counts): string[] {
+  const { tiles, pairs, idealSpeedup, backend, worstHead, selection } = e;
+  const box = (axes: readonly number[]) => axes.join('x');
+  const lines = [
+    `backend   ${backend.name}: ${backend.why}${backend.reasons.map((reason) => `\n          (${reason})`).join('')}`,
+    `tile      ${box(tiles.queryTile)} queries x ${box(tiles.keyTile)} keys: ${tiles.why}`,
+    `speed-up  ${ratio(idealSpeedup.average)} over dense at best, ${ratio(idealSpeedup.worst)} for the worst query tile` +
+      ` (${count(tiles.worst.visited)} of ${count(tiles.worst.dense)} tiles)`,
+    `tiles     ${count(tiles.visited)} of ${count(tiles.dense)} visited (${share(tiles.visited, tiles.dense)}), ` +
+      `${count(tiles.interior)} without a mask (${share(tiles.interior, tiles.visited)} of those)`,
+    `pairs     ${count(pairs.useful)} visible of ${count(pairs.computed)} computed (${share(pairs.useful, pairs.computed)}), ` +
+      `${count(pairs.dense)} dense`,
+    `work      ${(e.flops / 1e9).toPrecision(4)} GFLOP, ${(e.bytes / 1e6).toPrecision(4)} MB in and out` +
+      (e.bytesTouched < e.bytes ? `, ${(e.bytesTouched / 1e6).toPrecision(4)} MB of them touched` : ''),
+  ];
+  if (worstHead) {
+    lines.push(
+      `heads     differ: counts are means; head ${worstHead.head} computes most, ${count(worstHead.computed)} pairs, ` +
+        `${ratio(worstHead.idealSpeedup)} over dense`,
+    );
+  }
+  if (selection) {
+    lines.push(
+      `selection ${count(selection.dots)} products per head at most, ${(selection.flops / 1e9).toPrecision(4)} GFLOP`,
+      'bound     what is selected depends on the data: counts are for as many keys as may be, side by side',
+    );
+  }
+  return lines;
 }

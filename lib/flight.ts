@@ -14,7 +14,7 @@ const waiting = new WeakMap<AbortSignal, Set<number>>();
 /** Starts a call and waits until native code has let go of its memory; until then the caller's `out` is leased. */
 export async function fly(
   start: () => Flight | string[],
-  { lent }: Results,
+  { lent }: Pick<Results, 'lent'>,
   { signal, device }: Pick<Settings, 'signal' | 'device'>,
 ): Promise<void> {
   signal?.throwIfAborted();

@@ -4,21 +4,62 @@
 import { createRequire } from 'node:module';
 import { native } from './native.js';
 
+export type { Align } from './align.js';
 export { type AttentionResult, attention, attentionSync } from './attention.js';
+export { blockSparseAttention, blockSparseAttentionSync } from './block-sparse.js';
+export {
+  type BlockCsr,
+  type BlockIndexLists,
+  type BlocksOptions,
+  type BlocksPattern,
+  blocks,
+  type FlexBlockMask,
+  type MaskPredicate,
+} from './blocks.js';
 export { type DeviceInfo, devices, numThreads, setNumThreads } from './devices.js';
 export { type ErrorCode, TilewiseError, TilewiseRangeError, TilewiseTypeError } from './errors.js';
 export { type ExplainShape, type Explanation, explain } from './explain.js';
-export { type AttentionPart, type MergeOptions, mergeAttention, mergeAttentionSync } from './merge.js';
-export type { AttentionOptions, DeviceName, Layout } from './options.js';
 export {
-  type Align,
-  causal,
-  full,
-  type Pattern,
-  slidingWindow,
-  type WindowPattern,
-  type WindowReach,
-} from './patterns.js';
+  type HierarchicalOptions,
+  type HierarchicalPattern,
+  type HierarchicalPreset,
+  hierarchical,
+  type SelectionScope,
+  type SelectionStage,
+  type StagedPattern,
+  type TreePattern,
+} from './hierarchical.js';
+export {
+  type HipOptions,
+  type HipSelection,
+  type HipSelectOptions,
+  hipAttention,
+  hipAttentionSync,
+  hipSelect,
+  hipSelectSync,
+} from './hip.js';
+export { type HipLists, HipState, type Refresh } from './hip-state.js';
+export { type AttentionPart, type MergeOptions, mergeAttention, mergeAttentionSync } from './merge.js';
+export type { CommonOptions, NamedOp, NamedOpSync } from './named.js';
+export { type NeighborhoodOptions, type NeighborhoodPattern, neighborhood, type PerAxis } from './neighborhood.js';
+export { neighborhoodAttention, neighborhoodAttentionSync } from './neighborhood-attention.js';
+export type { AttentionOptions, DeviceName, Layout } from './options.js';
+export { causal, full, type Pattern, slidingWindow, type WindowPattern, type WindowReach } from './patterns.js';
+export { s2Attention, s2AttentionSync } from './s2.js';
+export { S2Cache, type S2CacheAttentionOptions, type S2CacheOptions } from './s2-cache.js';
+export { type BlockRange, type S2Coverage, S2Layout, type S2LayoutOptions, s2Layout } from './s2-layout.js';
+export {
+  type SqaConfig,
+  type SqaCost,
+  type SqaHeads,
+  type SqaOptions,
+  type SqaVariant,
+  sparseQueryAttention,
+  sparseQueryAttentionSync,
+  sqaCost,
+  sqaVariant,
+} from './sqa.js';
+export { type StridedShardsOptions, type StridedShardsPattern, stridedShards } from './strided-shards.js';
 export {
   type DataType,
   type DataTypes,

@@ -22,6 +22,16 @@ export function release(operand: Named): void {
   leased.delete(operand);
 }
 
+/** Leases memory for as long as a promise takes. */
+export async function lend(operand: Named | undefined, run: () => Promise<void>): Promise<void> {
+  if (operand) lease(operand);
+  try {
+    await run();
+  } finally {
+    if (operand) release(operand);
+  }
+}
+
 /** Refuses an `out` that shares an element with an input or with itself, and anything that a call in flight writes. */
 export function checkOverlaps(inputs: readonly Named[], out: Named | undefined): void {
   if (out) {

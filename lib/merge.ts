@@ -6,11 +6,13 @@ import type { AttentionResult } from './attention.js';
 import { backendIndex } from './devices.js';
 import { TilewiseRangeError } from './errors.js';
 import { fly, refuseSignal } from './flight.js';
+import { lengthsOf, tokenAxesOf } from './grid.js';
 import { dataTypeCode, native, positions } from './native.js';
+import { maxGridRank } from './neighborhood.js';
 import { checkConstructor, checkSignal, floatTypes, type Layout, layouts } from './options.js';
-import { checkSame, checkSize, maxHeadDim } from './problem.js';
 import { axesOf, Request, type Results } from './request.js';
-import { type FloatType, readTensor, type Tensor, type TensorConstructor, type TensorLike } from './tensor.js';
+import { checkSame, checkSize, maxHeadDim } from './shape.js';
+import { type FloatType, readTensor, sizeOf, type Tensor, type TensorConstructor, type TensorLike } from './tensor.js';
 import { checkNames, checkOneOf, invalid, is, maxTokens } from './validate.js';
 
 /** What mergeAttention() can be told; as in attention(). */
@@ -59,7 +61,7 @@ const slotsEach = 2;
  * exp(lse - merged lse). Parts are merged in the order given, so results repeat bit for bit. A row that no part has a
  * key for gets output 0 and lse -Infinity.
  * @param parts `{ out, lse }` of the same queries: equal dims and type; out [batch, queries, heads, valueDim] or as
- *   `layout` says, lse [batch, heads, queries] float32; packed results without batch axis too
+ *   `layout` says, lse [batch, heads, queries] float32; packed results without batch axis and grids too
  * @param options see MergeOptions
  * @returns `{ out, lse }`; rejects as attention() does
  */
@@ -107,18 +109,20 @@ function prepareMerge(
   });
   const { type, dims } = read[0].out;
   const rank = dims.length;
-  if (rank !== 3 && rank !== 4) {
+  if (rank < 3 || rank > 3 + maxGridRank) {
     throw new TilewiseRangeError(
       'ERR_TILEWISE_SHAPE_MISMATCH',
-      `\`parts[0].out\` must have 4 dims, or 3 when packed, not [${dims.join(', ')}]`,
+      `\`parts[0].out\` must have 4 dims, or 3 when packed, 5 or 6 when a grid, not [${dims.join(', ')}]`,
     );
   }
   const axes = axesOf(rank, isHeadsFirst);
-  const batch = rank === 4 ? dims[axes.batch] : 1;
-  const lseDims = [...(rank === 4 ? [batch] : []), dims[axes.head], dims[axes.token]];
+  const tokens = lengthsOf(read[0].out, tokenAxesOf(axes, rank));
+  const queries = sizeOf(tokens);
+  const batch = axes.batch < 0 ? 1 : dims[axes.batch];
+  const lseDims = [...(axes.batch < 0 ? [] : [batch]), dims[axes.head], ...tokens];
   checkSize('The batch', batch, 0, maxTokens);
   checkSize('The number of heads', dims[axes.head], 1, maxTokens);
-  checkSize('The number of queries', dims[axes.token], 0, maxTokens);
+  checkSize('The number of queries', queries, 0, maxTokens);
   checkSize('The dim of `parts[0].out`', dims[axes.dim], 1, maxHeadDim);
 
   const request = new Request(headFields + parts.length * partFields, slotsEach * (1 + parts.length), false);
@@ -126,7 +130,7 @@ function prepareMerge(
   numbers[field.device] = backendIndex('auto');
   numbers[field.batch] = batch;
   numbers[field.heads] = dims[axes.head];
-  numbers[field.queries] = dims[axes.token];
+  numbers[field.queries] = queries;
   numbers[field.valueDim] = dims[axes.dim];
   numbers[field.type] = dataTypeCode(type);
   numbers[field.parts] = parts.length;
@@ -135,13 +139,13 @@ function prepareMerge(
     checkSame(`parts[${i}].lse`, lse, 'float32', lseDims);
     const base = headFields + i * partFields;
     const first = slotsEach * (1 + i);
-    request.operand(`parts[${i}].out`, base + partField.out, first + slot.out, out, axes);
-    request.placeRows(base + partField.lse, request.input(`parts[${i}].lse`, first + slot.lse, lse));
+    request.operand(`parts[${i}].out`, base + partField.out, first + slot.out, out, isHeadsFirst);
+    request.rows(`parts[${i}].lse`, base + partField.lse, first + slot.lse, lse);
   });
   const out = options.out === undefined ? undefined : readTensor('out', options.out, floatTypes);
   if (out) checkSame('out', out, type, dims);
   const results = request.results(
-    { given: options.out, out, axes, type: type as FloatType, outDims: [...dims], lseDims, Tensor: Class },
+    { given: options.out, out, isHeadsFirst, type: type as FloatType, outDims: [...dims], lseDims, Tensor: Class },
     field,
     slot,
   );

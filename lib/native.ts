@@ -18,16 +18,34 @@ export interface Flight {
   readonly done: Promise<boolean>;
 }
 
+/** A plan's counts, over all heads and batch entries unless they say otherwise; the fields of core/explain.h. */
 export interface NativePlan {
-  tileQueries: number;
-  tileKeys: number;
-  tilesDense: number;
-  tilesVisited: number;
-  tilesInterior: number;
-  pairsDense: number;
-  pairsComputed: number;
-  pairsUseful: number;
-  worstShare: number;
+  /** Per axis of a grid; of a sequence the first alone, in rows: tokens times headsPerTile. */
+  queryTile: number[];
+  keyTile: number[];
+  headsPerTile: number;
+  /** Columns of query tiles: one per head, or per headsPerTile heads, and batch entry. */
+  maps: number;
+  queryTiles: number;
+  /** Of one query tile. */
+  keyTiles: number;
+  visited: number;
+  interior: number;
+  /** By one query tile. */
+  mostVisited: number;
+  computed: number;
+  unmasked: number;
+  useful: number;
+  /** Once per KV head. */
+  keysTouched: number;
+  variesByHead: boolean;
+  worstHead: number;
+  worstHeadVisited: number;
+  worstHeadQueryTiles: number;
+  worstHeadComputed: number;
+  worstHeadUseful: number;
+  /** Why these tiles; empty when the caller asked for them. */
+  why: string;
   /** Every reason why the backend cannot run the problem. */
   reasons: string[];
 }
@@ -43,13 +61,25 @@ export interface Native {
   readonly attentionViews: readonly string[];
   readonly mergeFields: readonly string[];
   readonly mergePartFields: readonly string[];
+  readonly selectFields: readonly string[];
+  readonly selectViews: readonly string[];
+  readonly selectStageFields: readonly string[];
+  readonly selectStageViews: readonly string[];
   readonly dataTypes: readonly string[];
   run(numbers: Float64Array, views: NativeViews): Flight | string[];
   runSync(numbers: Float64Array, views: NativeViews): Refusal;
   merge(numbers: Float64Array, views: NativeViews): Flight;
   mergeSync(numbers: Float64Array, views: NativeViews): void;
+  select(numbers: Float64Array, views: NativeViews): Flight | string[];
+  selectSync(numbers: Float64Array, views: NativeViews): Refusal;
   cancel(id: number): void;
-  explain(numbers: Float64Array): NativePlan;
+  /** `tiles`: [isDynamic, 3 axes of a query tile, 3 of a key tile], 0 where the backend may choose. */
+  explain(numbers: Float64Array, views: NativeViews, tiles: Float64Array): NativePlan;
+  /**
+   * What ranges of queries see, as [box, begin, end, isInterior] of every run. `boxes`: [head, begin, end, begin, end...];
+   * of a grid [dilation group, axis, begin, end...] in places of that axis.
+   */
+  sights(numbers: Float64Array, views: NativeViews, boxes: Float64Array): Int32Array;
   backends(): NativeBackend[];
   numThreads(): number;
   setNumThreads(threads: number): void;

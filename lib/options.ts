@@ -2,9 +2,9 @@
 // Reader: anyone who calls attention(), and whoever adds an option. Order: names, values one by one, then what they say
 // together; shapes are compared in problem.ts, where the tensors are.
 
+import type { Align } from './align.js';
 import { TilewiseTypeError } from './errors.js';
-import type { Align, Pattern, WindowReach } from './patterns.js';
-import { checkExclusive, checkPattern, full, windowPattern } from './patterns.js';
+import { checkExclusive, checkPattern, full, type Pattern, type WindowReach, windowPattern } from './patterns.js';
 import {
   type FloatType,
   readTensor,
@@ -29,7 +29,10 @@ export const floatTypes: readonly FloatType[] = ['float32', 'float16', 'bfloat16
 export interface AttentionOptions<T = Tensor> {
   /** Axes of q, k, v and out: `'bnhd'` (default) or `'bhnd'`. `lse` is [batch, heads, tokens] in either. */
   layout?: Layout;
-  /** Which keys a query may see: `full()`, `causal()`, `slidingWindow()`. Instead of the next four options. */
+  /**
+   * Which keys a query may see: `full()`, `causal()`, `slidingWindow()`, `neighborhood()`, `stridedShards()`, `blocks()`,
+   * `hierarchical()`. Instead of the next four options.
+   */
   pattern?: Pattern;
   /** Queries see nothing after their own position. */
   causal?: boolean;
@@ -51,6 +54,19 @@ export interface AttentionOptions<T = Tensor> {
   bias?: TensorLike;
   /** Type bool or uint8; broadcasts to [batch, heads, queries, keys]. 0 hides a key. */
   mask?: TensorLike;
+  /**
+   * Keys that every query sees besides the pattern's, in the same softmax: registers, a prompt's summary. [batch, extras,
+   * kvHeads, headDim], with `layout: 'bhnd'` [batch, kvHeads, extras, headDim]. They have no position: bias, mask and ALiBi
+   * do not concern them.
+   */
+  extraKeys?: TensorLike;
+  /** Their values, [batch, extras, kvHeads, valueDim] likewise. */
+  extraValues?: TensorLike;
+  /**
+   * With a neighborhood: added to the scores by distance, in steps of the dilation. float32 [heads, 2 * kernelSize - 1] with
+   * one such axis per axis of the grid; index (key - query) / dilation + kernelSize - 1.
+   */
+  relativeBias?: TensorLike;
   /** Packed sequences: where each one's queries begin, [sequences + 1], from 0 to the number of rows of q. */
   cuSeqlensQ?: Int32Array;
   /** Packed sequences: where each one's keys begin, [sequences + 1], from 0 to the number of rows of k. */
@@ -62,7 +78,10 @@ export interface AttentionOptions<T = Tensor> {
    * `j % queryHeads` (`'tile'`, default) or `floor(j * queryHeads / kvHeads)` (`'interleave'`).
    */
   pairing?: 'tile' | 'interleave';
-  /** Also return `lse`, the natural log of each row's sum of exp(score): [batch, heads, queries], float32. */
+  /**
+   * Also return `lse`, the natural log of each row's sum of exp(score): [batch, heads, queries], float32; of a grid
+   * [batch, heads, ...tokens].
+   */
   returnLse?: boolean;
   /** Where to write the output: q's type, the output's shape, any strides; no memory in common with inputs. */
   out?: TensorLike;
@@ -87,6 +106,9 @@ export interface Settings {
   readonly sinks: View | undefined;
   readonly bias: View | undefined;
   readonly mask: View | undefined;
+  readonly extraKeys: View | undefined;
+  readonly extraValues: View | undefined;
+  readonly relativeBias: View | undefined;
   readonly cuSeqlensQ: Int32Array | undefined;
   readonly cuSeqlensK: Int32Array | undefined;
   readonly keyLengths: Int32Array | undefined;
@@ -99,7 +121,7 @@ export interface Settings {
   readonly copyInputs: boolean;
 }
 
-const attentionNames: ReadonlySet<string> = new Set(
+export const attentionNames: ReadonlySet<string> = new Set(
   Object.keys({
     layout: 1,
     pattern: 1,
@@ -113,6 +135,9 @@ const attentionNames: ReadonlySet<string> = new Set(
     sinks: 1,
     bias: 1,
     mask: 1,
+    extraKeys: 1,
+    extraValues: 1,
+    relativeBias: 1,
     cuSeqlensQ: 1,
     cuSeqlensK: 1,
     keyLengths: 1,
@@ -140,6 +165,9 @@ export function readOptions(where: string, options: AttentionOptions<unknown>): 
     sinks: o.sinks === undefined ? undefined : readVector('sinks', o.sinks),
     bias: o.bias === undefined ? undefined : readTensor('bias', o.bias, floatTypes),
     mask: o.mask === undefined ? undefined : readTensor('mask', o.mask, ['bool', 'uint8']),
+    extraKeys: o.extraKeys === undefined ? undefined : readTensor('extraKeys', o.extraKeys, floatTypes),
+    extraValues: o.extraValues === undefined ? undefined : readTensor('extraValues', o.extraValues, floatTypes),
+    relativeBias: o.relativeBias === undefined ? undefined : readTensor('relativeBias', o.relativeBias, ['float32']),
     cuSeqlensQ: o.cuSeqlensQ === undefined ? undefined : checkInt32Array('cuSeqlensQ', o.cuSeqlensQ),
     cuSeqlensK: o.cuSeqlensK === undefined ? undefined : checkInt32Array('cuSeqlensK', o.cuSeqlensK),
     keyLengths: o.keyLengths === undefined ? undefined : checkInt32Array('keyLengths', o.keyLengths),
@@ -164,17 +192,43 @@ function readPattern(o: AttentionOptions<unknown>): Pattern {
 
 /** What options say together. */
 function checkTogether(settings: Settings): void {
-  const { cuSeqlensQ, cuSeqlensK } = settings;
-  if (cuSeqlensQ === undefined && cuSeqlensK === undefined) return;
-  if (cuSeqlensQ === undefined || cuSeqlensK === undefined) {
-    const [given, absent] = cuSeqlensQ ? ['cuSeqlensQ', 'cuSeqlensK'] : ['cuSeqlensK', 'cuSeqlensQ'];
-    throw conflict(`\`${given}\` needs \`${absent}\` next to it: packed sequences have queries and keys`);
-  }
+  checkPatternTakes(settings);
+  checkPair(settings, 'cuSeqlensQ', 'cuSeqlensK', 'packed sequences have queries and keys');
+  checkPair(settings, 'extraKeys', 'extraValues', 'a key needs a value');
+  if (settings.cuSeqlensQ === undefined) return;
   for (const name of ['bias', 'mask', 'keyLengths'] as const) {
     if (settings[name] !== undefined) {
       throw conflict(`\`${name}\` does not apply to packed sequences; leave it out or do without \`cuSeqlensQ\``);
     }
   }
+}
+
+function checkPair(settings: Settings, one: keyof Settings, other: keyof Settings, why: string): void {
+  if ((settings[one] === undefined) === (settings[other] === undefined)) return;
+  const [given, absent] = settings[one] === undefined ? [other, one] : [one, other];
+  throw conflict(`\`${given}\` needs \`${absent}\` next to it: ${why}`);
+}
+
+/** Options that a pattern leaves no room for, and why. */
+const refused: { readonly [kind in Pattern['kind']]?: readonly [why: string, ...names: (keyof Settings)[]] } = {
+  neighborhood: [
+    'a grid has no sequences and no one position',
+    'cuSeqlensQ',
+    'cuSeqlensK',
+    'keyLengths',
+    'alibiSlopes',
+  ],
+  blocks: ['lists belong to the rows of one tensor', 'cuSeqlensQ', 'cuSeqlensK'],
+};
+
+function checkPatternTakes(settings: Settings): void {
+  const { kind } = settings.pattern;
+  if (settings.relativeBias !== undefined && kind !== 'neighborhood') {
+    throw conflict(`\`relativeBias\` goes with a neighborhood, not with a pattern of kind '${kind}'`);
+  }
+  const [why, ...names] = refused[kind] ?? [''];
+  const given = names.find((name) => settings[name] !== undefined);
+  if (given) throw conflict(`\`${given}\` does not go with a pattern of kind '${kind}': ${why}; leave it out`);
 }
 
 const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);

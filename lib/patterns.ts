@@ -1,15 +1,14 @@
-// Patterns: which keys a query may see, as plain frozen values.
-// Reader: anyone who calls attention() or explain(). The rule itself lives in core/pattern/; nothing is computed here.
+// Patterns: which keys a query may see, as plain frozen values. Here are windows and the union of all kinds; every other
+// family has a file of its own. Reader: anyone who calls attention() or explain(). The rules themselves live in
+// core/pattern/; nothing is computed here.
 
+import { type Align, checkAlign } from './align.js';
+import { type BlocksPattern, checkBlocks } from './blocks.js';
 import { TilewiseTypeError } from './errors.js';
+import { checkHierarchical, type HierarchicalPattern } from './hierarchical.js';
+import { checkNeighborhood, type NeighborhoodPattern } from './neighborhood.js';
+import { checkStridedShards, type StridedShardsPattern } from './strided-shards.js';
 import { checkBoolean, checkInteger, checkNames, invalid, is, maxTokens } from './validate.js';
-
-/**
- * Where queries stand among the keys. Query `i` has position `i + offset`: `'bottom-right'` puts the last query at the
- * last key (flash-attention, the default), `'top-left'` the first query at the first key (ONNX, PyTorch), and
- * `{ offset }` says it outright.
- */
-export type Align = 'bottom-right' | 'top-left' | { readonly offset: number };
 
 /**
  * A band of keys around every query, and leading keys that stay visible behind it. A query at position `p` sees key
@@ -27,7 +26,7 @@ export interface WindowPattern {
 }
 
 /** Every kind of pattern. */
-export type Pattern = WindowPattern;
+export type Pattern = WindowPattern | NeighborhoodPattern | StridedShardsPattern | BlocksPattern | HierarchicalPattern;
 
 /** How far a window reaches: `{ left, right }`, absent or Infinity meaning all; or `[left, right]`, -1 meaning all. */
 export type WindowReach = { readonly left?: number; readonly right?: number } | readonly [left: number, right: number];
@@ -36,11 +35,10 @@ const open = Number.POSITIVE_INFINITY;
 const reachNames = new Set(['left', 'right']);
 const alignNames = new Set(['align']);
 const slidingNames = new Set(['left', 'right', 'causal', 'sinkTokens', 'align']);
-const offsetNames = new Set(['offset']);
 const patternNames = new Set(['kind', 'left', 'right', 'sinkTokens', 'align']);
 
 /** Every query sees every key. */
-export function full(): Pattern {
+export function full(): WindowPattern {
   return fullPattern;
 }
 
@@ -49,7 +47,7 @@ export function full(): Pattern {
  * @param options.align where queries stand among the keys; default `'bottom-right'`
  * @throws {TypeError} ERR_TILEWISE_UNKNOWN_OPTION, ERR_TILEWISE_INVALID_OPTION
  */
-export function causal(options: { align?: Align } = {}): Pattern {
+export function causal(options: { align?: Align } = {}): WindowPattern {
   checkNames('causal()', options, alignNames);
   return pattern(open, 0, 0, checkAlign(options.align));
 }
@@ -71,7 +69,7 @@ export function slidingWindow(options: {
   causal?: boolean;
   sinkTokens?: number;
   align?: Align;
-}): Pattern {
+}): WindowPattern {
   checkNames('slidingWindow()', options, slidingNames);
   const { left, right, sinkTokens, align } = options;
   return windowPattern({ causal: options.causal, window: { left, right }, sinkTokens, align });
@@ -83,7 +81,7 @@ export function windowPattern(options: {
   window?: WindowReach;
   sinkTokens?: number;
   align?: Align;
-}): Pattern {
+}): WindowPattern {
   const { causal, window, sinkTokens, align } = options;
   let left = open;
   let right = open;
@@ -95,18 +93,35 @@ export function windowPattern(options: {
 
 /** Checks a pattern that someone else may have built. */
 export function checkPattern(value: unknown): Pattern {
-  const { kind } = (is.object(value) ? value : {}) as Partial<Pattern>;
-  if (kind !== 'window') throw invalid('pattern', 'what full(), causal() or slidingWindow() return', value);
+  if (is.object(value)) {
+    switch (value.kind) {
+      case 'window':
+        return checkWindow(value);
+      case 'neighborhood':
+        return checkNeighborhood(value);
+      case 'stridedShards':
+        return checkStridedShards(value);
+      case 'blocks':
+        return checkBlocks(value);
+      case 'hierarchical':
+        return checkHierarchical(value);
+    }
+  }
+  const makers = ['full()', 'causal()', 'slidingWindow()', 'neighborhood()', 'stridedShards()', 'blocks()'];
+  throw invalid('pattern', `what ${makers.join(', ')} or hierarchical() return`, value);
+}
+
+function checkWindow(value: Record<string, unknown>): WindowPattern {
   checkNames('`pattern`', value, patternNames);
-  const { left, right, sinkTokens, align } = value as Pattern;
+  const { left, right, sinkTokens, align } = value;
   checkReach('pattern.left', left);
   checkReach('pattern.right', right);
   checkInteger('pattern.sinkTokens', sinkTokens, 0, maxTokens);
   checkAlign(align, 'pattern.align');
-  return value as Pattern;
+  return value as unknown as WindowPattern;
 }
 
-function pattern(left: number, right: number, sinkTokens: number, align: Align): Pattern {
+function pattern(left: number, right: number, sinkTokens: number, align: Align): WindowPattern {
   return Object.freeze({ kind: 'window', left, right, sinkTokens, align });
 }
 
@@ -132,17 +147,12 @@ function checkReach(name: string, value: unknown, orElse = ''): number {
   return value as number;
 }
 
-function checkAlign(align: unknown, name = 'align'): Align {
-  if (align === undefined || align === 'bottom-right') return 'bottom-right';
-  if (align === 'top-left') return align;
-  if (!is.object(align)) throw invalid(name, "'bottom-right', 'top-left' or { offset }", align);
-  checkNames(`\`${name}\``, align, offsetNames);
-  return Object.freeze({ offset: checkInteger(`${name}.offset`, align.offset, -maxTokens, maxTokens) });
-}
+/** The options of attention() that describe a window. */
+export const windowNames: ReadonlySet<string> = new Set(['causal', 'window', 'sinkTokens', 'align']);
 
 /** Refuses a pattern next to the options it stands for. */
 export function checkExclusive(options: Record<string, unknown>): void {
-  for (const name of ['causal', 'window', 'sinkTokens', 'align']) {
+  for (const name of windowNames) {
     if (options[name] === undefined) continue;
     throw new TilewiseTypeError(
       'ERR_TILEWISE_INVALID_OPTION',

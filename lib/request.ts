@@ -1,6 +1,7 @@
 // A request: the numbers and views of one call, and what it reads and writes.
 // Reader: someone who follows a tensor from an argument to native code. Fields are those of binding/fields.h.
 
+import { flatten, flattenOut, rowAxesOf, tokenAxesOf } from './grid.js';
 import { checkOverlaps, type Named } from './leases.js';
 import type { NativeViews } from './native.js';
 import {
@@ -15,7 +16,7 @@ import {
   type View,
 } from './tensor.js';
 
-/** Which axis of a tensor is what; batch -1: rows without a batch axis. */
+/** Which axis of a tensor is what, `token` being the first of its token axes; batch -1: rows without a batch axis. */
 export interface Axes {
   readonly batch: number;
   readonly token: number;
@@ -23,19 +24,12 @@ export interface Axes {
   readonly dim: number;
 }
 
-const axesByRank: Record<number, readonly [tokensFirst: Axes, headsFirst: Axes]> = {
-  3: [
-    { batch: -1, token: 0, head: 1, dim: 2 },
-    { batch: -1, token: 1, head: 0, dim: 2 },
-  ],
-  4: [
-    { batch: 0, token: 1, head: 2, dim: 3 },
-    { batch: 0, token: 2, head: 1, dim: 3 },
-  ],
-};
-
-/** The axes of q, k, v and out for tensors of 3 or 4 dims. */
-export const axesOf = (rank: number, isHeadsFirst: boolean): Axes => axesByRank[rank][isHeadsFirst ? 1 : 0];
+/** The axes of q, k, v and out: [tokens, heads, dim] packed, else [batch, tokens, heads, dim] with 1 to 3 token axes. */
+export function axesOf(rank: number, isHeadsFirst: boolean): Axes {
+  const dim = rank - 1;
+  if (rank === 3) return isHeadsFirst ? { batch: -1, token: 1, head: 0, dim } : { batch: -1, token: 0, head: 1, dim };
+  return isHeadsFirst ? { batch: 0, token: 2, head: 1, dim } : { batch: 0, token: 1, head: rank - 2, dim };
+}
 
 /** What native code writes, and how the caller gets it. */
 export interface Results {
@@ -50,10 +44,10 @@ export interface ResultPlan {
   /** The caller's own buffer as it was given, and as it was read. */
   readonly given: object | undefined;
   readonly out: View | undefined;
-  readonly axes: Axes;
+  readonly isHeadsFirst: boolean;
   readonly type: FloatType;
   readonly outDims: number[];
-  /** [batch, heads, tokens] or [heads, tokens]; undefined: not wanted. */
+  /** [batch, heads, ...tokens] or [heads, tokens]; undefined: not wanted. */
   readonly lseDims: number[] | undefined;
   readonly Tensor: TensorConstructor<object> | undefined;
 }
@@ -70,17 +64,22 @@ export class Request {
     this.#copies = copies;
   }
 
-  /** Passes the data of an input, or a copy of the part it uses; returns the view as it was passed. */
-  input(name: string, slot: number, view: View): View {
+  /**
+   * Passes the data of an input, or a copy of the part it uses; returns the view as it was passed.
+   * @param flat how the input is addressed, when not as it came
+   */
+  input(name: string, slot: number, view: View, flat = view): View {
     this.#inputs.push({ name, view });
-    const passed = this.#copies ? copyOf(view) : view;
+    const passed = this.#copies && flat.data === view.data ? copyOf(flat) : flat;
     this.views[slot] = passed.data;
     return passed;
   }
 
   /** Passes one of q, k, v: offset, then strides by batch, token, head, dim from `field` on. */
-  operand(name: string, field: number, slot: number, view: View, axes: Axes): void {
-    this.#place(field, this.input(name, slot, view), axes);
+  operand(name: string, field: number, slot: number, view: View, isHeadsFirst: boolean): void {
+    const rank = view.dims.length;
+    const flat = flatten(view, tokenAxesOf(axesOf(rank, isHeadsFirst), rank));
+    this.#place(field, this.input(name, slot, view, flat), axesOf(flat.dims.length, isHeadsFirst));
   }
 
   #place(field: number, { offset, strides }: Pick<View, 'offset' | 'strides'>, axes: Axes): void {
@@ -92,8 +91,12 @@ export class Request {
     numbers[field + 4] = strides[axes.dim];
   }
 
-  /** Passes a [batch, heads, tokens] or [heads, tokens] tensor: offset, then strides by batch, head, token. */
-  placeRows(field: number, { offset, strides }: Pick<View, 'offset' | 'strides'>): void {
+  /** Passes a [batch, heads, ...tokens] or [heads, tokens] tensor: offset, then strides by batch, head, token. */
+  rows(name: string, field: number, slot: number, view: View): void {
+    this.#placeRows(field, this.input(name, slot, view, flatten(view, rowAxesOf(view.dims.length))));
+  }
+
+  #placeRows(field: number, { offset, strides }: Pick<View, 'offset' | 'strides'>): void {
     const rank = strides.length;
     this.numbers[field] = offset;
     this.numbers[field + 1] = rank === 3 ? strides[0] : 0;
@@ -103,15 +106,18 @@ export class Request {
 
   /** Adds the results, after all inputs: the caller's buffer or a new one, checked against everything it may not share. */
   results(plan: ResultPlan, field: { out: number; lse: number }, slot: { out: number; lse: number }): Results {
-    const { out, outDims, lseDims, type } = plan;
+    const { out, outDims, lseDims, type, isHeadsFirst } = plan;
+    const rank = outDims.length;
+    const tokens = tokenAxesOf(axesOf(rank, isHeadsFirst), rank);
+    const place = flattenOut(out ?? contiguous(outDims), tokens);
     const lent = out && { name: 'out', view: out };
     checkOverlaps(this.#inputs, lent);
     const data = out ? out.data : allocate(type, sizeOf(outDims));
-    this.#place(field.out, out ?? { offset: 0, strides: contiguousStrides(outDims) }, plan.axes);
+    this.#place(field.out, place, axesOf(place.dims.length, isHeadsFirst));
     this.views[slot.out] = data;
     const lseData = lseDims && allocate('float32', sizeOf(lseDims));
     if (lseDims) {
-      this.placeRows(field.lse, { offset: 0, strides: contiguousStrides(lseDims) });
+      this.#placeRows(field.lse, flattenOut(contiguous(lseDims), rowAxesOf(lseDims.length)));
       this.views[slot.lse] = lseData;
     }
     return {
@@ -125,6 +131,8 @@ export class Request {
     };
   }
 }
+
+const contiguous = (dims: number[]) => ({ offset: 0, dims, strides: contiguousStrides(dims) });
 
 /** A copy of the part of the data that a view uses. */
 function copyOf(view: View): View {

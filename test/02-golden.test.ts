@@ -2,18 +2,22 @@
 // multi-query and sparse-query attention (arXiv 2510.01817), and reverse SQA in both pairings.
 // Reader: someone who wants to see which head meets which. The reference and every backend have to agree with the file.
 
-import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { describe, it } from 'vitest';
 import type { Backend } from './conformance/backends.js';
 import type { Built } from './conformance/case.js';
 import { run } from './conformance/judge.js';
-import { operandOf } from './conformance/memory.js';
 import { onEveryBackend } from './conformance/suite.js';
 import { attention } from './reference/attention.js';
 import { type Operand, toNumbers } from './reference/operand.js';
-
-type Rows = number[][]; // [token][feature]
-type Heads = number[][][]; // [token][head][dim]
+import {
+  expectClose,
+  type Heads,
+  headsFirst,
+  operandOfHeads,
+  type Rows,
+  readGolden,
+  rowsFirst,
+} from './support/golden.js';
 
 interface Golden {
   ops: {
@@ -40,19 +44,15 @@ interface Golden {
   };
 }
 
-const golden: Golden = JSON.parse(readFileSync(new URL('./golden/sqa.json', import.meta.url), 'utf8'));
-
-/** [token][head][dim] as an operand [1, heads, tokens, dim]. */
-function operand(heads: Heads): Operand {
-  const [tokens, count, dim] = [heads.length, heads[0].length, heads[0][0].length];
-  const dense = operandOf('float32', [1, tokens, count, dim], heads.flat(2));
-  return { ...dense, dims: [1, count, tokens, dim], strides: [0, dim, count * dim, 1] };
-}
-
-const headsFirst = (heads: Heads): number[] => heads[0].flatMap((_, h) => heads.flatMap((token) => token[h]));
+const golden = readGolden<Golden>('sqa');
 
 const cases = golden.ops.map((op) => {
-  const problem = { query: operand(op.q), key: operand(op.k), value: operand(op.v), scale: op.scale };
+  const problem = {
+    query: operandOfHeads(op.q),
+    key: operandOfHeads(op.k),
+    value: operandOfHeads(op.v),
+    scale: op.scale,
+  };
   const built: Built = {
     layout: 'bnhd',
     storage: 'dense',
@@ -63,14 +63,8 @@ const cases = golden.ops.map((op) => {
       ...(op.pairing !== 'gqa' && { pairing: op.pairing }),
     },
   };
-  const lse = op.lse[0].flatMap((_, h) => op.lse.map((token) => token[h]));
-  return { name: `${op.name}${op.causal ? ', causal' : ''}`, built, out: headsFirst(op.out), lse };
+  return { name: `${op.name}${op.causal ? ', causal' : ''}`, built, out: headsFirst(op.out), lse: rowsFirst(op.lse) };
 });
-
-function expectClose(got: Float64Array, want: number[], digits: number): void {
-  expect(got.length).toBe(want.length);
-  for (let i = 0; i < want.length; i++) expect(got[i]).toBeCloseTo(want[i], digits);
-}
 
 describe('the reference', () => {
   it.each(cases)('$name', ({ built, out, lse }) => {
@@ -91,7 +85,7 @@ onEveryBackend((backend: Backend) => {
     const { X, Wq, Wk, Wv, Hq, Hkv, headDim, scale, headsOut } = golden.layer;
     const project = (weights: Rows, heads: number): Operand => {
       const rows = X.map((x) => weights[0].map((_, o) => x.reduce((sum, value, i) => sum + value * weights[i][o], 0)));
-      return operand(
+      return operandOfHeads(
         rows.map((row) => Array.from({ length: heads }, (_, h) => row.slice(h * headDim, (h + 1) * headDim))),
       );
     };

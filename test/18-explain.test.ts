@@ -10,10 +10,10 @@ import {
   explain,
   full,
   numThreads,
-  type Pattern,
   setNumThreads,
   slidingWindow,
   versions,
+  type WindowPattern,
 } from '../dist/index.js';
 import { native } from '../dist/native.js';
 import { expectError, thrownBy } from './support/expect-error.js';
@@ -23,7 +23,7 @@ import { isSame, operands } from './support/tensors.js';
 const shape: ExplainShape = { queryHeads: 8, kvHeads: 2, queries: 1000, keys: 1500, headDim: 64 };
 
 /** Visible pairs of one head, counted by the rule in lib/patterns.ts's documentation. */
-function visiblePairs({ left, right, sinkTokens, align }: Pattern, queries: number, keys: number): number {
+function visiblePairs({ left, right, sinkTokens, align }: WindowPattern, queries: number, keys: number): number {
   const offset = align === 'bottom-right' ? keys - queries : align === 'top-left' ? 0 : align.offset;
   let pairs = 0;
   for (let query = 0; query < queries; ++query) {
@@ -41,7 +41,8 @@ describe('explain', () => {
     expect(idealSpeedup).toEqual({ average: 1, worst: 1 });
     expect(tiles.visited).toBe(tiles.dense);
     expect(tiles.interior).toBe(tiles.dense);
-    expect(pairs).toEqual({ dense: 3 * 1000 * 1500, computed: 3 * 1000 * 1500, useful: 3 * 1000 * 1500 });
+    const all = 3 * 1000 * 1500;
+    expect(pairs).toEqual({ dense: all, computed: all, interior: all, useful: all });
     expect(flops).toBe(2 * 3 * 1000 * 1500 * (64 + 32) * 8);
     expect(bytes).toBe(3 * 4 * (1000 * 8 * (64 + 32) + 1500 * 2 * (64 + 32)));
   });
@@ -85,7 +86,9 @@ describe('explain', () => {
 
   it('names the backend, and why not others', () => {
     const { backend } = explain(full(), shape, { device: 'auto' });
-    expect(backend).toEqual({ name: 'cpu', reasons: ['cuda: this build has no CUDA backend'] });
+    const reasons = ['cuda: this build has no CUDA backend'];
+    expect(backend).toEqual({ name: 'cpu', why: 'the only device that is available', reasons });
+    expect(explain(full(), shape, { device: 'cpu' }).backend.why).toContain("'cpu'");
     expectError(
       thrownBy(() => explain(full(), shape, { device: 'cuda' })),
       { code: 'ERR_TILEWISE_NO_DEVICE', says: ["'cuda'"] },
@@ -103,7 +106,8 @@ describe('explain', () => {
     [{ ...shape, headDim: 513 }, 'ERR_TILEWISE_INVALID_OPTION', '513'],
     [{ ...shape, dtype: 'float64' }, 'ERR_TILEWISE_INVALID_OPTION', "'float64'"],
     [{ ...shape, kvHeads: 3 }, 'ERR_TILEWISE_SHAPE_MISMATCH', '3 KV heads'],
-    [{ ...shape, tokens: 5 }, 'ERR_TILEWISE_UNKNOWN_OPTION', '`tokens`'],
+    [{ ...shape, tokens: 5 }, 'ERR_TILEWISE_INVALID_OPTION', '`tokens`'],
+    [{ ...shape, heads: 5 }, 'ERR_TILEWISE_UNKNOWN_OPTION', '`heads`'],
     [null, 'ERR_TILEWISE_INVALID_OPTION', 'null'],
   ] as const)('refuses %o', (wrong, code, words) => {
     expectError(

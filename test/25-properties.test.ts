@@ -3,36 +3,16 @@
 
 import { afterAll, expect, it } from 'vitest';
 import { attention, attentionSync, mergeAttentionSync, numThreads, setNumThreads } from '../dist/index.js';
-import { type Built, build, type Case, callOf } from './conformance/case.js';
+import { build, type Case, callOf } from './conformance/case.js';
 import { expectedOf, type Output, run } from './conformance/judge.js';
 import { bitsOf, fromOutput, fromTensor, operandOf, toPlainTensor } from './conformance/memory.js';
 import { expectRight, expectSameBits, onEveryBackend, runCase } from './conformance/suite.js';
 import { round, ulp } from './reference/half.js';
-import { forEachIndex, type Operand, rowMajor, toNumbers } from './reference/operand.js';
+import { type Operand, toNumbers } from './reference/operand.js';
 import type { Problem } from './reference/problem.js';
+import { concatenate, gather, range, view } from './support/views.js';
 
 const dtypes = ['float32', 'float16', 'bfloat16'] as const;
-
-/** The chosen indices of one axis, copied, bits and all. */
-function gather(operand: Operand, axis: number, indices: readonly number[]): Operand {
-  const dims = operand.dims.map((dim, a) => (a === axis ? indices.length : dim));
-  const size = dims.reduce((a, n) => a * n, 1);
-  const data = new (operand.data.constructor as Uint16ArrayConstructor)(size);
-  const strides = rowMajor(dims);
-  const one = operand.dims.map((dim, a) => (a === axis ? 1 : dim));
-  indices.forEach((index, n) => {
-    const to: number[] = [];
-    forEachIndex({ dims: one, strides, offset: n * strides[axis] }, (i) => to.push(i));
-    let next = 0;
-    forEachIndex({ ...operand, dims: one, offset: operand.offset + index * operand.strides[axis] }, (from) => {
-      data[to[next++]] = operand.data[from];
-    });
-  });
-  return { type: operand.type, data, dims, strides, offset: 0 };
-}
-
-const range = (begin: number, end: number): number[] => Array.from({ length: end - begin }, (_, i) => begin + i);
-const view = (problem: Problem): Built => ({ layout: 'bhnd', storage: 'gaps', is3d: false, problem });
 
 /** A prefill, a decode over many keys, and a decode of grouped heads. */
 const shapes: Case[] = [
@@ -316,7 +296,7 @@ onEveryBackend((backend) => {
         };
         chunks.push(run(view(chunk), backend));
       }
-      expectRight(concatenate(chunks, 4, 24), expected, `chunks of ${size}`);
+      expectRight(concatenate(chunks), expected, `chunks of ${size}`);
     }
   });
 
@@ -334,7 +314,7 @@ onEveryBackend((backend) => {
           backend,
         ),
       );
-      expectRight(concatenate(steps, 4, 32), expectedOf(problem), dtype);
+      expectRight(concatenate(steps), expectedOf(problem), dtype);
     }
   });
 
@@ -375,28 +355,3 @@ onEveryBackend((backend) => {
     expect(got).toEqual(exact.out.map((x) => round('float32', x)));
   });
 });
-
-/** Outputs [1, heads, tokens, dim] one after the other along their tokens. */
-function concatenate(parts: readonly Output[], heads: number, dim: number): Output {
-  const total = parts.reduce((sum, part) => sum + part.out.dims[2], 0);
-  const out = operandOf(parts[0].out.type, [1, heads, total, dim], new Float64Array(heads * total * dim));
-  const lse = operandOf('float32', [1, heads, total], new Float64Array(heads * total));
-  let begin = 0;
-  for (const part of parts) {
-    const tokens = part.out.dims[2];
-    const copy = (from: Operand, to: Operand, row: number): void => {
-      const raw = from.data;
-      const target: number[] = [];
-      const dims = from.dims.length === 4 ? [1, heads, tokens, dim] : [1, heads, tokens];
-      forEachIndex({ dims, strides: to.strides, offset: begin * row }, (index) => target.push(index));
-      let n = 0;
-      forEachIndex(from, (index) => {
-        to.data[target[n++]] = raw[index];
-      });
-    };
-    copy(part.out, out, dim);
-    copy(part.lse, lse, 1);
-    begin += tokens;
-  }
-  return { out, lse };
-}

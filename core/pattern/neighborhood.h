@@ -18,7 +18,7 @@ struct NeighborhoodAxis {
   // The window of query i. Both ends never fall as i grows, which lets a box be judged by its corners. Even kernels
   // have one key more before the leader than after it; of an even stride group the right one of the middle two leads.
   TW_HOST_DEVICE Range window(Token i) const {
-    const Token group = i / stride * stride;
+    const Token group = stride == 1 ? i : i / stride * stride;
     if (isCausal) return {larger<Token>(smaller(group + stride, length) - kernel, 0), i + 1};
     const Token leader = smaller<Token>(group + stride / 2, length - 1);
     const Token begin = clamp<Token>(leader - kernel / 2, 0, length - kernel);
@@ -42,7 +42,8 @@ struct Neighborhood {
   TW_HOST_DEVICE Sight look(int /*head*/, const Box<Rank>& queries) const {
     Sight sight;
     for (int a = 0; a < Rank; ++a) {
-      const Range first = axis[a].window(queries.axis[a].begin), last = axis[a].window(queries.axis[a].end - 1);
+      const Range& q = queries.axis[a];
+      const Range first = axis[a].window(q.begin), last = q.size() == 1 ? first : axis[a].window(q.end - 1);
       sight.some[a] = {first.begin, last.end};
       sight.all[a] = {last.begin, first.end};
     }

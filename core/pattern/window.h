@@ -33,9 +33,13 @@ struct Window {
             {clamp<Token>(last - left, 0, keys), clamp<Token>(first + right + 1, 0, keys)}};
   }
 
-  // The sinks, then the band behind them.
+  // The sinks, then the band behind them; one row where every query's band reaches back to the sinks.
   template <class Visit>
   TW_HOST_DEVICE void forEachRow(const Sight& sight, Visit&& visit) const {
+    if (sight.all.begin <= sink) {
+      if (sight.some.end > 0) visit(Row{{0, sight.some.end}});
+      return;
+    }
     const Range sinks{0, smaller(sink, sight.some.end)}, band{larger(sink, sight.some.begin), sight.some.end};
     if (!sinks.isEmpty()) visit(Row{sinks});
     if (!band.isEmpty()) visit(Row{band});

@@ -3,9 +3,19 @@
 
 import type { AttentionOptions, TensorLike } from '../../dist/index.js';
 import { type FloatType, round } from '../reference/half.js';
+import type { SelectionOptions } from '../reference/hierarchical.js';
 import { type Operand, toNumbers } from '../reference/operand.js';
 import type { Problem } from '../reference/problem.js';
+import type { StridedShards } from '../reference/strided-shards.js';
 import { type Layout, operandOf, type Storage, store, toPlainTensor, toTensor } from './memory.js';
+import {
+  type BlockCase,
+  type BlockForm,
+  blocksOf,
+  type NeighborhoodCase,
+  neighborhoodOf,
+  patternOf,
+} from './patterns.js';
 import { Random } from './random.js';
 
 /** Which of the axes b, h, q, k a bias or mask has in full ('qk' is [queries, keys], 'b' is [batch, 1, 1, 1]). */
@@ -38,6 +48,13 @@ export interface Case {
   cuSeqlensQ?: number[]; // packed: queries and keys are the totals
   cuSeqlensK?: number[];
   is3d?: true;
+  grid?: number[]; // lengths of the axes in place of the tokens; queries and keys are their product
+  neighborhood?: NeighborhoodCase;
+  relativeBias?: true;
+  shards?: Omit<StridedShards, 'kind'>;
+  blocks?: BlockCase;
+  hip?: SelectionOptions; // the lists are the library's own, see judge.ts
+  extra?: number; // more keys, seen by every query
 }
 
 export interface Call {
@@ -52,6 +69,8 @@ export interface Built {
   storage: Storage;
   is3d: boolean;
   problem: Problem;
+  grid?: number[];
+  form?: BlockForm;
 }
 
 /** The problem of a case: all data, in memory as the case says. */
@@ -109,34 +128,62 @@ export function build(c: Case): Built {
       Array.from({ length: heads }, () => random.normal()),
     );
   for (const name of ['keyLengths', 'cuSeqlensQ', 'cuSeqlensK'] as const) if (c[name]) problem[name] = c[name];
-  return { layout, storage, is3d: c.is3d ?? false, problem };
+  if (c.neighborhood) problem.pattern = neighborhoodOf(c.grid ?? [c.queries], c.neighborhood);
+  if (c.shards) problem.pattern = { kind: 'stridedShards', ...c.shards };
+  if (c.blocks)
+    problem.pattern = blocksOf(c.blocks, { batch, heads, kvHeads, queries: c.queries, keys: c.keys }, random);
+  if (c.hip) problem.pattern = { kind: 'hierarchical', options: c.hip, selected: [] };
+  if (c.relativeBias && problem.pattern?.kind === 'neighborhood') {
+    const dims = [heads, ...problem.pattern.axes.map((axis) => 2 * axis.kernelSize - 1)];
+    const count = dims.reduce((a, n) => a * n, 1);
+    problem.relativeBias = operandOf(
+      'float32',
+      dims,
+      Array.from({ length: count }, () => random.normal()),
+    );
+  }
+  if (c.extra) {
+    problem.extraKey = fill(kvHeads, c.extra, headDim, amplitude);
+    problem.extraValue = fill(kvHeads, c.extra, valueDim, 1);
+  }
+  const built: Built = { layout, storage, is3d: c.is3d ?? false, problem };
+  if (c.grid) built.grid = c.grid;
+  if (c.blocks?.form) built.form = c.blocks.form;
+  return built;
 }
 
 /** The call of the public API that states a problem. */
-export function callOf({ layout, storage, is3d, problem }: Built): Call {
+export function callOf({ layout, storage, is3d, problem, grid, form }: Built): Call {
   const options: AttentionOptions = { layout, returnLse: true };
   const { scale, softcap, causal, left, right, sinkTokens, align, pairing } = problem;
   if (scale !== undefined) options.scale = scale;
   if (softcap !== undefined) options.softcap = softcap;
-  if (causal) options.causal = true;
-  if (left !== undefined || right !== undefined) {
-    options.window = { ...(left !== undefined && { left }), ...(right !== undefined && { right }) };
+  if (problem.pattern) {
+    options.pattern = patternOf(problem, form);
+  } else {
+    if (causal) options.causal = true;
+    if (left !== undefined || right !== undefined) {
+      options.window = { ...(left !== undefined && { left }), ...(right !== undefined && { right }) };
+    }
+    if (sinkTokens !== undefined) options.sinkTokens = sinkTokens;
+    if (align !== undefined) options.align = typeof align === 'number' ? { offset: align } : align;
   }
-  if (sinkTokens !== undefined) options.sinkTokens = sinkTokens;
-  if (align !== undefined) options.align = typeof align === 'number' ? { offset: align } : align;
   if (pairing !== undefined) options.pairing = pairing;
   if (problem.bias) options.bias = toPlainTensor(problem.bias);
   if (problem.mask) options.mask = toPlainTensor(problem.mask);
   if (problem.alibiSlopes) options.alibiSlopes = toPlainTensor(problem.alibiSlopes);
   if (problem.sinks) options.sinks = Float32Array.from(toNumbers(problem.sinks));
+  if (problem.relativeBias) options.relativeBias = toPlainTensor(problem.relativeBias);
+  if (problem.extraKey) options.extraKeys = toTensor(problem.extraKey, layout, storage, is3d);
+  if (problem.extraValue) options.extraValues = toTensor(problem.extraValue, layout, storage, is3d);
   for (const name of ['keyLengths', 'cuSeqlensQ', 'cuSeqlensK'] as const) {
     const list = problem[name];
     if (list) options[name] = Int32Array.from(list);
   }
   return {
-    query: toTensor(problem.query, layout, storage, is3d),
-    key: toTensor(problem.key, layout, storage, is3d),
-    value: toTensor(problem.value, layout, storage, is3d),
+    query: toTensor(problem.query, layout, storage, is3d, grid),
+    key: toTensor(problem.key, layout, storage, is3d, grid),
+    value: toTensor(problem.value, layout, storage, is3d, grid),
     options,
   };
 }

@@ -68,13 +68,25 @@ export function store(
 
 const permute = <T>(list: readonly T[], order: readonly number[]): T[] => order.map((axis) => list[axis]);
 
-/** The operand [batch, heads, tokens, dim] as the public API takes it in a layout; 3-D without its batch axis. */
-export function toTensor(operand: Operand, layout: Layout, storage: Storage = 'gaps', is3d = false): TensorLike {
+/**
+ * The operand [batch, heads, tokens, dim] as the public API takes it in a layout; 3-D without its batch axis, and with
+ * the axes of a grid in place of the tokens.
+ */
+export function toTensor(
+  operand: Operand,
+  layout: Layout,
+  storage: Storage = 'gaps',
+  is3d = false,
+  grid: readonly number[] = [operand.dims[2]],
+): TensorLike {
   const order = memoryOrder[layout].slice(is3d ? 1 : 0);
-  const dims = permute(operand.dims, order);
+  const expand = (lengths: number[], tokens: readonly number[]): number[] =>
+    order.flatMap((axis) => (axis === 2 ? tokens : [lengths[axis]]));
+  const dims = expand(operand.dims, grid);
   const { type, data } = operand;
   if (storage === 'dense') return { type, data, dims };
-  return { type, data, dims, strides: permute(operand.strides, order), offset: operand.offset };
+  const tokenStrides = rowMajor(grid).map((stride) => stride * operand.strides[2]);
+  return { type, data, dims, strides: expand(operand.strides, tokenStrides), offset: operand.offset };
 }
 
 /** A bias, mask, or vector as the public API takes it. */
@@ -104,9 +116,29 @@ export function fromTensor(tensor: AnyTensor): Operand {
   };
 }
 
+/** An operand with the axes of a grid, which begin at `first`, as one axis of tokens. */
+export function collapse(operand: Operand, first: number, grid: readonly number[]): Operand {
+  const own = operand.dims.slice(first, first + grid.length);
+  if (`${own}` !== `${grid}`) throw new Error(`dims [${operand.dims}] instead of the grid [${grid}] at axis ${first}`);
+  const strides = operand.strides.slice(first, first + grid.length);
+  const tokenStride = strides[grid.length - 1];
+  const even = rowMajor(grid).every((stride, axis) => grid[axis] === 1 || strides[axis] === stride * tokenStride);
+  if (!even) throw new Error(`a grid [${grid}] with strides [${strides}] has no one stride`);
+  const replace = (list: number[], one: number): number[] => list.toSpliced(first, grid.length, one);
+  return {
+    ...operand,
+    dims: replace(
+      operand.dims,
+      grid.reduce((a, n) => a * n, 1),
+    ),
+    strides: replace(operand.strides, tokenStride),
+  };
+}
+
 /** An `out` of the public API in a layout, seen as [batch, heads, tokens, dim]. */
-export function fromOutput(tensor: AnyTensor, layout: Layout): Operand {
-  const operand = fromTensor(tensor);
+export function fromOutput(tensor: AnyTensor, layout: Layout, grid?: readonly number[]): Operand {
+  const whole = fromTensor(tensor);
+  const operand = grid ? collapse(whole, layout === 'bnhd' ? 1 : 2, grid) : whole;
   const dims = operand.dims.length === 3 ? [1, ...operand.dims] : operand.dims;
   const strides = operand.strides.length === 3 ? [0, ...operand.strides] : operand.strides;
   return { ...operand, dims: permute(dims, memoryOrder[layout]), strides: permute(strides, memoryOrder[layout]) };

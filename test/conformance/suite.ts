@@ -1,7 +1,7 @@
 // The suite's vocabulary in the test runner: run on every backend, expect cases to be right, expect equal bits.
 // Reader: someone writing a conformance test.
 
-import { beforeAll, describe, expect } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { type Backend, backends, select } from './backends.js';
 import { build, type Case } from './case.js';
 import { type Expected, faultsOf, faultsOfCase, type Output, run } from './judge.js';
@@ -25,6 +25,23 @@ export function expectCases(cases: readonly Case[], backend: Backend): void {
 
 export function expectCase(c: Case, backend: Backend): void {
   expectCases([c], backend);
+}
+
+/** Random cases on every backend; TILEWISE_SWEEP_SEED and TILEWISE_SWEEP_CASES choose others and more. */
+export function sweep(what: string, randomCase: (seed: number) => Case, usually: number): void {
+  const firstSeed = Number(process.env.TILEWISE_SWEEP_SEED ?? 1);
+  const count = Number(process.env.TILEWISE_SWEEP_CASES ?? usually);
+  onEveryBackend((backend) => {
+    it(
+      `${count} random ${what} from seed ${firstSeed}`,
+      () =>
+        expectCases(
+          Array.from({ length: count }, (_, n) => randomCase(firstSeed + n)),
+          backend,
+        ),
+      60_000 + 200 * count,
+    );
+  });
 }
 
 export function expectRight(output: Output, expected: Expected, about = ''): void {

@@ -2,24 +2,22 @@
 // Reader: anyone judging a result. No tiles, no online softmax: nothing here can share a mistake with the kernels.
 
 import { toNumbers } from './operand.js';
-import { headsOf, type Problem, type Result, rowsOf, sequencesOf, shapeOf } from './problem.js';
+import { headsOf, keyRows, type Problem, type Result, rowsOf, sequencesOf, shapeOf } from './problem.js';
 
 /** Rows that belong to no sequence or see no key are 0, their lse is -Infinity (or the sink's logit). */
 export function attention(problem: Problem): Result {
   const { batch, heads, queries, keys, headDim, valueDim } = shapeOf(problem);
   const queryHeads = problem.query.dims[1];
-  const kvHeads = problem.key.dims[1];
   const q = toNumbers(problem.query);
-  const k = toNumbers(problem.key);
-  const v = toNumbers(problem.value);
+  const { k, v, extras, row: keyRow, extraRow } = keyRows(problem);
   const scale = problem.scale ?? 1 / Math.sqrt(headDim);
   const softcap = problem.softcap ?? 0;
 
   const out = new Float64Array(batch * heads * queries * valueDim);
   const lse = new Float64Array(batch * heads * queries).fill(-Infinity);
   const keysSeen = new Int32Array(lse.length);
-  const weights = new Float64Array(keys);
-  const seen = new Int32Array(keys);
+  const weights = new Float64Array(keys + extras);
+  const seen = new Int32Array(keys + extras);
 
   for (const sequence of sequencesOf(problem)) {
     const b = sequence.batch;
@@ -32,15 +30,17 @@ export function attention(problem: Problem): Result {
 
         let count = 0;
         let max = rows.sink ?? -Infinity;
-        for (let j = 0; j < sequence.keys; j++) {
-          if (!rows.sees(i, j)) continue;
-          const key = ((b * kvHeads + kvHead) * keys + sequence.firstKey + j) * headDim;
+        for (let j = 0; j < sequence.keys + extras; j++) {
+          const isExtra = j >= sequence.keys;
+          if (!isExtra && !rows.sees(i, j)) continue;
+          const token = isExtra ? extraRow(b, kvHead, j - sequence.keys) : keyRow(b, kvHead, sequence.firstKey + j);
+          const key = token * headDim;
           let score = 0;
           for (let d = 0; d < headDim; d++) score += q[query + d] * k[key + d];
           score *= scale;
           if (softcap > 0) score = softcap * Math.tanh(score / softcap);
-          score += rows.added(i, j);
-          seen[count] = sequence.firstKey + j;
+          if (!isExtra) score += rows.added(i, j);
+          seen[count] = token;
           weights[count++] = score;
           max = Math.max(max, score);
         }
@@ -54,7 +54,7 @@ export function attention(problem: Problem): Result {
         if (count > 0 || rows.sink !== undefined) lse[row] = max + Math.log(sum);
         for (let n = 0; n < count; n++) {
           const weight = weights[n] / sum;
-          const value = ((b * kvHeads + kvHead) * keys + seen[n]) * valueDim;
+          const value = seen[n] * valueDim;
           for (let d = 0; d < valueDim; d++) {
             out[row * valueDim + d] = out[row * valueDim + d] + weight * v[value + d];
           }

@@ -4,7 +4,7 @@
 // the numerics contract fixes: scores count in powers of 2, with log2(e) in the factor on the queries.
 
 import { toNumbers } from './operand.js';
-import { headsOf, type Problem, type Result, rowsOf, sequencesOf, shapeOf } from './problem.js';
+import { headsOf, keyRows, type Problem, type Result, rowsOf, sequencesOf, shapeOf } from './problem.js';
 
 const f = Math.fround;
 const log2e = f(Math.LOG2E);
@@ -12,19 +12,19 @@ const log2e = f(Math.LOG2E);
 export function naiveAttention(problem: Problem): Result {
   const { batch, heads, queries, keys, headDim, valueDim } = shapeOf(problem);
   const queryHeads = problem.query.dims[1];
-  const kvHeads = problem.key.dims[1];
   const softcap = f(problem.softcap ?? 0);
   const scale = f(f(problem.scale ?? 1 / Math.sqrt(headDim)) * (softcap > 0 ? 1 : log2e));
   const q = Float32Array.from(toNumbers(problem.query), (x) => x * scale);
-  const k = Float32Array.from(toNumbers(problem.key));
-  const v = Float32Array.from(toNumbers(problem.value));
+  const { extras, row: keyRow, extraRow, ...numbers } = keyRows(problem);
+  const k = Float32Array.from(numbers.k);
+  const v = Float32Array.from(numbers.v);
 
   const out = new Float64Array(batch * heads * queries * valueDim);
   const lse = new Float64Array(batch * heads * queries).fill(-Infinity);
   const keysSeen = new Int32Array(lse.length);
   const accumulator = new Float32Array(valueDim);
-  const weights = new Float32Array(keys);
-  const seen = new Int32Array(keys);
+  const weights = new Float32Array(keys + extras);
+  const seen = new Int32Array(keys + extras);
 
   for (const sequence of sequencesOf(problem)) {
     const b = sequence.batch;
@@ -38,14 +38,16 @@ export function naiveAttention(problem: Problem): Result {
         let count = 0;
         const sink = rows.sink === undefined ? undefined : f(rows.sink * log2e);
         let max = sink ?? -Infinity;
-        for (let j = 0; j < sequence.keys; j++) {
-          if (!rows.sees(i, j)) continue;
-          const key = ((b * kvHeads + kvHead) * keys + sequence.firstKey + j) * headDim;
+        for (let j = 0; j < sequence.keys + extras; j++) {
+          const isExtra = j >= sequence.keys;
+          if (!isExtra && !rows.sees(i, j)) continue;
+          const token = isExtra ? extraRow(b, kvHead, j - sequence.keys) : keyRow(b, kvHead, sequence.firstKey + j);
+          const key = token * headDim;
           let score = 0;
           for (let d = 0; d < headDim; d++) score = f(score + f(q[query + d] * k[key + d]));
           if (softcap > 0) score = f(f(softcap * log2e) * f(Math.tanh(f(score / softcap))));
-          score = f(score + f(f(rows.added(i, j)) * log2e));
-          seen[count] = sequence.firstKey + j;
+          if (!isExtra) score = f(score + f(f(rows.added(i, j)) * log2e));
+          seen[count] = token;
           weights[count++] = score;
           max = Math.max(max, score);
         }
@@ -60,7 +62,7 @@ export function naiveAttention(problem: Problem): Result {
         accumulator.fill(0);
         for (let n = 0; n < count; n++) {
           const weight = f(weights[n] / sum);
-          const value = ((b * kvHeads + kvHead) * keys + seen[n]) * valueDim;
+          const value = seen[n] * valueDim;
           for (let d = 0; d < valueDim; d++) {
             accumulator[d] = f(accumulator[d] + f(weight * v[value + d]));
           }

@@ -2,7 +2,14 @@
 // row belong to, which heads meet, and does this query see this key. Reader: someone who wants to know what attention
 // means here without reading kernels. From the README's contract and ONNX Attention-25, flash-attention's conventions.
 
-import { broadcast, type Operand, readElement } from './operand.js';
+import { type Blocks, blocksRule } from './blocks.js';
+import { type Hierarchical, hierarchicalRule } from './hierarchical.js';
+import { type Neighborhood, neighborhoodRule, relativeIndex } from './neighborhood.js';
+import { broadcast, type Operand, readElement, toNumbers } from './operand.js';
+import { type StridedShards, shardsRule } from './strided-shards.js';
+
+/** Which keys a query sees, beyond what causal, left and right say: both have to agree. */
+export type PatternRule = Neighborhood | StridedShards | Blocks | Hierarchical;
 
 export interface Problem {
   query: Operand; // [batch, heads, tokens, dim], whatever the strides say about memory
@@ -14,15 +21,19 @@ export interface Problem {
   left?: number; // how many tokens before its position a query sees; undefined: all
   right?: number; // and after it
   sinkTokens?: number; // leading keys that a window's left edge does not hide
+  pattern?: PatternRule;
   align?: 'bottom-right' | 'top-left' | number; // a query's position = its index + this (bottom-right: keys - queries)
   pairing?: 'tile' | 'interleave'; // which query head a KV head meets when there are more KV heads
   bias?: Operand; // added; -Infinity hides
   mask?: Operand; // 0 hides
   alibiSlopes?: Operand; // [heads] or [batch, heads]: score -= slope * |position - key|
+  relativeBias?: Operand; // [heads, 2 K0 - 1, ...]: added by the place of a key in a neighborhood
   sinks?: Operand; // [heads]: one more term of the denominator that carries no value
   cuSeqlensQ?: ArrayLike<number>; // packed sequences: sequence s has rows cuSeqlens[s] up to cuSeqlens[s + 1]
   cuSeqlensK?: ArrayLike<number>;
   keyLengths?: ArrayLike<number>; // keys in use per batch entry
+  extraKey?: Operand; // [batch, KV heads, more keys, dim]: every query sees these as well, nothing is added to their scores
+  extraValue?: Operand;
 }
 
 export interface Sequence {
@@ -80,6 +91,28 @@ export function headsOf(problem: Problem, head: number): { queryHead: number; kv
   return { queryHead: problem.pairing === 'interleave' ? Math.floor(head / repeats) : head % queryHeads, kvHead: head };
 }
 
+/** Keys and values of a problem as numbers, the extra ones behind the others, and where each token's row is. */
+export function keyRows(problem: Problem) {
+  const { key, value, extraKey, extraValue } = problem;
+  const join = (own: Operand, extra: Operand | undefined): Float64Array => {
+    const [numbers, more] = [toNumbers(own), extra ? toNumbers(extra) : []];
+    const all = new Float64Array(numbers.length + more.length);
+    all.set(numbers);
+    all.set(more, numbers.length);
+    return all;
+  };
+  const [batch, kvHeads, keys] = key.dims;
+  const extras = extraKey ? extraKey.dims[2] : 0;
+  return {
+    k: join(key, extraKey),
+    v: join(value, extraValue),
+    extras,
+    row: (b: number, kvHead: number, token: number) => (b * kvHeads + kvHead) * keys + token,
+    extraRow: (b: number, kvHead: number, token: number) =>
+      (batch * keys + b * extras) * kvHeads + kvHead * extras + token,
+  };
+}
+
 /** What one output head of one sequence adds to scores. Tokens are counted within the sequence. */
 export interface Row {
   /** Does the query see the key? */
@@ -111,18 +144,61 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
   const left = problem.left ?? Infinity;
   const right = Math.min(problem.right ?? Infinity, problem.causal ? 0 : Infinity);
   const sinkTokens = problem.sinkTokens ?? 0;
+  const allowed = ruleOf(problem, sequence.batch, head);
+  const relative = relativeOf(problem, head);
 
   return {
     sees(query, key) {
       const position = query + offset;
       if (key >= sequence.keys || key > position + right) return false;
       if (key < position - left && key >= sinkTokens) return false;
-      return mask?.(query, key) !== 0 && bias?.(query, key) !== -Infinity;
+      if (!allowed(query, position, key)) return false;
+      return mask?.(query, key) !== 0 && bias?.(query, key) !== -Infinity && relative?.(query, key) !== -Infinity;
     },
     added(query, key) {
-      return (bias ? bias(query, key) : 0) - (slope ? slope * Math.abs(query + offset - key) : 0);
+      return (
+        (bias?.(query, key) ?? 0) + (relative?.(query, key) ?? 0) - (slope ? slope * Math.abs(query + offset - key) : 0)
+      );
     },
     sink: sink === -Infinity ? undefined : sink,
+  };
+}
+
+type Rule = (query: number, position: number, key: number) => boolean;
+const neighborhoods = new WeakMap<Neighborhood, ReturnType<typeof neighborhoodRule>>();
+
+/** The pattern's own rule for one output head. */
+function ruleOf({ pattern, query, key }: Problem, batch: number, head: number): Rule {
+  const kvHeads = key.dims[1];
+  const heads = Math.max(query.dims[1], kvHeads);
+  switch (pattern?.kind) {
+    case undefined:
+      return () => true;
+    case 'neighborhood': {
+      const rule = neighborhoods.get(pattern) ?? neighborhoodRule(pattern);
+      neighborhoods.set(pattern, rule);
+      return (i, _, j) => rule(i, j);
+    }
+    case 'stridedShards': {
+      const rule = shardsRule(pattern, head, heads, kvHeads);
+      return (_, position, j) => rule(position, j);
+    }
+    case 'blocks': {
+      const rule = blocksRule(pattern, batch, head, heads);
+      return (i, _, j) => rule(i, j);
+    }
+    case 'hierarchical':
+      return hierarchicalRule(pattern, batch, head, heads);
+  }
+}
+
+function relativeOf({ pattern, relativeBias }: Problem, head: number) {
+  if (!relativeBias || pattern?.kind !== 'neighborhood') return undefined;
+  const { strides, offset } = relativeBias;
+  return (query: number, key: number): number => {
+    const index = relativeIndex(pattern, query, key);
+    const place = index.reduce((sum, i, axis) => sum + i * strides[axis + 1], offset + head * strides[0]);
+    return readElement(relativeBias, place);
   };
 }
 

@@ -1,0 +1,23 @@
+// Requests of explain(): tiles to count by, boxes to look from; and the plan as lib/ reads it.
+// Reader: someone who follows a count from core/plan.h to explain().
+#pragma once
+
+#include <napi.h>
+
+#include "../core/plan.h"
+
+namespace tilewise {
+
+// The third argument of explain(): [isDynamic, queries and keys of a tile per axis], 0 where the backend's own choice
+// stands. Returns whether anything was asked for.
+bool readTiles(const Napi::CallbackInfo& info, const Problem& problem, TileRule& rule);
+
+Napi::Object toObject(Napi::Env env, const Plan& plan);
+
+// The third argument of sights(): [head, then begin and end of every range of queries]; for grids [dilation group,
+// axis, then ranges of places of that axis].
+std::vector<Seen> readSights(const Napi::CallbackInfo& info, const Problem& problem);
+// [box, begin, end, isInterior] of every run, in one Int32Array.
+Napi::Value toArray(Napi::Env env, const std::vector<Seen>& seen);
+
+}  // namespace tilewise

@@ -1,0 +1,190 @@
+// Plan: the tile counts of a whole problem, and what single boxes of queries see, for pictures.
+// Reader: someone who wants to know before running. Host only.
+#pragma once
+
+#include <map>
+
+#include "tile_counts.h"
+
+namespace tilewise {
+
+// What tells heads apart: heads of one class see the same keys.
+inline int64_t headClass(const StridedShards& pattern, int head) {
+  if (pattern.options.isRelative) return 0;
+  const StridedShards::Sight sight = pattern.look(head, Box<1>{{{0, 1}}});
+  return sight.isDense ? -1 : sight.remote;
+}
+inline int64_t headClass(const BlockList& pattern, int head) {
+  return pattern.batch * pattern.lists.byBatch + head / pattern.lists.headsPerList * pattern.lists.byHead;
+}
+
+// Calls visit(pattern) with the pattern of a sequence; grids are not for here.
+template <class Visit>
+void withPattern(const Problem& p, const Sequence& s, Visit&& visit) {
+  if (p.pattern == PatternKind::stridedShards) return visit(shardsOf(p, s));
+  if (p.pattern == PatternKind::blocks) return visit(blockListOf(p, s));
+  visit(windowOf(p.window, s.queries.size(), s.keys.size()));
+}
+
+inline void addTo(TileCounts& sum, const TileCounts& c, int64_t times) {
+  sum.queryTiles += times * c.queryTiles;
+  sum.keyTiles = c.keyTiles;
+  sum.visited += times * c.visited;
+  sum.interior += times * c.interior;
+  sum.most = larger(sum.most, c.most);
+  sum.computed += times * c.computed;
+  sum.unmasked += times * c.unmasked;
+  sum.useful += times * c.useful;
+}
+
+class Planner {
+ public:
+  Planner(const Problem& problem, const TileRule& rule) : problem_(problem) { plan_.rule = rule; }
+
+  Plan run() {
+    switch (problem_.pattern) {
+      case PatternKind::window: addWindow(); break;
+      case PatternKind::neighborhood: addGrid(); break;
+      case PatternKind::stridedShards: addSequences(shardsOf); break;
+      case PatternKind::blocks: addSequences(blockListOf); break;
+    }
+    return plan_;
+  }
+
+ private:
+  struct Counted {
+    TileCounts counts;
+    RangeSet touched;
+  };
+
+  void addGrid() {
+    TileCounts all{1, 1, 1, 1, 1, 1, 1, 1};
+    for (int a = 0; a < problem_.grid.rank; ++a) {
+      const TileCounts axis = countAxis(problem_.grid, a, plan_.rule);
+      all.queryTiles *= axis.queryTiles;
+      all.keyTiles *= axis.keyTiles;
+      all.visited *= axis.visited;
+      all.interior *= axis.interior;
+      all.most *= axis.most;
+      all.computed *= axis.computed;
+      all.unmasked *= axis.unmasked;
+      all.useful *= axis.useful;
+    }
+    addForAll(all, problem_.keys);
+  }
+
+  void addWindow() {
+    if (problem_.sequences == 0) return;
+    const Sequence s = problem_.sequence(0);
+    const Token queries = s.queries.size(), keys = s.keys.size();
+    auto counter = countTiles(windowOf(problem_.window, queries, keys), 0, queries, keys, plan_.rule);
+    addForAll(counter.counts, counter.touched.size());
+  }
+
+  // Every head of every batch entry sees the same.
+  void addForAll(const TileCounts& counts, int64_t touched) {
+    plan_.maps = int64_t(problem_.sequences) * (problem_.outputHeads() / plan_.rule.headsPerTile);
+    plan_.keysTouched = int64_t(problem_.sequences) * problem_.kvHeads * touched;
+    addTo(plan_.sum, counts, plan_.maps);
+    plan_.worst = counts;
+  }
+
+  template <class PatternOf>
+  void addSequences(PatternOf&& patternOf) {
+    for (int32_t s = 0; s < problem_.sequences; ++s) {
+      const Sequence sequence = problem_.sequence(s);
+      addSequence(patternOf(problem_, sequence), sequence);
+    }
+    plan_.variesByHead = counted_.size() > 1;
+  }
+
+  template <class Pattern>
+  void addSequence(const Pattern& pattern, const Sequence& s) {
+    const int32_t heads = problem_.outputHeads(), perTile = plan_.rule.headsPerTile;
+    int32_t kvHead = -1;
+    RangeSet touched;
+    for (int32_t head = 0; head < heads; head += perTile) {
+      const Counted& counted = countsOf(pattern, head, s);
+      addTo(plan_.sum, counted.counts, 1);
+      ++plan_.maps;
+      if (counted.counts.computed > plan_.worst.computed) {
+        plan_.worst = counted.counts;
+        plan_.worstHead = head;
+      }
+      if (problem_.kvHeadOf(head) != kvHead) {
+        plan_.keysTouched += touched.size();
+        touched = RangeSet();
+        kvHead = problem_.kvHeadOf(head);
+      }
+      touched.add(counted.touched);
+    }
+    plan_.keysTouched += touched.size();
+  }
+
+  template <class Pattern>
+  const Counted& countsOf(const Pattern& pattern, int32_t head, const Sequence& s) {
+    const auto [at, isNew] = counted_.try_emplace(headClass(pattern, head));
+    if (isNew) {
+      auto counter = countTiles(pattern, head, s.queries.size(), s.keys.size(), plan_.rule);
+      at->second = {counter.counts, std::move(counter.touched)};
+    }
+    return at->second;
+  }
+
+  const Problem& problem_;
+  Plan plan_;
+  std::map<int64_t, Counted> counted_;  // sequences of a plan have one length, so classes count alike in all of them
+};
+
+inline Plan explain(const Problem& problem, const TileRule& rule) { return Planner(problem, rule).run(); }
+
+// A run as plain numbers: which of the boxes sees keys [begin, end), and whether every query of the box does.
+struct Seen {
+  int32_t box;
+  Token begin, end;
+  bool isInterior;
+};
+
+// What ranges of queries see of a sequence, in one head. What a single query sees is exact.
+inline std::vector<Seen> seenBy(const Problem& problem, int32_t head, const std::vector<Range>& boxes) {
+  std::vector<Seen> seen;
+  const Sequence sequence = problem.sequence(0);
+  withPattern(problem, sequence, [&](const auto& pattern) {
+    for (size_t i = 0; i < boxes.size(); ++i) {
+      const Range& queries = boxes[i];
+      std::vector<Part> parts;
+      forEachPart(pattern, head, queries, [&](const Part& part) {
+        const uint8_t* tokens = tokensOf(pattern, part.row, queries.begin);
+        const Range& keys = part.row.places;
+        if (!tokens || queries.size() > 1) return parts.push_back({part.row, part.isInterior && !tokens});
+        for (Token key = keys.begin; key < keys.end; ++key) {
+          if (tokens[key - keys.begin]) parts.push_back({part.row.within({key, key + 1}), true});
+        }
+      });
+      for (const Stretch& stretch : stretchesOf(parts)) {
+        Token at = stretch.keys.begin;
+        for (const Range& interior : stretch.interior) {
+          if (at < interior.begin) seen.push_back({int32_t(i), at, interior.begin, false});
+          seen.push_back({int32_t(i), interior.begin, interior.end, true});
+          at = interior.end;
+        }
+        if (at < stretch.keys.end) seen.push_back({int32_t(i), at, stretch.keys.end, false});
+      }
+    }
+  });
+  return seen;
+}
+
+// What ranges of places see along one axis of a dilation group.
+inline std::vector<Seen> seenAlong(const Grid& grid, int32_t group, int axis, const std::vector<Range>& boxes) {
+  std::vector<Seen> seen;
+  const Neighborhood<1> alone = alongAxis(grid, group, axis);
+  for (size_t i = 0; i < boxes.size(); ++i) {
+    forEachPart(alone, 0, boxes[i], [&](const Part& part) {
+      seen.push_back({int32_t(i), part.row.places.begin, part.row.places.end, part.isInterior});
+    });
+  }
+  return seen;
+}
+
+}  // namespace tilewise

@@ -1,0 +1,97 @@
+// The fields and views of an attention request, as positions; the names are those of binding/fields.h.
+// Reader: someone who adds an operand or an option. Names are looked up once, when the package loads.
+
+import { native, positions } from './native.js';
+
+const fieldAt = positions(native.attentionFields);
+const slotAt = positions(native.attentionViews);
+
+export const fieldCount = native.attentionFields.length;
+export const viewCount = native.attentionViews.length;
+
+export const field = {
+  device: fieldAt('device'),
+  batch: fieldAt('batch'),
+  queryHeads: fieldAt('queryHeads'),
+  kvHeads: fieldAt('kvHeads'),
+  queries: fieldAt('queries'),
+  keys: fieldAt('keys'),
+  headDim: fieldAt('headDim'),
+  valueDim: fieldAt('valueDim'),
+  type: fieldAt('type'),
+  sequences: fieldAt('sequences'),
+  scale: fieldAt('scale'),
+  softcap: fieldAt('softcap'),
+  left: fieldAt('left'),
+  right: fieldAt('right'),
+  sinkTokens: fieldAt('sinkTokens'),
+  align: fieldAt('align'),
+  alignOffset: fieldAt('alignOffset'),
+  pairing: fieldAt('pairing'),
+  biasType: fieldAt('biasType'),
+  // Operands have their strides in the fields that follow the offset.
+  q: fieldAt('queryOffset'),
+  k: fieldAt('keyOffset'),
+  v: fieldAt('valueOffset'),
+  out: fieldAt('outOffset'),
+  lse: fieldAt('lseOffset'),
+  bias: fieldAt('biasOffset'),
+  mask: fieldAt('maskOffset'),
+  alibiSlopes: fieldAt('slopesOffset'),
+  sinks: fieldAt('sinksOffset'),
+  extraCount: fieldAt('extraKeys'),
+  extraKeys: fieldAt('extraKeyOffset'),
+  extraValues: fieldAt('extraValueOffset'),
+  pattern: fieldAt('pattern'),
+  rank: fieldAt('rank'),
+  // Three fields, one per axis, as for the next four and `relativeByAxis`.
+  length: fieldAt('length0'),
+  kernel: fieldAt('kernel0'),
+  stride: fieldAt('stride0'),
+  dilation: fieldAt('dilation0'),
+  causal: fieldAt('causal0'),
+  relativeBias: fieldAt('relativeOffset'),
+  relativeByHead: fieldAt('relativeByHead'),
+  relativeByAxis: fieldAt('relative0'),
+  shardBlock: fieldAt('shardBlock'),
+  shardLocal: fieldAt('shardLocal'),
+  shardLocalRight: fieldAt('shardLocalRight'),
+  shardStride: fieldAt('shardStride'),
+  shardHeadStep: fieldAt('shardHeadStep'),
+  shardHeadOffset: fieldAt('shardHeadOffset'),
+  shardHeadBase: fieldAt('shardHeadBase'),
+  shardHeadsPerLayout: fieldAt('shardHeadsPerLayout'),
+  shardFirstDense: fieldAt('shardFirstDense'),
+  shardRelative: fieldAt('shardRelative'),
+  blockQueries: fieldAt('blockQueries'),
+  blockKeys: fieldAt('blockKeys'),
+  headsPerList: fieldAt('headsPerList'),
+  listsByBatch: fieldAt('listsByBatch'),
+  listsByHead: fieldAt('listsByHead'),
+  listFrom: fieldAt('listFrom'),
+  listReach: fieldAt('listReach'),
+  listWindow: fieldAt('listWindow'),
+};
+
+export const slot = {
+  q: slotAt('query'),
+  k: slotAt('key'),
+  v: slotAt('value'),
+  out: slotAt('out'),
+  lse: slotAt('lse'),
+  bias: slotAt('bias'),
+  mask: slotAt('mask'),
+  alibiSlopes: slotAt('slopes'),
+  sinks: slotAt('sinks'),
+  cuSeqlensQ: slotAt('cuQueries'),
+  cuSeqlensK: slotAt('cuKeys'),
+  keyLengths: slotAt('keyLengths'),
+  extraKeys: slotAt('extraKey'),
+  extraValues: slotAt('extraValue'),
+  relativeBias: slotAt('relativeBias'),
+  blockBegins: slotAt('blockBegins'),
+  blockCounts: slotAt('blockCounts'),
+  blockStarts: slotAt('blockStarts'),
+  blockMaskIndex: slotAt('blockMaskIndex'),
+  blockMasks: slotAt('blockMasks'),
+};

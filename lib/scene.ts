@@ -1,0 +1,190 @@
+// Scenes: what pictures of a pattern show, as cells and tiles.
+// Reader: someone who changes a picture. What is visible comes from the addon, in runs; here runs become cells.
+
+/** A pattern on a shape, and the tiles it is counted on. */
+export interface Scene {
+  readonly title: string;
+  readonly queries: number;
+  readonly keys: number;
+  /** Of neighborhoods: the token axes, outermost first. */
+  readonly grid: { readonly lengths: readonly number[]; readonly dilations: readonly number[] } | undefined;
+  /** Ranges of queries must not cross multiples of this. */
+  readonly blockQueries: number | undefined;
+  /** Per token axis. */
+  readonly queryTile: readonly number[];
+  readonly keyTile: readonly number[];
+  readonly isDynamic: boolean;
+  /** What ranges of queries see; see `sights` in native.ts. */
+  sights(boxes: readonly number[]): Int32Array;
+}
+
+export interface Range {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** Keys that a box of queries sees; interior: every query of the box does. */
+export interface Run extends Range {
+  readonly isInterior: boolean;
+}
+
+/** How much of a cell is visible: 0 nothing, then by thirds, `whole` everything. */
+export type Level = 0 | 1 | 2 | 3 | 4;
+export const whole = 4;
+
+export function levelOf(visible: number, area: number): Level {
+  if (visible === 0) return 0;
+  return visible >= area ? whole : ((1 + Math.min(2, Math.floor((3 * visible) / area))) as Level);
+}
+
+/** The runs of every box. */
+function runsOf(scene: Scene, head: readonly number[], boxes: readonly Range[]): Run[][] {
+  const flat = scene.sights([...head, ...boxes.flatMap(({ begin, end }) => [begin, end])]);
+  const runs: Run[][] = boxes.map(() => []);
+  for (let i = 0; i < flat.length; i += 4) {
+    runs[flat[i]].push({ begin: flat[i + 1], end: flat[i + 2], isInterior: flat[i + 3] === 1 });
+  }
+  return runs;
+}
+
+/** What ranges of queries of a sequence see, in head 0. */
+export const seenBy = (scene: Scene, boxes: readonly Range[]): Run[][] => runsOf(scene, [0], boxes);
+
+/** A query of a grid: its token on every axis, and its place in its dilation group. */
+export interface GridQuery {
+  readonly tokens: readonly number[];
+  readonly lengths: readonly number[];
+  readonly places: readonly number[];
+  readonly groupLengths: readonly number[];
+  readonly group: number;
+}
+
+export function gridQuery(scene: Scene, tokens: readonly number[]): GridQuery {
+  const { lengths, dilations } = scene.grid!;
+  return {
+    tokens,
+    lengths,
+    places: tokens.map((token, axis) => Math.floor(token / dilations[axis])),
+    groupLengths: tokens.map((token, axis) => Math.ceil((lengths[axis] - (token % dilations[axis])) / dilations[axis])),
+    // The last axis counts fastest, as in core/grid.h.
+    group: tokens.reduce((group, token, axis) => group * dilations[axis] + (token % dilations[axis]), 0),
+  };
+}
+
+/** The tokens that a query sees along an axis. */
+export function axisSight(scene: Scene, query: GridQuery, axis: number): Range[] {
+  const place = query.places[axis];
+  const [{ begin, end }] = runsOf(scene, [query.group, axis], [{ begin: place, end: place + 1 }])[0];
+  const d = scene.grid!.dilations[axis];
+  const residue = query.tokens[axis] % d;
+  if (d === 1) return [{ begin, end }];
+  return Array.from({ length: end - begin }, (_, i) => {
+    const token = residue + (begin + i) * d;
+    return { begin: token, end: token + 1 };
+  });
+}
+
+/** The tiles that a query's tile visits along an axis, in places of its dilation group. */
+export function axisTiles(scene: Scene, query: GridQuery, axis: number): Run[] {
+  const size = scene.queryTile[axis];
+  const length = query.groupLengths[axis];
+  const begin = Math.floor(query.places[axis] / size) * size;
+  const [runs] = runsOf(scene, [query.group, axis], [{ begin, end: Math.min(length, begin + size) }]);
+  return tilesOf(runs, scene.keyTile[axis], length, scene.isDynamic);
+}
+
+/** How much of a range of tokens is among those that are seen. */
+export const levelWithin = (seen: readonly Range[], range: Range): Level =>
+  levelOf(
+    seen.reduce((tokens, one) => tokens + overlap(one, range), 0),
+    range.end - range.begin,
+  );
+
+/** `total` cut into at most `most` parts of nearly one length. */
+export function parts(total: number, most: number): Range[] {
+  const count = Math.min(total, most);
+  return Array.from({ length: count }, (_, i) => ({
+    begin: Math.floor((i * total) / count),
+    end: Math.floor(((i + 1) * total) / count),
+  }));
+}
+
+/** A range cut where blocks of `size` begin. */
+function cutAt({ begin, end }: Range, size: number | undefined): Range[] {
+  if (size === undefined) return [{ begin, end }];
+  const pieces: Range[] = [];
+  for (let at = begin; at < end; at = pieces.at(-1)!.end) {
+    pieces.push({ begin: at, end: Math.min(end, (Math.floor(at / size) + 1) * size) });
+  }
+  return pieces;
+}
+
+const overlap = (a: Range, b: Range): number => Math.max(0, Math.min(a.end, b.end) - Math.max(a.begin, b.begin));
+
+/** Above this many queries a row of cells asks what all its queries together see, instead of one by one. */
+const mostSingleQueries = 4096;
+
+/** The mask of a sequence as rows of cells, each a range of queries by a range of keys. */
+export function maskCells(scene: Scene, mostRows: number, mostColumns: number): Level[][] {
+  const columns = parts(scene.keys, mostColumns);
+  const rows = parts(scene.queries, mostRows);
+  const size = scene.queries <= mostSingleQueries ? 1 : scene.blockQueries;
+  const boxes = rows.flatMap((row, y) => cutAt(row, size).map((box) => ({ ...box, y })));
+  const visible = rows.map(() => new Float64Array(columns.length));
+  seenBy(scene, boxes).forEach((runs, i) => {
+    const { begin, end, y } = boxes[i];
+    for (const run of runs) {
+      let c = Math.floor((run.begin / scene.keys) * columns.length);
+      while (columns[c].end <= run.begin) ++c;
+      for (; c < columns.length && columns[c].begin < run.end; ++c) {
+        // What not every query of a box sees never makes a cell whole.
+        const seen = overlap(run, columns[c]) * (end - begin);
+        visible[y][c] += run.isInterior ? seen : 0.999 * seen;
+      }
+    }
+  });
+  return rows.map(({ begin, end }, y) =>
+    columns.map((column, c) => levelOf(visible[y][c], (column.end - column.begin) * (end - begin))),
+  );
+}
+
+/** The tiles of keys that a box with these runs visits. */
+export function tilesOf(runs: readonly Run[], width: number, keys: number, isDynamic: boolean): Run[] {
+  const tiles: { begin: number; end: number; covered: number }[] = [];
+  let origin = 0;
+  let before = -1;
+  for (const run of runs) {
+    if (isDynamic && run.begin !== before) origin = run.begin;
+    before = run.end;
+    for (let begin = origin + Math.floor((run.begin - origin) / width) * width; begin < run.end; begin += width) {
+      const end = Math.min(keys, begin + width);
+      if (tiles.at(-1)?.begin !== begin) tiles.push({ begin, end, covered: 0 });
+      if (run.isInterior) tiles.at(-1)!.covered += overlap(run, { begin, end });
+    }
+  }
+  return tiles.map(({ begin, end, covered }) => ({ begin, end, isInterior: covered === end - begin }));
+}
+
+/** A query tile, and what it visits. */
+export interface TileRow {
+  readonly queries: Range;
+  readonly tiles: readonly Run[];
+}
+
+/** The query tiles of a sequence, one of every `step` so that they are at most so many. */
+export function tileRows(scene: Scene, most: number): { rows: TileRow[]; step: number } {
+  const { queries, keys, queryTile, keyTile, blockQueries = Math.max(1, queries) } = scene;
+  const perBlock = Math.ceil(blockQueries / queryTile[0]);
+  const count = Math.ceil(queries / blockQueries) * perBlock;
+  const step = Math.ceil(count / most);
+  const boxes: Range[] = [];
+  for (let i = 0; i < count; i += step) {
+    const block = Math.floor(i / perBlock) * blockQueries;
+    const begin = block + (i % perBlock) * queryTile[0];
+    const end = Math.min(queries, block + blockQueries, begin + queryTile[0]);
+    if (begin < end) boxes.push({ begin, end });
+  }
+  const runs = seenBy(scene, boxes);
+  const tiles = runs.map((seen) => tilesOf(seen, keyTile[0], keys, scene.isDynamic));
+  return { step, rows: boxes.map((box, i) => ({ queries: box, tiles: tiles[i] })) };
+}

@@ -1,0 +1,172 @@
+// Patterns of a case: how a few words of JSON become the reference's pattern, and that one a pattern of the public API.
+// Reader: someone adding a pattern to the conformance suite.
+
+import {
+  type BlocksOptions,
+  blocks,
+  hierarchical,
+  neighborhood,
+  type Pattern,
+  stridedShards,
+  type TensorLike,
+} from '../../dist/index.js';
+import type { Blocks } from '../reference/blocks.js';
+import type { Neighborhood } from '../reference/neighborhood.js';
+import type { Problem } from '../reference/problem.js';
+import type { Random } from './random.js';
+
+/** One value per axis, or one for all. */
+export interface NeighborhoodCase {
+  kernelSize: number | number[];
+  stride?: number | number[];
+  dilation?: number | number[];
+  causal?: boolean | boolean[];
+}
+
+/** How lists are handed over; a block mask has full blocks besides. */
+export type BlockForm = 'csr' | 'lists' | 'blockMask';
+
+export interface BlockCase {
+  blockQ: number;
+  blockK: number;
+  density: number; // share of blocks that are listed
+  form?: BlockForm;
+  perBatch?: true; // lists of their own; otherwise shared
+  per?: 'head' | 'kv';
+  predicate?: true; // hides two of three keys, another two for every head and query
+}
+
+const onAxis = <T>(value: T | T[] | undefined, axis: number, absent: T): T =>
+  Array.isArray(value) ? value[axis] : (value ?? absent);
+
+export function neighborhoodOf(grid: number[], c: NeighborhoodCase): Neighborhood {
+  const axes = grid.map((length, axis) => ({
+    length,
+    kernelSize: onAxis(c.kernelSize, axis, 1),
+    stride: onAxis(c.stride, axis, 1),
+    dilation: onAxis(c.dilation, axis, 1),
+    causal: onAxis(c.causal, axis, false),
+  }));
+  return { kind: 'neighborhood', axes };
+}
+
+interface Sizes {
+  batch: number;
+  heads: number;
+  kvHeads: number;
+  queries: number;
+  keys: number;
+}
+
+/** Random lists; a block mask puts a listed block into one of its two lists. */
+export function blocksOf(c: BlockCase, { batch, heads, kvHeads, queries, keys }: Sizes, random: Random): Blocks {
+  const ofBatch = c.perBatch ? batch : 1;
+  const ofHead = c.per === 'head' ? heads : c.per === 'kv' ? kvHeads : 1;
+  const fill = <T>(length: number, next: () => T): T[] => Array.from({ length }, next);
+  const keyBlocks = fill(Math.ceil(keys / c.blockK), () => 0).map((_, n) => n);
+  const tables = (next: () => number[]) =>
+    fill(ofBatch, () => fill(ofHead, () => fill(Math.ceil(queries / c.blockQ), next)));
+  const lists = tables(() => keyBlocks.filter(() => random.chance(c.density)));
+  const pattern: Blocks = { kind: 'blocks', blockQ: c.blockQ, blockK: c.blockK, lists };
+  if (c.predicate) pattern.predicate = (b, head, query, key) => (b + head + query + key) % 3 === 0;
+  if (c.form === 'blockMask') {
+    const isFull = lists.map((table) => table.map((rows) => rows.map((row) => row.map(() => random.chance(0.5)))));
+    const part = (want: boolean) =>
+      lists.map((table, b) =>
+        table.map((rows, h) => rows.map((row, m) => row.filter((_, n) => isFull[b][h][m][n] === want))),
+      );
+    pattern.fullLists = part(true);
+    pattern.lists = part(false);
+  }
+  return pattern;
+}
+
+/** int32 numbers under the leading axes of lists: [batch, heads, ...], or [...] alone where all share one list. */
+function tensorOf(lists: number[][][][], inner: number[], numbers: number[]): TensorLike {
+  const dims = lists.length === 1 && lists[0].length === 1 ? inner : [lists.length, lists[0].length, ...inner];
+  return { type: 'int32', data: Int32Array.from(numbers), dims };
+}
+
+/** Lists as counts and padded indices; padding is -1, which nobody may read as a block. */
+export function padded(lists: number[][][][]): { counts: TensorLike; indices: TensorLike } {
+  const rows = lists.flat(2);
+  const most = Math.max(0, ...rows.map((row) => row.length));
+  const count = lists[0][0].length;
+  return {
+    counts: tensorOf(
+      lists,
+      [count],
+      rows.map((row) => row.length),
+    ),
+    indices: tensorOf(
+      lists,
+      [count, most],
+      rows.flatMap((row) => [...row, ...new Array<number>(most - row.length).fill(-1)]),
+    ),
+  };
+}
+
+/** Lists as compressed rows; every table has its own, padded to one length. */
+export function compressed(lists: number[][][][]): { rowOffsets: TensorLike; columns: TensorLike } {
+  const tables = lists.flat();
+  const most = Math.max(0, ...tables.map((rows) => rows.flat().length));
+  const offsets = tables.flatMap((rows) => {
+    let total = 0;
+    return [0, ...rows.map((row) => (total += row.length))];
+  });
+  return {
+    rowOffsets: tensorOf(lists, [lists[0][0].length + 1], offsets),
+    columns: tensorOf(
+      lists,
+      [most],
+      tables.flatMap((rows) => [...rows.flat(), ...new Array<number>(most - rows.flat().length).fill(-1)]),
+    ),
+  };
+}
+
+/** The lists of a pattern as an option of blocks(). */
+export function listsOption(pattern: Blocks, form: BlockForm): Pick<BlocksOptions, 'csr' | 'lists' | 'blockMask'> {
+  if (form === 'csr') return { csr: compressed(pattern.lists) };
+  const { counts, indices } = padded(pattern.lists);
+  if (form === 'lists') return { lists: { counts, indices } };
+  const mask = { kvNumBlocks: counts, kvIndices: indices };
+  if (!pattern.fullLists) return { blockMask: mask };
+  const full = padded(pattern.fullLists);
+  return { blockMask: { ...mask, fullKvNumBlocks: full.counts, fullKvIndices: full.indices } };
+}
+
+/** The pattern of the public API that states the problem's. */
+export function patternOf({ pattern, causal, align }: Problem, form?: BlockForm): Pattern {
+  const position = align === undefined ? {} : { align: typeof align === 'number' ? { offset: align } : align };
+  switch (pattern?.kind) {
+    case undefined:
+      throw new Error('the problem has no pattern');
+    case 'neighborhood': {
+      const { axes } = pattern;
+      return neighborhood({
+        kernelSize: axes.map((axis) => axis.kernelSize),
+        stride: axes.map((axis) => axis.stride),
+        dilation: axes.map((axis) => axis.dilation),
+        causal: axes.map((axis) => axis.causal),
+      });
+    }
+    case 'stridedShards': {
+      const { kind, ...options } = pattern;
+      return stridedShards({ ...options, ...position });
+    }
+    case 'blocks': {
+      const { blockQ, blockK, predicate } = pattern;
+      const lists = listsOption(pattern, form ?? (pattern.fullLists ? 'blockMask' : 'lists'));
+      return blocks({
+        blockQ,
+        blockK,
+        ...lists,
+        ...position,
+        ...(causal && { causal }),
+        ...(predicate && { predicate }),
+      });
+    }
+    case 'hierarchical':
+      return hierarchical(pattern.options);
+  }
+}
