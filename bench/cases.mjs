@@ -80,7 +80,7 @@ function smallestCall({ heads, call, threads, set }) {
 }
 
 /** Every combination of the lists, as objects: combine({ a: [1, 2], b: [3] }) gives {a: 1, b: 3}, {a: 2, b: 3}. */
-function combine(lists) {
+export function combine(lists) {
   return Object.entries(lists).reduce(
     (rows, [key, values]) => rows.flatMap((row) => values.map((value) => ({ ...row, [key]: value }))),
     [{}],

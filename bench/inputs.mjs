@@ -5,13 +5,18 @@ import { Tensor } from 'tilewise';
 
 const BLOCK = 1 << 18; // numbers drawn; longer inputs repeat them, which no kernel can notice
 
-/** Standard normal numbers (Box-Muller over a 32-bit LCG), the same ones on every machine. */
-function normalNumbers(count, seed) {
+/** Numbers between 0 and 1 (a 32-bit LCG), the same ones on every machine. */
+export function uniformNumbers(seed) {
   let state = seed >>> 0;
-  const uniform = () => {
+  return () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return (state + 0.5) / 2 ** 32;
   };
+}
+
+/** Standard normal numbers (Box-Muller), none repeated. */
+export function normalNumbers(count, seed) {
+  const uniform = uniformNumbers(seed);
   return Float32Array.from({ length: count }, () => {
     return Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
   });
@@ -30,12 +35,17 @@ function toHalf(x, dtype) {
   return ((b >>> 16) & 0x8000) | (exponent <= 0 ? 0 : (exponent << 10) | ((rounded >>> 13) & 0x3ff));
 }
 
+/** Float32 values as data of a storage type: themselves, or a Uint16Array of their bits. */
+export function asType(dtype, values) {
+  return dtype === 'float32' ? values : Uint16Array.from(values, (x) => toHalf(x, dtype));
+}
+
 export const bytesPer = (dtype) => (dtype === 'float32' ? 4 : 2);
 
 /** Random data for `count` elements: Float32Array, or Uint16Array for the 16-bit types. */
 export function randomData(dtype, count, seed = 1) {
   const block = normalNumbers(Math.min(BLOCK, count), seed);
-  const values = dtype === 'float32' ? block : Uint16Array.from(block, (x) => toHalf(x, dtype));
+  const values = asType(dtype, block);
   const data = new values.constructor(count);
   data.set(values);
   for (let filled = values.length; filled < count; filled *= 2)

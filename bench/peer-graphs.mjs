@@ -7,17 +7,20 @@ const LAYOUTS = {
   'batch, heads, tokens, dim': (tokens, heads, dim) => [1, heads, tokens, dim],
   'batch, tokens, heads x dim': (tokens, heads, dim) => [1, tokens, heads * dim],
 };
-const HEADS_FIRST = 'batch, heads, tokens, dim';
-const TOKENS_FIRST = 'batch, tokens, heads x dim';
+export const HEADS_FIRST = 'batch, heads, tokens, dim';
+export const TOKENS_FIRST = 'batch, tokens, heads x dim';
 
-/** A graph whose operands are q, k, v -> y. The three are the same numbers as ours, in the peer's layout. */
-function plainGraph({ opset, layout, nodes, constants }) {
+/**
+ * A graph whose operands are q, k, v -> y. The three are the same numbers as ours, in the peer's layout; further inputs
+ * bring their `value`.
+ */
+export function graphOf({ opset, layout, nodes, constants, inputs: more = [], outputs = [] }) {
   return ({ queries, keys, heads, kvHeads, headDim, dtype }) => {
     const dims = LAYOUTS[layout];
     const operand = (name, tokens, count) => ({ name, type: dtype, dims: dims(tokens, count, headDim) });
-    const inputs = [operand('q', queries, heads), operand('k', keys, kvHeads), operand('v', keys, kvHeads)];
+    const inputs = [operand('q', queries, heads), operand('k', keys, kvHeads), operand('v', keys, kvHeads), ...more];
     return {
-      bytes: model({ opset, nodes, constants, inputs, outputs: [operand('y', queries, heads)] }),
+      bytes: model({ opset, nodes, constants, inputs, outputs: [operand('y', queries, heads), ...outputs] }),
       inputs,
       layout,
     };
@@ -27,14 +30,14 @@ function plainGraph({ opset, layout, nodes, constants }) {
 function onnxAttention(opset) {
   return (shape) => {
     const nodes = [node('Attention', ['q', 'k', 'v'], ['y'], { is_causal: shape.causal ? 1 : 0 })];
-    return plainGraph({ opset, layout: HEADS_FIRST, nodes })(shape);
+    return graphOf({ opset, layout: HEADS_FIRST, nodes })(shape);
   };
 }
 
 function multiHeadAttention(shape) {
   const attributes = { num_heads: shape.heads, unidirectional: shape.causal ? 1 : 0 };
   const nodes = [node('MultiHeadAttention', ['q', 'k', 'v'], ['y'], attributes, 'com.microsoft')];
-  return plainGraph({ opset: 17, layout: TOKENS_FIRST, nodes })(shape);
+  return graphOf({ opset: 17, layout: TOKENS_FIRST, nodes })(shape);
 }
 
 /**
@@ -89,10 +92,10 @@ function matmulSoftmaxMatmul(shape) {
     for (let i = 0; i < queries; i++) mask.fill(-Infinity, i * keys + i + 1, (i + 1) * keys);
     constants.push(constant('mask', 'float32', [1, 1, queries, keys], mask));
   }
-  return plainGraph({ opset: 17, layout: HEADS_FIRST, nodes, constants })(shape);
+  return graphOf({ opset: 17, layout: HEADS_FIRST, nodes, constants })(shape);
 }
 
-/** name -> (shape) => {bytes, inputs, layout}, or null where the peer has no such computation. */
+/** name -> (shape) => {bytes, inputs, layout, shared?}, or null where the peer has no such computation. */
 export const peerGraphs = {
   'Attention-23': onnxAttention(23),
   'Attention-24': onnxAttention(24),
@@ -140,6 +143,13 @@ export function feedsFor(graph, { queries, keys, kvHeads, headDim }, ours, Tenso
   };
   const feed = ({ name, type, dims, value }) => [name, new Tensor(type, value ?? dataOf(name, dims), dims)];
   return Object.fromEntries(graph.inputs.map(feed));
+}
+
+/** Runs a graph; outputs that `shared` names are written where the inputs of those names lie. */
+export async function runGraph(session, graph, feeds) {
+  if (!graph.shared) return session.run(feeds);
+  const places = Object.entries(graph.shared).map(([output, input]) => [output, feeds[input]]);
+  return session.run(feeds, { y: null, ...Object.fromEntries(places) });
 }
 
 /** Our operands with heads before tokens, sharing the rearranged data with the graphs that want it so. */

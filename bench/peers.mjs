@@ -9,8 +9,18 @@ import { attention, setNumThreads } from 'tilewise';
 import { attentionFlops } from './cases.mjs';
 import { describeMachine, threadCounts } from './machine.mjs';
 import { machineLines } from './machine-lines.mjs';
-import { feedsFor, headsFirstOperands, keyValueBytes, operandsFor, outputAsBnhd, peerGraphs } from './peer-graphs.mjs';
+import {
+  feedsFor,
+  headsFirstOperands,
+  keyValueBytes,
+  operandsFor,
+  outputAsBnhd,
+  peerGraphs,
+  runGraph,
+} from './peer-graphs.mjs';
 import { loadOnnxRuntime, openSession } from './peer-onnxruntime.mjs';
+import { patternGraphs } from './peer-pattern-graphs.mjs';
+import { neighborhoodShape, patternCall, patternName, patternWork, s2Shape } from './peer-patterns.mjs';
 import { startTorch } from './peer-torch.mjs';
 import { interleave } from './quiet.mjs';
 import { resultFile, writeResult } from './result-file.mjs';
@@ -27,19 +37,34 @@ const COLD_BYTES = 512 * 2 ** 20; // decode takes turns over this many bytes of 
 
 const base = { heads: 8, kvHeads: 8, headDim: 64, dtype: 'float32', causal: false };
 const square = (tokens, more) => ({ ...base, queries: tokens, keys: tokens, ...more });
+const [fourHeads, twoHeads] = [4, 2].map((heads) => ({ ...base, heads, kvHeads: heads }));
 const shapes = options.quick
-  ? [square(256), square(256, { causal: true }), { ...base, queries: 1, keys: 1024 }]
+  ? [
+      square(256),
+      square(256, { causal: true }),
+      { ...base, queries: 1, keys: 1024 },
+      s2Shape(twoHeads, 512, { blockSize: 16, localBlocks: 4, vertStride: 4 }),
+      neighborhoodShape(fourHeads, [16, 16], [7, 7]),
+    ]
   : [
       ...[1024, 2048, 4096].map((n) => square(n)),
       ...[1024, 2048, 4096].map((n) => square(n, { causal: true })),
       square(2048, { dtype: 'float16' }),
       { ...base, queries: 1, keys: 16384 },
+      s2Shape(twoHeads, 16384, { blockSize: 64, localBlocks: 16, vertStride: 16 }),
+      neighborhoodShape(fourHeads, [64, 64], [7, 7]),
+      neighborhoodShape(fourHeads, [64, 64], [13, 13]),
     ];
 
-function nameOf({ queries, keys, heads, headDim, dtype, causal }) {
-  const kind = queries === 1 ? 'decode' : causal ? 'causal' : 'full';
+function nameOf(shape) {
+  const { queries, keys, heads, headDim, dtype, causal, pattern } = shape;
+  const kind = pattern ? patternName(shape) : queries === 1 ? 'decode' : causal ? 'causal' : 'full';
   return `${kind} ${dtype} N=${keys} H=${heads} D=${headDim}`;
 }
+
+const graphsFor = ({ pattern }) => Object.entries(pattern ? patternGraphs : peerGraphs);
+const callFor = (shape) =>
+  shape.pattern ? patternCall(shape) : ({ q, k, v }) => attention(q, k, v, { causal: shape.causal });
 
 const onnxruntime = loadOnnxRuntime();
 const torch = await startTorch();
@@ -47,19 +72,26 @@ const torchNote = torch ? `PyTorch ${torch.version}` : 'PyTorch: not measured: n
 
 /** Every peer computes what we compute, or the comparison is worth nothing. */
 async function checkAgreement() {
-  for (const shape of [square(96), square(96, { causal: true }), { ...base, queries: 1, keys: 96 }]) {
+  const small = [
+    square(96),
+    square(96, { causal: true }),
+    { ...base, queries: 1, keys: 96 },
+    s2Shape(base, 192, { blockSize: 16, localBlocks: 3, vertStride: 4 }),
+    neighborhoodShape(base, [11, 12], [5, 4]),
+  ];
+  for (const shape of small) {
     const ours = operandsFor(shape);
-    const { out } = await attention(ours.q, ours.k, ours.v, { causal: shape.causal });
+    const { out } = await callFor(shape)(ours);
     const compare = (peer, data) => {
       const worst = out.data.reduce((max, x, i) => Math.max(max, Math.abs(x - data[i])), 0);
       // Negated, so that NaN fails too.
       if (!(worst < 1e-5)) throw new Error(`${peer} disagrees with tilewise on ${nameOf(shape)}: by ${worst}`);
     };
-    for (const [peer, graphOf] of Object.entries(peerGraphs)) {
+    for (const [peer, graphOf] of graphsFor(shape)) {
       const graph = graphOf(shape);
       if (!graph) continue;
       const session = await openSession(onnxruntime, graph.bytes, 1);
-      const { y } = await session.run(feedsFor(graph, shape, ours, onnxruntime.Tensor));
+      const { y } = await runGraph(session, graph, feedsFor(graph, shape, ours, onnxruntime.Tensor));
       compare(peer, outputAsBnhd(graph, y.data, shape));
       await session.release();
     }
@@ -83,9 +115,7 @@ async function contendersFor(shape, threads) {
   const operands = Array.from({ length: copies }, () => operandsFor(shape));
   setNumThreads(threads);
   const { causal } = shape;
-  const contenders = [
-    { name: 'tilewise', threads, run: inTurn(operands, ({ q, k, v }) => attention(q, k, v, { causal })) },
-  ];
+  const contenders = [{ name: 'tilewise', threads, run: inTurn(operands, callFor(shape)) }];
   if (shape.queries === 1) {
     // Peers' caches are heads-first: here is ours in that order, beside the default one.
     const turned = operands.map(headsFirstOperands);
@@ -93,31 +123,41 @@ async function contendersFor(shape, threads) {
     contenders.push({ name: 'tilewise bhnd', threads, run });
   }
   const sessions = [];
-  for (const [name, graphOf] of Object.entries(peerGraphs)) {
+  for (const [name, graphOf] of graphsFor(shape)) {
     const graph = graphOf(shape);
     if (!graph) continue;
     const session = await openSession(onnxruntime, graph.bytes, threads);
     const feeds = operands.map((ours) => feedsFor(graph, shape, ours, onnxruntime.Tensor));
-    contenders.push({ name, threads, run: inTurn(feeds, (feed) => session.run(feed)) });
+    contenders.push({ name, threads, run: inTurn(feeds, (feed) => runGraph(session, graph, feed)) });
     sessions.push(session);
   }
   if (torch) {
     await torch.ask({ op: 'prepare', shape, threads, copies });
-    contenders.push({ name: 'PyTorch SDPA', threads, remote: (calls) => torch.ask({ op: 'run', calls }) });
+    contenders.push({
+      name: shape.pattern ? 'PyTorch SDPA with mask' : 'PyTorch SDPA',
+      threads,
+      remote: (calls) => torch.ask({ op: 'run', calls }),
+    });
   }
   return { contenders, release: () => Promise.all(sessions.map((s) => s.release())) };
 }
 
 async function measureShape(shape, threads) {
   const { contenders, release } = await contendersFor(shape, threads);
-  const summaries = await interleave(contenders, sampling);
+  // With a pattern peers take seconds per call at 16k tokens.
+  const summaries = await interleave(
+    contenders,
+    shape.keys > 8192 && shape.pattern ? { ...sampling, samples: 3 } : sampling,
+  );
   await release();
+  const { flops, flopRatio } = shape.pattern ? patternWork(shape) : { flops: attentionFlops(shape) };
   return contenders.map(({ name }, i) => {
     const { median, min, max, quiet, tried, isQuiet } = summaries[i];
     return {
       name: `${nameOf(shape)} threads=${threads}`,
       ...{ ...shape, threads, contender: name, ms: { median, min, max } },
-      gflops: attentionFlops(shape) / median / 1e6,
+      gflops: flops / median / 1e6,
+      ...(flopRatio ? { flopRatio } : {}),
       ratio: median / summaries[0].median,
       ...{ quiet, tried, isQuiet },
     };
@@ -130,7 +170,7 @@ function printRows(rows) {
     const time = `${ms.median.toFixed(2)} ms (${ms.min.toFixed(2)} .. ${ms.max.toFixed(2)})`.padEnd(34);
     const against = contender.startsWith('tilewise') ? '' : `tilewise is ${ratio.toFixed(2)}x as fast`;
     const noise = `${quiet}/${tried} quiet${isQuiet ? '' : ' NOISY'}`;
-    console.log(`  ${contender.padEnd(22)} ${time} ${gflops.toFixed(1).padStart(7)} GFLOP/s  ${noise}  ${against}`);
+    console.log(`  ${contender.padEnd(28)} ${time} ${gflops.toFixed(1).padStart(7)} GFLOP/s  ${noise}  ${against}`);
   }
 }
 

@@ -41,6 +41,8 @@ export function median(values) {
  * @property {() => number} [gauge] or: measures something itself and returns it
  * @property {(calls: number) => Promise<{ms: number, cpuSeconds: number}>} [remote] or: runs in a child process, which
  *   reports its own time per call and the processor time that it used
+ * @property {number} [calls] calls per sample, where a call is so long that neither a search for it nor a warm-up is due
+ * @property {number} [samples] samples wanted of this one, where it is slower than the others by far
  *
  * @typedef {object} Summary
  * @property {number} median @property {number} min @property {number} max of the samples that count
@@ -99,6 +101,7 @@ async function restUntilIdle() {
 /** How many calls make a sample of about `minMs`, found by running ever more of them. Also the warm-up. */
 async function callsPerSample(contender, minMs) {
   if (contender.gauge) return 1;
+  if (contender.calls) return contender.calls;
   for (let calls = 1; ; ) {
     const { value } = await takeSample(contender, calls);
     if (value * calls >= minMs / 4) return Math.max(1, Math.ceil(minMs / value));
@@ -107,7 +110,7 @@ async function callsPerSample(contender, minMs) {
 }
 
 /**
- * Samples every contender in turn until each has `samples` quiet samples or has tried three times as many.
+ * Samples every contender in turn until each has as many quiet samples as wanted or has tried three times as many.
  *
  * A sample is thrown away when other processes used more than the processors that the contender leaves free plus 8 %:
  * work on an idle processor is tolerated, work that competes is not.
@@ -120,15 +123,16 @@ export async function interleave(contenders, { samples = 5, minMs = 200, mustRes
   const calls = [];
   for (const contender of contenders) calls.push(await callsPerSample(contender, minMs));
   const taken = contenders.map(() => []);
-  const isDone = (list) => list.filter((s) => s.excess === 0).length >= samples || list.length >= 3 * samples;
+  const wanted = contenders.map((contender) => contender.samples ?? samples);
+  const isDone = (list, i) => list.filter((s) => s.excess === 0).length >= wanted[i] || list.length >= 3 * wanted[i];
   for (let round = 0; !taken.every(isDone); round++) {
     for (const [i, contender] of contenders.entries()) {
       // A gauge goes on as long as anything does: it is the ceiling beside the others' samples.
-      if (isDone(taken[i]) && !contender.gauge) continue;
+      if (isDone(taken[i], i) && !contender.gauge) continue;
       if (mustRest) await restUntilIdle();
       taken[i].push(await watchedSample(contender, calls[i]));
     }
     if (round >= samples) await sleep(Math.min(1000, 50 * (round - samples + 1)));
   }
-  return taken.map((list) => summarize(list, samples));
+  return taken.map((list, i) => summarize(list, wanted[i]));
 }

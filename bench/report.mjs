@@ -1,38 +1,16 @@
 // Turns bench/results/*.json into bench/RESULTS.md and the README's summary, so that no number is ever typed.
-// Reader: whoever has just measured. `node bench/report.mjs` after `npm run bench` and `npm run bench:peers`.
+// Reader: whoever has just measured. `node bench/report.mjs` after `npm run bench`, `bench:families`, `bench:peers`.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { chartsOf } from './charts.mjs';
 import { machineLines } from './machine-lines.mjs';
+import { familySections } from './report-families.mjs';
+import { heading, list, NOT_MEASURED, percent, samples, speedColumns, table, targetTable } from './report-table.mjs';
 import { peerTargets, speedTargets } from './targets.mjs';
 
 const at = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 const readJson = (name) => (existsSync(at(name)) ? JSON.parse(readFileSync(at(name), 'utf8')) : null);
-const NOT_MEASURED = 'not measured';
-
-const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : '');
-const digits = (x) => (x < 0.1 ? x.toFixed(4) : x < 10 ? x.toFixed(2) : x.toFixed(1));
-const milliseconds = ({ median, min, max }) => `${digits(median)} (${digits(min)} .. ${digits(max)})`;
 const mib = (bytes) => (bytes === null ? NOT_MEASURED : (bytes / 2 ** 20).toFixed(1));
-const samples = ({ quiet, tried, isQuiet }) => `${quiet}/${tried}${isQuiet ? '' : ' noisy'}`;
-
-/** A Markdown table; columns are [title, row => cell]. */
-function table(rows, columns) {
-  const line = (cells) => `| ${cells.join(' | ')} |`;
-  const titles = columns.map(([title]) => title);
-  return [
-    line(titles),
-    line(titles.map(() => '---')),
-    ...rows.map((row) => line(columns.map(([, cell]) => cell(row)))),
-  ].join('\n');
-}
-
-const speedColumns = [
-  ['ms: median (min .. max)', (r) => milliseconds(r.ms)],
-  ['GFLOP/s', (r) => r.gflops.toFixed(1)],
-  ['of FMA peak', (r) => percent(r.gflops, r.peaks.fma)],
-  ['quiet samples', samples],
-];
 const mask = (r) => (r.causal ? 'causal' : 'dense');
 
 function prefillTable(rows) {
@@ -100,15 +78,6 @@ function memoryTable(memory) {
   ]);
 }
 
-function targetTable(targets) {
-  const verdict = ({ isMet }) => (isMet === null ? NOT_MEASURED : isMet ? 'yes' : 'no');
-  return table(targets, [
-    ['target', (t) => t.text],
-    ['measured, worst case', (t) => t.measured],
-    ['met', verdict],
-  ]);
-}
-
 function peerTables(rows) {
   const names = [...new Set(rows.map((r) => r.name))];
   return names
@@ -120,9 +89,6 @@ function peerTables(rows) {
     })
     .join('\n\n');
 }
-
-const list = (lines) => lines.map((line) => `- ${line}`).join('\n');
-const heading = (title, intro, body) => `## ${title}\n\n${intro ? `${intro}\n\n` : ''}${body || NOT_MEASURED}`;
 
 function speedSections(result) {
   if (!result) return [heading('Speed', '', `${NOT_MEASURED}: run \`npm run bench\`, then \`node bench/report.mjs\``)];
@@ -187,13 +153,14 @@ function summary(speed, peers) {
 }
 
 const speed = readJson('results/cpu.json');
+const families = readJson('results/families.json');
 const peers = readJson('results/peers.json');
 const intro =
   '# Results\n\nWritten by `node bench/report.mjs` from `bench/results/*.json`; never edited by hand. ' +
   'The method is in [docs/benchmarks.md](../docs/benchmarks.md).';
 writeFileSync(
   at('RESULTS.md'),
-  `${[intro, ...speedSections(speed), ...peerSections(peers)].filter(Boolean).join('\n\n')}\n`,
+  `${[intro, ...speedSections(speed), ...familySections(families), ...peerSections(peers)].filter(Boolean).join('\n\n')}\n`,
 );
 
 const readme = readFileSync(at('../README.md'), 'utf8');

@@ -1,17 +1,26 @@
 // The figures this project holds itself to, each checked against a result file.
 // Reader: someone who asks whether it is fast enough, and whoever wants to raise the bar.
 
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const times = (ratio) => `${ratio.toFixed(2)}x`;
-const ofFma = (row) => row.gflops / row.peaks.fma;
+export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+export const times = (ratio) => `${ratio.toFixed(2)}x`;
+export const ofFma = (row) => row.gflops / row.peaks.fma;
 const ofBandwidth = (row) => row.gbps / row.peaks.bandwidth;
 
 function least(rows, figureOf) {
   return rows.reduce((worst, row) => (worst === undefined || figureOf(row) < figureOf(worst) ? row : worst), undefined);
 }
 
-/** "At least `bar`" for the worst of the rows; nothing measured gives isMet null. */
-function atLeast(text, bar, rows, figureOf, show) {
+/**
+ * @typedef {object} Target
+ * @property {string} text @property {string} measured @property {boolean | null} isMet null: not measured
+ * @property {number} [short] share of the bar that is missing, 0 when it is met
+ */
+
+/**
+ * "At least `bar`" for the worst of the rows.
+ * @returns {Target}
+ */
+export function atLeast(text, bar, rows, figureOf, show) {
   const worst = least(rows, figureOf);
   if (!worst) return { text: `${text}: at least ${show(bar)}`, measured: 'not measured', isMet: null };
   const value = figureOf(worst);
@@ -20,6 +29,7 @@ function atLeast(text, bar, rows, figureOf, show) {
     text: `${text}: at least ${show(bar)}`,
     measured: `${show(value)} (${worst.name}${noise})`,
     isMet: value >= bar,
+    short: Math.max(0, 1 - value / bar),
   };
 }
 
@@ -100,7 +110,7 @@ function memoryTarget(memory) {
   return { text, measured: `${mib(small)} at 1k, ${mib(large)} at 16k`, isMet: large <= small + 4 * 2 ** 20 };
 }
 
-/** @returns {{text: string, measured: string, isMet: boolean | null}[]} of a result of bench/run.mjs */
+/** @returns {Target[]} of a result of bench/run.mjs */
 export function speedTargets({ machine, rows, memory }) {
   return [
     ...prefillTargets(rows),
@@ -114,13 +124,15 @@ export function speedTargets({ machine, rows, memory }) {
 /** The same for a result of bench/peers.mjs. */
 export function peerTargets({ rows }) {
   const ratio = (r) => r.ratio;
-  const onnx = rows.filter((r) => !r.contender.startsWith('tilewise') && !r.contender.startsWith('PyTorch'));
+  const peers = rows.filter((r) => !r.contender.startsWith('tilewise'));
+  const isTorch = (r) => r.contender.startsWith('PyTorch');
+  const onnx = peers.filter((r) => !r.pattern && !isTorch(r));
   const at = (test) => onnx.filter((r) => r.dtype === 'float32' && test(r));
   const full = at((r) => r.queries === 4096 && !r.causal);
   const causal = at((r) => r.queries === 4096 && r.causal);
   const named = (list, ...names) => list.filter((r) => names.some((name) => r.contender.startsWith(name)));
   const decode = at((r) => r.queries === 1 && r.keys === 16384);
-  const torch = rows.filter((r) => r.contender.startsWith('PyTorch'));
+  const torch = peers.filter((r) => !r.pattern && isTorch(r));
   const against = (list) => list.map((r) => ({ ...r, name: `${r.contender}, ${r.name}` }));
   return [
     atLeast("full 4096, against onnxruntime's fastest", 1.2, against(full), ratio, times),
@@ -134,5 +146,39 @@ export function peerTargets({ rows }) {
     atLeast('causal 4096, against GroupQueryAttention', 1.6, against(named(causal, 'GroupQuery')), ratio, times),
     atLeast("decode 16k keys, against onnxruntime's fastest", 1.7, against(decode), ratio, times),
     atLeast('every shape, against PyTorch', 1, against(torch), ratio, times),
+    ...patternTargets(peers.filter((r) => r.pattern).map((r) => ({ ...r, name: `${r.contender}, ${r.name}` }))),
+  ];
+}
+
+/** Peers compute the dense product of a pattern: we should be faster by as much as it is more. */
+function patternTargets(rows) {
+  const ofRatio = (r) => r.ratio / r.flopRatio;
+  const against = (kind, test) => rows.filter((r) => r.pattern.kind === kind && test(r.contender));
+  const isSparse = (contender) => contender === 'SparseAttention';
+  const isTorch = (contender) => contender.startsWith('PyTorch');
+  const isOnnx = (contender) => !isTorch(contender);
+  return [
+    atLeast(
+      "S2, against onnxruntime's SparseAttention, of the FLOP ratio",
+      1,
+      against('s2', isSparse),
+      ofRatio,
+      percent,
+    ),
+    atLeast('S2, against PyTorch with a mask, of the FLOP ratio', 1, against('s2', isTorch), ofRatio, percent),
+    atLeast(
+      "neighborhood, against onnxruntime's fastest with a mask, of the FLOP ratio",
+      1,
+      against('neighborhood', isOnnx),
+      ofRatio,
+      percent,
+    ),
+    atLeast(
+      'neighborhood, against PyTorch with a mask, of the FLOP ratio',
+      1,
+      against('neighborhood', isTorch),
+      ofRatio,
+      percent,
+    ),
   ];
 }

@@ -30,7 +30,7 @@ namespace tilewise {
   X(shardBlock) X(shardLocal) X(shardLocalRight) X(shardStride) X(shardHeadStep) X(shardHeadOffset)    \
   X(shardHeadBase) X(shardHeadsPerLayout) X(shardFirstDense) X(shardRelative)
 #define TW_BLOCKS(X)                                                                                    \
-  X(blockQueries) X(blockKeys) X(headsPerList) X(listsByBatch) X(listsByHead) X(listFrom) X(listReach) X(listWindow)
+  X(blockQueries) X(blockKeys) X(headsPerList) X(listsByBatch) X(listsByHead) X(listWindow)
 
 #define TW_ATTENTION_VIEWS(X)                                                                                    \
   X(query) X(key) X(value) X(out) X(lse) X(bias) X(mask) X(slopes) X(sinks) X(cuQueries) X(cuKeys) X(keyLengths) \

@@ -55,7 +55,6 @@ void readLists(const Numbers& n, AttentionRequest& request) {
   b.byBatch = count(Field::listsByBatch, 0);
   b.byHead = count(Field::listsByHead, 0);
   b.hasWindow = n.whole(size_t(Field::listWindow), "listWindow", 0, 1) == 1;
-  if (!b.hasWindow) p.window.right = smaller<Token>(Window::kUnbounded, count(Field::listReach, -kMaxTokens) - 1);
 }
 
 void readListViews(const Views& views, Napi::Env env, AttentionRequest& request) {

@@ -52,11 +52,6 @@ class Planner {
   }
 
  private:
-  struct Counted {
-    TileCounts counts;
-    RangeSet touched;
-  };
-
   void addGrid() {
     TileCounts all{1, 1, 1, 1, 1, 1, 1, 1};
     for (int a = 0; a < problem_.grid.rank; ++a) {
@@ -77,8 +72,8 @@ class Planner {
     if (problem_.sequences == 0) return;
     const Sequence s = problem_.sequence(0);
     const Token queries = s.queries.size(), keys = s.keys.size();
-    auto counter = countTiles(windowOf(problem_.window, queries, keys), 0, queries, keys, plan_.rule);
-    addForAll(counter.counts, counter.touched.size());
+    Counted counted = countTiles(windowOf(problem_.window, queries, keys), 0, queries, keys, plan_.rule);
+    addForAll(counted.counts, counted.touched.size());
   }
 
   // Every head of every batch entry sees the same.
@@ -95,7 +90,6 @@ class Planner {
       const Sequence sequence = problem_.sequence(s);
       addSequence(patternOf(problem_, sequence), sequence);
     }
-    plan_.variesByHead = counted_.size() > 1;
   }
 
   template <class Pattern>
@@ -107,6 +101,7 @@ class Planner {
       const Counted& counted = countsOf(pattern, head, s);
       addTo(plan_.sum, counted.counts, 1);
       ++plan_.maps;
+      plan_.variesByHead |= headClass(pattern, head) != headClass(pattern, 0);
       if (counted.counts.computed > plan_.worst.computed) {
         plan_.worst = counted.counts;
         plan_.worstHead = head;
@@ -124,10 +119,7 @@ class Planner {
   template <class Pattern>
   const Counted& countsOf(const Pattern& pattern, int32_t head, const Sequence& s) {
     const auto [at, isNew] = counted_.try_emplace(headClass(pattern, head));
-    if (isNew) {
-      auto counter = countTiles(pattern, head, s.queries.size(), s.keys.size(), plan_.rule);
-      at->second = {counter.counts, std::move(counter.touched)};
-    }
+    if (isNew) at->second = countTiles(pattern, head, s.queries.size(), s.keys.size(), plan_.rule);
     return at->second;
   }
 

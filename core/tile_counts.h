@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "explain.h"
@@ -185,9 +186,14 @@ class TileCounter {
   Token next_ = 0;  // first tile of the query tile that is not counted yet
 };
 
+struct Counted {
+  TileCounts counts;
+  RangeSet touched;
+};
+
 // A sequence: rows of `rule.headsPerTile` heads from `head` on, in tiles of rule.queries[0] rows.
 template <class Pattern>
-TileCounter<Pattern> countTiles(const Pattern& pattern, int head, Token queries, Token keys, const TileRule& rule) {
+Counted countTiles(const Pattern& pattern, int head, Token queries, Token keys, const TileRule& rule) {
   TileCounter<Pattern> counter(pattern, head, keys, rule.keys[0], rule);
   const int64_t heads = rule.headsPerTile, rows = queries * heads;
   const int64_t perBlock = rule.rowsPerBlock > 0 ? rule.rowsPerBlock : larger<int64_t>(rows, 1);
@@ -200,7 +206,7 @@ TileCounter<Pattern> countTiles(const Pattern& pattern, int head, Token queries,
                   [&](Token q) { return smaller(end, (q + 1) * heads) - larger(begin, q * heads); });
     }
   }
-  return counter;
+  return {counter.counts, std::move(counter.touched)};
 }
 
 // One axis of a dilation group: a neighborhood is the product of its axes.

@@ -84,9 +84,9 @@ SIMD void dispatchRows(int rows, int first, Step& step) {
   }
 }
 
-// Cuts n rows into register tiles of at most `Most` rows and calls step(tile, first row) for each. A rest of up to half a
-// tile shares its rows with the tile before it: two or four accumulators do not hide the FMA latency (a lone row costs as
-// much as four).
+// Cuts n rows into register tiles of at most `Most` rows and calls step(tile, first row) for each. A rest of up to half
+// a tile shares its rows with the tile before it: two or four accumulators do not hide the FMA latency (a lone row
+// costs as much as four).
 template <int Most = kTileRows, class Step>
 SIMD void forEachTile(int n, Step&& step) {
   const int rest = n % Most;

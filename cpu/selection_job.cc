@@ -2,9 +2,9 @@
 // Reader: see core/selection.h for the rule. Lists are written once, by whoever finishes a block last; scores do not
 // depend on who computes them, so lists are the same for any number of threads.
 //
-// Memory: per thread the sampled rows of a KV head's query heads for up to kBlocksPerItem blocks of queries, and 12
-// bytes per candidate of a block (16 kB at 128k keys and chunks of 64); per call 4 bytes per candidate and block where
-// candidates are split, which happens only while there are fewer than 4 blocks per thread.
+// Memory: per thread the sampled rows of a KV head's query heads for up to kBlocksPerItem blocks of queries, and up to
+// 40 bytes per candidate of a block (80 kB at 128k keys in chunks of 64); per call 4 bytes per candidate and block
+// where candidates are split, which happens only while there are fewer than 4 blocks per thread.
 #include <atomic>
 #include <vector>
 
@@ -18,8 +18,8 @@ namespace {
 // each block has its own. As many as bring this many rows.
 constexpr int32_t kBlocksPerItem = 8;
 constexpr int32_t kRowsPerItem = 256;
-// Chunks that are searched level by level together: their keys stay in L2 while the heads and blocks of an item pass, and
-// their lists are long enough to request keys ahead. 48 to 256 are equal within the noise of a busy machine.
+// Chunks that are searched level by level together: their keys stay in L2 while the heads and blocks of an item pass,
+// and their lists are long enough to request keys ahead. 48 to 256 are equal within the noise of a busy machine.
 constexpr int kChunks = 64;
 constexpr int64_t kLeastRange = 64;  // candidates worth an item
 
@@ -51,7 +51,8 @@ class StageJob {
     groups_ = ceilDiv<int64_t>(blocks, blocksPerItem_);
     const int64_t items = lists * groups_;
     if (items > 0 && items < int64_t(4) * threads) {
-      ranges_ = clamp<int64_t>(ceilDiv<int64_t>(4 * int64_t(threads), items), 1, larger<int64_t>(1, candidates_ / kLeastRange));
+      ranges_ = clamp<int64_t>(ceilDiv<int64_t>(4 * int64_t(threads), items), 1,
+                               larger<int64_t>(1, candidates_ / kLeastRange));
     }
     if (ranges_ > 1) {
       scores_.resize(size_t(items * candidates_));

@@ -6,7 +6,6 @@ import type { Align } from './align.js';
 import type { BlockTable } from './block-formats.js';
 import type { BlocksPattern, MaskPredicate } from './blocks.js';
 import { showDims, TilewiseRangeError } from './errors.js';
-import { maxTokens } from './validate.js';
 
 /** Lists as native code reads them; the fields are those of binding/fields.h. Never seen by callers. */
 export interface NativeLists {
@@ -17,11 +16,10 @@ export interface NativeLists {
   readonly headsPerList: number;
   readonly listsByBatch: number;
   readonly listsByHead: number;
-  /** Listed keys below this token are hidden. */
-  readonly listFrom: number;
-  /** A listed key is visible when key < position + listReach. */
-  readonly listReach: number;
-  /** 1: the window of `left`, `right` and `sinkTokens` is visible besides. */
+  /**
+   * 1: the window of `left`, `right` and `sinkTokens` is visible, and listed keys between its sinks and its band. 0: listed
+   * keys are visible as far as `right` allows.
+   */
   readonly listWindow: 0 | 1;
   readonly left: number;
   readonly right: number;
@@ -76,11 +74,9 @@ export function listsOf(pattern: BlocksPattern, extent: Extent): NativeLists {
     kind: 'lists',
     blockQueries: blockQ,
     blockKeys: blockK,
-    listFrom: 0,
-    listReach: pattern.causal ? 1 : maxTokens,
     listWindow: 0,
-    left: 0,
-    right: 0,
+    left: Number.POSITIVE_INFINITY,
+    right: pattern.causal ? 0 : Number.POSITIVE_INFINITY,
     sinkTokens: 0,
     align: pattern.align,
     ...spread,

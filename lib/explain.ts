@@ -3,6 +3,7 @@
 
 import { backendIndex, backendName, devices } from './devices.js';
 import { TilewiseRangeError, TilewiseTypeError } from './errors.js';
+import { describeCounts, titleOf, titleOfSizes } from './explain-text.js';
 import { type NativePlan, native } from './native.js';
 import { axisRules, maxGridRank, type PerAxis } from './neighborhood.js';
 import { type DeviceName, deviceNames, floatTypes } from './options.js';
@@ -95,8 +96,8 @@ export interface Explanation {
     readonly idealSpeedup: number;
   };
   /**
-   * hierarchical() alone: what the selection costs at most, besides. All counts of such a pattern are bounds: as many keys
-   * as it may select, in tiles as if they lay side by side.
+   * hierarchical() alone: what the selection costs at most, besides. Of such a pattern `useful` and `flops` are what it
+   * costs at most, and tiles are those of as many keys side by side.
    */
   readonly selection?: SelectionCost;
   /**
@@ -172,29 +173,6 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
 const tokensOf = ({ queryTile, headsPerTile }: NativePlan, rank: number): number[] =>
   queryTile.slice(0, rank).map((rows) => Math.max(1, Math.floor(rows / headsPerTile)));
 
-/** A pattern in words: its numbers, words and axes. What is endless, false or absent says nothing. */
-function titleOf(pattern: Pattern): string {
-  const words = Object.entries(pattern).flatMap(([name, value]): string[] => {
-    if (value === Number.POSITIVE_INFINITY) return [];
-    if (typeof value === 'number' || typeof value === 'string')
-      return name === 'kind' ? [value as string] : [`${name} ${value}`];
-    if (value === true) return [name];
-    const isPlain = Array.isArray(value) && value.every((one) => typeof one !== 'object');
-    return isPlain ? [`${name} ${value.join('x')}`] : [];
-  });
-  return words.join(', ');
-}
-
-function titleOfSizes(sizes: Shape, tokens: readonly number[] | undefined): string {
-  const { batch, queries, keys, queryHeads, kvHeads, headDim, valueDim, type } = sizes;
-  const both = (a: number, b: number) => (a === b ? String(a) : `${a}/${b}`);
-  return [
-    batch === 1 ? '' : `batch ${batch}, `,
-    tokens ? `${tokens.join('x')} tokens` : `${queries} queries, ${keys} keys`,
-    `, ${both(queryHeads, kvHeads)} ${queryHeads === 1 ? 'head' : 'heads'} of ${both(headDim, valueDim)}, ${type}`,
-  ].join('');
-}
-
 /** The token axes when the caller names them; neighborhoods must, everything else may. */
 function readTokens(shape: ExplainShape, pattern: Pattern): number[] | undefined {
   const { tokens, queries, keys } = shape;
@@ -265,7 +243,8 @@ function readTiles({ queryTile, keyTile, tiling }: ExplainOptions, rank: number)
   return numbers;
 }
 
-type Counts = Omit<Explanation, 'toString' | 'toSVG'>;
+/** What an explanation counts. */
+export type Counts = Omit<Explanation, 'toString' | 'toSVG'>;
 
 function counts(plan: NativePlan, sizes: Shape, rank: number, device: DeviceName, dots: number | undefined): Counts {
   const { batch, queries, keys, headDim, valueDim } = sizes;
@@ -358,39 +337,4 @@ class CountedExplanation implements Explanation {
   toSVG(): string {
     return drawSVG(this.#scene);
   }
-}
-
-const ratio = (value: number): string => (Number.isFinite(value) ? `${value.toFixed(2)}x` : 'nothing visible');
-const share = (part: number, whole: number): string => (whole > 0 ? `${((100 * part) / whole).toFixed(1)} %` : 'none');
-/** Whole numbers as they are; means over heads with one digit. */
-const count = (value: number): string => (Number.isInteger(value) ? String(value) : value.toFixed(1));
-
-function describeCounts(e: Counts): string[] {
-  const { tiles, pairs, idealSpeedup, backend, worstHead, selection } = e;
-  const box = (axes: readonly number[]) => axes.join('x');
-  const lines = [
-    `backend   ${backend.name}: ${backend.why}${backend.reasons.map((reason) => `\n          (${reason})`).join('')}`,
-    `tile      ${box(tiles.queryTile)} queries x ${box(tiles.keyTile)} keys: ${tiles.why}`,
-    `speed-up  ${ratio(idealSpeedup.average)} over dense at best, ${ratio(idealSpeedup.worst)} for the worst query tile` +
-      ` (${count(tiles.worst.visited)} of ${count(tiles.worst.dense)} tiles)`,
-    `tiles     ${count(tiles.visited)} of ${count(tiles.dense)} visited (${share(tiles.visited, tiles.dense)}), ` +
-      `${count(tiles.interior)} without a mask (${share(tiles.interior, tiles.visited)} of those)`,
-    `pairs     ${count(pairs.useful)} visible of ${count(pairs.computed)} computed (${share(pairs.useful, pairs.computed)}), ` +
-      `${count(pairs.dense)} dense`,
-    `work      ${(e.flops / 1e9).toPrecision(4)} GFLOP, ${(e.bytes / 1e6).toPrecision(4)} MB in and out` +
-      (e.bytesTouched < e.bytes ? `, ${(e.bytesTouched / 1e6).toPrecision(4)} MB of them touched` : ''),
-  ];
-  if (worstHead) {
-    lines.push(
-      `heads     differ: counts are means; head ${worstHead.head} computes most, ${count(worstHead.computed)} pairs, ` +
-        `${ratio(worstHead.idealSpeedup)} over dense`,
-    );
-  }
-  if (selection) {
-    lines.push(
-      `selection ${count(selection.dots)} products per head at most, ${(selection.flops / 1e9).toPrecision(4)} GFLOP`,
-      'bound     what is selected depends on the data: counts are for as many keys as may be, side by side',
-    );
-  }
-  return lines;
 }

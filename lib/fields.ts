@@ -68,8 +68,6 @@ export const field = {
   headsPerList: fieldAt('headsPerList'),
   listsByBatch: fieldAt('listsByBatch'),
   listsByHead: fieldAt('listsByHead'),
-  listFrom: fieldAt('listFrom'),
-  listReach: fieldAt('listReach'),
   listWindow: fieldAt('listWindow'),
 };
 

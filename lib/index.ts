@@ -18,7 +18,7 @@ export {
 } from './blocks.js';
 export { type DeviceInfo, devices, numThreads, setNumThreads } from './devices.js';
 export { type ErrorCode, TilewiseError, TilewiseRangeError, TilewiseTypeError } from './errors.js';
-export { type ExplainShape, type Explanation, explain } from './explain.js';
+export { type ExplainOptions, type ExplainShape, type Explanation, explain } from './explain.js';
 export {
   type HierarchicalOptions,
   type HierarchicalPattern,

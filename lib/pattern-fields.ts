@@ -106,8 +106,6 @@ function putLists({ numbers, views }: Request, lists: NativeLists): void {
   numbers[field.headsPerList] = lists.headsPerList;
   numbers[field.listsByBatch] = lists.listsByBatch;
   numbers[field.listsByHead] = lists.listsByHead;
-  numbers[field.listFrom] = lists.listFrom;
-  numbers[field.listReach] = lists.listReach;
   numbers[field.listWindow] = lists.listWindow;
   putWindow(numbers, lists);
   views[slot.blockBegins] = lists.begins;

@@ -4,7 +4,6 @@
 
 import { MaskSet, type NativeLists } from './block-lists.js';
 import type { S2Layout } from './s2-layout.js';
-import { maxTokens } from './validate.js';
 
 /** Where blocks lie. */
 interface Pages {
@@ -50,11 +49,9 @@ export function pageLists({ layout, firstHead, pageOf }: Pages, queries: number,
     headsPerList,
     listsByHead: rows,
     listsByBatch: 0,
-    listFrom: 0,
-    listReach: maxTokens,
     listWindow: 0,
-    left: 0,
-    right: 0,
+    left: Number.POSITIVE_INFINITY,
+    right: Number.POSITIVE_INFINITY,
     sinkTokens: 0,
     align: 'top-left',
     begins: Int32Array.from(begins),

@@ -70,6 +70,17 @@ export interface SelectionPlan {
   runSync(): void;
 }
 
+/** What is to be selected, stage by stage from `firstStage` on. */
+interface Selection {
+  readonly pattern: HierarchicalPattern;
+  readonly sizes: Sizes;
+  readonly stages: readonly Required<SelectionStage>[];
+  readonly lists: readonly StageLists[];
+  readonly firstStage: number;
+  readonly window: number;
+  readonly headsPerList: number;
+}
+
 /** Sizes of the tensors, as far as selection goes. */
 interface Sizes {
   readonly batch: number;
@@ -100,7 +111,6 @@ export function planSelection(
   const sizes = sizesOf(q, k, axes);
   const stages = stagesOf(pattern, sizes.keys);
   const headsPerList = { head: 1, kv: sizes.heads / sizes.kvHeads, layer: sizes.heads }[pattern.scope];
-  const listGroups = sizes.heads / headsPerList;
   const reused = state?.kept.recall(
     identityOf(pattern, q.type, sizes),
     { stages, window: pattern.window, ...sizes },
@@ -108,17 +118,19 @@ export function planSelection(
   );
   const firstStage = reused?.firstStage ?? 0;
   // Keys that left the window since the first stage ran were no candidates then: they stay visible, and are none now.
-  const window = pattern.window + (reused?.grown ?? 0);
-
+  const window = Math.min(maxTokens, pattern.window + (reused?.grown ?? 0));
   const lists = reused ? reused.lists.slice(0, firstStage) : [];
-  let most = Math.ceil(Math.max(0, sizes.keys - window - pattern.sink) / stages[0].chunk);
-  for (const [i, stage] of stages.entries()) {
-    const dims = [sizes.batch, listGroups, Math.ceil(sizes.queries / stage.blockQ)];
+  for (let i = firstStage; i < stages.length; ++i) {
+    const { chunk, keep, blockQ } = stages[i];
     // Lists are no longer than there are candidates.
-    most = Math.min(Math.floor(stage.keep / stage.chunk), i < firstStage ? lists[i].keep : most);
-    if (i >= firstStage) lists.push(emptyLists(stage, dims, Math.max(1, most)));
-    most = lists[i].keep * (stage.chunk / (stages[i + 1]?.chunk ?? 1));
+    const candidates =
+      i === 0
+        ? Math.ceil(Math.max(0, sizes.keys - window - pattern.sink) / chunk)
+        : lists[i - 1].keep * (stages[i - 1].chunk / chunk);
+    const dims = [sizes.batch, sizes.heads / headsPerList, Math.ceil(sizes.queries / blockQ)];
+    lists.push(emptyLists(stages[i], dims, Math.max(1, Math.min(Math.floor(keep / chunk), candidates))));
   }
+  const selection: Selection = { pattern, sizes, stages, lists, firstStage, window, headsPerList };
 
   const last = lists[lists.length - 1];
   const blocks: NativeLists = {
@@ -128,8 +140,6 @@ export function planSelection(
     headsPerList,
     listsByBatch: last.dims[1] * last.dims[2],
     listsByHead: last.dims[2],
-    listFrom: pattern.sink,
-    listReach: 1 - window,
     listWindow: 1,
     left: window - 1,
     right: 0,
@@ -140,7 +150,7 @@ export function planSelection(
     starts: last.starts,
   };
 
-  const request = firstStage < stages.length ? layOut() : undefined;
+  const request = firstStage < stages.length ? layOut(selection, q, k, axes, settings) : undefined;
   const start = () => native.select(request!.numbers, request!.views);
   return {
     blocks,
@@ -165,45 +175,47 @@ export function planSelection(
       }
     },
   };
+}
 
-  function layOut(): Request {
-    const request = new Request(
-      fieldCount + stages.length * stageFields,
-      viewCount + stages.length * stageViews,
-      settings.copyInputs,
-    );
-    const { numbers, views } = request;
-    numbers[field.device] = backendIndex(settings.device);
-    numbers[field.batch] = sizes.batch;
-    numbers[field.queryHeads] = sizes.queryHeads;
-    numbers[field.kvHeads] = sizes.kvHeads;
-    numbers[field.queries] = sizes.queries;
-    numbers[field.keys] = sizes.keys;
-    numbers[field.headDim] = sizes.headDim;
-    numbers[field.type] = dataTypeCode(q.type);
-    numbers[field.pairing] = settings.pairing === 'interleave' ? 1 : 0;
-    const isHeadsFirst = axes.head < axes.token;
-    request.operand('q', field.q, slot.q, q, isHeadsFirst);
-    request.operand('k', field.k, slot.k, k, isHeadsFirst);
-    views[slot.keyLengths] = settings.keyLengths;
-    numbers[field.sinkTokens] = pattern.sink;
-    numbers[field.window] = window;
-    numbers[field.headsPerList] = headsPerList;
-    numbers[field.method] = pattern.method === 'tree' ? 1 : 0;
-    numbers[field.strideKeys] = pattern.method === 'tree' ? pattern.strideK : 1;
-    numbers[field.firstStage] = firstStage;
-    numbers[field.stages] = stages.length;
-    for (const [i, stage] of stages.entries()) {
-      const base = fieldCount + i * stageFields;
-      numbers[base + stageField.blockQueries] = stage.blockQ;
-      numbers[base + stageField.strideQueries] = stage.strideQ;
-      numbers[base + stageField.chunk] = stage.chunk;
-      numbers[base + stageField.keep] = lists[i].keep;
-      views[viewCount + i * stageViews + stageSlot.starts] = lists[i].starts;
-      views[viewCount + i * stageViews + stageSlot.counts] = lists[i].counts;
-    }
-    return request;
+/** A call as native code reads it. */
+function layOut(selection: Selection, q: View, k: View, axes: Axes, settings: SelectionSettings): Request {
+  const { pattern, sizes, stages, lists, firstStage, window, headsPerList } = selection;
+  const request = new Request(
+    fieldCount + stages.length * stageFields,
+    viewCount + stages.length * stageViews,
+    settings.copyInputs,
+  );
+  const { numbers, views } = request;
+  numbers[field.device] = backendIndex(settings.device);
+  numbers[field.batch] = sizes.batch;
+  numbers[field.queryHeads] = sizes.queryHeads;
+  numbers[field.kvHeads] = sizes.kvHeads;
+  numbers[field.queries] = sizes.queries;
+  numbers[field.keys] = sizes.keys;
+  numbers[field.headDim] = sizes.headDim;
+  numbers[field.type] = dataTypeCode(q.type);
+  numbers[field.pairing] = settings.pairing === 'interleave' ? 1 : 0;
+  const isHeadsFirst = axes.head < axes.token;
+  request.operand('q', field.q, slot.q, q, isHeadsFirst);
+  request.operand('k', field.k, slot.k, k, isHeadsFirst);
+  views[slot.keyLengths] = settings.keyLengths;
+  numbers[field.sinkTokens] = pattern.sink;
+  numbers[field.window] = window;
+  numbers[field.headsPerList] = headsPerList;
+  numbers[field.method] = pattern.method === 'tree' ? 1 : 0;
+  numbers[field.strideKeys] = pattern.method === 'tree' ? pattern.strideK : 1;
+  numbers[field.firstStage] = firstStage;
+  numbers[field.stages] = stages.length;
+  for (const [i, stage] of stages.entries()) {
+    const base = fieldCount + i * stageFields;
+    numbers[base + stageField.blockQueries] = stage.blockQ;
+    numbers[base + stageField.strideQueries] = stage.strideQ;
+    numbers[base + stageField.chunk] = stage.chunk;
+    numbers[base + stageField.keep] = lists[i].keep;
+    views[viewCount + i * stageViews + stageSlot.starts] = lists[i].starts;
+    views[viewCount + i * stageViews + stageSlot.counts] = lists[i].counts;
   }
+  return request;
 }
 
 function sizesOf(q: View, k: View, axes: Axes): Sizes {

@@ -44,11 +44,11 @@ function runChecks(name, { configure = [], runner = [], rounds }) {
   const build = buildFolder(name);
   if (!run('cmake', ['-S', 'test/native', '-B', build, ...configure])) return false;
   if (!run('cmake', ['--build', build, '--parallel', '2'])) return false;
-  const isCheck = (file) => /^(math_checks_\w+|loop_checks|plan_checks|pool_checks)$/.test(file);
+  const isCheck = (file) => /^(math_checks_\w+|loop_checks|plan_checks|pool_checks|select_checks)$/.test(file);
   return readdirSync(path.join(root, build))
     .filter(isCheck)
     .every((program) => {
-      const args = /^(loop|plan)_checks$/.test(program) ? [String(rounds)] : [];
+      const args = /^(loop|plan|select)_checks$/.test(program) ? [String(rounds)] : [];
       const [command, ...rest] = [...runner, path.join(root, build, program), ...args];
       return run(command, rest);
     });

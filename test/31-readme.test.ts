@@ -41,12 +41,3 @@ it('the README lists every error code', () => {
   expect(codes.length).toBeGreaterThan(5);
   for (const code of codes) expect(readme).toContain(`\`${code}\``);
 });
-
-it('the demo predicts better than character frequencies do', () => {
-  const demo = join(root, 'examples', 'demo.mjs');
-  const printed = execFileSync(process.execPath, [demo, join(root, 'README.md')], { encoding: 'utf8' });
-  const [attention, orderZero] = ['attention', 'order-0'].map((name) =>
-    Number(printed.match(new RegExp(`${name}: +([0-9.]+) bits per character`))![1]),
-  );
-  expect(attention).toBeLessThan(0.9 * orderZero);
-});

@@ -1,4 +1,4 @@
-// core is host and device code: this kernel uses its geometry and softmax the way a GPU loop will, and only has to
+// core is host and device code: these kernels use its geometry and softmax the way a GPU loop will, and only have to
 // compile.
 #include "../../core/problem.h"
 #include "../../core/softmax.h"
@@ -7,19 +7,35 @@
 
 using namespace tilewise;
 
-__global__ void walk(const __grid_constant__ Problem p, TileMap map, float* out) {
-  const Sequence sequence = p.sequence(int32_t(blockIdx.x));
-  const Window window = windowOf(p.window, sequence.queries.size(), sequence.keys.size());
-  const TileMap::Row row = map.at(threadIdx.x);
+// One query against all keys it sees.
+template <class Pattern>
+__device__ float walk(const Pattern& pattern, int head, const Box<Pattern::kRank>& query, const float* sink) {
   SoftmaxState state;
-  forEachRun(window, row.head, Box<1>{{{row.token, row.token + 1}}}, [&](const Run& run) {
-    for (Token key = run.row.places.begin; key < run.row.places.end; ++key) {
+  forEachRun(pattern, head, query, [&](const Run& run) {
+    for (Token place = run.row.places.begin; place < run.row.places.end; ++place) {
       SoftmaxState one;
-      one.max = biasToLog2(float(key));
+      one.max = biasToLog2(float(run.row.token(place)));
       one.sum = 1;
       merge(state, one);
     }
   });
-  const float factor = finishRow(state, p.sink(row.head));
-  out[threadIdx.x] = factor * state.lse() + fromFloat16(toFloat16(factor)) + fromBfloat16(toBfloat16(factor));
+  const float factor = finishRow(state, sink);
+  return factor * state.lse() + fromFloat16(toFloat16(factor)) + fromBfloat16(toBfloat16(factor));
+}
+
+template <int Rank>
+__device__ float walkGrid(const Problem& p, int head) {
+  Box<Rank> query;
+  for (int a = 0; a < Rank; ++a) query.axis[a] = {Token(threadIdx.x), Token(threadIdx.x + 1)};
+  return walk(neighborhoodOf<Rank>(p.grid, int32_t(blockIdx.y)), head, query, p.sink(head));
+}
+
+__global__ void walkAll(const __grid_constant__ Problem p, TileMap map, float* out) {
+  const Sequence s = p.sequence(int32_t(blockIdx.x));
+  const TileMap::Row row = map.at(threadIdx.x);
+  const Box<1> query{{{row.token, row.token + 1}}};
+  const float* sink = p.sink(row.head);
+  float sum = walk(windowOf(p.window, s.queries.size(), s.keys.size()), row.head, query, sink);
+  sum += walk(shardsOf(p, s), row.head, query, sink) + walk(blockListOf(p, s), row.head, query, sink);
+  out[threadIdx.x] = sum + walkGrid<1>(p, row.head) + walkGrid<2>(p, row.head) + walkGrid<3>(p, row.head);
 }
