@@ -85,7 +85,10 @@ function peerTables(rows) {
       const group = rows.filter((r) => r.name === name);
       const ratio = (r) => (r.contender.startsWith('tilewise') ? '' : `${r.ratio.toFixed(2)}x`);
       const [time, gflops, , quiet] = speedColumns;
-      return `### ${name}\n\n${table(group, [['', (r) => r.contender], time, gflops, ["time over tilewise's", ratio], quiet])}`;
+      const columns = [['', (r) => r.contender], time, gflops, ["time over tilewise's", ratio], quiet];
+      const [{ flopRatio }] = group;
+      const note = flopRatio ? `The dense product has ${flopRatio.toFixed(1)} times the visible pairs.\n\n` : '';
+      return `### ${name}\n\n${note}${table(group, columns)}`;
     })
     .join('\n\n');
 }

@@ -3,7 +3,7 @@
 // depend on who computes them, so lists are the same for any number of threads.
 //
 // Memory: per thread the sampled rows of a KV head's query heads for up to kBlocksPerItem blocks of queries, and up to
-// 40 bytes per candidate of a block (80 kB at 128k keys in chunks of 64); per call 4 bytes per candidate and block
+// 136 bytes per candidate of a block (272 kB at 128k keys in chunks of 64); per call 4 bytes per candidate and block
 // where candidates are split, which happens only while there are fewer than 4 blocks per thread.
 #include <atomic>
 #include <vector>
@@ -16,21 +16,46 @@ namespace {
 
 // Blocks of queries that search the same chunks together while these are in the cache; first stage only, since later
 // each block has its own. As many as bring this many rows.
-constexpr int32_t kBlocksPerItem = 8;
-constexpr int32_t kRowsPerItem = 256;
+constexpr int32_t kBlocksPerItem = 32;
+constexpr int32_t kRowsPerItem = 1024;
 // Chunks that are searched level by level together: their keys stay in L2 while the heads and blocks of an item pass,
 // and their lists are long enough to request keys ahead. 48 to 256 are equal within the noise of a busy machine.
 constexpr int kChunks = 64;
 constexpr int64_t kLeastRange = 64;  // candidates worth an item
 
-// A chunk on its way down. Of the better keys on its way the last two come back as candidates of small halves.
-struct Descent {
-  Token low, high;
-  float best;
-  Token seen[2];
-  float seenScore[2];
-  int16_t at[2];  // of the halves' keys among the scored ones; -1: seen before
-  float score[2];
+// Chunks on their way down. Of the better keys on its way the last two come back as candidates of small halves.
+struct Descents {
+  Token low[kChunks], high[kChunks];
+  float best[kChunks];
+  Token last[kChunks], beforeLast[kChunks];
+  float lastScore[kChunks], beforeLastScore[kChunks];
+  int32_t left[kChunks], right[kChunks];  // the halves' keys among the scored ones, or what follows
+  static constexpr int32_t kLast = -1, kBeforeLast = -2;
+
+  void start(const Token* chunks, int n, Token chunk, Token end) {
+    for (int c = 0; c < n; ++c) {
+      low[c] = chunks[c];
+      high[c] = chunks[c] + smaller(chunk, end - chunks[c]);
+      best[c] = -INFINITY;
+      last[c] = beforeLast[c] = -1;
+    }
+  }
+
+  float scoreAt(int c, int32_t at, const float* scores) const {
+    return at >= 0 ? scores[at] : at == kLast ? lastScore[c] : beforeLastScore[c];
+  }
+
+  // Goes on in the better half; of equals in the left one.
+  void step(int c, Token leftToken, Token rightToken, float leftScore, float rightScore, Token middle) {
+    const bool isRight = rightScore > leftScore;
+    beforeLast[c] = last[c];
+    beforeLastScore[c] = lastScore[c];
+    last[c] = isRight ? rightToken : leftToken;
+    lastScore[c] = isRight ? rightScore : leftScore;
+    best[c] = larger(best[c], lastScore[c]);
+    low[c] = isRight ? middle : low[c];
+    high[c] = isRight ? high[c] : middle;
+  }
 };
 
 class StageJob {
@@ -118,7 +143,7 @@ class StageJob {
     Token* starts;  // [candidates_], later stages
     float* scores;  // [blocksPerItem_][candidates_]
     uint64_t* order;  // [candidates_]
-    Descent* descents;  // [kChunks]
+    Descents* descents;
     Token *chunks, *tokens;  // [kChunks], [2 * kChunks]
     float* tokenScores;
     float* staging;
@@ -134,7 +159,7 @@ class StageJob {
     carver.take(m.starts, s_ == 0 ? 0 : candidates_);
     carver.take(m.scores, ranges_ > 1 ? 0 : blocksPerItem_ * candidates_);
     carver.take(m.order, candidates_);
-    carver.take(m.descents, kChunks);
+    carver.take(m.descents, 1);
     carver.take(m.chunks, kChunks);
     carver.take(m.tokens, 2 * kChunks);
     carver.take(m.tokenScores, 2 * kChunks);
@@ -200,60 +225,54 @@ class StageJob {
   // Halves chunks [0, n) down to a token each and raises their scores to the best on the way.
   void search(KeyList keys, const float* rows, int rowCount, int n, Token end, float* scores, const Memory& m) const {
     const Token chunk = problem_.stage[s_].chunk;
-    for (int c = 0; c < n; ++c) {
-      Descent& d = m.descents[c];
-      d.low = m.chunks[c];
-      d.high = d.low + smaller(chunk, end - d.low);
-      d.best = -INFINITY;
-      d.seen[0] = d.seen[1] = -1;
-    }
+    Descents& d = *m.descents;
+    d.start(m.chunks, n, chunk, end);
     keys.tokens = m.tokens;
-    for (bool isDown = false; !isDown;) {
+    const auto scoreTokens = [&] { kernels_.scoreKeys(keys, rows, rowCount, m.staging, m.tokenScores); };
+    // Whole chunks of a power of two go down in step, and until halves are of two tokens no key comes back.
+    const bool isEven = (chunk & (chunk - 1)) == 0;
+    const int whole = !isEven ? 0 : n > 0 && d.high[n - 1] - d.low[n - 1] < chunk ? n - 1 : n;
+    for (Token size = chunk; whole > 0 && size >= 4; size /= 2) {
+      for (int c = 0; c < whole; ++c) {
+        m.tokens[2 * c] = d.low[c] + size / 4;
+        m.tokens[2 * c + 1] = d.low[c] + size / 4 * 3;
+      }
+      keys.count = 2 * whole;
+      scoreTokens();
+      for (int c = 0; c < whole; ++c) {
+        d.step(c, m.tokens[2 * c], m.tokens[2 * c + 1], m.tokenScores[2 * c], m.tokenScores[2 * c + 1],
+               d.low[c] + size / 2);
+      }
+    }
+    for (;;) {
       keys.count = 0;
       for (int c = 0; c < n; ++c) {
-        Descent& d = m.descents[c];
-        if (d.low >= d.high) continue;
-        const Token middle = (d.low + d.high) >> 1;
-        choose(d, 0, (d.low + middle) >> 1, m.tokens, keys.count);
-        choose(d, 1, (middle + d.high) >> 1, m.tokens, keys.count);
+        if (d.low[c] == d.high[c]) continue;
+        const Token middle = (d.low[c] + d.high[c]) >> 1;
+        d.left[c] = place(d, c, (d.low[c] + middle) >> 1, m.tokens, keys.count);
+        d.right[c] = place(d, c, (middle + d.high[c]) >> 1, m.tokens, keys.count);
       }
-      if (keys.count > 0) kernels_.scoreKeys(keys, rows, rowCount, m.staging, m.tokenScores);
-      isDown = true;
+      if (keys.count > 0) scoreTokens();
+      bool isDown = true;
       for (int c = 0; c < n; ++c) {
-        Descent& d = m.descents[c];
-        if (d.low >= d.high) continue;
-        const float left = d.at[0] < 0 ? d.score[0] : m.tokenScores[d.at[0]];
-        const float right = d.at[1] < 0 ? d.score[1] : m.tokenScores[d.at[1]];
-        const bool isRight = right > left;
-        const float better = isRight ? right : left;
-        const Token middle = (d.low + d.high) >> 1;
-        d.best = larger(d.best, better);
-        d.seen[1] = d.seen[0];
-        d.seenScore[1] = d.seenScore[0];
-        d.seen[0] = isRight ? (middle + d.high) >> 1 : (d.low + middle) >> 1;
-        d.seenScore[0] = better;
-        (isRight ? d.low : d.high) = middle;
-        if (d.high - d.low <= 1) {
-          d.low = d.high;  // down
-        } else {
-          isDown = false;
-        }
+        if (d.low[c] == d.high[c]) continue;
+        const Token middle = (d.low[c] + d.high[c]) >> 1;
+        d.step(c, (d.low[c] + middle) >> 1, (middle + d.high[c]) >> 1, d.scoreAt(c, d.left[c], m.tokenScores),
+               d.scoreAt(c, d.right[c], m.tokenScores), middle);
+        isDown &= d.high[c] - d.low[c] <= 1;
+        if (d.high[c] - d.low[c] <= 1) d.high[c] = d.low[c];
       }
+      if (isDown) break;
     }
-    for (int c = 0; c < n; ++c) scores[c] = larger(scores[c], m.descents[c].best);
+    for (int c = 0; c < n; ++c) scores[c] = larger(scores[c], d.best[c]);
   }
 
-  // The key of one half joins the list unless its score is known.
-  static void choose(Descent& d, int half, Token token, Token* tokens, int& count) {
-    d.at[half] = -1;
-    if (token == d.seen[0]) {
-      d.score[half] = d.seenScore[0];
-    } else if (token == d.seen[1]) {
-      d.score[half] = d.seenScore[1];
-    } else {
-      d.at[half] = int16_t(count);
-      tokens[count++] = token;
-    }
+  // Where a key's score will be: among those of the list, which it joins, or among those seen before.
+  static int32_t place(const Descents& d, int c, Token token, Token* tokens, int& count) {
+    if (token == d.last[c]) return Descents::kLast;
+    if (token == d.beforeLast[c]) return Descents::kBeforeLast;
+    tokens[count] = token;
+    return count++;
   }
 
   const SelectionProblem problem_;

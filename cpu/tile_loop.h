@@ -119,32 +119,10 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
   return count;
 }
 
+// Which rows of keys the tile's blocks hold, and every panel against each of them.
 template <class Pattern>
-void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
-  TileScratch s;
-  layOutTile(*task.problem, task.shape, kSightBytes, scratch, s);
-  const ScoreScale scale(*task.problem);
-  auto* const sights = reinterpret_cast<PanelSights<Pattern>*>(s.sights);
-  const int head = task.map.firstHead, candidates = panelsOf<Pattern>(task);
-  int panels = 0;
-  Box<Pattern::kRank> queries;
-  for (int i = 0; i < candidates; ++i) {
-    Panel& panel = s.panels[panels];
-    const Box<Pattern::kRank> box = fillPanel(task, pattern, i, panel.rows);
-    if (box.isEmpty()) continue;
-    prefetchQueries(task, panel);
-    sights[panels].panel = pattern.look(head, box);
-    for (int lane = 0; lane < kPanel; ++lane)
-      sights[panels].lane[lane] = pattern.look(head, laneBox(pattern, panel.rows, lane));
-    for (int a = 0; a < Pattern::kRank; ++a) {
-      Range& all = queries.axis[a];
-      all = panels == 0 ? box.axis[a] : Range{smaller(all.begin, box.axis[a].begin), larger(all.end, box.axis[a].end)};
-    }
-    ++panels;
-  }
-  if (panels == 0) return;
-  for (int i = 0; i < panels; ++i) setUpPanel(task, s, i, scale, s.panels[i]);
-
+void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& scale, const Pattern& pattern,
+               const typename Pattern::Sight& tile, const PanelSights<Pattern>* sights, int panels) {
   // One block is filled while the one before it waits, so that its rows can be requested early.
   KeyBlock blocks[2], *block = &blocks[0], *waiting = &blocks[1];
   const auto startBlock = [&](KeyBlock* b) {
@@ -179,7 +157,7 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
   // sums are then cut alike in every tile, and the choice of tile changes no bit. Other tiles are chosen by the
   // problem.
   Token blockEnd = 0;
-  pattern.forEachRow(pattern.look(head, queries), [&](const Row& row) {
+  pattern.forEachRow(tile, [&](const Row& row) {
     for (Token place = row.places.begin; place < row.places.end;) {
       Token room;
       if (task.alignsBlocks) {
@@ -204,6 +182,34 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
     closeBlock();
   }
   runWaiting();
+}
+
+template <class Pattern>
+void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
+  TileScratch s;
+  layOutTile(*task.problem, task.shape, kSightBytes, scratch, s);
+  const ScoreScale scale(*task.problem);
+  auto* const sights = reinterpret_cast<PanelSights<Pattern>*>(s.sights);
+  const int head = task.map.firstHead, candidates = panelsOf<Pattern>(task);
+  int panels = 0;
+  Box<Pattern::kRank> queries;
+  for (int i = 0; i < candidates; ++i) {
+    Panel& panel = s.panels[panels];
+    const Box<Pattern::kRank> box = fillPanel(task, pattern, i, panel.rows);
+    if (box.isEmpty()) continue;
+    prefetchQueries(task, panel);
+    sights[panels].panel = pattern.look(head, box);
+    for (int lane = 0; lane < kPanel; ++lane)
+      sights[panels].lane[lane] = pattern.look(head, laneBox(pattern, panel.rows, lane));
+    for (int a = 0; a < Pattern::kRank; ++a) {
+      Range& all = queries.axis[a];
+      all = panels == 0 ? box.axis[a] : Range{smaller(all.begin, box.axis[a].begin), larger(all.end, box.axis[a].end)};
+    }
+    ++panels;
+  }
+  if (panels == 0) return;
+  for (int i = 0; i < panels; ++i) setUpPanel(task, s, i, scale, s.panels[i]);
+  runBlocks(task, s, scale, pattern, pattern.look(head, queries), sights, panels);
   for (int i = 0; i < panels; ++i) finishPanel(task, s, s.panels[i]);
 }
 
