@@ -2,7 +2,7 @@
 // Reader: someone who added an option or a backend. `node docs/support.mjs --write` puts the table into README.md.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { attentionSync, devices, Tensor } from 'tilewise';
+import { attentionSync, blocks, devices, hierarchical, neighborhood, stridedShards, Tensor } from 'tilewise';
 
 const readme = fileURLToPath(new URL('../README.md', import.meta.url));
 const mark = /(<!-- support:begin[^>]*-->\n)[\s\S]*?(<!-- support:end -->)/;
@@ -34,11 +34,31 @@ function call({
   };
 }
 
+/** A call of 4 tokens that see their neighbors. */
+const grid = (options) => (device) => {
+  const tokens = zeros('float32', 1, 4, 2, 4);
+  return attentionSync(tokens, tokens, tokens, { device, ...options });
+};
+
 const rows = [
   ['full attention', call({})],
   ['causal, bottom-right, top-left or any offset', call({ causal: true, align: { offset: 1 } })],
   ['sliding window', call({ window: { left: 1, right: 0 } })],
   ['sliding window with sink tokens', call({ window: { left: 1, right: 0 }, sinkTokens: 1 })],
+  ['neighborhoods on 1-D, 2-D and 3-D grids', grid({ pattern: neighborhood({ kernelSize: 2, dilation: 2 }) })],
+  ['`relativeBias`', grid({ pattern: neighborhood({ kernelSize: 2 }), relativeBias: zeros('float32', 2, 3) })],
+  ['strided shards (S2)', call({ pattern: stridedShards({ blockSize: 1, localBlocks: 1, vertStride: 2 }) })],
+  [
+    'block lists, FlexAttention masks',
+    call({
+      pattern: blocks({ blockQ: 2, blockK: 3, csr: { rowOffsets: Int32Array.of(0, 1), columns: Int32Array.of(0) } }),
+    }),
+  ],
+  ['hierarchical pruning (HiP)', call({ pattern: hierarchical('default') })],
+  [
+    '`extraKeys`, `extraValues`',
+    call({ extraKeys: zeros('float32', 1, 1, 2, 4), extraValues: zeros('float32', 1, 1, 2, 4) }),
+  ],
   ...['float32', 'float16', 'bfloat16'].map((type) => [type, call({ type })]),
   ['head dims up to 512, any number', call({ headDim: 511 })],
   ['value dim other than head dim', call({ valueDim: 6 })],
