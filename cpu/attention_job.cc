@@ -24,6 +24,23 @@ int32_t decodeBundle(const Problem& p) {
   return int32_t(ceilDiv<int64_t>(kDecodeBundleBytes, p.headDim * sizeOf(p.dtype)));
 }
 
+// Keys that a decode step of this sequence visits, about: what its splits are made for.
+Token decodedKeys(const Problem& p, const Sequence& s) {
+  const Token keys = s.keys.size();
+  switch (p.pattern) {
+    case PatternKind::stridedShards: {
+      const int64_t local = int64_t(p.shards.local) * p.shards.block;
+      return Token(smaller<int64_t>(keys, keys / p.shards.stride + local));
+    }
+    case PatternKind::blocks: {
+      const int64_t window = p.blocks.hasWindow ? int64_t(p.window.left) + p.window.sink : 0;
+      const int64_t listed = int64_t(p.blocks.counts[s.batch * p.blocks.byBatch]) * p.blocks.keys;
+      return Token(smaller<int64_t>(keys, listed + window));
+    }
+    default: return keys;
+  }
+}
+
 // Consecutive items that belong to one sequence: bundles of KV heads, and within each its tiles or key splits.
 struct SequenceItems {
   Sequence sequence;
@@ -80,7 +97,8 @@ class AttentionJob {
     s.perBundle = s.tiling.tiles;
     if (s.tiling.isDecode) {
       s.groupsPerBundle = smaller(groups, decodeBundle(p));
-      s.chunk = larger<Token>(kDecodeChunk, ceilDiv<Token>(ceilDiv(keys, kDecodeMaxChunks), 64) * 64);
+      const Token splits = clamp<Token>(ceilDiv(decodedKeys(p, sequence), kDecodeChunk), 1, kDecodeMaxChunks);
+      s.chunk = larger<Token>(kDecodeChunk, ceilDiv<Token>(ceilDiv(keys, splits), 64) * 64);
       s.chunks = larger<Token>(1, ceilDiv(keys, s.chunk));
       // Enough bundles to keep the threads busy: one item walks a bundle's splits itself, and no buffer is needed.
       const int64_t bundles = ceilDiv(groups, s.groupsPerBundle);

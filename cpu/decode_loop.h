@@ -203,6 +203,26 @@ DecodeOperand stageOperand(const Operand& operand, const Problem& p, int64_t bas
   return {rows, DType::float32, ld};
 }
 
+// Keys of short runs that every row sees, joined until they fill a softmax step: a step of 8 keys costs half of one
+// of 64.
+struct JoinedKeys {
+  Token tokens[kDecodeKeys];
+  int count = 0;
+};
+
+// Copies the rows of the joined keys side by side, in float32. They lie anywhere, and were requested when they joined.
+DecodeOperand gatherOperand(const Operand& operand, const Problem& p, int64_t base, const JoinedKeys& keys, int dim,
+                            float* rows) {
+  const int ld = paddedDim(dim);
+  for (int i = 0; i < keys.count; ++i) {
+    float* to = rows + i * ld;
+    for (int d = dim; d < ld; ++d) to[d] = 0;
+    const int64_t at = base + keys.tokens[i] * operand.token;
+    readRow(elementAt(operand.data, p.dtype, at), p.dtype, operand.dim, dim, to);
+  }
+  return {rows, DType::float32, ld};
+}
+
 // Copies the values with NaN and infinity set to 0; false if there are none.
 bool cleanValues(const DecodeOperand& v, int n, int dim, float* clean) {
   const int ld = paddedDim(dim);
@@ -320,27 +340,59 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
   setUpDecode(task, out, s);
   const int perGroup = paddedRows(task.rows), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
   const Token lastToken = task.map.at(task.rows - 1).token;
+  // stage(operand, its offset, dim, buffer) brings the keys or values of a run to where they are read.
+  const auto visit = [&](const Run& run, auto&& stage) {
+    for (int g = 0; g < task.groups; ++g) {
+      const TileMap map = task.map.next(g);
+      const int32_t kvHead = p.kvHeadOf(map.firstHead);
+      const auto baseOf = [&](const Operand& operand) {
+        return operand.offset(task.sequence.batch, task.sequence.keys.begin, kvHead);
+      };
+      const DecodeOperand k = stage(p.key, baseOf(p.key), p.headDim, s.kRows);
+      const DecodeOperand v = stage(p.value, baseOf(p.value), p.valueDim, s.vRows);
+      forEachRowSlice(task.rows, [&](auto width, int first, int n) {
+        const int row = g * perGroup + first;
+        const DecodeRows<decltype(width)::kRows> rows{s.query + row * ldK, out.max + row, out.sum + row,
+                                                      out.output + row * ldV};
+        decodeRun(task, pattern, map, first, n, run, k, v, s, rows);
+      });
+    }
+  };
+  const auto request = [&](const Operand& operand, Token key, int dim) {
+    for (int g = 0; g < task.groups; ++g) {
+      const int64_t at = operand.offset(task.sequence.batch, task.sequence.keys.begin + key,
+                                        p.kvHeadOf(task.map.next(g).firstHead));
+      prefetchRow(elementAt(operand.data, p.dtype, at), dim * sizeOf(p.dtype));
+    }
+  };
+  JoinedKeys joined;
+  const auto visitJoined = [&] {
+    if (joined.count == 0) return;
+    visit(Run{Row{{0, joined.count}}, true}, [&](const Operand& operand, int64_t base, int dim, float* rows) {
+      return gatherOperand(operand, p, base, joined, dim, rows);
+    });
+    joined.count = 0;
+  };
   forEachRunWithin(pattern, task.map.firstHead, Box<1>{{{0, lastToken + 1}}}, task.keys, [&](const Run& whole) {
     const Range& places = whole.row.places;
+    const bool isPlain = whole.isInterior && !p.hasScoreOperands() && !tokenMask(pattern, whole.row);
+    if (!Pattern::kIsDense && isPlain && places.size() < kDecodeKeys) {
+      for (Token key = places.begin; key < places.end; ++key) {
+        joined.tokens[joined.count++] = key;
+        request(p.key, key, p.headDim);
+        request(p.value, key, p.valueDim);
+        if (joined.count == kDecodeKeys) visitJoined();
+      }
+      return;
+    }
     for (Token key = places.begin; key < places.end; key += kDecodeKeys) {
       const Run run{whole.row.within({key, smaller<Token>(places.end, key + kDecodeKeys)}), whole.isInterior};
-      for (int g = 0; g < task.groups; ++g) {
-        const TileMap map = task.map.next(g);
-        const int32_t kvHead = p.kvHeadOf(map.firstHead);
-        const auto stage = [&](const Operand& operand, int dim, float* rows) {
-          const int64_t base = operand.offset(task.sequence.batch, task.sequence.keys.begin, kvHead);
-          return stageOperand(operand, p, base, run.row.places, dim, rows);
-        };
-        const DecodeOperand k = stage(p.key, p.headDim, s.kRows), v = stage(p.value, p.valueDim, s.vRows);
-        forEachRowSlice(task.rows, [&](auto width, int first, int n) {
-          const int row = g * perGroup + first;
-          const DecodeRows<decltype(width)::kRows> rows{s.query + row * ldK, out.max + row, out.sum + row,
-                                                        out.output + row * ldV};
-          decodeRun(task, pattern, map, first, n, run, k, v, s, rows);
-        });
-      }
+      visit(run, [&](const Operand& operand, int64_t base, int dim, float* rows) {
+        return stageOperand(operand, p, base, run.row.places, dim, rows);
+      });
     }
   });
+  visitJoined();
 }
 
 // Decodes with the pattern that the problem names; grids have no decode.
