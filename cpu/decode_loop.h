@@ -360,8 +360,8 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
   };
   const auto request = [&](const Operand& operand, Token key, int dim) {
     for (int g = 0; g < task.groups; ++g) {
-      const int64_t at = operand.offset(task.sequence.batch, task.sequence.keys.begin + key,
-                                        p.kvHeadOf(task.map.next(g).firstHead));
+      const int64_t at =
+          operand.offset(task.sequence.batch, task.sequence.keys.begin + key, p.kvHeadOf(task.map.next(g).firstHead));
       prefetchRow(elementAt(operand.data, p.dtype, at), dim * sizeOf(p.dtype));
     }
   };
