@@ -4,7 +4,6 @@
 //   npm run bench:families -- --quick           small shapes, few samples: does it run at all
 //   npm run bench:families -- --list            the names
 //   npm run bench:families -- --json out.json   write there; an unfiltered full run writes bench/results/families.json
-import { parseArgs } from 'node:util';
 import { setNumThreads } from 'tilewise';
 import { native } from '../dist/native.js';
 import { DTYPES, familyGroups } from './family-cases.mjs';
@@ -13,15 +12,9 @@ import { allThreads, defaultInstructionSet, describeMachine, fmaGauge } from './
 import { machineLines } from './machine-lines.mjs';
 import { interleave } from './quiet.mjs';
 import { resultFile, writeResult } from './result-file.mjs';
+import { runOptions } from './run-options.mjs';
 
-const { values: options } = parseArgs({
-  options: {
-    filter: { type: 'string', default: '' },
-    json: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    list: { type: 'boolean', default: false },
-  },
-});
+const options = runOptions();
 const sampling = options.quick ? { samples: 3, minMs: 20 } : { samples: 5, minMs: 120 };
 
 function useSetting({ set, threads }) {

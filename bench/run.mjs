@@ -6,7 +6,6 @@
 //   npm run bench -- --json out.json      write there; an unfiltered full run writes bench/results/cpu.json by itself
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { setNumThreads } from 'tilewise';
 import { native } from '../dist/native.js';
 import { allCases } from './cases.mjs';
@@ -15,15 +14,9 @@ import { bandwidthGauge, defaultInstructionSet, describeMachine, fmaGauge } from
 import { machineLines } from './machine-lines.mjs';
 import { interleave } from './quiet.mjs';
 import { resultFile, writeResult } from './result-file.mjs';
+import { runOptions } from './run-options.mjs';
 
-const { values: options } = parseArgs({
-  options: {
-    filter: { type: 'string', default: '' },
-    json: { type: 'string' },
-    quick: { type: 'boolean', default: false },
-    list: { type: 'boolean', default: false },
-  },
-});
+const options = runOptions();
 const sampling = options.quick ? { samples: 3, minMs: 40 } : { samples: 5, minMs: 150 };
 const LONG_CALL = 1e11; // FLOPs; about a second per call and core, of which three samples must do
 
