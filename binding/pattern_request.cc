@@ -1,6 +1,8 @@
 // See pattern_request.h.
 #include "pattern_request.h"
 
+#include <tuple>
+
 namespace tilewise {
 namespace {
 

@@ -12,7 +12,7 @@ struct Run {
 };
 
 // An interior shorter than this is not worth a run of its own: products of a few keys waste half a register tile,
-// masking them costs two comparisons each (7x7 neighborhoods: 8 %).
+// masking them costs two comparisons each (7x7 neighborhoods: 4 to 8 % of the time).
 constexpr Token kLeastInterior = 16;
 
 // Calls visit(Run) for the parts of one row that the queries behind `sight` may see, in ascending order of places.

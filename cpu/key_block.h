@@ -5,7 +5,7 @@
 // queries, AVX2) packing costs 2 to 10 points of the FMA peak.
 constexpr int kPackFromPanels = 4;
 // Rows of fewer keys than this are gathered into one piece if all panels see them: products of a few keys waste half
-// a register tile. 8 keys against 16: see docs/cpu-profile.md.
+// a register tile. Not measured.
 constexpr int kGatherBelow = 16;
 
 // One row of keys of a block, or a part of one. Rows of a block are numbered from 0 across its spans.

@@ -33,8 +33,8 @@ constexpr int64_t kWideFromRows = 1536;
 constexpr int64_t kSparseQueries = 256;
 
 // Keys and values of narrow windows are read where they lie: each key is seen by fewer panels than this, and copying it
-// costs more than the copy saves. Windows of 128, 512 and 1024 gain 3, 2 and 2 points; float16, which is converted
-// anyway, would lose 2.
+// costs more than the copy saves. Windows of 128, 512 and 1024 gain 4, 1 and 2 points (D = 64); float16, which is
+// converted anyway, would lose 2.
 constexpr int kInPlacePanels = 80;
 
 // Grids: what a row of keys costs besides its keys, in keys. Not measured.
