@@ -18,14 +18,6 @@ inline int64_t headClass(const BlockList& pattern, int head) {
   return pattern.batch * pattern.lists.byBatch + head / pattern.lists.headsPerList * pattern.lists.byHead;
 }
 
-// Calls visit(pattern) with the pattern of a sequence; grids are not for here.
-template <class Visit>
-void withPattern(const Problem& p, const Sequence& s, Visit&& visit) {
-  if (p.pattern == PatternKind::stridedShards) return visit(shardsOf(p, s));
-  if (p.pattern == PatternKind::blocks) return visit(blockListOf(p, s));
-  visit(windowOf(p.window, s.queries.size(), s.keys.size()));
-}
-
 inline void addTo(TileCounts& sum, const TileCounts& c, int64_t times) {
   sum.queryTiles += times * c.queryTiles;
   sum.keyTiles = c.keyTiles;

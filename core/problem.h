@@ -132,4 +132,22 @@ TW_HOST_DEVICE BlockList blockListOf(const Problem& p, const Sequence& s) {
   return {p.blocks, windowOf(p.window, s.queries.size(), s.keys.size()), s.batch};
 }
 
+// Calls visit(pattern) with the pattern of a sequence, unless it is a grid's.
+template <class Visit>
+TW_HOST_DEVICE void withPattern(const Problem& p, const Sequence& s, Visit&& visit) {
+  switch (p.pattern) {
+    case PatternKind::window: return visit(windowOf(p.window, s.queries.size(), s.keys.size()));
+    case PatternKind::stridedShards: return visit(shardsOf(p, s));
+    case PatternKind::blocks: return visit(blockListOf(p, s));
+    case PatternKind::neighborhood: return;
+  }
+}
+// The same for the dilation group of a grid.
+template <class Visit>
+TW_HOST_DEVICE void withNeighborhood(const Grid& grid, int32_t group, Visit&& visit) {
+  if (grid.rank == 1) return visit(neighborhoodOf<1>(grid, group));
+  if (grid.rank == 2) return visit(neighborhoodOf<2>(grid, group));
+  visit(neighborhoodOf<3>(grid, group));
+}
+
 }  // namespace tilewise

@@ -397,12 +397,5 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
 
 // Decodes with the pattern that the problem names; grids have no decode.
 void runDecodeTask(const DecodeTask& task, const PartialRows& out, float* scratch) {
-  const Problem& p = *task.problem;
-  const Sequence& s = task.sequence;
-  switch (p.pattern) {
-    case PatternKind::window: return decode(task, windowOf(p.window, s.queries.size(), s.keys.size()), out, scratch);
-    case PatternKind::stridedShards: return decode(task, shardsOf(p, s), out, scratch);
-    case PatternKind::blocks: return decode(task, blockListOf(p, s), out, scratch);
-    case PatternKind::neighborhood: return;
-  }
+  withPattern(*task.problem, task.sequence, [&](const auto& pattern) { decode(task, pattern, out, scratch); });
 }

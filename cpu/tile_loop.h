@@ -216,14 +216,7 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
 // Runs a tile with the pattern that its problem names.
 void runTileTask(const TileTask& task, float* scratch) {
   const Problem& p = *task.problem;
-  const Sequence& s = task.sequence;
-  switch (p.pattern) {
-    case PatternKind::window: return runTile(task, windowOf(p.window, s.queries.size(), s.keys.size()), scratch);
-    case PatternKind::stridedShards: return runTile(task, shardsOf(p, s), scratch);
-    case PatternKind::blocks: return runTile(task, blockListOf(p, s), scratch);
-    case PatternKind::neighborhood:
-      if (p.grid.rank == 1) return runTile(task, neighborhoodOf<1>(p.grid, task.grid.group), scratch);
-      if (p.grid.rank == 2) return runTile(task, neighborhoodOf<2>(p.grid, task.grid.group), scratch);
-      return runTile(task, neighborhoodOf<3>(p.grid, task.grid.group), scratch);
-  }
+  const auto run = [&](const auto& pattern) { runTile(task, pattern, scratch); };
+  if (p.pattern == PatternKind::neighborhood) return withNeighborhood(p.grid, task.grid.group, run);
+  withPattern(p, task.sequence, run);
 }
