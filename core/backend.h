@@ -6,6 +6,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -23,14 +24,32 @@ struct Availability {
   std::string reason;  // why not, empty when available
 };
 
-// Called once when a submitted call is over, from any thread. `error` is null unless it failed (out of memory).
+// Why a backend failed, with the code that users see (ERR_TILEWISE_...).
+struct BackendError : std::runtime_error {
+  BackendError(const char* stableCode, const std::string& message) : std::runtime_error(message), code(stableCode) {}
+  const char* code;
+};
+
+// Called once when a submitted call is over, from any thread. `error` is null unless it failed.
 using Completion = std::function<void(std::exception_ptr error)>;
+
+// A device's own memory, for tensors that stay there between calls. Problems may point into it, operand by operand.
+// Any thread may call; everything is done when a call returns. Throws BackendError.
+class DeviceMemory {
+ public:
+  virtual ~DeviceMemory() = default;
+  virtual void* allocate(int64_t bytes) = 0;
+  virtual void free(void* data) noexcept = 0;
+  virtual void write(void* to, const void* from, int64_t bytes) = 0;
+  virtual void read(void* to, const void* from, int64_t bytes) = 0;
+};
 
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual const char* name() const = 0;
   virtual Availability availability() const = 0;
+  virtual DeviceMemory* memory() { return nullptr; }  // null: works in the process's own memory
 
   // Every reason why this backend cannot run the problem; empty when it can. Error messages and the support table in
   // the docs are printed from this function.
