@@ -157,7 +157,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
   // sums are then cut alike in every tile, and the choice of tile changes no bit. Other tiles are chosen by the
   // problem.
   Token blockEnd = 0;
-  pattern.forEachRow(tile, [&](const Row& row) {
+  forEachRow(pattern, tile, [&](const Row& row) {
     for (Token place = row.places.begin; place < row.places.end;) {
       Token room;
       if (task.alignsBlocks) {
