@@ -26,13 +26,13 @@ void scatter(const char* packed, int64_t stride, int64_t count, char* host) {
 
 Packing::Packing(const PackAxis* axes, int count, int64_t elementBytes, int64_t rowAlignment, bool isRowDense)
     : elementBytes_(elementBytes), row_(axes[count - 1]) {
-  for (int a = 0; a < count; ++a) {
-    if (axes[a].size == 0) return;
-  }
   if (row_.size == 1) row_.stride = 1;
   const bool isOneElement = row_.stride == 0 && !isRowDense;
   if (isOneElement) row_ = {1, 1};
   strides_[count - 1] = isOneElement ? 0 : 1;
+  for (int a = 0; a < count; ++a) {
+    if (axes[a].size == 0) return;
+  }
   pitch_ = (row_.size * elementBytes + rowAlignment - 1) / rowAlignment * rowAlignment;
 
   int order[kMaxAxes];

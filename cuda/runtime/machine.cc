@@ -12,7 +12,7 @@ class DriverQueue final : public gpu::Queue {
       : machine_(machine), device_(machine.device_), lane_(machine.takeLane()) {}
 
   ~DriverQueue() override {
-    lane_->settle();
+    if (isBusy_) lane_->settle();
     for (void* data : blocks_) machine_.heap_.free(data, lane_->stream());
   }
 
@@ -25,17 +25,20 @@ class DriverQueue final : public gpu::Queue {
 
   void upload(void* to, const void* from, int64_t bytes) override {
     const Current current(device_);
+    isBusy_ = true;
     lane_->upload(to, from, bytes);
   }
 
   void download(void* to, const void* from, int64_t bytes) override {
     const Current current(device_);
+    isBusy_ = true;
     lane_->download(to, from, bytes);
   }
 
   void launch(const gpu::Launch& launch) override {
     const Current current(device_);
     const Function function = machine_.kernels_.find(launch.module, launch.kernel, launch.sharedBytes);
+    isBusy_ = true;
     void* params[] = {const_cast<void*>(launch.params)};
     const Result result =
         device_.api().cuLaunchKernel(function, launch.blocks, 1, 1, launch.threads, 1, 1, launch.sharedBytes,
@@ -47,6 +50,7 @@ class DriverQueue final : public gpu::Queue {
   void wait() override {
     const Current current(device_);
     lane_->wait(last_.empty() ? last_ : "the last kernel launched was " + last_);
+    isBusy_ = false;
   }
 
  private:
@@ -60,7 +64,8 @@ class DriverQueue final : public gpu::Queue {
   Device& device_;
   DriverMachine::LentLane lane_;
   std::vector<void*> blocks_;
-  std::string last_;
+  std::string last_;  // kernel launched
+  bool isBusy_ = false;  // something was put on the stream and not waited for
 };
 
 std::unique_ptr<gpu::Queue> DriverMachine::queue() { return std::make_unique<DriverQueue>(*this); }
