@@ -23,6 +23,7 @@ using CancelFlag = std::atomic<bool>;
 struct Availability {
   bool isAvailable;
   std::string reason;  // why not, empty when available
+  const char* code = nullptr;  // ERR_TILEWISE_..., null when available
 };
 
 // Why a backend failed, with the code that users see (ERR_TILEWISE_...).
