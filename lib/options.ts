@@ -3,26 +3,19 @@
 // together; shapes are compared in problem.ts, where the tensors are.
 
 import type { Align } from './align.js';
+import { checkDevice, type DeviceName } from './devices.js';
 import { TilewiseTypeError } from './errors.js';
+import type { Named } from './leases.js';
 import { checkExclusive, checkPattern, full, type Pattern, type WindowReach, windowPattern } from './patterns.js';
-import {
-  type FloatType,
-  readTensor,
-  type Tensor,
-  type TensorConstructor,
-  type TensorLike,
-  typedArrayName,
-  type View,
-} from './tensor.js';
+import type { FloatType, Tensor, TensorConstructor, TensorLike } from './tensor.js';
 import { checkBoolean, checkNames, checkOneOf, invalid, is } from './validate.js';
+import { readTensor, typedArrayName, type View } from './views.js';
 
 /** Order of the axes of q, k, v and out: [batch, tokens, heads, dim] or [batch, heads, tokens, dim]. */
 export type Layout = 'bnhd' | 'bhnd';
-export type DeviceName = 'auto' | 'cpu' | 'cuda';
 
 export const layouts: readonly Layout[] = ['bnhd', 'bhnd'];
 const pairings = ['tile', 'interleave'] as const;
-export const deviceNames: readonly DeviceName[] = ['auto', 'cpu', 'cuda'];
 export const floatTypes: readonly FloatType[] = ['float32', 'float16', 'bfloat16'];
 
 /** What attention() can be told. Every field is optional. */
@@ -83,15 +76,26 @@ export interface AttentionOptions<T = Tensor> {
    * [batch, heads, ...tokens].
    */
   returnLse?: boolean;
-  /** Where to write the output: q's type, the output's shape, any strides; no memory in common with inputs. */
+  /**
+   * Where to write the output: q's type, the output's shape, any strides; no memory in common with inputs. May lie on a
+   * device or not, wherever `q` lies.
+   */
   out?: TensorLike;
-  /** Class of the results, called as `new Tensor(type, data, dims)`; default our own. */
+  /**
+   * Class of the results, called as `new Tensor(type, data, dims)`; default our own, which alone can lie on a device.
+   */
   Tensor?: TensorConstructor<T>;
   /** Cancels an asynchronous call: it rejects with `signal.reason` once native code has let go of the memory. */
   signal?: AbortSignal;
-  /** `'auto'` (default) takes the best device there is, the others insist. */
+  /**
+   * Where to run: `'cpu'`, `'cuda'`, `'cuda:1'` and so on insist. `'auto'` (default) is the device that tensors lie on; if
+   * none lies on one, the first GPU that can run the problem, or the CPU. Results lie where `q` does.
+   */
   device?: DeviceName;
-  /** Asynchronous calls: copy the inputs first, so that they may change or be transferred while the call runs. */
+  /**
+   * Asynchronous calls: copy the inputs first, so that they may change or be transferred while the call runs. Device
+   * tensors are not copied: nothing changes them but a call that has them as `out`.
+   */
   copyInputs?: boolean;
 }
 
@@ -176,12 +180,30 @@ export function readOptions(where: string, options: AttentionOptions<unknown>): 
     out: o.out === undefined ? undefined : readTensor('out', o.out, floatTypes),
     Tensor: o.Tensor === undefined ? undefined : checkConstructor('Tensor', o.Tensor),
     signal: o.signal === undefined ? undefined : checkSignal('signal', o.signal),
-    device: o.device === undefined ? 'auto' : checkOneOf('device', o.device, deviceNames),
+    device: o.device === undefined ? 'auto' : checkDevice('device', o.device),
     copyInputs: o.copyInputs !== undefined && checkBoolean('copyInputs', o.copyInputs),
   };
   checkTogether(settings);
   return settings;
 }
+
+const tensorNames = [
+  'alibiSlopes',
+  'sinks',
+  'bias',
+  'mask',
+  'extraKeys',
+  'extraValues',
+  'relativeBias',
+  'out',
+] as const satisfies (keyof Settings)[];
+
+/** The tensors among the options. */
+export const operandsOf = (settings: Settings): Named[] =>
+  tensorNames.flatMap((name) => {
+    const view = settings[name];
+    return view ? [{ name, view }] : [];
+  });
 
 function readPattern(o: AttentionOptions<unknown>): Pattern {
   if (o.pattern !== undefined) return checkPattern(o.pattern);

@@ -4,8 +4,9 @@
 import { showDims, TilewiseRangeError, TilewiseTypeError } from './errors.js';
 import { lengthsOf, tokenAxesOf } from './grid.js';
 import type { Axes } from './request.js';
-import { type FloatType, sizeOf, type View } from './tensor.js';
+import type { FloatType } from './tensor.js';
 import { maxTokens } from './validate.js';
+import { sizeOf, type View } from './views.js';
 
 /** The sizes of a problem, as explain() is told them and attention() finds them in the tensors. */
 export interface Shape {
