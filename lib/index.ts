@@ -44,6 +44,7 @@ export type { CommonOptions, NamedOp, NamedOpSync } from './named.js';
 export { type NeighborhoodOptions, type NeighborhoodPattern, neighborhood, type PerAxis } from './neighborhood.js';
 export { neighborhoodAttention, neighborhoodAttentionSync } from './neighborhood-attention.js';
 export type { AttentionOptions, Layout } from './options.js';
+export type { PagedKeys } from './pages.js';
 export { causal, full, type Pattern, slidingWindow, type WindowPattern, type WindowReach } from './patterns.js';
 export { s2Attention, s2AttentionSync } from './s2.js';
 export { S2Cache, type S2CacheAttentionOptions, type S2CacheOptions } from './s2-cache.js';

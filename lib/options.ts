@@ -6,6 +6,7 @@ import type { Align } from './align.js';
 import { checkDevice, type DeviceName } from './devices.js';
 import { TilewiseTypeError } from './errors.js';
 import type { Named } from './leases.js';
+import { type PagedKeys, type PageSettings, readPages } from './pages.js';
 import { checkExclusive, checkPattern, full, type Pattern, type WindowReach, windowPattern } from './patterns.js';
 import type { FloatType, Tensor, TensorConstructor, TensorLike } from './tensor.js';
 import { checkBoolean, checkNames, checkOneOf, invalid, is } from './validate.js';
@@ -67,6 +68,11 @@ export interface AttentionOptions<T = Tensor> {
   /** Keys in use per batch entry, [batch]; the rest is never read, and bottom-right alignment counts from here. */
   keyLengths?: Int32Array;
   /**
+   * Keys and values on pages, for windows and with `keyLengths`: k is [pages, pageSize, kvHeads, headDim], with `layout:
+   * 'bhnd'` [pages, kvHeads, pageSize, headDim], v likewise, and the batch is that of q.
+   */
+  pages?: PagedKeys;
+  /**
    * With more KV heads than query heads (reverse SQA, arXiv 2510.01817): output head `j` reads query head
    * `j % queryHeads` (`'tile'`, default) or `floor(j * queryHeads / kvHeads)` (`'interleave'`).
    */
@@ -116,6 +122,7 @@ export interface Settings {
   readonly cuSeqlensQ: Int32Array | undefined;
   readonly cuSeqlensK: Int32Array | undefined;
   readonly keyLengths: Int32Array | undefined;
+  readonly pages: PageSettings | undefined;
   readonly pairing: 'tile' | 'interleave' | undefined;
   readonly returnLse: boolean;
   readonly out: View | undefined;
@@ -145,6 +152,7 @@ export const attentionNames: ReadonlySet<string> = new Set(
     cuSeqlensQ: 1,
     cuSeqlensK: 1,
     keyLengths: 1,
+    pages: 1,
     pairing: 1,
     returnLse: 1,
     out: 1,
@@ -175,6 +183,7 @@ export function readOptions(where: string, options: AttentionOptions<unknown>): 
     cuSeqlensQ: o.cuSeqlensQ === undefined ? undefined : checkInt32Array('cuSeqlensQ', o.cuSeqlensQ),
     cuSeqlensK: o.cuSeqlensK === undefined ? undefined : checkInt32Array('cuSeqlensK', o.cuSeqlensK),
     keyLengths: o.keyLengths === undefined ? undefined : checkInt32Array('keyLengths', o.keyLengths),
+    pages: o.pages === undefined ? undefined : readPages(o.pages),
     pairing: o.pairing === undefined ? undefined : checkOneOf('pairing', o.pairing, pairings),
     returnLse: o.returnLse !== undefined && checkBoolean('returnLse', o.returnLse),
     out: o.out === undefined ? undefined : readTensor('out', o.out, floatTypes),
@@ -217,8 +226,11 @@ function checkTogether(settings: Settings): void {
   checkPatternTakes(settings);
   checkPair(settings, 'cuSeqlensQ', 'cuSeqlensK', 'packed sequences have queries and keys');
   checkPair(settings, 'extraKeys', 'extraValues', 'a key needs a value');
+  if (settings.pages !== undefined && settings.keyLengths === undefined) {
+    throw conflict('`pages` needs `keyLengths` next to it: pages are read as far as the lengths say');
+  }
   if (settings.cuSeqlensQ === undefined) return;
-  for (const name of ['bias', 'mask', 'keyLengths'] as const) {
+  for (const name of ['bias', 'mask', 'keyLengths', 'pages'] as const) {
     if (settings[name] !== undefined) {
       throw conflict(`\`${name}\` does not apply to packed sequences; leave it out or do without \`cuSeqlensQ\``);
     }
@@ -239,8 +251,11 @@ const refused: { readonly [kind in Pattern['kind']]?: readonly [why: string, ...
     'cuSeqlensK',
     'keyLengths',
     'alibiSlopes',
+    'pages',
   ],
-  blocks: ['lists belong to the rows of one tensor', 'cuSeqlensQ', 'cuSeqlensK'],
+  stridedShards: ['only windows are run on pages', 'pages'],
+  blocks: ['lists belong to the rows of one tensor', 'cuSeqlensQ', 'cuSeqlensK', 'pages'],
+  hierarchical: ['keys are selected from the rows of one tensor', 'pages'],
 };
 
 function checkPatternTakes(settings: Settings): void {

@@ -9,6 +9,7 @@ import { putExtras, putModifiers, putRelativeBias, putSequences } from './modifi
 import { dataTypeCode } from './native.js';
 import { axisRules, maxGridRank } from './neighborhood.js';
 import { floatTypes, operandsOf, type Settings } from './options.js';
+import { checkPages, keysOnPages, putPages } from './pages.js';
 import { type Grid, putPattern, type RunnablePattern } from './pattern-fields.js';
 import type { Pattern } from './patterns.js';
 import { type Placement, placementOf } from './placement.js';
@@ -66,7 +67,9 @@ export function prepare(
   checkRank(q, settings);
   const rank = q.dims.length;
   const axes = axesOf(rank, isHeadsFirst);
-  const shape = readShape(q, k, v, axes);
+  const { pages } = settings;
+  const shape = readShape(q, k, v, axes, pages && keysOnPages(pages));
+  if (pages) checkPages(pages, k, axes.token, shape);
   checkHeads(shape, settings.pairing);
   internals.check?.(shape);
   const grid = pattern.kind === 'neighborhood' ? readGrid(pattern, q, k, axes) : undefined;
@@ -89,6 +92,7 @@ export function prepare(
   putExtras(request, settings, shape, rank);
   if (grid) putRelativeBias(request, settings, shape, grid);
   putSequences(request, settings, shape, q);
+  if (pages) putPages(request, pages, settings.keyLengths as Int32Array, k);
 
   const heads = outputHeads(shape);
   const outDims = q.dims.with(axes.head, heads).with(axes.dim, shape.valueDim);
