@@ -38,9 +38,18 @@ TW_PRIM float ld_shared_f32(saddr from) { return loadShared<float>(from); }
 TW_PRIM uint4 ld_shared_128(saddr from) { return loadShared<uint4>(from); }
 
 // ptx/global.h
-TW_PRIM uint4 ld_global_128(const void* from) { return *static_cast<const uint4*>(from); }
-TW_PRIM void st_global(void* to, uint4 value) { *static_cast<uint4*>(to) = value; }
-TW_PRIM void st_global(float* to, float value) { *to = value; }
+TW_PRIM uint4 ld_global_128(const void* from) {
+  emulator::checkGlobal(from, sizeof(uint4), emulator::Access::read);
+  return *static_cast<const uint4*>(from);
+}
+TW_PRIM void st_global(void* to, uint4 value) {
+  emulator::checkGlobal(to, sizeof value, emulator::Access::write);
+  *static_cast<uint4*>(to) = value;
+}
+TW_PRIM void st_global(float* to, float value) {
+  emulator::checkGlobal(to, sizeof value, emulator::Access::write);
+  *to = value;
+}
 
 // ptx/async_copy.h
 TW_PRIM void cp_async16(saddr to, const void* from, int bytes) { emulator::asyncCopy(to, from, bytes); }

@@ -23,6 +23,9 @@ constexpr uint32_t kSharedBase = 1024;  // as on sm_90: the first KiB is the sys
 enum class Access { read, write };
 void* shared(uint32_t address, uint32_t bytes, Access access);
 
+// global_memory.cc: fails unless the bytes are aligned, and inside an allocation where those are known.
+void checkGlobal(const void* address, uint32_t bytes, Access access);
+
 // async_copy.cc
 void asyncCopy(uint32_t to, const void* from, int bytes);
 void asyncCopyCommit();
@@ -36,11 +39,11 @@ uint32_t shuffle(Shuffle kind, uint32_t value, int operand);
 uint32_t ballot(bool yes);
 void syncWarp();
 
-// matrix_multiply.cc: d += a * b, `pairs` times 8 columns wide; d of the second eight columns is d1.
+// matrix_multiply.cc: d0 += a * b, and where there is a d1, the same with the other eight columns of b.
 enum class Element { bf16, f16 };
 struct Product {
   float* d0;
-  float* d1;  // null: 8 columns
+  float* d1;  // null: b has 8 columns
   const uint32_t* a;
   uint32_t b[4];
 };
