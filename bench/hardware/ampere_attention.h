@@ -64,8 +64,7 @@ __device__ __forceinline__ void ampereAttention(const AmpereParams& p) {
     sync_block();
     if (t == 0) {
 #pragma unroll
-      for (int j = 0; j < D / 16; ++j)
-        ldmatrix_x4(qf[j], chunkAt<D>(sq, warp * 16 + lane % 16, j * 2 + lane / 16));
+      for (int j = 0; j < D / 16; ++j) ldmatrix_x4(qf[j], chunkAt<D>(sq, warp * 16 + lane % 16, j * 2 + lane / 16));
     }
     if (t + 1 < tiles) copyTile<D>(sk + (~t & 1) * kTile, k, (t + 1) * BN, p.keys);
     cp_async_commit();

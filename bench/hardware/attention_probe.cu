@@ -1,6 +1,6 @@
 // The two attention probes on the card: right against float64, the same bits twice, and how fast, tile by tile.
-// Reader: whoever writes or tunes the library's kernels. Prints a line of JSON per result; with --small only a few small
-// shapes, for the sanitizers. Ends with 1 if any result is wrong.
+// Reader: whoever writes or tunes the library's kernels. Prints a line of JSON per result; with --small only a few
+// small shapes, for the sanitizers. Ends with 1 if any result is wrong.
 #include <algorithm>
 #include <functional>
 #include "ampere_attention.h"
@@ -18,8 +18,8 @@ struct Tensors {
 };
 
 template <int D, int BN, int Groups, bool Causal, Softmax S, Turns Order>
-__global__ __launch_bounds__(HopperTile<D, BN, Groups>::threads, 1) void hopper(
-    const __grid_constant__ HopperParams p) {
+__global__ __launch_bounds__(HopperTile<D, BN, Groups>::threads,
+                             1) void hopper(const __grid_constant__ HopperParams p) {
   hopperAttention<D, BN, Groups, Causal, S, Order>(p);
 }
 template <int D, bool Causal>
@@ -49,9 +49,15 @@ Kernel hopperKernel() {
                                {64, rows, 1});
             };
             const int queryTiles = (p.queries + T::queries - 1) / T::queries;
-            const HopperParams params{map(t.q, p.queries, T::queries), map(t.k, p.keys, BN), map(t.v, p.keys, BN),
-                                      map(t.o, p.queries, 64),         t.lse,                p.queries,
-                                      p.keys,                          queryTiles,           scaleLog2(p)};
+            const HopperParams params{map(t.q, p.queries, T::queries),
+                                      map(t.k, p.keys, BN),
+                                      map(t.v, p.keys, BN),
+                                      map(t.o, p.queries, 64),
+                                      t.lse,
+                                      p.queries,
+                                      p.keys,
+                                      queryTiles,
+                                      scaleLog2(p)};
             auto kernel = hopper<D, BN, Groups, Causal, S, Order>;
             allowShared(kernel, T::bytes);
             const int blocks = queryTiles * p.heads;
@@ -174,7 +180,7 @@ int main(int argc, char** argv) {
     int heads, queries, keys;
   };
   const std::vector<Size> few{{2, 256, 256}, {1, 100, 177}};
-  const std::vector<Size> many{{2, 256, 256}, {3, 640, 640}, {1, 100, 177}, {1, 177, 100},
+  const std::vector<Size> many{{2, 256, 256}, {3, 640, 640}, {1, 100, 177},  {1, 177, 100},
                                {2, 1, 1},     {1, 1, 500},   {2, 129, 1023}, {1, 1024, 1024}};
   for (const Kernel& kernel : kernels)
     for (const Size& size : isSmall ? few : many)

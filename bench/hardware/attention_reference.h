@@ -1,5 +1,5 @@
-// Attention in float64 on the host, and how far a kernel's bfloat16 output is from it. Plain loops that share nothing with
-// the kernels. Reader: someone who doubts a verdict of attention_probe.cu.
+// Attention in float64 on the host, and how far a kernel's bfloat16 output is from it. Plain loops that share nothing
+// with the kernels. Reader: someone who doubts a verdict of attention_probe.cu.
 #pragma once
 
 #include <cmath>

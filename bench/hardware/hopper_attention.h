@@ -1,6 +1,6 @@
-// Dense attention shaped like FlashAttention 3, to find out on the card which tiles, which order of issue and which overlap
-// pay: a producer warpgroup feeds K and V through TMA to consumer warpgroups of 64 queries each; while a consumer's P V runs,
-// its next Q K^T is already issued. One contiguous [heads, tokens, D] tensor each, bfloat16.
+// Dense attention shaped like FlashAttention 3, to find out on the card which tiles, which order of issue and which
+// overlap pay: a producer warpgroup feeds K and V through TMA to consumer warpgroups of 64 queries each; while a
+// consumer's P V runs, its next Q K^T is already issued. One contiguous [heads, tokens, D] tensor each, bfloat16.
 // Reader: whoever writes the library's own sm_90a kernel. A measurement probe, not part of the library.
 #pragma once
 

@@ -1,6 +1,6 @@
-// What memory gives: copies and reads by plain loads; tiles by TMA, contiguous, in a [tokens, heads, D] tensor and as boxes of
-// an unpermuted grid of tokens; rows gathered by cp.async from lists; and what a launch costs.
-// Reader: whoever decides how a kernel fetches its tiles. Prints a line of JSON per measurement.
+// What memory gives: copies and reads by plain loads; tiles by TMA, contiguous, in a [tokens, heads, D] tensor and as
+// boxes of an unpermuted grid of tokens; rows gathered by cp.async from lists; and what a launch costs. Reader: whoever
+// decides how a kernel fetches its tiles. Prints a line of JSON per measurement.
 #include "measure.h"
 
 using namespace tilewise::gpu;
@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kBig = size_t(4) << 30;     // bytes: many times any L2
 constexpr size_t kResident = size_t(24) << 20;  // bytes: within half of the L2, whichever half a multiprocessor is near
-constexpr int kRing = 192 * 1024;            // shared bytes in flight per multiprocessor
+constexpr int kRing = 192 * 1024;  // shared bytes in flight per multiprocessor
 
 __global__ void copyWords(const uint4* from, uint4* to, size_t count) {
   const size_t stride = size_t(gridDim.x) * blockDim.x;
@@ -75,8 +75,8 @@ __device__ __forceinline__ void placeOf(const Boxes& b, int box, int (&place)[5]
   }
 }
 
-// One thread of each warp keeps a ring of boxes in flight, and reads nothing of them. All loaders together walk through the
-// boxes, and begin again at the end.
+// One thread of each warp keeps a ring of boxes in flight, and reads nothing of them. All loaders together walk through
+// the boxes, and begin again at the end.
 __global__ void loadBoxes(const __grid_constant__ Boxes b, int loads) {
   if (lane_id() != 0) return;
   const int loader = warp_id();
@@ -226,12 +226,14 @@ void measureLaunches() {
   perLaunch("with 2 KiB of parameters", timed([&] {
               for (int i = 0; i < launches; ++i) emptyWithParams<<<132, 128>>>(params);
             }));
-  perLaunch("with 2 KiB of parameters, waited for each", timed([&] {
-              for (int i = 0; i < launches; ++i) {
-                emptyWithParams<<<132, 128>>>(params);
-                CUDA_CHECK(cudaDeviceSynchronize());
-              }
-            }, 3));
+  perLaunch("with 2 KiB of parameters, waited for each", timed(
+                                                             [&] {
+                                                               for (int i = 0; i < launches; ++i) {
+                                                                 emptyWithParams<<<132, 128>>>(params);
+                                                                 CUDA_CHECK(cudaDeviceSynchronize());
+                                                               }
+                                                             },
+                                                             3));
   cudaStream_t stream;
   cudaGraph_t graph;
   cudaGraphExec_t exec;
@@ -240,7 +242,10 @@ void measureLaunches() {
   for (int i = 0; i < launches; ++i) emptyWithParams<<<132, 128, 0, stream>>>(params);
   CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
   CUDA_CHECK(cudaGraphInstantiate(&exec, graph, 0));
-  perLaunch("with 2 KiB of parameters, in a graph", timed([&] { CUDA_CHECK(cudaGraphLaunch(exec, cudaStreamPerThread)); CUDA_CHECK(cudaStreamSynchronize(cudaStreamPerThread)); }));
+  perLaunch("with 2 KiB of parameters, in a graph", timed([&] {
+              CUDA_CHECK(cudaGraphLaunch(exec, cudaStreamPerThread));
+              CUDA_CHECK(cudaStreamSynchronize(cudaStreamPerThread));
+            }));
 }
 
 }  // namespace
@@ -251,7 +256,8 @@ int main() {
   auto* big = reinterpret_cast<uint8_t*>(randomTensor(kBig / 2, 1));
   auto* other = allocate<uint8_t>(kBig / 2);
   measurePlain(big, other, sms);
-  // Axes: D, heads, then tokens: 1-D, or the axes of a grid, x fastest. 16 heads; the batch is folded into the last axis.
+  // Axes: D, heads, then tokens: 1-D, or the axes of a grid, x fastest. 16 heads; the batch is folded into the last
+  // axis.
   const Shape shapes[] = {
       {"contiguous", "64 x 64", {64, 0}, {64, 64}, {}},
       {"contiguous", "128 x 64", {64, 0}, {64, 128}, {}},

@@ -1,6 +1,6 @@
-// What the softmax costs beside the products: float32 FMA, exp2 by the special function unit and by a polynomial on the FMA
-// pipe, alone, and while wgmma runs in the same or in another warpgroup.
-// Reader: whoever decides how a kernel overlaps the two. Prints a line of JSON per measurement.
+// What the softmax costs beside the products: float32 FMA, exp2 by the special function unit and by a polynomial on the
+// FMA pipe, alone, and while wgmma runs in the same or in another warpgroup. Reader: whoever decides how a kernel
+// overlaps the two. Prints a line of JSON per measurement.
 #include "measure.h"
 
 using namespace tilewise::gpu;
@@ -15,8 +15,9 @@ __device__ void endSpan(const Span& start, Span* span) {
   if (blockIdx.x == 0 && threadIdx.x == 0) *span = {clock64() - start.cycles, nanoseconds() - start.nanoseconds};
 }
 
-// 2^x for x above -126 in FMA-pipe and integer instructions: split off the integer part by adding 1.5 * 2^23, a cubic on
-// the fraction in [-1/2, 1/2] (relative error under 8e-5, a 25th of bfloat16's rounding), add the integer to the exponent.
+// 2^x for x above -126 in FMA-pipe and integer instructions: split off the integer part by adding 1.5 * 2^23, a cubic
+// on the fraction in [-1/2, 1/2] (relative error under 8e-5, a 25th of bfloat16's rounding), add the integer to the
+// exponent.
 __device__ __forceinline__ float exp2Polynomial(float x) {
   const float magic = 12582912.f;
   const float shifted = x + magic, fraction = x - (shifted - magic);
@@ -92,8 +93,8 @@ __global__ __launch_bounds__(128 * Groups, 1) void softmaxBesideProducts(int rou
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < 2 * D / 16; ++k)
-      wgmma<bf16, kKeys>(d, aOperand + (k % 4 * 32 >> 4), bOperand + ((k / 4 % kPanels * kKeys * 128 + k % 4 * 32) >> 4),
-                   true);
+      wgmma<bf16, kKeys>(d, aOperand + (k % 4 * 32 >> 4),
+                         bOperand + ((k / 4 % kPanels * kKeys * 128 + k % 4 * 32) >> 4), true);
     wgmma_commit();
   };
   auto exponentiate = [&] {

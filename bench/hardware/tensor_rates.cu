@@ -1,6 +1,6 @@
 // What the tensor cores give: loops of nothing but wgmma, at the widths and warpgroup counts of attention tiles, and of
-// nothing but mma.sync, with operands in registers or fed by ldmatrix. Operands are random, since power depends on them.
-// Reader: whoever sets a target for a kernel. Prints a line of JSON per measurement.
+// nothing but mma.sync, with operands in registers or fed by ldmatrix. Operands are random, since power depends on
+// them. Reader: whoever sets a target for a kernel. Prints a line of JSON per measurement.
 #include "measure.h"
 
 using namespace tilewise::gpu;
@@ -84,7 +84,8 @@ void measureWidth(int sms, float* sink, Span* span) {
   measureWgmma<N, false, 3>(sms, sink, span);
   measureWgmma<N, true, 1>(sms, sink, span);
   measureWgmma<N, true, 2>(sms, sink, span);
-  if constexpr (N < 256) measureWgmma<N, true, 3>(sms, sink, span);  // 256 wide needs more than a third of the registers
+  if constexpr (N < 256)
+    measureWgmma<N, true, 3>(sms, sink, span);  // 256 wide needs more than a third of the registers
 }
 
 enum class Feed { registers, ldmatrix, tf32Registers };
