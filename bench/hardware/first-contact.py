@@ -21,7 +21,8 @@ PACK = os.path.join(ROOT, "build", "hardware")
 TREE = os.path.join(PACK, "tree")
 NODE = os.path.join(PACK, "node")
 YARDSTICKS = [sys.executable, os.path.join(ROOT, "bench", "hardware", "yardsticks.py")]
-SANITIZER = ["compute-sanitizer", "--error-exitcode", "9", "--print-limit", "20", "--tool"]
+# Not always on the PATH where nvcc is.
+SANITIZER = [shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer", "--error-exitcode", "9", "--print-limit", "20", "--tool"]
 QUERY = "timestamp,name,driver_version,clocks.sm,clocks.mem,clocks.max.sm,power.draw,power.limit,temperature.gpu,pstate"
 # Of 16 or more processors: programs that time the card do not share any with what runs beside them.
 FRONT, BACK = "0-7", "8-15"
@@ -185,6 +186,8 @@ class Run:
         timer.cancel()
         entry["output"] = lines
         verdicts = [line for line in lines if re.search(r"FAIL|ERROR SUMMARY|\d+ failed|[Ee]rror", line)]
+        if entry["rc"] != 0 and not verdicts:
+            verdicts = lines
         self.say(f"{step.name}: rc {entry['rc']}, {entry['seconds']} s, {rows} rows {' / '.join(verdicts[-4:])[:300]}")
         self.save()
 

@@ -23,7 +23,7 @@ const kinds = {
 };
 const chosen = backends.filter((backend) => backend.device === device);
 
-for (const [turn, backend] of chosen.entries()) {
+for (const backend of chosen) {
   select(backend);
   const end = performance.now() + (1000 * Number(seconds)) / chosen.length;
   const cases = Object.fromEntries(Object.keys(kinds).map((kind) => [kind, 0]));
@@ -37,7 +37,6 @@ for (const [turn, backend] of chosen.entries()) {
   const row = {
     group: 'library',
     backend: backend.name,
-    turn,
     cases,
     faultCount: faults.length,
     faults: faults.slice(0, 5),
