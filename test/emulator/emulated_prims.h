@@ -117,6 +117,7 @@ TW_PRIM uint32_t shfl(uint32_t value, int lane) { return shuffled(emulator::Shuf
 TW_PRIM int32_t shfl(int32_t value, int lane) { return shuffled(emulator::Shuffle::index, value, lane); }
 TW_PRIM int32_t shfl_up(int32_t value, int delta) { return shuffled(emulator::Shuffle::up, value, delta); }
 TW_PRIM uint32_t ballot(bool yes) { return emulator::ballot(yes); }
+TW_PRIM int popc(uint32_t bits) { return __builtin_popcount(bits); }
 TW_PRIM bool elect_one() { return emulator::currentThread->lane == 0; }
 
 // ptx/barrier.h

@@ -22,6 +22,7 @@ TW_PRIM int32_t shfl(int32_t value, int lane) { return __shfl_sync(0xffffffff, v
 // From the lane `delta` below; lanes that have none keep their own.
 TW_PRIM int32_t shfl_up(int32_t value, int delta) { return __shfl_up_sync(0xffffffff, value, delta); }
 TW_PRIM uint32_t ballot(bool yes) { return __ballot_sync(0xffffffff, yes); }
+TW_PRIM int popc(uint32_t bits) { return __popc(bits); }
 
 // True in one lane of the warp, always the same one (sm_90).
 TW_PRIM bool elect_one() {
