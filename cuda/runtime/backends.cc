@@ -6,6 +6,7 @@
 
 #include "../backend.h"
 #include "../backends.h"
+#include "../operations.h"
 #include "library.h"
 #include "machine.h"
 
@@ -20,8 +21,9 @@ class Unavailable final : public Backend {
 
   const char* name() const override { return name_.c_str(); }
   Availability availability() const override { return {false, reason_, code_}; }
-  std::vector<std::string> supports(const Problem&) const override { return {reason_}; }
-  std::vector<std::string> supports(const SelectionProblem&) const override { return {reason_}; }
+  // What kernels could run, on any GPU they are for: the support table does not depend on the machine it is printed on.
+  std::vector<std::string> supports(const Problem& p) const override { return gpu::reasonsAgainst(p, {}); }
+  std::vector<std::string> supports(const SelectionProblem& p) const override { return gpu::reasonsAgainst(p, {}); }
   void run(const Problem&, const CancelFlag&) override { refuse(); }
   void run(const MergeProblem&, const CancelFlag&) override { refuse(); }
   void run(const SelectionProblem&, const CancelFlag&) override { refuse(); }
