@@ -339,16 +339,13 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
   const int perGroup = paddedRows(task.rows), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
   const Token lastToken = task.map.at(task.rows - 1).token;
   const auto rowAt = [&](const Operand& operand, Token key, const TileMap& map) {
-    return p.keyOffset(operand, task.sequence.batch, Token(task.sequence.keys.begin) + key,
-                       p.kvHeadOf(map.firstHead));
+    return p.keyOffset(operand, task.sequence.batch, Token(task.sequence.keys.begin) + key, p.kvHeadOf(map.firstHead));
   };
   // stage(operand, where its rows lie, dim, buffer) brings the keys or values of a run to where they are read.
   const auto visit = [&](const Run& run, auto&& stage) {
     for (int g = 0; g < task.groups; ++g) {
       const TileMap map = task.map.next(g);
-      const auto rowsOf = [&](const Operand& operand) {
-        return [&](Token key) { return rowAt(operand, key, map); };
-      };
+      const auto rowsOf = [&](const Operand& operand) { return [&](Token key) { return rowAt(operand, key, map); }; };
       const DecodeOperand k = stage(p.key, rowsOf(p.key), p.headDim, s.kRows);
       const DecodeOperand v = stage(p.value, rowsOf(p.value), p.valueDim, s.vRows);
       forEachRowSlice(task.rows, [&](auto width, int first, int n) {

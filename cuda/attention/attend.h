@@ -76,7 +76,14 @@ struct KeySources {
                                         const Operand& extraOperand, int dims, bool isAligned, bool isExtraAligned_)
       : p(params), rows(operand, 0, dims, isAligned), extra(extraOperand), isExtraAligned(isExtraAligned_) {
     const int32_t head = p.problem.kvHeadOf(work.map.firstHead);
-    rows.base += operand.offset(work.sequence.batch, work.sequence.keys.begin, head);
+    if (!kIsPlain && p.problem.pageSize > 0) {
+      rows.base += operand.offset(0, 0, head);
+      rows.pages = p.problem.pageTable + work.sequence.batch * p.problem.pageTableBatch;
+      rows.page = operand.batch;
+      rows.pageSize = p.problem.pageSize;
+    } else {
+      rows.base += operand.offset(work.sequence.batch, work.sequence.keys.begin, head);
+    }
     extraOffset = extra.offset(work.sequence.batch, 0, head);
   }
 

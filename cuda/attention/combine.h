@@ -8,8 +8,6 @@
 
 namespace tilewise::gpu {
 
-constexpr int kCombineThreads = 128;
-
 template <class E>
 __device__ __forceinline__ void combine(const AttentionParams& p) {
   const Problem& problem = p.problem;
@@ -30,7 +28,7 @@ __device__ __forceinline__ void combine(const AttentionParams& p) {
     merge(state, part);
   }
   const float base = subtrahend(state.max);
-  const float factor = finishRow(state, problem.sink(head)) ;
+  const float factor = finishRow(state, problem.sink(head));
   const int64_t row = problem.out.offset(sequence.batch, sequence.queries.begin + token, head);
   auto* out = static_cast<typename Element<E>::Bits*>(problem.out.data);
   for (int d = int(thread_index()); d < problem.valueDim; d += kCombineThreads) {

@@ -92,7 +92,7 @@ __device__ __forceinline__ void storeMerged(const AttentionParams& p, const Work
   using Tile = RegisterTile<L::kRowTiles, L::kDim>;
   constexpr int kPitch = L::kDim * 4;
   const saddr states = smem_base();  // [row][warp] of max and sum, over the queries
-  const saddr sums = smem_base() + L::kKeyOffset;  // [warp][row][dim]
+  const saddr sums = smem_base() + L::kShared.keys;  // [warp][row][dim]
   static_assert(L::kWarps * L::kRows * kPitch <= 2 * L::KeyTile::kBytes, "tiles.h: too few keys for the merge");
   static_assert(L::kWarps * L::kRows * 8 <= L::QueryTile::kBytes, "states fit where the queries were");
   sync_block();

@@ -12,7 +12,8 @@ template <class E_, int Dim, class Pattern_, Way kWay>
 struct Layout {
   using E = E_;
   using Pattern = Pattern_;
-  static constexpr TileSizes kSizes = tileSizes<E>(Dim, kWay);
+  static constexpr TileSizes kSizes = tileSizes(sizeof(E), Dim, kWay);
+  static constexpr SharedPlan kShared = sharedPlan(sizeof(E), Dim, kWay);
   static constexpr int kDim = Dim, kWarps = kSizes.warps, kThreads = 32 * kWarps, kRowTiles = kSizes.rowTiles;
   static constexpr int kKeys = kSizes.keys;
   static constexpr int kOwnKeys = kKeys / kWarps;  // that a warp copies
@@ -22,26 +23,25 @@ struct Layout {
   static constexpr bool kIsPlain = kWay == Way::stream;
   // Warps divide the queries and meet all keys, or divide the keys and meet all queries.
   static constexpr bool kDividesKeys = kWay == Way::decode;
-  static constexpr int kWarpRows = 16 * kRowTiles, kRows = kDividesKeys ? kWarpRows : kWarpRows * kWarps;
+  static constexpr int kWarpRows = 16 * kRowTiles, kRows = tileRows(kSizes, kWay);
   static constexpr int kWarpKeys = kDividesKeys ? kOwnKeys : kKeys;
+
+  static_assert(kWarpKeys % 16 == 0, "fragments of keys are 16 wide");
 
   using QueryTile = SharedTile<E, kRows, Dim>;
   using KeyTile = SharedTile<E, kKeys, Dim>;
-
-  static constexpr int kKeyOffset = QueryTile::kBytes, kValueOffset = kKeyOffset + KeyTile::kBytes,
-                       kSeenOffset = kValueOffset + KeyTile::kBytes,
-                       kSlotsOffset = kSeenOffset + kRows * ((kWarpKeys + 31) / 32) * 4 * (kDividesKeys ? kWarps : 1),
-                       kBytes = kSlotsOffset + (kGathers ? 2 * kKeys * int(sizeof(KeySlot)) : 0);
+  static_assert(kShared.keys == QueryTile::kBytes && kShared.values - kShared.keys == KeyTile::kBytes, "one plan");
+  static_assert(sizeof(KeySlot) == 16, "as tiles.h counts");
 
   __device__ __forceinline__ static QueryTile queries() { return {smem_base()}; }
-  __device__ __forceinline__ static KeyTile keys() { return {smem_base() + kKeyOffset}; }
-  __device__ __forceinline__ static KeyTile values() { return {smem_base() + kValueOffset}; }
+  __device__ __forceinline__ static KeyTile keys() { return {smem_base() + kShared.keys}; }
+  __device__ __forceinline__ static KeyTile values() { return {smem_base() + kShared.values}; }
   __device__ __forceinline__ static saddr slots(int n) {
-    return smem_base() + kSlotsOffset + n % 2 * kKeys * int(sizeof(KeySlot));
+    return smem_base() + kShared.slots + n % 2 * kKeys * int(sizeof(KeySlot));
   }
   // Of the calling warp: see non_finite.h.
   __device__ __forceinline__ static saddr seen() {
-    return smem_base() + kSeenOffset + warp_id() * kWarpRows * ((kWarpKeys + 31) / 32) * 4;
+    return smem_base() + kShared.seen + warp_id() * kWarpRows * ((kWarpKeys + 31) / 32) * 4;
   }
   // The calling warp's first row and first key within the block's.
   __device__ __forceinline__ static int firstRow() { return kDividesKeys ? 0 : warp_id() * kWarpRows; }

@@ -7,6 +7,8 @@
 
 namespace tilewise::gpu {
 
+constexpr int kCombineThreads = 128;
+
 struct AttentionParams {
   Problem problem;  // all pointers on the device
 

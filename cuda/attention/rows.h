@@ -23,6 +23,7 @@ struct RowSource {
   int64_t page;
   Token pageSize;
 
+  // Without pages.
   __device__ __forceinline__ RowSource(const Operand& operand, int64_t offset, int dims_, bool aligned)
       : base(static_cast<const Bits*>(operand.data) + offset), token(operand.token), dim(operand.dim), dims(dims_),
         isAligned(aligned), pages(nullptr), page(0), pageSize(1) {}

@@ -132,7 +132,8 @@ class GatherKeys {
   __device__ __forceinline__ void resolve(Visit& visit, saddr slots, int own, int begin, int end, const Row& row,
                                           Token firstPlace) {
     const int holder = holderOf(own, end);
-    const bool isHere = own >= visit.count && own < shfl(end, 31);
+    const int total = shfl(end, 31);
+    const bool isHere = own >= visit.count && own < total;
     const Token place = shfl(firstPlace, holder) + own - shfl(begin, holder);
     const Token token = shfl(row.origin, holder) + place * shfl(row.step, holder);
     const Token at0 = shfl(row.at[0], holder), at1 = shfl(row.at[1], holder);

@@ -31,7 +31,8 @@ struct OwnOperand {
 
   void set(int64_t at, float x) {
     const uint16_t half = dtype == DType::float16 ? toFloat16(x) : toBfloat16(x);
-    std::memcpy(bytes.data() + at, dtype == DType::float32 ? static_cast<const void*>(&x) : &half, size_t(sizeOf(dtype)));
+    std::memcpy(bytes.data() + at, dtype == DType::float32 ? static_cast<const void*>(&x) : &half,
+                size_t(sizeOf(dtype)));
   }
   int64_t at(int32_t b, int32_t t, int32_t h, int32_t d) const {
     return origin + (operand.offset(b, t, h) + d * operand.dim) * sizeOf(dtype);

@@ -37,8 +37,9 @@ void fillWithAnything(Pick& pick, const SelectionProblem& p, int32_t s, Case& c)
     c.counts[size_t(s)][list] = isSorted ? pick(p.stage[s].keep + 1) : pick(40) - 5;
     int32_t start = p.sink;
     for (Token e = 0; e < p.stage[s].keep; ++e) {
-      c.starts[size_t(s)][list * size_t(p.stage[s].keep) + size_t(e)] =
-          isSorted ? start : pick(10) == 0 ? kNoEntry : pick(p.keys + 20) - 10;
+      c.starts[size_t(s)][list * size_t(p.stage[s].keep) + size_t(e)] = isSorted        ? start
+                                                                        : pick(10) == 0 ? kNoEntry
+                                                                                        : pick(p.keys + 20) - 10;
       start += p.stage[s].chunk * (1 + pick(3));
     }
   }
