@@ -13,6 +13,9 @@
 namespace tilewise::cuda {
 namespace {
 
+// What the least of the GPUs that images are built for has: sm_86 and sm_89 give a block 99 KB.
+constexpr gpu::Limits kTypical{80, 64, 99 << 10};
+
 // A GPU that cannot be used, and why.
 class Unavailable final : public Backend {
  public:
@@ -21,9 +24,8 @@ class Unavailable final : public Backend {
 
   const char* name() const override { return name_.c_str(); }
   Availability availability() const override { return {false, reason_, code_}; }
-  // What kernels could run, on any GPU they are for: the support table does not depend on the machine it is printed on.
-  std::vector<std::string> supports(const Problem& p) const override { return gpu::reasonsAgainst(p, {}); }
-  std::vector<std::string> supports(const SelectionProblem& p) const override { return gpu::reasonsAgainst(p, {}); }
+  std::vector<std::string> supports(const Problem& p) const override { return gpu::reasonsAgainst(p, kTypical); }
+  std::vector<std::string> supports(const SelectionProblem& p) const override { return gpu::reasonsAgainst(p, kTypical); }
   void run(const Problem&, const CancelFlag&) override { refuse(); }
   void run(const MergeProblem&, const CancelFlag&) override { refuse(); }
   void run(const SelectionProblem&, const CancelFlag&) override { refuse(); }
@@ -44,7 +46,7 @@ Backend* backendOf(const Driver& driver, int ordinal, const Images& images) {
   try {
     auto* machine = new DriverMachine(driver, ordinal, images);
     const int32_t capability = machine->limits().computeCapability;
-    if (images.hasAnyFor(capability)) return new gpu::GpuBackend(name, *machine);
+    if (images.hasAnyFor(capability)) return new gpu::GpuBackend(name, machine->name(), *machine);
     return new Unavailable(name, "ERR_TILEWISE_NO_KERNEL",
                            "no kernel image for sm_" + std::to_string(capability) + " (" + machine->name() +
                                "): " + images.shipped());
