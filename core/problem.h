@@ -146,6 +146,17 @@ TW_HOST_DEVICE BlockList blockListOf(const Problem& p, const Sequence& s) {
   return {p.blocks, windowOf(p.window, s.queries.size(), s.keys.size()), s.batch};
 }
 
+// Whether `group` consecutive query heads, those of one KV head, see the same keys.
+TW_HOST_DEVICE bool groupSharesKeys(const Problem& p, int32_t group) {
+  switch (p.pattern) {
+    case PatternKind::window: return true;
+    case PatternKind::neighborhood: return false;  // they do, but rows of a grid's tile are tokens of one head
+    case PatternKind::stridedShards: return p.shards.isRelative || p.shards.headsPerLayout % group == 0;
+    case PatternKind::blocks: return p.blocks.headsPerList % group == 0;
+  }
+  return false;
+}
+
 // Calls visit(pattern) with the pattern of a sequence, unless it is a grid's.
 template <class Visit>
 TW_HOST_DEVICE void withPattern(const Problem& p, const Sequence& s, Visit&& visit) {

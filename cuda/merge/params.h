@@ -1,0 +1,29 @@
+// What the merge kernels are told. Reader: someone who reads a kernel or the plan (run_merge.cc).
+#pragma once
+
+#include "../../core/merge.h"
+
+namespace tilewise::gpu {
+
+constexpr int kMergeThreads = 128;  // a warp per row
+constexpr int kMergeWarps = kMergeThreads / 32;
+constexpr int32_t kInlineParts = 32;  // that travel with the launch; more lie in memory
+
+struct MergeParams {
+  int32_t heads;
+  Token queries;
+  int64_t rows;  // [batch][query][head]
+  int64_t firstRow;  // of this launch
+  int32_t valueDim;
+  bool isPlain;  // whether all rows can be read and written 16 bytes at a time
+  Operand out;
+  float* lse;
+  int64_t lseBatch, lseHead, lseToken;
+  int32_t count;
+  const MergePart* memory;
+  MergePart inlined[kInlineParts];
+
+  TW_HOST_DEVICE const MergePart* parts() const { return count <= kInlineParts ? inlined : memory; }
+};
+
+}  // namespace tilewise::gpu

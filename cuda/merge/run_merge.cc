@@ -1,0 +1,48 @@
+// mergeAttention on a GPU. Reader: someone who asks which rows are read how; the kernel is merge_rows.h.
+#include <algorithm>
+#include <string>
+
+#include "../operations.h"
+#include "../plain_rows.h"
+#include "params.h"
+
+namespace tilewise::gpu {
+
+void runMerge(const MergeProblem& problem, Queue& queue) {
+  constexpr int64_t kMaxBlocks = 0x7fffffff;  // of a grid
+  MergeParams p{};
+  p.heads = problem.heads;
+  p.queries = problem.queries;
+  p.rows = int64_t(problem.batch) * problem.heads * problem.queries;
+  p.valueDim = problem.valueDim;
+  p.out = problem.out;
+  p.lse = problem.lse;
+  p.lseBatch = problem.lseBatch;
+  p.lseHead = problem.lseHead;
+  p.lseToken = problem.lseToken;
+  p.isPlain = hasPlainRows(problem.out, problem.dtype);
+  for (const MergePart& part : problem.parts) p.isPlain &= hasPlainRows(part.out, problem.dtype);
+  p.count = int32_t(problem.parts.size());
+  if (p.count <= kInlineParts) {
+    std::copy(problem.parts.begin(), problem.parts.end(), p.inlined);
+  } else {
+    const int64_t bytes = p.count * int64_t(sizeof(MergePart));
+    void* const memory = queue.allocate(bytes);
+    queue.upload(memory, problem.parts.data(), bytes);
+    p.memory = static_cast<const MergePart*>(memory);
+  }
+
+  const std::string kernel = std::string("merge_") + nameOf(problem.dtype);
+  Launch launch;
+  launch.module = "merge";
+  launch.kernel = kernel.c_str();
+  launch.threads = kMergeThreads;
+  launch.params = &p;
+  launch.paramBytes = sizeof p;
+  for (; p.firstRow < p.rows; p.firstRow += int64_t(launch.blocks) * kMergeWarps) {
+    launch.blocks = uint32_t(smaller(kMaxBlocks, ceilDiv<int64_t>(p.rows - p.firstRow, kMergeWarps)));
+    queue.launch(launch);
+  }
+}
+
+}  // namespace tilewise::gpu

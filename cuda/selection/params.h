@@ -1,0 +1,76 @@
+// What the kernels of a selection are told, and where things lie in the memory they share.
+// Reader: someone who reads a kernel or the plan (run_selection.cc).
+//
+// A stage is three steps: candidates (later stages: which chunks there are), scores (a number per candidate and head),
+// lists (the best are kept). Every query block of every list has a slot in memory that the steps hand things on in. A
+// group of blocks, consecutive slots, searches the same candidates together.
+#pragma once
+
+#include "../../core/selection.h"
+
+namespace tilewise::gpu {
+
+constexpr int kSearchThreads = 256;  // of a thread block that scores
+constexpr int kSearchWarps = kSearchThreads / 32;
+constexpr int kListThreads = 256;  // of one that keeps the best of a list
+constexpr int kListWarps = kListThreads / 32;
+constexpr int kListSharedBytes = 2 * kListWarps * 3 * 4;  // three sums per warp, two buffers: best.h
+constexpr int kSplitThreads = 128;
+constexpr int kChunksPerWarp = 8;  // that go down together: two keys each are the 16 rows of a product
+
+// How a thread block that scores is laid out in shared memory, and what it works on. Bytes unless said otherwise.
+struct SearchShape {
+  int32_t pieces;  // of 16 bytes that a row of elements has, with zeros up to whole products
+  // Keys: rows of `keyPitch`, `chunkPitch` from chunk to chunk. Rows start in the same bank, chunks one piece apart:
+  // the eight rows that a matrix instruction reads at once belong to eight chunks.
+  int32_t keyPitch, chunkPitch;
+  int32_t queryOffset, queryPitch;  // query rows follow the keys, each one piece further along the banks
+  int32_t chunksPerTile, tilesPerBlock;  // candidates that are searched together; how often
+  int32_t ranges;  // thread blocks that share the candidates of a group
+  int32_t searchers;  // warps that search; the others only copy
+  int32_t rowsPerPair, pairsPerBatch;  // query rows of a block under a head; of how many such pairs at once
+};
+
+struct SelectionParams {
+  SelectionProblem problem;
+  int32_t stage;
+  bool isQueryPlain, isKeyPlain;  // whether rows can be copied 16 bytes at a time
+  int64_t firstGroup;  // of this launch
+  int32_t blocksPerGroup;
+  int64_t slots;  // of this launch
+  int64_t candidates;  // room per slot
+  SearchShape search;
+  bool isFirst, isLast;  // tree: of its rounds
+  // Per slot: counts; starts [candidates] of later stages; ranges of blocks that tree has kept [candidates] and their
+  // halves [candidates]; scores as ranks [heads of a list][candidates].
+  int32_t* counts;
+  Token* starts;
+  Range *kept, *halves;
+  uint32_t* ranks;
+
+  TW_HOST_DEVICE const SelectionStage& now() const { return problem.stage[stage]; }
+  TW_HOST_DEVICE int64_t groupsPerList() const { return ceilDiv<int64_t>(problem.blocks(stage), blocksPerGroup); }
+};
+
+// A score as an integer: ascending as scores ascend, -0 as 0. Never 0, which is left for "no candidate".
+TW_HOST_DEVICE uint32_t rankOf(float score) {
+  const uint32_t bits = detail::bitsOf(score + 0.0f);
+  return bits & 0x80000000 ? ~bits : bits | 0x80000000;
+}
+
+// The query block that a slot belongs to.
+struct Place {
+  int32_t batch, list;
+  Token block;
+  bool exists;  // the last group of a list may have slots to spare
+
+  TW_HOST_DEVICE Place(const SelectionParams& p, int64_t slot) {
+    const int64_t group = p.firstGroup + slot / p.blocksPerGroup, perList = p.groupsPerList();
+    batch = int32_t(group / perList / p.problem.lists());
+    list = int32_t(group / perList % p.problem.lists());
+    block = Token(group % perList * p.blocksPerGroup + slot % p.blocksPerGroup);
+    exists = block < p.problem.blocks(p.stage);
+  }
+};
+
+}  // namespace tilewise::gpu

@@ -1,0 +1,117 @@
+// Vector clocks, and per four bytes of shared memory the last write and the reads since.
+#include "races.h"
+
+#include <algorithm>
+
+#include "block.h"
+#include "errors.h"
+
+namespace tilewise::emulator {
+namespace {
+
+constexpr uint32_t kNobody = ~0u;
+
+template <class Pick>
+void combine(std::vector<uint32_t>& into, const std::vector<uint32_t>& other, Pick pick) {
+  for (size_t i = 0; i < other.size(); ++i) into[i] = pick(into[i], other[i]);
+}
+
+}  // namespace
+
+void View::join(const View& other) {
+  ordered.resize(other.ordered.size());
+  fenced.resize(other.fenced.size());
+  const auto later = [](uint32_t a, uint32_t b) { return std::max(a, b); };
+  combine(ordered, other.ordered, later);
+  combine(fenced, other.fenced, later);
+}
+
+void View::meet(const View& other) {
+  const auto earlier = [](uint32_t a, uint32_t b) { return std::min(a, b); };
+  combine(ordered, other.ordered, earlier);
+  combine(fenced, other.fenced, earlier);
+}
+
+void View::complete(uint32_t agent, uint32_t clock) { ordered[agent] = std::max(ordered[agent], clock); }
+
+void RaceChecker::enable(uint32_t threads, uint32_t warpgroups, uint32_t sharedEnd) {
+  threads_ = threads;
+  warpgroups_ = warpgroups;
+  words_.assign(sharedEnd / 4 + 1, Word());
+}
+
+View RaceChecker::freshView() const {
+  View view;
+  view.ordered.assign(2 * threads_ + warpgroups_ + kTmaAgents, 0);
+  view.fenced.assign(threads_, 0);
+  return view;
+}
+
+bool RaceChecker::isOrdered(const Access& before, const Agent& now) const {
+  const bool needsFence = now.isAsyncProxy && !before.isAsyncProxy && before.agent < threads_;
+  return before.clock <= (needsFence ? now.view->fenced : now.view->ordered)[before.agent];
+}
+
+void RaceChecker::checkAfterWrite(const char* kind, uint32_t address, const Word& word, const Agent& now) const {
+  const Access& write = word.write;
+  if (write.agent != kNobody && write.agent != now.id && !isOrdered(write, now)) failRace(kind, address, write, now);
+}
+
+void RaceChecker::read(uint32_t address, uint32_t bytes, const Agent& agent) {
+  for (uint32_t i = address / 4; i < (address + bytes + 3) / 4; ++i) {
+    Word& word = words_[i];
+    checkAfterWrite("read after write", 4 * i, word, agent);
+    const Access access{agent.id, agent.clock, agent.operation, agent.where, agent.isAsyncProxy};
+    const auto known = std::find_if(word.reads.begin(), word.reads.end(),
+                                    [&](const Access& other) { return other.agent == agent.id; });
+    if (known != word.reads.end()) {
+      *known = access;
+    } else {
+      word.reads.push_back(access);
+    }
+  }
+}
+
+void RaceChecker::write(uint32_t address, uint32_t bytes, const Agent& agent) {
+  for (uint32_t i = address / 4; i < (address + bytes + 3) / 4; ++i) {
+    Word& word = words_[i];
+    checkAfterWrite("write after write", 4 * i, word, agent);
+    for (const Access& read : word.reads) {
+      if (read.agent != agent.id && read.clock > agent.view->ordered[read.agent]) {
+        failRace("write after read", 4 * i, read, agent);
+      }
+    }
+    word.write = {agent.id, agent.clock, agent.operation, agent.where, agent.isAsyncProxy};
+    word.reads.clear();
+  }
+}
+
+void RaceChecker::failRace(const char* kind, uint32_t address, const Access& before, const Agent& now) const {
+  const bool lacksFence =
+      now.isAsyncProxy && before.agent < threads_ && before.clock <= now.view->ordered[before.agent];
+  fail(std::string(lacksFence ? "missing proxy fence, " : "race, ") + kind + " at shared " + std::to_string(address) +
+       ": " + before.operation + " by " + nameOf(before.agent) + " @" + sourceLine(before.where) +
+       " is not ordered before " + now.operation + " by " + nameOf(now.id) + " @" + sourceLine(now.where));
+}
+
+std::string RaceChecker::nameOf(uint32_t agent) const {
+  if (agent < copyAgent(0)) return "thread " + std::to_string(agent);
+  if (agent < wgmmaAgent(0)) return "cp.async of thread " + std::to_string(agent - copyAgent(0));
+  if (agent < tmaAgent(0)) return "wgmma of warpgroup " + std::to_string(agent - wgmmaAgent(0));
+  return "TMA";
+}
+
+Agent thisThread(const char* operation, const void* where) {
+  const Thread& thread = self();
+  return {thread.index, thread.view.ordered[thread.index], &thread.view, false, operation, where};
+}
+
+void release(View& to) {
+  Thread& thread = self();
+  to.join(thread.view);
+  ++thread.view.ordered[thread.index];
+}
+
+void acquire(const View& from) { self().view.join(from); }
+
+}  // namespace tilewise::emulator

@@ -1,0 +1,75 @@
+// Happens-before checking of shared memory: two accesses to the same word, one of them a write, must be ordered by
+// barriers or waits. One run finds what would need luck to go wrong.
+//
+// Threads are agents, and so are what works for them: each thread's cp.async, each warpgroup's wgmma, and TMA. An
+// agent's clock counts its steps; a view says, for every agent, up to which step its accesses are known to come before.
+// TMA and wgmma see shared memory through another proxy: they also want the writer to have crossed fence_proxy_async.
+// Barriers and syncwarp order memory. Shuffles, ldmatrix and mma do not: PTX promises nothing of the kind.
+// Reader: whoever writes an operation that touches shared memory, or orders it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tilewise::emulator {
+
+struct View {
+  std::vector<uint32_t> ordered;  // per agent
+  std::vector<uint32_t> fenced;   // per thread: what has crossed a proxy fence, too
+  void join(const View& other);
+  void meet(const View& other);
+  void complete(uint32_t agent, uint32_t clock);  // the agent is waited for, up to this step
+};
+
+// Who accesses, at which step, and what is ordered before.
+struct Agent {
+  uint32_t id, clock;
+  const View* view;
+  bool isAsyncProxy;
+  const char* operation;
+  const void* where;
+};
+
+class RaceChecker {
+ public:
+  void enable(uint32_t threads, uint32_t warpgroups, uint32_t sharedEnd);
+  bool isEnabled() const { return !words_.empty(); }
+  View freshView() const;
+
+  void read(uint32_t address, uint32_t bytes, const Agent& agent);
+  void write(uint32_t address, uint32_t bytes, const Agent& agent);
+
+  uint32_t copyAgent(uint32_t thread) const { return threads_ + thread; }
+  uint32_t wgmmaAgent(uint32_t warpgroup) const { return 2 * threads_ + warpgroup; }
+  uint32_t tmaAgent(uint32_t slot) const { return 2 * threads_ + warpgroups_ + slot; }
+
+  static constexpr uint32_t kTmaAgents = 64;  // more copies than that in flight share clocks
+
+ private:
+  struct Access {
+    uint32_t agent, clock;
+    const char* operation;
+    const void* where;
+    bool isAsyncProxy;
+  };
+  struct Word {
+    Access write{~0u, 0, nullptr, nullptr, false};
+    std::vector<Access> reads;  // since that write
+  };
+  bool isOrdered(const Access& before, const Agent& now) const;
+  void checkAfterWrite(const char* kind, uint32_t address, const Word& word, const Agent& now) const;
+  [[noreturn]] void failRace(const char* kind, uint32_t address, const Access& before, const Agent& now) const;
+  std::string nameOf(uint32_t agent) const;
+
+  uint32_t threads_ = 0, warpgroups_ = 0;
+  std::vector<Word> words_;
+};
+
+// The running thread as an agent.
+Agent thisThread(const char* operation, const void* where);
+// What the running thread did becomes part of a view that others will acquire; and the other way round.
+void release(View& to);
+void acquire(const View& from);
+
+}  // namespace tilewise::emulator

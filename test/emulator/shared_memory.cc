@@ -1,0 +1,36 @@
+// Plain accesses to shared memory, and the checks that every other operation on it shares.
+#include "shared_memory.h"
+
+#include "block.h"
+#include "errors.h"
+
+namespace tilewise::emulator {
+
+uint8_t* sharedBytes(uint32_t address, uint32_t bytes, const char* operation) {
+  const Block& running = block();
+  if (address < kSharedBase || uint64_t(address) + bytes > running.sharedEnd) {
+    fail(std::string(operation) + ": " + std::to_string(bytes) + " bytes at shared address " + std::to_string(address) +
+         " are outside the block's " + std::to_string(running.sharedEnd - kSharedBase) + " from " +
+         std::to_string(kSharedBase));
+  }
+  return running.sharedMemory + address;
+}
+
+TW_OPERATION void* shared(uint32_t address, uint32_t bytes, Access access) {
+  const bool isRead = access == Access::read;
+  const char* operation = isRead ? "ld.shared" : "st.shared";
+  if (address % bytes != 0) fail(std::string(operation) + ": misaligned address " + std::to_string(address));
+  void* data = sharedBytes(address, bytes, operation);
+  RaceChecker& races = block().races;
+  if (races.isEnabled()) {
+    const Agent agent = thisThread(operation, TW_WHERE);
+    if (isRead) {
+      races.read(address, bytes, agent);
+    } else {
+      races.write(address, bytes, agent);
+    }
+  }
+  return data;
+}
+
+}  // namespace tilewise::emulator
