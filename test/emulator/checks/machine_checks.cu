@@ -87,7 +87,7 @@ void checkLaunches(Machine& machine) {
   wrong = launch;
   wrong.sharedBytes = uint32_t(machine.limits().sharedBytesPerBlock) + 1;
   expectRefused("bytes of shared memory", wrong);
-  params.count = count + 1;
+  params.out = result.data();  // of the host
   expectRefused("machine_checks/add_in_128s: block", launch);
   machine.free(out);
 }
