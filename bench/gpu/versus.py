@@ -17,7 +17,7 @@ from session import BACK, FRONT, ROOT, Run, as_row, describe_machine  # noqa: E4
 
 CASES = os.path.join(HERE, "cases.txt")
 PROGRAM = os.path.join(ROOT, "build", "gpu", "bench", "kernel_times")
-IMAGES = os.path.join(ROOT, "build", "Release", "kernels")
+IMAGES = os.path.join(ROOT, "build", "gpu", "kernels")
 YARDSTICKS = os.path.join(ROOT, "bench", "hardware", "yardsticks.py")
 START = 120  # seconds that a side may take to its first row; a cold disk takes long to give PyTorch
 CASE = 40  # and to any other case; masks are compiled
