@@ -129,13 +129,12 @@ if (reason) {
 const card = describeGpu();
 console.log(Object.values(card).join(', '));
 const checks = [];
+const total = (field) => checks.reduce((sum, check) => sum + (check[field] ?? 0), 0);
 for (const check of checksFor(card.compute_cap)) {
   checks.push(run(check));
   print(checks.at(-1));
-  const sum = (field) => checks.reduce((total, done) => total + (done[field] ?? 0), 0);
-  save({ date: new Date().toISOString().slice(0, 10), card, checks, passed: sum('passed'), failed: sum('failed') });
+  save({ date: new Date().toISOString().slice(0, 10), card, checks, passed: total('passed'), failed: total('failed') });
 }
-const total = (field) => checks.reduce((sum, check) => sum + (check[field] ?? 0), 0);
 const leftOut = checks.filter((check) => check.leftOut).length;
 console.log(`${total('passed')} passed, ${total('failed')} failed; ${leftOut} of ${checks.length} checks left out`);
 const hasNothing = options.require && total('passed') === 0;
