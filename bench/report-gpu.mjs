@@ -67,7 +67,11 @@ function cardSections(result) {
   });
   const charts = chartsOf(result).map(({ name }) => `![${name}](results/${result.card}-${name}.svg)`);
   return [
-    heading(`GPU: ${machine.card.name}`, 'Kernels alone, medians of 21 calls; PyTorch in turns in the same run.', list(lines)),
+    heading(
+      `GPU: ${machine.card.name}`,
+      'Kernels alone, medians of 21 calls; PyTorch in turns in the same run.',
+      list(lines),
+    ),
     heading(`Targets on ${machine.card.name}`, 'Set for an H200.', targetTable(gpuTargets(figures))),
     ...charts,
     ...groups.filter(Boolean),

@@ -169,10 +169,7 @@ const sections = [
   ...gpuSections(readGpuResults()),
   ...peerSections(peers),
 ];
-writeFileSync(
-  at('RESULTS.md'),
-  `${sections.filter(Boolean).join('\n\n')}\n`,
-);
+writeFileSync(at('RESULTS.md'), `${sections.filter(Boolean).join('\n\n')}\n`);
 
 const readme = readFileSync(at('../README.md'), 'utf8');
 const marked = /(<!-- results:begin[^>]*-->\n)[\s\S]*?(<!-- results:end -->)/;

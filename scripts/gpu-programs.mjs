@@ -15,6 +15,19 @@ export const primitives = {
 };
 export const primitivesProgram = (architecture) => path.join(folder, 'conformance', `conformance.${architecture}`);
 
+/** Latest change of a file, or among everything in a folder. */
+function newest(name) {
+  const entry = statSync(path.join(root, name));
+  if (!entry.isDirectory()) return entry.mtimeMs;
+  return Math.max(...readdirSync(path.join(root, name)).map((inner) => newest(path.join(name, inner))));
+}
+
+/** Whether what is built is there and no older than what it is built from. */
+function isCurrent(built, sourceFolders) {
+  const file = path.join(root, built);
+  return existsSync(file) && statSync(file).mtimeMs > Math.max(...sourceFolders.map(newest));
+}
+
 export function buildPrimitives(architecture) {
   const { folders, flags } = primitives[architecture];
   const files = folders.flatMap((inner) =>
@@ -23,6 +36,7 @@ export function buildPrimitives(architecture) {
       .map((file) => path.join(sources, inner, file)),
   );
   const program = primitivesProgram(architecture);
+  if (isCurrent(program, ['cuda', 'core', sources])) return program;
   mkdirSync(path.dirname(path.join(root, program)), { recursive: true });
   const options = ['-std=c++17', '-O1', '--cudart', 'static', '--threads', '2', ...flags];
   run('nvcc', [...options, '-o', program, ...files]);
@@ -36,27 +50,19 @@ export function buildChecks() {
   copyFileSync(path.join(root, 'bench/gpu/cases.txt'), path.join(root, folder, 'bench', 'cases.txt'));
 }
 
-/** Latest change of what an image is compiled from. */
-function newest(name) {
-  const entry = statSync(name);
-  if (!entry.isDirectory()) return entry.mtimeMs;
-  return Math.max(...readdirSync(name).map((inner) => newest(path.join(name, inner))));
-}
-
 /** One image of every module for each architecture (90a, 80-virtual), as cmake/kernels.cmake names them; kept while current. */
 export function buildImages(architectures) {
-  const changed = Math.max(...['cuda', 'core', 'cmake'].map((name) => newest(path.join(root, name))));
   const kernels = path.join('cuda', 'kernels');
   for (const file of readdirSync(path.join(root, kernels))) {
     for (const architecture of architectures) {
       const [, number, isPtx] = /^(\d+a?)(-virtual)?$/.exec(architecture) ?? [];
       if (!number) throw new Error(`${architecture} is no architecture; 90a, 80 and 80-virtual are`);
       const name = `${path.parse(file).name}.${isPtx ? `compute_${number}.ptx` : `sm_${number}.cubin`}`;
-      const image = path.join(root, folder, 'kernels', name);
-      if (existsSync(image) && statSync(image).mtimeMs > changed) continue;
+      const image = path.join(folder, 'kernels', name);
+      if (isCurrent(image, ['cuda', 'core', 'cmake'])) continue;
       console.log(`building ${name}`);
       const [source, log] = [path.join(root, kernels, file), path.join(root, 'build', 'gpu-programs', 'logs', name)];
-      const variables = { NVCC: 'nvcc', SOURCE: source, IMAGE: image, LOG: log };
+      const variables = { NVCC: 'nvcc', SOURCE: source, IMAGE: path.join(root, image), LOG: log };
       const defined = Object.entries(variables).flatMap(([key, value]) => ['-D', `${key}=${value}`]);
       run('cmake', [...defined, '-P', 'cmake/nvcc.cmake']);
     }

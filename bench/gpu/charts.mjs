@@ -15,7 +15,9 @@ function linesOf(figures, kindOf, figure) {
       lines.set(name, [...(lines.get(name) ?? []), [f.keys, figure(f, timeOf(f))]]);
     }
   }
-  return [...lines].map(([name, points]) => ({ name, points: points.sort(byLength) }));
+  return [...lines]
+    .filter(([, points]) => points.length > 1)
+    .map(([name, points]) => ({ name, points: points.sort(byLength) }));
 }
 
 function ceilingOver(series, name, value) {
@@ -33,14 +35,18 @@ export function chartsOf(result) {
   const dense = figures.filter(
     (f) => f.group === 'dense' && f.dim === 128 && f.dtype === 'bfloat16' && f.heads === f.kvHeads,
   );
-  const decode = figures.filter((f) => f.group === 'decode');
   const charts = [];
-  if (dense.length > 0) {
-    const series = linesOf(
-      dense,
-      (f) => f.pattern,
-      (f, ms) => (f.tflops * f.ms) / ms,
-    );
+  const forward = linesOf(
+    dense,
+    (f) => f.pattern,
+    (f, ms) => (f.tflops * f.ms) / ms,
+  );
+  const decode = linesOf(
+    figures.filter((f) => f.group === 'decode'),
+    (f) => `${f.heads}/${f.kvHeads} × ${f.batch}`,
+    (f, ms) => (f.keyGbps * f.ms) / ms,
+  );
+  if (forward.length > 0) {
     charts.push({
       name: 'attention-dense',
       svg: lineChart({
@@ -48,16 +54,11 @@ export function chartsOf(result) {
         subtitle: `${about}; 16k tokens, 16 heads; PyTorch in the same run`,
         xLabel: 'tokens',
         yLabel: 'TFLOP/s of visible pairs',
-        series: ceilingOver(series, 'matrix product', products[0]),
+        series: ceilingOver(forward, 'matrix product', products[0]),
       }),
     });
   }
   if (decode.length > 0) {
-    const series = linesOf(
-      decode,
-      (f) => `${f.heads}/${f.kvHeads} × ${f.batch}`,
-      (f, ms) => (f.keyGbps * f.ms) / ms,
-    );
     charts.push({
       name: 'attention-decode',
       svg: lineChart({
@@ -65,7 +66,7 @@ export function chartsOf(result) {
         subtitle: `${about}; query heads / KV heads × batch`,
         xLabel: 'keys',
         yLabel: 'GB/s of keys and values',
-        series: ceilingOver(series, 'copy', copy),
+        series: ceilingOver(decode, 'copy', copy),
       }),
     });
   }

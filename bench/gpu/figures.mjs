@@ -23,7 +23,13 @@ function shapeOf(line) {
 }
 
 const groupOf = ({ pattern, queries, keys }) =>
-  pattern === 'hip' ? 'hip' : queries < keys ? 'decode' : pattern === 'full' || pattern === 'causal' ? 'dense' : 'family';
+  pattern === 'hip'
+    ? 'hip'
+    : queries < keys
+      ? 'decode'
+      : pattern === 'full' || pattern === 'causal'
+        ? 'dense'
+        : 'family';
 
 /**
  * @param {{rows: object[], steps: object[]}} result of versus.py

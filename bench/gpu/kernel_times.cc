@@ -1,8 +1,8 @@
-// Times the kernels alone, without Node and without copies: what the tile table is tuned by, and one side of a comparison.
-// Reads cases, a line each, from a file or, with '-', as they come; prints a line of JSON for each.
-// Usage: kernel_times [folder of images] [cases.txt or -] [seconds] [words that a case must have]
-// Left out: kernels/ and cases.txt as scripts/gpu-programs.mjs lays them around the program, 20 seconds, every case.
-// Reader: someone with a GPU for some minutes. FLOPs count visible pairs; times are medians of 21 calls.
+// Times the kernels alone, without Node and without copies: what the tile table is tuned by, and one side of a
+// comparison. Reads cases, a line each, from a file or, with '-', as they come; prints a line of JSON for each. Usage:
+// kernel_times [folder of images] [cases.txt or -] [seconds] [words that a case must have] Left out: kernels/ and
+// cases.txt as scripts/gpu-programs.mjs lays them around the program, 20 seconds, every case. Reader: someone with a
+// GPU for some minutes. FLOPs count visible pairs; times are medians of 21 calls.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -27,9 +27,7 @@ namespace {
 
 constexpr int kSamples = 21;
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Rows are flushed as they are made, so that a program that is stopped loses none.
 void print(const char* group, const std::string& row) {

@@ -11,5 +11,6 @@ const { name, machine, steps, rows } = readRun(file);
 const results = fileURLToPath(new URL('../results/', import.meta.url));
 const kept = rows.filter((row) => row.group !== 'done');
 writeResult(`${results}${name}-attention.json`, { machine, steps, rows: kept });
-for (const chart of chartsOf({ machine, steps, rows: kept })) writeResult(`${results}${name}-${chart.name}.svg`, chart.svg);
+for (const chart of chartsOf({ machine, steps, rows: kept }))
+  writeResult(`${results}${name}-${chart.name}.svg`, chart.svg);
 await import('../report.mjs');

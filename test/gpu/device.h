@@ -10,8 +10,8 @@
 
 namespace tilewise {
 
-// The linked file decides which: emulated_device.cc, or driver_device.cc, whose limits are at most those asked for, and which
-// has no use for `options`, the emulator's. Host planning thus meets the same limits on both.
+// The linked file decides which: emulated_device.cc, or driver_device.cc, whose limits are at most those asked for, and
+// which has no use for `options`, the emulator's. Host planning thus meets the same limits on both.
 std::unique_ptr<gpu::Machine> makeCheckedMachine(const std::string& options, const gpu::Limits& limits);
 
 class Device {

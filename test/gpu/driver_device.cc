@@ -1,5 +1,5 @@
-// The first GPU of the driver as device.h wants it, with the images of kernels/ beside the program. Ends the program, as one
-// that had nothing to do, where there is no GPU.
+// The first GPU of the driver as device.h wants it, with the images of kernels/ beside the program. Ends the program,
+// as one that had nothing to do, where there is no GPU.
 #include <cstdlib>
 
 #include "../../core/platform.h"
