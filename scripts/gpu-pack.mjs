@@ -38,17 +38,17 @@ function layPrograms() {
 }
 
 const start = `#!/bin/sh
-# Unpacks what travelled packed, then checks or measures: sh gpu.sh check|bench ARGUMENTS
+# Unpacks what travelled packed, then checks or measures: sh gpu.sh check|bench OUT OPTIONS
 set -e
-cd "$(dirname "$0")"
-find . -name '*.gz' -exec gzip -dfk {} +
-chmod +x node ${folder}/*_checks ${folder}/bench/kernel_times ${folder}/conformance/*
-ln -sfn ../gpu/kernels build/Release/kernels
+here=$(cd "$(dirname "$0")" && pwd)
+find "$here" -name '*.gz' -exec gzip -dfk {} +
+chmod +x "$here"/node "$here"/${folder}/*_checks "$here"/${folder}/bench/kernel_times "$here"/${folder}/conformance/*
+ln -sfn ../gpu/kernels "$here"/build/Release/kernels
 what=$1
 shift
 case $what in
-  check) exec ./node scripts/gpu-check.mjs "$@" ;;
-  bench) exec python3 bench/gpu/versus.py "$@" ;;
+  check) exec "$here"/node "$here"/scripts/gpu-check.mjs "$@" ;;
+  bench) exec python3 "$here"/bench/gpu/versus.py "$@" ;;
   *) echo "usage: sh gpu.sh check|bench OUT" >&2; exit 2 ;;
 esac
 `;
