@@ -24,9 +24,8 @@ function save(result) {
   writeFileSync(path.join(out, 'results.json'), `${JSON.stringify(result, null, 2)}\n`);
 }
 
-/** Why device 'cuda' cannot be used; undefined when it can. */
+/** Why device 'cuda' cannot be used; undefined when it can. A library that does not load is no such reason: it throws. */
 async function whyNoGpu() {
-  if (!existsSync(path.join(root, 'dist', 'native.js'))) return 'the library is not built';
   const { native } = await import('../dist/native.js');
   const gpu = native.backends().find(({ name }) => name.startsWith('cuda'));
   return gpu?.isAvailable ? undefined : (gpu?.reason ?? 'this build has no CUDA backend');
@@ -96,7 +95,7 @@ function countsOf(output, isOk) {
 }
 
 function run({ name, command, seconds, leftOut }) {
-  const left = Math.min(1000 * seconds, end - performance.now());
+  const left = Math.floor(Math.min(1000 * seconds, end - performance.now()));
   if (leftOut || left < 2000) return { name, leftOut: leftOut ?? 'no time left' };
   if (!existsSync(command[0])) return { name, leftOut: 'not built: npm run gpu:pack builds it' };
   const begin = performance.now();
@@ -127,7 +126,7 @@ if (reason) {
   process.exit(options.require ? 1 : 0);
 }
 const card = describeGpu();
-console.log(Object.values(card).join(', '));
+console.log(Object.values(card).filter(Boolean).join(', ') || 'there is no nvidia-smi to name the GPU');
 const checks = [];
 const total = (field) => checks.reduce((sum, check) => sum + (check[field] ?? 0), 0);
 for (const check of checksFor(card.compute_cap)) {

@@ -20,7 +20,7 @@ PROGRAM = os.path.join(ROOT, "build", "gpu", "bench", "kernel_times")
 IMAGES = os.path.join(ROOT, "build", "gpu", "kernels")
 YARDSTICKS = os.path.join(ROOT, "bench", "hardware", "yardsticks.py")
 START = 120  # seconds that a side may take to its first row; a cold disk takes long to give PyTorch
-CASE = 40  # and to any other case; masks are compiled
+CASE = 75  # and to any other case; masks are compiled
 
 
 def read_cases(wanted):
