@@ -21,7 +21,7 @@ __device__ __forceinline__ void multiplyKeys(RegisterTile<L::kRowTiles, L::kWarp
   const auto keys = L::keys();
   const saddr rowsAt = Product::rowsAt(queries, L::firstRow()), columnsAt = Product::columnsAt(keys, L::firstKey());
   scores.setZero();
-#pragma unroll
+#pragma unroll Product::kUnroll
   for (int step = 0; step < L::kDim / Product::kDepth; ++step) {
     typename Product::Rows rows[L::kRowTiles];
 #pragma unroll
@@ -46,20 +46,25 @@ __device__ __forceinline__ void addValues(
   using Product = Mma<typename L::E>;
   const auto values = L::values();
   const auto depthAt = Product::depthAt(values, L::firstKey());
+  constexpr int kAtOnce = Product::columnsAtOnce(L::kDim) / 16;
+#pragma unroll 1
+  for (int first = 0; first < L::kDim / 16; first += kAtOnce) {
 #pragma unroll
-  for (int step = 0; step < L::kWarpKeys / Product::kDepth; ++step) {
-    typename Product::Rows rows[L::kRowTiles];
+    for (int step = 0; step < L::kWarpKeys / Product::kDepth; ++step) {
+      typename Product::Rows rows[L::kRowTiles];
 #pragma unroll
-    for (int r = 0; r < L::kRowTiles; ++r) weights.load(rows[r], r, step);
+      for (int r = 0; r < L::kRowTiles; ++r) weights.load(rows[r], r, step);
 #pragma unroll
-    for (int n = 0; n < L::kDim / 16; ++n) {
-      typename Product::Columns columns;
-      Product::loadDepth(columns, values, depthAt, step, n);
+      for (int n = 0; n < kAtOnce; ++n) {
+        typename Product::Columns columns;
+        Product::loadDepth(columns, values, depthAt, step, first + n);
 #pragma unroll
-      for (int r = 0; r < L::kRowTiles; ++r) {
-        Product::multiply(output.v[r][2 * n], output.v[r][2 * n + 1], rows[r], columns);
+        for (int r = 0; r < L::kRowTiles; ++r) {
+          Product::multiply(output.v[r][2 * n], output.v[r][2 * n + 1], rows[r], columns);
+        }
       }
     }
+    if constexpr (16 * kAtOnce < L::kDim) output.template turn<2 * kAtOnce>();
   }
 }
 

@@ -79,7 +79,7 @@ __device__ __forceinline__ void copyVisit(const SharedTile<E, Keys, Dim>& tile, 
     copyChunk(tile.at(firstRow + r, c), source, isThere ? source.row(token) : nullptr, c);
   };
   if (source.isAligned) {
-#pragma unroll
+#pragma unroll 8
     for (int i = 0; i < Own * kChunks / 32; ++i) copy(i * 32 + lane_id());
   } else {
 #pragma unroll 1

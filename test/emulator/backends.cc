@@ -13,7 +13,7 @@ std::vector<Backend*> backends() {
   emulator::MachineOptions options;
   const char* schedule = std::getenv("TILEWISE_EMULATOR");
   options.emulator = emulator::parseOptions(schedule ? schedule : "");
-  return {new gpu::GpuBackend("cuda", *emulator::makeMachine(options).release())};  // they outlive every thread
+  return {new gpu::GpuBackend("cuda", "emulated GPU", *emulator::makeMachine(options).release())};  // they outlive every thread
 }
 
 }  // namespace tilewise::cuda
