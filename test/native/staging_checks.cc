@@ -489,7 +489,7 @@ void checkPackings() {
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 200;
-  static auto& backend = *new gpu::GpuBackend("cuda", "the host", machine);
+  static auto& backend = *new gpu::GpuBackend("cuda", machine);
   checkPackings();
   checkNoCopies(backend);
   for (uint32_t seed = 0; seed < uint32_t(rounds); ++seed) {
