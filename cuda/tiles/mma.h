@@ -67,13 +67,14 @@ struct Mma {
     }
     __device__ __forceinline__ void load(Rows& a, int rowTile, int step) const { a = rows[rowTile][step]; }
   };
-  static __device__ __forceinline__ void multiply(float (&left)[4], float (&right)[4], const Rows& a, const Columns& b) {
+  static __device__ __forceinline__ void multiply(float (&left)[4], float (&right)[4], const Rows& a,
+                                                  const Columns& b) {
     mma_m16n16k16<E>(left, right, a.r, b.r);
   }
 };
 
-// float32 as two tf32 numbers each, m16n8k8. The sum of a high and a low part has 22 bits; of the four products the one of
-// both low parts is below float32's rounding and left out (Ootomo & Yokota, arXiv 2203.03341).
+// float32 as two tf32 numbers each, m16n8k8. The sum of a high and a low part has 22 bits; of the four products the one
+// of both low parts is below float32's rounding and left out (Ootomo & Yokota, arXiv 2203.03341).
 template <>
 struct Mma<float> {
   static constexpr int kDepth = 8;
@@ -84,8 +85,8 @@ struct Mma<float> {
     uint32_t high[4], low[4];
   };
 
-  // The largest numbers must not round up to infinity, and an infinite one has no low part: infinity minus infinity would
-  // make it NaN.
+  // The largest numbers must not round up to infinity, and an infinite one has no low part: infinity minus infinity
+  // would make it NaN.
   static __device__ __forceinline__ void split(float x, uint32_t& high, uint32_t& low) {
     high = to_tf32(x);
     if ((high & 0x7fffffff) == 0x7f800000) high = detail::bitsOf(x) & 0xffffe000;
@@ -145,7 +146,8 @@ struct Mma<float> {
       split(block[3], a.high[3], a.low[3]);
     }
   };
-  static __device__ __forceinline__ void multiply(float (&left)[4], float (&right)[4], const Rows& a, const Columns& b) {
+  static __device__ __forceinline__ void multiply(float (&left)[4], float (&right)[4], const Rows& a,
+                                                  const Columns& b) {
     // Small terms first.
     mma_m16n8k8_tf32(left, a.low, b.high[0], b.high[1]);
     mma_m16n8k8_tf32(left, a.high, b.low[0], b.low[1]);

@@ -1,5 +1,6 @@
-// cuda/backends.h with the emulated GPU in the driver's place: what the addon that tests load is built with, and the C++
-// checks of the kernels. TILEWISE_EMULATOR chooses the schedule, in the words of emulator.h; read here and nowhere else.
+// cuda/backends.h with the emulated GPU in the driver's place: what the addon that tests load is built with, and the
+// C++ checks of the kernels. TILEWISE_EMULATOR chooses the schedule, in the words of emulator.h; read here and nowhere
+// else.
 #include "../../cuda/backends.h"
 
 #include <cstdlib>
