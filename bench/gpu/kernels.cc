@@ -20,9 +20,7 @@ using namespace tilewise;
 
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 struct Shape {
   std::string name;
@@ -88,10 +86,11 @@ class Bench {
     const double flops = 2.0 * double(pairs) * (p.headDim + p.valueDim);
     const double bytes = double(sizeOf(p.dtype)) * p.batch * p.kvHeads * double(p.keys) * (p.headDim + p.valueDim);
     const gpu::AttentionPlan plan = gpu::planAttention(p, p);
-    std::printf("{\"bench\":\"kernels\",\"shape\":\"%s\",\"kernel\":\"%s\",\"us\":%.2f,\"fastestUs\":%.2f,\"tflops\":%.1f,"
-                "\"keyGBps\":%.0f}\n",
-                shape.name.c_str(), plan.kernel().c_str(), seconds * 1e6, times[0] * 1e6, flops / seconds / 1e12,
-                bytes / seconds / 1e9);
+    std::printf(
+        "{\"bench\":\"kernels\",\"shape\":\"%s\",\"kernel\":\"%s\",\"us\":%.2f,\"fastestUs\":%.2f,\"tflops\":%.1f,"
+        "\"keyGBps\":%.0f}\n",
+        shape.name.c_str(), plan.kernel().c_str(), seconds * 1e6, times[0] * 1e6, flops / seconds / 1e12,
+        bytes / seconds / 1e9);
     std::fflush(stdout);
   }
 

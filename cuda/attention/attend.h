@@ -1,7 +1,8 @@
 // attend(): the fused loop for tensor cores that a warp feeds itself (mma.sync: sm_80 and everything after it).
-// Reader: start at attend() at the end. For each visit S = Q K^T, modify, softmax, O += P V; scores never leave registers.
-// Idea: FlashAttention-2 (arXiv 2307.08691): warps divide the queries, values are copied while scores are computed, the
-// next keys while weights are. With few queries warps divide the keys instead and never wait for each other.
+// Reader: start at attend() at the end. For each visit S = Q K^T, modify, softmax, O += P V; scores never leave
+// registers. Idea: FlashAttention-2 (arXiv 2307.08691): warps divide the queries, values are copied while scores are
+// computed, the next keys while weights are. With few queries warps divide the keys instead and never wait for each
+// other.
 #pragma once
 
 #include "epilogue.h"
@@ -131,7 +132,7 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
   copyQueries<L::kThreads>(L::queries(), p, work, queries);
   const Problem& problem = p.problem;
   const KeySources<E, L::kIsPlain> keySource(p, work, problem.key, problem.extraKey, problem.headDim, p.keyIsAligned,
-                                p.extraKeyIsAligned);
+                                             p.extraKeyIsAligned);
   const KeySources<E, L::kIsPlain> valueSource(p, work, problem.value, problem.extraValue, problem.valueDim,
                                                p.valueIsAligned, p.extraValueIsAligned);
   auto keys = keysOf<L>(pattern, work, queries.box(), problem);

@@ -25,8 +25,14 @@ struct RowSource {
 
   // Without pages.
   __device__ __forceinline__ RowSource(const Operand& operand, int64_t offset, int dims_, bool aligned)
-      : base(static_cast<const Bits*>(operand.data) + offset), token(operand.token), dim(operand.dim), dims(dims_),
-        isAligned(aligned), pages(nullptr), page(0), pageSize(1) {}
+      : base(static_cast<const Bits*>(operand.data) + offset),
+        token(operand.token),
+        dim(operand.dim),
+        dims(dims_),
+        isAligned(aligned),
+        pages(nullptr),
+        page(0),
+        pageSize(1) {}
 
   __device__ __forceinline__ const Bits* row(Token t) const {
     if (!pages) return base + t * token;

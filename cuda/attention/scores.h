@@ -41,8 +41,8 @@ __device__ __forceinline__ void scaleScores(RegisterTile<RowTiles, Keys>& scores
 
 __device__ __forceinline__ bool isTokenSeen(const BlockList& pattern, const Row& row, Token query) {
   const uint8_t* mask = pattern.mask(row);
-  return !mask || mask[int64_t(query % pattern.lists.queries) * pattern.lists.keys + row.places.begin -
-                       pattern.entryStart(row)];
+  return !mask ||
+         mask[int64_t(query % pattern.lists.queries) * pattern.lists.keys + row.places.begin - pattern.entryStart(row)];
 }
 template <class Pattern>
 __device__ __forceinline__ bool isTokenSeen(const Pattern&, const Row&, Token) {

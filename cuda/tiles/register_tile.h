@@ -1,6 +1,6 @@
 // RegisterTile: the accumulators of a warp, 16 rows per row tile, float32, as mma leaves them.
-// Reader: someone who reads the loop. A thread holds two rows of each row tile (`slots`) and two of every eight columns;
-// four neighbouring lanes, a quad, share a row (PTX ISA, mma.m16n8k16 fragments).
+// Reader: someone who reads the loop. A thread holds two rows of each row tile (`slots`) and two of every eight
+// columns; four neighbouring lanes, a quad, share a row (PTX ISA, mma.m16n8k16 fragments).
 #pragma once
 
 #include "../prims/prims.h"
