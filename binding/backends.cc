@@ -2,11 +2,16 @@
 #include "backends.h"
 
 #include "../cpu/backend.h"
+#include "../cuda/backends.h"
 
 namespace tilewise {
 
 const std::vector<Backend*>& backends() {
-  static const auto* all = new std::vector<Backend*>{&cpu::backend()};
+  static const auto* all = [] {
+    auto* found = new std::vector<Backend*>{&cpu::backend()};
+    for (Backend* gpu : cuda::backends()) found->push_back(gpu);
+    return found;
+  }();
   return *all;
 }
 

@@ -80,8 +80,8 @@ Box<Rank> laneBox(const Neighborhood<Rank>&, const QueryRows<kPanel>& rows, int 
   return box;
 }
 
-// Cuts a block by what the panel sees. Returns how many segments there are. Interior runs that follow each other in
-// memory are one segment.
+// Cuts a block by what the panel sees. Returns how many segments there are. Interior runs whose keys
+// and values follow each other in memory are one segment; either may have been copied together and the other not.
 template <class Pattern>
 int findSegments(const TileTask& task, const TileScratch& s, const Pattern& pattern, const KeyBlock& block,
                  const PanelSights<Pattern>& sights) {
@@ -97,7 +97,7 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
       const bool hasTable = isBiased || mask, isMasked = hasTable || !run.isInterior;
       Segment* last = count > 0 ? &s.segments[count - 1] : nullptr;
       if (!isMasked && last && !last->isMasked && last->first + last->count == first &&
-          last->k + last->count * block.kStride == k) {
+          last->k + last->count * block.kStride == k && last->v + last->count * block.vStride == v) {
         last->count += n;
       } else {
         float* ends = run.isInterior ? nullptr : s.ends + count * 2 * kPanel;

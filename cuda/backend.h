@@ -14,10 +14,12 @@ namespace tilewise::gpu {
 class GpuBackend final : public Backend {
  public:
   // The machine must live as long as the backend; neither may end before the last submitted call.
-  GpuBackend(std::string name, Machine& machine) : name_(std::move(name)), machine_(machine), memory_(machine) {}
+  GpuBackend(std::string name, std::string description, Machine& machine)
+      : name_(std::move(name)), description_(std::move(description)), machine_(machine), memory_(machine) {}
 
   const char* name() const override { return name_.c_str(); }
   Availability availability() const override { return {true, ""}; }
+  std::string description() const override { return description_; }
   DeviceMemory* memory() override { return &memory_; }
 
   std::vector<std::string> supports(const Problem& problem) const override;
@@ -47,7 +49,7 @@ class GpuBackend final : public Backend {
   template <class AnyProblem>
   void start(const AnyProblem& problem, const CancelFlag& cancel, Completion done);
 
-  std::string name_;
+  std::string name_, description_;
   Machine& machine_;
   Memory memory_;
   Workers workers_;

@@ -162,12 +162,16 @@ Problem Staging::stage(const Problem& problem, Problem& lengths) {
     keys = 0;
     for (int32_t b = 0; b < p.batch; ++b) keys = std::max<int64_t>(keys, lengths.keyLengths[b]);
   }
+  const bool isPaged = p.pageSize > 0;
+  const int64_t entries = isPaged && p.batch > 0 ? (p.batch - 1) * p.pageTableBatch + ceilDiv<int64_t>(keys, p.pageSize) : 0;
+  const int64_t keyBatch = isPaged ? p.pages : p.batch, keyTokens = isPaged ? p.pageSize : keys;
   const int64_t heads = p.outputHeads();
   const Form floats{sizeof(float), sizeof(float), false};
 
   stageOperand(p.query, p.batch, queries, p.queryHeads, p.headDim, p.dtype);
-  stageOperand(p.key, p.batch, keys, p.kvHeads, p.headDim, p.dtype);
-  stageOperand(p.value, p.batch, keys, p.kvHeads, p.valueDim, p.dtype);
+  stageOperand(p.key, keyBatch, keyTokens, p.kvHeads, p.headDim, p.dtype);
+  stageOperand(p.value, keyBatch, keyTokens, p.kvHeads, p.valueDim, p.dtype);
+  p.pageTable = list(p.pageTable, entries);
   stageOperand(p.extraKey, p.batch, p.extraKeys, p.kvHeads, p.headDim, p.dtype);
   stageOperand(p.extraValue, p.batch, p.extraKeys, p.kvHeads, p.valueDim, p.dtype);
   stageScores(p.bias, p, queries, keys, sizeOf(p.bias.dtype));

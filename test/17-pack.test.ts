@@ -113,11 +113,16 @@ describe('the packed tarball', () => {
        const plain: Promise<AttentionResult> = attention(q, { dtype: 'float32', data: numbers, shape: [1, 2, 1, 4] }, q);
        const theirs: Theirs = attentionSync(q, q, q, { Tensor: Theirs }).out;
        const lse: Tensor = attentionSync(q, q, q, { returnLse: true }).lse;
+       const moved: Promise<Tensor<'float32'>> = q.to('cuda:1');
+       const back: Promise<Float32Array> = moved.then((tensor) => tensor.getData());
+       q[Symbol.dispose]();
+       // @ts-expect-error: a misspelled device
+       q.to('gpu');
        // @ts-expect-error: a misspelled option
        attentionSync(q, q, q, { casual: true });
        // @ts-expect-error: lse is there only when asked for
        attentionSync(q, q, q).lse.data;
-       export { lse, plain, theirs };`,
+       export { back, lse, plain, theirs };`,
     );
     const { status, stdout } = node([
       join(root, 'node_modules', 'typescript', 'bin', 'tsc'),

@@ -8,7 +8,7 @@ using namespace tilewise::probe;
 
 namespace {
 
-constexpr size_t kBig = size_t(4) << 30;     // bytes: many times any L2
+constexpr size_t kBig = size_t(4) << 30;  // bytes: many times any L2
 constexpr size_t kResident = size_t(24) << 20;  // bytes: within half of the L2, whichever half a multiprocessor is near
 constexpr int kRing = 192 * 1024;  // shared bytes in flight per multiprocessor
 

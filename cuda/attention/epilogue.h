@@ -79,7 +79,7 @@ __device__ __forceinline__ void storeRows(const AttentionParams& p, const Work& 
   for (int i = lane_id(); i < L::kWarpRows * kChunks; i += 32) {
     const int row = L::firstRow() + i / kChunks, c = i % kChunks;
     const auto query = queries.at(row);
-    if (query.isReal) storeChunk<E>(p, outputOffset(p, work, query), c, ld_shared_128(rows.at(row, c)));
+    if (query.isReal) storeChunk<E>(p, outputOffset(p, work, query), c, rows.at(row, c));
   }
 }
 

@@ -34,21 +34,15 @@ struct RowSource {
   }
 };
 
-// Elements of a chunk one by one: rows that are not aligned, or dims that do not follow each other.
+// Elements of a chunk one by one: rows that are not aligned, or dims that do not follow each other. Rare, so short.
 template <class E>
-__device__ __forceinline__ uint4 gatherChunk(const typename Element<E>::Bits* row, int64_t dim, int count) {
-  constexpr int kPerWord = 4 / int(sizeof(E));
-  uint32_t words[4] = {};
-#pragma unroll
-  for (int i = 0; i < 4 * kPerWord; ++i) {
-    if (i >= count) continue;
-    if constexpr (kPerWord == 1) {
-      words[i] = detail::bitsOf(row[i * dim]);
-    } else {
-      words[i / 2] |= uint32_t(row[i * dim]) << (i % 2 * 16);
-    }
+__device__ __forceinline__ void gatherChunk(saddr to, const typename Element<E>::Bits* from, int64_t dim, int count) {
+#pragma unroll 1
+  for (int i = 0; i < 16 / int(sizeof(E)); ++i) {
+    typename Element<E>::Bits element = 0;
+    if (i < count) element = from[i * dim];
+    st_shared(to + i * int(sizeof(E)), element);
   }
-  return {words[0], words[1], words[2], words[3]};
 }
 
 // Chunk `c` of a row into shared memory; what lies past the row's dims becomes zero, and of no row (null) everything.
@@ -60,7 +54,7 @@ __device__ __forceinline__ void copyChunk(saddr to, const RowSource<E>& source, 
   if (source.isAligned) {
     cp_async16(to, row + c * kPerChunk, count * int(sizeof(E)));
   } else {
-    st_shared(to, gatherChunk<E>(row + int64_t(c) * kPerChunk * source.dim, source.dim, count));
+    gatherChunk<E>(to, row + int64_t(c) * kPerChunk * source.dim, source.dim, count);
   }
 }
 
@@ -110,22 +104,14 @@ __device__ __forceinline__ void copyQueries(const SharedTile<E, Rows, Dim>& tile
 
 // Stores a chunk of an output row: 16 bytes at once where it may, element by element elsewhere.
 template <class E>
-__device__ __forceinline__ void storeChunk(const AttentionParams& p, int64_t offset, int c, const uint4& chunk) {
+__device__ __forceinline__ void storeChunk(const AttentionParams& p, int64_t offset, int c, saddr from) {
   using Bits = typename Element<E>::Bits;
-  constexpr int kPerChunk = 16 / int(sizeof(E)), kPerWord = 4 / int(sizeof(E));
+  constexpr int kPerChunk = 16 / int(sizeof(E));
   const int count = smaller(kPerChunk, p.problem.valueDim - c * kPerChunk);
   Bits* to = static_cast<Bits*>(p.problem.out.data) + offset + int64_t(c) * kPerChunk * p.problem.out.dim;
-  if (p.outIsAligned && count == kPerChunk) return st_global(static_cast<void*>(to), chunk);
-  const uint32_t words[4] = {chunk.x, chunk.y, chunk.z, chunk.w};
-#pragma unroll
-  for (int i = 0; i < kPerChunk; ++i) {
-    if (i >= count) continue;
-    if constexpr (kPerWord == 1) {
-      to[i * p.problem.out.dim] = detail::floatOfBits(words[i]);
-    } else {
-      to[i * p.problem.out.dim] = Bits(words[i / 2] >> (i % 2 * 16));
-    }
-  }
+  if (p.outIsAligned && count == kPerChunk) return st_global(static_cast<void*>(to), ld_shared_128(from));
+#pragma unroll 1
+  for (int i = 0; i < count; ++i) to[i * p.problem.out.dim] = Element<E>::loadBits(from + i * int(sizeof(E)));
 }
 
 }  // namespace tilewise::gpu

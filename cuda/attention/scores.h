@@ -71,22 +71,37 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
                                            const Q& queries, const VisitKeys<Gathers>& keys, int firstRow,
                                            int firstColumn) {
   using Tile = RegisterTile<RowTiles, Keys>;
+  const auto hide = [&](float& score, const auto& query, const typename Pattern::Sight& sight, int column) {
+    bool isSeen = column < keys.visit.count;
+    if (!keys.visit.isExtra && isSeen) {
+      const Row row = keys.at(column).row();
+      isSeen = !pattern.cut(sight, row).keys.isEmpty() && isTokenSeen(pattern, row, query.token);
+    }
+    if (!isSeen) score = -INFINITY;
+  };
+  // Windows and grids mask in a few instructions, and grids in most visits; the code of blocks is long and seldom runs.
+  constexpr bool kIsShort = !Gathers || Pattern::kRank > 1;
+  if constexpr (kIsShort) {
 #pragma unroll
-  for (int slot = 0; slot < Tile::kSlots; ++slot) {
-    const auto query = queries.at(firstRow + Tile::row(slot));
-    const typename Pattern::Sight sight = pattern.look(query.head, query.box());
+    for (int slot = 0; slot < Tile::kSlots; ++slot) {
+      const auto query = queries.at(firstRow + Tile::row(slot));
+      const typename Pattern::Sight sight = pattern.look(query.head, query.box());
 #pragma unroll
+      for (int block = 0; block < Keys / 8; ++block)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) hide(scores.at(slot, block, i), query, sight, firstColumn + Tile::column(block, i));
+    }
+  } else {
+#pragma unroll 1
     for (int block = 0; block < Keys / 8; ++block) {
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int column = firstColumn + Tile::column(block, i);
-        bool isSeen = column < keys.visit.count;
-        if (!keys.visit.isExtra && isSeen) {
-          const Row row = keys.at(column).row();
-          isSeen = !pattern.cut(sight, row).keys.isEmpty() && isTokenSeen(pattern, row, query.token);
-        }
-        if (!isSeen) scores.at(slot, block, i) = -INFINITY;
+      for (int slot = 0; slot < Tile::kSlots; ++slot) {
+        const auto query = queries.at(firstRow + Tile::row(slot));
+        const typename Pattern::Sight sight = pattern.look(query.head, query.box());
+#pragma unroll
+        for (int i = 0; i < 2; ++i) hide(scores.at(slot, 0, i), query, sight, firstColumn + Tile::column(block, i));
       }
+      scores.turn();
     }
   }
 }

@@ -16,6 +16,7 @@ struct Element<float> {
   static constexpr uint32_t kExponent = 0x7f800000;  // all ones in NaN and infinity
   static __device__ __forceinline__ float toFloat(float x) { return x; }
   static __device__ __forceinline__ float fromFloat(float x) { return x; }
+  static __device__ __forceinline__ float loadBits(saddr at) { return ld_shared_f32(at); }
   static __device__ __forceinline__ float load(saddr at) { return ld_shared_f32(at); }
   // Two neighbouring elements.
   static __device__ __forceinline__ void store(saddr at, float x, float y) {
@@ -27,6 +28,7 @@ struct Element<float> {
 template <class E>
 struct HalfElement {
   using Bits = uint16_t;
+  static __device__ __forceinline__ uint16_t loadBits(saddr at) { return ld_shared_u16(at); }
   static __device__ __forceinline__ void store(saddr at, float x, float y) { st_shared(at, pack2<E>(x, y)); }
 };
 template <>

@@ -1,14 +1,14 @@
-// The attention kernels against float64 on random problems, through the backend that users get, on whatever machine this
-// is linked with: the emulated one, or a GPU. Usage: attention_checks [rounds] [first seed]
+// The attention kernels against float64 on random problems, through the backend that users get, on whatever GPU this is
+// linked with: the emulated one, or those of the driver with the images of kernels/ beside the program. Usage: attention_checks [rounds] [first seed]
 // Reader: someone who changed a kernel. The TypeScript conformance suite is the real specification; this one needs no
 // Node, and runs where time is short.
 #include <cmath>
 #include <cstdlib>
 
-#include "../../cuda/backend.h"
+#include "../../core/backend.h"
+#include "../../cuda/backends.h"
 #include "../native/check.h"
 #include "../native/problems.h"
-#include "machines.h"
 
 using namespace tilewise;
 
@@ -49,7 +49,7 @@ void poison(Case& c) {
 }
 
 // Right, and the same bits when run again.
-void check(gpu::GpuBackend& backend, Case& c) {
+void check(Backend& backend, Case& c) {
   const CancelFlag cancel{false};
   const std::vector<std::string> reasons = backend.supports(c.problem);
   CHECK(reasons.empty(), "%s: refused: %s", c.name.c_str(), reasons.empty() ? "" : reasons[0].c_str());
@@ -73,7 +73,11 @@ int main(int argc, char** argv) {
   const int32_t queryCounts[] = {0, 1, 1, 2, 3, 7, 16, 33, 64, 65, 100, 129, 193, 300};
   const int32_t keyCounts[] = {0, 1, 2, 7, 16, 31, 64, 65, 100, 193, 400, 600, 1100};
   const int32_t dims[] = {1, 3, 8, 16, 32, 40, 64, 80, 96, 100, 128, 160, 192, 250, 256};
-  gpu::GpuBackend& backend = gpu::machineBackend();
+  Backend& backend = *cuda::backends().front();
+  if (const Availability availability = backend.availability(); !availability.isAvailable) {
+    std::printf("left out, no GPU: %s\n", availability.reason.c_str());
+    return 0;
+  }
   for (int seed = firstSeed; seed < firstSeed + rounds; ++seed) {
     CaseMaker maker{uint32_t(seed)};
     const int32_t queries = queryCounts[maker.pick(14)], keys = keyCounts[maker.pick(13)];

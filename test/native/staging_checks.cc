@@ -71,13 +71,13 @@ void runAttention(const Problem& p, const Problem& lengths, const Limits&, Queue
   mustBeRows(p.extraKey, p.dtype, "extraKey");
   mustBeRows(p.extraValue, p.dtype, "extraValue");
   mustBeRows(p.out, p.dtype, "out");
-  if (!lengths.cuQueries && !lengths.keyLengths) {
+  if (!lengths.cuQueries && !lengths.keyLengths && p.pageSize == 0) {
     mustBePadded(p.query, p.dtype, p.queries, p.headDim, "query");
     mustBePadded(p.key, p.dtype, p.keys, p.headDim, "key");
   }
   const BlockLists& b = p.blocks;
   for (const void* data : std::initializer_list<const void*>{
-           p.lse, p.bias.data, p.mask.data, p.slopes, p.relative, p.sinks, p.cuQueries, p.cuKeys, p.keyLengths, b.begins,
+           p.lse, p.bias.data, p.mask.data, p.slopes, p.relative, p.sinks, p.cuQueries, p.cuKeys, p.keyLengths, p.pageTable, b.begins,
            b.counts, b.starts, b.maskIndex, b.masks}) {
     mustBeOnDevice(data, "an operand");
   }
@@ -234,8 +234,11 @@ void** pointerTo(T*& data) {
 void disturb(Disturber& disturber, Problem& p) {
   const int64_t heads = p.outputHeads();
   disturber(rowsOf(p.query, p.batch, p.queries, p.queryHeads, p.headDim, p.dtype), true);
-  disturber(rowsOf(p.key, p.batch, p.keys, p.kvHeads, p.headDim, p.dtype), true);
-  disturber(rowsOf(p.value, p.batch, p.keys, p.kvHeads, p.valueDim, p.dtype), true);
+  const bool isPaged = p.pageSize > 0;
+  const int64_t keyBatch = isPaged ? p.pages : p.batch, keyTokens = isPaged ? p.pageSize : p.keys;
+  disturber(rowsOf(p.key, keyBatch, keyTokens, p.kvHeads, p.headDim, p.dtype), true);
+  disturber(rowsOf(p.value, keyBatch, keyTokens, p.kvHeads, p.valueDim, p.dtype), true);
+  disturber.list(p.pageTable, isPaged ? size_t(p.batch) * size_t(p.pageTableBatch) : 0);
   disturber(rowsOf(p.extraKey, p.batch, p.extraKeys, p.kvHeads, p.headDim, p.dtype), true);
   disturber(rowsOf(p.extraValue, p.batch, p.extraKeys, p.kvHeads, p.valueDim, p.dtype), true);
   disturber(rowsOf(p.out, p.batch, p.queries, heads, p.valueDim, p.dtype), false);
@@ -288,6 +291,31 @@ void compare(Backend& backend, const AnyProblem& p, const Disturber& disturber) 
   CHECK(machine.blocks() == blocks, "%s: device memory is left over", nameOfCase.c_str());
 }
 
+// Keys and values on pages of a pool, in any order; entries of the table that are not in use hold what is no page.
+void onPages(Problem& p, CaseMaker& maker, std::vector<int32_t>& table, std::vector<int32_t>& lengths,
+             std::vector<char>& pool) {
+  p.pageSize = 1 + maker.pick(20);
+  const int32_t perSequence = ceilDiv(p.keys, p.pageSize), used = p.batch * perSequence;
+  p.pages = used + 2;
+  for (int32_t b = 0; b < p.batch; ++b) lengths.push_back(p.keyLengths ? p.keyLengths[b] : p.keys);
+  p.keyLengths = lengths.data();
+  for (int32_t b = 0; b < p.batch; ++b) {
+    for (int32_t i = 0; i < perSequence; ++i) {
+      const bool isUsed = i < ceilDiv(lengths[size_t(b)], p.pageSize);
+      table.push_back(isUsed ? (b * perSequence + i) * 7 % used + maker.pick(3) : -1);
+    }
+  }
+  p.pageTable = table.data();
+  p.pageTableBatch = perSequence;
+  pool.assign(size_t(p.pages) * size_t(p.pageSize) * size_t(p.kvHeads) * size_t(p.headDim + p.valueDim) * 4, 0x22);
+  for (size_t i = 0; i < pool.size(); i += 2) pool[i] = char(maker.pick(256));
+  char* at = pool.data();
+  for (auto [operand, dim] : {std::pair(&p.key, p.headDim), std::pair(&p.value, p.valueDim)}) {
+    *operand = {at, int64_t(p.pageSize) * p.kvHeads * dim, int64_t(p.kvHeads) * dim, dim, 1};
+    at += p.pages * operand->batch * 4;
+  }
+}
+
 void checkAttention(Backend& backend, uint32_t seed, bool toDevice) {
   CaseMaker maker{seed};
   const int32_t lengths[] = {1, 2, 7, 16, 33, 65, 100}, dims[] = {1, 3, 8, 16, 40, 64, 80};
@@ -307,6 +335,13 @@ void checkAttention(Backend& backend, uint32_t seed, bool toDevice) {
     p.cuQueries = cuQueries.data();
     p.cuKeys = cuKeys.data();
     nameOfCase += " packed";
+  }
+  std::vector<int32_t> pages, lengthsInUse;
+  std::vector<char> pool;
+  const bool isPaged = p.pattern == PatternKind::window && !p.cuQueries && maker.pick(3) == 0;
+  if (isPaged) {
+    onPages(p, maker, pages, lengthsInUse, pool);
+    nameOfCase += " on pages";
   }
   Disturber disturber(seed, toDevice);
   disturb(disturber, p);
@@ -454,7 +489,7 @@ void checkPackings() {
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 200;
-  static auto& backend = *new gpu::GpuBackend("cuda", machine);
+  static auto& backend = *new gpu::GpuBackend("cuda", "the host", machine);
   checkPackings();
   checkNoCopies(backend);
   for (uint32_t seed = 0; seed < uint32_t(rounds); ++seed) {
