@@ -12,9 +12,12 @@ import { mutants } from '../test/emulator/mutants/table.mjs';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const build = path.join(root, 'build', 'mutants');
 const checks = path.join(build, 'checks');
-const libraries = ['cuda/libtilewise_gpu.a', 'emulator/libtilewise_emulator.a', 'cpu/libtilewise_cpu.a'].map((file) =>
-  path.join(checks, file),
-);
+const libraries = [
+  'cuda/libtilewise_gpu.a',
+  'cuda/libtilewise_operations.a',
+  'emulator/libtilewise_emulator.a',
+  'cpu/libtilewise_cpu.a',
+].map((file) => path.join(checks, file));
 
 // What is compiled anew for each mutant, and how many problems its checks try.
 const families = {
