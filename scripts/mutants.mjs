@@ -1,6 +1,7 @@
 // Would the tests notice? Seeds one bug after the other into the kernels, compiles each for the emulator and runs the
 // checks of its family under several schedules. Fails where a bug goes unnoticed.
-// Usage: node scripts/mutants.mjs [part of a name ...]
+// Usage: node scripts/mutants.mjs [--all] [part of a name ...]; with --all a bug is tried under every schedule, to see
+// which of them notice, without only until one does.
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -17,18 +18,16 @@ const libraries = [
   'cuda/libtilewise_operations.a',
   'emulator/libtilewise_emulator.a',
   'cpu/libtilewise_cpu.a',
-].map((file) => path.join(checks, file));
+];
 
-// What is compiled anew for each mutant, and how many problems its checks try.
+// What is compiled anew for each mutant, the checks it is linked with, and how many problems they try.
 const families = {
-  attention: {
-    kernels: ['test/emulator/mutants/attention_bfloat16.cu', 'test/emulator/mutants/attention_float32.cu'],
-    problems: 100,
-  },
-  selection: { kernels: ['cuda/kernels/selection.cu'], problems: 12 },
-  merge: { kernels: ['cuda/kernels/merge.cu'], problems: 40 },
+  attention: { kernels: 'test/emulator/mutants/attention_bfloat16.cu', checks: 'attention', problems: 100 },
+  float32: { kernels: 'test/emulator/mutants/attention_float32.cu', checks: 'attention', problems: 100 },
+  selection: { kernels: 'cuda/kernels/selection.cu', checks: 'selection', problems: 12 },
+  merge: { kernels: 'cuda/kernels/merge.cu', checks: 'merge', problems: 40 },
 };
-const schedules = ['lazy', 'eager', 'random:1', 'random:2', 'random:3', 'races'];
+const schedules = ['races', 'lazy', 'eager', 'random:1', 'random:2', 'random:3'];
 const timeLimit = 300_000; // a bug may well make a kernel run for ever
 
 const flags = ['-std=c++17', '-O1', '-g1', '-w', '-fno-optimize-sibling-calls', '-DTILEWISE_EMULATE'];
@@ -53,6 +52,9 @@ async function require0(command, args, cwd) {
   if (status !== 0) throw new Error(`${command} ${args.join(' ')}\n${output}`);
 }
 
+// Matches the text however it is broken into lines.
+const patternOf = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replace(/\s+/g, '\\s+');
+
 // A copy of the sources that a mutant may change, one per worker.
 class Tree {
   constructor(number) {
@@ -65,22 +67,17 @@ class Tree {
   }
 
   async compile(family) {
-    const { kernels } = families[family];
+    const { kernels, checks: linked } = families[family];
     const program = path.join(this.folder, `${family}_checks`);
-    const objects = [];
-    for (const kernel of kernels) {
-      const object = path.join(this.folder, `${path.basename(kernel)}.o`);
-      await require0('g++', [...flags, '-Itest/emulator', '-xc++', '-c', kernel, '-o', object], this.folder);
-      objects.push(object);
-    }
-    const checked = path.join(checks, `libchecks_${family}.a`);
-    const group = ['-Wl,--start-group', checked, ...libraries, '-Wl,--end-group', '-lpthread', '-ldl'];
-    await require0('g++', [...objects, ...group, '-o', program], this.folder);
+    const group = [`libchecks_${linked}.a`, ...libraries].map((file) => path.join(checks, file));
+    await require0('g++', [...flags, '-Itest/emulator', '-xc++', '-c', kernels, '-o', `${program}.o`], this.folder);
+    const link = [`${program}.o`, '-Wl,--start-group', ...group, '-Wl,--end-group', '-lpthread', '-ldl'];
+    await require0('g++', [...link, '-o', program], this.folder);
     return program;
   }
 
-  // Which schedules notice, and the most telling message.
-  async check(family) {
+  // Which schedules notice, and what the first of them says.
+  async check(family, isThorough) {
     const program = await this.compile(family);
     const noticed = [];
     let message = '';
@@ -88,7 +85,8 @@ class Tree {
       const { status, output } = await run(program, [String(families[family].problems), schedule]);
       if (status === 0) continue;
       noticed.push(schedule);
-      message = status === null ? 'crashed, or did not end' : output.trim().split('\n')[0];
+      message ||= status === null ? 'crashed, or did not end' : output.trim().split('\n')[0];
+      if (!isThorough) break;
     }
     return { noticed, message };
   }
@@ -96,20 +94,23 @@ class Tree {
   async checkMutant({ family, name, file, find, replace }) {
     const target = path.join(this.folder, file);
     const source = readFileSync(target, 'utf8');
-    if (source.split(find).length !== 2) throw new Error(`'${name}' does not apply once to ${file}`);
+    if (source.match(new RegExp(patternOf(find), 'g'))?.length !== 1) {
+      throw new Error(`'${name}' does not apply once to ${file}`);
+    }
     writeFileSync(
       target,
-      source.replace(find, () => replace),
+      source.replace(new RegExp(patternOf(find)), () => replace),
     );
     try {
-      return await this.check(family);
+      return await this.check(family, isThorough);
     } finally {
       writeFileSync(target, source);
     }
   }
 }
 
-const asked = process.argv.slice(2);
+const isThorough = process.argv.includes('--all');
+const asked = process.argv.slice(2).filter((argument) => argument !== '--all');
 const chosen = mutants.filter(
   ({ family, name }) => asked.length === 0 || asked.some((part) => `${family}: ${name}`.includes(part)),
 );
@@ -118,7 +119,7 @@ await require0('cmake', ['--build', checks, '--parallel', '2', '--target', 'chec
 const trees = Array.from({ length: Math.min(2, os.availableParallelism()) }, (_, i) => new Tree(i));
 
 for (const family of new Set(chosen.map((mutant) => mutant.family))) {
-  const { noticed, message } = await trees[0].check(family);
+  const { noticed, message } = await trees[0].check(family, true);
   if (noticed.length > 0) throw new Error(`${family} fails as it is, under ${noticed.join(' ')}: ${message}`);
 }
 

@@ -10,6 +10,10 @@ const attention = (name, file, find, replace = '', more = {}) => ({
   replace,
   ...more,
 });
+const float32 = (name, file, find, replace = '', more = {}) => ({
+  ...attention(name, file, find, replace, more),
+  family: 'float32',
+});
 const selection = (name, file, find, replace = '', more = {}) => ({
   ...attention(name, `selection/${file}`, find, replace, more),
   family: 'selection',
@@ -186,10 +190,10 @@ export const mutants = [
   ),
 
   // float32 as pairs of tf32.
-  attention('a number loses its low part', mma, 'low = rest == rest ? to_tf32(rest) : 0;', 'low = 0;'),
-  attention('a low part is not rounded', mma, 'low = rest == rest ? to_tf32(rest) : 0;', 'low = detail::bitsOf(rest);'),
-  attention('a product of a low part is missing', mma, '    mma_m16n8k8_tf32(right, a.low, b.high[2], b.high[3]);\n'),
-  attention(
+  float32('a number loses its low part', mma, 'low = rest == rest ? to_tf32(rest) : 0;', 'low = 0;'),
+  float32('a low part is not rounded', mma, 'low = rest == rest ? to_tf32(rest) : 0;', 'low = detail::bitsOf(rest);'),
+  float32('a product of a low part is missing', mma, '    mma_m16n8k8_tf32(right, a.low, b.high[2], b.high[3]);\n'),
+  float32(
     'depth is counted in two orders',
     mma,
     'tile.element(key + i % 2, column',
