@@ -139,6 +139,7 @@ class GatherKeys {
     const Token at0 = shfl(row.at[0], holder), at1 = shfl(row.at[1], holder);
     if (!isHere) return;
     visit.token = token;
+    if (lane_id() >= Own) return;  // an earlier lane has the same key
     st_shared(slots + own * int(sizeof(KeySlot)),
               uint4{uint32_t(place), uint32_t(at0), uint32_t(at1), uint32_t(token)});
   }
