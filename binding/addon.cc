@@ -5,24 +5,26 @@
 
 #include <array>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "../cpu/backend.h"
+#include "backends.h"
+#include "device_buffer.h"
+#include "failures.h"
 #include "fields.h"
 #include "flights.h"
 #include "plan_request.h"
+#include "reading.h"
 #include "request.h"
+#include "transfer.h"
 
 namespace tilewise {
 namespace {
 
-// The CPU first; lib/ prefers the last that is available. An array, because it must outlive every thread.
-const std::array<Backend*, 1>& backends() {
-  static const std::array<Backend*, 1> all{&cpu::backend()};
-  return all;
-}
-
 Backend& backendAt(Napi::Env env, size_t index) {
+  if (index == 0) return cpu::backend();  // calls on the CPU need not look for devices
   if (index >= backends().size()) throw Napi::RangeError::New(env, "there is no such backend");
   return *backends()[index];
 }
@@ -66,6 +68,15 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("select", &Addon::select),
                              InstanceMethod("selectSync", &Addon::selectSync),
                              InstanceMethod("cancel", &Addon::cancel),
+                             InstanceMethod("supports", &Addon::supports),
+                             InstanceMethod("supportsSelection", &Addon::supportsSelection),
+                             InstanceMethod("allocate", &Addon::allocate),
+                             InstanceMethod("share", &Addon::share),
+                             InstanceMethod("release", &Addon::releaseHandle),
+                             InstanceMethod("upload", &Addon::upload),
+                             InstanceMethod("uploadSync", &Addon::uploadSync),
+                             InstanceMethod("download", &Addon::download),
+                             InstanceMethod("downloadSync", &Addon::downloadSync),
                              InstanceMethod("explain", &Addon::explain),
                              InstanceMethod("sights", &Addon::sights),
                              InstanceMethod("backends", &Addon::listBackends),
@@ -79,53 +90,75 @@ class Addon : public Napi::Addon<Addon> {
   }
 
  private:
-  Napi::Value run(const Napi::CallbackInfo& info) {
+  // Both forms return the reasons of a backend that cannot run the problem.
+  template <class Request>
+  Napi::Value start(const Napi::CallbackInfo& info, Request request) {
     const Napi::Env env = info.Env();
-    AttentionRequest request = readAttention(info);
     refuseResizable(env, info[1]);
     Backend& backend = backendAt(env, request.device);
-    const std::vector<std::string> reasons = backend.supports(request.problem);
-    if (!reasons.empty()) return toArray(env, reasons);
-    return flights_.start(env, backend, std::move(request), info[1]);
+    if constexpr (!std::is_same_v<Request, MergeRequest>) {
+      const std::vector<std::string> reasons = backend.supports(request.problem);
+      if (!reasons.empty()) return toArray(env, reasons);
+    }
+    return guarded(env, [&] { return flights_.start(env, backend, std::move(request), info[1]); });
+  }
+  template <class Request>
+  Napi::Value runHere(const Napi::CallbackInfo& info, const Request& request) {
+    const Napi::Env env = info.Env();
+    Backend& backend = backendAt(env, request.device);
+    if constexpr (!std::is_same_v<Request, MergeRequest>) {
+      const std::vector<std::string> reasons = backend.supports(request.problem);
+      if (!reasons.empty()) return toArray(env, reasons);
+    }
+    guarded(env, [&] { backend.run(request.problem, CancelFlag{false}); });
+    return env.Undefined();
   }
 
-  Napi::Value runSync(const Napi::CallbackInfo& info) {
+  Napi::Value run(const Napi::CallbackInfo& info) { return start(info, readAttention(info)); }
+  Napi::Value runSync(const Napi::CallbackInfo& info) { return runHere(info, readAttention(info)); }
+  Napi::Value merge(const Napi::CallbackInfo& info) { return start(info, readMerge(info)); }
+  Napi::Value mergeSync(const Napi::CallbackInfo& info) { return runHere(info, readMerge(info)); }
+  Napi::Value select(const Napi::CallbackInfo& info) { return start(info, readSelection(info)); }
+  Napi::Value selectSync(const Napi::CallbackInfo& info) { return runHere(info, readSelection(info)); }
+
+  // Why a backend, available or not, could not run a call.
+  Napi::Value supports(const Napi::CallbackInfo& info) {
     const AttentionRequest request = readAttention(info);
-    Backend& backend = backendAt(info.Env(), request.device);
-    const std::vector<std::string> reasons = backend.supports(request.problem);
-    if (!reasons.empty()) return toArray(info.Env(), reasons);
-    backend.run(request.problem, CancelFlag{false});
-    return info.Env().Undefined();
+    return toArray(info.Env(), backendAt(info.Env(), request.device).supports(request.problem));
   }
-
-  Napi::Value merge(const Napi::CallbackInfo& info) {
-    MergeRequest request = readMerge(info);
-    refuseResizable(info.Env(), info[1]);
-    Backend& backend = backendAt(info.Env(), request.device);
-    return flights_.start(info.Env(), backend, std::move(request), info[1]);
-  }
-
-  void mergeSync(const Napi::CallbackInfo& info) {
-    const MergeRequest request = readMerge(info);
-    backendAt(info.Env(), request.device).run(request.problem, CancelFlag{false});
-  }
-
-  Napi::Value select(const Napi::CallbackInfo& info) {
-    SelectionRequest request = readSelection(info);
-    refuseResizable(info.Env(), info[1]);
-    Backend& backend = backendAt(info.Env(), request.device);
-    const std::vector<std::string> reasons = backend.supports(request.problem);
-    if (!reasons.empty()) return toArray(info.Env(), reasons);
-    return flights_.start(info.Env(), backend, std::move(request), info[1]);
-  }
-
-  Napi::Value selectSync(const Napi::CallbackInfo& info) {
+  Napi::Value supportsSelection(const Napi::CallbackInfo& info) {
     const SelectionRequest request = readSelection(info);
-    Backend& backend = backendAt(info.Env(), request.device);
-    const std::vector<std::string> reasons = backend.supports(request.problem);
-    if (!reasons.empty()) return toArray(info.Env(), reasons);
-    backend.run(request.problem, CancelFlag{false});
-    return info.Env().Undefined();
+    return toArray(info.Env(), backendAt(info.Env(), request.device).supports(request.problem));
+  }
+
+  // (device, bytes): a handle of new memory on a device.
+  Napi::Value allocate(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    const Numbers n(info, 2);
+    const size_t device = size_t(n.count(0, "a device"));
+    const int64_t bytes = n.whole(1, "bytes", 0, kMaxExact);
+    DeviceMemory* memory = backendAt(env, device).memory();
+    if (!memory) throw Napi::RangeError::New(env, "this backend has no memory of its own");
+    return toHandle(env, guarded(env, [&] { return std::make_shared<const Allocation>(env, device, *memory, bytes); }));
+  }
+  // (handle): another handle of the same memory.
+  Napi::Value share(const Napi::CallbackInfo& info) { return toHandle(info.Env(), heldBy(info.Env(), info[0])); }
+  void releaseHandle(const Napi::CallbackInfo& info) { release(info.Env(), info[0]); }
+
+  // (handle, typed array, byte): between a typed array and as many bytes of device memory from `byte` on.
+  Napi::Value upload(const Napi::CallbackInfo& info) { return startTransfer(info, &Transfer::upload); }
+  Napi::Value download(const Napi::CallbackInfo& info) { return startTransfer(info, &Transfer::download); }
+  void uploadSync(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] { readTransfer(info).upload(); });
+  }
+  void downloadSync(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] { readTransfer(info).download(); });
+  }
+  Napi::Value startTransfer(const Napi::CallbackInfo& info, void (Transfer::*move)() const) {
+    const Transfer transfer = readTransfer(info);
+    return guarded(info.Env(), [&] {
+      return flights_.start(info.Env(), [=] { (transfer.*move)(); }, info[1], heldBy(info.Env(), info[0]));
+    });
   }
 
   void cancel(const Napi::CallbackInfo& info) { flights_.cancel(info[0].ToNumber()); }
@@ -133,12 +166,13 @@ class Addon : public Napi::Addon<Addon> {
   // (numbers, views, tiles): the tiles of readTiles().
   Napi::Value explain(const Napi::CallbackInfo& info) {
     const AttentionRequest request = readShape(info);
-    cpu::TileChoice choice = cpu::chooseTiles(request.problem);
+    const Backend& backend = backendAt(info.Env(), request.device);
+    TileChoice choice = backend.tiles(request.problem);
     const bool isAsked = readTiles(info, request.problem, choice.rule);
     const Plan plan = tilewise::explain(request.problem, choice.rule);
     Napi::Object result = toObject(info.Env(), plan);
     result.Set("why", isAsked ? "" : choice.why);
-    result.Set("reasons", toArray(info.Env(), backendAt(info.Env(), request.device).supports(request.problem)));
+    result.Set("reasons", toArray(info.Env(), backend.supports(request.problem)));
     return result;
   }
   // (numbers, views, boxes): what boxes of queries see, for pictures.
@@ -156,6 +190,8 @@ class Addon : public Napi::Addon<Addon> {
       entry.Set("name", backend->name());
       entry.Set("isAvailable", availability.isAvailable);
       entry.Set("reason", availability.reason);
+      if (availability.code) entry.Set("code", availability.code);
+      entry.Set("description", backend->description());
       list.Set(i++, entry);
     }
     return list;

@@ -1,4 +1,5 @@
-// How a request crosses from lib/ to native code: one Float64Array of the fields below, one array of typed arrays.
+// How a request crosses from lib/ to native code: one Float64Array of the fields below, one array of typed arrays
+// and device buffers.
 // Reader: whoever adds an operand or an option. The order is stated here and nowhere else: lib/ asks the addon for the
 // names. Strides and offsets count elements and are exact in a double up to 2^53.
 #pragma once
@@ -19,7 +20,7 @@ namespace tilewise {
   X(scale) X(softcap) X(left) X(right) X(sinkTokens) X(align) X(alignOffset) X(pairing)                   \
   X(biasType) TW_SCORES(X, bias) TW_SCORES(X, mask)                                                       \
   X(slopesOffset) X(slopesByBatch) X(slopesByHead) X(sinksOffset) X(sinksByHead)                          \
-  X(extraKeys) TW_OPERAND(X, extraKey) TW_OPERAND(X, extraValue)                                          \
+  X(extraKeys) TW_OPERAND(X, extraKey) TW_OPERAND(X, extraValue) X(pages) X(pageSize)                     \
   X(pattern) TW_NEIGHBORHOOD(X) TW_SHARDS(X) TW_BLOCKS(X)
 
 #define TW_PER_AXIS(X, name) X(name##0) X(name##1) X(name##2)
@@ -34,7 +35,7 @@ namespace tilewise {
 
 #define TW_ATTENTION_VIEWS(X)                                                                                    \
   X(query) X(key) X(value) X(out) X(lse) X(bias) X(mask) X(slopes) X(sinks) X(cuQueries) X(cuKeys) X(keyLengths) \
-  X(extraKey) X(extraValue) X(relativeBias) X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks)
+  X(pageTable) X(extraKey) X(extraValue) X(relativeBias) X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks)
 
 // A merge has these fields once, then the part's fields for every part; its views are out and lse, then every part's.
 #define TW_MERGE_FIELDS(X) \

@@ -4,7 +4,9 @@
 
 #include <condition_variable>
 #include <mutex>
-#include <string>
+#include <thread>
+
+#include "failures.h"
 
 namespace tilewise {
 
@@ -59,6 +61,21 @@ Napi::Value Flights::launch(Napi::Env env, std::unique_ptr<Call> owned, const Su
   return flight;
 }
 
+Napi::Value Flights::start(Napi::Env env, std::function<void()> work, Napi::Value views, Held held) {
+  auto call = std::make_unique<TypedCall<Held>>(env, views, std::move(held));
+  return launch(env, std::move(call), [&](const CancelFlag&, Completion done) {
+    std::thread([work = std::move(work), done = std::move(done)] {
+      std::exception_ptr error;
+      try {
+        work();
+      } catch (...) {
+        error = std::current_exception();
+      }
+      done(std::move(error));
+    }).detach();
+  });
+}
+
 void Flights::cancel(uint32_t id) {
   if (const auto found = calls_.find(id); found != calls_.end()) found->second->cancel = true;
 }
@@ -70,11 +87,7 @@ void Flights::onEnd(Napi::Env env, Napi::Function, Flights* self, Call* call) {
   const std::exception_ptr error = call->error;
   self->forget(env, call->id);
   if (!error) return deferred.Resolve(Napi::Boolean::New(env, isComplete));
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& e) {
-    deferred.Reject(Napi::Error::New(env, std::string("the backend failed: ") + e.what()).Value());
-  }
+  deferred.Reject(errorOf(env, error).Value());
 }
 
 void Flights::forget(Napi::Env env, uint32_t id) {

@@ -6,11 +6,13 @@
 #include <napi.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <unordered_map>
 #include <utility>
 
 #include "../core/backend.h"
+#include "device_buffer.h"
 
 namespace tilewise {
 
@@ -31,6 +33,9 @@ class Flights {
     return launch(env, std::move(call),
                   [&](const CancelFlag& cancel, Completion done) { backend.submit(problem, cancel, std::move(done)); });
   }
+
+  // Runs `work` on a thread of its own, for what is neither a problem nor quick: transfers. `held` stays until its end.
+  Napi::Value start(Napi::Env env, std::function<void()> work, Napi::Value views, Held held);
 
   // Asks a call to end early; unknown ids have ended already.
   void cancel(uint32_t id);

@@ -59,33 +59,53 @@ void readLists(const Numbers& n, AttentionRequest& request) {
   b.hasWindow = n.whole(size_t(Field::listWindow), "listWindow", 0, 1) == 1;
 }
 
-void readListViews(const Views& views, Napi::Env env, AttentionRequest& request) {
-  Problem& p = request.problem;
-  BlockLists& b = p.blocks;
-  request.blockBegins = copyOf(views.at(Slot::blockBegins));
-  request.blockCounts = copyOf(views.at(Slot::blockCounts));
-  request.blockStarts = copyOf(views.at(Slot::blockStarts));
+// Entries of lists in the process's memory: within their data, ascending and apart.
+void checkEntries(Napi::Env env, const AttentionRequest& request) {
   const auto& [begins, counts, starts] = std::tie(request.blockBegins, request.blockCounts, request.blockStarts);
-  const int64_t heads = (p.outputHeads() - 1) / b.headsPerList, blocks = ceilDiv(p.queries, b.queries);
-  const int64_t lists = p.batch == 0 || blocks == 0 ? 0 : (p.batch - 1) * b.byBatch + heads * b.byHead + blocks;
-  if (int64_t(begins.size()) < lists || counts.size() != begins.size()) refuse(env, "there are too few block lists");
+  if (counts.size() != begins.size()) refuse(env, "there are too few block lists");
   for (size_t i = 0; i < begins.size(); ++i) {
     const int64_t begin = begins[i], end = begin + counts[i];
     if (begin < 0 || counts[i] < 0 || end > int64_t(starts.size())) refuse(env, "a block list ends outside its data");
     for (int64_t e = begin; e < end; ++e) {
-      const bool isAscending = e == begin || int64_t(starts[size_t(e)]) >= int64_t(starts[size_t(e - 1)]) + b.keys;
+      const int64_t keys = request.problem.blocks.keys;
+      const bool isAscending = e == begin || int64_t(starts[size_t(e)]) >= int64_t(starts[size_t(e - 1)]) + keys;
       if (starts[size_t(e)] < 0 || starts[size_t(e)] > kMaxTokens || !isAscending) {
         refuse(env, "the entries of a block list must ascend and not overlap");
       }
     }
   }
-  b.begins = begins.data();
-  b.counts = counts.data();
-  b.starts = starts.data();
+}
+
+void readListViews(const Views& views, Napi::Env env, AttentionRequest& request) {
+  Problem& p = request.problem;
+  BlockLists& b = p.blocks;
+  const View begins = views.at(Slot::blockBegins), counts = views.at(Slot::blockCounts),
+             starts = views.at(Slot::blockStarts);
+  const int64_t heads = (p.outputHeads() - 1) / b.headsPerList, blocks = ceilDiv(p.queries, b.queries);
+  const int64_t lists = p.batch == 0 || blocks == 0 ? 0 : (p.batch - 1) * b.byBatch + heads * b.byHead + blocks;
+  if (smaller(begins.bytes, counts.bytes) / int64_t(sizeof(int32_t)) < lists) {
+    refuse(env, "there are too few block lists");
+  }
+  request.blockBegins = copyOf(env, begins);
+  b.begins = request.blockBegins.data();
+  if (counts.held && starts.held) {  // a selection's own
+    for (const int32_t begin : request.blockBegins) {
+      if (begin < 0 || begin > starts.bytes / int64_t(sizeof(int32_t)))
+        refuse(env, "a block list begins outside its data");
+    }
+    b.counts = reinterpret_cast<const int32_t*>(counts.data);
+    b.starts = reinterpret_cast<const int32_t*>(starts.data);
+    return;
+  }
+  request.blockCounts = copyOf(env, counts);
+  request.blockStarts = copyOf(env, starts);
+  checkEntries(env, request);
+  b.counts = request.blockCounts.data();
+  b.starts = request.blockStarts.data();
   const View masks = views.at(Slot::blockMasks);
   if (!masks.isPresent) return;
-  request.blockMaskIndex = copyOf(views.at(Slot::blockMaskIndex));
-  if (request.blockMaskIndex.size() != starts.size()) refuse(env, "one mask index per entry");
+  request.blockMaskIndex = copyOf(env, views.at(Slot::blockMaskIndex));
+  if (request.blockMaskIndex.size() != request.blockStarts.size()) refuse(env, "one mask index per entry");
   const int64_t count = masks.bytes / (int64_t(b.queries) * b.keys);
   for (const int32_t index : request.blockMaskIndex) {
     if (index >= count) refuse(env, "a token mask lies outside its data");

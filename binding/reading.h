@@ -1,6 +1,6 @@
-// Reading what crossed from lib/ with checks: numbers by field, typed arrays by slot, operands inside their memory.
-// Reader: someone who adds a request. Typed arrays are read through raw Node-API: node-addon-api's classes do not take
-// views on a SharedArrayBuffer.
+// Reading what crossed from lib/ with checks: numbers by field, typed arrays and device buffers by slot, operands
+// inside their memory. Device memory is addressed here and never read. Reader: someone who adds a request. Typed arrays
+// are read through raw Node-API: node-addon-api's classes do not take views on a SharedArrayBuffer.
 #pragma once
 
 #include <napi.h>
@@ -8,9 +8,11 @@
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../core/problem.h"
+#include "device_buffer.h"
 #include "fields.h"
 
 namespace tilewise {
@@ -23,11 +25,12 @@ constexpr double kMaxExact = 9007199254740991.0;  // 2^53 - 1
   throw error;
 }
 
-// A typed array's memory. What it holds is for lib/ to say; how much of it there is, is not.
+// The memory of a typed array or of a device buffer. What it holds is for lib/ to say; how much of it there is, is not.
 struct View {
   bool isPresent = false;
   char* data = nullptr;
   int64_t bytes = 0;
+  Held held;  // null: the process's own memory
 };
 
 // Node 22 has a Float16Array behind a flag that its Node-API does not know: it leaves the type as it was.
@@ -52,13 +55,17 @@ inline View readView(Napi::Env env, napi_value value) {
   napi_valuetype type;
   if (napi_typeof(env, value, &type) != napi_ok) throw Napi::Error::New(env);
   if (type == napi_undefined) return {};
+  if (isHandle(env, value)) {
+    Held held = heldBy(env, value);
+    return {true, held->data(), held->bytes(), held};
+  }
   napi_typedarray_type elements = kUnknownType;
   size_t length = 0;
   void* data = nullptr;
   if (napi_get_typedarray_info(env, value, &elements, &length, &data, nullptr, nullptr) != napi_ok) {
-    throw Napi::TypeError::New(env, "a view must be a typed array or undefined");
+    throw Napi::TypeError::New(env, "a view must be a typed array, a device buffer or undefined");
   }
-  return {true, static_cast<char*>(data), static_cast<int64_t>(length) * elementBytes(elements)};
+  return {true, static_cast<char*>(data), static_cast<int64_t>(length) * elementBytes(elements), nullptr};
 }
 
 // The numbers of a request, by field; every one is checked when it is read.
@@ -143,28 +150,36 @@ inline Operand readOperand(const Numbers& numbers, const char* name, size_t base
   return operand;
 }
 
-inline std::vector<int32_t> copyOf(const View& view) {
+inline std::vector<int32_t> copyOf(Napi::Env env, const View& view) {
+  if (view.held) refuse(env, "lengths and lists that are copied must lie in the process's memory");
   std::vector<int32_t> copy(view.bytes / sizeof(int32_t));
   if (!copy.empty()) std::memcpy(copy.data(), view.data, copy.size() * sizeof(int32_t));
   return copy;
 }
 
-// The views of a request, by slot.
+// The views of a request, by slot. Those on a device must lie on `device`, and are held by `held` once they are read.
 class Views {
  public:
-  Views(const Napi::CallbackInfo& info, size_t least) : env_(info.Env()), array_(info[1].As<Napi::Array>()) {
+  Views(const Napi::CallbackInfo& info, size_t least, size_t device, std::vector<Held>& held)
+      : env_(info.Env()), array_(info[1].As<Napi::Array>()), device_(device), held_(held) {
     if (!info[1].IsArray() || array_.Length() < least) refuse(env_, "the request lacks views");
   }
   View at(size_t i) const {
     napi_value value;
     if (napi_get_element(env_, array_, static_cast<uint32_t>(i), &value) != napi_ok) throw Napi::Error::New(env_);
-    return readView(env_, value);
+    View view = readView(env_, value);
+    if (!view.held) return view;
+    if (view.held->device() != device_) refuse(env_, "a view lies on another device than the request runs on");
+    held_.push_back(view.held);
+    return view;
   }
   View at(Slot slot) const { return at(size_t(slot)); }
 
  private:
   Napi::Env env_;
   Napi::Array array_;
+  size_t device_;
+  std::vector<Held>& held_;
 };
 
 }  // namespace tilewise

@@ -69,7 +69,28 @@ void readSizes(const Numbers& n, AttentionRequest& request) {
   p.window.align = static_cast<Align>(n.whole(size_t(Field::align), "align", 0, int32_t(Align::explicitOffset)));
   p.window.offset = count(Field::alignOffset, -kMaxTokens);
   p.pairing = static_cast<Pairing>(n.whole(size_t(Field::pairing), "pairing", 0, int32_t(Pairing::interleave)));
+  p.pages = count(Field::pages, 0);
+  p.pageSize = count(Field::pageSize, 0);
   readPattern(n, request);
+}
+
+// The page table, once lengths are known: entries of pages in use must name pages, the others may be anything.
+void readPages(const Views& views, Napi::Env env, AttentionRequest& request) {
+  Problem& p = request.problem;
+  request.pageTable = copyOf(env, views.at(Slot::pageTable));
+  const std::vector<int32_t>& table = request.pageTable;
+  const int64_t perSequence = p.keys / p.pageSize;
+  if (p.keys % p.pageSize != 0 || !p.keyLengths || int64_t(table.size()) != p.batch * perSequence) {
+    refuse(env, "pages need lengths, and a table with a row of them for each batch entry");
+  }
+  for (int32_t b = 0; b < p.batch; ++b) {
+    for (int64_t i = 0; i < ceilDiv<int64_t>(p.keyLengths[b], p.pageSize); ++i) {
+      const int32_t page = table[size_t(b * perSequence + i)];
+      if (page < 0 || page >= p.pages) refuse(env, "the page table names a page that does not exist");
+    }
+  }
+  p.pageTable = table.data();
+  p.pageTableBatch = perSequence;
 }
 
 }  // namespace
@@ -78,7 +99,9 @@ AttentionRequest readShape(const Napi::CallbackInfo& info) {
   AttentionRequest request;
   const Numbers n(info, size_t(Field::count));
   readSizes(n, request);
-  if (request.problem.pattern == PatternKind::blocks) readPatternViews(n, Views(info, size_t(Slot::count)), request);
+  if (request.problem.pattern == PatternKind::blocks) {
+    readPatternViews(n, Views(info, size_t(Slot::count), request.device, request.held), request);
+  }
   if (request.problem.sequences != request.problem.batch) refuse(info.Env(), "one sequence per batch entry");
   return request;
 }
@@ -86,9 +109,9 @@ AttentionRequest readShape(const Napi::CallbackInfo& info) {
 AttentionRequest readAttention(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Numbers n(info, size_t(Field::count));
-  const Views views(info, size_t(Slot::count));
   AttentionRequest request;
   readSizes(n, request);
+  const Views views(info, size_t(Slot::count), request.device, request.held);
   Problem& p = request.problem;
   const int32_t heads = p.outputHeads();
   if (heads % p.queryHeads != 0 || heads % p.kvHeads != 0) refuse(env, "the numbers of heads must divide");
@@ -97,8 +120,13 @@ AttentionRequest readAttention(const Napi::CallbackInfo& info) {
     return readOperand(n, name, size_t(base), views.at(slot), p.batch, tokens, count, dim, p.dtype);
   };
   p.query = operand("q", Field::queryOffset, Slot::query, p.queries, p.queryHeads, p.headDim);
-  p.key = operand("k", Field::keyOffset, Slot::key, p.keys, p.kvHeads, p.headDim);
-  p.value = operand("v", Field::valueOffset, Slot::value, p.keys, p.kvHeads, p.valueDim);
+  const bool isPaged = p.pageSize > 0;
+  const auto ofKeys = [&](const char* name, Field base, Slot slot, int64_t dim) {
+    return readOperand(n, name, size_t(base), views.at(slot), isPaged ? p.pages : p.batch,
+                       isPaged ? p.pageSize : p.keys, p.kvHeads, dim, p.dtype);
+  };
+  p.key = ofKeys("k", Field::keyOffset, Slot::key, p.headDim);
+  p.value = ofKeys("v", Field::valueOffset, Slot::value, p.valueDim);
   p.out = operand("out", Field::outOffset, Slot::out, p.queries, heads, p.valueDim);
   p.extraKeys = n.count(size_t(Field::extraKeys), "extraKeys");
   p.extraKey = operand("extraKeys", Field::extraKeyOffset, Slot::extraKey, p.extraKeys, p.kvHeads, p.headDim);
@@ -132,8 +160,8 @@ AttentionRequest readAttention(const Napi::CallbackInfo& info) {
 
   if (const View cuQueries = views.at(Slot::cuQueries); cuQueries.isPresent) {
     if (p.batch != 1) refuse(env, "packed sequences have a batch of 1");
-    request.cuQueries = copyOf(cuQueries);
-    request.cuKeys = copyOf(views.at(Slot::cuKeys));
+    request.cuQueries = copyOf(env, cuQueries);
+    request.cuKeys = copyOf(env, views.at(Slot::cuKeys));
     requireRunningTotals(env, request.cuQueries, p.sequences, p.queries);
     requireRunningTotals(env, request.cuKeys, p.sequences, p.keys);
     p.cuQueries = request.cuQueries.data();
@@ -141,7 +169,7 @@ AttentionRequest readAttention(const Napi::CallbackInfo& info) {
   } else {
     if (p.sequences != p.batch) refuse(env, "one sequence per batch entry");
     if (const View keyLengths = views.at(Slot::keyLengths); keyLengths.isPresent) {
-      request.keyLengths = copyOf(keyLengths);
+      request.keyLengths = copyOf(env, keyLengths);
       if (request.keyLengths.size() != size_t(p.batch)) refuse(env, "one key length per batch entry");
       for (int32_t length : request.keyLengths) {
         if (length < 0 || length > p.keys) refuse(env, "key lengths must be from 0 to the number of keys");
@@ -150,6 +178,7 @@ AttentionRequest readAttention(const Napi::CallbackInfo& info) {
     }
   }
   if (p.pattern == PatternKind::neighborhood && (p.cuQueries || p.keyLengths)) refuse(env, "a grid is one sequence");
+  if (isPaged) readPages(views, env, request);
   if (p.pattern == PatternKind::blocks && p.cuQueries) refuse(env, "lists are for one sequence per batch entry");
   return request;
 }
@@ -171,7 +200,7 @@ MergeRequest readMerge(const Napi::CallbackInfo& info) {
   p.dtype = n.type(size_t(MergeField::type));
   const size_t parts = count(MergeField::parts, 1);
   if (n.size() < head + parts * perPart) refuse(env, "the request lacks fields");
-  const Views views(info, 2 * (1 + parts));
+  const Views views(info, 2 * (1 + parts), request.device, request.held);
 
   const auto operand = [&](const char* name, size_t base, size_t slot) {
     return readOperand(n, name, base, views.at(slot), p.batch, p.queries, p.heads, p.valueDim, p.dtype);

@@ -1,7 +1,7 @@
 // Requests: what crossed from lib/, unpacked into core's Problem and MergeProblem.
 // Reader: someone who asks what native code trusts. Nothing: lib/ has checked everything with better messages, and
 // every count, stride and extent is checked again here, so that no argument, however made, makes a backend touch
-// foreign memory.
+// foreign memory. One exception: block lists on a device, which only a selection writes there, are not read back.
 #pragma once
 
 #include <napi.h>
@@ -12,6 +12,7 @@
 #include "../core/merge.h"
 #include "../core/problem.h"
 #include "../core/selection.h"
+#include "device_buffer.h"
 
 namespace tilewise {
 
@@ -22,13 +23,15 @@ struct AttentionRequest {
 
   size_t device = 0;
   Problem problem;
+  std::vector<Held> held;
   // Copies: the caller could change the originals under a running call, and their entries are row numbers.
-  std::vector<int32_t> cuQueries, cuKeys, keyLengths, blockBegins, blockCounts, blockStarts, blockMaskIndex;
+  std::vector<int32_t> cuQueries, cuKeys, keyLengths, blockBegins, blockCounts, blockStarts, blockMaskIndex, pageTable;
 };
 
 struct MergeRequest {
   size_t device = 0;
   MergeProblem problem;
+  std::vector<Held> held;
 };
 
 struct SelectionRequest {
@@ -37,10 +40,12 @@ struct SelectionRequest {
 
   size_t device = 0;
   SelectionProblem problem;
+  std::vector<Held> held;
   std::vector<int32_t> keyLengths;  // a copy, as above
 };
 
-// All take (numbers: Float64Array, views: (TypedArray | undefined)[]) and throw a RangeError with a code.
+// All take (numbers: Float64Array, views: (TypedArray | device buffer | undefined)[]) and throw a RangeError with a
+// code.
 AttentionRequest readAttention(const Napi::CallbackInfo& info);
 MergeRequest readMerge(const Napi::CallbackInfo& info);
 SelectionRequest readSelection(const Napi::CallbackInfo& info);

@@ -76,14 +76,15 @@ SelectionRequest readSelection(const Napi::CallbackInfo& info) {
     refuse(env, "the request lacks fields");
   }
 
-  const Views views(info, size_t(SelectSlot::count) + size_t(p.stages) * size_t(SelectStageSlot::count));
+  const Views views(info, size_t(SelectSlot::count) + size_t(p.stages) * size_t(SelectStageSlot::count), request.device,
+                    request.held);
   p.query = readOperand(n, "q", size_t(SelectField::queryOffset), views.at(size_t(SelectSlot::query)), p.batch,
                         p.queries, p.queryHeads, p.headDim, p.dtype);
   p.key = readOperand(n, "k", size_t(SelectField::keyOffset), views.at(size_t(SelectSlot::key)), p.batch, p.keys,
                       p.kvHeads, p.headDim, p.dtype);
   for (int32_t s = 0; s < p.stages; ++s) readStage(n, views, p, s);
   if (const View keyLengths = views.at(size_t(SelectSlot::keyLengths)); keyLengths.isPresent) {
-    request.keyLengths = copyOf(keyLengths);
+    request.keyLengths = copyOf(env, keyLengths);
     if (request.keyLengths.size() != size_t(p.batch)) refuse(env, "one key length per batch entry");
     for (const int32_t length : request.keyLengths) {
       if (length < 0 || length > p.keys) refuse(env, "key lengths must be from 0 to the number of keys");

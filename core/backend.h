@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "explain.h"
 #include "merge.h"
 #include "problem.h"
 #include "selection.h"
@@ -22,12 +23,19 @@ using CancelFlag = std::atomic<bool>;
 struct Availability {
   bool isAvailable;
   std::string reason;  // why not, empty when available
+  const char* code = nullptr;  // ERR_TILEWISE_..., null when available
 };
 
 // Why a backend failed, with the code that users see (ERR_TILEWISE_...).
 struct BackendError : std::runtime_error {
   BackendError(const char* stableCode, const std::string& message) : std::runtime_error(message), code(stableCode) {}
   const char* code;
+};
+
+// A backend's tiles for a problem, and a sentence why.
+struct TileChoice {
+  TileRule rule;
+  std::string why;
 };
 
 // Called once when a submitted call is over, from any thread. `error` is null unless it failed.
@@ -49,12 +57,21 @@ class Backend {
   virtual ~Backend() = default;
   virtual const char* name() const = 0;
   virtual Availability availability() const = 0;
+  virtual std::string description() const { return {}; }  // what the device calls itself, for people
   virtual DeviceMemory* memory() { return nullptr; }  // null: works in the process's own memory
 
   // Every reason why this backend cannot run the problem; empty when it can. Error messages and the support table in
-  // the docs are printed from this function.
+  // the docs are printed from this function. Answers without a device, too.
   virtual std::vector<std::string> supports(const Problem& problem) const = 0;
   virtual std::vector<std::string> supports(const SelectionProblem& problem) const = 0;
+
+  // What the loops visit or skip as one for this problem, for explain().
+  virtual TileChoice tiles(const Problem&) const {
+    TileChoice choice;
+    choice.rule.queries[0] = choice.rule.keys[0] = 64;
+    choice.why = "64 by 64 for comparison: this device does not say what it takes";
+    return choice;
+  }
 
   // Runs the problem; the calling thread takes part. Returns when done or cancelled; throws when it failed.
   virtual void run(const Problem& problem, const CancelFlag& cancel) = 0;

@@ -39,6 +39,36 @@ TW_HOST_DEVICE Neighborhood<Rank> neighborhoodOf(const Grid& grid, int32_t group
   return n;
 }
 
+// Grids are kept with their axes first and unused ones last; as three axes the unused ones come first, which is what
+// choosing tiles wants: the last axis is the one whose keys follow each other.
+inline Grid asRank3(const Grid& grid) {
+  Grid g;
+  g.rank = kMaxRank;
+  for (int a = 0; a < grid.rank; ++a) {
+    const int to = a + kMaxRank - grid.rank;
+    g.length[to] = grid.length[a];
+    g.kernel[to] = grid.kernel[a];
+    g.stride[to] = grid.stride[a];
+    g.dilation[to] = grid.dilation[a];
+    g.isCausal[to] = grid.isCausal[a];
+  }
+  return g;
+}
+
+// Keys that the boxes of `size` queries along an axis visit, summed, and how many boxes there are.
+struct AxisCost {
+  int64_t keys = 0;
+  int64_t boxes = 0;
+};
+inline AxisCost costOf(const NeighborhoodAxis& axis, Token size) {
+  AxisCost cost;
+  for (Token i = 0; i < axis.length; i += size) {
+    cost.keys += axis.window(smaller(i + size, axis.length) - 1).end - axis.window(i).begin;
+    ++cost.boxes;
+  }
+  return cost;
+}
+
 // Which queries of a grid one tile takes: a box of places of a dilation group, cut into boxes of one panel each.
 struct GridTile {
   int32_t group = 0;

@@ -102,12 +102,26 @@ struct Problem {
   const int32_t* cuKeys = nullptr;
   const int32_t* keyLengths = nullptr;  // padded: [batch] keys in use, the rest is never read
 
+  // Paged: key and value are [pages, pageSize, kvHeads, dim], and key t of batch entry b is row t % pageSize of page
+  // pageTable[b * pageTableBatch + t / pageSize]. Only entries of pages in use hold page numbers. Windows alone.
+  const int32_t* pageTable = nullptr;
+  int64_t pageTableBatch = 0;
+  int32_t pages = 0;
+  Token pageSize = 0;  // 0: not paged
+
   TW_HOST_DEVICE int32_t outputHeads() const { return larger(queryHeads, kvHeads); }
   TW_HOST_DEVICE int32_t queryHeadOf(int32_t head) const {
     if (kvHeads <= queryHeads) return head;
     return pairing == Pairing::tile ? head % queryHeads : int32_t(int64_t(head) * queryHeads / kvHeads);
   }
   TW_HOST_DEVICE int32_t kvHeadOf(int32_t head) const { return int32_t(int64_t(head) * kvHeads / outputHeads()); }
+
+  // Where the row of a key lies in `key` or `value`, in elements.
+  TW_HOST_DEVICE int64_t keyOffset(const Operand& operand, int64_t b, Token token, int64_t head) const {
+    if (pageSize == 0) return operand.offset(b, token, head);
+    const Token page = token / pageSize;
+    return operand.offset(pageTable[b * pageTableBatch + page], token - page * pageSize, head);
+  }
 
   // Whether scores depend on more than their product: then even interior runs need a table of what is added or hidden.
   TW_HOST_DEVICE bool hasScoreOperands() const { return mask.data || bias.data || slopes || relative; }
@@ -130,6 +144,17 @@ TW_HOST_DEVICE StridedShards shardsOf(const Problem& p, const Sequence& s) {
 }
 TW_HOST_DEVICE BlockList blockListOf(const Problem& p, const Sequence& s) {
   return {p.blocks, windowOf(p.window, s.queries.size(), s.keys.size()), s.batch};
+}
+
+// Whether `group` consecutive query heads, those of one KV head, see the same keys.
+TW_HOST_DEVICE bool groupSharesKeys(const Problem& p, int32_t group) {
+  switch (p.pattern) {
+    case PatternKind::window: return true;
+    case PatternKind::neighborhood: return false;  // they do, but rows of a grid's tile are tokens of one head
+    case PatternKind::stridedShards: return p.shards.isRelative || p.shards.headsPerLayout % group == 0;
+    case PatternKind::blocks: return p.blocks.headsPerList % group == 0;
+  }
+  return false;
 }
 
 // Calls visit(pattern) with the pattern of a sequence, unless it is a grid's.

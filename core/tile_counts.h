@@ -57,7 +57,7 @@ struct Part {
 template <class Pattern, class Visit>
 void forEachPart(const Pattern& pattern, int head, const Range& queries, Visit&& visit) {
   const typename Pattern::Sight sight = pattern.look(head, Box<1>{{queries}});
-  pattern.forEachRow(sight, [&](const Row& row) {
+  forEachRow(pattern, sight, [&](const Row& row) {
     const auto [keys, interior] = pattern.cut(sight, row);
     const Range before{keys.begin, interior.isEmpty() ? keys.end : interior.begin}, after{interior.end, keys.end};
     if (!before.isEmpty()) visit(Part{row.within(before), false});

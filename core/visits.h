@@ -34,7 +34,7 @@ TW_HOST_DEVICE void forEachRunOf(const Pattern& pattern, const typename Pattern:
 template <class Pattern, class Visit>
 TW_HOST_DEVICE void forEachRun(const Pattern& pattern, int head, const Box<Pattern::kRank>& queries, Visit&& visit) {
   const typename Pattern::Sight sight = pattern.look(head, queries);
-  pattern.forEachRow(sight, [&](const Row& row) { forEachRunOf(pattern, sight, row, visit); });
+  forEachRow(pattern, sight, [&](const Row& row) { forEachRunOf(pattern, sight, row, visit); });
 }
 
 // The same where places are tokens, for the tokens inside `clip` only.
@@ -43,7 +43,7 @@ TW_HOST_DEVICE void forEachRunWithin(const Pattern& pattern, int head, const Box
                                      Visit&& visit) {
   static_assert(Pattern::kRank == 1, "places of a grid are not tokens");
   const typename Pattern::Sight sight = pattern.look(head, queries);
-  pattern.forEachRow(sight, [&](const Row& row) {
+  forEachRow(pattern, sight, [&](const Row& row) {
     const Row part = row.within(intersect(row.places, clip));
     if (!part.places.isEmpty()) forEachRunOf(pattern, sight, part, visit);
   });

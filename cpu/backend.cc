@@ -41,6 +41,35 @@ struct Reasons {
   }
 };
 
+TileChoice chooseTiles(const Problem& p) {
+  const Sequence whole{0, {0, larger<Token>(p.queries, 1)}, {0, p.keys}};
+  const Tiling tiling = tilingOf(p, whole, activeKernels(), 1);
+  const std::string panel = std::to_string(tiling.kernels->panel), set = tiling.kernels->name;
+  TileChoice choice;
+  TileRule& rule = choice.rule;
+  rule.isCut = true;
+  if (p.pattern == PatternKind::neighborhood) {
+    for (int a = 0; a < kMaxRank; ++a) rule.queries[a] = tiling.panel[a];
+    choice.why =
+        "the box of " + panel + " queries (" + set +
+        ") whose windows together hold the fewest keys; keys are read in rows, each row as far as some query of "
+        "the box sees it";
+    return choice;
+  }
+  rule.headsPerTile = tiling.map.headsPerToken;
+  rule.rowsPerBlock = tiling.rowsPerBlock;
+  rule.queries[0] = tiling.kernels->panel;
+  const bool isBlocked = p.pattern != PatternKind::window;
+  rule.keys[0] = p.pattern == PatternKind::stridedShards ? p.shards.block
+                 : p.pattern == PatternKind::blocks      ? p.blocks.keys
+                                                         : tiling.shape.keys;
+  choice.why = panel + " rows are a panel of vector registers (" + set + ")";
+  if (rule.headsPerTile > 1)
+    choice.why += ", shared by the " + std::to_string(rule.headsPerTile) + " heads of a KV head";
+  choice.why += isBlocked ? "; keys in the blocks of the pattern" : "; so many keys and values stay in the L2 cache";
+  return choice;
+}
+
 class CpuBackend final : public Backend {
  public:
   const char* name() const override { return "cpu"; }
@@ -52,6 +81,9 @@ class CpuBackend final : public Backend {
     reasons.range("valueDim", p.valueDim, 1, kMaxDim);
     reasons.range("queries", p.queries, 0, kMaxTokens);
     reasons.range("keys", p.keys, 0, kMaxTokens);
+    if (p.pageSize > 0 && p.pattern != PatternKind::window) {
+      reasons.all.push_back("pages go with windows, not with other patterns");
+    }
     return reasons.all;
   }
   std::vector<std::string> supports(const SelectionProblem& p) const override {
@@ -63,6 +95,7 @@ class CpuBackend final : public Backend {
     }
     return reasons.all;
   }
+  TileChoice tiles(const Problem& p) const override { return chooseTiles(p); }
 
   void run(const Problem& p, const CancelFlag& cancel) override { runHere(p, cancel); }
   void run(const MergeProblem& p, const CancelFlag& cancel) override { runHere(p, cancel); }
@@ -139,34 +172,5 @@ std::vector<std::string> instructionSets() {
 }
 std::string instructionSet() { return activeKernels().name; }
 bool setInstructionSet(const std::string& name) { return activateKernels(name); }
-
-TileChoice chooseTiles(const Problem& p) {
-  const Sequence whole{0, {0, larger<Token>(p.queries, 1)}, {0, p.keys}};
-  const Tiling tiling = tilingOf(p, whole, activeKernels(), 1);
-  const std::string panel = std::to_string(tiling.kernels->panel), set = tiling.kernels->name;
-  TileChoice choice;
-  TileRule& rule = choice.rule;
-  rule.isCut = true;
-  if (p.pattern == PatternKind::neighborhood) {
-    for (int a = 0; a < kMaxRank; ++a) rule.queries[a] = tiling.panel[a];
-    choice.why =
-        "the box of " + panel + " queries (" + set +
-        ") whose windows together hold the fewest keys; keys are read in rows, each row as far as some query of "
-        "the box sees it";
-    return choice;
-  }
-  rule.headsPerTile = tiling.map.headsPerToken;
-  rule.rowsPerBlock = tiling.rowsPerBlock;
-  rule.queries[0] = tiling.kernels->panel;
-  const bool isBlocked = p.pattern != PatternKind::window;
-  rule.keys[0] = p.pattern == PatternKind::stridedShards ? p.shards.block
-                 : p.pattern == PatternKind::blocks      ? p.blocks.keys
-                                                         : tiling.shape.keys;
-  choice.why = panel + " rows are a panel of vector registers (" + set + ")";
-  if (rule.headsPerTile > 1)
-    choice.why += ", shared by the " + std::to_string(rule.headsPerTile) + " heads of a KV head";
-  choice.why += isBlocked ? "; keys in the blocks of the pattern" : "; so many keys and values stay in the L2 cache";
-  return choice;
-}
 
 }  // namespace tilewise::cpu

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "../core/backend.h"
-#include "../core/explain.h"
 
 namespace tilewise::cpu {
 
@@ -20,12 +19,5 @@ void setNumThreads(int threads);
 std::vector<std::string> instructionSets();
 std::string instructionSet();
 bool setInstructionSet(const std::string& name);  // false: not available here
-
-// What the fused loop visits or skips as one for this problem, and a sentence why.
-struct TileChoice {
-  TileRule rule;
-  std::string why;
-};
-TileChoice chooseTiles(const Problem& problem);
 
 }  // namespace tilewise::cpu

@@ -190,12 +190,10 @@ struct DecodeOperand {
   DType type;
   int64_t stride;
 };
-DecodeOperand stageOperand(const Operand& operand, const Problem& p, int64_t base, const Range& keys, int dim,
-                           float* rows) {
-  const int64_t at = base + keys.begin * operand.token;
+DecodeOperand stageOperand(const Operand& operand, const Problem& p, int64_t at, int keys, int dim, float* rows) {
   if (operand.dim == 1 && dim % kLanes == 0) return {elementAt(operand.data, p.dtype, at), p.dtype, operand.token};
   const int ld = paddedDim(dim);
-  for (Token key = 0; key < keys.size(); ++key) {
+  for (int key = 0; key < keys; ++key) {
     float* to = rows + key * ld;
     for (int d = dim; d < ld; ++d) to[d] = 0;
     readRow(elementAt(operand.data, p.dtype, at + key * operand.token), p.dtype, operand.dim, dim, to);
@@ -211,14 +209,14 @@ struct JoinedKeys {
 };
 
 // Copies the rows of the joined keys side by side, in float32. They lie anywhere, and were requested when they joined.
-DecodeOperand gatherOperand(const Operand& operand, const Problem& p, int64_t base, const JoinedKeys& keys, int dim,
-                            float* rows) {
+template <class RowAt>
+DecodeOperand gatherOperand(const Operand& operand, const Problem& p, const RowAt& rowAt, const JoinedKeys& keys,
+                            int dim, float* rows) {
   const int ld = paddedDim(dim);
   for (int i = 0; i < keys.count; ++i) {
     float* to = rows + i * ld;
     for (int d = dim; d < ld; ++d) to[d] = 0;
-    const int64_t at = base + keys.tokens[i] * operand.token;
-    readRow(elementAt(operand.data, p.dtype, at), p.dtype, operand.dim, dim, to);
+    readRow(elementAt(operand.data, p.dtype, rowAt(keys.tokens[i])), p.dtype, operand.dim, dim, to);
   }
   return {rows, DType::float32, ld};
 }
@@ -340,16 +338,16 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
   setUpDecode(task, out, s);
   const int perGroup = paddedRows(task.rows), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
   const Token lastToken = task.map.at(task.rows - 1).token;
-  // stage(operand, its offset, dim, buffer) brings the keys or values of a run to where they are read.
+  const auto rowAt = [&](const Operand& operand, Token key, const TileMap& map) {
+    return p.keyOffset(operand, task.sequence.batch, Token(task.sequence.keys.begin) + key, p.kvHeadOf(map.firstHead));
+  };
+  // stage(operand, where its rows lie, dim, buffer) brings the keys or values of a run to where they are read.
   const auto visit = [&](const Run& run, auto&& stage) {
     for (int g = 0; g < task.groups; ++g) {
       const TileMap map = task.map.next(g);
-      const int32_t kvHead = p.kvHeadOf(map.firstHead);
-      const auto baseOf = [&](const Operand& operand) {
-        return operand.offset(task.sequence.batch, task.sequence.keys.begin, kvHead);
-      };
-      const DecodeOperand k = stage(p.key, baseOf(p.key), p.headDim, s.kRows);
-      const DecodeOperand v = stage(p.value, baseOf(p.value), p.valueDim, s.vRows);
+      const auto rowsOf = [&](const Operand& operand) { return [&](Token key) { return rowAt(operand, key, map); }; };
+      const DecodeOperand k = stage(p.key, rowsOf(p.key), p.headDim, s.kRows);
+      const DecodeOperand v = stage(p.value, rowsOf(p.value), p.valueDim, s.vRows);
       forEachRowSlice(task.rows, [&](auto width, int first, int n) {
         const int row = g * perGroup + first;
         const DecodeRows<decltype(width)::kRows> rows{s.query + row * ldK, out.max + row, out.sum + row,
@@ -360,23 +358,23 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
   };
   const auto request = [&](const Operand& operand, Token key, int dim) {
     for (int g = 0; g < task.groups; ++g) {
-      const int64_t at =
-          operand.offset(task.sequence.batch, task.sequence.keys.begin + key, p.kvHeadOf(task.map.next(g).firstHead));
+      const int64_t at = rowAt(operand, key, task.map.next(g));
       prefetchRow(elementAt(operand.data, p.dtype, at), dim * sizeOf(p.dtype));
     }
   };
   JoinedKeys joined;
   const auto visitJoined = [&] {
     if (joined.count == 0) return;
-    visit(Run{Row{{0, joined.count}}, true}, [&](const Operand& operand, int64_t base, int dim, float* rows) {
-      return gatherOperand(operand, p, base, joined, dim, rows);
+    visit(Run{Row{{0, joined.count}}, true}, [&](const Operand& operand, const auto& rowOf, int dim, float* rows) {
+      return gatherOperand(operand, p, rowOf, joined, dim, rows);
     });
     joined.count = 0;
   };
   forEachRunWithin(pattern, task.map.firstHead, Box<1>{{{0, lastToken + 1}}}, task.keys, [&](const Run& whole) {
     const Range& places = whole.row.places;
     const bool isPlain = whole.isInterior && !p.hasScoreOperands() && !tokenMask(pattern, whole.row);
-    if (!Pattern::kIsDense && isPlain && places.size() < kDecodeKeys) {
+    const bool isShort = p.pageSize > 0 ? p.pageSize < kDecodeKeys : !Pattern::kIsDense && places.size() < kDecodeKeys;
+    if (isShort && isPlain) {
       for (Token key = places.begin; key < places.end; ++key) {
         joined.tokens[joined.count++] = key;
         request(p.key, key, p.headDim);
@@ -385,11 +383,14 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
       }
       return;
     }
-    for (Token key = places.begin; key < places.end; key += kDecodeKeys) {
-      const Run run{whole.row.within({key, smaller<Token>(places.end, key + kDecodeKeys)}), whole.isInterior};
-      visit(run, [&](const Operand& operand, int64_t base, int dim, float* rows) {
-        return stageOperand(operand, p, base, run.row.places, dim, rows);
-      });
+    for (Token key = places.begin; key < places.end;) {
+      const Token onPage = p.pageSize > 0 ? p.pageSize - key % p.pageSize : kDecodeKeys;
+      const Token end = smaller<Token>(places.end, key + smaller<Token>(onPage, kDecodeKeys));
+      visit(Run{whole.row.within({key, end}), whole.isInterior},
+            [&](const Operand& operand, const auto& rowOf, int dim, float* rows) {
+              return stageOperand(operand, p, rowOf(key), end - key, dim, rows);
+            });
+      key = end;
     }
   });
   visitJoined();

@@ -126,15 +126,17 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
   const Operand &keys = block.isExtra ? p.extraKey : p.key, &values = block.isExtra ? p.extraValue : p.value;
   const int32_t kvHead = p.kvHeadOf(task.map.firstHead);
   const int64_t firstToken = block.isExtra ? 0 : task.sequence.keys.begin;
-  const int64_t kRow = keys.offset(task.sequence.batch, firstToken, kvHead),
-                vRow = values.offset(task.sequence.batch, firstToken, kvHead);
+  const auto rowAt = [&](const Operand& operand, Token token) {
+    return block.isExtra ? operand.offset(task.sequence.batch, token, kvHead)
+                         : p.keyOffset(operand, task.sequence.batch, Token(firstToken + token), kvHead);
+  };
   block.isPacked = !task.readsInPlace && task.rows > kPackFromPanels * kPanel;
   // Keys stay in place where rows follow each other: rows strided by a power of two share cache sets and pages. Where
   // panels see small parts of a block, copying it costs more than that. Values that are packed are read once, so any
   // stride will do.
   const bool isFloat = p.dtype == DType::float32;
   const int64_t step = block.spans[0].row.step;
-  const bool isLong = Pattern::kIsDense || block.rows >= kGatherBelow * block.spanCount;
+  const bool isLong = (Pattern::kIsDense && p.pageSize == 0) || block.rows >= kGatherBelow * block.spanCount;
   const auto staysInPlace = [&](const Operand& operand, int dim) {
     return isFloat && operand.dim == 1 && (task.readsInPlace || (isLong && operand.token * step == dim));
   };
@@ -144,9 +146,9 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
   block.vStride = vInPlace ? values.token * step : paddedDim(p.valueDim);
   for (int i = 0; i < block.spanCount; ++i) {
     Span& span = block.spans[i];
-    const int64_t first = span.row.token(span.row.places.begin);
-    const auto stage = [&](const Operand& operand, int64_t base, bool inPlace, int dim, float* rows) -> const float* {
-      const int64_t at = base + first * operand.token, stride = operand.token * step;
+    const Token first = span.row.token(span.row.places.begin);
+    const auto stage = [&](const Operand& operand, bool inPlace, int dim, float* rows) -> const float* {
+      const int64_t at = rowAt(operand, first), stride = operand.token * step;
       if (inPlace) return static_cast<const float*>(operand.data) + at;
       float* to = rows + span.first * int64_t(paddedDim(dim));
       for (Token key = 0; key < span.row.places.size(); ++key) {
@@ -155,24 +157,24 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
       }
       return to;
     };
-    span.k = stage(keys, kRow, kInPlace, p.headDim, s.kRows);
-    span.v = stage(values, vRow, vInPlace, p.valueDim, s.vRows);
+    span.k = stage(keys, kInPlace, p.headDim, s.kRows);
+    span.v = stage(values, vInPlace, p.valueDim, s.vRows);
   }
   if (block.isPacked) packValues(block, task.shape.keys, p.valueDim, s.packedV);
-  if (Pattern::kRank > 1 || next.spanCount == 0 || next.isExtra) return;
+  if (Pattern::kRank > 1 || next.spanCount == 0 || next.isExtra || p.pageSize > 0) return;
 
-  const auto request = [&](const Operand& operand, int64_t base, int dim) {
+  const auto request = [&](const Operand& operand, int dim) {
     RowPrefetch prefetch;
     prefetch.span = next.spans;
     prefetch.end = next.spans + next.spanCount;
-    prefetch.base = static_cast<const char*>(elementAt(operand.data, p.dtype, base));
+    prefetch.base = static_cast<const char*>(elementAt(operand.data, p.dtype, rowAt(operand, 0)));
     prefetch.stride = operand.token * sizeOf(p.dtype);
     prefetch.bytes = dim * sizeOf(p.dtype);
     prefetch.start();
     return prefetch;
   };
-  block.nextKeys = request(keys, kRow, p.headDim);
-  block.nextValues = request(values, vRow, p.valueDim);
+  block.nextKeys = request(keys, p.headDim);
+  block.nextValues = request(values, p.valueDim);
   const int64_t lines = next.rows * ceilDiv<int64_t>(larger(p.headDim, p.valueDim) * sizeOf(p.dtype), 64);
   const int64_t tiles = ceilDiv<int64_t>(block.rows, kTileRows) * ceilDiv<int64_t>(task.rows, kPanel);
   block.prefetchSteps = int(ceilDiv(lines, tiles));

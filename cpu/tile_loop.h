@@ -80,8 +80,8 @@ Box<Rank> laneBox(const Neighborhood<Rank>&, const QueryRows<kPanel>& rows, int 
   return box;
 }
 
-// Cuts a block by what the panel sees. Returns how many segments there are. Interior runs that follow each other in
-// memory are one segment.
+// Cuts a block by what the panel sees. Returns how many segments there are. Interior runs whose keys
+// and values follow each other in memory are one segment; either may have been copied together and the other not.
 template <class Pattern>
 int findSegments(const TileTask& task, const TileScratch& s, const Pattern& pattern, const KeyBlock& block,
                  const PanelSights<Pattern>& sights) {
@@ -97,7 +97,7 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
       const bool hasTable = isBiased || mask, isMasked = hasTable || !run.isInterior;
       Segment* last = count > 0 ? &s.segments[count - 1] : nullptr;
       if (!isMasked && last && !last->isMasked && last->first + last->count == first &&
-          last->k + last->count * block.kStride == k) {
+          last->k + last->count * block.kStride == k && last->v + last->count * block.vStride == v) {
         last->count += n;
       } else {
         float* ends = run.isInterior ? nullptr : s.ends + count * 2 * kPanel;
@@ -152,12 +152,12 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
   };
   startBlock(block);
   startBlock(waiting);
-  const Token capacity = task.shape.keys;
+  const Token capacity = task.shape.keys, pageSize = task.problem->pageSize;
   // Where tiles depend on the threads, blocks end at multiples of their length, wherever the tile's keys begin: a row's
   // sums are then cut alike in every tile, and the choice of tile changes no bit. Other tiles are chosen by the
   // problem.
   Token blockEnd = 0;
-  pattern.forEachRow(tile, [&](const Row& row) {
+  forEachRow(pattern, tile, [&](const Row& row) {
     for (Token place = row.places.begin; place < row.places.end;) {
       Token room;
       if (task.alignsBlocks) {
@@ -170,6 +170,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
         if (block->rows == capacity) closeBlock();
         room = capacity - block->rows;
       }
+      if (pageSize > 0) room = smaller(room, pageSize - place % pageSize);  // a span lies on one page
       const Token end = smaller<Token>(row.places.end, place + room);
       block->add(row.within({place, end}));
       place = end;

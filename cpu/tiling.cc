@@ -6,37 +6,12 @@
 namespace tilewise::cpu {
 namespace {
 
-// Whether `group` consecutive query heads, those of one KV head, see the same keys.
-bool groupSharesKeys(const Problem& p, int32_t group) {
-  switch (p.pattern) {
-    case PatternKind::window: return true;
-    case PatternKind::neighborhood: return false;  // they do, but rows of a grid's panel are tokens of one head
-    case PatternKind::stridedShards: return p.shards.isRelative || p.shards.headsPerLayout % group == 0;
-    case PatternKind::blocks: return p.blocks.headsPerList % group == 0;
-  }
-  return false;
-}
-
 // Query heads of one KV head whose rows share a tile or a decode step. Lists of keys are worth sharing at any length:
 // a block of 64 queries fills four panels of 16, with a group of 4 heads sixteen.
 int32_t headsPerToken(const Problem& p, Token queries, int panel) {
   const int32_t group = p.kvHeads < p.queryHeads ? p.queryHeads / p.kvHeads : 1;
   const bool isWorthIt = queries < panel || p.pattern == PatternKind::blocks;
   return isWorthIt && groupSharesKeys(p, group) ? group : 1;
-}
-
-// Keys that the boxes of `size` queries along an axis visit, summed, and how many boxes there are.
-struct AxisCost {
-  int64_t keys = 0;
-  int64_t boxes = 0;
-};
-AxisCost costOf(const NeighborhoodAxis& axis, Token size) {
-  AxisCost cost;
-  for (Token i = 0; i < axis.length; i += size) {
-    cost.keys += axis.window(smaller(i + size, axis.length) - 1).end - axis.window(i).begin;
-    ++cost.boxes;
-  }
-  return cost;
 }
 
 // The box of one panel: the one whose panels compute the fewest pairs, rows of keys counting for kRowOverhead keys
@@ -58,22 +33,6 @@ void choosePanel(const Grid& grid, int lanes, Token (&panel)[kMaxRank]) {
       for (int i = 0; i < kMaxRank; ++i) panel[i] = size[i];
     }
   }
-}
-
-// Grids are kept with their axes first and unused ones last; as three axes the unused ones come first, which is what
-// the choice wants: the last axis is the one whose keys follow each other.
-Grid asRank3(const Grid& grid) {
-  Grid g;
-  g.rank = kMaxRank;
-  for (int a = 0; a < grid.rank; ++a) {
-    const int to = a + kMaxRank - grid.rank;
-    g.length[to] = grid.length[a];
-    g.kernel[to] = grid.kernel[a];
-    g.stride[to] = grid.stride[a];
-    g.dilation[to] = grid.dilation[a];
-    g.isCausal[to] = grid.isCausal[a];
-  }
-  return g;
 }
 
 void tileGrid(const Problem& p, Tiling& t) {

@@ -30,7 +30,8 @@ struct Launch {
 class Queue {
  public:
   virtual ~Queue() = default;  // waits; then frees what is still allocated
-  virtual void* allocate(int64_t bytes) = 0;  // aligned to 256 bytes, freed with the queue; 0 bytes give a valid pointer
+  virtual void* allocate(
+      int64_t bytes) = 0;  // aligned to 256 bytes, freed with the queue; 0 bytes give a valid pointer
   virtual void upload(void* to, const void* from, int64_t bytes) = 0;  // `from` may change when it returns
   virtual void download(void* to, const void* from, int64_t bytes) = 0;  // done after wait()
   virtual void launch(const Launch& launch) = 0;

@@ -1,11 +1,14 @@
 // attention(): the op that everything else is a pattern of.
 // Reader: someone who calls it, or follows a call from arguments to native code and back.
 
-import { accept, fly, refuseSignal } from './flight.js';
+import { field } from './fields.js';
+import { fly, refuseSignal } from './flight.js';
 import { lend } from './leases.js';
 import { native } from './native.js';
 import { type AttentionOptions, readOptions } from './options.js';
+import { onDevice } from './placement.js';
 import { type Internals, prepare } from './problem.js';
+import type { Request } from './request.js';
 import type { Tensor, TensorLike } from './tensor.js';
 
 /** What attention() returns: tensors of the class that `Tensor` names, or the `out` that was passed. */
@@ -89,10 +92,23 @@ export async function runAttention<T>(
   internals?: Internals,
 ): Promise<AttentionResult<T>> {
   const settings = readOptions(where, options);
-  const { request, results, selection } = prepare(q, k, v, options.out, settings, internals);
-  const attend = () => fly(() => native.run(request.numbers, request.views), results, settings);
-  if (selection) await lend(results.lent, () => selection.run(settings.signal).then(attend));
-  else await attend();
+  const { request, results, selection, placement } = prepare(q, k, v, options.out, settings, internals);
+  const attend = () =>
+    fly(placement, (device) => native.run(numbersFor(device, request), request.views), results.lent, settings.signal);
+  try {
+    if (selection) {
+      // Inputs may be disposed of meanwhile.
+      const letGo = request.hold();
+      await lend(results.lent, () => selection.run(settings.signal).then(attend)).finally(letGo);
+    } else {
+      await attend();
+    }
+  } catch (error) {
+    results.discard();
+    throw error;
+  } finally {
+    selection?.end();
+  }
   return results.wrap() as AttentionResult<T>;
 }
 
@@ -107,8 +123,20 @@ export function runAttentionSync<T>(
 ): AttentionResult<T> {
   const settings = readOptions(where, options);
   refuseSignal(where, settings.signal);
-  const { request, results, selection } = prepare(q, k, v, options.out, settings, internals);
-  selection?.runSync();
-  accept(native.runSync(request.numbers, request.views), settings.device);
+  const { request, results, selection, placement } = prepare(q, k, v, options.out, settings, internals);
+  try {
+    selection?.runSync();
+    onDevice(placement, (device) => native.runSync(numbersFor(device, request), request.views) ?? {});
+  } catch (error) {
+    results.discard();
+    throw error;
+  } finally {
+    selection?.end();
+  }
   return results.wrap() as AttentionResult<T>;
+}
+
+function numbersFor(device: number, { numbers }: Request): Float64Array {
+  numbers[field.device] = device;
+  return numbers;
 }

@@ -5,8 +5,8 @@
 import type { BlockCsr, BlockIndexLists, FlexBlockMask } from './blocks.js';
 import { toDense } from './dense.js';
 import { show, showDims, TilewiseRangeError, TilewiseTypeError } from './errors.js';
-import { readTensor, type TensorLike, typedArrayName, type View } from './tensor.js';
 import { checkNames, invalid, is, maxTokens } from './validate.js';
+import { type HostView, readHostTensor, typedArrayName } from './views.js';
 
 /** Lists of ascending block numbers; list (b, h, m) is number (b * heads + h) * queryBlocks + m. */
 export interface BlockTable {
@@ -77,14 +77,14 @@ function readPadded(indicesName: string, indices: unknown, countsName: string, c
 }
 
 /** An int32 tensor in row-major order, or a bare Int32Array as one axis. */
-function readCounts(name: string, value: unknown): View {
+function readCounts(name: string, value: unknown): HostView {
   const isBare = typedArrayName(value) === 'Int32Array';
   const tensor = isBare ? { type: 'int32', data: value, dims: [(value as Int32Array).length] } : value;
-  return toDense(readTensor(name, tensor as TensorLike, ['int32']));
+  return toDense(readHostTensor(name, tensor, ['int32']));
 }
 
 /** [batch, heads] of a tensor whose last `own` axes are something else. */
-function leadOf(name: string, { dims }: View, own: number, last: string): [batch: number, heads: number] {
+function leadOf(name: string, { dims }: HostView, own: number, last: string): [batch: number, heads: number] {
   const lead = dims.slice(0, dims.length - own);
   if (dims.length < own || lead.length > 2) {
     throw mismatch(
@@ -95,7 +95,7 @@ function leadOf(name: string, { dims }: View, own: number, last: string): [batch
 }
 
 /** `view` must have the axes of `other`, all but the last `fewer`, and one more. */
-function checkLead(name: string, view: View, otherName: string, other: View, fewer: number): void {
+function checkLead(name: string, view: HostView, otherName: string, other: HostView, fewer: number): void {
   const shared = other.dims.slice(0, other.dims.length - fewer);
   const fits = view.dims.length === shared.length + 1 && shared.every((length, axis) => view.dims[axis] === length);
   if (!fits) {

@@ -5,6 +5,7 @@
 import type { Align } from './align.js';
 import type { BlockTable } from './block-formats.js';
 import type { BlocksPattern, MaskPredicate } from './blocks.js';
+import type { DeviceBuffer } from './device-buffer.js';
 import { showDims, TilewiseRangeError } from './errors.js';
 
 /** Lists as native code reads them; the fields are those of binding/fields.h. Never seen by callers. */
@@ -26,9 +27,10 @@ export interface NativeLists {
   readonly sinkTokens: number;
   readonly align: Align;
   readonly begins: Int32Array;
-  readonly counts: Int32Array;
+  /** A selection may have left these two on a device. */
+  readonly counts: Int32Array | DeviceBuffer;
   /** The first token of every entry. */
-  readonly starts: Int32Array;
+  readonly starts: Int32Array | DeviceBuffer;
   /** Per entry: which of the masks applies, -1 for none. */
   readonly maskIndex?: Int32Array;
   /** [index][blockQueries][blockKeys], 0 hides. */

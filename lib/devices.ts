@@ -1,20 +1,23 @@
 // Devices: what this machine and this build can compute on, and the threads of the CPU.
-// Reader: someone who asks why a call ran where it ran.
+// Reader: someone who asks which devices there are. Which of them a call runs on is in placement.ts.
 
-import { TilewiseError } from './errors.js';
-import { native } from './native.js';
-import { type DeviceName, deviceNames } from './options.js';
-import { checkInteger } from './validate.js';
+import { type ErrorCode, TilewiseError } from './errors.js';
+import { type NativeBackend, native } from './native.js';
+import { checkInteger, invalid } from './validate.js';
 
-/** The CPU is first, whatever is preferred to it comes after. */
-const built = native.backends();
+/** A device by name; `'cuda'` is the first GPU, also called `'cuda:0'`. */
+export type Location = 'cpu' | 'cuda' | `cuda:${number}`;
+/** A device, or `'auto'` for the best one. */
+export type DeviceName = 'auto' | Location;
 
 /** A place to compute on. */
 export interface DeviceInfo {
-  readonly name: 'cpu' | 'cuda';
+  readonly name: Location;
   readonly isAvailable: boolean;
   /** Why it is not available. */
   readonly reason?: string;
+  /** What the device calls itself. */
+  readonly description?: string;
   /** CPU: the instruction set in use. */
   readonly instructionSet?: string;
   /** CPU: all that this build contains and this processor runs, best first. */
@@ -23,28 +26,32 @@ export interface DeviceInfo {
   readonly threads?: number;
 }
 
-/** Every device this version knows, with the reason where one is not available. */
+/** Place of the CPU among the backends. */
+export const cpu = 0;
+let known: readonly NativeBackend[] | undefined;
+
+/** The addon's backends, the CPU first. Looked for when something else than the CPU is first wanted: drivers take a while. */
+function backends(): readonly NativeBackend[] {
+  if (known) return known;
+  const built = native.backends();
+  const lacks = { name: 'cuda', isAvailable: false, reason: 'this build has no CUDA backend', description: '' };
+  known = built.some(({ name }) => name === lacks.name) ? built : [...built, lacks];
+  return known;
+}
+
+/** Every device, with the reason where one is not available. */
 export function devices(): DeviceInfo[] {
-  return deviceNames
-    .filter((name) => name !== 'auto')
-    .map((name): DeviceInfo => {
-      const backend = built.find((candidate) => candidate.name === name);
-      if (!backend?.isAvailable) {
-        return {
-          name,
-          isAvailable: false,
-          reason: backend?.reason ?? `this build has no ${name.toUpperCase()} backend`,
-        };
-      }
-      if (name !== 'cpu') return { name, isAvailable: true };
-      return {
-        name,
-        isAvailable: true,
-        instructionSet: native.instructionSet(),
-        instructionSets: native.instructionSets(),
-        threads: native.numThreads(),
-      };
-    });
+  return backends().map(({ name, isAvailable, reason, description }, index): DeviceInfo => {
+    const device = { name: name as Location, isAvailable, ...(description && { description }) };
+    if (!isAvailable) return { ...device, reason };
+    if (index !== cpu) return device;
+    return {
+      ...device,
+      instructionSet: native.instructionSet(),
+      instructionSets: native.instructionSets(),
+      threads: native.numThreads(),
+    };
+  });
 }
 
 /** Threads that work on one call on the CPU; the default is the number of physical cores this process may use. */
@@ -62,14 +69,50 @@ export function setNumThreads(threads: number): void {
   native.setNumThreads(checkInteger('threads', threads, 1, 1024));
 }
 
-/** The backend that a device name means, as its place in the addon's list; 'auto' is the last that is available. */
-export function backendIndex(device: DeviceName): number {
-  const index = built.findLastIndex(({ name, isAvailable }) => isAvailable && (device === 'auto' || name === device));
-  if (index < 0) {
-    const reason = devices().find(({ name }) => name === device)?.reason;
-    throw new TilewiseError('ERR_TILEWISE_NO_DEVICE', `\`device\` '${device}' is not available: ${reason}`);
+const cudaName = /^cuda(:(0|[1-9]\d{0,3}))?$/;
+
+/** Checks a device's name, `'auto'` left aside. */
+export function checkLocation(name: string, value: unknown): Location {
+  if (value === 'cpu' || (typeof value === 'string' && cudaName.test(value))) {
+    return value === 'cuda:0' ? 'cuda' : (value as Location);
   }
-  return index;
+  throw invalid(name, "'cpu', 'cuda' or 'cuda:1' and so on", value);
 }
 
-export const backendName = (index: number): string => built[index].name;
+export function checkDevice(name: string, value: unknown): DeviceName {
+  if (value === 'auto') return value;
+  if (value === 'cpu' || (typeof value === 'string' && cudaName.test(value))) return checkLocation(name, value);
+  throw invalid(name, "'auto', 'cpu', 'cuda' or 'cuda:1' and so on", value);
+}
+
+/** Place of a device among the backends, whether it is available or not. */
+export function knownIndex(location: Location): number {
+  if (location === 'cpu') return cpu;
+  const index = backends().findIndex(({ name }) => name === location);
+  if (index >= 0) return index;
+  const names = backends().map(({ name }) => `'${name}'`);
+  throw new TilewiseError(
+    'ERR_TILEWISE_NO_DEVICE',
+    `\`device\` '${location}' does not exist; there are ${names.join(', ')}`,
+  );
+}
+
+/** Place of an available device among the backends. */
+export function backendIndex(location: Location): number {
+  const index = knownIndex(location);
+  if (index === cpu) return index;
+  const { isAvailable, reason, code } = backends()[index];
+  if (isAvailable) return index;
+  throw new TilewiseError(
+    (code as ErrorCode | undefined) ?? 'ERR_TILEWISE_NO_DEVICE',
+    `\`device\` '${location}' is not available: ${reason}`,
+  );
+}
+
+/** The GPU that `'auto'` prefers to the CPU; undefined when there is none. */
+export function bestDevice(): number | undefined {
+  const index = backends().findIndex(({ isAvailable }, i) => i !== cpu && isAvailable);
+  return index < 0 ? undefined : index;
+}
+
+export const backendName = (index: number): Location => (index === cpu ? 'cpu' : (backends()[index].name as Location));

@@ -22,6 +22,22 @@ export type ErrorCode =
   | 'ERR_TILEWISE_UNSUPPORTED'
   /** A device that this machine or this build does not have. */
   | 'ERR_TILEWISE_NO_DEVICE'
+  /** A GPU that is there and a driver that cannot run this version's kernels; the message names both versions. */
+  | 'ERR_TILEWISE_DRIVER_TOO_OLD'
+  /** A GPU for whose architecture no kernels were built, or kernel files that are missing. */
+  | 'ERR_TILEWISE_NO_KERNEL'
+  /** Memory that the device, or the process, does not have. */
+  | 'ERR_TILEWISE_OUT_OF_MEMORY'
+  /** A device that stopped working; what lay in its memory is gone. */
+  | 'ERR_TILEWISE_DEVICE_LOST'
+  /** Another failure that the CUDA driver reports; the message has its name. */
+  | 'ERR_TILEWISE_CUDA'
+  /** Another failure inside a backend. */
+  | 'ERR_TILEWISE_FAILED'
+  /** Tensors on different devices, or on another than the one that was asked for. */
+  | 'ERR_TILEWISE_WRONG_DEVICE'
+  /** A device tensor after dispose(). */
+  | 'ERR_TILEWISE_DISPOSED'
   /** No native binary for this platform; the message names the command that builds one. */
   | 'ERR_TILEWISE_NO_BINARY';
 
@@ -54,6 +70,23 @@ export class TilewiseRangeError extends RangeError {
   constructor(code: ErrorCode, message: string) {
     super(message);
     this.code = code;
+  }
+}
+
+/** What a call of native code threw, as a caller should see it: backends' failures carry a code and are no argument's fault. */
+export function asTilewise(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof TypeError || error instanceof RangeError) return error;
+  const { code } = error as { code?: unknown };
+  const isOurs = typeof code === 'string' && code.startsWith('ERR_TILEWISE_');
+  return isOurs ? new TilewiseError(code as ErrorCode, error.message) : error;
+}
+
+/** Calls native code. */
+export function calling<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw asTilewise(error);
   }
 }
 

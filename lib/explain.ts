@@ -1,21 +1,24 @@
 // explain(): what a pattern costs before it is run, counted on the tiles that would run it or on tiles of one's own.
 // Reader: someone choosing a pattern or a shape. Counts come from core/plan.h, which asks the patterns what the loops ask.
 
-import { backendIndex, backendName, devices } from './devices.js';
+import { backendName, checkDevice, type DeviceName, devices } from './devices.js';
 import { TilewiseRangeError, TilewiseTypeError } from './errors.js';
 import { describeCounts, titleOf, titleOfSizes } from './explain-text.js';
+import { field } from './fields.js';
 import { type NativePlan, native } from './native.js';
 import { axisRules, maxGridRank, type PerAxis } from './neighborhood.js';
-import { type DeviceName, deviceNames, floatTypes } from './options.js';
+import { floatTypes } from './options.js';
 import type { Grid, RunnablePattern } from './pattern-fields.js';
 import { checkPattern, type Pattern } from './patterns.js';
 import { drawSVG, drawText } from './picture.js';
+import { placementOf } from './placement.js';
 import { describe } from './problem.js';
 import type { Scene } from './scene.js';
 import { boundOf, type SelectionCost, selectionDots } from './selection-bound.js';
 import { checkHeads, maxHeadDim, outputHeads, type Shape } from './shape.js';
-import { bytesPer, type FloatType, sizeOf } from './tensor.js';
+import type { FloatType } from './tensor.js';
 import { checkInteger, checkNames, checkOneOf, invalid, maxTokens } from './validate.js';
+import { bytesPer, sizeOf } from './views.js';
 
 /** The sizes of a call. */
 export interface ExplainShape {
@@ -141,7 +144,7 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
   checkPattern(pattern);
   checkNames('the shape of explain()', shape, shapeNames);
   checkNames('explain()', options, optionNames);
-  const device = options.device === undefined ? 'auto' : checkOneOf('device', options.device, deviceNames);
+  const device = options.device === undefined ? 'auto' : checkDevice('device', options.device);
   const tokens = readTokens(shape, pattern);
   const sizes = readSizes(shape, tokens);
   checkHeads(sizes);
@@ -150,8 +153,11 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
   const counted: RunnablePattern = pattern.kind === 'hierarchical' ? boundOf(pattern, sizes.keys) : pattern;
   const rank = grid ? grid.lengths.length : 1;
   const tiles = readTiles(options, rank);
-  const { numbers, views } = describe(sizes, counted, grid, device);
-  const plan = native.explain(numbers, views, tiles);
+  const { numbers, views } = describe(sizes, counted, grid);
+  const { plan, backend } = chooseBackend(device, (index) => {
+    numbers[field.device] = index;
+    return native.explain(numbers, views, tiles);
+  });
   const scene: Scene = {
     title: `${titleOf(pattern)}; ${titleOfSizes(sizes, tokens)}`,
     queries: sizes.queries,
@@ -166,7 +172,7 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
   };
   const dots =
     pattern.kind === 'hierarchical' ? selectionDots(pattern, sizes.queries, sizes.keys) * sizes.batch : undefined;
-  return new CountedExplanation(counts(plan, sizes, rank, device, dots), scene);
+  return new CountedExplanation({ ...counts(plan, sizes, rank, dots), backend }, scene);
 }
 
 /** A query tile in tokens: rows of several heads are rows of fewer tokens. */
@@ -246,7 +252,7 @@ function readTiles({ queryTile, keyTile, tiling }: ExplainOptions, rank: number)
 /** What an explanation counts. */
 export type Counts = Omit<Explanation, 'toString' | 'toSVG'>;
 
-function counts(plan: NativePlan, sizes: Shape, rank: number, device: DeviceName, dots: number | undefined): Counts {
+function counts(plan: NativePlan, sizes: Shape, rank: number, dots: number | undefined): Omit<Counts, 'backend'> {
   const { batch, queries, keys, headDim, valueDim } = sizes;
   const heads = outputHeads(sizes);
   // Native counts are sums over heads, or over groups of heads that share tiles.
@@ -293,24 +299,35 @@ function counts(plan: NativePlan, sizes: Shape, rank: number, device: DeviceName
       },
     }),
     ...(dots !== undefined && { selection: { dots, flops: 2 * dots * headDim * heads } }),
-    backend: chooseBackend(device, plan.reasons),
   };
 }
 
-function chooseBackend(device: DeviceName, refusals: readonly string[]): Explanation['backend'] {
-  const all = devices();
-  const unavailable = all.filter(({ isAvailable }) => !isAvailable);
-  const isOnly = unavailable.length === all.length - 1;
-  return {
-    name: backendName(backendIndex(device)),
-    why:
-      device !== 'auto'
-        ? `asked for with device '${device}'`
-        : isOnly
-          ? 'the only device that is available'
-          : 'preferred to the others that are available',
-    reasons: [...unavailable.map(({ name, reason }) => `${name}: ${reason}`), ...refusals],
-  };
+/** The backend that would run the call, as attention() picks it, and the plan on its tiles. */
+function chooseBackend(
+  device: DeviceName,
+  planFor: (index: number) => NativePlan,
+): { plan: NativePlan; backend: Explanation['backend'] } {
+  const { candidates } = placementOf(device, []);
+  const reasons = devices().flatMap(({ name, isAvailable, reason }) => (isAvailable ? [] : [`${name}: ${reason}`]));
+  const refusals: string[] = [];
+  let plan = planFor(candidates[0]);
+  let chosen = 0;
+  while (plan.reasons.length > 0 && chosen + 1 < candidates.length) {
+    const name = backendName(candidates[chosen]);
+    refusals.push(...plan.reasons.map((reason) => `${name}: ${reason}`));
+    plan = planFor(candidates[++chosen]);
+  }
+  const name = backendName(candidates[chosen]);
+  const available = devices().filter(({ isAvailable }) => isAvailable);
+  const why =
+    device !== 'auto'
+      ? `asked for with device '${device}'`
+      : available.length === 1
+        ? 'the only device that is available'
+        : chosen > 0
+          ? `'${backendName(candidates[0])}' cannot run the problem`
+          : 'preferred to the others that are available';
+  return { plan, backend: { name, why, reasons: [...reasons, ...refusals, ...plan.reasons] } };
 }
 
 class CountedExplanation implements Explanation {

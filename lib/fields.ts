@@ -42,6 +42,8 @@ export const field = {
   extraCount: fieldAt('extraKeys'),
   extraKeys: fieldAt('extraKeyOffset'),
   extraValues: fieldAt('extraValueOffset'),
+  pages: fieldAt('pages'),
+  pageSize: fieldAt('pageSize'),
   pattern: fieldAt('pattern'),
   rank: fieldAt('rank'),
   // Three fields, one per axis, as for the next four and `relativeByAxis`.
@@ -84,6 +86,7 @@ export const slot = {
   cuSeqlensQ: slotAt('cuQueries'),
   cuSeqlensK: slotAt('cuKeys'),
   keyLengths: slotAt('keyLengths'),
+  pageTable: slotAt('pageTable'),
   extraKeys: slotAt('extraKey'),
   extraValues: slotAt('extraValue'),
   relativeBias: slotAt('relativeBias'),

@@ -1,30 +1,30 @@
 // A call in flight, from start to end: cancellation, leases, and what the backend had to say.
 // Reader: someone who asks what an AbortSignal does.
 
-import { backendIndex, backendName } from './devices.js';
-import { TilewiseTypeError, unsupported } from './errors.js';
-import { lease, release } from './leases.js';
-import { type Flight, native, type Refusal } from './native.js';
-import type { Settings } from './options.js';
-import type { Results } from './request.js';
+import { asTilewise, TilewiseTypeError } from './errors.js';
+import { lease, type Named, release } from './leases.js';
+import { type Flight, native } from './native.js';
+import { onDevice, type Placement } from './placement.js';
 
 /** The flights that each signal would cancel: one listener per signal, however many calls share it. */
 const waiting = new WeakMap<AbortSignal, Set<number>>();
 
 /** Starts a call and waits until native code has let go of its memory; until then the caller's `out` is leased. */
 export async function fly(
-  start: () => Flight | string[],
-  { lent }: Pick<Results, 'lent'>,
-  { signal, device }: Pick<Settings, 'signal' | 'device'>,
+  placement: Placement,
+  start: (device: number) => Flight | string[],
+  lent: Named | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   signal?.throwIfAborted();
-  const flight = start();
-  if (Array.isArray(flight)) return accept(flight, device);
+  const flight = onDevice(placement, start);
   const disconnect = signal && cancelOnAbort(signal, flight.id);
   if (lent) lease(lent);
   try {
     const isComplete = await flight.done;
     if (!isComplete) signal?.throwIfAborted();
+  } catch (error) {
+    throw asTilewise(error);
   } finally {
     if (lent) release(lent);
     disconnect?.();
@@ -47,11 +47,6 @@ function cancelOnAbort(signal: AbortSignal, id: number): () => void {
 
 function cancelAll(this: AbortSignal): void {
   for (const flight of waiting.get(this) ?? []) native.cancel(flight);
-}
-
-/** Turns a backend's reasons into an error. */
-export function accept(refusal: Refusal, device: Settings['device']): void {
-  if (refusal) throw unsupported(backendName(backendIndex(device)), refusal);
 }
 
 /** A synchronous call cannot be interrupted: nobody could call abort() meanwhile. */

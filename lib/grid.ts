@@ -4,7 +4,7 @@
 
 import { toDense } from './dense.js';
 import { showDims, TilewiseRangeError } from './errors.js';
-import type { View } from './tensor.js';
+import { isOnHost, type View } from './views.js';
 
 type Place = Pick<View, 'dims' | 'strides' | 'offset'>;
 
@@ -45,16 +45,23 @@ function flattened<V extends Place>(view: V, { first, count }: TokenAxes): V | u
 }
 
 /** An input with its token axes as one, copied when its strides do not allow that. */
-export const flatten = (view: View, axes: TokenAxes): View =>
-  axes.count === 1 ? view : (flattened(view, axes) ?? (flattened(toDense(view), axes) as View));
+export function flatten(name: string, view: View, axes: TokenAxes): View {
+  const flat = axes.count === 1 ? view : flattened(view, axes);
+  if (flat) return flat;
+  if (!isOnHost(view)) throw uneven(`\`${name}\` on a device`, view, axes);
+  return flattened(toDense(view), axes) as View;
+}
 
 /** Where results go, with the token axes as one. */
 export function flattenOut(out: Place, axes: TokenAxes): Place {
   const flat = axes.count === 1 ? out : flattened(out, axes);
   if (flat) return flat;
-  throw new TilewiseRangeError(
-    'ERR_TILEWISE_INVALID_OPTION',
-    `\`out\` must have token axes ${showDims(lengthsOf(out, axes))} that one stride walks in order, not the strides ` +
-      showDims(out.strides.slice(axes.first, axes.first + axes.count)),
-  );
+  throw uneven('`out`', out, axes);
 }
+
+const uneven = (what: string, place: Place, axes: TokenAxes): Error =>
+  new TilewiseRangeError(
+    'ERR_TILEWISE_INVALID_OPTION',
+    `${what} must have token axes ${showDims(lengthsOf(place, axes))} that one stride walks in order, not the strides ` +
+      showDims(place.strides.slice(axes.first, axes.first + axes.count)),
+  );

@@ -1,12 +1,13 @@
 // HipState: what hierarchical selection keeps from one decode step to the next.
 // Reader: someone who generates tokens and asks when lists are selected anew, and what is seen in between.
 
+import { DeviceBuffer } from './device-buffer.js';
 import { TilewiseTypeError } from './errors.js';
 import type { SelectionStage } from './hierarchical.js';
 import { Tensor } from './tensor.js';
 import { checkInteger, checkNames, invalid, maxTokens } from './validate.js';
 
-/** The lists that one stage has selected. */
+/** The lists that one stage has selected; they lie where the queries do. */
 export interface HipLists {
   /** Queries that share a list. */
   readonly blockQ: number;
@@ -28,9 +29,9 @@ export interface StageLists {
   /** Batch, lists per batch entry (heads of the scope), blocks of queries. */
   readonly dims: readonly number[];
   /** [...dims, keep]: first token of every chunk, ascending; 2^31 - 1 behind the last. */
-  readonly starts: Int32Array;
+  readonly starts: Int32Array | DeviceBuffer;
   /** [...dims] */
-  readonly counts: Int32Array;
+  readonly counts: Int32Array | DeviceBuffer;
   /** [...dims]: where each list begins in `starts`. */
   readonly begins: Int32Array;
 }
@@ -38,9 +39,12 @@ export interface StageLists {
 export const toHipLists = ({ blockQ, chunk, keep, dims, starts, counts }: StageLists): HipLists => ({
   blockQ,
   chunk,
-  indices: new Tensor('int32', starts, [...dims, keep]),
-  counts: new Tensor('int32', counts, dims),
+  indices: listTensor(starts, [...dims, keep]),
+  counts: listTensor(counts, dims),
 });
+
+const listTensor = (data: Int32Array | DeviceBuffer, dims: readonly number[]): Tensor<'int32'> =>
+  new Tensor('int32', (data instanceof DeviceBuffer ? data.share() : data) as Int32Array, dims);
 
 /** What a call may reuse: the lists of the stages before `firstStage`. */
 export interface Remembered {
@@ -160,7 +164,7 @@ export class HipState {
     }
     if (this.#identity !== '' && this.#identity !== identity) {
       throw wrong(
-        '`state` comes from calls with other heads, batch, scope, sink or window; use a state per layer and reset() it ' +
+        '`state` comes from calls with other heads, batch, scope, sink or window, or on another device; use a state per layer and reset() it ' +
           `for another sequence (it has ${this.#identity}, not ${identity})`,
       );
     }

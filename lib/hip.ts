@@ -17,11 +17,13 @@ import { checkOverlaps } from './leases.js';
 import { checkKeyLengths } from './modifiers.js';
 import { type CommonOptions, type Meaning, namedOps, splitOptions } from './named.js';
 import { type AttentionOptions, floatTypes, readOptions, type Settings } from './options.js';
+import { placementOf } from './placement.js';
 import { axesOf } from './request.js';
 import { planSelection, type SelectionPlan } from './selection.js';
 import { checkHeads, mismatch, readShape } from './shape.js';
-import { readTensor, type Tensor, type TensorLike, type View } from './tensor.js';
+import type { Tensor, TensorLike } from './tensor.js';
 import { checkNames, invalid } from './validate.js';
+import { readTensor, type View } from './views.js';
 
 /** What hipAttention() can be told besides attention()'s options: those of hierarchical(), and for decoding a state. */
 export interface HipOptions extends HierarchicalOptions {
@@ -112,8 +114,12 @@ export async function hipSelect(
   options: HipSelectOptions | HierarchicalPreset = {},
 ): Promise<HipSelection> {
   const { plan, settings } = prepareSelect('hipSelect()', q, k, options);
-  await plan.run(settings.signal);
-  return selectionOf(plan);
+  try {
+    await plan.run(settings.signal);
+    return selectionOf(plan);
+  } finally {
+    plan.end();
+  }
 }
 
 /**
@@ -127,8 +133,12 @@ export function hipSelectSync(
 ): HipSelection {
   const { plan, settings } = prepareSelect('hipSelectSync()', q, k, options);
   refuseSignal('hipSelectSync()', settings.signal);
-  plan.runSync();
-  return selectionOf(plan);
+  try {
+    plan.runSync();
+    return selectionOf(plan);
+  } finally {
+    plan.end();
+  }
 }
 
 const selectionOf = ({ lists }: SelectionPlan): HipSelection => {
@@ -150,17 +160,14 @@ function prepareSelect(
   const q = readTensor('q', qLike, floatTypes);
   const k = readTensor('k', kLike, floatTypes);
   checkShapes(q, k, settings);
-  checkOverlaps(
-    [
-      { name: 'q', view: q },
-      { name: 'k', view: k },
-    ],
-    undefined,
-  );
-  return {
-    plan: planSelection(pattern as HierarchicalPattern, q, k, axesOf(4, settings.isHeadsFirst), settings),
-    settings,
-  };
+  const named = [
+    { name: 'q', view: q },
+    { name: 'k', view: k },
+  ];
+  const placement = placementOf(settings.device, named);
+  checkOverlaps(named, undefined);
+  const axes = axesOf(4, settings.isHeadsFirst);
+  return { plan: planSelection(pattern as HierarchicalPattern, q, k, axes, settings, placement), settings };
 }
 
 function checkShapes(q: View, k: View, { isHeadsFirst, pairing, keyLengths }: Settings): void {

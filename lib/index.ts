@@ -16,7 +16,7 @@ export {
   type FlexBlockMask,
   type MaskPredicate,
 } from './blocks.js';
-export { type DeviceInfo, devices, numThreads, setNumThreads } from './devices.js';
+export { type DeviceInfo, type DeviceName, devices, type Location, numThreads, setNumThreads } from './devices.js';
 export { type ErrorCode, TilewiseError, TilewiseRangeError, TilewiseTypeError } from './errors.js';
 export { type ExplainOptions, type ExplainShape, type Explanation, explain } from './explain.js';
 export {
@@ -43,7 +43,8 @@ export { type AttentionPart, type MergeOptions, mergeAttention, mergeAttentionSy
 export type { CommonOptions, NamedOp, NamedOpSync } from './named.js';
 export { type NeighborhoodOptions, type NeighborhoodPattern, neighborhood, type PerAxis } from './neighborhood.js';
 export { neighborhoodAttention, neighborhoodAttentionSync } from './neighborhood-attention.js';
-export type { AttentionOptions, DeviceName, Layout } from './options.js';
+export type { AttentionOptions, Layout } from './options.js';
+export type { PagedKeys } from './pages.js';
 export { causal, full, type Pattern, slidingWindow, type WindowPattern, type WindowReach } from './patterns.js';
 export { s2Attention, s2AttentionSync } from './s2.js';
 export { S2Cache, type S2CacheAttentionOptions, type S2CacheOptions } from './s2-cache.js';

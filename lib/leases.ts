@@ -3,7 +3,7 @@
 // buffer whose strides nest); idea: NumPy's solve_may_share_memory, a bounded search for equal addresses.
 
 import { TilewiseRangeError } from './errors.js';
-import { bytesPer, extentOf, type View } from './tensor.js';
+import { bytesPer, extentOf, type View } from './views.js';
 
 export interface Named {
   readonly name: string;
@@ -86,7 +86,7 @@ function isInjective(view: View): boolean {
 
 /** Whether two views address a common byte. */
 function share(a: View, b: View): boolean {
-  if (a.data.buffer !== b.data.buffer) return false;
+  if ((a.data.buffer as object) !== b.data.buffer) return false;
   const extentA = extentOf(a);
   const extentB = extentOf(b);
   if (!extentA || !extentB) return false;

@@ -3,17 +3,19 @@
 // FlashAttention's combine step, Ring Attention (arXiv 2310.01889).
 
 import type { AttentionResult } from './attention.js';
-import { backendIndex } from './devices.js';
+import { checkDevice, cpu, type DeviceName } from './devices.js';
 import { TilewiseRangeError } from './errors.js';
 import { fly, refuseSignal } from './flight.js';
 import { lengthsOf, tokenAxesOf } from './grid.js';
 import { dataTypeCode, native, positions } from './native.js';
 import { maxGridRank } from './neighborhood.js';
 import { checkConstructor, checkSignal, floatTypes, type Layout, layouts } from './options.js';
+import { onDevice, type Placement, placementOf } from './placement.js';
 import { axesOf, Request, type Results } from './request.js';
 import { checkSame, checkSize, maxHeadDim } from './shape.js';
-import { type FloatType, readTensor, sizeOf, type Tensor, type TensorConstructor, type TensorLike } from './tensor.js';
+import type { FloatType, Tensor, TensorConstructor, TensorLike } from './tensor.js';
 import { checkNames, checkOneOf, invalid, is, maxTokens } from './validate.js';
+import { readTensor, sizeOf } from './views.js';
 
 /** What mergeAttention() can be told; as in attention(). */
 export interface MergeOptions<T = Tensor> {
@@ -25,6 +27,11 @@ export interface MergeOptions<T = Tensor> {
   Tensor?: TensorConstructor<T>;
   /** Cancels an asynchronous call. */
   signal?: AbortSignal;
+  /**
+   * As in attention(), but parts in the process's memory are merged on the CPU unless this says otherwise: a merge passes
+   * over them once, and bringing them elsewhere would, too. Results lie where the first part does.
+   */
+  device?: DeviceName;
 }
 
 /** One partial result: attention of the same queries over some of the keys, with `returnLse`. */
@@ -34,7 +41,7 @@ export interface AttentionPart {
 }
 
 const optionNames: ReadonlySet<string> = new Set(
-  Object.keys({ layout: 1, out: 1, Tensor: 1, signal: 1 } satisfies Record<keyof MergeOptions, 1>),
+  Object.keys({ layout: 1, out: 1, Tensor: 1, signal: 1, device: 1 } satisfies Record<keyof MergeOptions, 1>),
 );
 const fieldAt = positions(native.mergeFields);
 const headFields = native.mergeFields.length;
@@ -69,8 +76,13 @@ export async function mergeAttention<T = Tensor>(
   parts: readonly AttentionPart[],
   options: MergeOptions<T> = {},
 ): Promise<Required<AttentionResult<T>>> {
-  const { request, results, signal } = prepareMerge('mergeAttention()', parts, options);
-  await fly(() => native.merge(request.numbers, request.views), results, { signal, device: 'auto' });
+  const { request, results, signal, placement } = prepareMerge('mergeAttention()', parts, options);
+  try {
+    await fly(placement, (device) => native.merge(numbersFor(device, request), request.views), results.lent, signal);
+  } catch (error) {
+    results.discard();
+    throw error;
+  }
   return results.wrap() as Required<AttentionResult<T>>;
 }
 
@@ -82,23 +94,34 @@ export function mergeAttentionSync<T = Tensor>(
   parts: readonly AttentionPart[],
   options: MergeOptions<T> = {},
 ): Required<AttentionResult<T>> {
-  const { request, results, signal } = prepareMerge('mergeAttentionSync()', parts, options);
+  const { request, results, signal, placement } = prepareMerge('mergeAttentionSync()', parts, options);
   refuseSignal('mergeAttentionSync()', signal);
-  native.mergeSync(request.numbers, request.views);
+  try {
+    onDevice(placement, (device) => native.mergeSync(numbersFor(device, request), request.views));
+  } catch (error) {
+    results.discard();
+    throw error;
+  }
   return results.wrap() as Required<AttentionResult<T>>;
+}
+
+function numbersFor(device: number, { numbers }: Request): Float64Array {
+  numbers[field.device] = device;
+  return numbers;
 }
 
 function prepareMerge(
   where: string,
   parts: readonly AttentionPart[],
   options: MergeOptions<unknown>,
-): { request: Request; results: Results; signal: AbortSignal | undefined } {
+): { request: Request; results: Results; signal: AbortSignal | undefined; placement: Placement } {
   checkNames(where, options, optionNames);
   if (!Array.isArray(parts) || parts.length === 0)
     throw invalid('parts', 'an array of at least one { out, lse }', parts);
   const isHeadsFirst = options.layout !== undefined && checkOneOf('layout', options.layout, layouts) === 'bhnd';
   const Class = options.Tensor === undefined ? undefined : checkConstructor('Tensor', options.Tensor);
   const signal = options.signal === undefined ? undefined : checkSignal('signal', options.signal);
+  const device = options.device === undefined ? 'auto' : checkDevice('device', options.device);
 
   const read = parts.map((part: unknown, i) => {
     if (!is.object(part)) throw invalid(`parts[${i}]`, 'an object { out, lse }', part);
@@ -107,6 +130,12 @@ function prepareMerge(
       lse: readTensor(`parts[${i}].lse`, part.lse, ['float32']),
     };
   });
+  const out = options.out === undefined ? undefined : readTensor('out', options.out, floatTypes);
+  const operands = read.flatMap((part, i) => [
+    { name: `parts[${i}].out`, view: part.out },
+    { name: `parts[${i}].lse`, view: part.lse },
+  ]);
+  const placement = placementOf(device, [...operands, ...(out ? [{ name: 'out', view: out }] : [])], cpu);
   const { type, dims } = read[0].out;
   const rank = dims.length;
   if (rank < 3 || rank > 3 + maxGridRank) {
@@ -127,7 +156,6 @@ function prepareMerge(
 
   const request = new Request(headFields + parts.length * partFields, slotsEach * (1 + parts.length), false);
   const { numbers } = request;
-  numbers[field.device] = backendIndex('auto');
   numbers[field.batch] = batch;
   numbers[field.heads] = dims[axes.head];
   numbers[field.queries] = queries;
@@ -142,12 +170,20 @@ function prepareMerge(
     request.operand(`parts[${i}].out`, base + partField.out, first + slot.out, out, isHeadsFirst);
     request.rows(`parts[${i}].lse`, base + partField.lse, first + slot.lse, lse);
   });
-  const out = options.out === undefined ? undefined : readTensor('out', options.out, floatTypes);
   if (out) checkSame('out', out, type, dims);
   const results = request.results(
-    { given: options.out, out, isHeadsFirst, type: type as FloatType, outDims: [...dims], lseDims, Tensor: Class },
+    {
+      given: options.out,
+      out,
+      isHeadsFirst,
+      type: type as FloatType,
+      outDims: [...dims],
+      lseDims,
+      Tensor: Class,
+      device: placement.results,
+    },
     field,
     slot,
   );
-  return { request, results, signal };
+  return { request, results, signal, placement };
 }

@@ -8,8 +8,8 @@ import type { Settings } from './options.js';
 import type { Grid } from './pattern-fields.js';
 import { axesOf, type Request } from './request.js';
 import { checkSame, checkSize, mismatch, outputHeads, type Shape } from './shape.js';
-import type { View } from './tensor.js';
 import { maxTokens } from './validate.js';
+import type { View } from './views.js';
 
 /** bias, mask, ALiBi slopes and sink logits. */
 export function putModifiers(request: Request, settings: Settings, shape: Shape): void {

@@ -6,8 +6,13 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { TilewiseError } from './errors.js';
 
+/** A handle of device memory: opaque, counted by native code. */
+export interface NativeMemory {
+  readonly handle?: never;
+}
+
 /** Absent operands cross as undefined. */
-export type NativeViews = (ArrayBufferView | undefined)[];
+export type NativeViews = (ArrayBufferView | NativeMemory | undefined)[];
 
 /** Undefined when the call ran; every reason why not when the backend cannot run the problem. */
 export type Refusal = string[] | undefined;
@@ -54,6 +59,10 @@ export interface NativeBackend {
   name: string;
   isAvailable: boolean;
   reason: string;
+  /** Of a backend that is not available. */
+  code?: string;
+  /** What the device calls itself; may be empty. */
+  description: string;
 }
 
 export interface Native {
@@ -73,6 +82,19 @@ export interface Native {
   select(numbers: Float64Array, views: NativeViews): Flight | string[];
   selectSync(numbers: Float64Array, views: NativeViews): Refusal;
   cancel(id: number): void;
+  /** Every reason why a backend, available or not, could not run a call. */
+  supports(numbers: Float64Array, views: NativeViews): string[];
+  supportsSelection(numbers: Float64Array, views: NativeViews): string[];
+  /** `[device, bytes]`; not cleared. */
+  allocate(numbers: Float64Array): NativeMemory;
+  /** Another handle of the same memory, which lives until all have been released or collected. */
+  share(memory: NativeMemory): NativeMemory;
+  release(memory: NativeMemory): void;
+  /** Between a whole typed array and device memory from `byte` on. */
+  upload(memory: NativeMemory, data: ArrayBufferView, byte: number): Flight;
+  uploadSync(memory: NativeMemory, data: ArrayBufferView, byte: number): void;
+  download(memory: NativeMemory, data: ArrayBufferView, byte: number): Flight;
+  downloadSync(memory: NativeMemory, data: ArrayBufferView, byte: number): void;
   /** `tiles`: [isDynamic, 3 axes of a query tile, 3 of a key tile], 0 where the backend may choose. */
   explain(numbers: Float64Array, views: NativeViews, tiles: Float64Array): NativePlan;
   /**

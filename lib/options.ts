@@ -3,26 +3,20 @@
 // together; shapes are compared in problem.ts, where the tensors are.
 
 import type { Align } from './align.js';
+import { checkDevice, type DeviceName } from './devices.js';
 import { TilewiseTypeError } from './errors.js';
+import type { Named } from './leases.js';
+import { type PagedKeys, type PageSettings, readPages } from './pages.js';
 import { checkExclusive, checkPattern, full, type Pattern, type WindowReach, windowPattern } from './patterns.js';
-import {
-  type FloatType,
-  readTensor,
-  type Tensor,
-  type TensorConstructor,
-  type TensorLike,
-  typedArrayName,
-  type View,
-} from './tensor.js';
+import type { FloatType, Tensor, TensorConstructor, TensorLike } from './tensor.js';
 import { checkBoolean, checkNames, checkOneOf, invalid, is } from './validate.js';
+import { readTensor, typedArrayName, type View } from './views.js';
 
 /** Order of the axes of q, k, v and out: [batch, tokens, heads, dim] or [batch, heads, tokens, dim]. */
 export type Layout = 'bnhd' | 'bhnd';
-export type DeviceName = 'auto' | 'cpu' | 'cuda';
 
 export const layouts: readonly Layout[] = ['bnhd', 'bhnd'];
 const pairings = ['tile', 'interleave'] as const;
-export const deviceNames: readonly DeviceName[] = ['auto', 'cpu', 'cuda'];
 export const floatTypes: readonly FloatType[] = ['float32', 'float16', 'bfloat16'];
 
 /** What attention() can be told. Every field is optional. */
@@ -74,6 +68,11 @@ export interface AttentionOptions<T = Tensor> {
   /** Keys in use per batch entry, [batch]; the rest is never read, and bottom-right alignment counts from here. */
   keyLengths?: Int32Array;
   /**
+   * Keys and values on pages, for windows and with `keyLengths`: k is [pages, pageSize, kvHeads, headDim], with `layout:
+   * 'bhnd'` [pages, kvHeads, pageSize, headDim], v likewise, and the batch is that of q.
+   */
+  pages?: PagedKeys;
+  /**
    * With more KV heads than query heads (reverse SQA, arXiv 2510.01817): output head `j` reads query head
    * `j % queryHeads` (`'tile'`, default) or `floor(j * queryHeads / kvHeads)` (`'interleave'`).
    */
@@ -83,15 +82,26 @@ export interface AttentionOptions<T = Tensor> {
    * [batch, heads, ...tokens].
    */
   returnLse?: boolean;
-  /** Where to write the output: q's type, the output's shape, any strides; no memory in common with inputs. */
+  /**
+   * Where to write the output: q's type, the output's shape, any strides; no memory in common with inputs. May lie on a
+   * device or not, wherever `q` lies.
+   */
   out?: TensorLike;
-  /** Class of the results, called as `new Tensor(type, data, dims)`; default our own. */
+  /**
+   * Class of the results, called as `new Tensor(type, data, dims)`; default our own, which alone can lie on a device.
+   */
   Tensor?: TensorConstructor<T>;
   /** Cancels an asynchronous call: it rejects with `signal.reason` once native code has let go of the memory. */
   signal?: AbortSignal;
-  /** `'auto'` (default) takes the best device there is, the others insist. */
+  /**
+   * Where to run: `'cpu'`, `'cuda'`, `'cuda:1'` and so on insist. `'auto'` (default) is the device that tensors lie on; if
+   * none lies on one, the first GPU that can run the problem, or the CPU. Results lie where `q` does.
+   */
   device?: DeviceName;
-  /** Asynchronous calls: copy the inputs first, so that they may change or be transferred while the call runs. */
+  /**
+   * Asynchronous calls: copy the inputs first, so that they may change or be transferred while the call runs. Device
+   * tensors are not copied: nothing changes them but a call that has them as `out`.
+   */
   copyInputs?: boolean;
 }
 
@@ -112,6 +122,7 @@ export interface Settings {
   readonly cuSeqlensQ: Int32Array | undefined;
   readonly cuSeqlensK: Int32Array | undefined;
   readonly keyLengths: Int32Array | undefined;
+  readonly pages: PageSettings | undefined;
   readonly pairing: 'tile' | 'interleave' | undefined;
   readonly returnLse: boolean;
   readonly out: View | undefined;
@@ -141,6 +152,7 @@ export const attentionNames: ReadonlySet<string> = new Set(
     cuSeqlensQ: 1,
     cuSeqlensK: 1,
     keyLengths: 1,
+    pages: 1,
     pairing: 1,
     returnLse: 1,
     out: 1,
@@ -171,17 +183,36 @@ export function readOptions(where: string, options: AttentionOptions<unknown>): 
     cuSeqlensQ: o.cuSeqlensQ === undefined ? undefined : checkInt32Array('cuSeqlensQ', o.cuSeqlensQ),
     cuSeqlensK: o.cuSeqlensK === undefined ? undefined : checkInt32Array('cuSeqlensK', o.cuSeqlensK),
     keyLengths: o.keyLengths === undefined ? undefined : checkInt32Array('keyLengths', o.keyLengths),
+    pages: o.pages === undefined ? undefined : readPages(o.pages),
     pairing: o.pairing === undefined ? undefined : checkOneOf('pairing', o.pairing, pairings),
     returnLse: o.returnLse !== undefined && checkBoolean('returnLse', o.returnLse),
     out: o.out === undefined ? undefined : readTensor('out', o.out, floatTypes),
     Tensor: o.Tensor === undefined ? undefined : checkConstructor('Tensor', o.Tensor),
     signal: o.signal === undefined ? undefined : checkSignal('signal', o.signal),
-    device: o.device === undefined ? 'auto' : checkOneOf('device', o.device, deviceNames),
+    device: o.device === undefined ? 'auto' : checkDevice('device', o.device),
     copyInputs: o.copyInputs !== undefined && checkBoolean('copyInputs', o.copyInputs),
   };
   checkTogether(settings);
   return settings;
 }
+
+const tensorNames = [
+  'alibiSlopes',
+  'sinks',
+  'bias',
+  'mask',
+  'extraKeys',
+  'extraValues',
+  'relativeBias',
+  'out',
+] as const satisfies (keyof Settings)[];
+
+/** The tensors among the options. */
+export const operandsOf = (settings: Settings): Named[] =>
+  tensorNames.flatMap((name) => {
+    const view = settings[name];
+    return view ? [{ name, view }] : [];
+  });
 
 function readPattern(o: AttentionOptions<unknown>): Pattern {
   if (o.pattern !== undefined) return checkPattern(o.pattern);
@@ -195,8 +226,11 @@ function checkTogether(settings: Settings): void {
   checkPatternTakes(settings);
   checkPair(settings, 'cuSeqlensQ', 'cuSeqlensK', 'packed sequences have queries and keys');
   checkPair(settings, 'extraKeys', 'extraValues', 'a key needs a value');
+  if (settings.pages !== undefined && settings.keyLengths === undefined) {
+    throw conflict('`pages` needs `keyLengths` next to it: pages are read as far as the lengths say');
+  }
   if (settings.cuSeqlensQ === undefined) return;
-  for (const name of ['bias', 'mask', 'keyLengths'] as const) {
+  for (const name of ['bias', 'mask', 'keyLengths', 'pages'] as const) {
     if (settings[name] !== undefined) {
       throw conflict(`\`${name}\` does not apply to packed sequences; leave it out or do without \`cuSeqlensQ\``);
     }
@@ -217,8 +251,11 @@ const refused: { readonly [kind in Pattern['kind']]?: readonly [why: string, ...
     'cuSeqlensK',
     'keyLengths',
     'alibiSlopes',
+    'pages',
   ],
-  blocks: ['lists belong to the rows of one tensor', 'cuSeqlensQ', 'cuSeqlensK'],
+  stridedShards: ['only windows are run on pages', 'pages'],
+  blocks: ['lists belong to the rows of one tensor', 'cuSeqlensQ', 'cuSeqlensK', 'pages'],
+  hierarchical: ['keys are selected from the rows of one tensor', 'pages'],
 };
 
 function checkPatternTakes(settings: Settings): void {

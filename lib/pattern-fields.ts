@@ -3,6 +3,7 @@
 
 import type { Align } from './align.js';
 import { listsOf, type NativeLists } from './block-lists.js';
+import { passed } from './device-buffer.js';
 import { field, slot } from './fields.js';
 import type { AxisRule } from './neighborhood.js';
 import type { Pattern, WindowPattern } from './patterns.js';
@@ -109,8 +110,8 @@ function putLists({ numbers, views }: Request, lists: NativeLists): void {
   numbers[field.listWindow] = lists.listWindow;
   putWindow(numbers, lists);
   views[slot.blockBegins] = lists.begins;
-  views[slot.blockCounts] = lists.counts;
-  views[slot.blockStarts] = lists.starts;
+  views[slot.blockCounts] = passed(lists.counts);
+  views[slot.blockStarts] = passed(lists.starts);
   views[slot.blockMaskIndex] = lists.maskIndex;
   views[slot.blockMasks] = lists.masks;
 }

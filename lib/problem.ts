@@ -2,20 +2,22 @@
 // Reader: someone who follows a call. The fields become core's Problem in binding/.
 
 import type { NativeLists } from './block-lists.js';
-import { backendIndex } from './devices.js';
 import { showDims } from './errors.js';
 import { field, fieldCount, slot, viewCount } from './fields.js';
 import { lengthsOf, tokenAxesOf } from './grid.js';
 import { putExtras, putModifiers, putRelativeBias, putSequences } from './modifiers.js';
 import { dataTypeCode } from './native.js';
 import { axisRules, maxGridRank } from './neighborhood.js';
-import { floatTypes, type Settings } from './options.js';
+import { floatTypes, operandsOf, type Settings } from './options.js';
+import { checkPages, keysOnPages, putPages } from './pages.js';
 import { type Grid, putPattern, type RunnablePattern } from './pattern-fields.js';
 import type { Pattern } from './patterns.js';
+import { type Placement, placementOf } from './placement.js';
 import { type Axes, axesOf, Request, type Results } from './request.js';
 import { planSelection, type SelectionPlan, type SelectionState } from './selection.js';
 import { checkHeads, checkSame, mismatch, outputHeads, readShape, type Shape } from './shape.js';
-import { readTensor, type TensorLike, type View } from './tensor.js';
+import type { TensorLike } from './tensor.js';
+import { readTensor, type View } from './views.js';
 
 /** What named ops know beyond the options of attention(). */
 export interface Internals {
@@ -32,22 +34,21 @@ export interface Prepared {
   readonly request: Request;
   readonly results: Results;
   readonly selection: SelectionPlan | undefined;
+  readonly placement: Placement;
 }
 
 /** A problem of this shape and pattern without data, for explain(). `grid` belongs to neighborhoods. */
-export function describe(
-  shape: Shape,
-  pattern: RunnablePattern,
-  grid: Grid | undefined,
-  device: Settings['device'],
-): Request {
+export function describe(shape: Shape, pattern: RunnablePattern, grid: Grid | undefined): Request {
   const request = new Request(fieldCount, viewCount, false);
-  putShape(request.numbers, shape, device);
+  putShape(request.numbers, shape);
   putPattern(request, pattern, shape, grid);
   return request;
 }
 
-/** Checks the tensors against each other and the options, and lays out the call. */
+/**
+ * Checks the tensors against each other and the options, and lays out the call.
+ * @param place where to run, when that has been decided
+ */
 export function prepare(
   qLike: TensorLike,
   kLike: TensorLike,
@@ -55,24 +56,31 @@ export function prepare(
   outLike: TensorLike | undefined,
   settings: Settings,
   internals: Internals = {},
+  place?: Placement,
 ): Prepared {
   const { isHeadsFirst, pattern } = settings;
   const q = readTensor('q', qLike, floatTypes);
   const k = readTensor('k', kLike, floatTypes);
   const v = readTensor('v', vLike, floatTypes);
+  const named = [{ name: 'q', view: q }, { name: 'k', view: k }, { name: 'v', view: v }, ...operandsOf(settings)];
+  const placement = place ?? placementOf(settings.device, named);
   checkRank(q, settings);
   const rank = q.dims.length;
   const axes = axesOf(rank, isHeadsFirst);
-  const shape = readShape(q, k, v, axes);
+  const { pages } = settings;
+  const shape = readShape(q, k, v, axes, pages && keysOnPages(pages));
+  if (pages) checkPages(pages, k, axes.token, shape);
   checkHeads(shape, settings.pairing);
   internals.check?.(shape);
   const grid = pattern.kind === 'neighborhood' ? readGrid(pattern, q, k, axes) : undefined;
   const selection =
-    pattern.kind === 'hierarchical' ? planSelection(pattern, q, k, axes, settings, internals.state) : undefined;
+    pattern.kind === 'hierarchical'
+      ? planSelection(pattern, q, k, axes, settings, placement, internals.state)
+      : undefined;
 
   const request = new Request(fieldCount, viewCount, settings.copyInputs);
   const { numbers } = request;
-  putShape(numbers, shape, settings.device);
+  putShape(numbers, shape);
   putPattern(request, selection?.blocks ?? internals.lists ?? (pattern as RunnablePattern), shape, grid);
   if (settings.scale !== undefined) numbers[field.scale] = settings.scale;
   numbers[field.softcap] = settings.softcap;
@@ -84,6 +92,7 @@ export function prepare(
   putExtras(request, settings, shape, rank);
   if (grid) putRelativeBias(request, settings, shape, grid);
   putSequences(request, settings, shape, q);
+  if (pages) putPages(request, pages, settings.keyLengths as Int32Array, k);
 
   const heads = outputHeads(shape);
   const outDims = q.dims.with(axes.head, heads).with(axes.dim, shape.valueDim);
@@ -100,11 +109,12 @@ export function prepare(
       outDims,
       lseDims: settings.returnLse ? lseDims : undefined,
       Tensor: settings.Tensor,
+      device: placement.results,
     },
     field,
     slot,
   );
-  return { request, results, selection };
+  return { request, results, selection, placement };
 }
 
 /** Rows of tokens have 4 axes, or 3 when packed; a grid has one to three token axes. */
@@ -133,8 +143,7 @@ function readGrid(pattern: Extract<Pattern, { kind: 'neighborhood' }>, q: View, 
   return { lengths, rules: axisRules(pattern, lengths) };
 }
 
-function putShape(numbers: Float64Array, shape: Shape, device: Settings['device']): void {
-  numbers[field.device] = backendIndex(device);
+function putShape(numbers: Float64Array, shape: Shape): void {
   numbers[field.batch] = shape.batch;
   numbers[field.queryHeads] = shape.queryHeads;
   numbers[field.kvHeads] = shape.kvHeads;

@@ -1,20 +1,23 @@
 // A request: the numbers and views of one call, and what it reads and writes.
 // Reader: someone who follows a tensor from an argument to native code. Fields are those of binding/fields.h.
 
+import { DeviceBuffer, passed } from './device-buffer.js';
+import { backendName, cpu } from './devices.js';
+import { TilewiseTypeError } from './errors.js';
 import { flatten, flattenOut, rowAxesOf, tokenAxesOf } from './grid.js';
 import { checkOverlaps, type Named } from './leases.js';
-import type { NativeViews } from './native.js';
+import { type NativeMemory, type NativeViews, native } from './native.js';
+import { type FloatType, Tensor, type TensorConstructor } from './tensor.js';
 import {
   allocate,
+  bytesPer,
   contiguousStrides,
   extentOf,
-  type FloatType,
+  type HostView,
+  isOnHost,
   sizeOf,
-  Tensor,
-  type TensorConstructor,
-  type TensorData,
   type View,
-} from './tensor.js';
+} from './views.js';
 
 /** Which axis of a tensor is what, `token` being the first of its token axes; batch -1: rows without a batch axis. */
 export interface Axes {
@@ -37,6 +40,8 @@ export interface Results {
   readonly lent: Named | undefined;
   /** Wraps the results; called once native code is done. */
   wrap(): { out: object; lse?: object };
+  /** Frees the results of a call that failed. */
+  discard(): void;
 }
 
 /** Where results go and what they look like. */
@@ -50,6 +55,8 @@ export interface ResultPlan {
   /** [batch, heads, ...tokens] or [heads, tokens]; undefined: not wanted. */
   readonly lseDims: number[] | undefined;
   readonly Tensor: TensorConstructor<object> | undefined;
+  /** The device where new results lie. */
+  readonly device: number;
 }
 
 export class Request {
@@ -70,15 +77,30 @@ export class Request {
    */
   input(name: string, slot: number, view: View, flat = view): View {
     this.#inputs.push({ name, view });
-    const passed = this.#copies && flat.data === view.data ? copyOf(flat) : flat;
-    this.views[slot] = passed.data;
-    return passed;
+    // Nothing writes to device memory but a call's `out`, which is leased.
+    const given = this.#copies && flat.data === view.data && isOnHost(flat) ? copyOf(flat) : flat;
+    this.views[slot] = passed(given.data);
+    return given;
+  }
+
+  /** Keeps device memory for a call that starts later. Returns what ends that. */
+  hold(): () => void {
+    const held: NativeMemory[] = [];
+    for (const [slot, view] of this.views.entries()) {
+      if (view === undefined || ArrayBuffer.isView(view)) continue;
+      const memory = native.share(view as NativeMemory);
+      this.views[slot] = memory;
+      held.push(memory);
+    }
+    return () => {
+      for (const memory of held) native.release(memory);
+    };
   }
 
   /** Passes one of q, k, v: offset, then strides by batch, token, head, dim from `field` on. */
   operand(name: string, field: number, slot: number, view: View, isHeadsFirst: boolean): void {
     const rank = view.dims.length;
-    const flat = flatten(view, tokenAxesOf(axesOf(rank, isHeadsFirst), rank));
+    const flat = flatten(name, view, tokenAxesOf(axesOf(rank, isHeadsFirst), rank));
     this.#place(field, this.input(name, slot, view, flat), axesOf(flat.dims.length, isHeadsFirst));
   }
 
@@ -93,7 +115,7 @@ export class Request {
 
   /** Passes a [batch, heads, ...tokens] or [heads, tokens] tensor: offset, then strides by batch, head, token. */
   rows(name: string, field: number, slot: number, view: View): void {
-    this.#placeRows(field, this.input(name, slot, view, flatten(view, rowAxesOf(view.dims.length))));
+    this.#placeRows(field, this.input(name, slot, view, flatten(name, view, rowAxesOf(view.dims.length))));
   }
 
   #placeRows(field: number, { offset, strides }: Pick<View, 'offset' | 'strides'>): void {
@@ -106,36 +128,49 @@ export class Request {
 
   /** Adds the results, after all inputs: the caller's buffer or a new one, checked against everything it may not share. */
   results(plan: ResultPlan, field: { out: number; lse: number }, slot: { out: number; lse: number }): Results {
-    const { out, outDims, lseDims, type, isHeadsFirst } = plan;
+    const { out, outDims, lseDims, type, isHeadsFirst, device } = plan;
     const rank = outDims.length;
     const tokens = tokenAxesOf(axesOf(rank, isHeadsFirst), rank);
     const place = flattenOut(out ?? contiguous(outDims), tokens);
     const lent = out && { name: 'out', view: out };
+    if (device !== cpu && plan.Tensor && plan.Tensor !== Tensor) {
+      throw new TilewiseTypeError(
+        'ERR_TILEWISE_INVALID_OPTION',
+        `\`Tensor\` cannot hold results on '${backendName(device)}', where the queries lie; leave it out, or bring them to 'cpu'`,
+      );
+    }
     checkOverlaps(this.#inputs, lent);
-    const data = out ? out.data : allocate(type, sizeOf(outDims));
+    const data = out ? out.data : make(type, outDims, device);
     this.#place(field.out, place, axesOf(place.dims.length, isHeadsFirst));
-    this.views[slot.out] = data;
-    const lseData = lseDims && allocate('float32', sizeOf(lseDims));
+    this.views[slot.out] = passed(data);
+    const lseData = lseDims && make('float32', lseDims, device);
     if (lseDims) {
       this.#placeRows(field.lse, flattenOut(contiguous(lseDims), rowAxesOf(lseDims.length)));
-      this.views[slot.lse] = lseData;
+      this.views[slot.lse] = passed(lseData as View['data']);
     }
     return {
       lent,
       wrap() {
-        const ResultTensor = (plan.Tensor ?? Tensor) as new (type: string, data: TensorData, dims: number[]) => object;
+        const ResultTensor = (plan.Tensor ?? Tensor) as new (type: string, data: unknown, dims: number[]) => object;
         const result: { out: object; lse?: object } = { out: plan.given ?? new ResultTensor(type, data, outDims) };
-        if (lseDims) result.lse = new ResultTensor('float32', lseData as TensorData, lseDims);
+        if (lseDims) result.lse = new ResultTensor('float32', lseData, lseDims);
         return result;
+      },
+      discard() {
+        for (const made of [out ? undefined : data, lseData]) if (made instanceof DeviceBuffer) made.release();
       },
     };
   }
 }
 
+/** Memory for a result. */
+const make = (type: FloatType, dims: number[], device: number): View['data'] =>
+  device === cpu ? allocate(type, sizeOf(dims)) : DeviceBuffer.allocate(device, sizeOf(dims) * bytesPer(type));
+
 const contiguous = (dims: number[]) => ({ offset: 0, dims, strides: contiguousStrides(dims) });
 
 /** A copy of the part of the data that a view uses. */
-function copyOf(view: View): View {
+function copyOf(view: HostView): HostView {
   const [first, last] = extentOf(view) ?? [0, -1];
   return { ...view, data: view.data.slice(first, last + 1), offset: view.offset - first };
 }

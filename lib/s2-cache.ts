@@ -11,8 +11,9 @@ import { axesOf } from './request.js';
 import type { S2Layout } from './s2-layout.js';
 import { pageLists } from './s2-pages.js';
 import { checkSame, mismatch } from './shape.js';
-import { type FloatType, readTensor, type Tensor, type TensorLike, type View } from './tensor.js';
+import type { FloatType, Tensor, TensorLike } from './tensor.js';
 import { checkInteger, checkNames, checkOneOf, maxTokens } from './validate.js';
+import { type HostView, readHostTensor, readTensor } from './views.js';
 
 export interface S2CacheOptions {
   /** Most queries of one attention() call; default blockSize. The window keeps blocks for that many. */
@@ -55,7 +56,7 @@ type Bits = Float32Array | Uint16Array;
 const allocateBits = (type: FloatType, size: number): Bits =>
   type === 'float32' ? new Float32Array(size) : new Uint16Array(size);
 
-const bitsOf = ({ type, data }: View): Bits =>
+const bitsOf = ({ type, data }: HostView): Bits =>
   type === 'float32' ? (data as Float32Array) : new Uint16Array(data.buffer, data.byteOffset, data.length);
 
 /** What the first append() settles. */
@@ -137,8 +138,8 @@ export class S2Cache {
    */
   append(k: TensorLike, v: TensorLike): void {
     this.#refuseReaders('append()');
-    const keys = readTensor('k', k, floatTypes);
-    const values = readTensor('v', v, floatTypes);
+    const keys = readHostTensor('k', k, floatTypes);
+    const values = readHostTensor('v', v, floatTypes);
     checkOverlaps(
       [
         { name: 'k', view: keys },
@@ -220,7 +221,7 @@ export class S2Cache {
   }
 
   /** Checks keys and values against the first ones, which settle the sizes. */
-  #accept(k: View, v: View): Store {
+  #accept(k: HostView, v: HostView): Store {
     const axes = axesOf(4, this.#isHeadsFirst);
     if (k.dims.length !== 4 || v.dims.length !== 4) {
       throw mismatch(`\`k\` and \`v\` must have 4 dims, not ${k.dims.length} and ${v.dims.length}`);
@@ -273,7 +274,13 @@ export class S2Cache {
   }
 
   /** Copies rows of one head into the pool, to token `to`. */
-  #copy(from: View, pool: Pool, store: Store, rows: { head: number; first: number; count: number }, to: number): void {
+  #copy(
+    from: HostView,
+    pool: Pool,
+    store: Store,
+    rows: { head: number; first: number; count: number },
+    to: number,
+  ): void {
     const axes = axesOf(4, this.#isHeadsFirst);
     const { strides } = from;
     const bits = bitsOf(from);

@@ -2,17 +2,19 @@
 // Reader: someone who follows hierarchical() from its pattern to block lists. The fields become core's SelectionProblem.
 
 import type { NativeLists } from './block-lists.js';
-import { backendIndex } from './devices.js';
+import { DeviceBuffer, passed } from './device-buffer.js';
+import { backendName, cpu } from './devices.js';
 import { showDims, TilewiseTypeError } from './errors.js';
-import { accept, fly } from './flight.js';
+import { fly } from './flight.js';
 import type { HierarchicalPattern, SelectionStage } from './hierarchical.js';
 import type { HipState, Refresh, Remembered, StageLists } from './hip-state.js';
 import { dataTypeCode, native, positions } from './native.js';
 import type { Settings } from './options.js';
+import { onDevice, type Placement } from './placement.js';
 import { type Axes, Request } from './request.js';
 import { mismatch } from './shape.js';
-import type { View } from './tensor.js';
 import { maxTokens } from './validate.js';
+import type { View } from './views.js';
 
 const fieldAt = positions(native.selectFields);
 const slotAt = positions(native.selectViews);
@@ -58,7 +60,7 @@ export interface SelectionState {
 }
 
 /** The options that a selection takes notice of. */
-export type SelectionSettings = Pick<Settings, 'device' | 'keyLengths' | 'pairing' | 'copyInputs' | 'cuSeqlensQ'>;
+export type SelectionSettings = Pick<Settings, 'keyLengths' | 'pairing' | 'copyInputs' | 'cuSeqlensQ'>;
 
 /** A selection that is laid out: its lists are there, and filled once it has run. */
 export interface SelectionPlan {
@@ -68,6 +70,8 @@ export interface SelectionPlan {
   readonly lists: readonly StageLists[];
   run(signal: AbortSignal | undefined): Promise<void>;
   runSync(): void;
+  /** Frees lists on a device, unless a state remembers them. */
+  end(): void;
 }
 
 /** What is to be selected, stage by stage from `firstStage` on. */
@@ -103,6 +107,7 @@ export function planSelection(
   k: View,
   axes: Axes,
   settings: SelectionSettings,
+  placement: Placement,
   state?: SelectionState,
 ): SelectionPlan {
   if (settings.cuSeqlensQ !== undefined) throw conflict('cuSeqlensQ', 'a selection goes by the tokens of one tensor');
@@ -112,7 +117,7 @@ export function planSelection(
   const stages = stagesOf(pattern, sizes.keys);
   const headsPerList = { head: 1, kv: sizes.heads / sizes.kvHeads, layer: sizes.heads }[pattern.scope];
   const reused = state?.kept.recall(
-    identityOf(pattern, q.type, sizes),
+    identityOf(pattern, q.type, sizes, placement),
     { stages, window: pattern.window, ...sizes },
     state.refresh,
   );
@@ -128,7 +133,9 @@ export function planSelection(
         ? Math.ceil(Math.max(0, sizes.keys - window - pattern.sink) / chunk)
         : lists[i - 1].keep * (stages[i - 1].chunk / chunk);
     const dims = [sizes.batch, sizes.heads / headsPerList, Math.ceil(sizes.queries / blockQ)];
-    lists.push(emptyLists(stages[i], dims, Math.max(1, Math.min(Math.floor(keep / chunk), candidates))));
+    lists.push(
+      emptyLists(stages[i], dims, Math.max(1, Math.min(Math.floor(keep / chunk), candidates)), placement.results),
+    );
   }
   const selection: Selection = { pattern, sizes, stages, lists, firstStage, window, headsPerList };
 
@@ -151,7 +158,10 @@ export function planSelection(
   };
 
   const request = firstStage < stages.length ? layOut(selection, q, k, axes, settings) : undefined;
-  const start = () => native.select(request!.numbers, request!.views);
+  const numbersFor = (device: number): Float64Array => {
+    request!.numbers[field.device] = device;
+    return request!.numbers;
+  };
   return {
     blocks,
     lists,
@@ -159,7 +169,8 @@ export function planSelection(
       signal?.throwIfAborted();
       const remember = state?.kept.use(reused as Remembered, lists);
       try {
-        await (request && fly(start, { lent: undefined }, { signal, device: settings.device }));
+        const start = (device: number) => native.select(numbersFor(device), request!.views);
+        await (request && fly(placement, start, undefined, signal));
         remember?.commit();
       } finally {
         remember?.release();
@@ -168,10 +179,16 @@ export function planSelection(
     runSync() {
       const remember = state?.kept.use(reused as Remembered, lists);
       try {
-        if (request) accept(native.selectSync(request.numbers, request.views), settings.device);
+        if (request) onDevice(placement, (device) => native.selectSync(numbersFor(device), request.views) ?? {});
         remember?.commit();
       } finally {
         remember?.release();
+      }
+    },
+    end() {
+      if (state) return;
+      for (const { starts, counts } of lists) {
+        for (const data of [starts, counts]) if (data instanceof DeviceBuffer) data.release();
       }
     },
   };
@@ -186,7 +203,6 @@ function layOut(selection: Selection, q: View, k: View, axes: Axes, settings: Se
     settings.copyInputs,
   );
   const { numbers, views } = request;
-  numbers[field.device] = backendIndex(settings.device);
   numbers[field.batch] = sizes.batch;
   numbers[field.queryHeads] = sizes.queryHeads;
   numbers[field.kvHeads] = sizes.kvHeads;
@@ -212,8 +228,8 @@ function layOut(selection: Selection, q: View, k: View, axes: Axes, settings: Se
     numbers[base + stageField.strideQueries] = stage.strideQ;
     numbers[base + stageField.chunk] = stage.chunk;
     numbers[base + stageField.keep] = lists[i].keep;
-    views[viewCount + i * stageViews + stageSlot.starts] = lists[i].starts;
-    views[viewCount + i * stageViews + stageSlot.counts] = lists[i].counts;
+    views[viewCount + i * stageViews + stageSlot.starts] = passed(lists[i].starts);
+    views[viewCount + i * stageViews + stageSlot.counts] = passed(lists[i].counts);
   }
   return request;
 }
@@ -246,7 +262,12 @@ function stagesOf(pattern: HierarchicalPattern, keys: number): readonly Required
   return pattern.shorter && keys < pattern.shorter.below ? pattern.shorter.stages : pattern.stages;
 }
 
-function emptyLists({ blockQ, chunk }: Required<SelectionStage>, dims: number[], keep: number): StageLists {
+function emptyLists(
+  { blockQ, chunk }: Required<SelectionStage>,
+  dims: number[],
+  keep: number,
+  device: number,
+): StageLists {
   const lists = dims[0] * dims[1] * dims[2];
   if (lists * keep > maxTokens) {
     throw mismatch(`The selection would be ${lists} lists of ${keep}; pass fewer queries at a time`);
@@ -256,16 +277,25 @@ function emptyLists({ blockQ, chunk }: Required<SelectionStage>, dims: number[],
     chunk,
     keep,
     dims,
-    starts: new Int32Array(lists * keep),
-    counts: new Int32Array(lists),
+    starts: integers(lists * keep, device),
+    counts: integers(lists, device),
     begins: Int32Array.from({ length: lists }, (_, list) => list * keep),
   };
 }
 
+const integers = (size: number, device: number): Int32Array | DeviceBuffer =>
+  device === cpu ? new Int32Array(size) : DeviceBuffer.allocate(device, size * Int32Array.BYTES_PER_ELEMENT);
+
 /** What must not change between calls with one state. */
-function identityOf({ scope, sink, window, method }: HierarchicalPattern, type: string, sizes: Sizes): string {
+function identityOf(
+  { scope, sink, window, method }: HierarchicalPattern,
+  type: string,
+  sizes: Sizes,
+  { results }: Placement,
+): string {
   const { batch, queryHeads, kvHeads, headDim } = sizes;
-  return JSON.stringify({ batch, queryHeads, kvHeads, headDim, type, method, scope, sink, window });
+  const location = backendName(results);
+  return JSON.stringify({ batch, queryHeads, kvHeads, headDim, type, method, scope, sink, window, location });
 }
 
 const conflict = (name: string, why: string): Error =>

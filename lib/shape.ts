@@ -4,8 +4,9 @@
 import { showDims, TilewiseRangeError, TilewiseTypeError } from './errors.js';
 import { lengthsOf, tokenAxesOf } from './grid.js';
 import type { Axes } from './request.js';
-import { type FloatType, sizeOf, type View } from './tensor.js';
+import type { FloatType } from './tensor.js';
 import { maxTokens } from './validate.js';
+import { sizeOf, type View } from './views.js';
 
 /** The sizes of a problem, as explain() is told them and attention() finds them in the tensors. */
 export interface Shape {
@@ -39,8 +40,11 @@ export function checkSize(name: string, value: number, least: number, most: numb
   if (value < least || value > most) throw mismatch(`${name} must be ${least} to ${most}, not ${value}`);
 }
 
-/** The sizes of a call; the token axes of a grid count as one. */
-export function readShape(q: View, k: View, v: View, axes: Axes): Shape {
+/**
+ * The sizes of a call; the token axes of a grid count as one.
+ * @param keysOnPages keys of a batch entry when k and v are pages: these have an axis of pages in place of the batch
+ */
+export function readShape(q: View, k: View, v: View, axes: Axes, keysOnPages?: number): Shape {
   if (k.type !== q.type || v.type !== q.type) {
     throw new TilewiseTypeError(
       'ERR_TILEWISE_DTYPE',
@@ -54,15 +58,15 @@ export function readShape(q: View, k: View, v: View, axes: Axes): Shape {
   const agree =
     k.dims.length === rank &&
     v.dims.length === rank &&
-    length(k, axes.batch) === length(q, axes.batch) &&
-    length(v, axes.batch) === length(q, axes.batch) &&
+    (keysOnPages !== undefined || length(k, axes.batch) === length(q, axes.batch)) &&
+    length(v, axes.batch) === length(k, axes.batch) &&
     lengthsOf(v, tokenAxes).every((tokens, axis) => k.dims[axes.token + axis] === tokens) &&
     length(v, axes.head) === length(k, axes.head) &&
     length(k, axes.dim) === length(q, axes.dim);
   if (!agree) {
     throw mismatch(
       `\`q\` ${showDims(q.dims)}, \`k\` ${showDims(k.dims)} and \`v\` ${showDims(v.dims)} do not fit: ` +
-        'they share the batch, q and k the dim, k and v tokens and heads',
+        `${keysOnPages === undefined ? 'they share the batch' : 'k and v share the pages'}, q and k the dim, k and v tokens and heads`,
     );
   }
   const shape: Shape = {
@@ -70,7 +74,7 @@ export function readShape(q: View, k: View, v: View, axes: Axes): Shape {
     queryHeads: length(q, axes.head),
     kvHeads: length(k, axes.head),
     queries: tokens(q),
-    keys: tokens(k),
+    keys: keysOnPages ?? tokens(k),
     headDim: length(q, axes.dim),
     valueDim: length(v, axes.dim),
     type: q.type as FloatType,

@@ -1,9 +1,13 @@
-// Tensors: typed arrays with dimensions, our own class and everyone else's.
+// Tensors: numbers with dimensions, in typed arrays or on a device; our own class and everyone else's.
 // Reader: anyone who has numbers to bring in. Structurally the Tensor of onnxruntime-common and transformers.js, so
 // theirs come in as they are and ours go out to them; with strides and an offset, so that views need no copy.
 
-import { show, showDims, TilewiseRangeError, TilewiseTypeError } from './errors.js';
+import { bufferOf, DeviceBuffer, settle } from './device-buffer.js';
+import { backendIndex, backendName, checkLocation, type Location } from './devices.js';
+import { show, showDims, TilewiseError, TilewiseRangeError } from './errors.js';
+import { denseData, move, moveSync } from './transfer.js';
 import { is } from './validate.js';
+import { readParts, readTensor, sizeOf, type TensorData, type View } from './views.js';
 
 /** The global Float16Array where the compiler and the runtime know it, else Uint16Array with the bits. */
 export type Float16Data = typeof globalThis extends { Float16Array: { prototype: infer T } }
@@ -41,45 +45,22 @@ export interface TensorLike {
   readonly strides?: ArrayLike<number>;
   /** The element that index 0 of every axis falls on. */
   readonly offset?: number;
+  /** `'cpu'`, unless it is a device tensor of our own. */
   readonly location?: string;
 }
 
 /** A class that results can be given as: `ort.Tensor`, transformers.js's `Tensor`, ours. */
 export type TensorConstructor<T> = new (type: never, data: never, dims: never) => T;
 
-/** A tensor as the rest of lib/ sees it: every field present, types agree, all elements inside the data. */
-export interface View {
-  readonly type: DataType;
-  readonly data: TensorData;
-  readonly dims: readonly number[];
-  readonly strides: readonly number[];
-  readonly offset: number;
-}
-export type TensorData = DataTypes[DataType];
-
-const maxRank = 8;
-const elementBytes: Record<DataType, number> = { float32: 4, float16: 2, bfloat16: 2, int32: 4, uint8: 1, bool: 1 };
-const holders: Record<DataType, readonly string[]> = {
-  float32: ['Float32Array'],
-  float16: ['Float16Array', 'Uint16Array'],
-  bfloat16: ['Uint16Array'],
-  int32: ['Int32Array'],
-  uint8: ['Uint8Array'],
-  bool: ['Uint8Array'],
-};
-const dataTypes = Object.keys(holders) as DataType[];
-
-// The getter answers for typed arrays of every realm and cannot be imitated, where instanceof fails across realms.
-const nameGetter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!
-  .get as (this: unknown) => string | undefined;
-
-/** The kind of a typed array, undefined for everything else. */
-export const typedArrayName = (value: unknown): string | undefined => nameGetter.call(value);
-
-/** Numbers in memory with a type and dimensions; on the CPU. */
+/**
+ * Numbers with a type and dimensions: in a typed array, or in the memory of a device, where `to()` brings them and results
+ * lie whose queries do. Views of a device tensor share its memory, which is freed when all of them have been disposed of,
+ * or collected.
+ */
 export class Tensor<T extends DataType = DataType> implements View {
   readonly type: T;
-  readonly data: DataTypes[T];
+  /** Of a device tensor: throws ERR_TILEWISE_WRONG_DEVICE; see getData() and to(). */
+  declare readonly data: DataTypes[T];
   /** Length of every axis. Frozen, like `strides`. */
   readonly dims: readonly number[];
   /** Elements from one index of an axis to the next. */
@@ -104,10 +85,16 @@ export class Tensor<T extends DataType = DataType> implements View {
   ) {
     const read = readParts('tensor', type, data, dims, view.strides, view.offset);
     this.type = type;
-    this.data = data;
     this.dims = Object.freeze(read.dims);
     this.strides = Object.freeze(read.strides);
     this.offset = read.offset;
+    const memory: unknown = data;
+    if (memory instanceof DeviceBuffer) {
+      settle(this, memory);
+      Object.defineProperty(this, 'data', { get: () => this.#refuseData() });
+    } else {
+      this.data = data;
+    }
   }
 
   /**
@@ -115,8 +102,7 @@ export class Tensor<T extends DataType = DataType> implements View {
    * @throws {TypeError | RangeError} as the constructor
    */
   static from(tensor: TensorLike): Tensor {
-    const { type, data, dims, strides, offset } = readTensor('tensor', tensor);
-    return new Tensor(type, data as never, dims, { strides, offset });
+    return tensorOf(shared(readTensor('tensor', tensor)));
   }
 
   /** Elements: the product of the dims. */
@@ -124,18 +110,50 @@ export class Tensor<T extends DataType = DataType> implements View {
     return sizeOf(this.dims);
   }
 
-  /** Where the data is: always the CPU's memory. */
-  get location(): 'cpu' {
-    return 'cpu';
+  /** Where the data is: `'cpu'`, `'cuda'`, `'cuda:1'`; `'none'` once a device tensor was disposed of. */
+  get location(): Location | 'none' {
+    const buffer = bufferOf(this);
+    if (!buffer) return 'cpu';
+    return buffer.isReleased ? 'none' : backendName(buffer.device);
   }
 
-  /** The data, as libraries with device tensors ask for it. */
+  /** The elements in row-major order, brought from the device if need be; `data` itself where that is what it holds. */
   async getData(): Promise<DataTypes[T]> {
-    return this.data;
+    return denseData(await move(this.#view, 0)) as DataTypes[T];
   }
 
-  /** Nothing to free: the collector owns the memory. Present because libraries with device tensors call it. */
-  dispose(): void {}
+  /**
+   * The same numbers on another device, or a view of them if they lie there. A view that leaves gaps in memory becomes
+   * dense; otherwise strides stay. Until the promise settles, `data` must not be written, transferred or resized.
+   * @param device 'cpu', 'cuda', 'cuda:1' and so on
+   * @returns rejects with TypeError, or with TilewiseError ERR_TILEWISE_NO_DEVICE, ERR_TILEWISE_OUT_OF_MEMORY and others
+   */
+  async to(device: Location): Promise<Tensor<T>> {
+    const index = backendIndex(checkLocation('device', device));
+    return tensorOf(await move(this.#view, index)) as Tensor<T>;
+  }
+
+  /**
+   * to() on the calling thread.
+   * @throws {TypeError | TilewiseError} what to() rejects with
+   */
+  toSync(device: Location): Tensor<T> {
+    const index = backendIndex(checkLocation('device', device));
+    return tensorOf(moveSync(this.#view, index)) as Tensor<T>;
+  }
+
+  /**
+   * Lets go of a device's memory; calls that run on it are not disturbed. The tensor cannot be used any more, its views
+   * can. Does nothing to tensors in typed arrays, whose memory is the collector's.
+   */
+  dispose(): void {
+    bufferOf(this)?.release();
+  }
+
+  /** dispose(), for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
 
   /**
    * A view of the indices `start` to `end` (exclusive) of one axis; negative ones count from the end, as in
@@ -150,10 +168,8 @@ export class Tensor<T extends DataType = DataType> implements View {
     const index = (i: number) => (i < 0 ? Math.max(length + i, 0) : Math.min(i, length));
     const begin = index(start);
     const size = Math.max(index(end) - begin, 0);
-    return new Tensor(this.type, this.data, this.dims.with(axis, size), {
-      strides: this.strides,
-      offset: size === 0 ? this.offset : this.offset + begin * this.strides[axis],
-    });
+    const offset = size === 0 ? this.offset : this.offset + begin * this.strides[axis];
+    return this.#viewed({ dims: this.dims.with(axis, size), offset });
   }
 
   /**
@@ -164,7 +180,23 @@ export class Tensor<T extends DataType = DataType> implements View {
     const isPermutation = order.length === this.dims.length && this.dims.every((_, axis) => order.includes(axis));
     if (!isPermutation) throw this.#wrong('order', `a permutation of the ${this.dims.length} axes`, order);
     const pick = (values: readonly number[]) => order.map((axis) => values[axis]);
-    return new Tensor(this.type, this.data, pick(this.dims), { strides: pick(this.strides), offset: this.offset });
+    return this.#viewed({ dims: pick(this.dims), strides: pick(this.strides) });
+  }
+
+  get #view(): View {
+    return readTensor('tensor', this);
+  }
+
+  #viewed(changed: Partial<View>): Tensor<T> {
+    return tensorOf({ ...shared(this.#view), ...changed }) as Tensor<T>;
+  }
+
+  #refuseData(): never {
+    if (this.location === 'none') throw new TilewiseError('ERR_TILEWISE_DISPOSED', 'The tensor was disposed of');
+    throw new TilewiseError(
+      'ERR_TILEWISE_WRONG_DEVICE',
+      `The tensor lies on '${this.location}' and has no \`data\` here; await getData() or to('cpu')`,
+    );
   }
 
   #wrong(name: string, expected: string, value: unknown): Error {
@@ -175,152 +207,10 @@ export class Tensor<T extends DataType = DataType> implements View {
   }
 }
 
-export function sizeOf(dims: readonly number[]): number {
-  let size = 1;
-  for (const length of dims) size *= length;
-  return size;
+/** A tensor of a view, which takes over its data. */
+function tensorOf({ type, data, dims, strides, offset }: View): Tensor {
+  return new Tensor(type, data as TensorData, dims, { strides, offset });
 }
 
-export function contiguousStrides(dims: readonly number[]): number[] {
-  const strides = new Array<number>(dims.length);
-  let stride = 1;
-  for (let axis = dims.length - 1; axis >= 0; --axis) {
-    strides[axis] = stride;
-    stride *= dims[axis];
-  }
-  return strides;
-}
-
-/** First and last element that a view addresses, inclusive; undefined when it addresses none. */
-export function extentOf(view: Pick<View, 'dims' | 'strides' | 'offset'>): [first: number, last: number] | undefined {
-  let first = view.offset;
-  let last = view.offset;
-  for (let axis = 0; axis < view.dims.length; ++axis) {
-    if (view.dims[axis] === 0) return undefined;
-    const reach = (view.dims[axis] - 1) * view.strides[axis];
-    if (reach < 0) first += reach;
-    else last += reach;
-  }
-  return [first, last];
-}
-
-export const bytesPer = (type: DataType): number => elementBytes[type];
-
-/** Float16Array where this runtime has it: what float16 results are given as, like onnxruntime's. */
-const float16Array = (globalThis as { Float16Array?: typeof Uint16Array }).Float16Array ?? Uint16Array;
-
-/** Zeroed data for a result. Owned by the JavaScript heap: memory that native code owns outlives its last use by much. */
-export function allocate(type: FloatType, size: number): TensorData {
-  if (type === 'float32') return new Float32Array(size);
-  return type === 'float16' ? new float16Array(size) : new Uint16Array(size);
-}
-
-/** Reads an argument that should be a tensor of one of the `accepted` types. */
-export function readTensor(name: string, value: unknown, accepted: readonly DataType[] = dataTypes): View {
-  if (!is.object(value)) throw notTensor(name, `must be a tensor { type, data, dims }, not ${show(value)}`);
-  const { location } = value;
-  if (location !== undefined && location !== 'cpu' && location !== 'cpu-pinned') {
-    throw notTensor(name, `lies in ${show(location)}; only tensors in 'cpu' memory are accepted`);
-  }
-  const type = value.type ?? value.dtype;
-  if (!accepted.includes(type as DataType)) {
-    throw new TilewiseTypeError(
-      'ERR_TILEWISE_DTYPE',
-      `\`${name}\` has type ${show(type)}; accepted: ${accepted.join(', ')}`,
-    );
-  }
-  return readParts(name, type as DataType, value.data, value.dims ?? value.shape, value.strides, value.offset);
-}
-
-function readParts(
-  name: string,
-  type: DataType,
-  data: unknown,
-  dims: unknown,
-  strides: unknown,
-  offset: unknown,
-): View & { dims: number[]; strides: number[] } {
-  if (!dataTypes.includes(type)) {
-    throw new TilewiseTypeError(
-      'ERR_TILEWISE_DTYPE',
-      `\`${name}\` has type ${show(type)}; known types: ${dataTypes.join(', ')}`,
-    );
-  }
-  const holder = typedArrayName(data);
-  if (holder === undefined || !holders[type].includes(holder)) {
-    throw holder === undefined
-      ? notTensor(name, `needs a typed array as \`data\`, not ${show(data)}`)
-      : new TilewiseTypeError(
-          'ERR_TILEWISE_DTYPE',
-          `\`${name}\` has type '${type}', whose data is a ${holders[type].join(' or ')}, not a ${holder}`,
-        );
-  }
-  const sizes = readIntegers(name, 'dims', dims, 0);
-  const view = {
-    type,
-    data: data as TensorData,
-    dims: sizes,
-    strides:
-      strides === undefined
-        ? contiguousStrides(sizes)
-        : readIntegers(name, 'strides', strides, -Number.MAX_SAFE_INTEGER),
-    offset: 0,
-  };
-  if (view.strides.length !== sizes.length) {
-    throw notTensor(name, `has ${sizes.length} dims and ${view.strides.length} strides`);
-  }
-  if (offset !== undefined) {
-    if (!is.integer(offset, 0, Number.MAX_SAFE_INTEGER)) {
-      throw notTensor(name, `needs a whole number from 0 as \`offset\`, not ${show(offset)}`);
-    }
-    view.offset = offset;
-  }
-  checkExtent(name, view, strides === undefined && offset === undefined);
-  return view;
-}
-
-/** Every element inside the data, in memory that stays where it is. */
-function checkExtent(name: string, view: View, isWhole: boolean): void {
-  const { data, dims } = view;
-  const { buffer } = data;
-  // A resizable buffer can shrink under a running call and take its pages away.
-  if ((buffer as { resizable?: boolean }).resizable === true) {
-    throw notTensor(name, 'lies in a resizable ArrayBuffer; copy it or use one of fixed size');
-  }
-  const extent = extentOf(view);
-  if (extent === undefined) return;
-  const [first, last] = extent;
-  if (first >= 0 && last < data.length) {
-    if (!isWhole || last + 1 === data.length) return;
-    throw new TilewiseRangeError(
-      'ERR_TILEWISE_SHAPE_MISMATCH',
-      `\`${name}\` has dims ${showDims(dims)}, which are ${last + 1} elements, but data of ${data.length}; ` +
-        'give an `offset` to use a part of it',
-    );
-  }
-  if (buffer.byteLength === 0) throw notTensor(name, 'has no memory: its buffer is empty or was transferred');
-  throw new TilewiseRangeError(
-    'ERR_TILEWISE_OUT_OF_BOUNDS',
-    `\`${name}\` with dims ${showDims(dims)}, strides ${showDims(view.strides)} and offset ${view.offset} ` +
-      `reaches elements ${first} to ${last} of data that has ${data.length}`,
-  );
-}
-
-function readIntegers(name: string, what: string, values: unknown, least: number): number[] {
-  const length = is.object(values) ? values.length : undefined;
-  if (!is.integer(length, 0, maxRank)) {
-    throw notTensor(name, `needs an array of at most ${maxRank} numbers as \`${what}\`, not ${show(values)}`);
-  }
-  const result = new Array<number>(length);
-  for (let axis = 0; axis < length; ++axis) {
-    const value = (values as unknown as ArrayLike<unknown>)[axis];
-    if (!is.integer(value, least, Number.MAX_SAFE_INTEGER)) {
-      throw notTensor(name, `needs whole numbers${least === 0 ? ' from 0' : ''} as \`${what}\`, not ${show(values)}`);
-    }
-    result[axis] = value;
-  }
-  return result;
-}
-
-const notTensor = (name: string, problem: string): Error =>
-  new TilewiseTypeError('ERR_TILEWISE_INVALID_TENSOR', `\`${name}\` ${problem}`);
+/** The same view with a share of its own in device memory. */
+const shared = (view: View): View => (view.data instanceof DeviceBuffer ? { ...view, data: view.data.share() } : view);

@@ -1,5 +1,6 @@
-// Builds and runs the C++ checks of the CPU backend: plain, under sanitizers, for 64-bit Arm under an emulator; and
-// compiles core for a GPU. Usage: node scripts/native-tests.mjs [mode ...]; default: every mode whose tools are installed.
+// Builds and runs the C++ checks of the CPU backend and of staging: plain, under sanitizers, for 64-bit Arm under an
+// emulator; those of the emulated GPU; compiles core for a GPU, and holds our declarations of the CUDA driver against the
+// toolkit's. Usage: node scripts/native-tests.mjs [mode ...]; default: every mode whose tools are installed.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -25,6 +26,8 @@ const modes = {
         rounds: 60,
       }),
   },
+  emulator: { needs: [], check: () => checkEmulator('emulator') },
+  'emulator-asan': { needs: [], check: () => checkEmulator('emulator-asan', ['-DTILEWISE_SANITIZE=address']) },
   device: { needs: ['nvcc'], check: compileForDevice },
 };
 
@@ -38,18 +41,24 @@ function run(command, args) {
   return status === 0;
 }
 
+function build(folder, sources, configure = []) {
+  return (
+    run('cmake', ['-S', sources, '-B', folder, ...configure]) && run('cmake', ['--build', folder, '--parallel', '2'])
+  );
+}
+
 const buildFolder = (name) => path.join('build', `native-${name}`);
 
 function runChecks(name, { configure = [], runner = [], rounds }) {
-  const build = buildFolder(name);
-  if (!run('cmake', ['-S', 'test/native', '-B', build, ...configure])) return false;
-  if (!run('cmake', ['--build', build, '--parallel', '2'])) return false;
-  const isCheck = (file) => /^(math_checks_\w+|loop_checks|plan_checks|pool_checks|select_checks)$/.test(file);
-  return readdirSync(path.join(root, build))
+  const folder = buildFolder(name);
+  if (!build(folder, 'test/native', configure)) return false;
+  const isCheck = (file) =>
+    /^(math_checks_\w+|loop_checks|plan_checks|pool_checks|select_checks|staging_checks)$/.test(file);
+  return readdirSync(path.join(root, folder))
     .filter(isCheck)
     .every((program) => {
-      const args = /^(loop|plan|select)_checks$/.test(program) ? [String(rounds)] : [];
-      const [command, ...rest] = [...runner, path.join(root, build, program), ...args];
+      const args = /^(loop|plan|select|staging)_checks$/.test(program) ? [String(rounds)] : [];
+      const [command, ...rest] = [...runner, path.join(root, folder, program), ...args];
       return run(command, rest);
     });
 }
@@ -68,10 +77,17 @@ function exportsOnlyTables(name) {
   return status === 0 && objects.length > 0 && shared.length === 0;
 }
 
+function checkEmulator(name, configure = []) {
+  const folder = buildFolder(name);
+  return build(folder, 'test/emulator/checks', configure) && run(path.join(root, folder, 'emulator_checks'), []);
+}
+
 function compileForDevice() {
-  const cubin = path.join(buildFolder('device'), 'core.cubin');
   mkdirSync(path.join(root, buildFolder('device')), { recursive: true });
-  return run('nvcc', ['-std=c++17', '-arch=sm_80', '-cubin', '-o', cubin, 'test/native/core_on_device.cu']);
+  return ['core_on_device', 'abi_checks'].every((name) => {
+    const cubin = path.join(buildFolder('device'), `${name}.cubin`);
+    return run('nvcc', ['-std=c++17', '-arch=sm_80', '-cubin', '-o', cubin, `test/native/${name}.cu`]);
+  });
 }
 
 const asked = process.argv.slice(2);

@@ -46,17 +46,17 @@ struct BlockList {
   }
 
   // The listed keys, then the window's. Rows of the list have their entry + 1 in at[0].
-  template <class Visit>
-  TW_HOST_DEVICE void forEachRow(const Sight& s, Visit&& visit) const {
-    const Range visible{from(), clamp<Token>(s.last + reach(), 0, window.keys)};
-    for (int32_t entry = s.begin; entry < s.end; ++entry) {
-      const Token start = lists.starts[entry];
-      Row row;
-      row.places = intersect({start, start + lists.keys}, visible);
-      row.at[0] = entry + 1;
-      if (!row.places.isEmpty()) visit(row);
-    }
-    if (lists.hasWindow) window.forEachRow(s.window, visit);
+  TW_HOST_DEVICE int32_t rows(const Sight& s) const {
+    return s.end - s.begin + (lists.hasWindow ? window.rows(s.window) : 0);
+  }
+  TW_HOST_DEVICE Row row(const Sight& s, int32_t i) const {
+    const int32_t entry = s.begin + i;
+    if (entry >= s.end) return window.row(s.window, entry - s.end);
+    const Token start = lists.starts[entry];
+    Row row;
+    row.places = intersect({start, start + lists.keys}, {from(), clamp<Token>(s.last + reach(), 0, window.keys)});
+    row.at[0] = entry + 1;
+    return row;
   }
 
   TW_HOST_DEVICE Cut cut(const Sight& s, const Row& row) const {

@@ -50,21 +50,25 @@ struct Neighborhood {
     return sight;
   }
 
-  template <class Visit>
-  TW_HOST_DEVICE void forEachRow(const Sight& sight, Visit&& visit) const {
-    Row row;
-    row.step = step[Rank - 1];
-    row.places = sight.some[Rank - 1];
-    const Range once{0, 1};
-    const Range outer = Rank > 2 ? sight.some[0] : once, middle = Rank > 1 ? sight.some[Rank > 1 ? Rank - 2 : 0] : once;
-    for (row.at[0] = outer.begin; row.at[0] < outer.end; ++row.at[0]) {
-      for (row.at[1] = middle.begin; row.at[1] < middle.end; ++row.at[1]) {
-        row.origin = origin;
-        if constexpr (Rank > 2) row.origin += row.at[0] * step[0];
-        if constexpr (Rank > 1) row.origin += row.at[1] * step[Rank - 2];
-        visit(row);
-      }
+  // Along the last axis; at[] are the places on the axes before it, the one next to it in at[1].
+  TW_HOST_DEVICE int32_t rows(const Sight& sight) const {
+    int32_t rows = 1;
+    for (int a = 0; a < Rank - 1; ++a) rows *= sight.some[a].size();
+    return rows;
+  }
+  TW_HOST_DEVICE Row row(const Sight& sight, int32_t i) const {
+    Row row{sight.some[Rank - 1], origin, step[Rank - 1]};
+    if constexpr (Rank > 2) {
+      const Token perPlane = sight.some[1].size();
+      row.at[0] = sight.some[0].begin + i / perPlane;
+      row.origin += row.at[0] * step[0];
+      i %= perPlane;
     }
+    if constexpr (Rank > 1) {
+      row.at[1] = sight.some[Rank - 2].begin + i;
+      row.origin += row.at[1] * step[Rank - 2];
+    }
+    return row;
   }
 
   TW_HOST_DEVICE Cut cut(const Sight& sight, const Row& row) const {

@@ -33,6 +33,8 @@ struct StridedShards {
     Token first, last;            // positions of the box's queries
     Token firstBlock, lastBlock;  // and their blocks
     Token remote;                 // smallest visible block far away: remote, remote + stride, ...
+    int32_t remotes;              // how many of them lie before the window
+    Range window;                 // blocks among which every one is looked at
     bool isDense;
   };
 
@@ -46,6 +48,11 @@ struct StridedShards {
     const int64_t shift = layout * options.headStep + options.headOffset;
     s.remote = Token(((-shift) % options.stride + options.stride) % options.stride);
     s.isDense = layout >= options.firstDense;
+    const Token blocks = ceilDiv(keys, options.block);
+    s.window.end = options.isRelative ? blocks : clamp<Token>(s.lastBlock + 1, 0, blocks);
+    const bool isAll = options.isRelative || s.isDense;
+    s.window.begin = isAll ? 0 : clamp<Token>(s.firstBlock - options.local + 1, 0, s.window.end);
+    s.remotes = larger<Token>(0, ceilDiv(s.window.begin - s.remote, options.stride));
     return s;
   }
 
@@ -59,26 +66,18 @@ struct StridedShards {
     return back >= 0 && (back < options.local || keyBlock % options.stride == s.remote || s.isDense);
   }
 
-  // One row per visible block.
-  template <class Visit>
-  TW_HOST_DEVICE void forEachRow(const Sight& s, Visit&& visit) const {
-    const Token blocks = ceilDiv(keys, options.block);
-    const Token end = options.isRelative ? blocks : smaller(blocks, s.lastBlock + 1);
-    const Token window = options.isRelative || s.isDense ? 0 : clamp<Token>(s.firstBlock - options.local + 1, 0, end);
-    const auto row = [&](Token block) {
-      Row r;
-      r.places = {block * options.block, smaller((block + 1) * options.block, keys)};
-      r.at[0] = block;
-      return r;
-    };
-    for (Token block = s.remote; block < window; block += options.stride) visit(row(block));
-    for (Token block = window; block < end; ++block) {
-      for (Token q = s.firstBlock; q <= s.lastBlock; ++q) {
-        if (!sees(s, q, block)) continue;
-        visit(row(block));
-        break;
-      }
+  // One row per block, at[0]; those that nobody sees, which only relative distances leave among others, are empty.
+  TW_HOST_DEVICE int32_t rows(const Sight& s) const { return s.remotes + s.window.size(); }
+  TW_HOST_DEVICE Row row(const Sight& s, int32_t i) const {
+    const Token block = i < s.remotes ? s.remote + i * options.stride : s.window.begin + i - s.remotes;
+    Row row;
+    row.at[0] = block;
+    row.places = {block * options.block, smaller((block + 1) * options.block, keys)};
+    if (!options.isRelative) return row;
+    for (Token q = s.firstBlock; q <= s.lastBlock; ++q) {
+      if (sees(s, q, block)) return row;
     }
+    return row.within({row.places.begin, row.places.begin});
   }
 
   TW_HOST_DEVICE Cut cut(const Sight& s, const Row& row) const {

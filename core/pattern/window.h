@@ -34,15 +34,11 @@ struct Window {
   }
 
   // The sinks, then the band behind them; one row where every query's band reaches back to the sinks.
-  template <class Visit>
-  TW_HOST_DEVICE void forEachRow(const Sight& sight, Visit&& visit) const {
-    if (sight.all.begin <= sink) {
-      if (sight.some.end > 0) visit(Row{{0, sight.some.end}});
-      return;
-    }
-    const Range sinks{0, smaller(sink, sight.some.end)}, band{larger(sink, sight.some.begin), sight.some.end};
-    if (!sinks.isEmpty()) visit(Row{sinks});
-    if (!band.isEmpty()) visit(Row{band});
+  TW_HOST_DEVICE int32_t rows(const Sight& sight) const { return sight.all.begin <= sink ? 1 : 2; }
+  TW_HOST_DEVICE Row row(const Sight& sight, int32_t i) const {
+    if (sight.all.begin <= sink) return Row{{0, sight.some.end}};
+    if (i == 0) return Row{{0, smaller(sink, sight.some.end)}};
+    return Row{{larger(sink, sight.some.begin), sight.some.end}};
   }
 
   TW_HOST_DEVICE Cut cut(const Sight& sight, const Row& row) const {

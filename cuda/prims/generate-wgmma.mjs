@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs';
 
 const types = ['bf16', 'f16'];
-const widths = [64, 128, 256];
+const widths = [64, 80, 112, 128, 176, 192, 256];
 
 const numbers = (count, from = 0) => Array.from({ length: count }, (_, i) => from + i);
 const registers = (count, from) =>

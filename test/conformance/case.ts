@@ -8,6 +8,7 @@ import { type Operand, toNumbers } from '../reference/operand.js';
 import type { Problem } from '../reference/problem.js';
 import type { StridedShards } from '../reference/strided-shards.js';
 import { type Layout, operandOf, type Storage, store, toPlainTensor, toTensor } from './memory.js';
+import { type PagesCase, pagesOf } from './pages.js';
 import {
   type BlockCase,
   type BlockForm,
@@ -55,6 +56,7 @@ export interface Case {
   blocks?: BlockCase;
   hip?: SelectionOptions; // the lists are the library's own, see judge.ts
   extra?: number; // more keys, seen by every query
+  pages?: PagesCase; // with keyLengths
 }
 
 export interface Call {
@@ -71,6 +73,8 @@ export interface Built {
   problem: Problem;
   grid?: number[];
   form?: BlockForm;
+  pages?: PagesCase;
+  seed?: number; // of the pages' order
 }
 
 /** The problem of a case: all data, in memory as the case says. */
@@ -146,14 +150,15 @@ export function build(c: Case): Built {
     problem.extraKey = fill(kvHeads, c.extra, headDim, amplitude);
     problem.extraValue = fill(kvHeads, c.extra, valueDim, 1);
   }
-  const built: Built = { layout, storage, is3d: c.is3d ?? false, problem };
+  const built: Built = { layout, storage, is3d: c.is3d ?? false, problem, seed: c.seed ?? 1 };
   if (c.grid) built.grid = c.grid;
   if (c.blocks?.form) built.form = c.blocks.form;
+  if (c.pages) built.pages = c.pages;
   return built;
 }
 
 /** The call of the public API that states a problem. */
-export function callOf({ layout, storage, is3d, problem, grid, form }: Built): Call {
+export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed = 1 }: Built): Call {
   const options: AttentionOptions = { layout, returnLse: true };
   const { scale, softcap, causal, left, right, sinkTokens, align, pairing } = problem;
   if (scale !== undefined) options.scale = scale;
@@ -180,8 +185,15 @@ export function callOf({ layout, storage, is3d, problem, grid, form }: Built): C
     const list = problem[name];
     if (list) options[name] = Int32Array.from(list);
   }
+  const query = toTensor(problem.query, layout, storage, is3d, grid);
+  if (pages) {
+    const { key, value, keyLengths: lengths } = problem;
+    if (!lengths) throw new Error('pages need keyLengths');
+    const paged = pagesOf(pages, { key, value, lengths, layout, seed });
+    return { query, key: paged.key, value: paged.value, options: { ...options, pages: paged.pages } };
+  }
   return {
-    query: toTensor(problem.query, layout, storage, is3d, grid),
+    query,
     key: toTensor(problem.key, layout, storage, is3d, grid),
     value: toTensor(problem.value, layout, storage, is3d, grid),
     options,

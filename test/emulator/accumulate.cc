@@ -9,8 +9,7 @@ constexpr uint32_t kVector = 8;
 constexpr uint32_t kRowsAtOnce = 4;
 
 template <uint32_t Depth>
-inline __attribute__((always_inline)) void accumulateDepth(float* c, const float* a, const float* b,
-                                                           uint32_t columns) {
+inline __attribute__((always_inline)) void accumulateDepth(float* c, const float* a, const float* b, uint32_t columns) {
   for (uint32_t j = 0; j < columns; j += kVector) {
     for (uint32_t i = 0; i < kFragmentRows; i += kRowsAtOnce) {
       Vector sums[kRowsAtOnce];

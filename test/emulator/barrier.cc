@@ -10,14 +10,16 @@ namespace {
 
 constexpr int kBarriers = 16;
 
+// `threads` 0 is the whole block, none of which may have exited.
 NamedBarrier& check(int id, int threads, bool reduces) {
   const Block& running = block();
+  if (threads == 0) {
+    threads = int(running.threads);
+    if (running.alive != running.threads) fail("a barrier of the whole block after some threads have exited");
+  }
   if (id < 0 || id >= kBarriers) fail("there is no barrier " + std::to_string(id));
   if (threads % int(kLanes) != 0 || threads > int(running.threads)) {
     fail("a barrier of " + std::to_string(threads) + " threads");
-  }
-  if (threads == int(running.threads) && running.alive != running.threads) {
-    fail("a barrier of the whole block after some threads have exited");
   }
   NamedBarrier& barrier = block().barriers[id];
   if (barrier.arrived > 0 && (barrier.expected != threads || barrier.reduces != reduces)) {
@@ -30,7 +32,7 @@ NamedBarrier& check(int id, int threads, bool reduces) {
 }
 
 void arrive(int id, int threads, bool waits, bool* vote) {
-  NamedBarrier& barrier = check(id, threads != 0 ? threads : int(block().threads), vote != nullptr);
+  NamedBarrier& barrier = check(id, threads, vote != nullptr);
   const bool checksRaces = block().races.isEnabled();
   if (checksRaces) release(barrier.view);
   if (vote != nullptr) {

@@ -13,6 +13,7 @@
 #include "async_copy.h"
 #include "barrier.h"
 #include "emulator.h"
+#include "fiber.h"
 #include "mbarrier.h"
 #include "operations.h"
 #include "races.h"
@@ -27,7 +28,7 @@ constexpr uint32_t kWarpsPerGroup = 4;
 
 // What a switch touches comes first and fits in a cache line.
 struct alignas(64) Thread : ThreadView {
-  void* stack = nullptr;
+  Fiber fiber;
   const void* arguments = nullptr;  // of the rendezvous it waits in, on its own stack
   const char* operation = "start";  // for messages: what it does, and from where
   const void* where = nullptr;
@@ -58,7 +59,7 @@ struct Block : BlockView {
   std::vector<WarpgroupProducts> warpgroups;
   uint32_t alive = 0;       // threads that have not exited
   uint32_t readyWarps = 0;  // warps with a lane that may run
-  void* workerStack = nullptr;
+  Fiber worker;             // where it was started
   std::exception_ptr error;
 
   // Shared memory, poisoned; indexed by shared address.

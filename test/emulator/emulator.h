@@ -1,7 +1,7 @@
 // The emulated GPU: runs a kernel, every thread of a block as a fiber, on the processor's cores.
-// Blocks are independent and run on worker threads; what is wrong in one stops the launch and is thrown as an Error that
-// names the thread and the line of the kernel. See README.md for what it finds and what it cannot.
-// Reader: whoever launches kernels in a test.
+// Blocks are independent and run on worker threads; what is wrong in one stops the launch and is thrown as an Error
+// that names the thread and the line of the kernel. See README.md for what it finds and what it cannot. Reader: whoever
+// launches kernels in a test.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +24,9 @@ enum class Async {
 
 struct Options {
   Async async = Async::lazy;
-  uint64_t seed = 0;               // 0: lanes and blocks in order; otherwise every choice of the scheduler is drawn from it
-  bool races = false;              // checks that accesses to shared memory are ordered
-  int workers = 0;                 // 0: one per core
+  uint64_t seed = 0;  // 0: lanes and blocks in order; otherwise every choice of the scheduler is drawn from it
+  bool races = false;  // checks that accesses to shared memory are ordered
+  int workers = 0;  // 0: one per core
   const Memory* memory = nullptr;  // when given, primitives may touch global memory only inside its allocations
 };
 
@@ -41,8 +41,8 @@ struct Grid {
 
 struct Stats {
   uint64_t switches = 0;
-  uint64_t products = 0;            // mma.sync, 8 columns each
-  uint64_t matrixLoads = 0;         // ldmatrix.x4
+  uint64_t products = 0;  // mma.sync, 8 columns each
+  uint64_t matrixLoads = 0;  // ldmatrix.x4
   uint64_t matrixLoadConflicts = 0;  // rows of those that hit a bank another row of the same matrix uses
   uint64_t warpgroupProducts = 0;
   uint64_t tmaBytes = 0;

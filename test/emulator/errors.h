@@ -13,7 +13,8 @@ namespace tilewise::emulator {
 // Throws an Error on behalf of the running thread.
 [[noreturn]] void fail(const std::string& what);
 
-// "softmax.h:41 < attention.h:120": the line, and those that inlined it. An address where there is no debug information.
+// "softmax.h:41 < attention.h:120": the line, and those that inlined it. An address where there is no debug
+// information.
 std::string sourceLine(const void* where);
 
 // What every thread of the block waits for.

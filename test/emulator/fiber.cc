@@ -8,6 +8,11 @@
 #include <utility>
 #include <vector>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <pthread.h>
+#include <sanitizer/asan_interface.h>
+#endif
+
 #if defined(__x86_64__)
 asm(R"(
 .text
@@ -122,14 +127,36 @@ Stacks::~Stacks() {
   pool().free.push_back({bytes_, base_});
 }
 
-void* Stacks::prepare(uint32_t index, void (*entry)()) const {
+Fiber callersFiber() {
+  Fiber fiber;
+#if defined(__SANITIZE_ADDRESS__)
+  pthread_attr_t attributes;
+  void* stack = nullptr;
+  pthread_getattr_np(pthread_self(), &attributes);
+  pthread_attr_getstack(&attributes, &stack, &fiber.stackBytes);
+  pthread_attr_destroy(&attributes);
+  fiber.stack = stack;
+#endif
+  return fiber;
+}
+
+Fiber Stacks::prepare(uint32_t index, void (*entry)()) const {
   uint8_t* top = base_ + (index + 1) * kStackBytes;
+  Fiber fiber;
+#if defined(__SANITIZE_ADDRESS__)
+  uint8_t* stack = top - kStackBytes + kGuardBytes;
+  fiber.stack = stack;
+  fiber.stackBytes = size_t(top - stack);
+  // Fibers never return, so the marks around the last one's frames are still there.
+  __asan_unpoison_memory_region(stack, fiber.stackBytes);
+#endif
   // Stacks start at different offsets in their pages, or the hot lines of all share the same sets of the cache.
   top -= index % 32 * 512 % 4096 + index / 32 % 8 * 64;
   auto** frame = reinterpret_cast<void**>(top) - kFrameWords;
   for (int i = 0; i < kFrameWords; ++i) frame[i] = nullptr;
   frame[kReturnWord] = reinterpret_cast<void*>(entry);
-  return frame;
+  fiber.stackPointer = frame;
+  return fiber;
 }
 
 }  // namespace tilewise::emulator

@@ -38,8 +38,8 @@ inline void unpackA(float* a, uint32_t lane, const uint32_t* registers) {
   widenPair<E>(first + 8 * kDepth + 8, registers[3]);
 }
 
-// c (16 x columns) += a (16 x depth) * b (depth x columns), sums in order of k, in float32 where tensor cores carry a few
-// bits more or less. Columns are a multiple of 8, depth is 8 or 16.
+// c (16 x columns) += a (16 x depth) * b (depth x columns), sums in order of k, in float32 where tensor cores carry a
+// few bits more or less. Columns are a multiple of 8, depth is 8 or 16.
 void accumulate(float* c, const float* a, const float* b, uint32_t columns, uint32_t depth);
 
 }  // namespace tilewise::emulator

@@ -20,7 +20,8 @@ void check(const Grid& grid) {
     throw Error("launch: a grid of " + std::to_string(grid.blocks) + " blocks");
   }
   if (grid.threads == 0 || grid.threads > kMaxThreads || grid.threads % kLanes != 0) {
-    throw Error("launch: blocks of " + std::to_string(grid.threads) + " threads; whole warps up to 1024 can be emulated");
+    throw Error("launch: blocks of " + std::to_string(grid.threads) +
+                " threads; whole warps up to 1024 can be emulated");
   }
   if (grid.sharedBytes > kMaxSharedBytes) {
     throw Error("launch: " + std::to_string(grid.sharedBytes) + " bytes of shared memory");

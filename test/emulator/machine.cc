@@ -79,8 +79,8 @@ class EmulatedQueue : public gpu::Queue {
     const auto require = [&](bool isMet, const std::string& what) {
       if (!isMet) throw BackendError(kErrorCode, name + ": " + what);
     };
-    require(launch.threads == kernel->threads, "launched with " + std::to_string(launch.threads) + " threads, declared with " +
-                                                   std::to_string(kernel->threads));
+    require(launch.threads == kernel->threads, "launched with " + std::to_string(launch.threads) +
+                                                   " threads, declared with " + std::to_string(kernel->threads));
     require(launch.paramBytes == kernel->paramBytes, "launched with " + std::to_string(launch.paramBytes) +
                                                          " bytes of parameters, declared with " +
                                                          std::to_string(kernel->paramBytes));

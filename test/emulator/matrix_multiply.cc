@@ -62,7 +62,8 @@ struct Tf32Product {
 
 // What is not rounded to tf32 gives undefined results, unless it is no number.
 float tf32(uint32_t bits) {
-  if ((bits & 0x1fff) != 0 && (bits & 0x7f800000) != 0x7f800000) fail("mma.tf32: an operand that to_tf32 did not round");
+  if ((bits & 0x1fff) != 0 && (bits & 0x7f800000) != 0x7f800000)
+    fail("mma.tf32: an operand that to_tf32 did not round");
   return floatOf(bits);
 }
 

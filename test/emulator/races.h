@@ -1,9 +1,9 @@
 // Happens-before checking of shared memory: two accesses to the same word, one of them a write, must be ordered by
 // barriers or waits. One run finds what would need luck to go wrong.
 //
-// Threads are agents, and so are what works for them: each thread's cp.async, each warpgroup's wgmma, and TMA. An agent's
-// clock counts its steps; a view says, for every agent, up to which step its accesses are known to come before. TMA and
-// wgmma see shared memory through another proxy: they also want the writer to have crossed fence_proxy_async.
+// Threads are agents, and so are what works for them: each thread's cp.async, each warpgroup's wgmma, and TMA. An
+// agent's clock counts its steps; a view says, for every agent, up to which step its accesses are known to come before.
+// TMA and wgmma see shared memory through another proxy: they also want the writer to have crossed fence_proxy_async.
 // Barriers and syncwarp order memory. Shuffles, ldmatrix and mma do not: PTX promises nothing of the kind.
 // Reader: whoever writes an operation that touches shared memory, or orders it.
 #pragma once

@@ -27,8 +27,8 @@ class Lanes {
 // The operation is known by its literal, never by its call: a compiler may copy a call for each side of a branch.
 // `execute(warp, lanes)` runs once.
 template <class Arguments, class Execute>
-inline __attribute__((always_inline)) void rendezvous(const char* operation, const void* where,
-                                                      Arguments& arguments, Execute execute) {
+inline __attribute__((always_inline)) void rendezvous(const char* operation, const void* where, Arguments& arguments,
+                                                      Execute execute) {
   Thread& thread = self();
   Warp& warp = warpOf(thread);
   thread.arguments = &arguments;

@@ -37,7 +37,7 @@ void continueIn(Thread& next) {
   if (&previous == &next) return;
   currentThread = &next;
   ++block().stats.switches;
-  tilewiseSwitchStacks(&previous.stack, next.stack);
+  switchFibers(previous.fiber, next.fiber);
 }
 
 Thread& inOrder() {
@@ -65,13 +65,13 @@ Thread& pickNext() {
 }
 
 [[noreturn]] void returnToWorker() {
-  void* abandoned;
-  tilewiseSwitchStacks(&abandoned, block().workerStack);
+  switchFibers(self().fiber, block().worker);
   __builtin_unreachable();
 }
 
 // Where every fiber starts. Exceptions end here: below lies no caller.
 void threadMain() {
+  beginFiber();
   Block& running = block();
   try {
     running.kernel();
@@ -114,13 +114,14 @@ void yieldSometimes() {
 void runBlock(Block& running, const Stacks& stacks) {
   currentBlock = &running;
   for (Thread& thread : running.threadStates) {
-    thread.stack = stacks.prepare(thread.index, threadMain);
+    thread.fiber = stacks.prepare(thread.index, threadMain);
     makeReady(thread);
   }
   Thread& first = running.threadStates[running.options.seed != 0 ? running.random() % running.threads : 0];
   currentThread = &first;
   takeFromReady(first);
-  tilewiseSwitchStacks(&running.workerStack, first.stack);
+  running.worker = callersFiber();
+  switchFibers(running.worker, first.fiber);
   if (running.error) std::rethrow_exception(running.error);
   if (!running.flights.empty()) fail("the block exits with TMA loads in flight");
 }

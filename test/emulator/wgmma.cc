@@ -232,9 +232,8 @@ bool isIssuedByAll(uint32_t warpIndex, size_t target) {
 TW_OPERATION void warpgroupMultiply(const WarpgroupProduct& product) {
   const void* where = TW_WHERE;
   const char* operation = product.element == Element::bf16 ? "wgmma.bf16" : "wgmma.f16";
-  rendezvous(operation, where, product, [&](Warp&, Lanes<const WarpgroupProduct> lanes) {
-    issue(self().warp, lanes, where);
-  });
+  rendezvous(operation, where, product,
+             [&](Warp&, Lanes<const WarpgroupProduct> lanes) { issue(self().warp, lanes, where); });
 }
 
 TW_OPERATION void warpgroupFence() {
@@ -244,9 +243,8 @@ TW_OPERATION void warpgroupFence() {
 
 TW_OPERATION void warpgroupCommit() {
   NoArguments none;
-  rendezvous("wgmma.commit_group", TW_WHERE, none, [](Warp& warp, Lanes<NoArguments>) {
-    warp.products.groups.push_back(warp.products.issued);
-  });
+  rendezvous("wgmma.commit_group", TW_WHERE, none,
+             [](Warp& warp, Lanes<NoArguments>) { warp.products.groups.push_back(warp.products.issued); });
 }
 
 TW_OPERATION void warpgroupWait(int pending, float* const* accumulators, int count) {

@@ -19,7 +19,7 @@ void checkCounts(const Case& c, const std::string& instructionSet) {
   if (p.keyLengths || p.cuQueries || p.queries == 0) return;  // explain() is asked about sequences of one length
   const cpu::Tiling tiling = cpu::tilingOf(p, p.sequence(0), cpu::activeKernels(), 1);
   if (tiling.isDecode) return;
-  const Plan plan = explain(p, cpu::chooseTiles(p).rule);
+  const Plan plan = explain(p, cpu::backend().tiles(p).rule);
   cpu::takeVisitCounts();
   cpu::backend().run(p, CancelFlag{false});
   const cpu::VisitCounts counts = cpu::takeVisitCounts();

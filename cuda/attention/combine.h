@@ -1,0 +1,48 @@
+// combine(): partial results over pieces of the keys become one row, merged in the order of the pieces, so that the
+// result is the same bits every time. Reader: someone who reads core/softmax.h's merge() next. One block per row.
+#pragma once
+
+#include "../../core/softmax.h"
+#include "../tiles/element.h"
+#include "params.h"
+
+namespace tilewise::gpu {
+
+template <class E>
+__device__ __forceinline__ void combine(const AttentionParams& p) {
+  const Problem& problem = p.problem;
+  const uint32_t block = block_index();
+  const Token token = Token(block % p.longestQueries);
+  const int32_t head = int32_t(block / p.longestQueries % problem.outputHeads());
+  const int32_t index = int32_t(block / p.longestQueries / problem.outputHeads());
+  const Sequence sequence = problem.sequence(index);
+  if (token >= sequence.queries.size()) return;
+  const int64_t first = p.partial(index, head, token, 0);
+
+  // Every thread merges the states; each sum is then scaled once, by its distance to the final maximum.
+  SoftmaxState state;
+  for (int32_t split = 0; split < p.splits; ++split) {
+    SoftmaxState part;
+    part.max = p.partialStates[first + split].max;
+    part.sum = p.partialStates[first + split].sum;
+    merge(state, part);
+  }
+  const float base = subtrahend(state.max);
+  const float factor = finishRow(state, problem.sink(head));
+  const int64_t row = problem.out.offset(sequence.batch, sequence.queries.begin + token, head);
+  auto* out = static_cast<typename Element<E>::Bits*>(problem.out.data);
+  for (int d = int(thread_index()); d < problem.valueDim; d += kCombineThreads) {
+    float sum = 0;
+#pragma unroll 8
+    for (int32_t split = 0; split < p.splits; ++split) {
+      const float weight = exp2f(p.partialStates[first + split].max - base);
+      if (weight > 0) sum += weight * p.partialOutputs[(first + split) * problem.valueDim + d];
+    }
+    out[row + d * problem.out.dim] = Element<E>::fromFloat(sum * factor);
+  }
+  if (problem.lse && thread_index() == 0) {
+    *problem.lseAt(sequence.batch, sequence.queries.begin + token, head) = state.lse();
+  }
+}
+
+}  // namespace tilewise::gpu

@@ -1,0 +1,167 @@
+// The end of a tile: sums become outputs and lse, or partial results that the combine kernel joins.
+// Reader: someone who asks what is written, and where.
+#pragma once
+
+#include "../../core/softmax.h"
+#include "../tiles/mma.h"
+#include "layout.h"
+#include "online_softmax.h"
+#include "rows.h"
+#include "scores.h"
+
+namespace tilewise::gpu {
+
+// Offset of a query's row of the output.
+template <class Q>
+__device__ __forceinline__ int64_t outputOffset(const AttentionParams& p, const Work& work, const Q& query) {
+  return p.problem.out.offset(work.sequence.batch, work.sequence.queries.begin + query.token, query.head);
+}
+
+template <class Q>
+__device__ __forceinline__ void storeLse(const AttentionParams& p, const Work& work, const Q& query, float lse) {
+  if (!p.problem.lse) return;
+  *p.problem.lseAt(work.sequence.batch, work.sequence.queries.begin + query.token, query.head) = lse;
+}
+
+// Rows of finished or partial sums, straight from registers to the workspace.
+template <class L, class Q>
+__device__ __forceinline__ void storePartials(const AttentionParams& p, const Work& work, const Q& queries,
+                                              const OnlineSoftmax<2 * L::kRowTiles>& softmax,
+                                              RegisterTile<L::kRowTiles, L::kDim>& output, float left) {
+  using Tile = RegisterTile<L::kRowTiles, L::kDim>;
+#pragma unroll
+  for (int slot = 0; slot < Tile::kSlots; ++slot) {
+    const auto query = queries.at(L::firstRow() + Tile::row(slot));
+    const SoftmaxState state = softmax.finish(slot, left);
+    if (!query.isReal) continue;
+    const int64_t row = p.partial(work.index, query.head, query.token, work.split);
+    if (lane_id() % 4 == 0) p.partialStates[row] = {state.max, state.sum};
+    float* to = p.partialOutputs + row * p.problem.valueDim;
+#pragma unroll
+    for (int block = 0; block < L::kDim / 8; ++block)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int column = Tile::column(block, i);
+        if (column < p.problem.valueDim) to[column] = output.at(slot, block, i);
+      }
+  }
+}
+
+// Warps that divide the queries: through the warp's own rows of the tile of queries, long since in use by nobody else,
+// so that rows leave in whole chunks.
+template <class L, class Q>
+__device__ __forceinline__ void storeRows(const AttentionParams& p, const Work& work, const Q& queries,
+                                          const OnlineSoftmax<2 * L::kRowTiles>& softmax,
+                                          RegisterTile<L::kRowTiles, L::kDim>& output, float left) {
+  using E = typename L::E;
+  using Tile = RegisterTile<L::kRowTiles, L::kDim>;
+  float factor[Tile::kSlots];
+#pragma unroll
+  for (int slot = 0; slot < Tile::kSlots; ++slot) {
+    const auto query = queries.at(L::firstRow() + Tile::row(slot));
+    SoftmaxState state = softmax.finish(slot, left);
+    factor[slot] = finishRow(state, p.problem.sink(query.head));
+    if (query.isReal && lane_id() % 4 == 0) storeLse(p, work, query, state.lse());
+  }
+  output.scaleRows(factor);
+  const auto rows = L::queries();
+#pragma unroll
+  for (int slot = 0; slot < Tile::kSlots; ++slot) {
+#pragma unroll
+    for (int block = 0; block < L::kDim / 8; ++block) {
+      Element<E>::store(rows.element(L::firstRow() + Tile::row(slot), Tile::column(block, 0)),
+                        output.at(slot, block, 0), output.at(slot, block, 1));
+    }
+  }
+  sync_warp();
+  constexpr int kChunks = L::QueryTile::kChunks;
+#pragma unroll 1
+  for (int i = lane_id(); i < L::kWarpRows * kChunks; i += 32) {
+    const int row = L::firstRow() + i / kChunks, c = i % kChunks;
+    const auto query = queries.at(row);
+    if (query.isReal) storeChunk<E>(p, outputOffset(p, work, query), c, rows.at(row, c));
+  }
+}
+
+// Warps that divide the keys: their sums meet in the memory of the keys and values, merged in the order of the warps.
+template <class L, class Q>
+__device__ __forceinline__ void storeMerged(const AttentionParams& p, const Work& work, const Q& queries,
+                                            const OnlineSoftmax<2 * L::kRowTiles>& softmax,
+                                            RegisterTile<L::kRowTiles, L::kDim>& output, float left) {
+  using E = typename L::E;
+  using Tile = RegisterTile<L::kRowTiles, L::kDim>;
+  constexpr int kPitch = L::kDim * 4;
+  const saddr states = smem_base();  // [row][warp] of max and sum, over the queries
+  const saddr sums = smem_base() + L::kShared.keys;  // [warp][row][dim]
+  static_assert(L::kWarps * L::kRows * kPitch <= 2 * L::KeyTile::kBytes, "tiles.h: too few keys for the merge");
+  static_assert(L::kWarps * L::kRows * 8 <= L::QueryTile::kBytes, "states fit where the queries were");
+  sync_block();
+#pragma unroll
+  for (int slot = 0; slot < Tile::kSlots; ++slot) {
+    const int row = Tile::row(slot);
+    const SoftmaxState state = softmax.finish(slot, left);
+    if (lane_id() % 4 == 0) {
+      st_shared(states + (row * L::kWarps + warp_id()) * 8, state.max);
+      st_shared(states + (row * L::kWarps + warp_id()) * 8 + 4, state.sum);
+    }
+#pragma unroll
+    for (int block = 0; block < L::kDim / 8; ++block)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        st_shared(sums + (warp_id() * L::kRows + row) * kPitch + Tile::column(block, i) * 4,
+                  output.at(slot, block, i));
+      }
+  }
+  sync_block();
+#pragma unroll 1
+  for (int row = warp_id(); row < queries.count; row += L::kWarps) {
+    const auto query = queries.at(row);
+    SoftmaxState merged;
+    float factor[L::kWarps];
+#pragma unroll
+    for (int w = 0; w < L::kWarps; ++w) {
+      SoftmaxState part;
+      part.max = ld_shared_f32(states + (row * L::kWarps + w) * 8);
+      part.sum = ld_shared_f32(states + (row * L::kWarps + w) * 8 + 4);
+      const MergeFactors f = merge(merged, part);
+#pragma unroll
+      for (int before = 0; before < w; ++before) factor[before] *= f.into;
+      factor[w] = f.from;
+    }
+    const bool isPartial = p.splits > 1;
+    const int64_t partial = isPartial ? p.partial(work.index, query.head, query.token, work.split) : 0;
+    if (isPartial && lane_id() == 0) p.partialStates[partial] = {merged.max, merged.sum};
+    const float last = isPartial ? 1.0f : finishRow(merged, p.problem.sink(query.head));
+    if (!isPartial && lane_id() == 0) storeLse(p, work, query, merged.lse());
+#pragma unroll 1
+    for (int d = lane_id(); d < p.problem.valueDim; d += 32) {
+      float sum = 0;
+#pragma unroll
+      for (int w = 0; w < L::kWarps; ++w) {
+        sum += factor[w] * ld_shared_f32(sums + (w * L::kRows + row) * kPitch + d * 4);
+      }
+      if (isPartial) {
+        p.partialOutputs[partial * p.problem.valueDim + d] = sum;
+      } else {
+        auto* out = static_cast<typename Element<E>::Bits*>(p.problem.out.data);
+        out[outputOffset(p, work, query) + d * p.problem.out.dim] = Element<E>::fromFloat(sum * last);
+      }
+    }
+  }
+}
+
+template <class L, class Q>
+__device__ __forceinline__ void finish(const AttentionParams& p, const Work& work, const Q& queries,
+                                       const OnlineSoftmax<2 * L::kRowTiles>& softmax,
+                                       RegisterTile<L::kRowTiles, L::kDim>& output, const ScoreScale& scale) {
+  if constexpr (L::kDividesKeys) {
+    storeMerged<L>(p, work, queries, softmax, output, scale.left());
+  } else {
+    if constexpr (!L::kIsPlain) {
+      if (p.splits > 1) return storePartials<L>(p, work, queries, softmax, output, scale.left());
+    }
+    storeRows<L>(p, work, queries, softmax, output, scale.left());
+  }
+}
+
+}  // namespace tilewise::gpu

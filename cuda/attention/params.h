@@ -1,0 +1,46 @@
+// AttentionParams: what the attention kernels are given, the problem itself and how it is cut among blocks.
+// Reader: whoever reads a kernel or plans a launch. Written by plan.cc, one struct for all kernels.
+#pragma once
+
+#include "../../core/problem.h"
+#include "../../core/tile_map.h"
+
+namespace tilewise::gpu {
+
+constexpr int kCombineThreads = 128;
+
+struct AttentionParams {
+  Problem problem;  // all pointers on the device
+
+  // Rows of an operand can be copied 16 bytes at a time.
+  bool queryIsAligned, keyIsAligned, valueIsAligned, extraKeyIsAligned, extraValueIsAligned, outIsAligned;
+
+  // A sequence's rows of queries, `map` says which, cut into tiles; tiles do not cross multiples of rowsPerBlock.
+  TileMap map;
+  int32_t maps;           // how many maps there are, one for each group of heads that shares tiles
+  int64_t rowsPerBlock;   // 0: all rows are one block
+  uint32_t tiles;         // per map, of the longest sequence
+  bool isHeaviestFirst;   // later tiles see more keys: they start first, so that light ones fill the end of the grid
+  const int32_t* tileStarts;  // packed: [sequences + 1] tiles of one map before each sequence; else null
+
+  // Grids: a tile is a box of places of a dilation group, 2^boxLog2 along each of three axes.
+  int32_t boxLog2[kMaxRank];
+  Token boxes[kMaxRank];  // tiles along each axis
+
+  // Few queries: their keys are cut into `splits` pieces of splitKeys tokens, and the combine kernel joins the results.
+  int32_t splits;
+  Token splitKeys;
+  Token longestQueries;  // of a sequence
+  // [sequence][head][query of longestQueries][split]: weighted sums, valueDim floats each, and softmax states.
+  float* partialOutputs;
+  struct State {
+    float max, sum;  // log2 units
+  };
+  State* partialStates;
+
+  TW_HOST_DEVICE int64_t partial(int32_t sequence, int32_t head, Token query, int32_t split) const {
+    return ((int64_t(sequence) * problem.outputHeads() + head) * longestQueries + query) * splits + split;
+  }
+};
+
+}  // namespace tilewise::gpu

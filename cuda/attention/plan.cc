@@ -1,0 +1,164 @@
+// See plan.h.
+#include "plan.h"
+
+namespace tilewise::gpu {
+namespace {
+
+// Keys of one split. Short enough that a few thousand keys of one sequence fill a GPU, long enough that partial results
+// are a small share of the traffic. Not measured yet.
+constexpr Token kSplitKeys = 512;
+// Lists leave most of the keys out; a split should still hold some hundred of them. Not measured.
+constexpr Token kListSplitKeys = 4096;
+// Rows of queries up to which keys are split at all: above, tiles of queries fill the GPU.
+constexpr int64_t kSplitRows = 64;
+
+int tileDim(const Problem& p) {
+  for (int dim : {32, 64, 96, 128, 192}) {
+    if (larger(p.headDim, p.valueDim) <= dim) return dim;
+  }
+  return kMaxDim;
+}
+
+Token longestOf(const int32_t* totals, int32_t sequences) {
+  Token longest = 0;
+  for (int32_t s = 0; s < sequences; ++s) longest = larger(longest, totals[s + 1] - totals[s]);
+  return longest;
+}
+
+// Whether 16 bytes of a row can be copied at once wherever it begins.
+bool isAligned(const Operand& operand, DType type) {
+  const int64_t size = sizeOf(type);
+  const auto isWhole = [&](int64_t stride) { return stride * size % 16 == 0; };
+  return operand.dim == 1 && reinterpret_cast<uintptr_t>(operand.data) % 16 == 0 && isWhole(operand.batch) &&
+         isWhole(operand.token) && isWhole(operand.head);
+}
+
+// Nothing but a window over contiguous keys: what the stream's registers have room for.
+bool isPlain(const Problem& p) {
+  return p.pattern == PatternKind::window && !p.hasScoreOperands() && p.softcap == 0 && p.scale > 0 &&
+         p.extraKeys == 0 && p.pageSize == 0;
+}
+
+// The box of a grid's tile: the one whose tiles visit the fewest keys in all.
+void chooseBox(const Grid& grid, int rowsLog2, AttentionParams& params) {
+  const Neighborhood<kMaxRank> pattern = neighborhoodOf<kMaxRank>(grid, 0);
+  double least = 0;
+  for (int a = 0; a <= rowsLog2; ++a) {
+    for (int b = 0; a + b <= rowsLog2; ++b) {
+      const int log2[kMaxRank] = {a, b, rowsLog2 - a - b};
+      double keys = 1;
+      for (int i = 0; i < kMaxRank; ++i) keys *= double(costOf(pattern.axis[i], 1 << log2[i]).keys);
+      if (least > 0 && keys >= least) continue;
+      least = keys;
+      for (int i = 0; i < kMaxRank; ++i) params.boxLog2[i] = log2[i];
+    }
+  }
+  for (int i = 0; i < kMaxRank; ++i) params.boxes[i] = ceilDiv(grid.groupLength(i), 1 << params.boxLog2[i]);
+}
+
+// Axes and biases of a grid as three axes.
+void useRank3(Problem& p) {
+  const int missing = kMaxRank - p.grid.rank;
+  int64_t axis[kMaxRank] = {0, 0, 0};
+  for (int a = 0; a < p.grid.rank; ++a) axis[a + missing] = p.relativeAxis[a];
+  for (int a = 0; a < kMaxRank; ++a) p.relativeAxis[a] = axis[a];
+  p.grid = asRank3(p.grid);
+}
+
+const char* patternName(PatternKind kind) {
+  switch (kind) {
+    case PatternKind::window: return "window";
+    case PatternKind::neighborhood: return "neighborhood";
+    case PatternKind::stridedShards: return "shards";
+    case PatternKind::blocks: return "blocks";
+  }
+  return "";
+}
+
+int log2Of(int n) {
+  int log2 = 0;
+  while (1 << log2 < n) ++log2;
+  return log2;
+}
+
+Token splitKeysOf(const Problem& p) {
+  if (p.pattern == PatternKind::stridedShards) {
+    return Token(smaller<int64_t>(kMaxTokens, int64_t(kSplitKeys) * p.shards.stride));
+  }
+  return p.pattern == PatternKind::blocks ? kListSplitKeys : kSplitKeys;
+}
+
+}  // namespace
+
+std::string AttentionPlan::kernel() const {
+  const char* ways[] = {"stream", "gather", "decode"};
+  return std::string("attention_") + ways[int(way)] + "_" + patternName(params.problem.pattern) + "_" +
+         nameOf(params.problem.dtype) + "_" + std::to_string(dim);
+}
+
+AttentionPlan planAttention(const Problem& problem, const Problem& lengths) {
+  AttentionPlan plan{};
+  AttentionParams& params = plan.params;
+  params.problem = problem;
+  const bool isGrid = problem.pattern == PatternKind::neighborhood, isList = problem.pattern == PatternKind::blocks;
+  if (isGrid) useRank3(params.problem);
+  const Problem& p = params.problem;
+  const bool isPacked = lengths.cuQueries != nullptr;
+  const Token queries = isPacked ? longestOf(lengths.cuQueries, p.sequences) : p.queries;
+  const Token keys = isPacked ? longestOf(lengths.cuKeys, p.sequences) : p.keys;
+  plan.dim = tileDim(p);
+
+  const int32_t group = p.kvHeads < p.queryHeads ? p.queryHeads / p.kvHeads : 1;
+  const bool isShared = groupSharesKeys(p, group);
+  const int64_t sharedRows = int64_t(queries) * (isShared ? group : 1);
+  const bool isOneList = !isList || queries <= p.blocks.queries;
+  const int decodeRows = tileRows(tileSizes(2, plan.dim, Way::decode), Way::decode);
+  if (!isGrid && isOneList && p.extraKeys == 0 && sharedRows <= decodeRows) {
+    plan.way = Way::decode;
+  } else {
+    plan.way = isPlain(p) && sharedRows > kSplitRows ? Way::stream : Way::gather;
+  }
+  plan.sizes = tileSizes(int(sizeOf(p.dtype)), plan.dim, plan.way);
+  plan.rows = tileRows(plan.sizes, plan.way);
+
+  // Heads of a group share tiles where one head's rows would leave them half empty.
+  const Token ownRows = isList ? smaller(queries, p.blocks.queries) : queries;
+  const bool isWorthIt = plan.way != Way::stream && ownRows < plan.rows;
+  params.map.headsPerToken = isShared && isWorthIt ? group : 1;
+  params.maps = p.outputHeads() / params.map.headsPerToken;
+  params.rowsPerBlock = isList && queries > p.blocks.queries ? params.map.rows(p.blocks.queries) : 0;
+  params.isHeaviestFirst = !isGrid && p.window.right < keys;
+
+  const auto tilesOf = [&](Token tokens) -> int64_t {
+    const int64_t rows = params.map.rows(tokens);
+    if (params.rowsPerBlock == 0) return ceilDiv<int64_t>(rows, plan.rows);
+    return ceilDiv<int64_t>(rows, params.rowsPerBlock) * ceilDiv<int64_t>(params.rowsPerBlock, plan.rows);
+  };
+  if (isGrid) {
+    chooseBox(p.grid, log2Of(plan.rows), params);
+    params.tiles = uint32_t(int64_t(p.grid.groups()) * params.boxes[0] * params.boxes[1] * params.boxes[2]);
+  } else {
+    params.tiles = uint32_t(tilesOf(queries));
+  }
+  plan.tilesOfAll = int64_t(params.tiles) * p.sequences;
+  if (isPacked) {
+    plan.tilesOfAll = 0;
+    for (int32_t s = 0; s < p.sequences; ++s) plan.tilesOfAll += tilesOf(lengths.cuQueries[s + 1] - lengths.cuQueries[s]);
+  }
+
+  params.splits = 1;
+  params.splitKeys = splitKeysOf(p);
+  params.longestQueries = larger<Token>(queries, 1);
+  const bool maySplit = plan.way != Way::stream && !isGrid && isOneList && p.extraKeys == 0 && sharedRows <= kSplitRows;
+  if (maySplit) params.splits = larger<int32_t>(1, ceilDiv(keys, params.splitKeys));
+
+  params.queryIsAligned = isAligned(p.query, p.dtype);
+  params.keyIsAligned = isAligned(p.key, p.dtype);
+  params.valueIsAligned = isAligned(p.value, p.dtype);
+  params.extraKeyIsAligned = isAligned(p.extraKey, p.dtype);
+  params.extraValueIsAligned = isAligned(p.extraValue, p.dtype);
+  params.outIsAligned = isAligned(p.out, p.dtype);
+  return plan;
+}
+
+}  // namespace tilewise::gpu

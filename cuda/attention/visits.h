@@ -1,0 +1,169 @@
+// Visits: which keys a tile of queries meets next, `Keys` of them at a time, and whether all of them are seen by all.
+// Reader: someone who follows a pattern's rows into the loop. Two ways: a stream of tokens that follow each other, for
+// dense windows in contiguous memory, and a gather of whatever rows a pattern has, for everything else.
+#pragma once
+
+#include "../../core/pattern/block_list.h"
+#include "../prims/prims.h"
+
+namespace tilewise::gpu {
+
+struct Visit {
+  int count;  // keys; the rest of the tile is filled with zeros and hidden
+  bool isInterior;
+  bool isExtra;  // of the keys that every query sees besides
+  Token first;  // stream and extra keys: token of key 0, the others follow
+  Token token;  // gather: of this lane's key, -1 if there is none
+};
+
+// A key of a gathered tile as the pattern counts it. In shared memory, for those who mask.
+struct KeySlot {
+  Token place, at[2], token;
+
+  __device__ __forceinline__ Row row() const { return {{place, place + 1}, 0, 1, {at[0], at[1]}}; }
+};
+
+// The keys besides, after all others.
+struct ExtraKeys {
+  Token count, done = 0;
+
+  template <int Keys>
+  __device__ __forceinline__ bool next(Visit& visit) {
+    if (done >= count) return false;
+    const Token n = smaller<Token>(Keys, count - done);
+    visit = {n, n == Keys, true, done, -1};
+    done += n;
+    return true;
+  }
+};
+
+// Rows of tokens that follow each other, cut into tiles from their beginning.
+template <class Pattern, int Keys>
+class StreamKeys {
+ public:
+  __device__ __forceinline__ StreamKeys(const Pattern& pattern, const typename Pattern::Sight& sight)
+      : pattern_(pattern), sight_(sight), rows_(pattern.rows(sight)) {}
+
+  __device__ __forceinline__ bool next(Visit& visit) {
+    while (left_.isEmpty()) {
+      if (index_ == rows_) return false;
+      left_ = pattern_.row(sight_, index_++).places;
+    }
+    const Range keys{left_.begin, smaller(left_.end, left_.begin + Keys)};
+    Row row;
+    row.places = keys;
+    const bool isInterior = keys.size() == Keys && pattern_.cut(sight_, row).interior.size() == Keys;
+    visit = {keys.size(), isInterior, false, keys.begin, -1};
+    left_.begin = keys.end;
+    return true;
+  }
+
+ private:
+  const Pattern& pattern_;
+  typename Pattern::Sight sight_;
+  Range left_;
+  int32_t rows_, index_ = 0;
+};
+
+__device__ __forceinline__ bool hasTokenMask(const BlockList& pattern, const Row& row) { return pattern.mask(row); }
+template <class Pattern>
+__device__ __forceinline__ bool hasTokenMask(const Pattern&, const Row&) {
+  return false;
+}
+
+// Rows of any pattern, short ones side by side in one tile. Every warp works out the same tile, a row per lane, and keeps
+// the tokens of the `Own` keys that it copies, one per lane.
+template <class Pattern, int Keys, int Own>
+class GatherKeys {
+ public:
+  static_assert(Own <= 32, "a lane holds one of the warp's keys");
+
+  __device__ __forceinline__ GatherKeys(const Pattern& pattern, const typename Pattern::Sight& sight, const Range& clip,
+                                        Token extras)
+      : pattern_(pattern), sight_(sight), clip_(clip), extras_{extras}, rows_(pattern.rows(sight)) {}
+
+  // `slots`: Keys of them.
+  __device__ __forceinline__ bool next(Visit& visit, saddr slots) {
+    const int lane = lane_id(), own = warp_id() * Own + lane % Own;
+    visit = {0, true, false, 0, -1};
+    while (visit.count < Keys && index_ < rows_) {
+      Row row;
+      Cut cut{};
+      if (index_ + lane < rows_) {
+        row = pattern_.row(sight_, index_ + lane);
+        cut = pattern_.cut(sight_, row);
+        cut.keys = intersect(cut.keys, clip_);
+        if (lane == 0) cut.keys.begin = smaller(cut.keys.end, cut.keys.begin + taken_);
+      }
+      // Keys of this lane's row, capped: sums of whole rows could overflow.
+      const int length = smaller<Token>(cut.keys.size(), Keys);
+      int end = length;
+#pragma unroll
+      for (int step = 1; step < 32; step *= 2) {
+        const int before = shfl_up(end, step);
+        if (lane >= step) end += before;
+      }
+      const int begin = visit.count + end - length;
+      end += visit.count;
+      const bool isReached = begin < Keys && length > 0;
+      const Range taken{cut.keys.begin, cut.keys.begin + smaller(length, Keys - begin)};
+      const bool isWhole = cut.interior.contains(taken) && !hasTokenMask(pattern_, row);
+      visit.isInterior &= ballot(isReached && !isWhole) == 0;
+      resolve(visit, slots, own, begin, end, row, cut.keys.begin);
+      advance(visit, begin, end);
+    }
+    if (visit.count == 0) return extras_.template next<Keys>(visit);
+    visit.isInterior &= visit.count == Keys;
+    return true;
+  }
+
+ private:
+  // The lane whose row a key of the tile lies in, `end` being where each lane's row ends in the tile.
+  static __device__ __forceinline__ int holderOf(int key, int end) {
+    int holder = 0;
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) {
+      if (shfl(end, holder + step - 1) <= key) holder += step;
+    }
+    return holder;
+  }
+
+  // Notes this lane's own key if one of the rows that the lanes hold has it.
+  __device__ __forceinline__ void resolve(Visit& visit, saddr slots, int own, int begin, int end, const Row& row,
+                                          Token firstPlace) {
+    const int holder = holderOf(own, end);
+    const int total = shfl(end, 31);
+    const bool isHere = own >= visit.count && own < total;
+    const Token place = shfl(firstPlace, holder) + own - shfl(begin, holder);
+    const Token token = shfl(row.origin, holder) + place * shfl(row.step, holder);
+    const Token at0 = shfl(row.at[0], holder), at1 = shfl(row.at[1], holder);
+    if (!isHere) return;
+    visit.token = token;
+    st_shared(slots + own * int(sizeof(KeySlot)), uint4{uint32_t(place), uint32_t(at0), uint32_t(at1), uint32_t(token)});
+  }
+
+  // Moves past what was taken: whole rows, or a part of the row that fills the tile.
+  __device__ __forceinline__ void advance(Visit& visit, int begin, int end) {
+    const int total = shfl(end, 31);
+    if (total < Keys) {
+      visit.count = total;
+      index_ += 32;
+      taken_ = 0;
+      return;
+    }
+    const int last = holderOf(Keys - 1, end);
+    const int part = Keys - shfl(begin, last);
+    taken_ = last == 0 ? taken_ + part : part;
+    index_ += last;
+    visit.count = Keys;
+  }
+
+  const Pattern& pattern_;
+  typename Pattern::Sight sight_;
+  Range clip_;
+  ExtraKeys extras_;
+  int32_t rows_, index_ = 0;
+  Token taken_ = 0;  // of row index_'s keys
+};
+
+}  // namespace tilewise::gpu

@@ -1,0 +1,32 @@
+// Heap: memory on one GPU, in the order of a stream where the GPU can do that.
+// Reader: someone who looks for memory. A Current must be alive where nothing else is said.
+#pragma once
+
+#include <map>
+#include <mutex>
+
+#include "device.h"
+
+namespace tilewise::cuda {
+
+class Heap {
+ public:
+  explicit Heap(Device& device) : device_(device) {}
+
+  // Never null; usable by what comes later on the stream. Throws BackendError.
+  void* allocate(int64_t bytes, Stream stream);
+  // Nothing may be using it any more. No Current needed, nor for owns().
+  void free(void* data, Stream stream) noexcept;
+  bool owns(const void* data) const;
+
+ private:
+  Result take(Address& address, size_t bytes, Stream stream);
+  Pool pool();
+
+  Device& device_;
+  mutable std::mutex mutex_;
+  Pool pool_ = nullptr;
+  std::map<uintptr_t, size_t> blocks_;  // by first address
+};
+
+}  // namespace tilewise::cuda

@@ -1,0 +1,228 @@
+// See staging.h.
+
+#include "staging.h"
+
+#include <algorithm>
+
+namespace tilewise::gpu {
+namespace {
+
+constexpr int64_t kRowAlignment = 16;  // kernels load rows 16 bytes at a time
+// Packed at a time: small enough to stay in the processor's cache until the queue has copied it. Not measured.
+constexpr int64_t kPackBytes = 256 << 10;
+// Brought back at a time where results have gaps: every piece is waited for. Not measured.
+constexpr int64_t kUnpackBytes = 4 << 20;
+
+// Whether the runs are copied from where they lie.
+bool isDirect(const Packing& packing) {
+  return packing.isCopy() && (packing.runs() == 1 || packing.runBytes() >= kPackBytes);
+}
+
+// Calls visit(first, count) for pieces of runs of at most so many bytes, but at least one run.
+template <class Visit>
+void inPieces(const Packing& packing, int64_t bytes, Visit&& visit) {
+  const int64_t runs = packing.runs(), most = std::max<int64_t>(1, bytes / packing.runBytes());
+  for (int64_t first = 0; first < runs; first += most) visit(first, std::min(most, runs - first));
+}
+
+char* at(void* data, int64_t bytes) { return static_cast<char*>(data) + bytes; }
+const char* at(const void* data, int64_t bytes) { return static_cast<const char*>(data) + bytes; }
+
+}  // namespace
+
+Packing Staging::packingOf(const Axes& axes, const Form& form) {
+  PackAxis sizes[Packing::kMaxAxes];
+  int count = 0;
+  for (const Axis& axis : axes) sizes[count++] = {axis.size, *axis.stride};
+  const Packing packing(sizes, count, form.elementBytes, form.rowAlignment, form.isRowDense);
+  count = 0;
+  for (const Axis& axis : axes) *axis.stride = packing.stride(count++);
+  return packing;
+}
+
+void* Staging::input(const void* data, const Axes& axes, const Form& form) {
+  if (!isOnHost(data)) return const_cast<void*>(data);
+  const Packing packing = packingOf(axes, form);
+  void* device = queue_.allocate(packing.bytes());
+  upload(packing, data, device);
+  return device;
+}
+
+void* Staging::output(void* data, const Axes& axes, const Form& form) {
+  if (!isOnHost(data)) return data;
+  const Packing packing = packingOf(axes, form);
+  void* device = queue_.allocate(packing.bytes());
+  if (packing.bytes() > 0) results_.push_back({packing, data, device});
+  return device;
+}
+
+void Staging::upload(const Packing& packing, const void* host, void* device) {
+  const int64_t each = packing.runBytes();
+  if (packing.bytes() == 0) return;
+  if (isDirect(packing)) {
+    for (int64_t run = 0; run < packing.runs(); ++run) {
+      queue_.upload(at(device, run * each), at(host, packing.hostOffset(run)), each);
+    }
+    return;
+  }
+  inPieces(packing, kPackBytes, [&](int64_t first, int64_t count) {
+    buffer_.resize(size_t(std::max(count * each, int64_t(buffer_.size()))));
+    packing.pack(host, first, count, buffer_.data());
+    queue_.upload(at(device, first * each), buffer_.data(), count * each);
+  });
+}
+
+void Staging::deliver() {
+  for (const Result& result : results_) {
+    if (!isDirect(result.packing)) continue;
+    const int64_t each = result.packing.runBytes();
+    for (int64_t run = 0; run < result.packing.runs(); ++run) {
+      queue_.download(at(result.host, result.packing.hostOffset(run)), at(result.device, run * each), each);
+    }
+  }
+  queue_.wait();
+  for (const Result& result : results_) {
+    if (isDirect(result.packing)) continue;
+    const int64_t each = result.packing.runBytes();
+    inPieces(result.packing, kUnpackBytes, [&](int64_t first, int64_t count) {
+      buffer_.resize(size_t(std::max(count * each, int64_t(buffer_.size()))));
+      queue_.download(buffer_.data(), at(result.device, first * each), count * each);
+      queue_.wait();
+      result.packing.unpack(result.host, first, count, buffer_.data());
+    });
+  }
+}
+
+template <class T>
+const T* Staging::list(const T* data, int64_t count) {
+  int64_t stride = 1;
+  return static_cast<const T*>(input(data, {{count, &stride}}, {sizeof(T), sizeof(T), true}));
+}
+
+int32_t* Staging::outputList(int32_t* data, int64_t count) {
+  int64_t stride = 1;
+  return static_cast<int32_t*>(output(data, {{count, &stride}}, {sizeof(int32_t), sizeof(int32_t), true}));
+}
+
+const int32_t* Staging::onHost(const int32_t* data, int64_t count) {
+  if (!data || isOnHost(data)) return data;
+  std::vector<int32_t>& copy = lists_.emplace_back(size_t(count));
+  queue_.download(copy.data(), data, count * int64_t(sizeof(int32_t)));
+  queue_.wait();
+  return copy.data();
+}
+
+void Staging::stageOperand(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type) {
+  o.data = input(o.data, {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}},
+                 {sizeOf(type), kRowAlignment, true});
+}
+
+void Staging::stageOut(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type) {
+  o.data = output(o.data, {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}},
+                  {sizeOf(type), kRowAlignment, true});
+}
+
+void Staging::stageScores(ScoreOperand& s, const Problem& p, int64_t queries, int64_t keys, int64_t elementBytes) {
+  s.data = input(s.data, {{p.batch, &s.batch}, {p.outputHeads(), &s.head}, {queries, &s.query}, {keys, &s.key}},
+                 {elementBytes, kRowAlignment, false});
+}
+
+void Staging::stageBlocks(Problem& p) {
+  BlockLists& b = p.blocks;
+  const int64_t blocks = ceilDiv(p.queries, b.queries), heads = (p.outputHeads() - 1) / b.headsPerList;
+  const int64_t lists = p.batch == 0 || blocks == 0 ? 0 : (p.batch - 1) * b.byBatch + heads * b.byHead + blocks;
+  int64_t entries = 0, masks = 0;
+  if (isOnHost(b.starts) || isOnHost(b.maskIndex) || isOnHost(b.masks)) {
+    const int32_t *begins = onHost(b.begins, lists), *counts = onHost(b.counts, lists);
+    for (int64_t i = 0; i < lists; ++i) entries = std::max(entries, int64_t(begins[i]) + counts[i]);
+  }
+  if (isOnHost(b.masks)) {
+    const int32_t* index = onHost(b.maskIndex, entries);
+    for (int64_t i = 0; i < entries; ++i) masks = std::max(masks, int64_t(index[i]) + 1);
+  }
+  b.begins = list(b.begins, lists);
+  b.counts = list(b.counts, lists);
+  b.starts = list(b.starts, entries);
+  b.maskIndex = list(b.maskIndex, entries);
+  b.masks = list(b.masks, masks * b.queries * b.keys);
+}
+
+Problem Staging::stage(const Problem& problem, Problem& lengths) {
+  Problem p = problem;
+  lengths = problem;
+  lengths.cuQueries = onHost(p.cuQueries, p.sequences + 1);
+  lengths.cuKeys = onHost(p.cuKeys, p.sequences + 1);
+  lengths.keyLengths = onHost(p.keyLengths, p.batch);
+  // Rows of no sequence are neither read nor written, and keys behind the longest are not read.
+  int64_t queries = p.queries, keys = p.keys;
+  if (lengths.cuQueries) {
+    queries = lengths.cuQueries[p.sequences];
+    keys = lengths.cuKeys[p.sequences];
+  } else if (lengths.keyLengths) {
+    keys = 0;
+    for (int32_t b = 0; b < p.batch; ++b) keys = std::max<int64_t>(keys, lengths.keyLengths[b]);
+  }
+  const bool isPaged = p.pageSize > 0;
+  const int64_t entries = isPaged && p.batch > 0 ? (p.batch - 1) * p.pageTableBatch + ceilDiv<int64_t>(keys, p.pageSize) : 0;
+  const int64_t keyBatch = isPaged ? p.pages : p.batch, keyTokens = isPaged ? p.pageSize : keys;
+  const int64_t heads = p.outputHeads();
+  const Form floats{sizeof(float), sizeof(float), false};
+
+  stageOperand(p.query, p.batch, queries, p.queryHeads, p.headDim, p.dtype);
+  stageOperand(p.key, keyBatch, keyTokens, p.kvHeads, p.headDim, p.dtype);
+  stageOperand(p.value, keyBatch, keyTokens, p.kvHeads, p.valueDim, p.dtype);
+  p.pageTable = list(p.pageTable, entries);
+  stageOperand(p.extraKey, p.batch, p.extraKeys, p.kvHeads, p.headDim, p.dtype);
+  stageOperand(p.extraValue, p.batch, p.extraKeys, p.kvHeads, p.valueDim, p.dtype);
+  stageScores(p.bias, p, queries, keys, sizeOf(p.bias.dtype));
+  stageScores(p.mask, p, queries, keys, 1);
+  p.slopes = static_cast<const float*>(input(p.slopes, {{p.batch, &p.slopesBatch}, {heads, &p.slopesHead}}, floats));
+  p.sinks = static_cast<const float*>(input(p.sinks, {{heads, &p.sinksHead}}, floats));
+  const auto axis = [&](int a) { return Axis{2 * int64_t(p.grid.kernel[a]) - 1, &p.relativeAxis[a]}; };
+  p.relative =
+      static_cast<const float*>(input(p.relative, {{heads, &p.relativeHead}, axis(0), axis(1), axis(2)}, floats));
+  if (p.pattern == PatternKind::blocks) stageBlocks(p);
+  p.cuQueries = list(p.cuQueries, p.sequences + 1);
+  p.cuKeys = list(p.cuKeys, p.sequences + 1);
+  p.keyLengths = list(p.keyLengths, p.batch);
+
+  stageOut(p.out, p.batch, queries, heads, p.valueDim, p.dtype);
+  p.lse = static_cast<float*>(output(
+      p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {queries, &p.lseToken}}, {sizeof(float), sizeof(float), true}));
+  return p;
+}
+
+MergeProblem Staging::stage(const MergeProblem& problem) {
+  MergeProblem p = problem;
+  const Form floats{sizeof(float), sizeof(float), true};
+  for (MergePart& part : p.parts) {
+    stageOperand(part.out, p.batch, p.queries, p.heads, p.valueDim, p.dtype);
+    part.lse = static_cast<const float*>(input(
+        part.lse, {{p.batch, &part.lseBatch}, {p.heads, &part.lseHead}, {p.queries, &part.lseToken}}, floats));
+  }
+  stageOut(p.out, p.batch, p.queries, p.heads, p.valueDim, p.dtype);
+  p.lse = static_cast<float*>(
+      output(p.lse, {{p.batch, &p.lseBatch}, {p.heads, &p.lseHead}, {p.queries, &p.lseToken}}, floats));
+  return p;
+}
+
+SelectionProblem Staging::stage(const SelectionProblem& problem) {
+  SelectionProblem p = problem;
+  stageOperand(p.query, p.batch, p.queries, p.queryHeads, p.headDim, p.dtype);
+  stageOperand(p.key, p.batch, p.keys, p.kvHeads, p.headDim, p.dtype);
+  p.keyLengths = list(p.keyLengths, p.batch);
+  for (int32_t s = 0; s < p.stages; ++s) {
+    SelectionStage& stage = p.stage[s];
+    const int64_t lists = int64_t(p.batch) * p.lists() * p.blocks(s);
+    if (s >= p.firstStage) {
+      stage.starts = outputList(stage.starts, lists * stage.keep);
+      stage.counts = outputList(stage.counts, lists);
+    } else if (s == p.firstStage - 1) {
+      stage.starts = const_cast<int32_t*>(list(stage.starts, lists * stage.keep));
+      stage.counts = const_cast<int32_t*>(list(stage.counts, lists));
+    }
+  }
+  return p;
+}
+
+}  // namespace tilewise::gpu

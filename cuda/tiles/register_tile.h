@@ -1,0 +1,65 @@
+// RegisterTile: the accumulators of a warp, 16 rows per row tile, float32, as mma leaves them.
+// Reader: someone who reads the loop. A thread holds two rows of each row tile (`slots`) and two of every eight columns;
+// four neighbouring lanes, a quad, share a row (PTX ISA, mma.m16n8k16 fragments).
+#pragma once
+
+#include "../prims/prims.h"
+
+namespace tilewise::gpu {
+
+template <int RowTiles, int Columns>
+struct RegisterTile {
+  static constexpr int kSlots = 2 * RowTiles;
+  static_assert(Columns % 8 == 0, "whole fragments");
+
+  float v[RowTiles][Columns / 8][4];
+
+  // Row of a slot within the warp's rows, and column of an element.
+  static __device__ __forceinline__ int row(int slot) { return slot / 2 * 16 + slot % 2 * 8 + lane_id() / 4; }
+  static __device__ __forceinline__ int column(int block, int i) { return block * 8 + lane_id() % 4 * 2 + i; }
+
+  __device__ __forceinline__ float& at(int slot, int block, int i) { return v[slot / 2][block][slot % 2 * 2 + i]; }
+
+  // Calls f(element, slot, block, i): column(block, i) is the element's.
+  template <class F>
+  __device__ __forceinline__ void forEach(F&& f) {
+#pragma unroll
+    for (int slot = 0; slot < kSlots; ++slot)
+#pragma unroll
+      for (int block = 0; block < Columns / 8; ++block)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) f(at(slot, block, i), slot, block, i);
+  }
+
+  // Moves every block one to the left, the first to the end: a loop over long code for block 0 visits all, and after
+  // Columns / 8 turns they stand as before. Registers cannot be indexed by a loop that is not unrolled.
+  __device__ __forceinline__ void turn() {
+#pragma unroll
+    for (int r = 0; r < RowTiles; ++r)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float first = v[r][0][i];
+#pragma unroll
+        for (int block = 1; block < Columns / 8; ++block) v[r][block - 1][i] = v[r][block][i];
+        v[r][Columns / 8 - 1][i] = first;
+      }
+  }
+
+  __device__ __forceinline__ void setZero() {
+    forEach([](float& x, int, int, int) { x = 0; });
+  }
+  __device__ __forceinline__ void scaleRows(const float (&factor)[kSlots]) {
+    forEach([&](float& x, int slot, int, int) { x *= factor[slot]; });
+  }
+};
+
+__device__ __forceinline__ float quadMax(float x) {
+  x = max_f32(x, shfl_xor(x, 1));
+  return max_f32(x, shfl_xor(x, 2));
+}
+__device__ __forceinline__ float quadSum(float x) {
+  x += shfl_xor(x, 1);
+  return x + shfl_xor(x, 2);
+}
+
+}  // namespace tilewise::gpu

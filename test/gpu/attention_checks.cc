@@ -1,0 +1,90 @@
+// The attention kernels against float64 on random problems, through the backend that users get, on whatever GPU this is
+// linked with: the emulated one, or those of the driver with the images of kernels/ beside the program. Usage: attention_checks [rounds] [first seed]
+// Reader: someone who changed a kernel. The TypeScript conformance suite is the real specification; this one needs no
+// Node, and runs where time is short.
+#include <cmath>
+#include <cstdlib>
+
+#include "../../core/backend.h"
+#include "../../cuda/backends.h"
+#include "../native/check.h"
+#include "../native/problems.h"
+
+using namespace tilewise;
+
+namespace {
+
+// Storage rounding of the output, float32 sums, a few roundings of the scores; and, for 16-bit tensors, weights that are
+// rounded to their type before they meet the values, which are at most 2.
+void checkAnswer(const Case& c) {
+  const Problem& p = c.problem;
+  const double half = p.dtype == DType::float32 ? 0 : p.dtype == DType::float16 ? 0x1p-12 : 0x1p-9;
+  const double lseBound = 3e-6 + 0x1p-21 * c.largestScore, outBound = lseBound + 2 * half;
+  double worst = 0, worstLse = 0;
+  for (size_t i = 0; i < c.out.size(); ++i) {
+    const double got = elementAt(p.out.data, p.dtype, int64_t(i));
+    worst = std::fmax(worst, std::fabs(got - c.out[i]) - 2 * half * std::fabs(c.out[i]));
+    if (std::isnan(got)) worst = INFINITY;
+  }
+  for (size_t i = 0; i < c.lse.size(); ++i) {
+    if (c.lse[i] == p.lse[i]) continue;  // both -inf
+    const double off = std::fabs(p.lse[i] - c.lse[i]);
+    worstLse = std::isnan(off) ? INFINITY : std::fmax(worstLse, off);
+  }
+  CHECK(worst < outBound, "%s: out is off by %g", c.name.c_str(), worst);
+  CHECK(worstLse < lseBound, "%s: lse is off by %g", c.name.c_str(), worstLse);
+}
+
+void poison(Case& c) {
+  const Problem& p = c.problem;
+  const int64_t rows = int64_t(p.batch) * p.outputHeads() * p.queries;
+  for (int64_t i = 0; i < rows * p.valueDim; ++i) {
+    if (p.dtype == DType::float32) {
+      static_cast<float*>(p.out.data)[i] = NAN;
+    } else {
+      static_cast<uint16_t*>(p.out.data)[i] = 0x7fff;
+    }
+  }
+  for (int64_t i = 0; i < rows; ++i) p.lse[i] = NAN;
+}
+
+// Right, and the same bits when run again.
+void check(Backend& backend, Case& c) {
+  const CancelFlag cancel{false};
+  const std::vector<std::string> reasons = backend.supports(c.problem);
+  CHECK(reasons.empty(), "%s: refused: %s", c.name.c_str(), reasons.empty() ? "" : reasons[0].c_str());
+  poison(c);
+  try {
+    backend.run(c.problem, cancel);
+  } catch (const std::exception& e) {
+    CHECK(false, "%s: %s", c.name.c_str(), e.what());
+    return;
+  }
+  checkAnswer(c);
+  const std::vector<std::vector<char>> first = c.buffers;
+  backend.run(c.problem, cancel);
+  CHECK(first == c.buffers, "%s: other bits when run again", c.name.c_str());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 200, firstSeed = argc > 2 ? std::atoi(argv[2]) : 0;
+  const int32_t queryCounts[] = {0, 1, 1, 2, 3, 7, 16, 33, 64, 65, 100, 129, 193, 300};
+  const int32_t keyCounts[] = {0, 1, 2, 7, 16, 31, 64, 65, 100, 193, 400, 600, 1100};
+  const int32_t dims[] = {1, 3, 8, 16, 32, 40, 64, 80, 96, 100, 128, 160, 192, 250, 256};
+  Backend& backend = *cuda::backends().front();
+  if (const Availability availability = backend.availability(); !availability.isAvailable) {
+    std::printf("left out, no GPU: %s\n", availability.reason.c_str());
+    return 0;
+  }
+  for (int seed = firstSeed; seed < firstSeed + rounds; ++seed) {
+    CaseMaker maker{uint32_t(seed)};
+    const int32_t queries = queryCounts[maker.pick(14)], keys = keyCounts[maker.pick(13)];
+    const int32_t headDim = dims[maker.pick(15)], valueDim = maker.pick(2) ? headDim : dims[maker.pick(15)];
+    const auto c = maker.make(queries, keys, headDim, valueDim);
+    c->name = "seed " + std::to_string(seed) + ": " + c->name;
+    check(backend, *c);
+  }
+  return finish("attention kernels");
+}

@@ -1,0 +1,10 @@
+// Between main and the machine. Reader: host_emulated.cc, host_cuda.cu.
+#pragma once
+
+#include <string>
+
+namespace tilewise::gpu::conformance {
+
+void prepareMachine(const std::string& options);
+
+}  // namespace tilewise::gpu::conformance

@@ -1,0 +1,146 @@
+// The fake driver of test/fake-driver: builds it, makes kernel images for it, runs programs on it.
+// Reader: someone who writes a test of the CUDA runtime. Every scenario is a process of its own, for drivers are loaded once.
+
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll } from 'vitest';
+import { root } from './script.js';
+
+const build = join(root, 'build', 'fake-driver');
+export const library = join(build, 'fake_driver.so');
+
+/** A folder of this test file, gone when it has run. */
+export const scratch = mkdtempSync(join(tmpdir(), 'tilewise-fake-'));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+/** Builds the driver and the program that runs the runtime on it. */
+export function buildFakeDriver(): void {
+  execFileSync('cmake', ['-S', join(root, 'test', 'fake-driver'), '-B', build], { stdio: 'pipe' });
+  execFileSync('cmake', ['--build', build, '--parallel', '2'], { stdio: 'pipe' });
+}
+
+/** A file that says for which architecture it is and which kernels it has, as far as the fake driver looks. */
+function image(architecture: string, kernels: string): Buffer {
+  const [kind, number] = architecture.split('_');
+  if (kind === 'compute') return Buffer.from(`.version 9.0\n.target sm_${number}\n.entry ${kernels}(\n`);
+  const header = Buffer.alloc(64);
+  header.write('\x7fELF', 'latin1');
+  header.writeUInt16LE(190, 18);
+  header.writeUInt8(Number.parseInt(number, 10), 49);
+  const names = Buffer.from(`\0.text.${kernels}\0`);
+  header.writeBigUInt64LE(BigInt(header.length + names.length), 40);
+  return Buffer.concat([header, names]);
+}
+
+export const shipped = ['sm_80', 'sm_86', 'sm_89', 'sm_90a', 'sm_100', 'sm_120', 'compute_80'];
+
+/** A folder with an image of the module `probe` for each architecture. */
+export function makeKernels(architectures: readonly string[] = shipped, kernels = 'touch'): string {
+  const folder = mkdtempSync(join(scratch, 'kernels-'));
+  mkdirSync(folder, { recursive: true });
+  for (const architecture of architectures) {
+    const file = `probe.${architecture}.${architecture.startsWith('sm') ? 'cubin' : 'ptx'}`;
+    writeFileSync(join(folder, file), image(architecture, kernels));
+  }
+  return folder;
+}
+
+/** What the fake driver saw; balances are 0 when everything was given back. */
+export interface Report {
+  /** Bytes on GPUs. */
+  memory: number;
+  pinned: number;
+  streams: number;
+  /** Contexts pushed and not popped. */
+  contexts: number;
+  /** The first thing that a real driver would not have taken. */
+  misuse: string;
+  /** "<device> <kernel>" of every launch. */
+  launches: string[];
+  calls: Record<string, number>;
+}
+
+export interface Outcome {
+  code: number | null;
+  signal: string | null;
+  stdout: string;
+  stderr: string;
+  report: Report;
+}
+
+/** Runs a program on the fake driver, or on `library` if that is given. `fake`: the settings that fake_driver.cc lists. */
+export function runOnFake(
+  command: readonly string[],
+  fake: Record<string, string | number> = {},
+  environment: NodeJS.ProcessEnv = {},
+): Promise<Outcome> {
+  const file = join(mkdtempSync(join(scratch, 'report-')), 'report.json');
+  const settings = Object.entries(fake).map(([name, value]) => `${name}=${value}`);
+  return new Promise((resolve, reject) => {
+    const child = spawn(command[0], command.slice(1), {
+      cwd: root,
+      timeout: 60_000,
+      killSignal: 'SIGKILL',
+      env: {
+        ...process.env,
+        TILEWISE_LIBCUDA: library,
+        TILEWISE_FAKE: settings.join(';'),
+        TILEWISE_FAKE_REPORT: file,
+        ...environment,
+      },
+    });
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (text) => {
+      stdout += text;
+    });
+    child.stderr.on('data', (text) => {
+      stderr += text;
+    });
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      let report = {} as Report;
+      try {
+        report = JSON.parse(readFileSync(file, 'utf8')) as Report;
+      } catch {
+        // The library never was one of ours, or the process was killed: its exit says so.
+      }
+      resolve({ code, signal, stdout, stderr, report });
+    });
+  });
+}
+
+export interface Device {
+  name: string;
+  isAvailable: boolean;
+  code: string | null;
+  reason: string;
+}
+
+export interface Answer {
+  command: string;
+  /** Of the error, empty when there was none. */
+  code: string;
+  message: string;
+}
+
+/** Runs commands of driver_program.cc; fails unless the program ends well and leaves nothing behind. */
+export async function runCommands(
+  commands: readonly string[],
+  fake: Record<string, string | number> = {},
+  { kernels = makeKernels(), environment = {} }: { kernels?: string; environment?: NodeJS.ProcessEnv } = {},
+): Promise<{ devices: Device[]; answers: Answer[]; report: Report }> {
+  const outcome = await runOnFake([join(build, 'driver_program'), kernels, ...commands], fake, environment);
+  if (outcome.code !== 0)
+    throw new Error(`driver_program ended with ${outcome.signal ?? outcome.code}: ${outcome.stderr}`);
+  const lines = outcome.stdout
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Device | Answer);
+  return {
+    devices: lines.filter((line): line is Device => 'name' in line),
+    answers: lines.filter((line): line is Answer => 'command' in line),
+    report: outcome.report,
+  };
+}
