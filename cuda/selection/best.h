@@ -1,8 +1,7 @@
 // The best of a list of scores, by a thread block: how many are above a number is counted until the number is found
 // that as many reach as are to be kept. Reader: someone who reads lists.h.
 //
-// Element i of a list is thread i % kListThreads's in every pass, so that no
-// pass waits for another's memory.
+// Element i of a list is thread i % kListThreads's in every pass, so that no pass waits for another's memory.
 #pragma once
 
 #include "../prims/prims.h"

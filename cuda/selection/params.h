@@ -29,6 +29,7 @@ struct SearchShape {
   int32_t ranges;  // thread blocks that share the candidates of a group
   int32_t searchers;  // warps that search; the others only copy
   int32_t rowsPerPair, pairsPerBatch;  // query rows of a block under a head; of how many such pairs at once
+  bool isAhead;  // whether there is room for the next batch of pairs while one is searched
 };
 
 struct SelectionParams {

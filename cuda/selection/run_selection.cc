@@ -49,7 +49,7 @@ class Plan {
   // The most sampled queries of a block that shared memory can hold.
   int32_t mostRows() const {
     const int64_t left = limits_.sharedBytesPerBlock - kChunksPerWarp * fetchedPitch();
-    return int32_t(larger<int64_t>(0, left / p.search.queryPitch / (pairsPerBlock() > 1 ? 2 : 1)));
+    return int32_t(larger<int64_t>(0, left / p.search.queryPitch));
   }
 
   bool isTree() const { return p.problem.method == SelectionMethod::tree; }
@@ -126,18 +126,19 @@ class Plan {
     return kChunksPerWarp * int32_t(ceilDiv<int64_t>(kSearchWarps, smaller<int64_t>(pairs, kSearchWarps)));
   }
 
-  // All pairs, or two batches of them, behind `chunks` chunks of keys.
+  // All pairs, or two batches of them, or at least one pair, behind `chunks` chunks of keys.
   bool fitQueries(int32_t chunksPerTile, int64_t chunks, int64_t bytes) {
     SearchShape& s = p.search;
     const int64_t pairs = int64_t(pairsPerBlock()) * p.blocksPerGroup, keyBytes = chunks * s.chunkPitch;
     const int64_t pairBytes = larger<int64_t>(int64_t(s.rowsPerPair) * s.queryPitch, 1);
-    const bool areAll = keyBytes + pairs * pairBytes <= bytes;
-    const int64_t batch = areAll ? pairs : smaller<int64_t>(kPairsPerBatch, (bytes - keyBytes) / (2 * pairBytes));
+    const int64_t fit = (bytes - keyBytes) / pairBytes;
+    const int64_t batch = fit >= pairs ? pairs : clamp<int64_t>(fit / 2, smaller<int64_t>(fit, 1), kPairsPerBatch);
     if (batch <= 0) return false;
     s.chunksPerTile = chunksPerTile;
     s.queryOffset = int32_t(keyBytes);
     s.pairsPerBatch = int32_t(batch);
-    sharedBytes = keyBytes + (areAll ? 1 : 2) * batch * pairBytes;
+    s.isAhead = batch < pairs && 2 * batch <= fit;
+    sharedBytes = keyBytes + (s.isAhead ? 2 : 1) * batch * pairBytes;
     return true;
   }
 

@@ -16,12 +16,8 @@ namespace tilewise::gpu {
 template <class E>
 struct FetchedKeys {
   Rows<E> rows;
-  KeyPair pair;
+  KeyPair pair;  // where they go
 
-  __device__ __forceinline__ FetchedKeys(const SelectionParams& p, const Rows<E>& rows, int) : rows(rows) {
-    pair.left = smem_base() + (warp_id() * kChunksPerWarp + lane_id() / 4) * p.search.chunkPitch;
-    pair.right = pair.left + p.search.keyPitch;
-  }
   __device__ __forceinline__ KeyPair bring(Token left, Token right) const {
     sync_warp();  // nobody reads the rows before these any more
     rows.copy(left, pair.left);
@@ -33,17 +29,14 @@ struct FetchedKeys {
   }
 };
 
-// Keys of whole chunks that the thread block has in shared memory.
-template <class E>
+// Keys of a chunk that the thread block has in shared memory.
 struct ResidentKeys {
-  saddr chunk;
+  saddr first;
   int32_t pitch;
   Token start;
 
-  __device__ __forceinline__ ResidentKeys(const SelectionParams& p, const Rows<E>&, int chunkOfTile)
-      : chunk(smem_base() + chunkOfTile * p.search.chunkPitch), pitch(p.search.keyPitch) {}
   __device__ __forceinline__ KeyPair bring(Token left, Token right) const {
-    return {chunk + (left - start) * pitch, chunk + (right - start) * pitch};
+    return {first + (left - start) * pitch, first + (right - start) * pitch};
   }
 };
 
@@ -131,18 +124,17 @@ struct GroupSearch {
 
   __device__ __forceinline__ float bestOf(const Range& tokens, int chunkOfTile, int32_t head,
                                           const QueryRows& queries) const {
-    Search search(p, tokens);
+    const int chunk = kIsResident ? chunkOfTile : warp_id() * kChunksPerWarp + lane_id() / 4;
+    const saddr rows = smem_base() + chunk * p.search.chunkPitch;
     if constexpr (kIsResident) {
-      ResidentKeys<E> keys(p, keyRows(head), chunkOfTile);
-      keys.start = tokens.begin;
-      return descend(search, keys, queries);
+      return descend(Search(p, tokens), ResidentKeys{rows, p.search.keyPitch, tokens.begin}, queries);
     } else {
-      return descend(search, FetchedKeys<E>(p, keyRows(head), chunkOfTile), queries);
+      return descend(Search(p, tokens), FetchedKeys<E>{keyRows(head), {rows, rows + p.search.keyPitch}}, queries);
     }
   }
 
   template <class Keys>
-  __device__ __forceinline__ float descend(Search& search, const Keys& keys, const QueryRows& queries) const {
+  __device__ __forceinline__ float descend(Search search, const Keys& keys, const QueryRows& queries) const {
     while (ballot(!search.isDone())) {
       const ScorePair scores = scoreKeys<E>(keys.bring(search.left(), search.right()), queries, p.search.pieces);
       search.take(scores.left, scores.right);
@@ -162,21 +154,28 @@ __device__ __forceinline__ void scoreCandidates(const SelectionParams& p) {
   if (begin >= end) return;
 
   const int batches = ceilDiv(group.pairs, shape.pairsPerBatch);
-  group.loadQueries(0, 0);
+  const bool isAhead = shape.isAhead && batches > 1;
+  if (isAhead || batches == 1) group.loadQueries(0, 0);
   int buffer = 0;
   for (int64_t tile = begin; tile < end; tile += shape.chunksPerTile) {
     const int64_t tileEnd = smaller(end, tile + shape.chunksPerTile);
     if (kIsResident) group.loadChunks(tile, tileEnd);
-    cp_async_commit();
     for (int batch = 0; batch < batches; ++batch) {
       const bool isLast = batch == batches - 1;
-      if (batches > 1 && !(isLast && tileEnd == end)) group.loadQueries(isLast ? 0 : batch + 1, buffer ^ 1);
-      cp_async_commit();
-      cp_async_wait<1>();
+      if (isAhead) {
+        cp_async_commit();
+        if (!isLast || tileEnd < end) group.loadQueries(isLast ? 0 : batch + 1, buffer ^ 1);
+        cp_async_commit();
+        cp_async_wait<1>();
+      } else {
+        if (batches > 1) group.loadQueries(batch, 0);
+        cp_async_commit();
+        cp_async_wait<0>();
+      }
       sync_block();
       group.searchBatch(batch, buffer, tile, tileEnd);
       sync_block();
-      if (batches > 1) buffer ^= 1;
+      if (isAhead) buffer ^= 1;
     }
   }
 }

@@ -32,15 +32,15 @@ int64_t listsOf(const SelectionProblem& p, int32_t s) { return int64_t(p.batch) 
 
 // What the caller holds where a list is expected that was never written, or was for other keys.
 void fillWithAnything(Pick& pick, const SelectionProblem& p, int32_t s, Case& c) {
-  const bool isSorted = pick(2);
+  const int32_t kind = pick(3);  // as they are written; overlapping; anything
   for (size_t list = 0; list < c.counts[size_t(s)].size(); ++list) {
-    c.counts[size_t(s)][list] = isSorted ? pick(p.stage[s].keep + 1) : pick(40) - 5;
+    c.counts[size_t(s)][list] = kind == 2 ? pick(90) - 5 : pick(p.stage[s].keep + 1);
     int32_t start = p.sink;
     for (Token e = 0; e < p.stage[s].keep; ++e) {
-      c.starts[size_t(s)][list * size_t(p.stage[s].keep) + size_t(e)] = isSorted        ? start
+      c.starts[size_t(s)][list * size_t(p.stage[s].keep) + size_t(e)] = kind < 2        ? start
                                                                         : pick(10) == 0 ? kNoEntry
                                                                                         : pick(p.keys + 20) - 10;
-      start += p.stage[s].chunk * (1 + pick(3));
+      start += kind == 0 ? p.stage[s].chunk * (1 + pick(3)) : 1 + pick(2 * p.stage[s].chunk);
     }
   }
 }
@@ -76,7 +76,7 @@ Case makeCase(uint32_t seed) {
     p.stage[s].blockQueries = queries;
     p.stage[s].strideQueries = 1 + pick(4);
     p.stage[s].chunk = chunk;
-    p.stage[s].keep = 1 + pick(pick(2) ? 12 : 300);
+    p.stage[s].keep = 1 + pick(pick(isTree ? 4 : 2) ? 12 : 300);
     c.starts[size_t(s)].assign(size_t(listsOf(p, s) * p.stage[s].keep), -1);
     c.counts[size_t(s)].assign(size_t(listsOf(p, s)), -1);
     if (queries % 2 == 0 && pick(2)) queries /= 2;
@@ -84,7 +84,7 @@ Case makeCase(uint32_t seed) {
       if (chunk % divisor == 0 && pick(2)) chunk /= divisor;
     }
   }
-  p.firstStage = pick(3) == 0 ? pick(p.stages) : 0;
+  p.firstStage = pick(2) ? pick(p.stages) : 0;
   if (p.firstStage > 0) fillWithAnything(pick, p, p.firstStage - 1, c);
   if (pick(4) == 0) {
     for (int32_t b = 0; b < p.batch; ++b) c.lengths.push_back(pick(p.keys + 1));
