@@ -1,13 +1,12 @@
 # One run of nvcc, and the gate that every image passes: no spilled register, no stack, no warning of ptxas about code that
 # it had to make slower (C75xx). What ptxas says of each kernel stays in a log, from which scripts/kernel-report.mjs makes
 # its table. Reader: someone whose kernel does not build. A script, for builds and CI alike:
-#   cmake -D NVCC=<nvcc> -D SOURCE=<.cu> -D IMAGE=<module>.sm_80.cubin or .compute_80.ptx -D LOG=<file> -P nvcc.cmake
+#   cmake -D NVCC=<nvcc> -D SOURCE=<.cu or .ptx> -D IMAGE=<module>.sm_80.cubin or .compute_80.ptx -D LOG=<file> -P nvcc.cmake
 
 get_filename_component(name ${IMAGE} NAME)
 get_filename_component(folder ${IMAGE} DIRECTORY)
 get_filename_component(logs ${LOG} DIRECTORY)
 file(MAKE_DIRECTORY ${folder} ${logs})
-# sm_90a code needs compute_90a beside it, and no PTX of its own.
 if(name MATCHES "\\.sm_([0-9]+a?)\\.cubin$")
   set(flags --cubin -gencode=arch=compute_${CMAKE_MATCH_1},code=sm_${CMAKE_MATCH_1} -Xptxas=-v)
 elseif(name MATCHES "\\.compute_([0-9]+a?)\\.ptx$")
@@ -16,8 +15,13 @@ else()
   message(FATAL_ERROR "${name} does not say an architecture")
 endif()
 
+if(SOURCE MATCHES "\\.cu$")
+  list(APPEND flags -std=c++17 -MD -MF ${LOG}.d -MT ${IMAGE})
+else()
+  file(WRITE ${LOG}.d "${IMAGE}: ${SOURCE}\n")  # PTX includes nothing
+endif()
 execute_process(
-  COMMAND ${NVCC} -std=c++17 ${flags} -MD -MF ${LOG}.d -MT ${IMAGE} -o ${IMAGE} ${SOURCE}
+  COMMAND ${NVCC} ${flags} -o ${IMAGE} ${SOURCE}
   RESULT_VARIABLE status OUTPUT_VARIABLE log ERROR_VARIABLE log)
 file(WRITE ${LOG}.log "${log}")
 
