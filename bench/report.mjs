@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { chartsOf } from './charts.mjs';
 import { machineLines } from './machine-lines.mjs';
 import { familySections } from './report-families.mjs';
+import { gpuSections, readGpuResults } from './report-gpu.mjs';
 import { heading, list, NOT_MEASURED, percent, samples, speedColumns, table, targetTable } from './report-table.mjs';
 import { peerTargets, speedTargets } from './targets.mjs';
 
@@ -161,10 +162,14 @@ const peers = readJson('results/peers.json');
 const intro =
   '# Results\n\nWritten by `node bench/report.mjs` from `bench/results/*.json`; never edited by hand. ' +
   'The method is in [docs/benchmarks.md](../docs/benchmarks.md).';
-writeFileSync(
-  at('RESULTS.md'),
-  `${[intro, ...speedSections(speed), ...familySections(families), ...peerSections(peers)].filter(Boolean).join('\n\n')}\n`,
-);
+const sections = [
+  intro,
+  ...speedSections(speed),
+  ...familySections(families),
+  ...gpuSections(readGpuResults()),
+  ...peerSections(peers),
+];
+writeFileSync(at('RESULTS.md'), `${sections.filter(Boolean).join('\n\n')}\n`);
 
 const readme = readFileSync(at('../README.md'), 'utf8');
 const marked = /(<!-- results:begin[^>]*-->\n)[\s\S]*?(<!-- results:end -->)/;

@@ -32,7 +32,7 @@ Options
   --query-tile 4x8x8      count by tiles of so many queries instead of the device's
   --key-tile 2x8x8        and so many keys
   --tiling static|dynamic where tiles of keys begin: at multiples, or where the query tile's keys begin
-  --device auto|cpu|cuda
+  --device auto|cpu|cuda|cuda:1
   --svg FILE              also write a picture of the mask and of the tiles
   --json                  print the counts as JSON
   --help`;

@@ -192,6 +192,7 @@ class Addon : public Napi::Addon<Addon> {
       entry.Set("reason", availability.reason);
       if (availability.code) entry.Set("code", availability.code);
       entry.Set("description", backend->description());
+      entry.Set("bytesInUse", double(bytesInUse(i)));
       list.Set(i++, entry);
     }
     return list;

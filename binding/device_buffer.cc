@@ -1,7 +1,9 @@
 // See device_buffer.h.
 #include "device_buffer.h"
 
+#include <mutex>
 #include <utility>
+#include <vector>
 
 namespace tilewise {
 namespace {
@@ -13,6 +15,22 @@ constexpr napi_type_tag kTag{0x74696c6577697365, 0x6275666665722d31};
 void tellCollector(napi_env env, int64_t bytes) {
   int64_t all = 0;
   napi_adjust_external_memory(env, bytes, &all);
+}
+
+// Of all environments; never destroyed, as workers may outlive main().
+struct InUse {
+  std::mutex mutex;
+  std::vector<int64_t> bytes;
+
+  int64_t add(size_t device, int64_t change) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (bytes.size() <= device) bytes.resize(device + 1);
+    return bytes[device] += change;
+  }
+};
+InUse& inUse() {
+  static auto* all = new InUse;
+  return *all;
 }
 
 Held* find(Napi::Env env, napi_value value) {
@@ -27,12 +45,16 @@ Held* find(Napi::Env env, napi_value value) {
 Allocation::Allocation(Napi::Env env, size_t device, DeviceMemory& memory, int64_t bytes)
     : env_(env), device_(device), memory_(memory), bytes_(bytes), data_(static_cast<char*>(memory.allocate(bytes))) {
   tellCollector(env_, bytes_);
+  inUse().add(device_, bytes_);
 }
 
 Allocation::~Allocation() {
   memory_.free(data_);
   tellCollector(env_, -bytes_);
+  inUse().add(device_, -bytes_);
 }
+
+int64_t bytesInUse(size_t device) { return inUse().add(device, 0); }
 
 Napi::Value toHandle(Napi::Env env, Held allocation) {
   const Napi::Object handle = Napi::Object::New(env);

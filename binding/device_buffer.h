@@ -33,6 +33,9 @@ class Allocation {
 };
 using Held = std::shared_ptr<const Allocation>;
 
+// Bytes that allocations of this process hold on a device.
+int64_t bytesInUse(size_t device);
+
 // A new handle.
 Napi::Value toHandle(Napi::Env env, Held allocation);
 // Whether the value is a handle, whoever made it look like one.

@@ -66,9 +66,10 @@ class Backend {
   virtual std::vector<std::string> supports(const SelectionProblem& problem) const = 0;
 
   // What the loops visit or skip as one for this problem, for explain().
-  virtual TileChoice tiles(const Problem&) const {
+  virtual TileChoice tiles(const Problem& problem) const {
     TileChoice choice;
     choice.rule.queries[0] = choice.rule.keys[0] = 64;
+    if (problem.pattern == PatternKind::blocks) choice.rule.rowsPerBlock = problem.blocks.queries;
     choice.why = "64 by 64 for comparison: this device does not say what it takes";
     return choice;
   }

@@ -14,7 +14,7 @@ namespace tilewise::gpu {
 class GpuBackend final : public Backend {
  public:
   // The machine must live as long as the backend; neither may end before the last submitted call.
-  GpuBackend(std::string name, std::string description, Machine& machine)
+  GpuBackend(std::string name, Machine& machine, std::string description = {})
       : name_(std::move(name)), description_(std::move(description)), machine_(machine), memory_(machine) {}
 
   const char* name() const override { return name_.c_str(); }

@@ -8,8 +8,8 @@
 
 namespace tilewise::cuda {
 
-// One for each GPU: 'cuda', 'cuda:1', ... Where none can be used there is one all the same, which says why. Looks for the
-// driver, which takes a while: ask once, and only when a GPU is wanted. They live as long as the process.
+// One for each GPU: 'cuda', 'cuda:1', ... Where none can be used there is one all the same, which says why. Looks for
+// the driver, which takes a while: ask once, and only when a GPU is wanted. They live as long as the process.
 std::vector<Backend*> backends();
 
 }  // namespace tilewise::cuda

@@ -39,9 +39,8 @@ Packing::Packing(const PackAxis* axes, int count, int64_t elementBytes, int64_t 
   for (int a = 0; a < count - 1; ++a) {
     if (axes[a].size > 1 && axes[a].stride != 0) order[outerCount_++] = a;
   }
-  std::stable_sort(order, order + outerCount_, [&](int a, int b) {
-    return std::llabs(axes[a].stride) > std::llabs(axes[b].stride);
-  });
+  std::stable_sort(order, order + outerCount_,
+                   [&](int a, int b) { return std::llabs(axes[a].stride) > std::llabs(axes[b].stride); });
   bytes_ = pitch_;
   for (int i = outerCount_ - 1; i >= 0; --i) {
     outer_[i] = axes[order[i]];

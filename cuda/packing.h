@@ -3,7 +3,8 @@
 //
 // The last axis is the row: its elements lie next to each other on the device, rows begin at multiples of an alignment,
 // what is between them is 0. The other axes keep the order of their strides on the host, so that an array without gaps
-// stays as it is, whatever its order of axes. Axes of stride 0 keep it. Only elements that the axes address are touched.
+// stays as it is, whatever its order of axes. Axes of stride 0 keep it. Only elements that the axes address are
+// touched.
 #pragma once
 
 #include <cstddef>

@@ -163,7 +163,8 @@ Problem Staging::stage(const Problem& problem, Problem& lengths) {
     for (int32_t b = 0; b < p.batch; ++b) keys = std::max<int64_t>(keys, lengths.keyLengths[b]);
   }
   const bool isPaged = p.pageSize > 0;
-  const int64_t entries = isPaged && p.batch > 0 ? (p.batch - 1) * p.pageTableBatch + ceilDiv<int64_t>(keys, p.pageSize) : 0;
+  const int64_t entries =
+      isPaged && p.batch > 0 ? (p.batch - 1) * p.pageTableBatch + ceilDiv<int64_t>(keys, p.pageSize) : 0;
   const int64_t keyBatch = isPaged ? p.pages : p.batch, keyTokens = isPaged ? p.pageSize : keys;
   const int64_t heads = p.outputHeads();
   const Form floats{sizeof(float), sizeof(float), false};
@@ -187,8 +188,8 @@ Problem Staging::stage(const Problem& problem, Problem& lengths) {
   p.keyLengths = list(p.keyLengths, p.batch);
 
   stageOut(p.out, p.batch, queries, heads, p.valueDim, p.dtype);
-  p.lse = static_cast<float*>(output(
-      p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {queries, &p.lseToken}}, {sizeof(float), sizeof(float), true}));
+  p.lse = static_cast<float*>(output(p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {queries, &p.lseToken}},
+                                     {sizeof(float), sizeof(float), true}));
   return p;
 }
 
@@ -197,8 +198,8 @@ MergeProblem Staging::stage(const MergeProblem& problem) {
   const Form floats{sizeof(float), sizeof(float), true};
   for (MergePart& part : p.parts) {
     stageOperand(part.out, p.batch, p.queries, p.heads, p.valueDim, p.dtype);
-    part.lse = static_cast<const float*>(input(
-        part.lse, {{p.batch, &part.lseBatch}, {p.heads, &part.lseHead}, {p.queries, &part.lseToken}}, floats));
+    part.lse = static_cast<const float*>(
+        input(part.lse, {{p.batch, &part.lseBatch}, {p.heads, &part.lseHead}, {p.queries, &part.lseToken}}, floats));
   }
   stageOut(p.out, p.batch, p.queries, p.heads, p.valueDim, p.dtype);
   p.lse = static_cast<float*>(

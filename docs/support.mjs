@@ -1,8 +1,10 @@
-// Prints the support table of the README by asking the code: every row is a tiny call that a backend accepts or refuses.
+// Prints the support table of the README by asking the code: every row is a tiny call that a backend accepts or refuses,
+// whether this machine has the device or not.
 // Reader: someone who added an option or a backend. `node docs/support.mjs --write` puts the table into README.md.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { attentionSync, blocks, devices, hierarchical, neighborhood, stridedShards, Tensor } from 'tilewise';
+import { blocks, hierarchical, neighborhood, stridedShards, Tensor } from 'tilewise';
+import { builtFor, reasonsAgainst } from '../dist/support.js';
 
 const readme = fileURLToPath(new URL('../README.md', import.meta.url));
 const mark = /(<!-- support:begin[^>]*-->\n)[\s\S]*?(<!-- support:end -->)/;
@@ -26,18 +28,22 @@ function call({
   const tensor = (tokens, heads, dim) => {
     return options.layout === 'bhnd' ? zeros(type, batch, heads, tokens, dim) : zeros(type, batch, tokens, heads, dim);
   };
-  return (device) => {
-    attentionSync(tensor(2, queryHeads, headDim), tensor(3, kvHeads, headDim), tensor(3, kvHeads, valueDim), {
-      device,
-      ...options,
-    });
-  };
+  const operands = [tensor(2, queryHeads, headDim), tensor(3, kvHeads, headDim), tensor(3, kvHeads, valueDim)];
+  return (device) => reasonsAgainst(device, ...operands, options);
 }
 
 /** A call of 4 tokens that see their neighbors. */
 const grid = (options) => (device) => {
   const tokens = zeros('float32', 1, 4, 2, 4);
-  return attentionSync(tokens, tokens, tokens, { device, ...options });
+  return reasonsAgainst(device, tokens, tokens, tokens, options);
+};
+
+/** A call on pages of 3 keys. */
+const paged = (device) => {
+  const pool = zeros('float32', 4, 3, 2, 4);
+  const table = new Tensor('int32', Int32Array.of(2, 0), [1, 2]);
+  const options = { keyLengths: Int32Array.of(5), pages: { table, pageSize: 3 } };
+  return reasonsAgainst(device, zeros('float32', 1, 2, 2, 4), pool, pool, options);
 };
 
 const rows = [
@@ -60,6 +66,7 @@ const rows = [
     call({ extraKeys: zeros('float32', 1, 1, 2, 4), extraValues: zeros('float32', 1, 1, 2, 4) }),
   ],
   ...['float32', 'float16', 'bfloat16'].map((type) => [type, call({ type })]),
+  ['head dims up to 256, any number', call({ headDim: 255 })],
   ['head dims up to 512, any number', call({ headDim: 511 })],
   ['value dim other than head dim', call({ valueDim: 6 })],
   ['GQA and MQA: fewer KV heads than query heads', call({ queryHeads: 4, kvHeads: 1 })],
@@ -72,6 +79,7 @@ const rows = [
   ['`bias`, broadcast', call({ bias: zeros('float32', 2, 3) })],
   ['`mask`, broadcast', call({ mask: zeros('bool', 2, 3) })],
   ['`keyLengths`: padded batches', call({ batch: 2, keyLengths: Int32Array.of(3, 1) })],
+  ['`pages`: keys and values on pages', paged],
   [
     '`cuSeqlensQ`, `cuSeqlensK`: packed batches',
     call({ cuSeqlensQ: Int32Array.of(0, 1, 2), cuSeqlensK: Int32Array.of(0, 2, 3) }),
@@ -79,26 +87,14 @@ const rows = [
   ['`returnLse`', call({ returnLse: true })],
 ];
 
-function answer(run, device) {
-  try {
-    run(device);
-    return 'yes';
-  } catch (error) {
-    if (error.code === 'ERR_TILEWISE_UNSUPPORTED') return 'no';
-    throw error;
-  }
-}
-
-/** The table in Markdown, one column per device that works on this machine. */
+/** The table in Markdown, one column per kind of device. */
 export function supportTable() {
-  const columns = devices().filter((device) => device.isAvailable);
+  const columns = builtFor();
   const line = (cells) => `| ${cells.join(' | ')} |`;
-  const body = rows.map(([name, run]) => line([name, ...columns.map((device) => answer(run, device.name))]));
-  return [
-    line(['', ...columns.map((device) => device.name)]),
-    line(['---', ...columns.map(() => '---')]),
-    ...body,
-  ].join('\n');
+  const body = rows.map(([name, reasons]) =>
+    line([name, ...columns.map((device) => (reasons(device).length === 0 ? 'yes' : 'no'))]),
+  );
+  return [line(['', ...columns]), line(['---', ...columns.map(() => '---')]), ...body].join('\n');
 }
 
 /** The table that stands in the README now. */

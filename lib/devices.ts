@@ -18,6 +18,8 @@ export interface DeviceInfo {
   readonly reason?: string;
   /** What the device calls itself. */
   readonly description?: string;
+  /** GPUs: memory that tensors of this process hold there, all threads together. */
+  readonly bytesInUse?: number;
   /** CPU: the instruction set in use. */
   readonly instructionSet?: string;
   /** CPU: all that this build contains and this processor runs, best first. */
@@ -33,18 +35,23 @@ let known: readonly NativeBackend[] | undefined;
 /** The addon's backends, the CPU first. Looked for when something else than the CPU is first wanted: drivers take a while. */
 function backends(): readonly NativeBackend[] {
   if (known) return known;
-  const built = native.backends();
-  const lacks = { name: 'cuda', isAvailable: false, reason: 'this build has no CUDA backend', description: '' };
-  known = built.some(({ name }) => name === lacks.name) ? built : [...built, lacks];
+  known = listed();
   return known;
+}
+
+function listed(): NativeBackend[] {
+  const built = native.backends();
+  if (built.some(({ name }) => name === 'cuda')) return built;
+  const reason = 'this build has no CUDA backend';
+  return [...built, { name: 'cuda', isAvailable: false, reason, description: '', bytesInUse: 0 }];
 }
 
 /** Every device, with the reason where one is not available. */
 export function devices(): DeviceInfo[] {
-  return backends().map(({ name, isAvailable, reason, description }, index): DeviceInfo => {
+  return listed().map(({ name, isAvailable, reason, description, bytesInUse }, index): DeviceInfo => {
     const device = { name: name as Location, isAvailable, ...(description && { description }) };
     if (!isAvailable) return { ...device, reason };
-    if (index !== cpu) return device;
+    if (index !== cpu) return { ...device, bytesInUse };
     return {
       ...device,
       instructionSet: native.instructionSet(),

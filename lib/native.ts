@@ -63,6 +63,8 @@ export interface NativeBackend {
   code?: string;
   /** What the device calls itself; may be empty. */
   description: string;
+  /** Of device memory, by all threads of this process. */
+  bytesInUse: number;
 }
 
 export interface Native {

@@ -70,6 +70,8 @@ export interface SelectionPlan {
   readonly lists: readonly StageLists[];
   run(signal: AbortSignal | undefined): Promise<void>;
   runSync(): void;
+  /** Every reason why a backend could not run it. */
+  reasons(device: number): string[];
   /** Frees lists on a device, unless a state remembers them. */
   end(): void;
 }
@@ -185,6 +187,7 @@ export function planSelection(
         remember?.release();
       }
     },
+    reasons: (device) => (request ? native.supportsSelection(numbersFor(device), request.views) : []),
     end() {
       if (state) return;
       for (const { starts, counts } of lists) {

@@ -2,6 +2,8 @@
 // Reader: anyone who has numbers to bring in. Structurally the Tensor of onnxruntime-common and transformers.js, so
 // theirs come in as they are and ours go out to them; with strides and an offset, so that views need no copy.
 
+/// <reference lib="esnext.disposable" preserve="true" />
+
 import { bufferOf, DeviceBuffer, settle } from './device-buffer.js';
 import { backendIndex, backendName, checkLocation, type Location } from './devices.js';
 import { show, showDims, TilewiseError, TilewiseRangeError } from './errors.js';

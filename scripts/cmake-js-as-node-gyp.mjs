@@ -1,8 +1,9 @@
 // What prebuildify calls instead of node-gyp: compiles with cmake-js, and leaves a copy where prebuildify looks, in
-// build/Release of the folder it runs in. Of node-gyp's arguments (rebuild --target=.. --arch=..) only the arch matters.
+// build/Release of the folder it runs in, kernel images in artifacts/. Of node-gyp's arguments (rebuild --target=..
+// --arch=..) only the arch matters. TILEWISE_BUILD and TILEWISE_OPTIONS, of prebuilds.mjs, say where and how.
 
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,11 +11,16 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const cli = join(dirname(createRequire(import.meta.url).resolve('cmake-js/package.json')), 'bin', 'cmake-js');
 const arch = process.argv.find((argument) => argument.startsWith('--arch='))?.slice('--arch='.length) ?? process.arch;
-const { status } = spawnSync(process.execPath, [cli, 'compile', '--directory', root, '--arch', arch], {
-  cwd: root,
-  stdio: 'inherit',
-});
+const build = join(root, process.env.TILEWISE_BUILD);
+const options = process.env.TILEWISE_OPTIONS.split(' ').filter(Boolean);
+const { status } = spawnSync(
+  process.execPath,
+  [cli, 'compile', '--directory', root, '--out', build, '--arch', arch, ...options],
+  { cwd: root, stdio: 'inherit' },
+);
 if (status !== 0) process.exit(status ?? 1);
 const target = resolve('build', 'Release');
-mkdirSync(target, { recursive: true });
-cpSync(join(root, 'build', 'Release', 'tilewise.node'), join(target, 'tilewise.node'));
+mkdirSync(join(target, 'artifacts'), { recursive: true });
+cpSync(join(build, 'Release', 'tilewise.node'), join(target, 'tilewise.node'));
+const kernels = join(build, 'Release', 'kernels');
+if (existsSync(kernels)) cpSync(kernels, join(target, 'artifacts', 'kernels'), { recursive: true });

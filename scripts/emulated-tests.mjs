@@ -1,6 +1,6 @@
 // Runs test files against the addon built with the emulated GPU, whose kernels are the ones that ship.
 // Reader: someone who changed a kernel, and CI. Arguments go to vitest; TILEWISE_EMULATOR chooses the schedule ("races",
-// "random:7", "eager"), TILEWISE_SWEEP_CASES how many random cases a sweep has.
+// "random:7", "eager"), TILEWISE_SWEEP_CASES how many random cases a sweep has, TILEWISE_TEST_BACKENDS which backends the suite runs on.
 
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -18,4 +18,5 @@ run(process.execPath, [cmakeJs, 'compile', '--out', `${folder}/build`, '--CDTILE
 // node-gyp-build looks for the addon below this folder first.
 run(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', ...process.argv.slice(2)], {
   TILEWISE_PREBUILD: `${root}${folder}`,
+  TILEWISE_TEST_BACKENDS: process.env.TILEWISE_TEST_BACKENDS ?? 'cuda',
 });

@@ -145,7 +145,8 @@ const wrong: [
   [{ signal: {} }, invalid, TypeError, ['`signal`', 'AbortSignal']],
   [{ signal: new AbortController() }, invalid, TypeError, ['`signal`', 'AbortController']],
   [{ device: 'gpu' }, invalid, TypeError, ['`device`', "'gpu'", "'cuda'"]],
-  [{ device: 'cuda' }, 'ERR_TILEWISE_NO_DEVICE', Error as never, ['`device`', "'cuda'", 'no CUDA backend']],
+  [{ device: 'cuda:x' }, invalid, TypeError, ['`device`', "'cuda:x'", "'cuda:1'"]],
+  [{ device: 'cuda:99' }, 'ERR_TILEWISE_NO_DEVICE', Error as never, ['`device`', "'cuda:99'", "'cpu', 'cuda'"]],
   [{ copyInputs: 'deep' }, invalid, TypeError, ['`copyInputs`', "'deep'"]],
 ];
 

@@ -103,8 +103,8 @@ describe('a GPU gets the image that fits best', () => {
     [100, ['sm_90a', 'compute_90a', 'compute_80'], 'compute_80'],
   ];
   it.each(cases)('sm_%i of %j: %s', async (capability, architectures, chosen) => {
-    const kernels = makeKernels(architectures, 'other');
-    const right = makeKernels([chosen], 'touch');
+    const kernels = makeKernels({ architectures, kernels: 'other' });
+    const right = makeKernels({ architectures: [chosen] });
     const file = `probe.${chosen}.${chosen.startsWith('sm') ? 'cubin' : 'ptx'}`;
     copyFileSync(join(right, file), join(kernels, file));
     const { answers, report } = await runCommands(['run', 'run'], { devices: capability }, { kernels });
@@ -172,7 +172,7 @@ describe('calls', () => {
 
 describe('errors', () => {
   it('a module without an image for this GPU', async () => {
-    const kernels = makeKernels(['sm_90a']);
+    const kernels = makeKernels({ architectures: ['sm_90a'] });
     writeFileSync(join(kernels, 'other.sm_80.cubin'), '');
     const { answers } = await runCommands(['run'], { devices: '80' }, { kernels });
     expect(answers).toMatchObject([
@@ -187,7 +187,7 @@ describe('errors', () => {
     ['an image that is none', 'text', 'probe.sm_80.cubin neither ELF nor PTX'],
     ['an empty image', '', 'cannot be read'],
   ])('%s', async (_, content, message) => {
-    const kernels = makeKernels(['sm_80']);
+    const kernels = makeKernels({ architectures: ['sm_80'] });
     writeFileSync(join(kernels, 'probe.sm_80.cubin'), content);
     const { answers, report } = await runCommands(['run'], {}, { kernels });
     expect(answers).toMatchObject([{ code: 'ERR_TILEWISE_NO_KERNEL', message: expect.stringContaining(message) }]);
@@ -195,7 +195,7 @@ describe('errors', () => {
   });
 
   it('a kernel that the image does not have', async () => {
-    const { answers, report } = await runCommands(['run', 'run'], {}, { kernels: makeKernels(shipped, 'other') });
+    const { answers, report } = await runCommands(['run', 'run'], {}, { kernels: makeKernels({ kernels: 'other' }) });
     const message = expect.stringMatching(
       /^cuModuleGetFunction failed: CUDA_ERROR_NOT_FOUND \(500\).*sm_80\.cubin has no touch.*reinstall/,
     );

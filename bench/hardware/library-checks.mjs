@@ -22,6 +22,10 @@ const kinds = {
   hip: randomHip,
 };
 const chosen = backends.filter((backend) => backend.device === device);
+if (chosen.length === 0) {
+  console.log(`there is no '${device}' among ${backends.map(({ name }) => name).join(', ')}`);
+  process.exitCode = 1;
+}
 
 for (const backend of chosen) {
   select(backend);

@@ -3,35 +3,14 @@
 // Reader: whoever prepares a run. Needs nvcc; `npm run build` comes first.
 //   node bench/hardware/pack.mjs            all of it
 //   node bench/hardware/pack.mjs probes     the probes alone
-import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
-import ts from 'typescript';
+import { copy, layCommit, layLibrary, layNode, report, root, run } from '../../scripts/travelling.mjs';
 import { loadMachine } from '../machine/build.mjs';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 const pack = path.join(root, 'build/hardware');
 const tree = path.join(pack, 'tree');
 const probes = ['attention_probe', 'tensor_rates', 'memory_rates', 'softmax_rates'];
-
-function run(command, args) {
-  const { status, error, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: 'utf8' });
-  if (status !== 0)
-    throw new Error(`${command} ${args.join(' ')}\n${error?.message ?? ''}${stdout ?? ''}${stderr ?? ''}`);
-  return `${stdout}${stderr}`;
-}
 
 /** What ptxas says against a kernel: spills, and wgmma that it serialised. */
 const complaints = (log) =>
@@ -47,41 +26,14 @@ function buildProbe(name) {
   for (const line of complaints(log)) console.log(`${name}: ${line.slice(0, 160)}`);
 }
 
-/** TypeScript as JavaScript beside the rest, so that nothing has to be translated where it runs. */
-function translate(folder) {
-  for (const name of readdirSync(path.join(root, folder)).filter((file) => file.endsWith('.ts'))) {
-    const compilerOptions = {
-      module: ts.ModuleKind.ESNext,
-      target: ts.ScriptTarget.ES2022,
-      verbatimModuleSyntax: true,
-    };
-    const { outputText } = ts.transpileModule(readFileSync(path.join(root, folder, name), 'utf8'), { compilerOptions });
-    mkdirSync(path.join(tree, folder), { recursive: true });
-    writeFileSync(path.join(tree, folder, name.replace(/\.ts$/, '.js')), outputText);
-  }
-}
-
-function copy(name, to = path.join(tree, name)) {
-  cpSync(path.join(root, name), to, { recursive: true, preserveTimestamps: true });
-}
-
 function layTree() {
   rmSync(tree, { recursive: true, force: true });
   loadMachine(); // build/bench/machine.node
-  const parts = [
-    'package.json',
-    'dist',
-    'build/Release/tilewise.node',
-    'build/bench/machine.node',
-    'node_modules/node-gyp-build',
-  ];
-  for (const name of parts) copy(name);
-  if (existsSync(path.join(root, 'build/Release/kernels'))) copy('build/Release/kernels');
+  layLibrary(tree);
+  if (existsSync(path.join(root, 'build/Release/kernels'))) copy(tree, 'build/Release/kernels');
   for (const name of readdirSync(path.join(root, 'bench')).filter((file) => file.endsWith('.mjs')))
-    copy(`bench/${name}`);
-  copy('bench/machine');
-  copy('bench/hardware/library-checks.mjs');
-  for (const folder of ['test/conformance', 'test/reference']) translate(folder);
+    copy(tree, `bench/${name}`);
+  for (const name of ['build/bench/machine.node', 'bench/machine']) copy(tree, name);
 }
 
 function layNativeChecks() {
@@ -90,33 +42,15 @@ function layNativeChecks() {
   run('cmake', ['--build', folder, '--parallel', '2']);
   mkdirSync(path.join(pack, 'native'), { recursive: true });
   for (const name of readdirSync(path.join(root, folder)).filter((file) => /_checks(_\w+)?$/.test(file)))
-    copy(`${folder}/${name}`, path.join(pack, 'native', name));
+    copy(pack, `${folder}/${name}`, path.join(pack, 'native', name));
 }
-
-function layNode() {
-  const stripped = path.join(pack, 'node');
-  cpSync(process.execPath, stripped);
-  chmodSync(stripped, 0o755);
-  run('strip', [stripped]);
-  writeFileSync(`${stripped}.gz`, gzipSync(readFileSync(stripped), { level: 9 }));
-  rmSync(stripped);
-}
-
-const sizeOf = (name) => {
-  const entry = statSync(name);
-  return entry.isDirectory()
-    ? readdirSync(name).reduce((sum, inner) => sum + sizeOf(path.join(name, inner)), 0)
-    : entry.size;
-};
 
 mkdirSync(pack, { recursive: true });
 probes.forEach(buildProbe);
 if (process.argv[2] !== 'probes') {
   layTree();
   layNativeChecks();
-  if (!existsSync(path.join(pack, 'node.gz'))) layNode();
-  writeFileSync(path.join(pack, 'commit.txt'), run('git', ['rev-parse', '--short', 'HEAD']));
+  layNode(path.join(pack, 'node'));
+  layCommit(pack);
 }
-for (const name of readdirSync(pack))
-  console.log(`${(sizeOf(path.join(pack, name)) / 2 ** 20).toFixed(1).padStart(6)} MiB  ${name}`);
-console.log(`${(sizeOf(pack) / 2 ** 20).toFixed(1).padStart(6)} MiB in build/hardware`);
+report(pack);

@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { NOT_MEASURED } from '../report-table.mjs';
 import { writeResult } from '../result-file.mjs';
 import { chartsOf } from './charts.mjs';
+import { readRun } from './run.mjs';
 import { tables } from './tables.mjs';
 
 const { values: options, positionals } = parseArgs({
@@ -20,41 +21,11 @@ const { values: options, positionals } = parseArgs({
 });
 
 const isYardstick = (row) => /^(torch|refused|stopped)/.test(row.group);
-const shortName = (card) => /\b([A-Z]{1,3}\d{2,4}\w*)\b/.exec(card.replace(/NVIDIA|GeForce/g, ''))[1].toLowerCase();
-
-/** What nvidia-smi said while a step ran: medians, and the range of the clock. */
-function stateDuring({ begin, seconds }, samples) {
-  const during = samples.filter(({ second }) => second >= begin + 0.5 && second <= begin + (seconds ?? 0));
-  const numbers = (name) =>
-    during
-      .map((sample) => Number.parseFloat(sample[name]))
-      .filter(Number.isFinite)
-      .sort((a, b) => a - b);
-  const [clock, power, heat] = ['clocks.sm', 'power.draw', 'temperature.gpu'].map(numbers);
-  if (clock.length === 0) return {};
-  const middle = (list) => list[Math.floor(list.length / 2)];
-  return {
-    clockMHz: { median: middle(clock), least: clock[0], most: clock.at(-1) },
-    watts: { median: middle(power), most: power.at(-1) },
-    degreesC: { most: heat.at(-1) },
-  };
-}
 
 function takeIn(file) {
-  const { machine, steps, rows, samples } = JSON.parse(readFileSync(file, 'utf8'));
-  const card = rows.find((row) => row.group === 'card') ?? { name: samples[0]?.name };
-  if (!card.name) throw new Error(`${file} does not say which card it is from`);
-  const { driver_version: driver, 'clocks.max.sm': mostMHz, 'power.limit': watts } = samples[0] ?? {};
-  const about = { ...machine, card: { ...card, driver, clockMHzMost: Number(mostMHz), wattsMost: Number(watts) } };
-  const described = steps.map((step) => ({ ...step, ...stateDuring(step, samples) }));
-  const name = shortName(card.name);
-  const kept = rows.filter((row) => row.group !== 'card');
+  const { name, machine, steps, rows } = readRun(file);
   const write = (kind, wanted) =>
-    writeResult(`${options.results}/${name}-${kind}.json`, {
-      machine: about,
-      steps: described,
-      rows: kept.filter(wanted),
-    });
+    writeResult(`${options.results}/${name}-${kind}.json`, { machine, steps, rows: rows.filter(wanted) });
   write('ceilings', (row) => !isYardstick(row));
   write('yardsticks', isYardstick);
 }

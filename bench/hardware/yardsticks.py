@@ -3,10 +3,14 @@
 # Reader: someone who doubts a comparison. Prints a line of JSON per measurement, most wanted first, so that a run that is
 # stopped has them; stops by itself before a deadline.
 #   python3 yardsticks.py dense|flex --seconds 60 [--compile-only] [--dry-run]
+#   python3 yardsticks.py serve                 cases of bench/gpu/cases.txt as they come, a line each; then a row "done"
 import argparse
 import functools
 import json
+import sys
 import time
+
+from masks import mask_of, square_pairs
 
 TOKENS = 16384  # in a batch, whatever the length, with 2048 / D heads: as usual for attention benchmarks
 WIDTH = 2048
@@ -15,7 +19,7 @@ LENGTHS = [8192, 2048, 512, 4096, 1024, 16384, 32768]
 
 def parse():
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=["dense", "flex"])
+    parser.add_argument("part", choices=["dense", "flex", "serve"])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--compile-only", action="store_true", help="leave compiled kernels in the caches, time nothing")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be measured")
@@ -24,10 +28,6 @@ def parse():
 
 def emit(**row):
     print(json.dumps(row), flush=True)
-
-
-def square_pairs(length, causal):
-    return length * (length + 1) / 2 if causal else length * length
 
 
 def dense_cases():
@@ -63,6 +63,37 @@ def dense_cases():
                         }
     yield {"group": "torch matmul", "size": 4096, "dtype": "bfloat16"}
     yield {"group": "torch matmul", "size": 8192, "dtype": "float16"}
+
+
+def cases_of(line):
+    """What a line of bench/gpu/cases.txt asks for, from everyone who can do it."""
+    words = dict(word.split("=") for word in line.split())
+    number = lambda name, otherwise: int(words.get(name, otherwise))
+    if words.get("measure") == "copy":
+        return [{"group": "torch copy", "mib": number("mib", 4096)}]
+    if words.get("measure") == "matmul":
+        return [{"group": "torch matmul", "size": number("size", 8192), "dtype": "bfloat16"}]
+    pattern, length, dim = words.get("pattern", "full"), number("keys", 8192), number("dim", 128)
+    heads = number("heads", max(1, WIDTH // dim))
+    case = {
+        "headDim": dim,
+        "heads": heads,
+        "kvHeads": number("kvHeads", heads),
+        "batch": number("batch", max(1, TOKENS // length)),
+        "length": length,
+        "dtype": words.get("dtype", "bfloat16"),
+    }
+    if number("queries", length) == 1:
+        return [{"group": "torch decode", "backend": backend, **case} for backend in ["flash", "cudnn"]]
+    if pattern in ["full", "causal", "hip"]:  # of HiP what it replaces
+        case["causal"] = pattern != "full"
+        return [{"group": "torch sdpa", "backend": backend, **case} for backend in ["flash", "cudnn"]]
+    masks = {
+        "window": lambda: f"window {number('window', 1024)}",
+        "neighborhood": lambda: f"neighborhood {words['kernel']} of {words['grid']}",
+        "s2": lambda: f"s2 {number('block', 64)} {number('local', 16)} {number('stride', 16)}",
+    }
+    return [{"group": "torch flex", "mask": masks[pattern](), **case}] if pattern in masks else []
 
 
 def flex_cases():
@@ -108,6 +139,13 @@ def measure_matmul(torch, clock, case):
     emit(**case, **times, tflops=2 * n**3 / times["ms"] / 1e9)
 
 
+def measure_copy(torch, clock, case):
+    source = torch.empty(case["mib"] << 20, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    times = clock.median(lambda: target.copy_(source))
+    emit(**case, **times, gbps=2 * source.numel() / times["ms"] / 1e6)
+
+
 def sdpa_with(torch, backend):
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -121,18 +159,25 @@ def sdpa_with(torch, backend):
 
 
 @functools.lru_cache(maxsize=1)
-def operands(torch, dtype, length, dim):
-    batch = max(1, TOKENS // length)
-    return [random(torch, dtype, batch, WIDTH // dim, length, dim) for _ in range(3)]
+def operands_of(torch, dtype, length, dim, batch, heads, kv_heads):
+    return [random(torch, dtype, batch, n, length, dim) for n in [heads, kv_heads, kv_heads]]
+
+
+def operands(torch, case):
+    dim, length = case["headDim"], case["length"]
+    heads = case.get("heads", WIDTH // dim)
+    batch = case.get("batch", max(1, TOKENS // length))
+    return operands_of(torch, case["dtype"], length, dim, batch, heads, case.get("kvHeads", heads))
 
 
 def measure_sdpa(torch, clock, case):
     length, dim, causal = case["length"], case["headDim"], case["causal"]
-    q, k, v = operands(torch, case["dtype"], length, dim)
+    q, k, v = operands(torch, case)
     attend = sdpa_with(torch, case["backend"])
-    times = clock.median(lambda: attend(q, k, v, is_causal=causal))
+    is_gqa = q.shape[1] != k.shape[1]
+    times = clock.median(lambda: attend(q, k, v, is_causal=causal, enable_gqa=is_gqa))
     flops = 4 * dim * q.shape[0] * q.shape[1] * square_pairs(length, causal)
-    emit(**case, heads=q.shape[1], batch=q.shape[0], **times, tflops=flops / times["ms"] / 1e9)
+    emit(**{**case, "heads": q.shape[1], "batch": q.shape[0]}, **times, tflops=flops / times["ms"] / 1e9)
 
 
 @functools.lru_cache(maxsize=1)
@@ -149,29 +194,6 @@ def measure_decode(torch, clock, case):
     emit(**case, **times, gbps=2 * k.numel() * k.element_size() / times["ms"] / 1e6)
 
 
-GRID = (128, 64)  # of 8192 tokens, the rows first
-
-
-def mask_of(torch, name, length):
-    """The mask as flex_attention wants it, and how many pairs of a head it lets through."""
-    if name == "causal":
-        return (lambda b, h, q, k: q >= k), square_pairs(length, True)
-    if name.startswith("window"):
-        width = int(name.split()[1])
-        short = min(width, length)
-        return (lambda b, h, q, k: (q >= k) & (q - k < width)), short * (short + 1) / 2 + (length - short) * short
-    size = int(name.split()[1].split("x")[0])
-
-    def near(q, k, tokens):
-        begin = torch.clamp(q - size // 2, 0, tokens - size)
-        return (k >= begin) & (k < begin + size)
-
-    def neighborhood(b, h, q, k):
-        return near(q // GRID[1], k // GRID[1], GRID[0]) & near(q % GRID[1], k % GRID[1], GRID[1])
-
-    return neighborhood, length * size**2
-
-
 def measure_flex(torch, clock, case, compile_only, state={}):
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
@@ -179,8 +201,11 @@ def measure_flex(torch, clock, case, compile_only, state={}):
     length, dim = case["length"], case["headDim"]
     mask, pairs = mask_of(torch, case["mask"], length)
     begin = time.perf_counter()
-    blocks = create_block_mask(mask, None, None, length, length, device="cuda")
-    q, k, v = operands(torch, case["dtype"], length, dim)
+    # A mask for every head is too large unless it is compiled, too.
+    varies = case["mask"].startswith("s2")
+    make = torch.compile(create_block_mask) if varies else create_block_mask
+    blocks = make(mask, None, case["heads"] if varies else None, length, length, device="cuda")
+    q, k, v = operands(torch, case)
     attend(q, k, v, block_mask=blocks)
     torch.cuda.synchronize()
     first = time.perf_counter() - begin
@@ -189,9 +214,7 @@ def measure_flex(torch, clock, case, compile_only, state={}):
     times = clock.median(lambda: attend(q, k, v, block_mask=blocks))
     flops = 4 * dim * q.shape[0] * q.shape[1] * pairs
     emit(
-        **case,
-        heads=q.shape[1],
-        batch=q.shape[0],
+        **{**case, "heads": q.shape[1], "batch": q.shape[0]},
         blockSparsity=blocks.sparsity(),
         firstCallSeconds=first,
         **times,
@@ -202,7 +225,8 @@ def measure_flex(torch, clock, case, compile_only, state={}):
 def main():
     options = parse()
     begin = time.monotonic()
-    cases = list(dense_cases() if options.part == "dense" else flex_cases())
+    kinds = {"dense": dense_cases, "flex": flex_cases, "serve": lambda: []}
+    cases = list(kinds[options.part]())
     if options.dry_run:
         for case in cases:
             emit(**case)
@@ -221,24 +245,35 @@ def main():
     clock = Clock(torch)
     measures = {
         "torch matmul": measure_matmul,
+        "torch copy": measure_copy,
         "torch sdpa": measure_sdpa,
         "torch decode": measure_decode,
         "torch flex": functools.partial(measure_flex, compile_only=options.compile_only),
     }
-    refused = set()
+
+    def measure(case):
+        try:
+            measures[case["group"]](torch, clock, case)
+        except Exception as error:  # what a backend cannot run is a result, too
+            emit(**{**case, "group": "refused", "of": case["group"]}, reason=str(error).strip().split("\n")[0][:300])
+            return False
+        return True
+
     with torch.no_grad():
+        if options.part == "serve":
+            for line in map(str.strip, sys.stdin):
+                for case in cases_of(line):
+                    measure({**case, "case": line})
+                emit(group="done", case=line)
+            return
+        refused = set()
         for case in cases:
             if time.monotonic() - begin > options.seconds:
                 emit(group="stopped", reason="deadline", next=case)
                 return
             kind = tuple(case.get(name) for name in ["group", "backend", "headDim", "kvHeads", "dtype", "mask"])
-            if kind in refused:
-                continue
-            try:
-                measures[case["group"]](torch, clock, case)
-            except Exception as error:  # what a backend cannot run is a result, too
+            if kind not in refused and not measure(case):
                 refused.add(kind)
-                emit(**{**case, "group": "refused", "of": case["group"]}, reason=str(error).strip().split("\n")[0][:300])
 
 
 main()

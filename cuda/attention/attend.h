@@ -1,7 +1,8 @@
 // attend(): the fused loop for tensor cores that a warp feeds itself (mma.sync: sm_80 and everything after it).
-// Reader: start at attend() at the end. For each visit S = Q K^T, modify, softmax, O += P V; scores never leave registers.
-// Idea: FlashAttention-2 (arXiv 2307.08691): warps divide the queries, values are copied while scores are computed, the
-// next keys while weights are. With few queries warps divide the keys instead and never wait for each other.
+// Reader: start at attend() at the end. For each visit S = Q K^T, modify, softmax, O += P V; scores never leave
+// registers. Idea: FlashAttention-2 (arXiv 2307.08691): warps divide the queries, values are copied while scores are
+// computed, the next keys while weights are. With few queries warps divide the keys instead and never wait for each
+// other.
 #pragma once
 
 #include "epilogue.h"
@@ -21,7 +22,7 @@ __device__ __forceinline__ void multiplyKeys(RegisterTile<L::kRowTiles, L::kWarp
   const auto keys = L::keys();
   const saddr rowsAt = Product::rowsAt(queries, L::firstRow()), columnsAt = Product::columnsAt(keys, L::firstKey());
   scores.setZero();
-#pragma unroll
+#pragma unroll Product::kUnroll
   for (int step = 0; step < L::kDim / Product::kDepth; ++step) {
     typename Product::Rows rows[L::kRowTiles];
 #pragma unroll
@@ -46,20 +47,25 @@ __device__ __forceinline__ void addValues(
   using Product = Mma<typename L::E>;
   const auto values = L::values();
   const auto depthAt = Product::depthAt(values, L::firstKey());
+  constexpr int kAtOnce = Product::columnsAtOnce(L::kDim) / 16;
+#pragma unroll 1
+  for (int first = 0; first < L::kDim / 16; first += kAtOnce) {
 #pragma unroll
-  for (int step = 0; step < L::kWarpKeys / Product::kDepth; ++step) {
-    typename Product::Rows rows[L::kRowTiles];
+    for (int step = 0; step < L::kWarpKeys / Product::kDepth; ++step) {
+      typename Product::Rows rows[L::kRowTiles];
 #pragma unroll
-    for (int r = 0; r < L::kRowTiles; ++r) weights.load(rows[r], r, step);
+      for (int r = 0; r < L::kRowTiles; ++r) weights.load(rows[r], r, step);
 #pragma unroll
-    for (int n = 0; n < L::kDim / 16; ++n) {
-      typename Product::Columns columns;
-      Product::loadDepth(columns, values, depthAt, step, n);
+      for (int n = 0; n < kAtOnce; ++n) {
+        typename Product::Columns columns;
+        Product::loadDepth(columns, values, depthAt, step, first + n);
 #pragma unroll
-      for (int r = 0; r < L::kRowTiles; ++r) {
-        Product::multiply(output.v[r][2 * n], output.v[r][2 * n + 1], rows[r], columns);
+        for (int r = 0; r < L::kRowTiles; ++r) {
+          Product::multiply(output.v[r][2 * n], output.v[r][2 * n + 1], rows[r], columns);
+        }
       }
     }
+    if constexpr (16 * kAtOnce < L::kDim) output.template turn<2 * kAtOnce>();
   }
 }
 
@@ -126,7 +132,7 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
   copyQueries<L::kThreads>(L::queries(), p, work, queries);
   const Problem& problem = p.problem;
   const KeySources<E, L::kIsPlain> keySource(p, work, problem.key, problem.extraKey, problem.headDim, p.keyIsAligned,
-                                p.extraKeyIsAligned);
+                                             p.extraKeyIsAligned);
   const KeySources<E, L::kIsPlain> valueSource(p, work, problem.value, problem.extraValue, problem.valueDim,
                                                p.valueIsAligned, p.extraValueIsAligned);
   auto keys = keysOf<L>(pattern, work, queries.box(), problem);

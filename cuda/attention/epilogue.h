@@ -108,8 +108,7 @@ __device__ __forceinline__ void storeMerged(const AttentionParams& p, const Work
     for (int block = 0; block < L::kDim / 8; ++block)
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        st_shared(sums + (warp_id() * L::kRows + row) * kPitch + Tile::column(block, i) * 4,
-                  output.at(slot, block, i));
+        st_shared(sums + (warp_id() * L::kRows + row) * kPitch + Tile::column(block, i) * 4, output.at(slot, block, i));
       }
   }
   sync_block();

@@ -18,8 +18,8 @@ struct Layout {
   static constexpr int kKeys = kSizes.keys;
   static constexpr int kOwnKeys = kKeys / kWarps;  // that a warp copies
   static constexpr bool kGathers = kWay != Way::stream;
-  // The stream has no room in its registers for anything that is added to scores or caps them, for keys besides, rows of
-  // several heads or splits: such problems gather.
+  // The stream has no room in its registers for anything that is added to scores or caps them, for keys besides, rows
+  // of several heads or splits: such problems gather.
   static constexpr bool kIsPlain = kWay == Way::stream;
   // Warps divide the queries and meet all keys, or divide the keys and meet all queries.
   static constexpr bool kDividesKeys = kWay == Way::decode;

@@ -1,6 +1,7 @@
-// NaN and infinity among values that some queries of a tile see and others do not: a weight of zero times NaN is NaN, so
-// such values must not meet the product. They are added by hand to the rows that see them and zeroed for the others.
-// Reader: someone who wonders what masked visits pay: one scan of the values; the rest runs only when something is found.
+// NaN and infinity among values that some queries of a tile see and others do not: a weight of zero times NaN is NaN,
+// so such values must not meet the product. They are added by hand to the rows that see them and zeroed for the others.
+// Reader: someone who wonders what masked visits pay: one scan of the values; the rest runs only when something is
+// found.
 #pragma once
 
 #include "../tiles/element.h"

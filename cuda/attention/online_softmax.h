@@ -1,5 +1,5 @@
-// OnlineSoftmax: running maxima and sums of a warp's rows. Idea: Milakov & Gimelshein 2018; the rule is core/softmax.h's.
-// Reader: someone who reads the loop.
+// OnlineSoftmax: running maxima and sums of a warp's rows. Idea: Milakov & Gimelshein 2018; the rule is
+// core/softmax.h's. Reader: someone who reads the loop.
 #pragma once
 
 #include "../../core/softmax.h"

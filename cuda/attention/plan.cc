@@ -143,7 +143,8 @@ AttentionPlan planAttention(const Problem& problem, const Problem& lengths) {
   plan.tilesOfAll = int64_t(params.tiles) * p.sequences;
   if (isPacked) {
     plan.tilesOfAll = 0;
-    for (int32_t s = 0; s < p.sequences; ++s) plan.tilesOfAll += tilesOf(lengths.cuQueries[s + 1] - lengths.cuQueries[s]);
+    for (int32_t s = 0; s < p.sequences; ++s)
+      plan.tilesOfAll += tilesOf(lengths.cuQueries[s + 1] - lengths.cuQueries[s]);
   }
 
   params.splits = 1;

@@ -28,7 +28,8 @@ struct TokenQueries {
   int32_t count;
 
   __device__ __forceinline__ TokenQueries(const AttentionParams&, const Work& work, const Window&, int tileRows)
-      : head(work.map.firstHead), first(Token(work.tile) * tileRows),
+      : head(work.map.firstHead),
+        first(Token(work.tile) * tileRows),
         count(clamp<Token>(work.sequence.queries.size() - first, 0, tileRows)) {}
 
   __device__ __forceinline__ Query<1> at(int row) const {

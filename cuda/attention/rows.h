@@ -25,12 +25,19 @@ struct RowSource {
 
   // Without pages.
   __device__ __forceinline__ RowSource(const Operand& operand, int64_t offset, int dims_, bool aligned)
-      : base(static_cast<const Bits*>(operand.data) + offset), token(operand.token), dim(operand.dim), dims(dims_),
-        isAligned(aligned), pages(nullptr), page(0), pageSize(1) {}
+      : base(static_cast<const Bits*>(operand.data) + offset),
+        token(operand.token),
+        dim(operand.dim),
+        dims(dims_),
+        isAligned(aligned),
+        pages(nullptr),
+        page(0),
+        pageSize(1) {}
 
   __device__ __forceinline__ const Bits* row(Token t) const {
     if (!pages) return base + t * token;
-    return base + pages[t / pageSize] * page + t % pageSize * token;
+    const Token index = t / pageSize;
+    return base + pages[index] * page + (t - index * pageSize) * token;
   }
 };
 
@@ -58,28 +65,40 @@ __device__ __forceinline__ void copyChunk(saddr to, const RowSource<E>& source, 
   }
 }
 
+template <class T>
+__device__ __forceinline__ const T* shflPointer(const T* pointer, int lane) {
+  const uint64_t bits = reinterpret_cast<uintptr_t>(pointer);
+  const uint64_t low = shfl(uint32_t(bits), lane), high = shfl(uint32_t(bits >> 32), lane);
+  return reinterpret_cast<const T*>(uintptr_t(low | high << 32));
+}
+
 // The calling warp's `Own` rows of a visit's keys or values.
 template <int Own, bool Gathers, class E, int Keys, int Dim>
 __device__ __forceinline__ void copyVisit(const SharedTile<E, Keys, Dim>& tile, const RowSource<E>& source,
                                           const Visit& visit) {
   constexpr int kChunks = SharedTile<E, Keys, Dim>::kChunks;
   static_assert(Own * kChunks % 32 == 0, "every lane copies as many chunks");
+  using Bits = typename Element<E>::Bits;
   const int firstRow = warp_id() * Own;
+  // Rows that lie anywhere: each lane finds one, and the others ask it. Pages take a division, which is then done once.
+  const Bits* own = nullptr;
+  if constexpr (Gathers) {
+    const int r = firstRow + lane_id() % Own;
+    const Token token = visit.isExtra ? (r < visit.count ? visit.first + r : -1) : visit.token;
+    if (token >= 0) own = source.row(token);
+  }
   const auto copy = [&](int i) {
     const int r = i / kChunks, c = i % kChunks;
-    bool isThere = firstRow + r < visit.count;
-    Token token = visit.first + firstRow + r;
+    const Bits* row;
     if constexpr (Gathers) {
-      const Token gathered = shfl(visit.token, r);
-      if (!visit.isExtra) {
-        token = gathered;
-        isThere = gathered >= 0;
-      }
+      row = shflPointer(own, r);
+    } else {
+      row = firstRow + r < visit.count ? source.row(visit.first + firstRow + r) : nullptr;
     }
-    copyChunk(tile.at(firstRow + r, c), source, isThere ? source.row(token) : nullptr, c);
+    copyChunk(tile.at(firstRow + r, c), source, row, c);
   };
   if (source.isAligned) {
-#pragma unroll
+#pragma unroll 8
     for (int i = 0; i < Own * kChunks / 32; ++i) copy(i * 32 + lane_id());
   } else {
 #pragma unroll 1

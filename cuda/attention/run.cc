@@ -12,8 +12,9 @@ constexpr int64_t kMaxBlocks = 0x7fffffff;
 void launch(Queue& queue, const AttentionPlan& plan, const char* module, const std::string& kernel, int64_t blocks,
             int threads, int sharedBytes) {
   if (blocks > kMaxBlocks) {
-    throw BackendError("ERR_TILEWISE_UNSUPPORTED", "the call needs " + std::to_string(blocks) +
-                                                       " blocks of threads, a launch has " + std::to_string(kMaxBlocks));
+    throw BackendError(
+        "ERR_TILEWISE_UNSUPPORTED",
+        "the call needs " + std::to_string(blocks) + " blocks of threads, a launch has " + std::to_string(kMaxBlocks));
   }
   if (blocks == 0) return;
   Launch launch{};

@@ -41,8 +41,8 @@ __device__ __forceinline__ void scaleScores(RegisterTile<RowTiles, Keys>& scores
 
 __device__ __forceinline__ bool isTokenSeen(const BlockList& pattern, const Row& row, Token query) {
   const uint8_t* mask = pattern.mask(row);
-  return !mask || mask[int64_t(query % pattern.lists.queries) * pattern.lists.keys + row.places.begin -
-                       pattern.entryStart(row)];
+  return !mask ||
+         mask[int64_t(query % pattern.lists.queries) * pattern.lists.keys + row.places.begin - pattern.entryStart(row)];
 }
 template <class Pattern>
 __device__ __forceinline__ bool isTokenSeen(const Pattern&, const Row&, Token) {
@@ -79,8 +79,9 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
     }
     if (!isSeen) score = -INFINITY;
   };
-  // Windows and grids mask in a few instructions, and grids in most visits; the code of blocks is long and seldom runs.
-  constexpr bool kIsShort = !Gathers || Pattern::kRank > 1;
+  // Windows mask in a few instructions, grids in most visits; the code of others is long and seldom runs, and where tiles
+  // are small for want of registers there are none for it.
+  constexpr bool kIsShort = !Gathers || (Pattern::kRank > 1 && Keys >= 64);
   if constexpr (kIsShort) {
 #pragma unroll
     for (int slot = 0; slot < Tile::kSlots; ++slot) {

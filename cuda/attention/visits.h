@@ -71,8 +71,8 @@ __device__ __forceinline__ bool hasTokenMask(const Pattern&, const Row&) {
   return false;
 }
 
-// Rows of any pattern, short ones side by side in one tile. Every warp works out the same tile, a row per lane, and keeps
-// the tokens of the `Own` keys that it copies, one per lane.
+// Rows of any pattern, short ones side by side in one tile. Every warp works out the same tile, a row per lane, and
+// keeps the tokens of the `Own` keys that it copies, one per lane.
 template <class Pattern, int Keys, int Own>
 class GatherKeys {
  public:
@@ -139,7 +139,9 @@ class GatherKeys {
     const Token at0 = shfl(row.at[0], holder), at1 = shfl(row.at[1], holder);
     if (!isHere) return;
     visit.token = token;
-    st_shared(slots + own * int(sizeof(KeySlot)), uint4{uint32_t(place), uint32_t(at0), uint32_t(at1), uint32_t(token)});
+    if (lane_id() >= Own) return;  // an earlier lane has the same key
+    st_shared(slots + own * int(sizeof(KeySlot)),
+              uint4{uint32_t(place), uint32_t(at0), uint32_t(at1), uint32_t(token)});
   }
 
   // Moves past what was taken: whole rows, or a part of the row that fills the tile.

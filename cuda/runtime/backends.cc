@@ -46,7 +46,7 @@ Backend* backendOf(const Driver& driver, int ordinal, const Images& images) {
   try {
     auto* machine = new DriverMachine(driver, ordinal, images);
     const int32_t capability = machine->limits().computeCapability;
-    if (images.hasAnyFor(capability)) return new gpu::GpuBackend(name, machine->name(), *machine);
+    if (images.hasAnyFor(capability)) return new gpu::GpuBackend(name, *machine, machine->name());
     return new Unavailable(name, "ERR_TILEWISE_NO_KERNEL",
                            "no kernel image for sm_" + std::to_string(capability) + " (" + machine->name() +
                                "): " + images.shipped());

@@ -44,12 +44,12 @@ void load(Driver& driver) {
                   "the CUDA driver supports CUDA " + versionText(version) + "; " + needed());
   }
   std::string missing;
-#define TW_ROW(name, parameters)                                                                                   \
-  {                                                                                                                \
-    void* function = nullptr;                                                                                      \
-    getProcAddress(#name, &function, kDriverFloor.version, 0, nullptr);                                            \
-    if (!function) missing = #name;                                                                                \
-    driver.api.name = reinterpret_cast<Result(*) parameters>(function);                                            \
+#define TW_ROW(name, parameters)                                        \
+  {                                                                     \
+    void* function = nullptr;                                           \
+    getProcAddress(#name, &function, kDriverFloor.version, 0, nullptr); \
+    if (!function) missing = #name;                                     \
+    driver.api.name = reinterpret_cast<Result(*) parameters>(function); \
   }
   TW_DRIVER_FUNCTIONS(TW_ROW)
 #undef TW_ROW
@@ -71,8 +71,7 @@ const char* adviceFor(Result result) {
     case Result::noDevice:
       return "The driver sees no GPU: look at nvidia-smi and, in a container, at how devices are passed in";
     case Result::deviceUnavailable: return "Another process has the GPU for itself";
-    case Result::stubLibrary:
-      return "The library is the CUDA toolkit's stub: remove its folder from LD_LIBRARY_PATH";
+    case Result::stubLibrary: return "The library is the CUDA toolkit's stub: remove its folder from LD_LIBRARY_PATH";
     case Result::systemDriverMismatch:
       return "Driver library and kernel module have different versions: restart the machine";
     case Result::unsupportedPtxVersion:
@@ -143,8 +142,8 @@ std::string describe(const Api& api, Result result, const char* call, const std:
   const char *name = nullptr, *text = nullptr;
   api.cuGetErrorName(result, &name);
   api.cuGetErrorString(result, &text);
-  std::string message = std::string(call) + " failed: " + (name ? name : "CUDA error") + " (" +
-                        std::to_string(int(result)) + ")";
+  std::string message =
+      std::string(call) + " failed: " + (name ? name : "CUDA error") + " (" + std::to_string(int(result)) + ")";
   if (text) message += std::string(", ") + text;
   if (!detail.empty()) message += "; " + detail;
   const std::string advice = adviceFor(result);

@@ -45,10 +45,9 @@ void* Heap::allocate(int64_t bytes, Stream stream) {
   const size_t size = size_t(std::max<int64_t>(bytes, 1));
   Address address = 0;
   const Result result = take(address, size, stream);
-  device_.check(result, device_.hasPools() ? "cuMemAllocAsync" : "cuMemAlloc",
-                result == Result::success
-                    ? std::string()
-                    : std::to_string(bytes) + " bytes were asked for on " + device_.name());
+  device_.check(
+      result, device_.hasPools() ? "cuMemAllocAsync" : "cuMemAlloc",
+      result == Result::success ? std::string() : std::to_string(bytes) + " bytes were asked for on " + device_.name());
   const std::lock_guard<std::mutex> lock(mutex_);
   blocks_[uintptr_t(address)] = size;
   return reinterpret_cast<void*>(uintptr_t(address));

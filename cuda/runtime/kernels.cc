@@ -11,8 +11,8 @@ Kernels::Loaded Kernels::load(const std::string& module) {
   const Image* image = images_.choose(module, capability);
   if (!image) {
     throw BackendError("ERR_TILEWISE_NO_KERNEL", "no kernel image of " + module + " for sm_" +
-                                                     std::to_string(capability) + " (" + device_.name() + "): " +
-                                                     images_.shipped(module));
+                                                     std::to_string(capability) + " (" + device_.name() +
+                                                     "): " + images_.shipped(module));
   }
   Loaded loaded;
   loaded.file = image->file.filename().string();

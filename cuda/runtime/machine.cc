@@ -40,9 +40,8 @@ class DriverQueue final : public gpu::Queue {
     const Function function = machine_.kernels_.find(launch.module, launch.kernel, launch.sharedBytes);
     isBusy_ = true;
     void* params[] = {const_cast<void*>(launch.params)};
-    const Result result =
-        device_.api().cuLaunchKernel(function, launch.blocks, 1, 1, launch.threads, 1, 1, launch.sharedBytes,
-                                     lane_->stream(), params, nullptr);
+    const Result result = device_.api().cuLaunchKernel(function, launch.blocks, 1, 1, launch.threads, 1, 1,
+                                                       launch.sharedBytes, lane_->stream(), params, nullptr);
     device_.check(result, "cuLaunchKernel", result == Result::success ? std::string() : describe(launch));
     last_ = launch.kernel;
   }

@@ -12,6 +12,8 @@ namespace tilewise::gpu {
 template <class E>
 struct Mma {
   static constexpr int kDepth = 16;
+  static constexpr int kUnroll = 16;  // steps of a product of keys: all
+  TW_HOST_DEVICE static constexpr int columnsAtOnce(int dim) { return dim; }  // of a product of values
   struct Rows {
     uint32_t r[4];
   };
@@ -72,32 +74,44 @@ struct Mma {
   }
 };
 
-// float32 as two tf32 numbers each, m16n8k8. The sum of a high and a low part has 22 bits; of the four products the one of
-// both low parts is below float32's rounding and left out (Ootomo & Yokota, arXiv 2203.03341).
+// float32 as three bfloat16 numbers each, whose sum is exact, on m16n8k16. Of the nine products of parts the three smallest
+// are below float32's rounding and left out. As many instructions as with two tf32 numbers, which would lose two bits.
+// Idea: splitting for tensor cores, Ootomo & Yokota (arXiv 2203.03341).
 template <>
 struct Mma<float> {
-  static constexpr int kDepth = 8;
+  static constexpr int kDepth = 16;
+  static constexpr int kParts = 3;  // largest first
+  // More at once do not fit in the registers: ptxas loads ahead until they spill.
+  static constexpr int kUnroll = 1;
+  TW_HOST_DEVICE static constexpr int columnsAtOnce(int dim) { return dim < 192 ? 32 : 16; }
   struct Rows {
-    uint32_t high[4], low[4];
+    uint32_t part[kParts][4];
   };
   struct Columns {
-    uint32_t high[4], low[4];
+    uint32_t part[kParts][4];
   };
 
-  // The largest numbers must not round up to infinity, and an infinite one has no low part: infinity minus infinity would
-  // make it NaN.
-  static __device__ __forceinline__ void split(float x, uint32_t& high, uint32_t& low) {
-    high = to_tf32(x);
-    if ((high & 0x7fffffff) == 0x7f800000) high = detail::bitsOf(x) & 0xffffe000;
-    const float rest = x - detail::floatOfBits(high);
-    low = rest == rest ? to_tf32(rest) : 0;
-  }
-  static __device__ __forceinline__ void splitAll(const uint32_t (&x)[4], uint32_t (&high)[4], uint32_t (&low)[4]) {
+  // Two numbers, split into words of two parts. Parts that round up to infinity are cut instead; NaN and infinity have no
+  // further parts: infinity minus infinity would make infinity NaN.
+  template <class Fragment>
+  static __device__ __forceinline__ void split(Fragment& fragment, int word, float low, float high) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) split(detail::floatOfBits(x[i]), high[i], low[i]);
+    for (int i = 0; i < kParts; ++i) {
+      const uint32_t part = pack2<bf16>(cut(low), cut(high));
+      fragment.part[i][word] = part;
+      low = rest(low, detail::floatOfBits(part << 16));
+      high = rest(high, detail::floatOfBits(part & 0xffff0000));
+    }
+  }
+  static __device__ __forceinline__ float cut(float x) {
+    const uint32_t bits = detail::bitsOf(x);
+    return (bits & 0x7fff0000) == 0x7f7f0000 ? detail::floatOfBits(bits & 0xffff0000) : x;
+  }
+  static __device__ __forceinline__ float rest(float x, float part) {
+    const float rest = x - part;
+    return rest - rest == 0 ? rest : 0;
   }
 
-  // ldmatrix moves chunks of 16 bytes whatever they hold: four floats where it would move eight halves.
   template <class Tile>
   static __device__ __forceinline__ saddr rowsAt(const Tile& tile, int first) {
     return Mma<bf16>::rowsAt(tile, first);
@@ -106,30 +120,46 @@ struct Mma<float> {
   static __device__ __forceinline__ saddr columnsAt(const Tile& tile, int first) {
     return Mma<bf16>::columnsAt(tile, first);
   }
+  // Of this lane's even and odd row of eight; element lane / 4 of eight.
+  struct DepthAt {
+    saddr even, odd;
+  };
   template <class Tile>
-  static __device__ __forceinline__ saddr depthAt(const Tile&, int first) {
-    return first;
+  static __device__ __forceinline__ DepthAt depthAt(const Tile& tile, int first) {
+    const int row = first + lane_id() % 4 * 2;
+    return {tile.element(row, lane_id() / 4), tile.element(row + 1, lane_id() / 4)};
   }
 
+  // ldmatrix moves chunks of 16 bytes whatever they hold: four floats where it would move eight halves. A lane has dims
+  // t and t + 4 of eight where the product wants 2t and 2t + 1: counted alike on both sides, the order makes no difference.
   template <class Tile>
   static __device__ __forceinline__ void loadRows(Rows& a, const Tile&, saddr at, int rowTile, int step) {
-    uint32_t x[4];
-    ldmatrix_x4(x, Tile::ahead(at, rowTile, step));
-    splitAll(x, a.high, a.low);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      uint32_t x[4];
+      ldmatrix_x4(x, Tile::ahead(at, rowTile, 2 * step + half));
+      split(a, 2 * half, detail::floatOfBits(x[0]), detail::floatOfBits(x[2]));
+      split(a, 2 * half + 1, detail::floatOfBits(x[1]), detail::floatOfBits(x[3]));
+    }
   }
   template <class Tile>
   static __device__ __forceinline__ void loadColumns(Columns& b, const Tile&, saddr at, int rowTile, int step) {
-    uint32_t x[4];
-    ldmatrix_x4(x, Tile::ahead(at, rowTile, step));
-    splitAll(x, b.high, b.low);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      uint32_t x[4];
+      ldmatrix_x4(x, Tile::ahead(at, rowTile, 2 * step + half));
+      split(b, half, detail::floatOfBits(x[0]), detail::floatOfBits(x[1]));
+      split(b, 2 + half, detail::floatOfBits(x[2]), detail::floatOfBits(x[3]));
+    }
   }
-  // Depth is counted in the order that Weights brings: keys 0 2 4 6 1 3 5 7.
   template <class Tile>
-  static __device__ __forceinline__ void loadDepth(Columns& b, const Tile& tile, int first, int step, int block) {
-    const int key = first + step * kDepth + lane_id() % 4 * 2, column = block * 16 + lane_id() / 4;
+  static __device__ __forceinline__ void loadDepth(Columns& b, const Tile&, DepthAt at, int step, int block) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      split(ld_shared_f32(tile.element(key + i % 2, column + i / 2 * 8)), b.high[i], b.low[i]);
+      const auto load = [&](saddr row) {
+        return ld_shared_f32(Tile::ahead(row, step, 2 * block + i / 2) + i % 2 * 8 * Tile::kPitch);
+      };
+      split(b, i, load(at.even), load(at.odd));
     }
   }
   template <int RowTiles, int N>
@@ -138,21 +168,29 @@ struct Mma<float> {
 
     __device__ __forceinline__ explicit Weights(const RegisterTile<RowTiles, N>& scores) : p(scores) {}
     __device__ __forceinline__ void load(Rows& a, int rowTile, int step) const {
-      const auto& block = p.v[rowTile][step];
-      split(block[0], a.high[0], a.low[0]);
-      split(block[2], a.high[1], a.low[1]);
-      split(block[1], a.high[2], a.low[2]);
-      split(block[3], a.high[3], a.low[3]);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const auto& block = p.v[rowTile][2 * step + i / 2];
+        split(a, i, block[i % 2 * 2], block[i % 2 * 2 + 1]);
+      }
     }
   };
   static __device__ __forceinline__ void multiply(float (&left)[4], float (&right)[4], const Rows& a, const Columns& b) {
-    // Small terms first.
-    mma_m16n8k8_tf32(left, a.low, b.high[0], b.high[1]);
-    mma_m16n8k8_tf32(left, a.high, b.low[0], b.low[1]);
-    mma_m16n8k8_tf32(left, a.high, b.high[0], b.high[1]);
-    mma_m16n8k8_tf32(right, a.low, b.high[2], b.high[3]);
-    mma_m16n8k8_tf32(right, a.high, b.low[2], b.low[3]);
-    mma_m16n8k8_tf32(right, a.high, b.high[2], b.high[3]);
+    // Small terms among themselves: tensor cores cut sums where they do not fit, and would do so at each of them.
+    float smallLeft[4] = {}, smallRight[4] = {};
+#pragma unroll
+    for (int sum = kParts - 1; sum > 0; --sum) {
+#pragma unroll
+      for (int i = 0; i <= sum; ++i) {
+        mma_m16n16k16<bf16>(smallLeft, smallRight, a.part[i], b.part[sum - i]);
+      }
+    }
+    mma_m16n16k16<bf16>(left, right, a.part[0], b.part[0]);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      left[i] += smallLeft[i];
+      right[i] += smallRight[i];
+    }
   }
 };
 

@@ -1,6 +1,6 @@
 // RegisterTile: the accumulators of a warp, 16 rows per row tile, float32, as mma leaves them.
-// Reader: someone who reads the loop. A thread holds two rows of each row tile (`slots`) and two of every eight columns;
-// four neighbouring lanes, a quad, share a row (PTX ISA, mma.m16n8k16 fragments).
+// Reader: someone who reads the loop. A thread holds two rows of each row tile (`slots`) and two of every eight
+// columns; four neighbouring lanes, a quad, share a row (PTX ISA, mma.m16n8k16 fragments).
 #pragma once
 
 #include "../prims/prims.h"
@@ -31,17 +31,22 @@ struct RegisterTile {
         for (int i = 0; i < 2; ++i) f(at(slot, block, i), slot, block, i);
   }
 
-  // Moves every block one to the left, the first to the end: a loop over long code for block 0 visits all, and after
-  // Columns / 8 turns they stand as before. Registers cannot be indexed by a loop that is not unrolled.
+  // Moves every block `By` to the left, the first ones to the end: a loop over code for the first blocks visits all, and
+  // once all have been first they stand as before. Registers cannot be indexed by a loop that is not unrolled.
+  template <int By = 1>
   __device__ __forceinline__ void turn() {
+    constexpr int kBlocks = Columns / 8;
 #pragma unroll
     for (int r = 0; r < RowTiles; ++r)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const float first = v[r][0][i];
+        float first[By];
 #pragma unroll
-        for (int block = 1; block < Columns / 8; ++block) v[r][block - 1][i] = v[r][block][i];
-        v[r][Columns / 8 - 1][i] = first;
+        for (int block = 0; block < By; ++block) first[block] = v[r][block][i];
+#pragma unroll
+        for (int block = By; block < kBlocks; ++block) v[r][block - By][i] = v[r][block][i];
+#pragma unroll
+        for (int block = 0; block < By; ++block) v[r][kBlocks - By + block][i] = first[block];
       }
   }
 

@@ -1,13 +1,14 @@
-// SharedTile: rows of elements in shared memory, laid out so that neither copies nor fragment loads meet bank conflicts.
-// Reader: someone who wants to know where an element lies. Nobody above this layer computes a shared address.
+// SharedTile: rows of elements in shared memory, laid out so that neither copies nor fragment loads meet bank
+// conflicts. Reader: someone who wants to know where an element lies. Nobody above this layer computes a shared
+// address.
 #pragma once
 
 #include "../prims/prims.h"
 
 namespace tilewise::gpu {
 
-// Rows x Dim elements. The 16-byte chunks of a row are permuted by the row's number: the eight rows that one 8 x 8 matrix
-// of ldmatrix touches then lie in eight different groups of banks.
+// Rows x Dim elements. The 16-byte chunks of a row are permuted by the row's number: the eight rows that one 8 x 8
+// matrix of ldmatrix touches then lie in eight different groups of banks.
 template <class E, int Rows, int Dim>
 struct SharedTile {
   static constexpr int kPitch = Dim * int(sizeof(E));

@@ -2,7 +2,8 @@
 // Reader: whoever wants to know when a result counts as right. No test runner in here: repro.mjs uses it too.
 //
 // The error bound. Per element: 2 x the error of a naive implementation + 1 ulp.
-//   - "naive" does the same in float32 without tiles (reference/naive.ts). Its error is the largest distance to float64
+//   - "naive" does the same in float32 without tiles (reference/naive.ts), with probabilities rounded to the tensors' type
+//     before they meet the values where the backend's processor wants them so. Its error is the largest distance to float64
 //     over the tensor, before rounding to storage. A small tensor is a small sample of rounding errors, so it is drawn
 //     again under slightly other scales until enough rows have been seen. Below half a float32 ulp of the tensor's
 //     largest value the error counts as half an ulp: one rounding at that magnitude cannot be avoided.
@@ -16,7 +17,7 @@ import { type FloatType, ulp } from '../reference/half.js';
 import { naiveAttention } from '../reference/naive.js';
 import { type Operand, toNumbers } from '../reference/operand.js';
 import { type Problem, type Result, shapeOf } from '../reference/problem.js';
-import type { Backend } from './backends.js';
+import { type Backend, selected } from './backends.js';
 import { type Built, build, type Case, callOf } from './case.js';
 import { collapse, fromOutput, fromTensor } from './memory.js';
 import { selectedBy } from './selection.js';
@@ -55,7 +56,9 @@ function largestError(exact: Float64Array, naive: Float64Array): number {
 const enoughRows = 512;
 const maxDraws = 8;
 
+/** What the selected backend should make of a problem. */
 export function expectedOf(problem: Problem): Expected {
+  const weights = selected()?.weights;
   const exact = attention(problem);
   const naiveError = { out: 0, lse: 0 };
   const rows = exact.keysSeen.filter((count) => count > 0).length;
@@ -63,7 +66,7 @@ export function expectedOf(problem: Problem): Expected {
   const scale = problem.scale ?? 1 / Math.sqrt(shapeOf(problem).headDim);
   for (let n = 0; n < draws; n++) {
     const draw = n === 0 ? problem : { ...problem, scale: scale * (1 + n / 64) };
-    const [reference, naive] = [n === 0 ? exact : attention(draw), naiveAttention(draw)];
+    const [reference, naive] = [n === 0 ? exact : attention(draw), naiveAttention(draw, weights)];
     naiveError.out = Math.max(naiveError.out, largestError(reference.out, naive.out));
     naiveError.lse = Math.max(naiveError.lse, largestError(reference.lse, naive.lse));
   }
@@ -129,7 +132,8 @@ function withSelection(built: Built, backend: Backend): Built {
 
 /** Builds a case and what is expected of it, once for all backends where it is the same for all. */
 function prepare(c: Case, backend: Backend): { built: Built; expected: Expected } {
-  const id = JSON.stringify(c.hip ? { ...c, backend: backend.name } : c);
+  const { name, weights } = backend;
+  const id = JSON.stringify(c.hip ? { ...c, name } : { ...c, weights });
   let prepared = known.get(id);
   if (!prepared) {
     const built = withSelection(build(c), backend);
@@ -139,9 +143,23 @@ function prepare(c: Case, backend: Backend): { built: Built; expected: Expected 
   return prepared;
 }
 
+const isBeyond = (c: Case, { largestDim }: Backend): boolean => Math.max(...(c.dims ?? [])) > largestDim;
+
+/** What is wrong with the refusal of a case that a backend does not take. */
+function refusalFaults(c: Case, backend: Backend): string[] {
+  try {
+    run(build(c), backend);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    return code === 'ERR_TILEWISE_UNSUPPORTED' ? [] : [`${error}`];
+  }
+  return ['ran, and should have been refused'];
+}
+
 /** What a backend gets wrong about a case, with the line that repeats it; empty when nothing. */
 export function faultsOfCase(c: Case, backend: Backend): string[] {
   const repeat = `\n  node test/conformance/repro.mjs '${JSON.stringify(c)}' '${backend.name}'`;
+  if (isBeyond(c, backend)) return refusalFaults(c, backend).map((fault) => fault + repeat);
   try {
     const { built, expected } = prepare(c, backend);
     const output = run(built, backend);

@@ -1,5 +1,6 @@
-// cuda/backends.h with the emulated GPU in the driver's place: what the addon that tests load is built with, and the C++
-// checks of the kernels. TILEWISE_EMULATOR chooses the schedule, in the words of emulator.h; read here and nowhere else.
+// cuda/backends.h with the emulated GPU in the driver's place: what the addon that tests load is built with, and the
+// C++ checks of the kernels. TILEWISE_EMULATOR chooses the schedule, in the words of emulator.h; read here and nowhere
+// else.
 #include "../../cuda/backends.h"
 
 #include <cstdlib>
@@ -13,7 +14,8 @@ std::vector<Backend*> backends() {
   emulator::MachineOptions options;
   const char* schedule = std::getenv("TILEWISE_EMULATOR");
   options.emulator = emulator::parseOptions(schedule ? schedule : "");
-  return {new gpu::GpuBackend("cuda", *emulator::makeMachine(options).release())};  // they outlive every thread
+  // They outlive every thread.
+  return {new gpu::GpuBackend("cuda", *emulator::makeMachine(options).release(), "emulated GPU")};
 }
 
 }  // namespace tilewise::cuda

@@ -17,8 +17,8 @@ class Memory;
 
 // When an asynchronous operation takes effect. A correct kernel cannot tell.
 enum class Async {
-  lazy,    // as late as it may
-  eager,   // when issued
+  lazy,  // as late as it may
+  eager,  // when issued
   random,  // drawn from the seed
 };
 

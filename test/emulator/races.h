@@ -16,7 +16,7 @@ namespace tilewise::emulator {
 
 struct View {
   std::vector<uint32_t> ordered;  // per agent
-  std::vector<uint32_t> fenced;   // per thread: what has crossed a proxy fence, too
+  std::vector<uint32_t> fenced;  // per thread: what has crossed a proxy fence, too
   void join(const View& other);
   void meet(const View& other);
   void complete(uint32_t agent, uint32_t clock);  // the agent is waited for, up to this step

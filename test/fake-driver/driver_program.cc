@@ -1,7 +1,7 @@
-// The runtime and the backend without Node, on whatever driver TILEWISE_LIBCUDA names: runs the commands it is given and
-// prints a line of JSON for each. Usage: driver_program <folder of kernel images> <command>...
-// Reader: someone who reads test/60-driver.test.ts. Operations launch `touch` of the module `probe` and copy queries to
-// out, which is possible because the fake driver's memory is plain memory.
+// The runtime and the backend without Node, on whatever driver TILEWISE_LIBCUDA names: runs the commands it is given
+// and prints a line of JSON for each. Usage: driver_program <folder of kernel images> <command>... Reader: someone who
+// reads test/60-driver.test.ts. Operations launch `touch` of the module `probe` and copy queries to out, which is
+// possible because the fake driver's memory is plain memory.
 
 #include <condition_variable>
 #include <cstdio>
@@ -91,11 +91,12 @@ void submitMany(const std::vector<Backend*>& backends, int count) {
   std::exception_ptr first;
   for (int i = 0; i < count; ++i) {
     calls.push_back(std::make_unique<Call>(200 + 37 * i, float(i)));
-    backends[size_t(i) % backends.size()]->submit(calls.back()->problem, calls.back()->cancel, [&](std::exception_ptr error) {
-      const std::lock_guard<std::mutex> lock(mutex);
-      if (error && !first) first = error;
-      if (--left == 0) changed.notify_all();
-    });
+    backends[size_t(i) % backends.size()]->submit(calls.back()->problem, calls.back()->cancel,
+                                                  [&](std::exception_ptr error) {
+                                                    const std::lock_guard<std::mutex> lock(mutex);
+                                                    if (error && !first) first = error;
+                                                    if (--left == 0) changed.notify_all();
+                                                  });
   }
   std::unique_lock<std::mutex> lock(mutex);
   changed.wait(lock, [&] { return left == 0; });

@@ -1,7 +1,7 @@
-// A CUDA driver without a GPU, for the tests of cuda/runtime: the functions of abi.h over plain memory, as strict about its
-// callers as the real one is where that matters, and failing on demand.
-// Reader: someone who adds a scenario. Copies are done at once, launches are recorded and run nothing. TILEWISE_FAKE holds
-// what differs from two healthy GPUs of capability 8.0, as name=value;name=value:
+// A CUDA driver without a GPU, for the tests of cuda/runtime: the functions of abi.h over plain memory, as strict about
+// its callers as the real one is where that matters, and failing on demand. Reader: someone who adds a scenario. Copies
+// are done at once, launches are recorded and run nothing. TILEWISE_FAKE holds what differs from two healthy GPUs of
+// capability 8.0, as name=value;name=value:
 //   version=12040   what cuDriverGetVersion says        devices=90,75  capabilities, one a GPU; empty: none
 //   init=999        what cuInit returns                 pools=0        no memory pools
 //   memory=4096     bytes that fit on a GPU             fail=cuX:2:700 what the second call of cuX returns, and after a
@@ -97,8 +97,8 @@ struct Fake {
     const std::lock_guard<std::mutex> lock(mutex);
     size_t bytes = 0;
     for (const auto& [_, block] : memory) bytes += block.bytes;
-    std::fprintf(file, "{\"memory\": %zu, \"pinned\": %zu, \"streams\": %d, \"contexts\": %d, \"misuse\": \"%s\", ", bytes,
-                 pinned, streams, contextDepth.load(), misuse.c_str());
+    std::fprintf(file, "{\"memory\": %zu, \"pinned\": %zu, \"streams\": %d, \"contexts\": %d, \"misuse\": \"%s\", ",
+                 bytes, pinned, streams, contextDepth.load(), misuse.c_str());
     std::fprintf(file, "\"launches\": [");
     for (size_t i = 0; i < launches.size(); ++i) std::fprintf(file, "%s\"%s\"", i ? ", " : "", launches[i].c_str());
     std::fprintf(file, "], \"calls\": {");
@@ -137,9 +137,8 @@ Result enter(const char* name, bool needsContext) {
   return Result(result);
 }
 
-#define ENTER(needsContext)                                                                        \
+#define ENTER(needsContext) \
   if (const Result entered = enter(__func__, needsContext); entered != Result::success) return entered
-
 
 int currentDevice() { return stack.empty() ? -1 : stack.back()->device; }
 
@@ -183,7 +182,10 @@ bool holds(Address address, size_t bytes) {
 
 // The capability that an image is for, as cubins of CUDA 13 and PTX say it; 0: it is neither.
 int capabilityOf(const char* image, bool& isPtx) {
-  isPtx = std::strncmp(image, "\x7f" "ELF", 4) != 0;
+  isPtx = std::strncmp(image,
+                       "\x7f"
+                       "ELF",
+                       4) != 0;
   if (!isPtx) return uint16_t(uint8_t(image[18]) | uint8_t(image[19]) << 8) == 190 ? uint8_t(image[49]) : 0;
   const char* target = std::strstr(image, ".target sm_");
   return target ? std::atoi(target + 11) : 0;

@@ -1,7 +1,7 @@
 // The attention kernels against float64 on random problems, through the backend that users get, on whatever GPU this is
-// linked with: the emulated one, or those of the driver with the images of kernels/ beside the program. Usage: attention_checks [rounds] [first seed]
-// Reader: someone who changed a kernel. The TypeScript conformance suite is the real specification; this one needs no
-// Node, and runs where time is short.
+// linked with: the emulated one, or those of the driver with the images of kernels/ beside the program. Usage:
+// attention_checks [rounds] [first seed] Reader: someone who changed a kernel. The TypeScript conformance suite is the
+// real specification; this one needs no Node, and runs where time is short.
 #include <cmath>
 #include <cstdlib>
 
@@ -14,8 +14,8 @@ using namespace tilewise;
 
 namespace {
 
-// Storage rounding of the output, float32 sums, a few roundings of the scores; and, for 16-bit tensors, weights that are
-// rounded to their type before they meet the values, which are at most 2.
+// Storage rounding of the output, float32 sums, a few roundings of the scores; and, for 16-bit tensors, weights that
+// are rounded to their type before they meet the values, which are at most 2.
 void checkAnswer(const Case& c) {
   const Problem& p = c.problem;
   const double half = p.dtype == DType::float32 ? 0 : p.dtype == DType::float16 ? 0x1p-12 : 0x1p-9;

@@ -6,15 +6,18 @@
 #include <string>
 #include <vector>
 
-#include "../emulator/machine.h"
+#include "../../cuda/machine.h"
 
 namespace tilewise {
 
+// The linked file decides which: emulated_device.cc, or driver_device.cc, whose limits are at most those asked for, and
+// which has no use for `options`, the emulator's. Host planning thus meets the same limits on both.
+std::unique_ptr<gpu::Machine> makeCheckedMachine(const std::string& options, const gpu::Limits& limits);
+
 class Device {
  public:
-  // `options` as emulator::parseOptions() takes them.
   explicit Device(const std::string& options, const gpu::Limits& limits)
-      : machine_(emulator::makeMachine({limits, emulator::parseOptions(options)})), queue_(machine_->queue()) {}
+      : machine_(makeCheckedMachine(options, limits)), queue_(machine_->queue()) {}
 
   gpu::Queue& queue() { return *queue_; }
   const gpu::Limits& limits() const { return machine_->limits(); }

@@ -1,5 +1,5 @@
-// The driver's ABI as cuda/runtime/abi.h declares it, held against the toolkit's own cuda.h by the compiler. Nothing runs.
-// Reader: someone whose new driver function does not compile here.
+// The driver's ABI as cuda/runtime/abi.h declares it, held against the toolkit's own cuda.h by the compiler. Nothing
+// runs. Reader: someone whose new driver function does not compile here.
 #include <cuda.h>
 
 #include <type_traits>

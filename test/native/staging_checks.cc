@@ -1,5 +1,5 @@
-// Staging against the CPU backend: a call through GpuBackend, whose operations are the CPU's here, gives the same bits and
-// writes the same elements as the CPU does on the host's arrays, whatever their strides and wherever they lie.
+// Staging against the CPU backend: a call through GpuBackend, whose operations are the CPU's here, gives the same bits
+// and writes the same elements as the CPU does on the host's arrays, whatever their strides and wherever they lie.
 // Reader: someone who changes cuda/staging.cc or cuda/packing.cc.
 #include <algorithm>
 #include <cstdint>
@@ -76,9 +76,9 @@ void runAttention(const Problem& p, const Problem& lengths, const Limits&, Queue
     mustBePadded(p.key, p.dtype, p.keys, p.headDim, "key");
   }
   const BlockLists& b = p.blocks;
-  for (const void* data : std::initializer_list<const void*>{
-           p.lse, p.bias.data, p.mask.data, p.slopes, p.relative, p.sinks, p.cuQueries, p.cuKeys, p.keyLengths, p.pageTable, b.begins,
-           b.counts, b.starts, b.maskIndex, b.masks}) {
+  for (const void* data : std::initializer_list<const void*>{p.lse, p.bias.data, p.mask.data, p.slopes, p.relative,
+                                                             p.sinks, p.cuQueries, p.cuKeys, p.keyLengths, p.pageTable,
+                                                             b.begins, b.counts, b.starts, b.maskIndex, b.masks}) {
     mustBeOnDevice(data, "an operand");
   }
   const auto isHost = [](const void* data) { return !data || !machine.owns(data); };
@@ -242,13 +242,11 @@ void disturb(Disturber& disturber, Problem& p) {
   disturber(rowsOf(p.extraKey, p.batch, p.extraKeys, p.kvHeads, p.headDim, p.dtype), true);
   disturber(rowsOf(p.extraValue, p.batch, p.extraKeys, p.kvHeads, p.valueDim, p.dtype), true);
   disturber(rowsOf(p.out, p.batch, p.queries, heads, p.valueDim, p.dtype), false);
-  disturber({pointerTo(p.lse),
-             4,
-             {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {p.queries, &p.lseToken}}},
-            false);
+  disturber({pointerTo(p.lse), 4, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {p.queries, &p.lseToken}}}, false);
   const auto scores = [&](ScoreOperand& s, int64_t bytes) {
-    disturber({pointerTo(s.data), bytes, {{p.batch, &s.batch}, {heads, &s.head}, {p.queries, &s.query}, {p.keys, &s.key}}},
-              true);
+    disturber(
+        {pointerTo(s.data), bytes, {{p.batch, &s.batch}, {heads, &s.head}, {p.queries, &s.query}, {p.keys, &s.key}}},
+        true);
   };
   scores(p.bias, sizeOf(p.bias.dtype));
   scores(p.mask, 1);
@@ -462,7 +460,8 @@ void checkPackings() {
   using gpu::PackAxis;
   using gpu::Packing;
   // [batch, token, head, dim] without gaps is one run, in either order of the middle axes.
-  const PackAxis bnhd[] = {{2, 3 * 4 * 8}, {3, 4 * 8}, {4, 8}, {8, 1}}, bhnd[] = {{2, 3 * 4 * 8}, {3, 8}, {4, 3 * 8}, {8, 1}};
+  const PackAxis bnhd[] = {{2, 3 * 4 * 8}, {3, 4 * 8}, {4, 8}, {8, 1}},
+                 bhnd[] = {{2, 3 * 4 * 8}, {3, 8}, {4, 3 * 8}, {8, 1}};
   for (const PackAxis* axes : {bnhd, bhnd}) {
     const Packing packing(axes, 4, 2, 16, true);
     CHECK(packing.runs() == 1 && packing.isCopy() && packing.bytes() == 2 * 3 * 4 * 8 * 2, "%d runs",
@@ -489,7 +488,7 @@ void checkPackings() {
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 200;
-  static auto& backend = *new gpu::GpuBackend("cuda", "the host", machine);
+  static auto& backend = *new gpu::GpuBackend("cuda", machine);
   checkPackings();
   checkNoCopies(backend);
   for (uint32_t seed = 0; seed < uint32_t(rounds); ++seed) {

@@ -1,5 +1,7 @@
 // Types of run.mjs for 30-onnx.test.ts. Reader: the compiler.
 
+import type { DeviceName } from '../../dist/index.js';
+
 export interface CaseResult {
   name: string;
   outputs: number;
@@ -8,4 +10,4 @@ export interface CaseResult {
   faults: string[];
 }
 
-export function runFolder(folder: string, device?: 'auto' | 'cpu' | 'cuda'): CaseResult[];
+export function runFolder(folder: string, device?: DeviceName): CaseResult[];

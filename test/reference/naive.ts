@@ -3,13 +3,16 @@
 // the output is left in float32 so that its distance to float64 is arithmetic alone. It keeps the one convention that
 // the numerics contract fixes: scores count in powers of 2, with log2(e) in the factor on the queries.
 
+import { type FloatType, round } from './half.js';
 import { toNumbers } from './operand.js';
 import { headsOf, keyRows, type Problem, type Result, rowsOf, sequencesOf, shapeOf } from './problem.js';
 
 const f = Math.fround;
 const log2e = f(Math.LOG2E);
 
-export function naiveAttention(problem: Problem): Result {
+/** @param precision 'storage' rounds probabilities to the type of the tensors, in which a matrix product takes them */
+export function naiveAttention(problem: Problem, precision: 'float32' | 'storage' = 'float32'): Result {
+  const type = precision === 'storage' ? (problem.value.type as FloatType) : 'float32';
   const { batch, heads, queries, keys, headDim, valueDim } = shapeOf(problem);
   const queryHeads = problem.query.dims[1];
   const softcap = f(problem.softcap ?? 0);
@@ -57,6 +60,7 @@ export function naiveAttention(problem: Problem): Result {
         for (let n = 0; n < count; n++) {
           weights[n] = 2 ** f(weights[n] - max);
           sum = f(sum + weights[n]);
+          if (type !== 'float32') weights[n] = round(type, weights[n]);
         }
         if (count > 0 || sink !== undefined) lse[row] = f(f(max + f(Math.log2(sum))) * f(Math.LN2));
         accumulator.fill(0);

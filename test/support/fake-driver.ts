@@ -36,13 +36,24 @@ function image(architecture: string, kernels: string): Buffer {
 
 export const shipped = ['sm_80', 'sm_86', 'sm_89', 'sm_90a', 'sm_100', 'sm_120', 'compute_80'];
 
-/** A folder with an image of the module `probe` for each architecture. */
-export function makeKernels(architectures: readonly string[] = shipped, kernels = 'touch'): string {
-  const folder = mkdtempSync(join(scratch, 'kernels-'));
+/** A folder with an image of each module for each architecture; what `kernels` names is in them, or 'any kernel'. */
+export function makeKernels({
+  architectures = shipped,
+  kernels = 'touch',
+  modules = ['probe'],
+  folder = mkdtempSync(join(scratch, 'kernels-')),
+}: {
+  architectures?: readonly string[];
+  kernels?: string;
+  modules?: readonly string[];
+  folder?: string;
+} = {}): string {
   mkdirSync(folder, { recursive: true });
-  for (const architecture of architectures) {
-    const file = `probe.${architecture}.${architecture.startsWith('sm') ? 'cubin' : 'ptx'}`;
-    writeFileSync(join(folder, file), image(architecture, kernels));
+  for (const module of modules) {
+    for (const architecture of architectures) {
+      const file = `${module}.${architecture}.${architecture.startsWith('sm') ? 'cubin' : 'ptx'}`;
+      writeFileSync(join(folder, file), image(architecture, kernels));
+    }
   }
   return folder;
 }

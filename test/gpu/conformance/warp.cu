@@ -33,8 +33,10 @@ CONFORMANCE(threadIndices) {
 
 // ---- shuffles and votes
 
+constexpr int kExchanged = 9;
+
 struct ExchangeParams {
-  uint32_t* out;  // 32 rounds of 9 numbers per lane
+  uint32_t* out;  // 32 rounds of kExchanged numbers per lane
 };
 
 TW_HOST_DEVICE float asFloat(int lane) { return 1.5f * float(lane) - 7; }
@@ -49,28 +51,29 @@ __device__ uint32_t wordOf(float x) {
 __global__ void exchange(const __grid_constant__ ExchangeParams p) {
   const int lane = lane_id();
   for (int round = 0; round < 32; ++round) {
-    const uint32_t got[8] = {wordOf(shfl_xor(asFloat(lane), round)),
-                             shfl_xor(uint32_t(lane * 3), round),
-                             uint32_t(shfl_xor(-lane, round)),
-                             wordOf(shfl(asFloat(lane), (lane + round) % 32)),
-                             shfl(uint32_t(lane * 3), (lane + round) % 32),
-                             uint32_t(shfl(-lane, round)),
-                             uint32_t(shfl_up(lane * 5, round)),
-                             ballot(votes(lane, round))};
-    for (int i = 0; i < 8; ++i) p.out[(round * 32 + lane) * 8 + i] = got[i];
+    const uint32_t got[kExchanged] = {wordOf(shfl_xor(asFloat(lane), round)),
+                                      shfl_xor(uint32_t(lane * 3), round),
+                                      uint32_t(shfl_xor(-lane, round)),
+                                      wordOf(shfl(asFloat(lane), (lane + round) % 32)),
+                                      shfl(uint32_t(lane * 3), (lane + round) % 32),
+                                      uint32_t(shfl(-lane, round)),
+                                      uint32_t(shfl_up(lane * 5, round)),
+                                      ballot(votes(lane, round)),
+                                      uint32_t(popc(0x9E3779B9u << round | uint32_t(lane)))};
+    for (int i = 0; i < kExchanged; ++i) p.out[(round * 32 + lane) * kExchanged + i] = got[i];
   }
 }
 
 CONFORMANCE(exchanges) {
-  auto* out = allocate<uint32_t>(32 * 32 * 8);
+  auto* out = allocate<uint32_t>(32 * 32 * kExchanged);
   launch(exchange, {1, 32, 128}, ExchangeParams{out});
-  const auto got = download(out, 32 * 32 * 8);
-  bool isXor = true, isIndexed = true, isUp = true, isVote = true;
+  const auto got = download(out, 32 * 32 * kExchanged);
+  bool isXor = true, isIndexed = true, isUp = true, isVote = true, isCount = true;
   for (int round = 0; round < 32; ++round) {
     uint32_t ballots = 0;
     for (int lane = 0; lane < 32; ++lane) ballots |= uint32_t(votes(lane, round)) << lane;
     for (int lane = 0; lane < 32; ++lane) {
-      const uint32_t* mine = &got[(round * 32 + lane) * 8];
+      const uint32_t* mine = &got[(round * 32 + lane) * kExchanged];
       const int other = lane ^ round, named = (lane + round) % 32;
       isXor =
           isXor && mine[0] == bitsOf(asFloat(other)) && mine[1] == uint32_t(other * 3) && mine[2] == uint32_t(-other);
@@ -78,12 +81,16 @@ CONFORMANCE(exchanges) {
                   mine[5] == uint32_t(-round);
       isUp = isUp && mine[6] == uint32_t((lane >= round ? lane - round : lane) * 5);
       isVote = isVote && mine[7] == ballots;
+      uint32_t bits = 0;
+      for (uint32_t left = 0x9E3779B9u << round | uint32_t(lane); left != 0; left >>= 1) bits += left & 1;
+      isCount = isCount && mine[8] == bits;
     }
   }
   report("shfl.bfly of float, unsigned and signed", isXor);
   report("shfl.idx of float, unsigned and signed", isIndexed);
   report("shfl.up keeps a lane's own where there is none below", isUp);
   report("vote.ballot", isVote);
+  report("popc", isCount);
 }
 
 // ---- barriers

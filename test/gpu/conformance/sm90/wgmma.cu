@@ -118,7 +118,18 @@ void check(int swizzleA, int swizzleB, bool isFarFirst) {
          isOk);
 }
 
+template <int N>
+void checkWidth() {
+  check<bf16, N, Major::k, Major::k, true>(128, 128, false);
+  check<bf16, N, Major::k, Major::mn, true>(128, 128, false);
+  check<f16, N, Major::k, Major::k, false>(128, 128, false);
+}
+
 CONFORMANCE(warpgroupProducts) {
+  checkWidth<80>();
+  checkWidth<112>();
+  checkWidth<176>();
+  checkWidth<192>();
   for (const bool isFarFirst : {false, true}) {
     for (const int swizzle : {0, 32, 64, 128}) {
       check<bf16, 64, Major::k, Major::k, true>(128, swizzle, isFarFirst);

@@ -1,0 +1,70 @@
+// Builds what runs on a GPU without Node into build/gpu/: the C++ checks of the operations and the benchmark of the kernels,
+// which need a compiler alone; the tests of the primitives and kernel images, which need nvcc.
+// Reader: gpu-pack.mjs and gpu-conformance.mjs.
+import { copyFileSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { root, run } from './travelling.mjs';
+
+export const folder = path.join('build', 'gpu');
+const sources = path.join('test', 'gpu', 'conformance');
+
+/** sm_80 has a part of the primitives; its program also runs on later GPUs, through PTX. `major`: of compute capability. */
+export const primitives = {
+  sm_80: { folders: ['.'], flags: ['-gencode=arch=compute_80,code=[sm_80,compute_80]'], runs: (major) => major >= 8 },
+  sm_90a: { folders: ['.', 'sm90'], flags: ['-gencode=arch=compute_90a,code=sm_90a'], runs: (major) => major === 9 },
+};
+export const primitivesProgram = (architecture) => path.join(folder, 'conformance', `conformance.${architecture}`);
+
+/** Latest change of a file, or among everything in a folder. */
+function newest(name) {
+  const entry = statSync(path.join(root, name));
+  if (!entry.isDirectory()) return entry.mtimeMs;
+  return Math.max(...readdirSync(path.join(root, name)).map((inner) => newest(path.join(name, inner))));
+}
+
+/** Whether what is built is there and no older than what it is built from. */
+function isCurrent(built, sourceFolders) {
+  const file = path.join(root, built);
+  return existsSync(file) && statSync(file).mtimeMs > Math.max(...sourceFolders.map(newest));
+}
+
+export function buildPrimitives(architecture) {
+  const { folders, flags } = primitives[architecture];
+  const files = folders.flatMap((inner) =>
+    readdirSync(path.join(root, sources, inner))
+      .filter((file) => /\.(cu|cc)$/.test(file) && file !== 'host_emulated.cc')
+      .map((file) => path.join(sources, inner, file)),
+  );
+  const program = primitivesProgram(architecture);
+  if (isCurrent(program, ['cuda', 'core', sources])) return program;
+  mkdirSync(path.dirname(path.join(root, program)), { recursive: true });
+  const options = ['-std=c++17', '-O1', '--cudart', 'static', '--threads', '2', ...flags];
+  run('nvcc', [...options, '-o', program, ...files]);
+  return program;
+}
+
+export function buildChecks() {
+  const build = path.join('build', 'gpu-programs');
+  run('cmake', ['-S', 'test/gpu/device', '-B', build, '-DCMAKE_BUILD_TYPE=Release']);
+  run('cmake', ['--build', build, '--parallel', '2']);
+  copyFileSync(path.join(root, 'bench/gpu/cases.txt'), path.join(root, folder, 'bench', 'cases.txt'));
+}
+
+/** One image of every module for each architecture (90a, 80-virtual), as cmake/kernels.cmake names them; kept while current. */
+export function buildImages(architectures) {
+  const kernels = path.join('cuda', 'kernels');
+  for (const file of readdirSync(path.join(root, kernels))) {
+    for (const architecture of architectures) {
+      const [, number, isPtx] = /^(\d+a?)(-virtual)?$/.exec(architecture) ?? [];
+      if (!number) throw new Error(`${architecture} is no architecture; 90a, 80 and 80-virtual are`);
+      const name = `${path.parse(file).name}.${isPtx ? `compute_${number}.ptx` : `sm_${number}.cubin`}`;
+      const image = path.join(folder, 'kernels', name);
+      if (isCurrent(image, ['cuda', 'core', 'cmake'])) continue;
+      console.log(`building ${name}`);
+      const [source, log] = [path.join(root, kernels, file), path.join(root, 'build', 'gpu-programs', 'logs', name)];
+      const variables = { NVCC: 'nvcc', SOURCE: source, IMAGE: path.join(root, image), LOG: log };
+      const defined = Object.entries(variables).flatMap(([key, value]) => ['-D', `${key}=${value}`]);
+      run('cmake', [...defined, '-P', 'cmake/nvcc.cmake']);
+    }
+  }
+}

@@ -1,0 +1,389 @@
+// Seeded bugs, as data: in `file` the text `find`, which must stand there once, becomes `replace`. Each must be caught by
+// some schedule of the emulator; `harmless` says why one cannot be.
+// Reader: whoever changes a kernel and finds that a mutant no longer applies, or wonders whether a test would notice.
+
+const attention = (name, file, find, replace = '', more = {}) => ({
+  family: 'attention',
+  name,
+  file: `cuda/${file}`,
+  find,
+  replace,
+  ...more,
+});
+const float32 = (name, file, find, replace = '', more = {}) => ({
+  ...attention(name, file, find, replace, more),
+  family: 'float32',
+});
+const selection = (name, file, find, replace = '', more = {}) => ({
+  ...attention(name, `selection/${file}`, find, replace, more),
+  family: 'selection',
+});
+const merge = (name, find, replace = '', more = {}) => ({
+  ...attention(name, 'merge/merge_rows.h', find, replace, more),
+  family: 'merge',
+});
+
+const loop = 'attention/attend.h';
+const epilogue = 'attention/epilogue.h';
+const scores = 'attention/scores.h';
+const visits = 'attention/visits.h';
+const mma = 'tiles/mma.h';
+
+export const mutants = [
+  // Order: barriers and waits.
+  attention('queries are used before all have been copied', loop, "  sync_block();  // the queries are everyone's\n"),
+  attention(
+    'queries and the first keys are not waited for',
+    loop,
+    "  cp_async_wait<0>();\n  sync_block();  // the queries are everyone's\n",
+    "  sync_block();  // the queries are everyone's\n",
+  ),
+  attention(
+    'values are not waited for',
+    loop,
+    '    // Values have landed, and nobody reads the keys any more.\n    cp_async_wait<0>();\n',
+  ),
+  attention(
+    'one group too many may be missing when values are needed',
+    loop,
+    '    // Values have landed, and nobody reads the keys any more.\n    cp_async_wait<0>();\n',
+    '    cp_async_wait<1>();\n',
+  ),
+  attention(
+    'the next keys are not waited for',
+    loop,
+    '    // The next keys have landed, and nobody reads these values any more.\n    cp_async_wait<0>();\n',
+  ),
+  attention(
+    'keys are overwritten while others read them',
+    loop,
+    '    } else {\n      L::sync();\n    }\n    hasVisit',
+    '    }\n    hasVisit',
+  ),
+  attention(
+    'keys are overwritten while others read them, in masked visits',
+    loop,
+    'L::syncAny(findNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys))',
+    'findNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys)',
+  ),
+  attention(
+    'values are overwritten while others read them',
+    loop,
+    '    cp_async_wait<0>();\n    L::sync();\n  }\n',
+    '    cp_async_wait<0>();\n  }\n',
+  ),
+  attention(
+    'the next keys go where the values are',
+    loop,
+    'if (hasVisit) copyVisit<L::kOwnKeys, L::kGathers>(L::keys(), keySource.of(visit), visit);\n    cp_async_commit();',
+    'if (hasVisit) copyVisit<L::kOwnKeys, L::kGathers>(L::values(), keySource.of(visit), visit);\n    cp_async_commit();',
+  ),
+  attention(
+    'warps that share keys meet alone',
+    'attention/layout.h',
+    '      sync_warp();\n    } else {\n      sync_block();\n    }',
+    '      sync_warp();\n    } else {\n      sync_warp();\n    }',
+  ),
+  attention(
+    'lanes of a warp that has its own keys do not meet',
+    'attention/layout.h',
+    '      sync_warp();\n    } else {',
+    '    } else {',
+  ),
+  attention('rows leave before all lanes have stored them', epilogue, '  sync_warp();\n'),
+  attention(
+    'warps merge over keys that others still read',
+    epilogue,
+    '  sync_block();\n#pragma unroll\n  for (int slot = 0; slot < Tile::kSlots; ++slot) {\n    const int row',
+    '#pragma unroll\n  for (int slot = 0; slot < Tile::kSlots; ++slot) {\n    const int row',
+  ),
+  attention(
+    'warps merge before all have stored their sums',
+    epilogue,
+    '  sync_block();\n#pragma unroll 1\n  for (int row = warp_id()',
+    '#pragma unroll 1\n  for (int row = warp_id()',
+  ),
+  attention(
+    'half of the lanes stay away from a shuffle',
+    'tiles/register_tile.h',
+    '  x = max_f32(x, shfl_xor(x, 1));\n',
+    '  if (lane_id() < 16) x = max_f32(x, shfl_xor(x, 1));\n',
+  ),
+
+  // Bounds.
+  attention(
+    'one row past the keys of a visit is copied',
+    'attention/rows.h',
+    'bool isThere = firstRow + r < visit.count;',
+    'bool isThere = firstRow + r <= visit.count;',
+  ),
+  attention(
+    'rows are copied past their dims',
+    'attention/rows.h',
+    'const int count = row ? clamp(source.dims - c * kPerChunk, 0, kPerChunk) : 0;',
+    'const int count = row ? kPerChunk : 0;',
+  ),
+  attention(
+    'output rows are stored past their dims',
+    'attention/rows.h',
+    'const int count = smaller(kPerChunk, p.problem.valueDim - c * kPerChunk);',
+    'const int count = kPerChunk;',
+  ),
+  attention(
+    'rows past the last query are stored',
+    'attention/queries.h',
+    'return {row < count, token, head, {token}};\n  }\n  __device__ __forceinline__ Box<1> box() const { return {{{first, first + count}}}; }',
+    'return {true, first + row, head, {token}};\n  }\n  __device__ __forceinline__ Box<1> box() const { return {{{first, first + count}}}; }',
+  ),
+  attention(
+    'partial sums are stored past their dims',
+    epilogue,
+    'if (column < p.problem.valueDim) to[column] = output.at(slot, block, i);',
+    'to[column] = output.at(slot, block, i);',
+  ),
+  attention(
+    'shared memory starts a row late',
+    'tiles/shared_tile.h',
+    'return base + row * kPitch + chunk',
+    'return base + (row + 1) * kPitch + chunk',
+  ),
+
+  // Fragments.
+  attention('values are not transposed', mma, 'ldmatrix_x4_trans(b.r', 'ldmatrix_x4(b.r'),
+  attention(
+    'keys are read in the order of queries',
+    mma,
+    'return tile.at(first + lane_id() % 8 + lane_id() / 16 * 8, lane_id() / 8 % 2);',
+    'return tile.at(first + lane_id() % 16, lane_id() / 16);',
+  ),
+  attention(
+    'products are exchanged',
+    mma,
+    'mma_m16n16k16<E>(left, right, a.r, b.r);',
+    'mma_m16n16k16<E>(right, left, a.r, b.r);',
+  ),
+  attention('weights of two blocks are mixed', mma, 'p.v[r][2 * step + i / 2];', 'p.v[r][2 * step + i % 2];'),
+  attention(
+    'weights of two rows are mixed',
+    mma,
+    'pack2<E>(block[i % 2 * 2], block[i % 2 * 2 + 1]);',
+    'pack2<E>(block[i / 2 * 2], block[i / 2 * 2 + 1]);',
+  ),
+  attention(
+    'a chunk is found by adding, not by xor',
+    'tiles/shared_tile.h',
+    'return (at ^ (2 * pairs',
+    'return (at + (2 * pairs',
+  ),
+  attention('row tiles are too close', 'tiles/shared_tile.h', 'rows * 16 * kPitch', 'rows * 8 * kPitch'),
+  attention(
+    'a slot counts a wrong row',
+    'tiles/register_tile.h',
+    'slot % 2 * 8 + lane_id() / 4; }',
+    'slot % 2 * 4 + lane_id() / 4; }',
+  ),
+  attention(
+    'a tile is not turned back',
+    'tiles/register_tile.h',
+    'v[r][Columns / 8 - 1][i] = first;',
+    'v[r][Columns / 8 - 1][i] = v[r][0][i];',
+  ),
+
+  // float32 as pairs of tf32.
+  float32('a number loses its low part', mma, 'low = rest == rest ? to_tf32(rest) : 0;', 'low = 0;'),
+  float32('a low part is not rounded', mma, 'low = rest == rest ? to_tf32(rest) : 0;', 'low = detail::bitsOf(rest);'),
+  float32('a product of a low part is missing', mma, '    mma_m16n8k8_tf32(right, a.low, b.high[2], b.high[3]);\n'),
+  float32(
+    'depth is counted in two orders',
+    mma,
+    'tile.element(key + i % 2, column',
+    'tile.element(key - lane_id() % 4 + i % 2 * 4, column',
+  ),
+
+  // Softmax.
+  attention('sums are not rescaled', 'attention/online_softmax.h', '      sum[slot] *= rescale[slot];\n'),
+  attention('outputs are not rescaled', loop, '    output.scaleRows(rescale);\n'),
+  attention(
+    'half of a quad has another maximum',
+    'tiles/register_tile.h',
+    '  return max_f32(x, shfl_xor(x, 2));',
+    '  return x;',
+  ),
+  attention(
+    'half of a quad is left out of the sum',
+    'tiles/register_tile.h',
+    '  return x + shfl_xor(x, 2);',
+    '  return x;',
+  ),
+  attention(
+    'an empty row subtracts infinity',
+    'attention/online_softmax.h',
+    'most[slot] == -INFINITY ? 0 : most[slot] * left',
+    'most[slot] * left',
+  ),
+  attention(
+    'warps are merged without their distance',
+    epilogue,
+    '      for (int before = 0; before < w; ++before) factor[before] *= f.into;\n',
+    '      for (int before = 0; before < w; ++before) factor[before] *= 1;\n',
+  ),
+  attention(
+    'splits are combined without their distance',
+    'attention/combine.h',
+    'exp2f(p.partialStates[first + split].max - base)',
+    'float(p.partialStates[first + split].sum > 0)',
+  ),
+  attention(
+    'every split sees all keys',
+    'attention/work.h',
+    'if (p.splits > 1) work.clip =',
+    'if (p.splits > 1 && work.split > 1000) work.clip =',
+  ),
+
+  // Masks and scores.
+  attention('no visit is masked', loop, 'bool isMasked = !now.isInterior;', 'bool isMasked = false;'),
+  attention('keys past the last are seen', scores, 'bool isSeen = column < keys.visit.count;', 'bool isSeen = true;'),
+  attention(
+    'a key too many is seen',
+    scores,
+    'bool isSeen = column < keys.visit.count;',
+    'bool isSeen = column <= keys.visit.count;',
+  ),
+  attention('a short visit counts as interior', visits, 'keys.size() == Keys && pattern_.cut', 'pattern_.cut'),
+  attention(
+    'every full visit counts as interior',
+    visits,
+    ' && pattern_.cut(sight_, row).interior.size() == Keys;',
+    ';',
+  ),
+  attention(
+    'gathered rows that are cut count as whole',
+    visits,
+    'ballot(isReached && !isWhole) == 0',
+    'ballot(isReached && isWhole) == 0',
+  ),
+  attention(
+    'the rest of a row is taken from its beginning',
+    visits,
+    'taken_ = last == 0 ? taken_ + part : part;',
+    'taken_ = part;',
+  ),
+  attention('a row is left out when a tile is full', visits, '    index_ += last;\n', '    index_ += last + 1;\n'),
+  attention(
+    'a mirrored distance has the wrong sign',
+    scores,
+    'float(distance < 0 ? -distance : distance)',
+    'float(distance)',
+  ),
+  attention(
+    'softcap takes the scale as it is',
+    scores,
+    'p.softcap > 0 ? p.scale / p.softcap : 0',
+    'p.softcap > 0 ? p.scale : 0',
+  ),
+  attention(
+    'scores are not turned past what is added',
+    scores,
+    '    scores.turn();\n  }\n}\n\n}  // namespace',
+    '  }\n}\n\n}  // namespace',
+  ),
+  attention(
+    'keys besides are those of the first batch entry',
+    loop,
+    'extra.offset(work.sequence.batch, 0, head)',
+    'extra.offset(0, 0, head)',
+  ),
+  attention(
+    'heads that share a tile are taken for one',
+    'attention/queries.h',
+    'head + r % headsPerToken, {token}};',
+    'head, {token}};',
+  ),
+  attention(
+    'both visits note their keys in one place',
+    'attention/layout.h',
+    'n % 2 * kKeys * int(sizeof(KeySlot))',
+    '0 * n * kKeys * int(sizeof(KeySlot))',
+  ),
+
+  // Selection.
+  selection(
+    'keys are fetched over those that others read',
+    'search.h',
+    '    sync_warp();  // nobody reads the rows before these any more\n',
+  ),
+  selection(
+    'fetched keys are not waited for',
+    'search.h',
+    '    cp_async_commit();\n    cp_async_wait<0>();\n    sync_warp();\n',
+    '    cp_async_commit();\n    sync_warp();\n',
+  ),
+  selection(
+    'fetched keys are read before other lanes have them',
+    'search.h',
+    '    cp_async_wait<0>();\n    sync_warp();\n',
+    '    cp_async_wait<0>();\n',
+  ),
+  selection(
+    'a batch of queries is not waited for',
+    'search.h',
+    '      cp_async_wait<1>();\n',
+    '      cp_async_wait<2>();\n',
+  ),
+  selection(
+    'a batch is searched before all have loaded it',
+    'search.h',
+    '      cp_async_wait<1>();\n      sync_block();\n',
+    '      cp_async_wait<1>();\n',
+  ),
+  selection(
+    'a batch is overwritten while others search it',
+    'search.h',
+    '      group.searchBatch(batch, buffer, tile, tileEnd);\n      sync_block();\n',
+    '      group.searchBatch(batch, buffer, tile, tileEnd);\n',
+  ),
+  selection('two batches share a buffer', 'search.h', '      if (batches > 1) buffer ^= 1;\n'),
+  selection(
+    'a quad joins only its neighbours',
+    'score_keys.h',
+    'for (int mask = 1; mask < 4; mask *= 2)',
+    'for (int mask = 1; mask < 2; mask *= 2)',
+  ),
+  selection(
+    'left and right keys are exchanged',
+    'score_keys.h',
+    '(lane_id() & 8 ? right : left)',
+    '(lane_id() & 8 ? left : right)',
+  ),
+  selection('sums are read before all warps have them', 'best.h', '    sync_block();\n'),
+  selection(
+    'sums of two rounds share a buffer',
+    'best.h',
+    '(turn_ ^= 1) * (kListSharedBytes / 2)',
+    '0 * (kListSharedBytes / 2)',
+  ),
+  selection('of equals all are kept', 'best.h', '(isEqual && e < equals)', 'isEqual'),
+  selection('of equals the right half is taken', 'methods.h', 'rightScore > leftScore', 'rightScore >= leftScore'),
+  selection(
+    'a row is copied past its dims',
+    'copy_rows.h',
+    'clamp(left, 0, kPerPiece) * int(sizeof(E))',
+    'kPerPiece * int(sizeof(E))',
+  ),
+  selection(
+    'one candidate too many is ranked',
+    'search.h',
+    'if (own < count && lane_id()',
+    'if (own <= count && lane_id()',
+  ),
+
+  // Merging.
+  merge('sums are not rescaled', 'sum[e] = sum[e] * f.into + ', 'sum[e] = sum[e] + '),
+  merge('rows of parts that saw nothing are read', '      if (from.sum == 0) continue;'),
+  merge(
+    'a row is stored past its dims',
+    'const int count = smaller(kCount, p.valueDim - first);',
+    'const int count = kCount;',
+  ),
+  merge('rows past the last are merged', '  if (row >= p.rows) return;\n'),
+];
