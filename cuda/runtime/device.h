@@ -42,8 +42,8 @@ class Device {
   std::string lost_;  // why; empty while all is well
 };
 
-// While this lives its thread is inside the driver. Throws once the process ends: exit() waits until no thread is inside,
-// so that none meets a driver that is shutting down.
+// While this lives its thread is inside the driver. Throws once the process ends: exit() waits until no thread is
+// inside, so that none meets a driver that is shutting down.
 class InDriver {
  public:
   InDriver();
