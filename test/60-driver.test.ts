@@ -1,7 +1,7 @@
 // The CUDA runtime on a driver that is none: what is said when there is no GPU, which image a GPU gets, what becomes of
 // errors. Reader: someone who changes cuda/runtime. Each scenario is a process with a fake driver, test/fake-driver.
 
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { buildFakeDriver, makeKernels, runCommands, scratch, shipped } from './support/fake-driver.js';
@@ -111,6 +111,18 @@ describe('a GPU gets the image that fits best', () => {
     expect(answers).toMatchObject([{ code: '' }, { code: '' }]);
     expect(report).toMatchObject({ ...balanced, launches: ['0 touch', '0 touch'] });
     expect(report.calls.cuModuleLoadDataEx).toBe(1);
+  });
+
+  it.each([
+    ['sm_80', 'cubin', 86],
+    ['compute_80', 'ptx', 90],
+  ])('%s, compressed into a fat binary, is what it was', async (architecture, extension, capability) => {
+    const kernels = makeKernels({ architectures: [architecture] });
+    renameSync(join(kernels, `probe.${architecture}.${extension}`), join(kernels, `probe.${architecture}.fatbin`));
+    const { answers } = await runCommands(['run'], { devices: capability }, { kernels });
+    expect(answers).toMatchObject([{ code: '' }]);
+    const { devices } = await runCommands([], { devices: architecture === 'sm_80' ? 90 : 75 }, { kernels });
+    expect(devices).toMatchObject([{ code: 'ERR_TILEWISE_NO_KERNEL' }]);
   });
 
   it('of two GPUs each its own, and one without is refused alone', async () => {

@@ -28,6 +28,7 @@ class Unavailable final : public Backend {
   std::vector<std::string> supports(const SelectionProblem& p) const override {
     return gpu::reasonsAgainst(p, kTypical);
   }
+  TileChoice tiles(const Problem& p) const override { return gpu::tilesFor(p); }
   void run(const Problem&, const CancelFlag&) override { refuse(); }
   void run(const MergeProblem&, const CancelFlag&) override { refuse(); }
   void run(const SelectionProblem&, const CancelFlag&) override { refuse(); }

@@ -12,14 +12,14 @@
 namespace tilewise::cuda {
 namespace {
 
-// <module>.sm_<number>[a].cubin or <module>.compute_<number>[a].ptx; false for other files.
+// <module>.sm_<number>[a] or <module>.compute_<number>[a] and an extension; false for other files.
 bool parse(const std::filesystem::path& file, std::string& module, Architecture& architecture) {
-  const bool isPtx = file.extension() == ".ptx";
-  if (!isPtx && file.extension() != ".cubin") return false;
-  const std::filesystem::path stem = file.stem();
+  const std::filesystem::path extension = file.extension(), stem = file.stem();
   std::string name = stem.extension().string();
+  const bool isPtx = name.compare(0, 9, ".compute_") == 0;
   const std::string prefix = isPtx ? ".compute_" : ".sm_";
   if (name.compare(0, prefix.size(), prefix) != 0) return false;
+  if (extension != ".fatbin" && extension != (isPtx ? ".ptx" : ".cubin")) return false;
   name.erase(0, prefix.size());
   const bool isExact = !name.empty() && name.back() == 'a';
   if (isExact) name.pop_back();

@@ -1,5 +1,6 @@
-// Kernel images: the files kernels/<module>.<architecture>.cubin and .ptx beside the addon, and which of them a GPU
-// gets. Reader: someone who asks why a GPU has no kernels, or ships images for another one.
+// Kernel images: the files kernels/<module>.<architecture>.cubin and .ptx beside the addon, in packages .fatbin, which
+// is either of them compressed, and which of them a GPU gets. Reader: someone who asks why a GPU has no kernels, or
+// ships images for another one.
 #pragma once
 
 #include <filesystem>

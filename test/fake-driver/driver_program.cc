@@ -46,6 +46,7 @@ void runAttention(const Problem& p, const Problem&, const Limits&, Queue& queue,
 }
 void runMerge(const MergeProblem&, Queue&) {}
 void runSelection(const SelectionProblem&, const Limits&, Queue&, const CancelFlag&) {}
+TileChoice tilesFor(const Problem&) { return {}; }
 std::vector<std::string> reasonsAgainst(const Problem&, const Limits&) { return {}; }
 std::vector<std::string> reasonsAgainst(const SelectionProblem&, const Limits&) { return {}; }
 
