@@ -97,15 +97,19 @@ class Tree {
     return { noticed, message };
   }
 
-  async checkMutant({ family, file, find, replace }) {
+  async checkMutant({ family, name, file, find, replace }) {
     const target = path.join(this.folder, file);
     const source = readFileSync(target, 'utf8');
+    // Space at either end of the text may have matched the end of a line.
+    const [before, after] = [/^\s/, /\s$/].map((space) => (space.test(find) ? '\n' : ''));
     writeFileSync(
       target,
-      source.replace(patternOf(find), () => replace),
+      source.replace(patternOf(find), () => before + replace + after),
     );
     try {
       return await this.check(family, isThorough);
+    } catch (error) {
+      throw new Error(`${family}: ${name}`, { cause: error });
     } finally {
       writeFileSync(target, source);
     }
