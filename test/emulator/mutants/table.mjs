@@ -75,8 +75,8 @@ export const mutants = [
   attention(
     'the next keys go where the values are',
     loop,
-    'if (hasVisit) copyVisit<L::kOwnKeys, L::kGathers>(L::keys(), keySource.of(visit), visit);\n    cp_async_commit();',
-    'if (hasVisit) copyVisit<L::kOwnKeys, L::kGathers>(L::values(), keySource.of(visit), visit);\n    cp_async_commit();',
+    'if (hasVisit) copyVisit<L::kOwnKeys, L::kGathers>(L::keys(), keySource.of(visit), visit);\n    cp_async_commit();\n\n    if (hasStray)',
+    'if (hasVisit) copyVisit<L::kOwnKeys, L::kGathers>(L::values(), keySource.of(visit), visit);\n    cp_async_commit();\n\n    if (hasStray)',
   ),
   attention(
     'warps that share keys meet alone',
