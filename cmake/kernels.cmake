@@ -1,15 +1,16 @@
-# Kernel images: every cuda/kernels/*.cu compiled by nvcc for every architecture asked for, into kernels/ beside the addon.
-# Reader: someone who adds an architecture, or wonders why there are no images. No CUDA language of CMake's: nvcc is only
-# run as a command, and what it makes is never linked.
+# Kernel images: every cuda/kernels/*.cu becomes PTX once, and that an image for every architecture asked for, in kernels/
+# beside the addon. Reader: someone who adds an architecture, or wonders why there are no images. No CUDA language of
+# CMake's: the toolkit's programs are only run as commands, and what they make is never linked.
 
 set(TILEWISE_CUDA AUTO CACHE STRING "Kernel images: AUTO (when there is nvcc), ON (fail without it) or OFF")
 # What `npm test` builds: machine code for one architecture, so that every change passes ptxas and the gate, and PTX, which
 # every GPU from Ampere on runs once its driver has compiled it. All of them take several times as long: prebuilds have them.
 set(TILEWISE_CUDA_ARCHS "80;80-virtual" CACHE STRING
-    "Architectures as CMAKE_CUDA_ARCHITECTURES names them (80, 90a, 80-virtual for PTX), or ALL")
+    "Architectures as CMAKE_CUDA_ARCHITECTURES names them (80, 90a, and 80-virtual for PTX), or ALL")
 set(TILEWISE_ALL_CUDA_ARCHS 80 86 89 90a 100 120 80-virtual)
 
-# Adds the images of the sources in `folder` to target `target`.
+# Adds the images of the sources in `folder` to target `target`. A source <name>_sm90a.cu uses what that architecture alone
+# has: it gets an image for it and for no other.
 function(tilewise_add_kernels target folder)
   if(NOT TILEWISE_CUDA MATCHES "^(AUTO|ON|OFF)$")
     message(FATAL_ERROR "TILEWISE_CUDA must be AUTO, ON or OFF, not ${TILEWISE_CUDA}")
@@ -25,38 +26,65 @@ function(tilewise_add_kernels target folder)
     message(NOTICE "no nvcc: building without kernel images, so device 'cuda' will not be available")
     return()
   endif()
+  # Of the same toolkit, also where nvcc is a link into it.
+  get_filename_component(beside ${TILEWISE_NVCC} DIRECTORY)
+  get_filename_component(real ${TILEWISE_NVCC} REALPATH)
+  get_filename_component(real ${real} DIRECTORY)
+  find_program(ptxas ptxas HINTS ${beside} ${real} NO_CACHE REQUIRED)
+  find_program(fatbinary fatbinary HINTS ${beside} ${real} NO_CACHE REQUIRED)
 
   set(architectures ${TILEWISE_CUDA_ARCHS})
   if(architectures STREQUAL "ALL")
     set(architectures ${TILEWISE_ALL_CUDA_ARCHS})
   endif()
+  foreach(architecture ${architectures})
+    if(NOT architecture MATCHES "^([0-9]+a?|80-virtual)$")
+      message(FATAL_ERROR "TILEWISE_CUDA_ARCHS has ${architecture}; what it takes are names like 80 and 90a, and 80-virtual")
+    endif()
+  endforeach()
+
+  set(script ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/kernel-image.cmake)
+  set(work ${CMAKE_CURRENT_BINARY_DIR}/kernel-ptx)
+  set(logs ${CMAKE_CURRENT_BINARY_DIR}/kernel-logs)
+  file(MAKE_DIRECTORY ${work})
   set(images)
   foreach(source ${ARGN})
     get_filename_component(source ${source} ABSOLUTE)
     get_filename_component(module ${source} NAME_WE)
-    foreach(architecture ${architectures})
-      if(architecture MATCHES "^([0-9]+a?)-virtual$")
-        set(image ${module}.compute_${CMAKE_MATCH_1}.ptx)
-      elseif(architecture MATCHES "^[0-9]+a?$")
-        set(image ${module}.sm_${architecture}.cubin)
+    set(virtual 80)
+    set(own ${architectures})
+    if(module MATCHES "_sm([0-9]+a)$")
+      set(virtual ${CMAKE_MATCH_1})
+      list(FILTER own INCLUDE REGEX "^${virtual}$")
+    endif()
+    # Once: it takes as long as the machine code of one architecture.
+    set(ptx ${work}/${module}.ptx)
+    add_custom_command(
+      OUTPUT ${ptx}
+      COMMAND ${TILEWISE_NVCC} -std=c++17 -ptx -arch=compute_${virtual} -MD -MF ${ptx}.d -MT ${ptx} -o ${ptx} ${source}
+      DEPENDS ${source} ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
+      DEPFILE ${ptx}.d
+      COMMENT "Compiling kernels of ${module}"
+      VERBATIM)
+    foreach(architecture ${own})
+      if(architecture MATCHES "^([0-9]+)-virtual$")
+        set(image ${module}.compute_${CMAKE_MATCH_1})
       else()
-        message(FATAL_ERROR "TILEWISE_CUDA_ARCHS has ${architecture}; what it takes are names like 80, 90a and 80-virtual")
+        set(image ${module}.sm_${architecture})
       endif()
-      set(log ${CMAKE_CURRENT_BINARY_DIR}/kernel-logs/${image})
       add_custom_command(
-        OUTPUT ${folder}/${image}
-        COMMAND ${CMAKE_COMMAND} -D NVCC=${TILEWISE_NVCC} -D SOURCE=${source} -D IMAGE=${folder}/${image} -D LOG=${log}
-                -P ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/nvcc.cmake
-        DEPENDS ${source} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/nvcc.cmake
-        DEPFILE ${log}.d
-        COMMENT "Building kernel image ${image}"
+        OUTPUT ${folder}/${image}.fatbin
+        COMMAND ${CMAKE_COMMAND} -D PTXAS=${ptxas} -D FATBINARY=${fatbinary} -D PTX=${ptx}
+                -D IMAGE=${folder}/${image}.fatbin -D LOG=${logs}/${image}.log -P ${script}
+        DEPENDS ${ptx} ${script}
+        COMMENT "Building kernel image ${image}.fatbin"
         VERBATIM)
-      list(APPEND images ${folder}/${image})
+      list(APPEND images ${folder}/${image}.fatbin)
     endforeach()
   endforeach()
 
   # What earlier configurations have built would be shipped, and run, along with the rest.
-  file(GLOB present ${folder}/*.cubin ${folder}/*.ptx)
+  file(GLOB present ${folder}/*)
   list(REMOVE_ITEM present ${images} "")
   if(present)
     file(REMOVE ${present})
