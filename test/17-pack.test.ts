@@ -119,8 +119,10 @@ describe('the packed tarball', () => {
     const images = existsSync(built) ? readdirSync(built) : [];
     expect(readdirSync(folder).filter((name) => name !== 'kernels')).toEqual([expect.stringMatching(/\.node$/)]);
     expect(images.length > 0 ? readdirSync(join(folder, 'kernels')) : []).toEqual(images);
-    for (const image of images)
+    for (const image of images) {
+      expect(image).toMatch(/^\w+\.(sm|compute)_\d+a?\.fatbin$/);
       expect(readFileSync(join(folder, 'kernels', image))).toEqual(readFileSync(join(built, image)));
+    }
   });
 
   it('has types that compile without Float16Array and without skipLibCheck', () => {
