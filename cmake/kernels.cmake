@@ -3,11 +3,29 @@
 # CMake's: the toolkit's programs are only run as commands, and what they make is never linked.
 
 set(TILEWISE_CUDA AUTO CACHE STRING "Kernel images: AUTO (when there is nvcc), ON (fail without it) or OFF")
-# What `npm test` builds: machine code for one architecture, so that every change passes ptxas and the gate, and PTX, which
-# every GPU from Ampere on runs once its driver has compiled it. All of them take several times as long: prebuilds have them.
-set(TILEWISE_CUDA_ARCHS "80;80-virtual" CACHE STRING
-    "Architectures as CMAKE_CUDA_ARCHITECTURES names them (80, 90a, and 80-virtual for PTX), or ALL")
+# What `npm test` builds: PTX, which every GPU from Ampere on runs once its driver has compiled it, and machine code for the
+# GPUs of this machine, mostly none. Machine code for all of them takes several times as long; CI builds two, prebuilds all.
+set(TILEWISE_CUDA_ARCHS NATIVE CACHE STRING
+    "Architectures as CMAKE_CUDA_ARCHITECTURES names them (80, 90a, and 80-virtual for PTX), NATIVE or ALL")
 set(TILEWISE_ALL_CUDA_ARCHS 80 86 89 90a 100 120 80-virtual)
+
+# PTX, and the architectures of this machine's GPUs.
+function(tilewise_native_archs result)
+  set(architectures 80-virtual)
+  find_program(TILEWISE_NVIDIA_SMI nvidia-smi)
+  if(TILEWISE_NVIDIA_SMI)
+    execute_process(COMMAND ${TILEWISE_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader
+                    OUTPUT_VARIABLE capabilities ERROR_QUIET)
+    string(REGEX MATCHALL "[0-9]+\\.[0-9]" capabilities "${capabilities}")
+    list(REMOVE_DUPLICATES capabilities)
+    foreach(capability ${capabilities})
+      string(REPLACE "." "" capability ${capability})
+      string(REGEX REPLACE "^90$" "90a" capability ${capability})
+      list(APPEND architectures ${capability})
+    endforeach()
+  endif()
+  set(${result} ${architectures} PARENT_SCOPE)
+endfunction()
 
 # Adds the images of the sources in `folder` to target `target`. A source <name>_sm90a.cu uses what that architecture alone
 # has: it gets an image for it and for no other.
@@ -30,12 +48,16 @@ function(tilewise_add_kernels target folder)
   get_filename_component(beside ${TILEWISE_NVCC} DIRECTORY)
   get_filename_component(real ${TILEWISE_NVCC} REALPATH)
   get_filename_component(real ${real} DIRECTORY)
-  find_program(ptxas ptxas HINTS ${beside} ${real} NO_CACHE REQUIRED)
-  find_program(fatbinary fatbinary HINTS ${beside} ${real} NO_CACHE REQUIRED)
+  foreach(tool ptxas fatbinary)
+    find_program(${tool} ${tool} HINTS ${beside} ${real} ENV CUDA_PATH ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin
+                 NO_CACHE REQUIRED)
+  endforeach()
 
   set(architectures ${TILEWISE_CUDA_ARCHS})
   if(architectures STREQUAL "ALL")
     set(architectures ${TILEWISE_ALL_CUDA_ARCHS})
+  elseif(architectures STREQUAL "NATIVE")
+    tilewise_native_archs(architectures)
   endif()
   foreach(architecture ${architectures})
     if(NOT architecture MATCHES "^([0-9]+a?|80-virtual)$")

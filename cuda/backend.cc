@@ -14,6 +14,8 @@ std::vector<std::string> GpuBackend::supports(const SelectionProblem& problem) c
   return reasonsAgainst(problem, machine_.limits());
 }
 
+TileChoice GpuBackend::tiles(const Problem& problem) const { return tilesFor(problem); }
+
 // A call whose result has no elements has no memory for it either.
 void GpuBackend::run(const Problem& problem, const CancelFlag& cancel) {
   if (!problem.out.data) return;

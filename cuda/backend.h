@@ -24,6 +24,7 @@ class GpuBackend final : public Backend {
 
   std::vector<std::string> supports(const Problem& problem) const override;
   std::vector<std::string> supports(const SelectionProblem& problem) const override;
+  TileChoice tiles(const Problem& problem) const override;
 
   void run(const Problem& problem, const CancelFlag& cancel) override;
   void run(const MergeProblem& problem, const CancelFlag& cancel) override;

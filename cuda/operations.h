@@ -17,6 +17,9 @@ void runAttention(const Problem& problem, const Problem& lengths, const Limits& 
 void runMerge(const MergeProblem& problem, Queue& queue);
 void runSelection(const SelectionProblem& problem, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
+// What the kernels visit or skip as one for a problem, for explain().
+TileChoice tilesFor(const Problem& problem);
+
 // Every reason why a machine with these limits cannot run the problem.
 std::vector<std::string> reasonsAgainst(const Problem& problem, const Limits& limits);
 std::vector<std::string> reasonsAgainst(const SelectionProblem& problem, const Limits& limits);

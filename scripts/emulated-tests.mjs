@@ -16,7 +16,8 @@ function run(command, args, env = {}) {
 const cmakeJs = 'node_modules/cmake-js/bin/cmake-js';
 run(process.execPath, [cmakeJs, 'compile', '--out', `${folder}/build`, '--CDTILEWISE_EMULATOR=ON']);
 // node-gyp-build looks for the addon below this folder first.
-run(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', ...process.argv.slice(2)], {
+// What takes a millisecond elsewhere may take seconds here.
+run(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', '--testTimeout=600000', ...process.argv.slice(2)], {
   TILEWISE_PREBUILD: `${root}${folder}`,
   TILEWISE_TEST_BACKENDS: process.env.TILEWISE_TEST_BACKENDS ?? 'cuda',
 });

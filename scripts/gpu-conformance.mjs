@@ -4,7 +4,7 @@
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import process from 'node:process';
-import { buildPrimitives, primitives, primitivesProgram } from './gpu-programs.mjs';
+import { buildPrimitives, primitives } from './gpu-programs.mjs';
 import { root } from './travelling.mjs';
 
 const emulatedBuild = path.join('build', 'native-emulator');
@@ -44,7 +44,6 @@ function runOnDevice(asked) {
   const major = majorVersion();
   let isOk = true;
   for (const architecture of asked) {
-    console.log(`# building ${primitivesProgram(architecture)}`);
     const program = buildPrimitives(architecture);
     const canRun = primitives[architecture].runs(major);
     if (!canRun) console.log(`# ${program} is not run: no GPU for it`);

@@ -13,7 +13,7 @@ export const primitives = {
   sm_80: { folders: ['.'], flags: ['-gencode=arch=compute_80,code=[sm_80,compute_80]'], runs: (major) => major >= 8 },
   sm_90a: { folders: ['.', 'sm90'], flags: ['-gencode=arch=compute_90a,code=sm_90a'], runs: (major) => major === 9 },
 };
-export const primitivesProgram = (architecture) => path.join(folder, 'conformance', `conformance.${architecture}`);
+const primitivesProgram = (architecture) => path.join(folder, 'conformance', `conformance.${architecture}`);
 
 /** Latest change of a file, or among everything in a folder. */
 function newest(name) {
@@ -37,6 +37,7 @@ export function buildPrimitives(architecture) {
   );
   const program = primitivesProgram(architecture);
   if (isCurrent(program, ['cuda', 'core', sources])) return program;
+  console.log(`building ${program}`);
   mkdirSync(path.dirname(path.join(root, program)), { recursive: true });
   const options = ['-std=c++17', '-O1', '--cudart', 'static', '--threads', '2', ...flags];
   run('nvcc', [...options, '-o', program, ...files]);
@@ -45,6 +46,7 @@ export function buildPrimitives(architecture) {
 
 export function buildChecks() {
   const build = path.join('build', 'gpu-programs');
+  console.log(`building the checks and the benchmark in ${folder}`);
   run('cmake', ['-S', 'test/gpu/device', '-B', build, '-DCMAKE_BUILD_TYPE=Release']);
   run('cmake', ['--build', build, '--parallel', '2']);
   copyFileSync(path.join(root, 'bench/gpu/cases.txt'), path.join(root, folder, 'bench', 'cases.txt'));

@@ -23,6 +23,8 @@ process.env.TILEWISE_BUILD = isAsBuilt ? 'build' : join('build', 'release');
 // A release must not lose its kernels without a word. There is no CUDA on macOS, and Windows takes Linux's images.
 const images = isLinux ? '--CDTILEWISE_CUDA=ON --CDTILEWISE_CUDA_ARCHS=ALL' : '--CDTILEWISE_CUDA=OFF';
 process.env.TILEWISE_OPTIONS = isAsBuilt ? '' : images;
+// Images of an earlier layout would stay, and be shipped.
+rmSync(join(out, 'prebuilds', `${process.platform}-${process.arch}`, 'kernels'), { recursive: true, force: true });
 await promisify(prebuildify)({
   cwd: staging,
   out,

@@ -96,6 +96,37 @@ std::string AttentionPlan::kernel() const {
          nameOf(params.problem.dtype) + "_" + std::to_string(dim);
 }
 
+TileChoice tilesOf(const AttentionPlan& plan, int rank) {
+  const AttentionParams& params = plan.params;
+  const Problem& p = params.problem;
+  TileChoice choice;
+  TileRule& rule = choice.rule;
+  const std::string rows = std::to_string(plan.rows), keys = std::to_string(plan.sizes.keys);
+  if (plan.way == Way::stream) {
+    rule.queries[0] = plan.rows;
+    rule.keys[0] = plan.sizes.keys;
+    rule.isDynamic = true;
+    choice.why = rows + " queries are a block of threads (stream kernel), which meets keys " + keys + " at a time";
+    return choice;
+  }
+  rule.isCut = true;
+  choice.why = rows + " rows are a block of threads (" + (plan.way == Way::decode ? "decode" : "gather") +
+               " kernel); the keys that some of them see are brought together, " + keys + " at a time";
+  if (p.pattern == PatternKind::neighborhood) {
+    for (int a = 0; a < rank; ++a) rule.queries[a] = 1 << params.boxLog2[a + kMaxRank - rank];
+    return choice;
+  }
+  rule.queries[0] = plan.rows;
+  rule.headsPerTile = params.map.headsPerToken;
+  rule.rowsPerBlock = params.rowsPerBlock;
+  rule.keys[0] = p.pattern == PatternKind::stridedShards ? p.shards.block
+                 : p.pattern == PatternKind::blocks      ? p.blocks.keys
+                                                         : plan.sizes.keys;
+  if (rule.headsPerTile > 1)
+    choice.why += "; shared by the " + std::to_string(rule.headsPerTile) + " heads of a KV head";
+  return choice;
+}
+
 AttentionPlan planAttention(const Problem& problem, const Problem& lengths) {
   AttentionPlan plan{};
   AttentionParams& params = plan.params;

@@ -23,6 +23,10 @@ struct AttentionPlan {
   std::string kernel() const;
 };
 
+// The plan in the planner's words, for explain(): what is visited or skipped as one, and why. `rank`: of the grid, as
+// the caller counts its axes; plans count three.
+TileChoice tilesOf(const AttentionPlan& plan, int rank);
+
 // `lengths`: the problem with cuQueries, cuKeys and keyLengths as the host reads them.
 AttentionPlan planAttention(const Problem& problem, const Problem& lengths);
 

@@ -58,6 +58,8 @@ void runAttention(const Problem& problem, const Problem& lengths, const Limits&,
   launch(queue, plan, module.c_str(), std::string("attention_combine_") + nameOf(p.dtype), rows, kCombineThreads, 0);
 }
 
+TileChoice tilesFor(const Problem& problem) { return tilesOf(planAttention(problem, problem), problem.grid.rank); }
+
 std::vector<std::string> reasonsAgainst(const Problem& p, const Limits& limits) {
   std::vector<std::string> reasons;
   const auto range = [&](const char* what, int64_t value, int64_t low, int64_t high) {

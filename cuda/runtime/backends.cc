@@ -25,7 +25,9 @@ class Unavailable final : public Backend {
   const char* name() const override { return name_.c_str(); }
   Availability availability() const override { return {false, reason_, code_}; }
   std::vector<std::string> supports(const Problem& p) const override { return gpu::reasonsAgainst(p, kTypical); }
-  std::vector<std::string> supports(const SelectionProblem& p) const override { return gpu::reasonsAgainst(p, kTypical); }
+  std::vector<std::string> supports(const SelectionProblem& p) const override {
+    return gpu::reasonsAgainst(p, kTypical);
+  }
   void run(const Problem&, const CancelFlag&) override { refuse(); }
   void run(const MergeProblem&, const CancelFlag&) override { refuse(); }
   void run(const SelectionProblem&, const CancelFlag&) override { refuse(); }
@@ -47,9 +49,9 @@ Backend* backendOf(const Driver& driver, int ordinal, const Images& images) {
     auto* machine = new DriverMachine(driver, ordinal, images);
     const int32_t capability = machine->limits().computeCapability;
     if (images.hasAnyFor(capability)) return new gpu::GpuBackend(name, *machine, machine->name());
-    return new Unavailable(name, "ERR_TILEWISE_NO_KERNEL",
-                           "no kernel image for sm_" + std::to_string(capability) + " (" + machine->name() +
-                               "): " + images.shipped());
+    return new Unavailable(
+        name, "ERR_TILEWISE_NO_KERNEL",
+        "no kernel image for sm_" + std::to_string(capability) + " (" + machine->name() + "): " + images.shipped());
   } catch (const BackendError& error) {
     return new Unavailable(name, error.code, error.what());
   }

@@ -2,9 +2,45 @@
 
 #include "device.h"
 
+#include <condition_variable>
+#include <cstdlib>
+
 #include "../../core/backend.h"
 
 namespace tilewise::cuda {
+namespace {
+
+// Who is inside the driver. Never destroyed: threads outlive main().
+struct Gate {
+  std::mutex mutex;
+  std::condition_variable left;
+  int inside = 0;
+  bool isClosed = false;
+};
+
+Gate& gate() {
+  static Gate& only = *new Gate;
+  return only;
+}
+
+void closeGate() {
+  std::unique_lock<std::mutex> lock(gate().mutex);
+  gate().isClosed = true;
+  gate().left.wait(lock, [] { return gate().inside == 0; });
+}
+
+}  // namespace
+
+InDriver::InDriver() {
+  const std::lock_guard<std::mutex> lock(gate().mutex);
+  if (gate().isClosed) throw BackendError("ERR_TILEWISE_CUDA", "the process is ending");
+  ++gate().inside;
+}
+
+InDriver::~InDriver() {
+  const std::lock_guard<std::mutex> lock(gate().mutex);
+  if (--gate().inside == 0) gate().left.notify_all();
+}
 
 Device::Device(const Driver& driver, int ordinal) : api_(driver.api) {
   check(api_.cuDeviceGet(&handle_, ordinal), "cuDeviceGet");
@@ -40,7 +76,10 @@ void Device::lose(std::string message) {
 Context Device::context() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!lost_.empty()) throw BackendError("ERR_TILEWISE_DEVICE_LOST", "an earlier call lost the GPU: " + lost_);
-  if (!context_) cuda::check(api_, api_.cuDevicePrimaryCtxRetain(&context_, handle_), "cuDevicePrimaryCtxRetain");
+  if (!context_) {
+    cuda::check(api_, api_.cuDevicePrimaryCtxRetain(&context_, handle_), "cuDevicePrimaryCtxRetain");
+    std::atexit(closeGate);  // after whatever the driver has registered, so that it runs before
+  }
   return context_;
 }
 

@@ -42,6 +42,16 @@ class Device {
   std::string lost_;  // why; empty while all is well
 };
 
+// While this lives its thread is inside the driver. Throws once the process ends: exit() waits until no thread is
+// inside, so that none meets a driver that is shutting down.
+class InDriver {
+ public:
+  InDriver();
+  ~InDriver();
+  InDriver(const InDriver&) = delete;
+  InDriver& operator=(const InDriver&) = delete;
+};
+
 // The device's primary context, which other libraries of the process share, is current on this thread while this lives.
 class Current {
  public:
@@ -56,6 +66,7 @@ class Current {
   Current& operator=(const Current&) = delete;
 
  private:
+  InDriver inDriver_;
   Device& device_;
 };
 

@@ -17,6 +17,7 @@ constexpr int64_t kMaxBlocks = 0x7fffffff;  // of a grid
 constexpr int32_t kBlocksPerGroup = 64;  // most query blocks that search the same chunks in shared memory; a budget
 constexpr int32_t kTilesPerBlock = 16;  // most tiles for which query rows stay where they are; a budget
 constexpr int32_t kPairsPerBatch = kSearchWarps;  // where not all pairs fit
+constexpr int32_t kIdleBelow = kSearchWarps / 2 * kChunksPerWarp;  // searches of a batch that leave most warps idle
 constexpr int32_t kBlocksPerMultiprocessor = 8;  // worth dividing the candidates for; a budget
 
 int32_t roundUp(int64_t x, int32_t to) { return int32_t((x + to - 1) / to * to); }
@@ -75,6 +76,7 @@ class Plan {
  private:
   Token beforeKeep() const { return p.problem.stage[p.stage - 1].keep; }
   int32_t pairsPerBlock() const { return p.problem.headsPerList; }
+  int64_t pairs() const { return int64_t(pairsPerBlock()) * p.blocksPerGroup; }
   int64_t fetchedPitch() const { return 2 * int64_t(p.search.keyPitch) + 16; }
 
   void shapeRows() {
@@ -104,7 +106,9 @@ class Plan {
       for (int32_t chunks = chunksForAllWarps(); chunks > 0; chunks -= kChunksPerWarp) {
         const bool isLeast = chunks == kChunksPerWarp;
         // Two thread blocks to a multiprocessor, where that is possible.
-        if (fitQueries(chunks, chunks, limits_.sharedBytesPerBlock / (isLeast ? 1 : 2))) return true;
+        const bool fits = fitQueries(chunks, chunks, limits_.sharedBytesPerBlock / (isLeast ? 1 : 2));
+        const bool isIdle = p.search.pairsPerBatch < pairs() && p.search.pairsPerBatch * chunks < kIdleBelow;
+        if (fits && !isIdle) return true;
       }
     }
     p.blocksPerGroup = 1;
@@ -122,22 +126,21 @@ class Plan {
   }
 
   int32_t chunksForAllWarps() const {
-    const int64_t pairs = int64_t(pairsPerBlock()) * p.blocksPerGroup;
-    return kChunksPerWarp * int32_t(ceilDiv<int64_t>(kSearchWarps, smaller<int64_t>(pairs, kSearchWarps)));
+    return kChunksPerWarp * int32_t(ceilDiv<int64_t>(kSearchWarps, smaller<int64_t>(pairs(), kSearchWarps)));
   }
 
-  // All pairs, or two batches of them, or at least one pair, behind `chunks` chunks of keys.
+  // All pairs, or a batch of them, or two, behind `chunks` chunks of keys.
   bool fitQueries(int32_t chunksPerTile, int64_t chunks, int64_t bytes) {
     SearchShape& s = p.search;
-    const int64_t pairs = int64_t(pairsPerBlock()) * p.blocksPerGroup, keyBytes = chunks * s.chunkPitch;
+    const int64_t keyBytes = chunks * s.chunkPitch;
     const int64_t pairBytes = larger<int64_t>(int64_t(s.rowsPerPair) * s.queryPitch, 1);
     const int64_t fit = (bytes - keyBytes) / pairBytes;
-    const int64_t batch = fit >= pairs ? pairs : clamp<int64_t>(fit / 2, smaller<int64_t>(fit, 1), kPairsPerBatch);
+    const int64_t batch = fit >= pairs() ? pairs() : smaller<int64_t>(fit, kPairsPerBatch);
     if (batch <= 0) return false;
     s.chunksPerTile = chunksPerTile;
     s.queryOffset = int32_t(keyBytes);
     s.pairsPerBatch = int32_t(batch);
-    s.isAhead = batch < pairs && 2 * batch <= fit;
+    s.isAhead = batch < pairs() && fit >= 2 * kPairsPerBatch;
     sharedBytes = keyBytes + (s.isAhead ? 2 : 1) * batch * pairBytes;
     return true;
   }

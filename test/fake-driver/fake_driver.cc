@@ -65,8 +65,8 @@ struct Fake {
   std::string misuse;  // the first thing that a real driver would not have taken
   Result sticky = Result::success;
   std::atomic<int> contextDepth{0};
-  size_t pinned = 0;
-  int streams = 0;
+  std::atomic<size_t> pinned{0};
+  std::atomic<int> streams{0};
 
   Fake() {
     const char* text = std::getenv("TILEWISE_FAKE");
@@ -98,7 +98,7 @@ struct Fake {
     size_t bytes = 0;
     for (const auto& [_, block] : memory) bytes += block.bytes;
     std::fprintf(file, "{\"memory\": %zu, \"pinned\": %zu, \"streams\": %d, \"contexts\": %d, \"misuse\": \"%s\", ",
-                 bytes, pinned, streams, contextDepth.load(), misuse.c_str());
+                 bytes, pinned.load(), streams.load(), contextDepth.load(), misuse.c_str());
     std::fprintf(file, "\"launches\": [");
     for (size_t i = 0; i < launches.size(); ++i) std::fprintf(file, "%s\"%s\"", i ? ", " : "", launches[i].c_str());
     std::fprintf(file, "], \"calls\": {");

@@ -64,6 +64,7 @@ void mustBePadded(const Operand& o, DType type, int64_t tokens, int64_t dim, con
 // Operations of a device that is the host: what a kernel may assume is checked, then the CPU works in place.
 namespace tilewise::gpu {
 
+TileChoice tilesFor(const Problem& p) { return cpu::backend().tiles(p); }
 void runAttention(const Problem& p, const Problem& lengths, const Limits&, Queue&, const CancelFlag& cancel) {
   mustBeRows(p.query, p.dtype, "query");
   mustBeRows(p.key, p.dtype, "key");
