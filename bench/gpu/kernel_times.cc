@@ -68,12 +68,12 @@ class Bench {
           attend();
         },
         kSamples, c.isCold);
-    const gpu::AttentionPlan plan = gpu::planAttention(p, p);
+    const gpu::AttentionPlan plan = gpu::planAttention(p, p.queries, p.keys);
     std::string row = "\"case\": " + jsonText(c.line) + ", \"kernel\": " + jsonText(plan.kernel()) + timesOf(times);
     if (c.isSelected) row += field("selectMs", queue_.time(select, kSamples, c.isCold).median);
     const double bytes = double(sizeOf(p.dtype)) * p.batch * p.kvHeads * double(p.keys) * (p.headDim + p.valueDim);
     row += field("keyGbps", bytes / times.median / 1e6);
-    if (!c.isSelected) row += countsOf(c, gpu::planAttention(p, p), times);
+    if (!c.isSelected) row += countsOf(c, gpu::planAttention(p, p.queries, p.keys), times);
     queue_.freeAll();
     print("tilewise", row);
   }

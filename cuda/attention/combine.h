@@ -16,7 +16,7 @@ __device__ __forceinline__ void combine(const AttentionParams& p) {
   const int32_t head = int32_t(block / p.longestQueries % problem.outputHeads());
   const int32_t index = int32_t(block / p.longestQueries / problem.outputHeads());
   const Sequence sequence = problem.sequence(index);
-  if (token >= sequence.queries.size()) return;
+  if (token >= sequence.queries.size() || !p.takes(index)) return;
   const int64_t first = p.partial(index, head, token, 0);
 
   // Every thread merges the states; each sum is then scaled once, by its distance to the final maximum.

@@ -21,7 +21,9 @@ struct AttentionParams {
   int64_t rowsPerBlock;   // 0: all rows are one block
   uint32_t tiles;         // per map, of the longest sequence
   bool isHeaviestFirst;   // later tiles see more keys: they start first, so that light ones fill the end of the grid
-  const int32_t* tileStarts;  // packed: [sequences + 1] tiles of one map before each sequence; else null
+  // Packed: [sequences + 1] tiles of one map before each sequence, which has none when another launch takes it; else
+  // null.
+  const int64_t* tileStarts;
 
   // Grids: a tile is a box of places of a dilation group, 2^boxLog2 along each of three axes.
   int32_t boxLog2[kMaxRank];
@@ -38,6 +40,9 @@ struct AttentionParams {
   };
   State* partialStates;
 
+  TW_HOST_DEVICE bool takes(int32_t sequence) const {
+    return !tileStarts || tileStarts[sequence] < tileStarts[sequence + 1];
+  }
   TW_HOST_DEVICE int64_t partial(int32_t sequence, int32_t head, Token query, int32_t split) const {
     return ((int64_t(sequence) * problem.outputHeads() + head) * longestQueries + query) * splits + split;
   }

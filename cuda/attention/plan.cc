@@ -1,6 +1,10 @@
 // See plan.h.
 #include "plan.h"
 
+#include <map>
+#include <tuple>
+#include <utility>
+
 namespace tilewise::gpu {
 namespace {
 
@@ -17,12 +21,6 @@ int tileDim(const Problem& p) {
     if (larger(p.headDim, p.valueDim) <= dim) return dim;
   }
   return kMaxDim;
-}
-
-Token longestOf(const int32_t* totals, int32_t sequences) {
-  Token longest = 0;
-  for (int32_t s = 0; s < sequences; ++s) longest = larger(longest, totals[s + 1] - totals[s]);
-  return longest;
 }
 
 // Whether 16 bytes of a row can be copied at once wherever it begins.
@@ -127,16 +125,22 @@ TileChoice tilesOf(const AttentionPlan& plan, int rank) {
   return choice;
 }
 
-AttentionPlan planAttention(const Problem& problem, const Problem& lengths) {
+int64_t AttentionPlan::tilesOf(Token queries) const {
+  if (params.problem.pattern == PatternKind::neighborhood) {
+    return int64_t(params.problem.grid.groups()) * params.boxes[0] * params.boxes[1] * params.boxes[2];
+  }
+  const int64_t all = params.map.rows(queries);
+  if (params.rowsPerBlock == 0) return ceilDiv<int64_t>(all, rows);
+  return ceilDiv<int64_t>(all, params.rowsPerBlock) * ceilDiv<int64_t>(params.rowsPerBlock, rows);
+}
+
+AttentionPlan planAttention(const Problem& problem, Token queries, Token keys) {
   AttentionPlan plan{};
   AttentionParams& params = plan.params;
   params.problem = problem;
   const bool isGrid = problem.pattern == PatternKind::neighborhood, isList = problem.pattern == PatternKind::blocks;
   if (isGrid) useRank3(params.problem);
   const Problem& p = params.problem;
-  const bool isPacked = lengths.cuQueries != nullptr;
-  const Token queries = isPacked ? longestOf(lengths.cuQueries, p.sequences) : p.queries;
-  const Token keys = isPacked ? longestOf(lengths.cuKeys, p.sequences) : p.keys;
   plan.dim = tileDim(p);
 
   const int32_t group = p.kvHeads < p.queryHeads ? p.queryHeads / p.kvHeads : 1;
@@ -160,29 +164,14 @@ AttentionPlan planAttention(const Problem& problem, const Problem& lengths) {
   params.rowsPerBlock = isList && queries > p.blocks.queries ? params.map.rows(p.blocks.queries) : 0;
   params.isHeaviestFirst = !isGrid && p.window.right < keys;
 
-  const auto tilesOf = [&](Token tokens) -> int64_t {
-    const int64_t rows = params.map.rows(tokens);
-    if (params.rowsPerBlock == 0) return ceilDiv<int64_t>(rows, plan.rows);
-    return ceilDiv<int64_t>(rows, params.rowsPerBlock) * ceilDiv<int64_t>(params.rowsPerBlock, plan.rows);
-  };
-  if (isGrid) {
-    chooseBox(p.grid, log2Of(plan.rows), params);
-    params.tiles = uint32_t(int64_t(p.grid.groups()) * params.boxes[0] * params.boxes[1] * params.boxes[2]);
-  } else {
-    params.tiles = uint32_t(tilesOf(queries));
-  }
-  plan.tilesOfAll = int64_t(params.tiles) * p.sequences;
-  if (isPacked) {
-    plan.tilesOfAll = 0;
-    for (int32_t s = 0; s < p.sequences; ++s)
-      plan.tilesOfAll += tilesOf(lengths.cuQueries[s + 1] - lengths.cuQueries[s]);
-  }
+  if (isGrid) chooseBox(p.grid, log2Of(plan.rows), params);
+  params.tiles = uint32_t(plan.tilesOf(queries));
 
   params.splits = 1;
   params.splitKeys = splitKeysOf(p);
   params.longestQueries = larger<Token>(queries, 1);
-  const bool maySplit = plan.way != Way::stream && !isGrid && isOneList && p.extraKeys == 0 && sharedRows <= kSplitRows;
-  if (maySplit) params.splits = larger<int32_t>(1, ceilDiv(keys, params.splitKeys));
+  plan.maySplit = plan.way != Way::stream && !isGrid && isOneList && p.extraKeys == 0 && sharedRows <= kSplitRows;
+  if (plan.maySplit) params.splits = larger<int32_t>(1, ceilDiv(keys, params.splitKeys));
 
   params.queryIsAligned = isAligned(p.query, p.dtype);
   params.keyIsAligned = isAligned(p.key, p.dtype);
@@ -191,6 +180,30 @@ AttentionPlan planAttention(const Problem& problem, const Problem& lengths) {
   params.extraValueIsAligned = isAligned(p.extraValue, p.dtype);
   params.outIsAligned = isAligned(p.out, p.dtype);
   return plan;
+}
+
+std::vector<PlannedSequences> planSequences(const Problem& problem, const Problem& lengths) {
+  if (!lengths.cuQueries) return {{planAttention(problem, problem.queries, problem.keys), {}}};
+  struct Kind {
+    Token queries = 0, keys = 0;
+    std::vector<int32_t> sequences;
+  };
+  std::map<std::tuple<std::string, int32_t, bool>, Kind> kinds;
+  for (int32_t s = 0; s < problem.sequences; ++s) {
+    const Token queries = lengths.cuQueries[s + 1] - lengths.cuQueries[s];
+    const Token keys = lengths.cuKeys[s + 1] - lengths.cuKeys[s];
+    if (queries == 0) continue;
+    const AttentionPlan alone = planAttention(problem, queries, keys);
+    Kind& kind = kinds[{alone.kernel(), alone.params.map.headsPerToken, alone.maySplit}];
+    kind.queries = larger(kind.queries, queries);
+    kind.keys = larger(kind.keys, keys);
+    kind.sequences.push_back(s);
+  }
+  std::vector<PlannedSequences> all;
+  for (auto& [key, kind] : kinds) {
+    all.push_back({planAttention(problem, kind.queries, kind.keys), std::move(kind.sequences)});
+  }
+  return all;
 }
 
 }  // namespace tilewise::gpu

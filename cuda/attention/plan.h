@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "../../core/backend.h"
 #include "../machine.h"
@@ -18,16 +19,26 @@ struct AttentionPlan {
   int dim;  // of the kernel's tiles
   TileSizes sizes;
   int rows;  // of a tile of queries
+  bool maySplit;  // keys may be cut, as far as there are enough of them
   AttentionParams params;  // but for what lies on the device
-  int64_t tilesOfAll;  // of one map, over all sequences
   std::string kernel() const;
+  int64_t tilesOf(Token queries) const;  // of one map, for a sequence with so many queries
 };
 
 // The plan in the planner's words, for explain(): what is visited or skipped as one, and why. `rank`: of the grid, as
 // the caller counts its axes; plans count three.
 TileChoice tilesOf(const AttentionPlan& plan, int rank);
 
-// `lengths`: the problem with cuQueries, cuKeys and keyLengths as the host reads them.
-AttentionPlan planAttention(const Problem& problem, const Problem& lengths);
+// For sequences of at most so many queries and keys, all of which would be planned alike by themselves.
+AttentionPlan planAttention(const Problem& problem, Token queries, Token keys);
+
+// Sequences that one plan takes; empty: all of them, none of which is packed.
+struct PlannedSequences {
+  AttentionPlan plan;
+  std::vector<int32_t> sequences;
+};
+// `lengths`: the problem with cuQueries and cuKeys as the host reads them. Packed sequences are sorted by how each would be
+// planned alone: what else is in the batch must not change a bit of the result.
+std::vector<PlannedSequences> planSequences(const Problem& problem, const Problem& lengths);
 
 }  // namespace tilewise::gpu

@@ -28,22 +28,22 @@ void launch(Queue& queue, const AttentionPlan& plan, const char* module, const s
   queue.launch(launch);
 }
 
-}  // namespace
-
-void runAttention(const Problem& problem, const Problem& lengths, const Limits&, Queue& queue,
-                  const CancelFlag& cancel) {
-  AttentionPlan plan = planAttention(problem, lengths);
+void runPlan(PlannedSequences& planned, const Problem& lengths, Queue& queue, const CancelFlag& cancel) {
+  AttentionPlan& plan = planned.plan;
   AttentionParams& params = plan.params;
   const Problem& p = params.problem;
+  int64_t tiles = int64_t(params.tiles) * p.sequences;
   if (lengths.cuQueries) {
-    std::vector<int32_t> starts(size_t(p.sequences) + 1);
-    for (int32_t s = 0; s < p.sequences; ++s) {
-      const int64_t rows = params.map.rows(lengths.cuQueries[s + 1] - lengths.cuQueries[s]);
-      starts[s + 1] = starts[s] + int32_t(ceilDiv<int64_t>(rows, plan.rows));
+    std::vector<int64_t> starts(size_t(p.sequences) + 1);
+    for (const int32_t s : planned.sequences) {
+      starts[size_t(s) + 1] = plan.tilesOf(lengths.cuQueries[s + 1] - lengths.cuQueries[s]);
     }
-    void* const device = queue.allocate(int64_t(starts.size()) * 4);
-    queue.upload(device, starts.data(), int64_t(starts.size()) * 4);
-    params.tileStarts = static_cast<const int32_t*>(device);
+    for (size_t s = 0; s < size_t(p.sequences); ++s) starts[s + 1] += starts[s];
+    tiles = starts.back();
+    const int64_t bytes = int64_t(starts.size() * sizeof(starts[0]));
+    void* const device = queue.allocate(bytes);
+    queue.upload(device, starts.data(), bytes);
+    params.tileStarts = static_cast<const int64_t*>(device);
   }
   const int64_t rows = int64_t(p.sequences) * p.outputHeads() * params.longestQueries;
   if (params.splits > 1) {
@@ -52,13 +52,24 @@ void runAttention(const Problem& problem, const Problem& lengths, const Limits&,
     params.partialOutputs = static_cast<float*>(queue.allocate(rows * params.splits * p.valueDim * 4));
   }
   const std::string module = std::string("attention_") + nameOf(p.dtype);
-  launch(queue, plan, module.c_str(), plan.kernel(), plan.tilesOfAll * params.maps * params.splits,
-         32 * plan.sizes.warps, sharedPlan(int(sizeOf(p.dtype)), plan.dim, plan.way).bytes);
+  launch(queue, plan, module.c_str(), plan.kernel(), tiles * params.maps * params.splits, 32 * plan.sizes.warps,
+         sharedPlan(int(sizeOf(p.dtype)), plan.dim, plan.way).bytes);
   if (params.splits == 1 || cancel) return;
   launch(queue, plan, module.c_str(), std::string("attention_combine_") + nameOf(p.dtype), rows, kCombineThreads, 0);
 }
 
-TileChoice tilesFor(const Problem& problem) { return tilesOf(planAttention(problem, problem), problem.grid.rank); }
+}  // namespace
+
+void runAttention(const Problem& problem, const Problem& lengths, const Limits&, Queue& queue,
+                  const CancelFlag& cancel) {
+  for (PlannedSequences& planned : planSequences(problem, lengths)) {
+    if (!cancel) runPlan(planned, lengths, queue, cancel);
+  }
+}
+
+TileChoice tilesFor(const Problem& problem) {
+  return tilesOf(planAttention(problem, problem.queries, problem.keys), problem.grid.rank);
+}
 
 std::vector<std::string> reasonsAgainst(const Problem& p, const Limits& limits) {
   std::vector<std::string> reasons;

@@ -27,11 +27,11 @@ __device__ __forceinline__ Work workOf(const AttentionParams& p, uint32_t block)
     int32_t low = 0, high = p.problem.sequences;
     while (high - low > 1) {
       const int32_t middle = (low + high) / 2;
-      (uint64_t(p.tileStarts[middle]) * p.maps <= block ? low : high) = middle;
+      (p.tileStarts[middle] * p.maps <= int64_t(block) ? low : high) = middle;
     }
     work.index = low;
-    tiles = p.tileStarts[low + 1] - p.tileStarts[low];
-    block -= p.tileStarts[low] * p.maps;
+    tiles = uint32_t(p.tileStarts[low + 1] - p.tileStarts[low]);
+    block -= uint32_t(p.tileStarts[low] * p.maps);
   } else {
     work.index = int32_t(block / (tiles * p.maps));
     block %= tiles * p.maps;
