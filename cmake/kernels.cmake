@@ -1,12 +1,12 @@
-# Kernel images: every cuda/kernels/*.cu compiled by nvcc for every architecture asked for, into kernels/ beside the addon.
-# Reader: someone who adds an architecture, or wonders why there are no images. No CUDA language of CMake's: nvcc is only
-# run as a command, and what it makes is never linked.
+# Kernel images: every cuda/kernels/*.cu becomes PTX once, and that an image for every architecture asked for, in kernels/
+# beside the addon. Reader: someone who adds an architecture, or wonders why there are no images. No CUDA language of
+# CMake's: the toolkit's programs are only run as commands, and what they make is never linked.
 
 set(TILEWISE_CUDA AUTO CACHE STRING "Kernel images: AUTO (when there is nvcc), ON (fail without it) or OFF")
 # What `npm test` builds: PTX, which every GPU from Ampere on runs once its driver has compiled it, and machine code for the
 # GPUs of this machine, mostly none. Machine code for all of them takes several times as long; CI builds two, prebuilds all.
 set(TILEWISE_CUDA_ARCHS NATIVE CACHE STRING
-    "Architectures as CMAKE_CUDA_ARCHITECTURES names them (80, 90a, 80-virtual for PTX), NATIVE or ALL")
+    "Architectures as CMAKE_CUDA_ARCHITECTURES names them (80, 90a, and 80-virtual for PTX), NATIVE or ALL")
 set(TILEWISE_ALL_CUDA_ARCHS 80 86 89 90a 100 120 80-virtual)
 
 # PTX, and the architectures of this machine's GPUs.
@@ -27,20 +27,8 @@ function(tilewise_native_archs result)
   set(${result} ${architectures} PARENT_SCOPE)
 endfunction()
 
-# Adds the command that makes `image` of `source`, in `folder`.
-function(tilewise_add_kernel folder image source)
-  set(log ${CMAKE_CURRENT_BINARY_DIR}/kernel-logs/${image})
-  set(script ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/nvcc.cmake)
-  add_custom_command(
-    OUTPUT ${folder}/${image}
-    COMMAND ${CMAKE_COMMAND} -D NVCC=${TILEWISE_NVCC} -D SOURCE=${source} -D IMAGE=${folder}/${image} -D LOG=${log} -P ${script}
-    DEPENDS ${source} ${script}
-    DEPFILE ${log}.d
-    COMMENT "Building kernel image ${image}"
-    VERBATIM)
-endfunction()
-
-# Adds the images of the sources to target `target`, in `folder`.
+# Adds the images of the sources in `folder` to target `target`. A source <name>_sm90a.cu uses what that architecture alone
+# has: it gets an image for it and for no other.
 function(tilewise_add_kernels target folder)
   if(NOT TILEWISE_CUDA MATCHES "^(AUTO|ON|OFF)$")
     message(FATAL_ERROR "TILEWISE_CUDA must be AUTO, ON or OFF, not ${TILEWISE_CUDA}")
@@ -56,6 +44,14 @@ function(tilewise_add_kernels target folder)
     message(NOTICE "no nvcc: building without kernel images, so device 'cuda' will not be available")
     return()
   endif()
+  # Of the same toolkit, also where nvcc is a link into it.
+  get_filename_component(beside ${TILEWISE_NVCC} DIRECTORY)
+  get_filename_component(real ${TILEWISE_NVCC} REALPATH)
+  get_filename_component(real ${real} DIRECTORY)
+  foreach(tool ptxas fatbinary)
+    find_program(${tool} ${tool} HINTS ${beside} ${real} ENV CUDA_PATH ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin
+                 NO_CACHE REQUIRED)
+  endforeach()
 
   set(architectures ${TILEWISE_CUDA_ARCHS})
   if(architectures STREQUAL "ALL")
@@ -63,36 +59,54 @@ function(tilewise_add_kernels target folder)
   elseif(architectures STREQUAL "NATIVE")
     tilewise_native_archs(architectures)
   endif()
+  foreach(architecture ${architectures})
+    if(NOT architecture MATCHES "^([0-9]+a?|80-virtual)$")
+      message(FATAL_ERROR "TILEWISE_CUDA_ARCHS has ${architecture}; what it takes are names like 80 and 90a, and 80-virtual")
+    endif()
+  endforeach()
+
+  set(script ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/kernel-image.cmake)
+  set(work ${CMAKE_CURRENT_BINARY_DIR}/kernel-ptx)
+  set(logs ${CMAKE_CURRENT_BINARY_DIR}/kernel-logs)
+  file(MAKE_DIRECTORY ${work})
   set(images)
   foreach(source ${ARGN})
     get_filename_component(source ${source} ABSOLUTE)
     get_filename_component(module ${source} NAME_WE)
-    # Kernels are the same for all architectures without an `a`: the compiler proper, a good third of the time, runs once.
-    set(common ${CMAKE_CURRENT_BINARY_DIR}/kernel-ptx)
-    tilewise_add_kernel(${common} ${module}.compute_80.ptx ${source})
-    foreach(architecture ${architectures})
-      if(architecture STREQUAL "80-virtual")
-        set(image ${module}.compute_80.ptx)
-        add_custom_command(
-          OUTPUT ${folder}/${image}
-          COMMAND ${CMAKE_COMMAND} -E copy ${common}/${image} ${folder}/${image}
-          DEPENDS ${common}/${image}
-          VERBATIM)
-      elseif(architecture MATCHES "^[0-9]+$")
-        set(image ${module}.sm_${architecture}.cubin)
-        tilewise_add_kernel(${folder} ${image} ${common}/${module}.compute_80.ptx)
-      elseif(architecture MATCHES "^[0-9]+a$")
-        set(image ${module}.sm_${architecture}.cubin)
-        tilewise_add_kernel(${folder} ${image} ${source})
+    set(virtual 80)
+    set(own ${architectures})
+    if(module MATCHES "_sm([0-9]+a)$")
+      set(virtual ${CMAKE_MATCH_1})
+      list(FILTER own INCLUDE REGEX "^${virtual}$")
+    endif()
+    # Once: it takes as long as the machine code of one architecture.
+    set(ptx ${work}/${module}.ptx)
+    add_custom_command(
+      OUTPUT ${ptx}
+      COMMAND ${TILEWISE_NVCC} -std=c++17 -ptx -arch=compute_${virtual} -MD -MF ${ptx}.d -MT ${ptx} -o ${ptx} ${source}
+      DEPENDS ${source} ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
+      DEPFILE ${ptx}.d
+      COMMENT "Compiling kernels of ${module}"
+      VERBATIM)
+    foreach(architecture ${own})
+      if(architecture MATCHES "^([0-9]+)-virtual$")
+        set(image ${module}.compute_${CMAKE_MATCH_1})
       else()
-        message(FATAL_ERROR "TILEWISE_CUDA_ARCHS has ${architecture}; what it takes are names like 80 and 90a, and 80-virtual")
+        set(image ${module}.sm_${architecture})
       endif()
-      list(APPEND images ${folder}/${image})
+      add_custom_command(
+        OUTPUT ${folder}/${image}.fatbin
+        COMMAND ${CMAKE_COMMAND} -D PTXAS=${ptxas} -D FATBINARY=${fatbinary} -D PTX=${ptx}
+                -D IMAGE=${folder}/${image}.fatbin -D LOG=${logs}/${image}.log -P ${script}
+        DEPENDS ${ptx} ${script}
+        COMMENT "Building kernel image ${image}.fatbin"
+        VERBATIM)
+      list(APPEND images ${folder}/${image}.fatbin)
     endforeach()
   endforeach()
 
   # What earlier configurations have built would be shipped, and run, along with the rest.
-  file(GLOB present ${folder}/*.cubin ${folder}/*.ptx)
+  file(GLOB present ${folder}/*)
   list(REMOVE_ITEM present ${images} "")
   if(present)
     file(REMOVE ${present})

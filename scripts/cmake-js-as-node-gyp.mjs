@@ -1,9 +1,9 @@
 // What prebuildify calls instead of node-gyp: compiles with cmake-js, and leaves a copy where prebuildify looks, in
-// build/Release of the folder it runs in. Of node-gyp's arguments (rebuild --target=.. --arch=..) only the arch matters;
-// TILEWISE_BUILD and TILEWISE_OPTIONS, of prebuilds.mjs, say where and how.
+// build/Release of the folder it runs in, kernel images in artifacts/. Of node-gyp's arguments (rebuild --target=..
+// --arch=..) only the arch matters. TILEWISE_BUILD and TILEWISE_OPTIONS, of prebuilds.mjs, say where and how.
 
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,5 +20,7 @@ const { status } = spawnSync(
 );
 if (status !== 0) process.exit(status ?? 1);
 const target = resolve('build', 'Release');
-mkdirSync(target, { recursive: true });
+mkdirSync(join(target, 'artifacts'), { recursive: true });
 cpSync(join(build, 'Release', 'tilewise.node'), join(target, 'tilewise.node'));
+const kernels = join(build, 'Release', 'kernels');
+if (existsSync(kernels)) cpSync(kernels, join(target, 'artifacts', 'kernels'), { recursive: true });

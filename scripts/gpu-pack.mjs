@@ -3,11 +3,11 @@
 //   sh gpu.sh check OUT          what gpu-check.mjs does            sh gpu.sh bench OUT          what versus.py does
 // Reader: someone who is lent a GPU. `npm run build` comes first.
 //   node scripts/gpu-pack.mjs [--archs 90a,80-virtual] [--images FOLDER]     FOLDER: images that are built already
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildChecks, buildImages, buildPrimitives, folder, primitives } from './gpu-programs.mjs';
-import { copy, layCommit, layLibrary, layNode, report, root, run, writePacked } from './travelling.mjs';
+import { copy, layCommit, layLibrary, layNode, report, root, run } from './travelling.mjs';
 
 const MOST_MIB = 64; // what such machines take along
 const pack = path.join(root, 'build', 'gpu-pack');
@@ -23,9 +23,8 @@ function layImages() {
   } else {
     buildImages(options.archs.split(','));
   }
-  const names = readdirSync(built).filter((name) => /\.(cubin|ptx)$/.test(name));
-  if (names.length === 0) throw new Error(`no kernel images in ${options.images}`);
-  for (const name of names) writePacked(path.join(pack, folder, 'kernels', name), readFileSync(path.join(built, name)));
+  if (!readdirSync(built).some((name) => name.endsWith('.fatbin'))) throw new Error(`no images in ${options.images}`);
+  copy(pack, path.join(folder, 'kernels'));
 }
 
 function layPrograms() {

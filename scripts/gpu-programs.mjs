@@ -52,21 +52,10 @@ export function buildChecks() {
   copyFileSync(path.join(root, 'bench/gpu/cases.txt'), path.join(root, folder, 'bench', 'cases.txt'));
 }
 
-/** One image of every module for each architecture (90a, 80-virtual), as cmake/kernels.cmake names them; kept while current. */
+/** Images of every module for each architecture (90a, 80-virtual), as cmake/kernels.cmake makes them. */
 export function buildImages(architectures) {
-  const kernels = path.join('cuda', 'kernels');
-  for (const file of readdirSync(path.join(root, kernels))) {
-    for (const architecture of architectures) {
-      const [, number, isPtx] = /^(\d+a?)(-virtual)?$/.exec(architecture) ?? [];
-      if (!number) throw new Error(`${architecture} is no architecture; 90a, 80 and 80-virtual are`);
-      const name = `${path.parse(file).name}.${isPtx ? `compute_${number}.ptx` : `sm_${number}.cubin`}`;
-      const image = path.join(folder, 'kernels', name);
-      if (isCurrent(image, ['cuda', 'core', 'cmake'])) continue;
-      console.log(`building ${name}`);
-      const [source, log] = [path.join(root, kernels, file), path.join(root, 'build', 'gpu-programs', 'logs', name)];
-      const variables = { NVCC: 'nvcc', SOURCE: source, IMAGE: path.join(root, image), LOG: log };
-      const defined = Object.entries(variables).flatMap(([key, value]) => ['-D', `${key}=${value}`]);
-      run('cmake', [...defined, '-P', 'cmake/nvcc.cmake']);
-    }
-  }
+  const build = path.join('build', 'gpu-images');
+  run('cmake', ['-S', 'test/gpu/images', '-B', build, `-DTILEWISE_CUDA_ARCHS=${architectures.join(';')}`]);
+  console.log(`building kernel images in ${folder}`);
+  run('cmake', ['--build', build, '--parallel', '2']);
 }

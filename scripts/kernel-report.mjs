@@ -1,6 +1,6 @@
 // What ptxas says of every kernel in a build: registers, shared memory, stack, spills, as a table or as JSON.
 // Reader: someone who wants to know how many blocks fit on a multiprocessor. Usage: node scripts/kernel-report.mjs
-// [--json] [folder of logs, build/kernel-logs]; the logs are cmake/nvcc.cmake's.
+// [--json] [folder of logs, build/kernel-logs]; the logs are cmake/kernel-image.cmake's.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -29,7 +29,7 @@ function kernelsOf(file) {
 }
 
 const kernels = readdirSync(folder)
-  .filter((file) => file.endsWith('.cubin.log'))
+  .filter((file) => file.endsWith('.log'))
   .sort()
   .flatMap(kernelsOf);
 if (process.argv.includes('--json')) {

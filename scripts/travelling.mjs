@@ -56,11 +56,6 @@ export function layLibrary(tree) {
   for (const folder of ['test/conformance', 'test/reference']) translate(tree, folder);
 }
 
-export function writePacked(file, content) {
-  mkdirSync(path.dirname(file), { recursive: true });
-  writeFileSync(`${file}.gz`, gzipSync(content, { level: 9 }));
-}
-
 /** This Node.js without its symbols, as `file`.gz; made once, for it takes a while. */
 export function layNode(file) {
   if (existsSync(`${file}.gz`)) return;
@@ -68,7 +63,7 @@ export function layNode(file) {
   cpSync(process.execPath, file);
   chmodSync(file, 0o755);
   run('strip', [file]);
-  writePacked(file, readFileSync(file));
+  writeFileSync(`${file}.gz`, gzipSync(readFileSync(file), { level: 9 }));
   rmSync(file);
 }
 

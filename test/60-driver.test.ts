@@ -1,13 +1,16 @@
 // The CUDA runtime on a driver that is none: what is said when there is no GPU, which image a GPU gets, what becomes of
 // errors. Reader: someone who changes cuda/runtime. Each scenario is a process with a fake driver, test/fake-driver.
 
-import { copyFileSync, renameSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { buildFakeDriver, makeKernels, runCommands, scratch, shipped } from './support/fake-driver.js';
+import { root } from './support/script.js';
 
 beforeAll(buildFakeDriver, 300_000);
 
+const hasNvcc = spawnSync('nvcc', ['--version']).status === 0;
 const balanced = { memory: 0, contexts: 0, misuse: '' };
 
 describe('where there is no GPU, the one entry says why', () => {
@@ -105,7 +108,7 @@ describe('a GPU gets the image that fits best', () => {
   it.each(cases)('sm_%i of %j: %s', async (capability, architectures, chosen) => {
     const kernels = makeKernels({ architectures, kernels: 'other' });
     const right = makeKernels({ architectures: [chosen] });
-    const file = `probe.${chosen}.${chosen.startsWith('sm') ? 'cubin' : 'ptx'}`;
+    const file = `probe.${chosen}.fatbin`;
     copyFileSync(join(right, file), join(kernels, file));
     const { answers, report } = await runCommands(['run', 'run'], { devices: capability }, { kernels });
     expect(answers).toMatchObject([{ code: '' }, { code: '' }]);
@@ -113,16 +116,20 @@ describe('a GPU gets the image that fits best', () => {
     expect(report.calls.cuModuleLoadDataEx).toBe(1);
   });
 
-  it.each([
-    ['sm_80', 'cubin', 86],
-    ['compute_80', 'ptx', 90],
-  ])('%s, compressed into a fat binary, is what it was', async (architecture, extension, capability) => {
-    const kernels = makeKernels({ architectures: [architecture] });
-    renameSync(join(kernels, `probe.${architecture}.${extension}`), join(kernels, `probe.${architecture}.fatbin`));
-    const { answers } = await runCommands(['run'], { devices: capability }, { kernels });
+  it.runIf(hasNvcc).each(['sm_80', 'compute_80'])('%s as the toolkit packs it', { timeout: 60_000 }, async (chosen) => {
+    const kernels = makeKernels({ architectures: [] });
+    const [source, ptx] = ['cu', 'ptx'].map((type) => join(kernels, `probe.${type}`));
+    writeFileSync(source, 'extern "C" __global__ void touch(float* x) { x[threadIdx.x] *= 2; }');
+    execFileSync('nvcc', ['-ptx', '-arch=compute_80', '-o', ptx, source]);
+    const variables = {
+      ...{ PTXAS: 'ptxas', FATBINARY: 'fatbinary', PTX: ptx },
+      ...{ IMAGE: join(kernels, `probe.${chosen}.fatbin`), LOG: join(kernels, 'log') },
+    };
+    const defined = Object.entries(variables).flatMap(([name, value]) => ['-D', `${name}=${value}`]);
+    execFileSync('cmake', [...defined, '-P', join(root, 'cmake', 'kernel-image.cmake')]);
+    const { answers, report } = await runCommands(['run'], { devices: 80 }, { kernels });
     expect(answers).toMatchObject([{ code: '' }]);
-    const { devices } = await runCommands([], { devices: architecture === 'sm_80' ? 90 : 75 }, { kernels });
-    expect(devices).toMatchObject([{ code: 'ERR_TILEWISE_NO_KERNEL' }]);
+    expect(report).toMatchObject({ ...balanced, launches: ['0 touch'] });
   });
 
   it('of two GPUs each its own, and one without is refused alone', async () => {
@@ -185,7 +192,7 @@ describe('calls', () => {
 describe('errors', () => {
   it('a module without an image for this GPU', async () => {
     const kernels = makeKernels({ architectures: ['sm_90a'] });
-    writeFileSync(join(kernels, 'other.sm_80.cubin'), '');
+    writeFileSync(join(kernels, 'other.sm_80.fatbin'), '');
     const { answers } = await runCommands(['run'], { devices: '80' }, { kernels });
     expect(answers).toMatchObject([
       {
@@ -195,12 +202,17 @@ describe('errors', () => {
     ]);
   });
 
+  const whole = readFileSync(join(makeKernels(), 'probe.sm_80.fatbin'));
+  const wrongInside = Buffer.from(whole);
+  wrongInside.writeUInt16LE(7, 16);
   it.each([
-    ['an image that is none', 'text', 'probe.sm_80.cubin neither ELF nor PTX'],
+    ['an image that is none', 'text', 'probe.sm_80.fatbin is damaged'],
+    ['an image that was cut short', whole.subarray(0, -1), 'probe.sm_80.fatbin is damaged'],
+    ['an image that the driver does not take', wrongInside, 'probe.sm_80.fatbin not a fatbin'],
     ['an empty image', '', 'cannot be read'],
   ])('%s', async (_, content, message) => {
     const kernels = makeKernels({ architectures: ['sm_80'] });
-    writeFileSync(join(kernels, 'probe.sm_80.cubin'), content);
+    writeFileSync(join(kernels, 'probe.sm_80.fatbin'), content);
     const { answers, report } = await runCommands(['run'], {}, { kernels });
     expect(answers).toMatchObject([{ code: 'ERR_TILEWISE_NO_KERNEL', message: expect.stringContaining(message) }]);
     expect(report).toMatchObject(balanced);
@@ -209,7 +221,7 @@ describe('errors', () => {
   it('a kernel that the image does not have', async () => {
     const { answers, report } = await runCommands(['run', 'run'], {}, { kernels: makeKernels({ kernels: 'other' }) });
     const message = expect.stringMatching(
-      /^cuModuleGetFunction failed: CUDA_ERROR_NOT_FOUND \(500\).*sm_80\.cubin has no touch.*reinstall/,
+      /^cuModuleGetFunction failed: CUDA_ERROR_NOT_FOUND \(500\).*sm_80\.fatbin has no touch.*reinstall/,
     );
     expect(answers).toMatchObject([
       { code: 'ERR_TILEWISE_NO_KERNEL', message },

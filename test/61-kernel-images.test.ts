@@ -1,6 +1,6 @@
-// Kernel images: which are built, and what the gate lets pass. Reader: someone who changes cmake/kernels.cmake or nvcc.cmake.
-// nvcc is a script here that writes what the test wants ptxas to have said; where the real one is installed, it has the
-// last word.
+// Kernel images: which are built, and what the gate lets pass. Reader: someone who changes cmake/kernels.cmake or
+// kernel-image.cmake. The toolkit's programs are scripts here, and ptxas says what the test wants; where the real ones are
+// installed, they have the last word.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
@@ -22,23 +22,40 @@ const scratch = mkdtempSync(join(tmpdir(), 'tilewise-images-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 const hasNvcc = spawnSync('nvcc', ['--version']).status === 0;
 
-/** An nvcc that notes its arguments, writes its output and a dependency, says `said` and ends with `status`. */
-function fakeNvcc(said: string, status = 0): string {
-  const folder = mkdtempSync(join(scratch, 'nvcc-'));
+/**
+ * A folder with an nvcc that notes its arguments, writes its output and a dependency; a ptxas and a fatbinary that do as
+ * much. ptxas says `said` and ends with `status`.
+ */
+function fakeToolkit(said: string, status = 0): string {
+  const folder = mkdtempSync(join(scratch, 'toolkit-'));
   writeFileSync(join(folder, 'said'), said);
-  const script = `#!/bin/sh
-    echo "$@" >> ${folder}/arguments
-    while [ $# -gt 1 ]; do
-      case "$1" in -o) out="$2"; shift;; -MF) deps="$2"; shift;; -MT) target="$2"; shift;; esac
-      shift
-    done
-    [ -n "$deps" ] && echo "$target : $1 $(dirname "$1")/header.h" > "$deps"
-    echo image > "$out"
-    cat ${folder}/said >&2
-    exit ${status}`;
-  writeFileSync(join(folder, 'nvcc'), script);
-  chmodSync(join(folder, 'nvcc'), 0o755);
-  return join(folder, 'nvcc');
+  const scripts = {
+    nvcc: `echo "$target : $1 $(dirname "$1")/header.h" > "$deps"`,
+    ptxas: `cat ${folder}/said >&2; [ ${status} = 0 ] || exit ${status}`,
+    fatbinary: '',
+  };
+  for (const [name, body] of Object.entries(scripts)) {
+    const script = `#!/bin/sh
+      echo "$@" >> ${folder}/${name}.arguments
+      while [ $# -gt 0 ]; do
+        case "$1" in
+          -o) out="$2"; shift;; -MF) deps="$2"; shift;; -MT) target="$2"; shift;; --create=*) out="\${1#*=}";;
+        esac
+        [ $# -gt 1 ] || break
+        shift
+      done
+      ${body}
+      echo ${name} > "$out"`;
+    writeFileSync(join(folder, name), script);
+    chmodSync(join(folder, name), 0o755);
+  }
+  return folder;
+}
+
+/** What a program of a fake toolkit was given, call by call. */
+function callsOf(toolkit: string, program: string): string[] {
+  const file = join(toolkit, `${program}.arguments`);
+  return existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : [];
 }
 
 /** What ptxas says of a kernel. */
@@ -53,16 +70,21 @@ ptxas info    : Function properties for ${name}
 ptxas info    : Used ${registers} registers, used 1 barriers, 400 bytes cmem[0]
 `;
 
-function gate(nvcc: string, source: string, image = 'probe.sm_80.cubin') {
+/** Makes an image by the programs of a toolkit, or by those on the path. */
+function gate(toolkit: string, ptx: string, architecture = 'sm_80') {
   const folder = mkdtempSync(join(scratch, 'gate-'));
-  const { status, stderr } = spawnSync(
-    'cmake',
-    [
-      ...['-D', `NVCC=${nvcc}`, '-D', `SOURCE=${source}`, '-D', `IMAGE=${join(folder, image)}`],
-      ...['-D', `LOG=${join(folder, 'logs', image)}`, '-P', join(root, 'cmake', 'nvcc.cmake')],
-    ],
-    { encoding: 'utf8' },
-  );
+  const image = `probe.${architecture}.fatbin`;
+  const variables = {
+    PTXAS: join(toolkit, 'ptxas'),
+    FATBINARY: join(toolkit, 'fatbinary'),
+    PTX: ptx,
+    IMAGE: join(folder, image),
+    LOG: join(folder, 'logs', `probe.${architecture}.log`),
+  };
+  const defined = Object.entries(variables).flatMap(([name, value]) => ['-D', `${name}=${value}`]);
+  const { status, stderr } = spawnSync('cmake', [...defined, '-P', join(root, 'cmake', 'kernel-image.cmake')], {
+    encoding: 'utf8',
+  });
   const report = () =>
     JSON.parse(
       execFileSync(process.execPath, [join(root, 'scripts', 'kernel-report.mjs'), '--json', join(folder, 'logs')], {
@@ -72,6 +94,7 @@ function gate(nvcc: string, source: string, image = 'probe.sm_80.cubin') {
   return {
     passes: status === 0,
     isThere: existsSync(join(folder, image)),
+    left: existsSync(join(folder, 'logs')) ? readdirSync(join(folder, 'logs')) : [],
     stderr: stderr.replace(/\s+/g, ' '),
     report,
   };
@@ -79,8 +102,13 @@ function gate(nvcc: string, source: string, image = 'probe.sm_80.cubin') {
 
 describe('the gate', () => {
   it('lets clean kernels pass, and their registers are reported', () => {
-    const { passes, isThere, report } = gate(fakeNvcc(kernel('a') + kernel('b', undefined, 96)), 'probe.cu');
-    expect({ passes, isThere }).toEqual({ passes: true, isThere: true });
+    const toolkit = fakeToolkit(kernel('a') + kernel('b', undefined, 96));
+    const { passes, isThere, left, report } = gate(toolkit, 'probe.ptx');
+    expect({ passes, isThere, left }).toEqual({ passes: true, isThere: true, left: ['probe.sm_80.log'] });
+    expect(callsOf(toolkit, 'ptxas')).toEqual([expect.stringMatching(/^-v -arch=sm_80 -o \S+ probe\.ptx$/)]);
+    expect(callsOf(toolkit, 'fatbinary')).toEqual([
+      expect.stringMatching(/--compress-mode=size --image3=kind=elf,sm=80,file=/),
+    ]);
     const common = {
       module: 'probe',
       architecture: 'sm_80',
@@ -118,44 +146,55 @@ describe('the gate', () => {
     ],
     ['an image without kernels', 'ptxas info    : 0 bytes gmem\n', 'there is no kernel in'],
   ])('stops %s, and leaves no image', (_, said, why) => {
-    const { passes, isThere, stderr } = gate(fakeNvcc(said), 'probe.cu');
-    expect({ passes, isThere }).toEqual({ passes: false, isThere: false });
-    expect(stderr).toContain('probe.sm_80.cubin:');
+    const { passes, isThere, left, stderr } = gate(fakeToolkit(said), 'probe.ptx');
+    expect({ passes, isThere, left }).toEqual({ passes: false, isThere: false, left: ['probe.sm_80.log'] });
+    expect(stderr).toContain('probe.sm_80.fatbin:');
     expect(stderr).toContain(why);
     expect(stderr).not.toContain('Function properties for good');
   });
 
-  it('passes on what nvcc says when it fails', () => {
-    const { passes, isThere, stderr } = gate(fakeNvcc('error: expected a ";"', 1), 'probe.cu');
+  it('passes on what ptxas says when it fails', () => {
+    const { passes, isThere, stderr } = gate(fakeToolkit('error: expected a ";"', 1), 'probe.ptx');
     expect({ passes, isThere }).toEqual({ passes: false, isThere: false });
     expect(stderr).toContain('expected a');
   });
 
-  it.runIf(hasNvcc)('judges what the real nvcc says', { timeout: 120_000 }, () => {
-    const source = (name: string, body: string) => {
+  it('has nothing to say of PTX', () => {
+    const toolkit = fakeToolkit('');
+    expect(gate(toolkit, 'probe.ptx', 'compute_80')).toMatchObject({ passes: true, isThere: true, left: [] });
+    expect(callsOf(toolkit, 'ptxas')).toEqual([]);
+    expect(callsOf(toolkit, 'fatbinary')).toEqual([
+      expect.stringMatching(/--compress-mode=size --image3=kind=ptx,sm=80,file=probe\.ptx$/),
+    ]);
+  });
+
+  it.runIf(hasNvcc)('judges what the real ptxas says', { timeout: 120_000 }, () => {
+    const ptx = (name: string, body: string) => {
       const file = join(scratch, name);
-      writeFileSync(file, `extern "C" __global__ void touch(float* x, int i) { ${body} }`);
-      return file;
+      writeFileSync(`${file}.cu`, `extern "C" __global__ void touch(float* x, int i) { ${body} }`);
+      execFileSync('nvcc', ['-ptx', '-arch=compute_80', '-o', `${file}.ptx`, `${file}.cu`]);
+      return `${file}.ptx`;
     };
-    const good = source('good.cu', 'x[threadIdx.x] *= 2;');
-    expect(gate('nvcc', good)).toMatchObject({ passes: true, isThere: true });
-    expect(gate('nvcc', good).report()).toMatchObject([{ kernel: 'touch', registers: expect.any(Number) }]);
-    expect(gate('nvcc', good, 'probe.compute_80.ptx')).toMatchObject({ passes: true, isThere: true });
-    const bad = source('bad.cu', 'float v[300]; for (int k = 0; k < 300; ++k) v[k] = x[k * 7]; x[0] = v[i];');
-    expect(gate('nvcc', bad)).toMatchObject({ passes: false, stderr: expect.stringContaining('bytes stack frame') });
+    const good = ptx('good', 'x[threadIdx.x] *= 2;');
+    for (const architecture of ['sm_80', 'sm_90a', 'compute_80']) {
+      expect(gate('', good, architecture)).toMatchObject({ passes: true, isThere: true });
+    }
+    expect(gate('', good).report()).toMatchObject([{ kernel: 'touch', registers: expect.any(Number) }]);
+    const bad = ptx('bad', 'float v[300]; for (int k = 0; k < 300; ++k) v[k] = x[k * 7]; x[0] = v[i];');
+    expect(gate('', bad)).toMatchObject({ passes: false, stderr: expect.stringContaining('bytes stack frame') });
   });
 });
 
 describe('images', () => {
   const sources = join(scratch, 'sources');
   mkdirSync(sources);
-  for (const name of ['one.cu', 'two.cu', 'header.h']) writeFileSync(join(sources, name), '');
+  for (const name of ['one.cu', 'two.cu', 'fast_sm90a.cu', 'header.h']) writeFileSync(join(sources, name), '');
   writeFileSync(
     join(sources, 'CMakeLists.txt'),
     `cmake_minimum_required(VERSION 3.22)
      project(images LANGUAGES NONE)
      include(${join(root, 'cmake', 'kernels.cmake')})
-     tilewise_add_kernels(images \${CMAKE_BINARY_DIR}/kernels one.cu two.cu)`,
+     tilewise_add_kernels(images \${CMAKE_BINARY_DIR}/kernels one.cu two.cu fast_sm90a.cu)`,
   );
   const build = join(scratch, 'build');
   const configure = (...args: string[]) =>
@@ -174,47 +213,57 @@ describe('images', () => {
     rmSync(build, { recursive: true });
   });
 
-  it('are made for the architectures asked for, and no others stay', () => {
-    const nvcc = fakeNvcc(kernel('touch'));
-    const flags = () => readFileSync(join(nvcc, '..', 'arguments'), 'utf8');
-    expect(configure(`-DTILEWISE_NVCC=${nvcc}`, '-DTILEWISE_CUDA=ON', '-DTILEWISE_CUDA_ARCHS=80;90a').status).toBe(0);
+  it('are made for the architectures asked for, out of one PTX, and no others stay', () => {
+    const toolkit = fakeToolkit(kernel('touch'));
+    const nvcc = `-DTILEWISE_NVCC=${join(toolkit, 'nvcc')}`;
+    expect(configure(nvcc, '-DTILEWISE_CUDA=ON', '-DTILEWISE_CUDA_ARCHS=80;86').status).toBe(0);
     compile();
-    expect(images()).toEqual(['one.sm_80.cubin', 'one.sm_90a.cubin', 'two.sm_80.cubin', 'two.sm_90a.cubin']);
-    expect(flags()).toContain('--cubin -gencode=arch=compute_90a,code=sm_90a');
-    // The common PTX twice, and four images; then there is nothing to do.
-    for (let round = 0; round < 2; ++round) {
-      expect(flags().split('\n').filter(Boolean)).toHaveLength(6);
-      compile();
-    }
+    expect(images()).toEqual(['one.sm_80.fatbin', 'one.sm_86.fatbin', 'two.sm_80.fatbin', 'two.sm_86.fatbin']);
+    expect(callsOf(toolkit, 'ptxas')).toHaveLength(4);
+    expect(callsOf(toolkit, 'nvcc')).toEqual(
+      Array(2).fill(expect.stringMatching(/-std=c\+\+17 -ptx -arch=compute_80 .*\/(one|two)\.cu$/)),
+    );
+    // Nothing to do.
+    compile();
+    expect(callsOf(toolkit, 'ptxas')).toHaveLength(4);
 
     expect(configure('-DTILEWISE_CUDA_ARCHS=ALL').status).toBe(0);
     compile();
-    expect(images()).toHaveLength(14);
-    expect(images()).toContain('two.compute_80.ptx');
-    expect(flags()).toContain('--ptx -gencode=arch=compute_80,code=compute_80');
+    expect(images()).toHaveLength(15);
+    expect(images()).toContain('two.compute_80.fatbin');
 
+    writeFileSync(join(build, 'kernels', 'one.sm_80.cubin'), 'of another time');
     expect(configure('-DTILEWISE_CUDA_ARCHS=80-virtual').status).toBe(0);
     compile();
-    expect(images()).toEqual(['one.compute_80.ptx', 'two.compute_80.ptx']);
+    expect(images()).toEqual(['one.compute_80.fatbin', 'two.compute_80.fatbin']);
+    expect(callsOf(toolkit, 'nvcc')).toHaveLength(3);
+  });
+
+  it('of sources for one architecture are made for that one', () => {
+    const toolkit = fakeToolkit(kernel('touch'));
+    configure(`-DTILEWISE_NVCC=${join(toolkit, 'nvcc')}`, '-DTILEWISE_CUDA_ARCHS=90a');
+    writeFileSync(join(sources, 'fast_sm90a.cu'), '// changed');
+    compile();
+    const forFast = (program: string) => callsOf(toolkit, program).filter((call) => /fast_sm90a\.(cu|ptx)$/.test(call));
+    expect(images()).toEqual(['fast_sm90a.sm_90a.fatbin', 'one.sm_90a.fatbin', 'two.sm_90a.fatbin']);
+    expect(forFast('nvcc')).toEqual([expect.stringContaining('-ptx -arch=compute_90a ')]);
+    expect(forFast('ptxas')).toEqual([expect.stringContaining('-arch=sm_90a ')]);
   });
 
   it('are made again when a header changes', () => {
-    const nvcc = fakeNvcc(kernel('touch'));
-    const runs = () =>
-      readFileSync(join(nvcc, '..', 'arguments'), 'utf8')
-        .split('\n')
-        .filter(Boolean).length;
-    configure(`-DTILEWISE_NVCC=${nvcc}`, '-DTILEWISE_CUDA_ARCHS=80');
+    const toolkit = fakeToolkit(kernel('touch'));
+    configure(`-DTILEWISE_NVCC=${join(toolkit, 'nvcc')}`, '-DTILEWISE_CUDA_ARCHS=80');
     compile();
-    const before = runs();
+    const before = ['nvcc', 'ptxas'].map((program) => callsOf(toolkit, program).length);
     writeFileSync(join(sources, 'header.h'), '// changed');
     compile();
-    expect(runs()).toBe(before + 4);
+    const after = ['nvcc', 'ptxas'].map((program) => callsOf(toolkit, program).length);
+    expect(after).toEqual(before.map((calls) => calls + 2));
   });
 
-  it('need names of architectures', () => {
-    const { status, stderr } = configure('-DTILEWISE_CUDA_ARCHS=sm_80');
+  it.each(['sm_80', '90-virtual'])('need names of architectures, which %s is none of', (name) => {
+    const { status, stderr } = configure(`-DTILEWISE_CUDA_ARCHS=${name}`);
     expect(status).not.toBe(0);
-    expect(stderr).toContain('TILEWISE_CUDA_ARCHS has sm_80');
+    expect(stderr).toContain(`TILEWISE_CUDA_ARCHS has ${name}`);
   });
 });

@@ -3,6 +3,8 @@
 #include "images.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <set>
@@ -12,15 +14,14 @@
 namespace tilewise::cuda {
 namespace {
 
-// <module>.sm_<number>[a] or <module>.compute_<number>[a] and an extension; false for other files.
+// <module>.sm_<number>[a].fatbin or <module>.compute_<number>[a].fatbin; false for other files.
 bool parse(const std::filesystem::path& file, std::string& module, Architecture& architecture) {
-  const std::filesystem::path extension = file.extension(), stem = file.stem();
+  if (file.extension() != ".fatbin") return false;
+  const std::filesystem::path stem = file.stem();
   std::string name = stem.extension().string();
   const bool isPtx = name.compare(0, 9, ".compute_") == 0;
-  const std::string prefix = isPtx ? ".compute_" : ".sm_";
-  if (name.compare(0, prefix.size(), prefix) != 0) return false;
-  if (extension != ".fatbin" && extension != (isPtx ? ".ptx" : ".cubin")) return false;
-  name.erase(0, prefix.size());
+  if (!isPtx && name.compare(0, 4, ".sm_") != 0) return false;
+  name.erase(0, name.find('_') + 1);
   const bool isExact = !name.empty() && name.back() == 'a';
   if (isExact) name.pop_back();
   if (name.size() < 2 || name.size() > 4 || name.find_first_not_of("0123456789") != std::string::npos) return false;
@@ -104,7 +105,17 @@ std::vector<char> readImage(const std::filesystem::path& file) {
   if (!stream || bytes.empty()) {
     throw BackendError("ERR_TILEWISE_NO_KERNEL", "the kernel image " + file.string() + " cannot be read");
   }
-  bytes.push_back(0);
+  struct Header {
+    uint32_t magic;
+    uint16_t version, headerBytes;
+    uint64_t contentBytes;
+  } header;
+  constexpr uint32_t kMagic = 0xba55ed50;
+  const bool hasHeader = bytes.size() >= sizeof(header);
+  if (hasHeader) std::memcpy(&header, bytes.data(), sizeof(header));
+  if (!hasHeader || header.magic != kMagic || header.contentBytes != bytes.size() - header.headerBytes) {
+    throw BackendError("ERR_TILEWISE_NO_KERNEL", "the kernel image " + file.string() + " is damaged");
+  }
   return bytes;
 }
 

@@ -1,6 +1,6 @@
-// Kernel images: the files kernels/<module>.<architecture>.cubin and .ptx beside the addon, in packages .fatbin, which
-// is either of them compressed, and which of them a GPU gets. Reader: someone who asks why a GPU has no kernels, or
-// ships images for another one.
+// Kernel images: the files kernels/<module>.<architecture>.fatbin beside the addon, and which of them a GPU gets. Each
+// is a container of NVIDIA's with machine code or PTX, which the driver unpacks. Reader: someone who asks why a GPU has
+// no kernels, or ships images for another one.
 #pragma once
 
 #include <filesystem>
@@ -44,7 +44,7 @@ class Images {
   std::map<std::string, std::vector<Image>> modules_;
 };
 
-// The bytes of a file and a 0 behind them, which the driver needs after PTX. Throws BackendError.
+// The bytes of a file, of which there are as many as its header says: the driver would read on. Throws BackendError.
 std::vector<char> readImage(const std::filesystem::path& file);
 
 }  // namespace tilewise::cuda

@@ -31,7 +31,7 @@ struct CUctx_st {
 };
 struct CUmod_st {
   int device;
-  std::string image;
+  std::string content;  // of its image
 };
 struct CUfunc_st {
   CUmod_st* module;
@@ -180,27 +180,33 @@ bool holds(Address address, size_t bytes) {
   return address + bytes <= first + block.bytes && block.device == currentDevice();
 }
 
-// The capability that an image is for, as cubins of CUDA 13 and PTX say it; 0: it is neither.
-int capabilityOf(const char* image, bool& isPtx) {
-  isPtx = std::strncmp(image,
-                       "\x7f"
-                       "ELF",
-                       4) != 0;
-  if (!isPtx) return uint16_t(uint8_t(image[18]) | uint8_t(image[19]) << 8) == 190 ? uint8_t(image[49]) : 0;
-  const char* target = std::strstr(image, ".target sm_");
-  return target ? std::atoi(target + 11) : 0;
+// What an image of one entry says, as CUDA 13's fatbinary writes it.
+struct Fatbin {
+  bool isPtx;
+  int capability;
+  std::string content;  // empty when it is packed
+};
+
+template <class T>
+T at(const char* data, size_t offset) {
+  T value;
+  std::memcpy(&value, data + offset, sizeof(T));
+  return value;
 }
 
-// All bytes of an image: an ELF file ends with its headers, PTX with a 0.
-std::string bytesOf(const char* image, bool isPtx) {
-  if (isPtx) return image;
-  uint64_t programs, sections;
-  uint16_t programCount, sectionCount;
-  std::memcpy(&programs, image + 32, 8);
-  std::memcpy(&sections, image + 40, 8);
-  std::memcpy(&programCount, image + 56, 2);
-  std::memcpy(&sectionCount, image + 60, 2);
-  return std::string(image, std::max(programs + programCount * 56u, sections + sectionCount * 64u));
+// False when it is something else.
+bool read(const char* image, Fatbin& fatbin) {
+  constexpr size_t kHeader = 16;
+  if (at<uint32_t>(image, 0) != 0xba55ed50 || at<uint16_t>(image, 6) != kHeader) return false;
+  const char* entry = image + kHeader;
+  const auto kind = at<uint16_t>(entry, 0);
+  const auto headerBytes = at<uint32_t>(entry, 4);
+  const auto contentBytes = at<uint64_t>(entry, 8);
+  if ((kind != 1 && kind != 2) || headerBytes < 64 || headerBytes + contentBytes != at<uint64_t>(image, 8))
+    return false;
+  const bool isPacked = at<uint32_t>(entry, 16) != 0;
+  fatbin = {kind == 1, at<int32_t>(entry, 28), isPacked ? "" : std::string(entry + headerBytes, contentBytes)};
+  return true;
 }
 
 void pause() {
@@ -375,28 +381,25 @@ static Result cuMemcpyDtoHAsync(void* to, Address from, size_t bytes, Stream) {
 
 static Result cuModuleLoadDataEx(Module* module, const void* data, unsigned count, int* options, void** values) {
   ENTER(true);
-  const char* image = static_cast<const char*>(data);
-  const int own = Fake::only().capabilities.at(size_t(currentDevice()));
-  bool isPtx = false;
-  const int capability = capabilityOf(image, isPtx);
-  if (capability == 0) {
+  Fatbin image;
+  if (!read(static_cast<const char*>(data), image)) {
     for (unsigned i = 0; i < count; ++i) {
-      if (options[i] == kJitErrorLog) std::strcpy(static_cast<char*>(values[i]), "neither ELF nor PTX");
+      if (options[i] == kJitErrorLog) std::strcpy(static_cast<char*>(values[i]), "not a fatbin");
     }
-    return isPtx ? Result::invalidPtx : Result::invalidImage;
+    return Result::invalidImage;
   }
-  if (isPtx ? capability > own : capability / 10 != own / 10 || capability > own) return Result::noBinaryForGpu;
-  *module = new CUmod_st{currentDevice(), bytesOf(image, isPtx)};
+  const int own = Fake::only().capabilities.at(size_t(currentDevice()));
+  const int its = image.capability;
+  if (image.isPtx ? its > own : its / 10 != own / 10 || its > own) return Result::noBinaryForGpu;
+  *module = new CUmod_st{currentDevice(), image.content};
   return Result::success;
 }
 static Result cuModuleGetFunction(Function* function, Module module, const char* name) {
   ENTER(true);
   if (module->device != currentDevice()) misuse("a module of another GPU");
-  // A test's image may say that it has any kernel.
-  const auto has = [&](const std::string& text) { return module->image.find(text) != std::string::npos; };
-  if (!has("any kernel") && !has(std::string(".text.") + name) && !has(std::string(".entry ") + name)) {
-    return Result::notFound;
-  }
+  // A test's image may say that it has any kernel, and what is packed is not looked into.
+  const auto has = [&](const std::string& text) { return module->content.find(text) != std::string::npos; };
+  if (!module->content.empty() && !has("any kernel") && !has(std::string("kernel ") + name)) return Result::notFound;
   *function = new CUfunc_st{module, name};
   return Result::success;
 }

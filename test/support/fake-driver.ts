@@ -21,17 +21,21 @@ export function buildFakeDriver(): void {
   execFileSync('cmake', ['--build', build, '--parallel', '2'], { stdio: 'pipe' });
 }
 
-/** A file that says for which architecture it is and which kernels it has, as far as the fake driver looks. */
+/** A fatbin that says for which architecture it is and which kernels it has, as far as the fake driver looks. */
 function image(architecture: string, kernels: string): Buffer {
   const [kind, number] = architecture.split('_');
-  if (kind === 'compute') return Buffer.from(`.version 9.0\n.target sm_${number}\n.entry ${kernels}(\n`);
-  const header = Buffer.alloc(64);
-  header.write('\x7fELF', 'latin1');
-  header.writeUInt16LE(190, 18);
-  header.writeUInt8(Number.parseInt(number, 10), 49);
-  const names = Buffer.from(`\0.text.${kernels}\0`);
-  header.writeBigUInt64LE(BigInt(header.length + names.length), 40);
-  return Buffer.concat([header, names]);
+  const content = Buffer.from(kernels === 'any kernel' ? kernels : `kernel ${kernels}`);
+  const entry = Buffer.alloc(64);
+  entry.writeUInt16LE(kind === 'compute' ? 1 : 2, 0);
+  entry.writeUInt32LE(entry.length, 4);
+  entry.writeBigUInt64LE(BigInt(content.length), 8);
+  entry.writeUInt32LE(Number.parseInt(number, 10), 28);
+  const header = Buffer.alloc(16);
+  header.writeUInt32LE(0xba55ed50, 0);
+  header.writeUInt16LE(1, 4);
+  header.writeUInt16LE(header.length, 6);
+  header.writeBigUInt64LE(BigInt(entry.length + content.length), 8);
+  return Buffer.concat([header, entry, content]);
 }
 
 export const shipped = ['sm_80', 'sm_86', 'sm_89', 'sm_90a', 'sm_100', 'sm_120', 'compute_80'];
@@ -51,8 +55,7 @@ export function makeKernels({
   mkdirSync(folder, { recursive: true });
   for (const module of modules) {
     for (const architecture of architectures) {
-      const file = `${module}.${architecture}.${architecture.startsWith('sm') ? 'cubin' : 'ptx'}`;
-      writeFileSync(join(folder, file), image(architecture, kernels));
+      writeFileSync(join(folder, `${module}.${architecture}.fatbin`), image(architecture, kernels));
     }
   }
   return folder;
