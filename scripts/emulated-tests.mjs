@@ -29,7 +29,8 @@ function check(program, args, schedule = 'lazy') {
 }
 
 function checkKernels() {
-  if (isSanitized) return check('attention_checks', [120]) && check('selection_checks', [6]) && check('merge_checks', []);
+  if (isSanitized)
+    return check('attention_checks', [120]) && check('selection_checks', [6]) && check('merge_checks', []);
   const seeds = [1, 2, 3, 4, 5, 6, 7, 8];
   return (
     check('attention_checks', [100, 1000], 'races') &&

@@ -37,8 +37,8 @@ struct PlannedSequences {
   AttentionPlan plan;
   std::vector<int32_t> sequences;
 };
-// `lengths`: the problem with cuQueries and cuKeys as the host reads them. Packed sequences are sorted by how each would be
-// planned alone: what else is in the batch must not change a bit of the result.
+// `lengths`: the problem with cuQueries and cuKeys as the host reads them. Packed sequences are sorted by how each
+// would be planned alone: what else is in the batch must not change a bit of the result.
 std::vector<PlannedSequences> planSequences(const Problem& problem, const Problem& lengths);
 
 }  // namespace tilewise::gpu

@@ -79,8 +79,8 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
     }
     if (!isSeen) score = -INFINITY;
   };
-  // Windows mask in a few instructions, grids in most visits; the code of others is long and seldom runs, and where tiles
-  // are small for want of registers there are none for it.
+  // Windows mask in a few instructions, grids in most visits; the code of others is long and seldom runs, and where
+  // tiles are small for want of registers there are none for it.
   constexpr bool kIsShort = !Gathers || (Pattern::kRank > 1 && Keys >= 64);
   if constexpr (kIsShort) {
 #pragma unroll

@@ -13,15 +13,17 @@ enum class Way { stream, gather, decode };
 struct TileSizes {
   int rowTiles;  // of 16 queries, per warp
   int warps;
-  int keys;      // per visit
+  int keys;  // per visit
   int perMultiprocessor;  // blocks; limits registers
 };
 
 // Reasons: 'budget' means registers or shared memory allow no more; the rest is not measured yet.
 TW_HOST_DEVICE constexpr TileSizes tileSizes(int elementBytes, int dim, Way way) {
   const bool isHalf = elementBytes == 2;
-  // Warps divide the keys of a visit, 16 each at least; its memory must hold the warps' outputs at the end (epilogue.h).
-  if (way == Way::decode) return isHalf ? TileSizes{1, 4, 64, dim <= 96 ? 3 : 2} : TileSizes{1, 2, 32, dim <= 96 ? 4 : 2};
+  // Warps divide the keys of a visit, 16 each at least; its memory must hold the warps' outputs at the end
+  // (epilogue.h).
+  if (way == Way::decode)
+    return isHalf ? TileSizes{1, 4, 64, dim <= 96 ? 3 : 2} : TileSizes{1, 2, 32, dim <= 96 ? 4 : 2};
   if (!isHalf) return {1, 4, dim <= (way == Way::gather ? 64 : 128) ? 32 : 16, dim <= 96 ? 2 : 1};
   if (way == Way::gather) return {1, 4, dim <= 192 ? 64 : 32, dim <= 64 ? 3 : dim <= 128 ? 2 : 1};
   // Two row tiles per warp halve the fragment loads of keys; from 192 dims on their outputs exceed the registers.
@@ -37,7 +39,7 @@ TW_HOST_DEVICE constexpr int tileRows(const TileSizes& sizes, Way way) {
 // Where things lie in a block's shared memory, in bytes. Queries come first.
 struct SharedPlan {
   int keys, values;
-  int seen;   // a bit for every score, see non_finite.h
+  int seen;  // a bit for every score, see non_finite.h
   int slots;  // the keys of two visits as the pattern counts them, 16 bytes each
   int bytes;
 };

@@ -12,13 +12,13 @@ TW_KERNEL(split_lists, SelectionParams, kSplitThreads, 8) { splitLists(p); }
 TW_KERNEL(keep_chunks, SelectionParams, kListThreads, 4) { keepChunks(p); }
 TW_KERNEL(halve_ranges, SelectionParams, kListThreads, 4) { halveRanges(p); }
 
-#define TW_SCORE_KERNELS(type, Element)                                  \
-  TW_KERNEL(score_fetched_##type, SelectionParams, kSearchThreads, 2) {  \
-    scoreCandidates<Element, StagedSearch, false>(p);                    \
-  }                                                                      \
-  TW_KERNEL(score_resident_##type, SelectionParams, kSearchThreads, 2) { \
-    scoreCandidates<Element, StagedSearch, true>(p);                     \
-  }                                                                      \
+#define TW_SCORE_KERNELS(type, Element)                                                              \
+  TW_KERNEL(score_fetched_##type, SelectionParams, kSearchThreads, (sizeof(Element) == 4 ? 1 : 2)) { \
+    scoreCandidates<Element, StagedSearch, false>(p);                                                \
+  }                                                                                                  \
+  TW_KERNEL(score_resident_##type, SelectionParams, kSearchThreads, 2) {                             \
+    scoreCandidates<Element, StagedSearch, true>(p);                                                 \
+  }                                                                                                  \
   TW_KERNEL(score_tree_##type, SelectionParams, kSearchThreads, 2) { scoreCandidates<Element, TreeSearch, false>(p); }
 TW_SCORE_KERNELS(float32, float)
 TW_SCORE_KERNELS(float16, f16)

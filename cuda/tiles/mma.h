@@ -69,14 +69,15 @@ struct Mma {
     }
     __device__ __forceinline__ void load(Rows& a, int rowTile, int step) const { a = rows[rowTile][step]; }
   };
-  static __device__ __forceinline__ void multiply(float (&left)[4], float (&right)[4], const Rows& a, const Columns& b) {
+  static __device__ __forceinline__ void multiply(float (&left)[4], float (&right)[4], const Rows& a,
+                                                  const Columns& b) {
     mma_m16n16k16<E>(left, right, a.r, b.r);
   }
 };
 
-// float32 as three bfloat16 numbers each, whose sum is exact, on m16n8k16. Of the nine products of parts the three smallest
-// are below float32's rounding and left out. As many instructions as with two tf32 numbers, which would lose two bits.
-// Idea: splitting for tensor cores, Ootomo & Yokota (arXiv 2203.03341).
+// float32 as three bfloat16 numbers each, whose sum is exact, on m16n8k16. Of the nine products of parts the three
+// smallest are below float32's rounding and left out. As many instructions as with two tf32 numbers, which would lose
+// two bits. Idea: splitting for tensor cores, Ootomo & Yokota (arXiv 2203.03341).
 template <>
 struct Mma<float> {
   static constexpr int kDepth = 16;
@@ -91,8 +92,8 @@ struct Mma<float> {
     uint32_t part[kParts][4];
   };
 
-  // Two numbers, split into words of two parts. Parts that round up to infinity are cut instead; NaN and infinity have no
-  // further parts: infinity minus infinity would make infinity NaN.
+  // Two numbers, split into words of two parts. Parts that round up to infinity are cut instead; NaN and infinity have
+  // no further parts: infinity minus infinity would make infinity NaN.
   template <class Fragment>
   static __device__ __forceinline__ void split(Fragment& fragment, int word, float low, float high) {
 #pragma unroll
@@ -131,7 +132,8 @@ struct Mma<float> {
   }
 
   // ldmatrix moves chunks of 16 bytes whatever they hold: four floats where it would move eight halves. A lane has dims
-  // t and t + 4 of eight where the product wants 2t and 2t + 1: counted alike on both sides, the order makes no difference.
+  // t and t + 4 of eight where the product wants 2t and 2t + 1: counted alike on both sides, the order makes no
+  // difference.
   template <class Tile>
   static __device__ __forceinline__ void loadRows(Rows& a, const Tile&, saddr at, int rowTile, int step) {
 #pragma unroll
@@ -175,7 +177,8 @@ struct Mma<float> {
       }
     }
   };
-  static __device__ __forceinline__ void multiply(float (&left)[4], float (&right)[4], const Rows& a, const Columns& b) {
+  static __device__ __forceinline__ void multiply(float (&left)[4], float (&right)[4], const Rows& a,
+                                                  const Columns& b) {
     // Small terms among themselves: tensor cores cut sums where they do not fit, and would do so at each of them.
     float smallLeft[4] = {}, smallRight[4] = {};
 #pragma unroll

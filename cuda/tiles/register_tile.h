@@ -31,8 +31,8 @@ struct RegisterTile {
         for (int i = 0; i < 2; ++i) f(at(slot, block, i), slot, block, i);
   }
 
-  // Moves every block `By` to the left, the first ones to the end: a loop over code for the first blocks visits all, and
-  // once all have been first they stand as before. Registers cannot be indexed by a loop that is not unrolled.
+  // Moves every block `By` to the left, the first ones to the end: a loop over code for the first blocks visits all,
+  // and once all have been first they stand as before. Registers cannot be indexed by a loop that is not unrolled.
   template <int By = 1>
   __device__ __forceinline__ void turn() {
     constexpr int kBlocks = Columns / 8;
