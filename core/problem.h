@@ -110,11 +110,14 @@ struct Problem {
   Token pageSize = 0;  // 0: not paged
 
   TW_HOST_DEVICE int32_t outputHeads() const { return larger(queryHeads, kvHeads); }
+  // The larger number of heads is a multiple of the smaller.
   TW_HOST_DEVICE int32_t queryHeadOf(int32_t head) const {
     if (kvHeads <= queryHeads) return head;
-    return pairing == Pairing::tile ? head % queryHeads : int32_t(int64_t(head) * queryHeads / kvHeads);
+    return pairing == Pairing::tile ? head % queryHeads : head / (kvHeads / queryHeads);
   }
-  TW_HOST_DEVICE int32_t kvHeadOf(int32_t head) const { return int32_t(int64_t(head) * kvHeads / outputHeads()); }
+  TW_HOST_DEVICE int32_t kvHeadOf(int32_t head) const {
+    return kvHeads < queryHeads ? head / (queryHeads / kvHeads) : head;
+  }
 
   // Where the row of a key lies in `key` or `value`, in elements.
   TW_HOST_DEVICE int64_t keyOffset(const Operand& operand, int64_t b, Token token, int64_t head) const {

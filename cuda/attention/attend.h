@@ -149,60 +149,74 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
   RegisterTile<L::kRowTiles, L::kDim> output;
   output.setZero();
 
-  Visit visit;
-  bool hasVisit = next(visit, 0);
-  if (hasVisit) copyVisit<L::kOwnKeys, L::kGathers>(L::keys(), keySource.of(visit), visit);
-  cp_async_commit();
-  cp_async_wait<0>();
-  sync_block();  // the queries are everyone's
-
-  for (int n = 0; hasVisit; ++n) {
-    const Visit now = visit;
-    copyVisit<L::kOwnKeys, L::kGathers>(L::values(), valueSource.of(now), now);
+  Visit visit{};
+  bool hasVisit = false;
+  const auto fetch = [&](int n) {
+    hasVisit = next(visit, n);
+    if (hasVisit) copyVisit<L::kOwnKeys, L::kGathers>(L::keys(), keySource.of(visit), visit);
     cp_async_commit();
-
+  };
+  // Where fetching is long, for patterns, its code stands once: a first round has nothing to compute and only fetches.
+  constexpr bool kFetchesFirst = !L::kIsPlain;
+  if constexpr (!kFetchesFirst) {
+    fetch(0);
+    cp_async_wait<0>();
+    sync_block();
+  }
+  for (int n = kFetchesFirst ? -1 : 0; hasVisit || (kFetchesFirst && n < 0); ++n) {
+    const bool isFirst = kFetchesFirst && n < 0;
+    const Visit now = visit;
     RegisterTile<L::kRowTiles, L::kWarpKeys> scores;
-    multiplyKeys<L>(scores);
-    if constexpr (!L::kIsPlain) scaleScores(scores, scale);
-    const VisitKeys<L::kGathers> visitKeys{now, L::slots(n)};
-    bool isMasked = !now.isInterior;
-    if (isMasked) hideUnseen(scores, pattern, queries, visitKeys, L::firstRow(), L::firstKey());
-    if constexpr (!L::kIsPlain) {
-      if (!now.isExtra && problem.hasScoreOperands()) {
-        addOperands(scores, p, work, queries, visitKeys, L::firstRow(), L::firstKey());
-        isMasked = true;
+    bool hasStray = false;
+    if (!isFirst) {
+      copyVisit<L::kOwnKeys, L::kGathers>(L::values(), valueSource.of(now), now);
+      cp_async_commit();
+
+      multiplyKeys<L>(scores);
+      if constexpr (!L::kIsPlain) scaleScores(scores, scale);
+      const VisitKeys<L::kGathers> visitKeys{now, L::slots(n)};
+      bool isMasked = !now.isInterior;
+      if (isMasked) hideUnseen(scores, pattern, queries, visitKeys, L::firstRow(), L::firstKey());
+      if constexpr (!L::kIsPlain) {
+        if (!now.isExtra && problem.hasScoreOperands()) {
+          addOperands(scores, p, work, queries, visitKeys, L::firstRow(), L::firstKey());
+          isMasked = true;
+        }
+      }
+
+      // Values have landed, and nobody reads the keys any more.
+      cp_async_wait<0>();
+      if (isMasked) {
+        hasStray = L::syncAny(findNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys));
+      } else {
+        L::sync();
       }
     }
+    fetch(n + 1);
 
-    // Values have landed, and nobody reads the keys any more.
+    if (!isFirst) {
+      if (hasStray) noteSeen(scores, L::seen());
+      float rescale[2 * L::kRowTiles];
+      softmax.step(scores, scale.left(), rescale);
+      const typename Mma<E>::template Weights<L::kRowTiles, L::kWarpKeys> weights(scores);
+      output.scaleRows(rescale);
+      if (hasStray) {
+        sync_warp();
+        addNonFinite<E, L::kWarpKeys>(output, L::values(), L::firstKey(), L::seen());
+        L::sync();
+        zeroNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys);
+        L::sync();
+      }
+      addValues<L>(output, weights);
+    }
+
+    // The next keys have landed, and nobody reads these values any more; the queries are everyone's.
     cp_async_wait<0>();
-    bool hasStray = false;
-    if (isMasked) {
-      hasStray = L::syncAny(findNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys));
+    if (isFirst) {
+      sync_block();
     } else {
       L::sync();
     }
-    hasVisit = next(visit, n + 1);
-    if (hasVisit) copyVisit<L::kOwnKeys, L::kGathers>(L::keys(), keySource.of(visit), visit);
-    cp_async_commit();
-
-    if (hasStray) noteSeen(scores, L::seen());
-    float rescale[2 * L::kRowTiles];
-    softmax.step(scores, scale.left(), rescale);
-    const typename Mma<E>::template Weights<L::kRowTiles, L::kWarpKeys> weights(scores);
-    output.scaleRows(rescale);
-    if (hasStray) {
-      sync_warp();
-      addNonFinite<E, L::kWarpKeys>(output, L::values(), L::firstKey(), L::seen());
-      L::sync();
-      zeroNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys);
-      L::sync();
-    }
-    addValues<L>(output, weights);
-
-    // The next keys have landed, and nobody reads these values any more.
-    cp_async_wait<0>();
-    L::sync();
   }
   finish<L>(p, work, queries, softmax, output, scale);
 }

@@ -21,7 +21,6 @@
   TW_ATTENTION_KERNEL(gather, shards, StridedShards, type, E, dim)                \
   TW_ATTENTION_KERNEL(gather, blocks, BlockList, type, E, dim)                    \
   TW_ATTENTION_KERNEL(decode, window, Window, type, E, dim)                       \
-  TW_ATTENTION_KERNEL(decode, shards, StridedShards, type, E, dim)                \
   TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
 
 #define TW_ATTENTION(type, E)                                                                 \

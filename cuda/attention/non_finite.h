@@ -15,7 +15,7 @@ template <class E, int Rows, int Dim>
 __device__ __forceinline__ bool findNonFinite(const SharedTile<E, Rows, Dim>& values, int first, int rows) {
   constexpr int kChunks = SharedTile<E, Rows, Dim>::kChunks;
   bool found = false;
-#pragma unroll 4
+#pragma unroll 2
   for (int i = lane_id(); i < rows * kChunks; i += 32) {
     const uint4 x = ld_shared_128(values.at(first + i / kChunks, i % kChunks));
     found |= hasNonFinite<E>(x.x) || hasNonFinite<E>(x.y) || hasNonFinite<E>(x.z) || hasNonFinite<E>(x.w);

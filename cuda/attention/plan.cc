@@ -148,7 +148,9 @@ AttentionPlan planAttention(const Problem& problem, Token queries, Token keys) {
   const int64_t sharedRows = int64_t(queries) * (isShared ? group : 1);
   const bool isOneList = !isList || queries <= p.blocks.queries;
   const int decodeRows = tileRows(tileSizes(2, plan.dim, Way::decode), Way::decode);
-  if (!isGrid && isOneList && p.extraKeys == 0 && sharedRows <= decodeRows) {
+  // Shards are gathered even then: a kernel of theirs would be a sixth of all machine code.
+  const bool hasDecode = p.pattern == PatternKind::window || isList;
+  if (hasDecode && isOneList && p.extraKeys == 0 && sharedRows <= decodeRows) {
     plan.way = Way::decode;
   } else {
     plan.way = isPlain(p) && sharedRows > kSplitRows ? Way::stream : Way::gather;

@@ -97,8 +97,9 @@ __device__ __forceinline__ void copyVisit(const SharedTile<E, Keys, Dim>& tile, 
     }
     copyChunk(tile.at(firstRow + r, c), source, row, c);
   };
+  constexpr int kUnroll = Gathers ? 4 : 8;
   if (source.isAligned) {
-#pragma unroll 8
+#pragma unroll kUnroll
     for (int i = 0; i < Own * kChunks / 32; ++i) copy(i * 32 + lane_id());
   } else {
 #pragma unroll 1
