@@ -23,9 +23,9 @@ TW_HOST_DEVICE constexpr TileSizes tileSizes(int elementBytes, int dim, Way way)
   // Warps divide the keys of a visit, 16 each at least; its memory must hold the warps' outputs at the end
   // (epilogue.h).
   if (way == Way::decode)
-    return isHalf ? TileSizes{1, 4, 64, dim <= 96 ? 3 : 2} : TileSizes{1, 2, 32, dim <= 96 ? 4 : 2};
+    return isHalf ? TileSizes{1, 4, 64, dim <= 64 ? 3 : 2} : TileSizes{1, 2, 32, dim <= 96 ? 4 : 2};
   if (!isHalf) return {1, 4, dim <= (way == Way::gather ? 64 : 128) ? 32 : 16, dim <= 96 ? 2 : 1};
-  if (way == Way::gather) return {1, 4, dim <= 192 ? 64 : 32, dim <= 64 ? 3 : dim <= 128 ? 2 : 1};
+  if (way == Way::gather) return {1, 4, dim <= 128 ? 64 : 32, dim <= 32 ? 3 : dim <= 128 ? 2 : 1};
   // Two row tiles per warp halve the fragment loads of keys; from 192 dims on their outputs exceed the registers.
   if (dim <= 128) return {2, 4, 64, 2};
   return {1, dim == 192 ? 8 : 4, 64, dim == 192 ? 1 : 2};

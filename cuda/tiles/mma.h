@@ -13,7 +13,8 @@ template <class E>
 struct Mma {
   static constexpr int kDepth = 16;
   static constexpr int kUnroll = 16;  // steps of a product of keys: all
-  TW_HOST_DEVICE static constexpr int columnsAtOnce(int dim) { return dim; }  // of a product of values
+  // Of a product of values: all, but where the outputs alone take half of the registers.
+  TW_HOST_DEVICE static constexpr int columnsAtOnce(int dim) { return dim == 256 ? 128 : dim; }
   struct Rows {
     uint32_t r[4];
   };
