@@ -142,10 +142,10 @@ export const mutants = [
     'to[column] = output.at(slot, block, i);',
   ),
   attention(
-    'shared memory starts a row late',
-    'tiles/shared_tile.h',
-    'return base + row * kPitch + chunk',
-    'return base + (row + 1) * kPitch + chunk',
+    'the tiles of keys and values overlap',
+    'attention/layout.h',
+    'return {smem_base() + kShared.values};',
+    'return {smem_base() + kShared.values - 1024};',
   ),
 
   // Fragments.
@@ -249,7 +249,9 @@ export const mutants = [
     'bool isSeen = column < keys.visit.count;',
     'bool isSeen = column <= keys.visit.count;',
   ),
-  attention('a short visit counts as interior', visits, 'keys.size() == Keys && pattern_.cut', 'pattern_.cut'),
+  attention('a short visit counts as interior', visits, 'keys.size() == Keys && pattern_.cut', 'pattern_.cut', {
+    harmless: 'an interior as long as a tile lies in a visit as long as a tile',
+  }),
   attention(
     'every full visit counts as interior',
     visits,
@@ -304,6 +306,7 @@ export const mutants = [
     'attention/layout.h',
     'n % 2 * kKeys * int(sizeof(KeySlot))',
     '0 * n * kKeys * int(sizeof(KeySlot))',
+    { harmless: 'a barrier lies between the last look at a visit and the notes of the next' },
   ),
 
   // Selection.
