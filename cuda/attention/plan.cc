@@ -140,6 +140,8 @@ AttentionPlan planAttention(const Problem& problem, Token queries, Token keys) {
   params.problem = problem;
   const bool isGrid = problem.pattern == PatternKind::neighborhood, isList = problem.pattern == PatternKind::blocks;
   if (isGrid) useRank3(params.problem);
+  // Scores of scale 0 are 0 whether capped or not, and a 0 in the cap's argument is how kernels are told of no cap.
+  if (problem.scale == 0) params.problem.softcap = 0;
   const Problem& p = params.problem;
   plan.dim = tileDim(p);
 
