@@ -31,12 +31,17 @@ const mma = 'tiles/mma.h';
 
 export const mutants = [
   // Order: barriers and waits.
-  attention('queries are used before all have been copied', loop, "  sync_block();  // the queries are everyone's\n"),
   attention(
-    'queries and the first keys are not waited for',
+    'queries are used before all have been copied',
     loop,
-    "  cp_async_wait<0>();\n  sync_block();  // the queries are everyone's\n",
-    "  sync_block();  // the queries are everyone's\n",
+    '    if (isFirst) {\n      sync_block();\n    } else {\n',
+    '    if (!isFirst) {\n',
+  ),
+  attention(
+    'queries and the first keys of a stream are not waited for',
+    loop,
+    '    fetch(0);\n    cp_async_wait<0>();\n',
+    '    fetch(0);\n',
   ),
   attention(
     'values are not waited for',
@@ -52,13 +57,13 @@ export const mutants = [
   attention(
     'the next keys are not waited for',
     loop,
-    '    // The next keys have landed, and nobody reads these values any more.\n    cp_async_wait<0>();\n',
+    "    // The next keys have landed, and nobody reads these values any more; the queries are everyone's.\n    cp_async_wait<0>();\n",
   ),
   attention(
     'keys are overwritten while others read them',
     loop,
-    '    } else {\n      L::sync();\n    }\n    hasVisit',
-    '    }\n    hasVisit',
+    '      } else {\n        L::sync();\n      }\n    }\n    fetch',
+    '      }\n    }\n    fetch',
   ),
   attention(
     'keys are overwritten while others read them, in masked visits',
@@ -69,14 +74,14 @@ export const mutants = [
   attention(
     'values are overwritten while others read them',
     loop,
-    '    cp_async_wait<0>();\n    L::sync();\n  }\n',
-    '    cp_async_wait<0>();\n  }\n',
+    '      sync_block();\n    } else {\n      L::sync();\n    }\n  }\n',
+    '      sync_block();\n    }\n  }\n',
   ),
   attention(
     'the next keys go where the values are',
     loop,
-    'if (hasVisit) copyVisit<L::kOwnKeys, L::kGathers>(L::keys(), keySource.of(visit), visit);\n    cp_async_commit();\n\n    if (hasStray)',
-    'if (hasVisit) copyVisit<L::kOwnKeys, L::kGathers>(L::values(), keySource.of(visit), visit);\n    cp_async_commit();\n\n    if (hasStray)',
+    'copyVisit<L::kOwnKeys, L::kGathers>(L::keys(), keySource.of(visit), visit);',
+    'copyVisit<L::kOwnKeys, L::kGathers>(L::values(), keySource.of(visit), visit);',
   ),
   attention(
     'warps that share keys meet alone',
@@ -114,8 +119,8 @@ export const mutants = [
   attention(
     'one row past the keys of a visit is copied',
     'attention/rows.h',
-    'bool isThere = firstRow + r < visit.count;',
-    'bool isThere = firstRow + r <= visit.count;',
+    'row = firstRow + r < visit.count ?',
+    'row = firstRow + r <= visit.count ?',
   ),
   attention(
     'rows are copied past their dims',
@@ -185,19 +190,31 @@ export const mutants = [
   attention(
     'a tile is not turned back',
     'tiles/register_tile.h',
-    'v[r][Columns / 8 - 1][i] = first;',
-    'v[r][Columns / 8 - 1][i] = v[r][0][i];',
+    'v[r][kBlocks - By + block][i] = first[block];',
+    'v[r][kBlocks - By + block][i] = v[r][block][i];',
   ),
 
-  // float32 as pairs of tf32.
-  float32('a number loses its low part', mma, 'low = rest == rest ? to_tf32(rest) : 0;', 'low = 0;'),
-  float32('a low part is not rounded', mma, 'low = rest == rest ? to_tf32(rest) : 0;', 'low = detail::bitsOf(rest);'),
-  float32('a product of a low part is missing', mma, '    mma_m16n8k8_tf32(right, a.low, b.high[2], b.high[3]);\n'),
+  // float32 as three bfloat16 numbers.
+  float32('a number loses its low parts', mma, 'return rest - rest == 0 ? rest : 0;', 'return 0;'),
+  float32('infinity leaves a rest', mma, 'return rest - rest == 0 ? rest : 0;', 'return rest;'),
   float32(
-    'depth is counted in two orders',
+    'the largest numbers round up to infinity',
     mma,
-    'tile.element(key + i % 2, column',
-    'tile.element(key - lane_id() % 4 + i % 2 * 4, column',
+    'pack2<bf16>(cut(low), cut(high))',
+    'pack2<bf16>(low, high)',
+  ),
+  float32(
+    'products of low parts are missing',
+    mma,
+    'for (int sum = kParts - 1; sum > 0; --sum)',
+    'for (int sum = 0; sum > 0; --sum)',
+  ),
+  float32('small terms are not added', mma, '      right[i] += smallRight[i];\n'),
+  float32(
+    'even rows are read for odd ones',
+    mma,
+    'split(b, i, load(at.even), load(at.odd));',
+    'split(b, i, load(at.even), load(at.even));',
   ),
 
   // Softmax.
@@ -336,8 +353,8 @@ export const mutants = [
   selection(
     'a batch is searched before all have loaded it',
     'search.h',
-    '      cp_async_wait<1>();\n      sync_block();\n',
-    '      cp_async_wait<1>();\n',
+    '      sync_block();\n      group.searchBatch(batch, buffer, tile, tileEnd);\n',
+    '      group.searchBatch(batch, buffer, tile, tileEnd);\n',
   ),
   selection(
     'a batch is overwritten while others search it',
@@ -345,7 +362,7 @@ export const mutants = [
     '      group.searchBatch(batch, buffer, tile, tileEnd);\n      sync_block();\n',
     '      group.searchBatch(batch, buffer, tile, tileEnd);\n',
   ),
-  selection('two batches share a buffer', 'search.h', '      if (batches > 1) buffer ^= 1;\n'),
+  selection('two batches share a buffer', 'search.h', '      if (isAhead) buffer ^= 1;\n'),
   selection(
     'a quad joins only its neighbours',
     'score_keys.h',
