@@ -44,7 +44,6 @@ void runAttention(const Problem& p, const Problem&, const Limits&, Queue& queue,
     }
   }
 }
-TileChoice tilesFor(const Problem&) { return {}; }
 void runMerge(const MergeProblem&, Queue&) {}
 void runSelection(const SelectionProblem&, const Limits&, Queue&, const CancelFlag&) {}
 TileChoice tilesFor(const Problem&) { return {}; }
