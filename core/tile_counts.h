@@ -94,10 +94,7 @@ inline std::vector<Stretch> stretchesOf(std::vector<Part>& parts) {
 
 // The mask of single tokens that a row has besides what cut() says: bytes of one query, or null.
 inline const uint8_t* tokensOf(const BlockList& pattern, const Row& row, Token query) {
-  const uint8_t* mask = pattern.mask(row);
-  if (!mask) return nullptr;
-  return mask + int64_t(query % pattern.lists.queries) * pattern.lists.keys + row.places.begin -
-         pattern.entryStart(row);
+  return pattern.tokens(row, query);
 }
 template <class Pattern>
 const uint8_t* tokensOf(const Pattern&, const Row&, Token) {

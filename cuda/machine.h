@@ -15,11 +15,13 @@ struct Limits {
   int64_t sharedBytesPerBlock = 0;  // the most a block may ask for
 };
 
+constexpr int64_t kMaxBlocks = 0x7fffffff;  // of a launch
+
 // Grids have one dimension: y and z end at 65535, and every peer has met a batch times heads past that.
 struct Launch {
   const char* module;  // the image file that holds the kernel, without architecture
   const char* kernel;
-  uint32_t blocks = 1;  // 1 to 2^31 - 1
+  uint32_t blocks = 1;  // 1 to kMaxBlocks
   uint32_t threads = 1;
   uint32_t sharedBytes = 0;
   const void* params = nullptr;  // the kernel's one parameter; copied by the call

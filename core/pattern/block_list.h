@@ -71,6 +71,11 @@ struct BlockList {
     const int32_t index = lists.maskIndex[row.at[0] - 1];
     return index < 0 ? nullptr : lists.masks + int64_t(index) * lists.queries * lists.keys;
   }
+  // What it says to one query, from the first place of the row on; or null.
+  TW_HOST_DEVICE const uint8_t* tokens(const Row& row, Token query) const {
+    const uint8_t* mask = this->mask(row);
+    return mask ? mask + int64_t(query % lists.queries) * lists.keys + row.places.begin - entryStart(row) : nullptr;
+  }
   TW_HOST_DEVICE Token entryStart(const Row& row) const { return lists.starts[row.at[0] - 1]; }
 
  private:

@@ -5,6 +5,8 @@
 #include <tuple>
 #include <utility>
 
+#include "../plain_rows.h"
+
 namespace tilewise::gpu {
 namespace {
 
@@ -21,14 +23,6 @@ int tileDim(const Problem& p) {
     if (larger(p.headDim, p.valueDim) <= dim) return dim;
   }
   return kMaxDim;
-}
-
-// Whether 16 bytes of a row can be copied at once wherever it begins.
-bool isAligned(const Operand& operand, DType type) {
-  const int64_t size = sizeOf(type);
-  const auto isWhole = [&](int64_t stride) { return stride * size % 16 == 0; };
-  return operand.dim == 1 && reinterpret_cast<uintptr_t>(operand.data) % 16 == 0 && isWhole(operand.batch) &&
-         isWhole(operand.token) && isWhole(operand.head);
 }
 
 // Nothing but a window over contiguous keys: what the stream's registers have room for.
@@ -177,12 +171,12 @@ AttentionPlan planAttention(const Problem& problem, Token queries, Token keys) {
   plan.maySplit = plan.way != Way::stream && !isGrid && isOneList && p.extraKeys == 0 && sharedRows <= kSplitRows;
   if (plan.maySplit) params.splits = larger<int32_t>(1, ceilDiv(keys, params.splitKeys));
 
-  params.queryIsAligned = isAligned(p.query, p.dtype);
-  params.keyIsAligned = isAligned(p.key, p.dtype);
-  params.valueIsAligned = isAligned(p.value, p.dtype);
-  params.extraKeyIsAligned = isAligned(p.extraKey, p.dtype);
-  params.extraValueIsAligned = isAligned(p.extraValue, p.dtype);
-  params.outIsAligned = isAligned(p.out, p.dtype);
+  params.queryIsAligned = hasPlainRows(p.query, p.dtype);
+  params.keyIsAligned = hasPlainRows(p.key, p.dtype);
+  params.valueIsAligned = hasPlainRows(p.value, p.dtype);
+  params.extraKeyIsAligned = hasPlainRows(p.extraKey, p.dtype);
+  params.extraValueIsAligned = hasPlainRows(p.extraValue, p.dtype);
+  params.outIsAligned = hasPlainRows(p.out, p.dtype);
   return plan;
 }
 

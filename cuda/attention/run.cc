@@ -7,8 +7,6 @@
 namespace tilewise::gpu {
 namespace {
 
-constexpr int64_t kMaxBlocks = 0x7fffffff;
-
 void launch(Queue& queue, const AttentionPlan& plan, const char* module, const std::string& kernel, int64_t blocks,
             int threads, int sharedBytes) {
   if (blocks > kMaxBlocks) {

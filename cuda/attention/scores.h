@@ -40,9 +40,8 @@ __device__ __forceinline__ void scaleScores(RegisterTile<RowTiles, Keys>& scores
 }
 
 __device__ __forceinline__ bool isTokenSeen(const BlockList& pattern, const Row& row, Token query) {
-  const uint8_t* mask = pattern.mask(row);
-  return !mask ||
-         mask[int64_t(query % pattern.lists.queries) * pattern.lists.keys + row.places.begin - pattern.entryStart(row)];
+  const uint8_t* tokens = pattern.tokens(row, query);
+  return !tokens || *tokens;
 }
 template <class Pattern>
 __device__ __forceinline__ bool isTokenSeen(const Pattern&, const Row&, Token) {

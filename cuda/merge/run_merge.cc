@@ -9,7 +9,6 @@
 namespace tilewise::gpu {
 
 void runMerge(const MergeProblem& problem, Queue& queue) {
-  constexpr int64_t kMaxBlocks = 0x7fffffff;  // of a grid
   MergeParams p{};
   p.heads = problem.heads;
   p.queries = problem.queries;

@@ -13,7 +13,6 @@ namespace {
 
 constexpr int32_t kMaxDim = 512;
 constexpr int64_t kWorkspaceBytes = int64_t(64) << 20;  // about; a single group of blocks may need more
-constexpr int64_t kMaxBlocks = 0x7fffffff;  // of a grid
 constexpr int32_t kBlocksPerGroup = 64;  // most query blocks that search the same chunks in shared memory; a budget
 constexpr int32_t kTilesPerBlock = 16;  // most tiles for which query rows stay where they are; a budget
 constexpr int32_t kPairsPerBatch = kSearchWarps;  // where not all pairs fit

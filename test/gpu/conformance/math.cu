@@ -81,7 +81,7 @@ std::vector<float> samples() {
     bits = bits * 1664525u + 1013904223u;
     // Half of them of moderate size, where formats differ most.
     const uint32_t exponent = x.size() % 2 != 0 ? bits >> 23 & 255 : 100 + (bits >> 23) % 45;
-    x.push_back(floatOf((bits & 0x80000000) | exponent << 23 | (bits * 2654435761u & 0x7fffff)));
+    x.push_back(floatOfBits((bits & 0x80000000) | exponent << 23 | (bits * 2654435761u & 0x7fffff)));
   }
   return x;
 }
@@ -117,7 +117,7 @@ CONFORMANCE(math) {
     const auto half = [&](const std::vector<uint32_t>& pairs) { return pairs[i / 2] >> (i % 2 * 16) & 0xffff; };
     isBf16 = isBf16 && isSame(valueOf(kBf16, half(bf16s)), nearest(kBf16, x[i]));
     isF16 = isF16 && isSame(valueOf(kF16, half(f16s)), nearest(kF16, x[i]));
-    isTf32 = isTf32 && isSame(double(floatOf(tf32s[i])), nearest(kTf32, x[i]));
+    isTf32 = isTf32 && isSame(double(floatOfBits(tf32s[i])), nearest(kTf32, x[i]));
     areExp2s = areExp2s && isExp2(x[i], exp2s[i]);
     areLog2s = areLog2s && isLog2(x[i], log2s[i]);
     areMaxima = areMaxima && (isSame(maxima[i], std::fmax(x[i], x[(i + 1) % n])) || (maxima[i] == 0 && x[i] == 0));

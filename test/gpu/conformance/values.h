@@ -3,23 +3,15 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
+#include "../../../core/dtype.h"
 #include "host.h"
 
 namespace tilewise::gpu::conformance {
 
-inline uint32_t bitsOf(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
-inline float floatOf(uint32_t bits) {
-  float x;
-  std::memcpy(&x, &bits, sizeof x);
-  return x;
-}
+using tilewise::detail::bitsOf;
+using tilewise::detail::floatOfBits;
 
 // -4 to 4.
 inline int element(int row, int column) { return (row * 7 + column * 13 + row * column % 5) % 9 - 4; }
