@@ -181,6 +181,30 @@ void checkSlabs() {
   checkCase(c, {"lazy"});
 }
 
+// More heads in a list than shared memory holds queries of: they come in batches, loaded ahead. Few keys are kept, so
+// that every score decides something.
+void checkBatches() {
+  Case c;
+  Pick pick(2);
+  SelectionProblem& p = c.problem;
+  p.batch = p.kvHeads = p.stages = 1;
+  p.queryHeads = p.headsPerList = 48;
+  p.headDim = 128;
+  p.dtype = DType::float16;
+  p.queries = 16;
+  p.keys = 1500;
+  p.window = 16;
+  p.stage[0] = {16, 1, 8, 5};
+  c.starts = {std::vector<int32_t>(size_t(listsOf(p, 0) * 5), -1)};
+  c.counts = {std::vector<int32_t>(size_t(listsOf(p, 0)), -1)};
+  const auto number = [&] { return float(pick(9) - 4); };
+  c.query = makeOperand(pick, {1, p.queries, p.queryHeads, p.headDim}, p.dtype, false, number);
+  c.key = makeOperand(pick, {1, p.keys, 1, p.headDim}, p.dtype, false, number);
+  c.limits = {80, 1, 99 * 1024};
+  c.name = "batches";
+  checkCase(c, {"lazy", "races"});
+}
+
 // What cannot run is said, with the number that could.
 void checkReasons() {
   SelectionProblem p;
@@ -206,6 +230,7 @@ int main(int argc, char** argv) {
     checkCase(c, modes.empty() ? std::vector<std::string>{"lazy", "races,random:" + std::to_string(seed + 1)} : modes);
   }
   checkSlabs();
+  checkBatches();
   checkReasons();
   return finish("selection on the GPU");
 }
