@@ -136,9 +136,9 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
   const KeySources<E, L::kIsPlain> valueSource(p, work, problem.value, problem.extraValue, problem.valueDim,
                                                p.valueIsAligned, p.extraValueIsAligned);
   auto keys = keysOf<L>(pattern, work, queries.box(), problem);
-  const auto next = [&](Visit& visit, int n) {
+  const auto next = [&](Visit& visit) {
     if constexpr (L::kGathers) {
-      return keys.next(visit, L::slots(n));
+      return keys.next(visit, L::slots());
     } else {
       return keys.next(visit);
     }
@@ -151,20 +151,19 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
 
   Visit visit{};
   bool hasVisit = false;
-  const auto fetch = [&](int n) {
-    hasVisit = next(visit, n);
+  const auto fetch = [&] {
+    hasVisit = next(visit);
     if (hasVisit) copyVisit<L::kOwnKeys, L::kGathers>(L::keys(), keySource.of(visit), visit);
     cp_async_commit();
   };
   // Where fetching is long, for patterns, its code stands once: a first round has nothing to compute and only fetches.
   constexpr bool kFetchesFirst = !L::kIsPlain;
   if constexpr (!kFetchesFirst) {
-    fetch(0);
+    fetch();
     cp_async_wait<0>();
     sync_block();
   }
-  for (int n = kFetchesFirst ? -1 : 0; hasVisit || (kFetchesFirst && n < 0); ++n) {
-    const bool isFirst = kFetchesFirst && n < 0;
+  for (bool isFirst = kFetchesFirst; hasVisit || isFirst; isFirst = false) {
     const Visit now = visit;
     RegisterTile<L::kRowTiles, L::kWarpKeys> scores;
     bool hasStray = false;
@@ -174,7 +173,7 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
 
       multiplyKeys<L>(scores);
       if constexpr (!L::kIsPlain) scaleScores(scores, scale);
-      const VisitKeys<L::kGathers> visitKeys{now, L::slots(n)};
+      const VisitKeys<L::kGathers> visitKeys{now, L::slots()};
       bool isMasked = !now.isInterior;
       if (isMasked) hideUnseen(scores, pattern, queries, visitKeys, L::firstRow(), L::firstKey());
       if constexpr (!L::kIsPlain) {
@@ -192,7 +191,7 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
         L::sync();
       }
     }
-    fetch(n + 1);
+    fetch();
 
     if (!isFirst) {
       if (hasStray) noteSeen(scores, L::seen());

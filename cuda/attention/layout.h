@@ -36,9 +36,8 @@ struct Layout {
   __device__ __forceinline__ static QueryTile queries() { return {smem_base()}; }
   __device__ __forceinline__ static KeyTile keys() { return {smem_base() + kShared.keys}; }
   __device__ __forceinline__ static KeyTile values() { return {smem_base() + kShared.values}; }
-  __device__ __forceinline__ static saddr slots(int n) {
-    return smem_base() + kShared.slots + n % 2 * kKeys * int(sizeof(KeySlot));
-  }
+  // Of one visit: a barrier stands between the last look at them and the notes of the next.
+  __device__ __forceinline__ static saddr slots() { return smem_base() + kShared.slots; }
   // Of the calling warp: see non_finite.h.
   __device__ __forceinline__ static saddr seen() {
     return smem_base() + kShared.seen + warp_id() * kWarpRows * ((kWarpKeys + 31) / 32) * 4;

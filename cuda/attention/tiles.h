@@ -40,7 +40,7 @@ TW_HOST_DEVICE constexpr int tileRows(const TileSizes& sizes, Way way) {
 struct SharedPlan {
   int keys, values;
   int seen;  // a bit for every score, see non_finite.h
-  int slots;  // the keys of two visits as the pattern counts them, 16 bytes each
+  int slots;  // the keys of a visit as the pattern counts them, 16 bytes each
   int bytes;
 };
 TW_HOST_DEVICE constexpr SharedPlan sharedPlan(int elementBytes, int dim, Way way) {
@@ -52,7 +52,7 @@ TW_HOST_DEVICE constexpr SharedPlan sharedPlan(int elementBytes, int dim, Way wa
   plan.values = plan.keys + sizes.keys * row;
   plan.seen = plan.values + sizes.keys * row;
   plan.slots = plan.seen + scores / 8;
-  plan.bytes = plan.slots + (way == Way::stream ? 0 : 2 * sizes.keys * 16);
+  plan.bytes = plan.slots + (way == Way::stream ? 0 : sizes.keys * 16);
   return plan;
 }
 

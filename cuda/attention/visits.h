@@ -52,7 +52,7 @@ class StreamKeys {
     const Range keys{left_.begin, smaller(left_.end, left_.begin + Keys)};
     Row row;
     row.places = keys;
-    const bool isInterior = keys.size() == Keys && pattern_.cut(sight_, row).interior.size() == Keys;
+    const bool isInterior = pattern_.cut(sight_, row).interior.size() == Keys;
     visit = {keys.size(), isInterior, false, keys.begin, -1};
     left_.begin = keys.end;
     return true;

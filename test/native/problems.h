@@ -22,6 +22,9 @@ struct Case {
   std::string name;
 };
 
+// Infinity and NaN are alike: a weight of 1e-60 is zero in float32, and zero times infinity is NaN.
+inline bool isFiniteLike(double got, double want) { return std::isfinite(got) == std::isfinite(want); }
+
 inline double elementAt(const void* data, DType type, int64_t at) {
   if (type == DType::float32) return static_cast<const float*>(data)[at];
   const uint16_t bits = static_cast<const uint16_t*>(data)[at];
@@ -67,6 +70,18 @@ class CaseMaker {
     addOptions(c);
     answer(c);
     return made;
+  }
+
+  // A few values become NaN or infinite. Queries that see one must say so, the others must not.
+  void spoilValues(Case& c) {
+    const Problem& p = c.problem;
+    const int64_t count = int64_t(p.batch) * p.kvHeads * p.keys * p.valueDim;
+    const float spoilt[] = {NAN, INFINITY, -INFINITY};
+    for (int i = 0; count > 0 && i < 4; ++i) {
+      const float x = spoilt[pick(3)];
+      set(p.value, p.dtype, int64_t(random_()) % count, x);
+    }
+    answer(c);
   }
 
   int pick(int n) { return int(random_() % uint32_t(n)); }
@@ -207,17 +222,18 @@ class CaseMaker {
     return false;
   }
 
+  static void set(const Operand& o, DType type, int64_t at, float x) {
+    if (type == DType::float32) static_cast<float*>(o.data)[at] = x;
+    if (type == DType::float16) static_cast<uint16_t*>(o.data)[at] = toFloat16(x);
+    if (type == DType::bfloat16) static_cast<uint16_t*>(o.data)[at] = toBfloat16(x);
+  }
+
   Operand operand(Case& c, int32_t heads, int32_t tokens, int32_t dim, bool isBnhd) {
     const Problem& p = c.problem;
     const int64_t count = int64_t(p.batch) * heads * tokens * dim;
     Operand o;
     o.data = buffer(c, count * sizeOf(p.dtype));
-    for (int64_t i = 0; i < count; ++i) {
-      const float x = number();
-      if (p.dtype == DType::float32) static_cast<float*>(o.data)[i] = x;
-      if (p.dtype == DType::float16) static_cast<uint16_t*>(o.data)[i] = toFloat16(x);
-      if (p.dtype == DType::bfloat16) static_cast<uint16_t*>(o.data)[i] = toBfloat16(x);
-    }
+    for (int64_t i = 0; i < count; ++i) set(o, p.dtype, i, number());
     o.batch = int64_t(heads) * tokens * dim;
     o.token = isBnhd ? int64_t(heads) * dim : dim;
     o.head = isBnhd ? dim : int64_t(tokens) * dim;

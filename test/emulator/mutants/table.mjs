@@ -27,6 +27,7 @@ const loop = 'attention/attend.h';
 const epilogue = 'attention/epilogue.h';
 const scores = 'attention/scores.h';
 const visits = 'attention/visits.h';
+const nonFinite = 'attention/non_finite.h';
 const mma = 'tiles/mma.h';
 
 export const mutants = [
@@ -257,6 +258,48 @@ export const mutants = [
     'if (p.splits > 1 && work.split > 1000) work.clip =',
   ),
 
+  // NaN and infinity among values that some queries see and others do not.
+  attention(
+    'nobody looks for NaN among values',
+    loop,
+    'hasStray = L::syncAny(findNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys));',
+    'L::sync();',
+  ),
+  attention(
+    'NaN is not looked for in every second value',
+    'tiles/element.h',
+    '(word & kHigh) == kHigh || (sizeof(E) == 2 && (word & kLow) == kLow)',
+    '(word & kHigh) == kHigh',
+  ),
+  attention('NaN reaches rows that do not see it', nonFinite, 'if (seen >> (key % 32) & 1) output.at', 'output.at'),
+  attention(
+    'NaN stays among the values',
+    loop,
+    '        zeroNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys);\n',
+  ),
+  attention('the neighbour of a NaN is lost', nonFinite, 'x &= 0xffff0000;', 'x = 0;'),
+  attention(
+    'what rows see is read before all lanes have noted it',
+    loop,
+    '        sync_warp();\n        addNonFinite',
+    '        addNonFinite',
+  ),
+  attention(
+    'NaN is zeroed while others add it',
+    loop,
+    '        L::sync();\n        zeroNonFinite',
+    '        zeroNonFinite',
+  ),
+  attention(
+    'values are used before all NaN among them are zero',
+    loop,
+    '        zeroNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys);\n        L::sync();\n',
+    '        zeroNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys);\n',
+  ),
+  attention('half of a quad says what it sees', nonFinite, '      seen[word] |= shfl_xor(seen[word], 2);\n'),
+  attention('all keys are noted among the first 32', nonFinite, 'seen[block / 4]', 'seen[0]'),
+  float32('NaN stays among the values', nonFinite, '      if (sizeof(E) == 4) x = 0;\n'),
+
   // Masks and scores.
   attention('no visit is masked', loop, 'bool isMasked = !now.isInterior;', 'bool isMasked = false;'),
   attention('keys past the last are seen', scores, 'bool isSeen = column < keys.visit.count;', 'bool isSeen = true;'),
@@ -266,14 +309,11 @@ export const mutants = [
     'bool isSeen = column < keys.visit.count;',
     'bool isSeen = column <= keys.visit.count;',
   ),
-  attention('a short visit counts as interior', visits, 'keys.size() == Keys && pattern_.cut', 'pattern_.cut', {
-    harmless: 'an interior as long as a tile lies in a visit as long as a tile',
-  }),
   attention(
     'every full visit counts as interior',
     visits,
-    ' && pattern_.cut(sight_, row).interior.size() == Keys;',
-    ';',
+    'pattern_.cut(sight_, row).interior.size() == Keys;',
+    'keys.size() == Keys;',
   ),
   attention(
     'gathered rows that are cut count as whole',
@@ -317,13 +357,6 @@ export const mutants = [
     'attention/queries.h',
     'head + r % headsPerToken, {token}};',
     'head, {token}};',
-  ),
-  attention(
-    'both visits note their keys in one place',
-    'attention/layout.h',
-    'n % 2 * kKeys * int(sizeof(KeySlot))',
-    '0 * n * kKeys * int(sizeof(KeySlot))',
-    { harmless: 'a barrier lies between the last look at a visit and the notes of the next' },
   ),
 
   // Selection.
