@@ -59,6 +59,7 @@ function checksFor(capability) {
   const primitives = primitivesPrograms(capability);
   const operations = { attention_checks: [200, 6], selection_checks: [60, 6], merge_checks: [60, 10] };
   const checks = primitives.map((program) => ({ name: path.basename(program), command: [program], seconds: 30 }));
+  checks.push({ name: 'attention_checks each', command: [inBuild('attention_checks'), 'each'], seconds: 40 });
   for (const [name, [rounds]] of Object.entries(operations)) {
     checks.push({ name, command: [inBuild(name), String(rounds)], seconds: 40 });
   }

@@ -1,7 +1,8 @@
 // Would the tests notice? Seeds one bug after the other into the kernels, compiles each for the emulator and runs the
 // checks of its family under several schedules. Fails where a bug goes unnoticed.
-// Usage: node scripts/mutants.mjs [--all] [part of a name ...]; with --all a bug is tried under every schedule, to see
-// which of them notice, without only until one does.
+// Usage: node scripts/mutants.mjs [--all | --list] [part of a name ...]; with --all a bug is tried under every schedule,
+// to see which of them notice, without only until one does. --list names the bugs, and fails where the source of one has
+// changed.
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -117,11 +118,15 @@ class Tree {
 }
 
 const isThorough = process.argv.includes('--all');
-const asked = process.argv.slice(2).filter((argument) => argument !== '--all');
+const asked = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
 const chosen = mutants.filter(
   ({ family, name }) => asked.length === 0 || asked.some((part) => `${family}: ${name}`.includes(part)),
 );
 chosen.forEach(requireApplicable);
+if (process.argv.includes('--list')) {
+  for (const { family, name } of chosen) console.log(`${family}: ${name}`);
+  process.exit(0);
+}
 await require0('cmake', ['-S', 'test/emulator/mutants', '-B', checks]);
 await require0('cmake', ['--build', checks, '--parallel', '2', '--target', 'checks']);
 const trees = Array.from({ length: Math.min(2, os.availableParallelism()) }, (_, i) => new Tree(i));

@@ -1,5 +1,5 @@
 // What is prepared for a GPU says clearly when there is none, and its ratios are those of the rows they are made of.
-// Reader: someone who changes scripts/gpu-check.mjs or bench/gpu.
+// Bugs to be seeded fit the kernels as they are. Reader: someone who changes scripts/gpu-check.mjs, bench/gpu or a kernel.
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -74,5 +74,15 @@ describe('the figures of a run on a GPU', () => {
     const [some, none] = JSON.parse(stdout) as { measured: string; isMet: boolean | null }[][];
     expect(some.map(({ isMet }) => isMet)).toEqual([true, null, null, false, true, null]);
     expect(none.every(({ measured, isMet }) => measured === 'not measured' && isMet === null)).toBe(true);
+  });
+});
+
+describe('the seeded bugs', () => {
+  it('each apply to one place of the kernels', () => {
+    const script = path.join(root, 'scripts', 'mutants.mjs');
+    const { status, stdout, stderr } = spawnSync(process.execPath, [script, '--list'], { encoding: 'utf8' });
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+    expect(stdout.trim().split('\n').length).toBeGreaterThanOrEqual(40);
   });
 });

@@ -36,6 +36,13 @@ class CaseMaker {
   explicit CaseMaker(uint32_t seed) : random_(seed) {}
 
   std::unique_ptr<Case> make(int32_t queries, int32_t keys, int32_t headDim, int32_t valueDim) {
+    auto made = draw(queries, keys, headDim, valueDim);
+    answer(*made);
+    return made;
+  }
+
+  // A problem without its answer, which takes most of the time.
+  std::unique_ptr<Case> draw(int32_t queries, int32_t keys, int32_t headDim, int32_t valueDim) {
     auto made = std::make_unique<Case>();
     Case& c = *made;
     Problem& p = c.problem;
@@ -68,8 +75,82 @@ class CaseMaker {
       p.extraValue = operand(c, p.kvHeads, p.extraKeys, valueDim, isBnhd);
     }
     addOptions(c);
-    answer(c);
     return made;
+  }
+
+  // Plain loops from the definitions; shares nothing with the code under test but the problem's fields.
+  void answer(Case& c) {
+    const Problem& p = c.problem;
+    const int32_t heads = p.queryHeads > p.kvHeads ? p.queryHeads : p.kvHeads;
+    c.out.assign(size_t(int64_t(p.batch) * heads * p.queries * p.valueDim), 0);
+    c.lse.assign(size_t(int64_t(p.batch) * heads * p.queries), -INFINITY);
+    for (int32_t b = 0; b < p.batch; ++b) {
+      const int32_t keys = p.keyLengths ? p.keyLengths[b] : p.keys;
+      const int32_t offset = p.window.align == Align::bottomRight ? keys - p.queries
+                             : p.window.align == Align::topLeft   ? 0
+                                                                  : p.window.offset;
+      for (int32_t h = 0; h < heads; ++h) {
+        const int32_t kvHead = p.kvHeads < heads ? h / (heads / p.kvHeads) : h;
+        const int32_t queryHead = p.queryHeads == heads        ? h
+                                  : p.pairing == Pairing::tile ? h % p.queryHeads
+                                                               : h / (heads / p.queryHeads);
+        for (int32_t q = 0; q < p.queries; ++q) {
+          std::vector<double> score(size_t(keys) + size_t(p.extraKeys), -INFINITY);
+          const auto product = [&](const Operand& key, int32_t k) {
+            double s = 0;
+            for (int32_t d = 0; d < p.headDim; ++d) {
+              s += elementAt(p.query.data, p.dtype, p.query.offset(b, q, queryHead) + d) *
+                   elementAt(key.data, p.dtype, key.offset(b, k, kvHead) + d);
+            }
+            s *= p.scale;
+            return p.softcap > 0 ? p.softcap * std::tanh(s / p.softcap) : s;
+          };
+          for (int32_t k = 0; k < p.extraKeys; ++k) {
+            const double s = score[size_t(keys + k)] = product(p.extraKey, k);
+            c.largestScore = std::fmax(c.largestScore, std::fabs(s));
+          }
+          double most = p.sinks ? p.sinks[h] : -INFINITY;
+          for (int32_t k = 0; k < keys; ++k) {
+            const int64_t position = int64_t(q) + offset;
+            if (!sees(p, b, h, q, k, keys)) continue;
+            if (p.mask.data && !static_cast<const uint8_t*>(p.mask.data)[p.mask.offset(b, h, q, k)]) continue;
+            double s = product(p.key, k);
+            if (p.relative) {
+              int32_t qr = q, kr = k;
+              int64_t at = h * p.relativeHead;
+              for (int a = p.grid.rank - 1; a >= 0; --a) {
+                const Token length = p.grid.length[a];
+                const Token apart = (kr % length - qr % length) / p.grid.dilation[a];
+                at += (apart + p.grid.kernel[a] - 1) * p.relativeAxis[a];
+                qr /= length;
+                kr /= length;
+              }
+              s += p.relative[at];
+            }
+            if (p.bias.data) s += static_cast<const float*>(p.bias.data)[p.bias.offset(b, h, q, k)];
+            if (p.slopes) s -= double(p.slopes[h]) * double(std::llabs(position - k));
+            score[size_t(k)] = s;
+            if (s > -INFINITY) c.largestScore = std::fmax(c.largestScore, std::fabs(s));
+          }
+          for (const double s : score) most = std::fmax(most, s);
+          if (most == -INFINITY) continue;
+          double sum = p.sinks ? std::exp(p.sinks[h] - most) : 0;
+          std::vector<double> weight;
+          for (const double s : score) sum += weight.emplace_back(std::exp(s - most));
+          c.lse[size_t(b * p.lseBatch + h * p.lseHead + q)] = most + std::log(sum);
+          for (int32_t d = 0; d < p.valueDim; ++d) {
+            double o = 0;
+            for (int32_t k = 0; k < keys + p.extraKeys; ++k) {
+              const Operand& value = k < keys ? p.value : p.extraValue;
+              if (score[size_t(k)] == -INFINITY) continue;
+              o += weight[size_t(k)] *
+                   elementAt(value.data, p.dtype, value.offset(b, k < keys ? k : k - keys, kvHead) + d);
+            }
+            c.out[size_t(p.out.offset(b, q, h) + d)] = o / sum;
+          }
+        }
+      }
+    }
   }
 
   // A few values become NaN or infinite. Queries that see one must say so, the others must not.
@@ -292,80 +373,6 @@ class CaseMaker {
     c.name = "queries " + std::to_string(p.queries) + " keys " + std::to_string(p.keys) + " dims " +
              std::to_string(p.headDim) + "/" + std::to_string(p.valueDim) + " heads " + std::to_string(p.queryHeads) +
              "/" + std::to_string(p.kvHeads) + " " + nameOf(p.dtype) + " pattern " + std::to_string(int(p.pattern));
-  }
-
-  // Plain loops from the definitions; shares nothing with the code under test but the problem's fields.
-  void answer(Case& c) {
-    const Problem& p = c.problem;
-    const int32_t heads = p.queryHeads > p.kvHeads ? p.queryHeads : p.kvHeads;
-    c.out.assign(size_t(int64_t(p.batch) * heads * p.queries * p.valueDim), 0);
-    c.lse.assign(size_t(int64_t(p.batch) * heads * p.queries), -INFINITY);
-    for (int32_t b = 0; b < p.batch; ++b) {
-      const int32_t keys = p.keyLengths ? p.keyLengths[b] : p.keys;
-      const int32_t offset = p.window.align == Align::bottomRight ? keys - p.queries
-                             : p.window.align == Align::topLeft   ? 0
-                                                                  : p.window.offset;
-      for (int32_t h = 0; h < heads; ++h) {
-        const int32_t kvHead = p.kvHeads < heads ? h / (heads / p.kvHeads) : h;
-        const int32_t queryHead = p.queryHeads == heads        ? h
-                                  : p.pairing == Pairing::tile ? h % p.queryHeads
-                                                               : h / (heads / p.queryHeads);
-        for (int32_t q = 0; q < p.queries; ++q) {
-          std::vector<double> score(size_t(keys) + size_t(p.extraKeys), -INFINITY);
-          const auto product = [&](const Operand& key, int32_t k) {
-            double s = 0;
-            for (int32_t d = 0; d < p.headDim; ++d) {
-              s += elementAt(p.query.data, p.dtype, p.query.offset(b, q, queryHead) + d) *
-                   elementAt(key.data, p.dtype, key.offset(b, k, kvHead) + d);
-            }
-            s *= p.scale;
-            return p.softcap > 0 ? p.softcap * std::tanh(s / p.softcap) : s;
-          };
-          for (int32_t k = 0; k < p.extraKeys; ++k) {
-            const double s = score[size_t(keys + k)] = product(p.extraKey, k);
-            c.largestScore = std::fmax(c.largestScore, std::fabs(s));
-          }
-          double most = p.sinks ? p.sinks[h] : -INFINITY;
-          for (int32_t k = 0; k < keys; ++k) {
-            const int64_t position = int64_t(q) + offset;
-            if (!sees(p, b, h, q, k, keys)) continue;
-            if (p.mask.data && !static_cast<const uint8_t*>(p.mask.data)[p.mask.offset(b, h, q, k)]) continue;
-            double s = product(p.key, k);
-            if (p.relative) {
-              int32_t qr = q, kr = k;
-              int64_t at = h * p.relativeHead;
-              for (int a = p.grid.rank - 1; a >= 0; --a) {
-                const Token length = p.grid.length[a];
-                const Token apart = (kr % length - qr % length) / p.grid.dilation[a];
-                at += (apart + p.grid.kernel[a] - 1) * p.relativeAxis[a];
-                qr /= length;
-                kr /= length;
-              }
-              s += p.relative[at];
-            }
-            if (p.bias.data) s += static_cast<const float*>(p.bias.data)[p.bias.offset(b, h, q, k)];
-            if (p.slopes) s -= double(p.slopes[h]) * double(std::llabs(position - k));
-            score[size_t(k)] = s;
-            if (s > -INFINITY) c.largestScore = std::fmax(c.largestScore, std::fabs(s));
-          }
-          for (const double s : score) most = std::fmax(most, s);
-          if (most == -INFINITY) continue;
-          double sum = p.sinks ? std::exp(p.sinks[h] - most) : 0;
-          for (double& s : score) sum += (s = std::exp(s - most));
-          c.lse[size_t(b * p.lseBatch + h * p.lseHead + q)] = most + std::log(sum);
-          for (int32_t d = 0; d < p.valueDim; ++d) {
-            double o = 0;
-            for (int32_t k = 0; k < keys + p.extraKeys; ++k) {
-              const Operand& value = k < keys ? p.value : p.extraValue;
-              if (score[size_t(k)] <= 0) continue;
-              o += score[size_t(k)] *
-                   elementAt(value.data, p.dtype, value.offset(b, k < keys ? k : k - keys, kvHead) + d);
-            }
-            c.out[size_t(p.out.offset(b, q, h) + d)] = o / sum;
-          }
-        }
-      }
-    }
   }
 
   std::mt19937 random_;

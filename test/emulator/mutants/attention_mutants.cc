@@ -68,7 +68,7 @@ int main(int argc, char** argv) {
   emulator::MachineOptions options;
   options.emulator = emulator::parseOptions(argc > 2 ? argv[2] : "");
   const auto machine = emulator::makeMachine(options);
-  gpu::GpuBackend backend("cuda", "the emulated GPU", *machine);
+  gpu::GpuBackend backend("cuda", *machine);
   for (int seed = 0; seed < problems; ++seed) {
     const std::string error = tried(backend, uint32_t(seed));
     if (error.empty()) continue;

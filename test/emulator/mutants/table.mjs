@@ -41,8 +41,8 @@ export const mutants = [
   attention(
     'queries and the first keys of a stream are not waited for',
     loop,
-    '    fetch(0);\n    cp_async_wait<0>();\n',
-    '    fetch(0);\n',
+    '    fetch();\n    cp_async_wait<0>();\n',
+    '    fetch();\n',
   ),
   attention(
     'values are not waited for',
