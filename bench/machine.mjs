@@ -1,16 +1,14 @@
 // The machine a result comes from: its description, and gauges for its ceilings.
 // Reader: anyone who adds a benchmark or doubts one.
-import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
-import { fileURLToPath } from 'node:url';
 import { devices, numThreads, versions } from 'tilewise';
 import { native } from '../dist/native.js';
+import { commit } from './commit.mjs';
 import { coldBytes } from './inputs.mjs';
 import { loadMachine } from './machine/build.mjs';
 import { interleave } from './quiet.mjs';
 
-const repository = fileURLToPath(new URL('..', import.meta.url));
 const ceilings = loadMachine();
 
 function lastLevelCacheBytes() {
@@ -21,18 +19,6 @@ function lastLevelCacheBytes() {
   } catch {
     return 0;
   }
-}
-
-function git(...args) {
-  const { status, stdout } = spawnSync('git', args, { cwd: repository, encoding: 'utf8' });
-  return status === 0 ? stdout.trim() : '';
-}
-
-function commit() {
-  const hash = git('rev-parse', '--short', 'HEAD');
-  if (!hash) return 'unknown';
-  const isDirty = git('status', '--porcelain', '--', 'core', 'cpu', 'binding', 'lib', 'CMakeLists.txt') !== '';
-  return isDirty ? `${hash} plus uncommitted changes` : hash;
 }
 
 export const allThreads = numThreads();

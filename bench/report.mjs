@@ -6,6 +6,7 @@ import { chartsOf } from './charts.mjs';
 import { machineLines } from './machine-lines.mjs';
 import { familySections } from './report-families.mjs';
 import { gpuSections, readGpuResults } from './report-gpu.mjs';
+import { kernelSections } from './report-kernels.mjs';
 import { heading, list, NOT_MEASURED, percent, samples, speedColumns, table, targetTable } from './report-table.mjs';
 import { peerTargets, speedTargets } from './targets.mjs';
 
@@ -167,6 +168,7 @@ const sections = [
   ...speedSections(speed),
   ...familySections(families),
   ...gpuSections(readGpuResults()),
+  ...kernelSections(readJson('results/kernels.json')),
   ...peerSections(peers),
 ];
 writeFileSync(at('RESULTS.md'), `${sections.filter(Boolean).join('\n\n')}\n`);

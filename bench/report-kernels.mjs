@@ -1,0 +1,38 @@
+// The part of bench/RESULTS.md that kernels.mjs measured: what a release's kernels take. Reader: as report.mjs.
+import { heading, list, NOT_MEASURED, table } from './report-table.mjs';
+
+const megabytes = (bytes) => (bytes / 1e6).toFixed(2);
+const sum = (list, field) => list.reduce((total, item) => total + item[field], 0);
+
+/** Kernels of attention as rows, their tiles of dims as columns. */
+function registerTable({ architecture, registers }) {
+  const dims = [32, 64, 96, 128, 192, 256];
+  const names = [...new Set(Object.keys(registers).map((kernel) => kernel.replace(/_\d+$/, '')))].sort();
+  const families = names.filter((name) => `${name}_${dims[0]}` in registers);
+  const columns = dims.map((dim) => [dim, (name) => registers[`${name}_${dim}`]]);
+  const others = names.filter((name) => name in registers).map((name) => `${name}: ${registers[name]}`);
+  return `${table(families, [[`registers on ${architecture}, by dims`, (name) => name], ...columns])}\n\n${list(others)}`;
+}
+
+/** @param {object | null} result of kernels.mjs */
+export function kernelSections(result) {
+  if (!result)
+    return [heading('Kernel images', '', `${NOT_MEASURED}: run \`npm run bench:kernels\` where there is nvcc`)];
+  const { machine, seconds, architectures } = result;
+  const lines = [
+    `${machine.cpu}, ${machine.processors} processors, commit ${machine.commit}, ${machine.date}`,
+    `a release from nothing, the addon included: ${(seconds / 60).toFixed(1)} minutes`,
+    `images of all architectures together: ${megabytes(sum(architectures, 'bytes'))} MB`,
+  ];
+  const compiled = architectures.filter(({ kernels }) => kernels > 0);
+  const images = table(architectures, [
+    ['architecture', (a) => a.architecture],
+    ['MB', (a) => megabytes(a.bytes)],
+    ['kernels', (a) => a.kernels || 'PTX'],
+    ['most registers', (a) => (a.kernels ? Math.max(...Object.values(a.registers)) : '')],
+    ['bytes spilled', (a) => (a.kernels ? a.spillBytes : '')],
+    ['bytes of stack', (a) => (a.kernels ? a.stackBytes : '')],
+  ]);
+  const shown = compiled.filter(({ architecture }) => ['sm_80', 'sm_90a'].includes(architecture));
+  return [heading('Kernel images', '', list(lines)), images, ...shown.map(registerTable)];
+}
