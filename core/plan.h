@@ -37,8 +37,8 @@ class Planner {
     switch (problem_.pattern) {
       case PatternKind::window: addWindow(); break;
       case PatternKind::neighborhood: addGrid(); break;
-      case PatternKind::stridedShards: addSequences(shardsOf); break;
-      case PatternKind::blocks: addSequences(blockListOf); break;
+      case PatternKind::stridedShards: addSequences([this](const Sequence& s) { return shardsOf(problem_, s); }); break;
+      case PatternKind::blocks: addSequences([this](const Sequence& s) { return blockListOf(problem_, s); }); break;
     }
     return plan_;
   }
@@ -80,7 +80,7 @@ class Planner {
   void addSequences(PatternOf&& patternOf) {
     for (int32_t s = 0; s < problem_.sequences; ++s) {
       const Sequence sequence = problem_.sequence(s);
-      addSequence(patternOf(problem_, sequence), sequence);
+      addSequence(patternOf(sequence), sequence);
     }
   }
 

@@ -2,17 +2,15 @@
 // kernels under race checking and under random schedules, then the conformance suite. Reader: someone who changed a kernel,
 // and CI. With arguments it runs vitest alone and gives them to it; TILEWISE_EMULATOR chooses the schedule ("races",
 // "random:7", "eager"), TILEWISE_SWEEP_CASES how many random cases a sweep has, TILEWISE_TEST_BACKENDS which backends the
-// suite runs on. `--sanitize` instead builds the C++ checks with AddressSanitizer and UndefinedBehaviorSanitizer, and runs
-// one problem on each kernel.
+// suite runs on.
 
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const isSanitized = process.argv[2] === '--sanitize';
-const folder = isSanitized ? 'build/emulated-sanitized' : 'build/emulated';
-const asked = process.argv.slice(2).filter((argument) => argument !== '--sanitize');
+const folder = 'build/emulated';
+const asked = process.argv.slice(2);
 
 // What stands behind onEveryBackend(), and what is about devices.
 const suite = ['02', '2', '30', '38', '39', '4', '65', '66', '67', '68'].map((number) => `test/${number}`);
@@ -30,8 +28,6 @@ function check(program, args, schedule = 'lazy') {
 }
 
 function checkKernels() {
-  if (isSanitized)
-    return check('attention_checks', ['each']) && check('selection_checks', [6]) && check('merge_checks', []);
   const seeds = [1, 2, 3, 4, 5, 6, 7, 8];
   return (
     check('attention_checks', [100, 1000], 'races') &&
@@ -51,11 +47,10 @@ function runSuite(files) {
 }
 
 const options = ['--CDTILEWISE_EMULATOR=ON', '--CDTILEWISE_CUDA=OFF'];
-if (isSanitized) options.push('--CDTILEWISE_SANITIZE=address', '--target', 'kernel_checks');
 const cmakeJs = 'node_modules/cmake-js/bin/cmake-js';
 let isOk = run(process.execPath, [cmakeJs, 'compile', '--out', `${folder}/build`, ...options]);
 // Reporters are for vitest, files are a choice of what to run.
 const files = asked.filter((argument) => !argument.startsWith('-'));
 if (isOk && files.length === 0) isOk = checkKernels();
-if (isOk && !isSanitized) isOk = runSuite(files.length === 0 ? [...suite, ...asked] : asked);
+if (isOk) isOk = runSuite(files.length === 0 ? [...suite, ...asked] : asked);
 process.exit(isOk ? 0 : 1);

@@ -1,6 +1,6 @@
 // Builds and runs the C++ checks of the CPU backend and of staging: plain, under sanitizers, for 64-bit Arm under an
-// emulator; those of the emulated GPU; compiles core for a GPU, and holds our declarations of the CUDA driver against the
-// toolkit's. Usage: node scripts/native-tests.mjs [mode ...]; default: every mode whose tools are installed.
+// emulator; those of the emulated GPU, and every kernel on it under sanitizers; compiles core for a GPU, and holds our
+// declarations of the CUDA driver against the toolkit's. Usage: node scripts/native-tests.mjs [mode ...]; default: every mode whose tools are installed.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -28,6 +28,7 @@ const modes = {
   },
   emulator: { needs: [], check: () => checkEmulator('emulator') },
   'emulator-asan': { needs: [], check: () => checkEmulator('emulator-asan', ['-DTILEWISE_SANITIZE=address']) },
+  'kernels-asan': { needs: [], check: checkKernels },
   device: { needs: ['nvcc'], check: compileForDevice },
 };
 
@@ -80,6 +81,17 @@ function exportsOnlyTables(name) {
 function checkEmulator(name, configure = []) {
   const folder = buildFolder(name);
   return build(folder, 'test/emulator/checks', configure) && run(path.join(root, folder, 'emulator_checks'), []);
+}
+
+function checkKernels() {
+  const folder = buildFolder('kernels-asan');
+  const check = (program, ...args) => run(path.join(root, folder, 'gpu', program), args);
+  return (
+    build(folder, 'test/gpu/sanitized') &&
+    check('attention_checks', 'each') &&
+    check('selection_checks', '4') &&
+    check('merge_checks')
+  );
 }
 
 function compileForDevice() {

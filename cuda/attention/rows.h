@@ -97,7 +97,7 @@ __device__ __forceinline__ void copyVisit(const SharedTile<E, Keys, Dim>& tile, 
     }
     copyChunk(tile.at(firstRow + r, c), source, row, c);
   };
-  constexpr int kUnroll = !Gathers ? 8 : kChunks < 32 ? 4 : 2;
+  [[maybe_unused]] constexpr int kUnroll = !Gathers ? 8 : kChunks < 32 ? 4 : 2;
   if (source.isAligned) {
 #pragma unroll kUnroll
     for (int i = 0; i < Own * kChunks / 32; ++i) copy(i * 32 + lane_id());

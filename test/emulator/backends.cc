@@ -15,7 +15,8 @@ std::vector<Backend*> backends() {
   const char* schedule = std::getenv("TILEWISE_EMULATOR");
   options.emulator = emulator::parseOptions(schedule ? schedule : "");
   // They outlive every thread.
-  return {new gpu::GpuBackend("cuda", *emulator::makeMachine(options).release(), "emulated GPU")};
+  static Backend* const gpu = new gpu::GpuBackend("cuda", *emulator::makeMachine(options).release(), "emulated GPU");
+  return {gpu};
 }
 
 }  // namespace tilewise::cuda

@@ -1,6 +1,7 @@
 // Machine and Queue over the emulator.
 #include "machine.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -29,14 +30,14 @@ class EmulatedQueue : public gpu::Queue {
 
   void upload(void* to, const void* from, int64_t bytes) override {
     requireOwned(to, bytes, "upload");
-    std::memcpy(to, from, size_t(bytes));
+    std::copy_n(static_cast<const uint8_t*>(from), bytes, static_cast<uint8_t*>(to));
   }
 
   void download(void* to, const void* from, int64_t bytes) override {
     requireOwned(from, bytes, "download");
     const auto* data = static_cast<const uint8_t*>(from);
     downloads_.push_back({to, std::vector<uint8_t>(data, data + bytes)});
-    std::memset(to, 0xff, size_t(bytes));
+    std::fill_n(static_cast<uint8_t*>(to), bytes, uint8_t(0xff));
   }
 
   void launch(const gpu::Launch& launch) override {
@@ -61,7 +62,7 @@ class EmulatedQueue : public gpu::Queue {
   };
 
   void deliver() {
-    for (const Download& download : downloads_) std::memcpy(download.to, download.data.data(), download.data.size());
+    for (const Download& d : downloads_) std::copy(d.data.begin(), d.data.end(), static_cast<uint8_t*>(d.to));
     downloads_.clear();
   }
 
