@@ -23,8 +23,8 @@ const libraries = [
 
 // What is compiled anew for each mutant, the checks it is linked with, and how many problems they try.
 const families = {
-  attention: { kernels: 'test/emulator/mutants/attention_bfloat16.cu', checks: 'attention', problems: 100 },
-  float32: { kernels: 'test/emulator/mutants/attention_float32.cu', checks: 'attention', problems: 100 },
+  attention: { kernels: 'test/emulator/mutants/attention_bfloat16.cu', checks: 'attention', problems: 250 },
+  float32: { kernels: 'test/emulator/mutants/attention_float32.cu', checks: 'attention', problems: 250 },
   selection: { kernels: 'cuda/kernels/selection.cu', checks: 'selection', problems: 12 },
   merge: { kernels: 'cuda/kernels/merge.cu', checks: 'merge', problems: 40 },
 };
@@ -137,7 +137,7 @@ for (const family of new Set(chosen.map((mutant) => mutant.family))) {
 }
 
 const counts = Object.fromEntries(schedules.map((schedule) => [schedule, 0]));
-const unexpected = [];
+const unnoticed = [];
 const queue = [...chosen];
 await Promise.all(
   trees.map(async (tree) => {
@@ -145,18 +145,16 @@ await Promise.all(
       const { noticed, message } = await tree.checkMutant(mutant);
       for (const schedule of noticed) ++counts[schedule];
       const title = `${mutant.family}: ${mutant.name}`;
-      if (noticed.length > 0 === Boolean(mutant.harmless)) unexpected.push(title);
-      const verdict = noticed.length > 0 ? noticed.join(' ') : `not noticed${mutant.harmless ? ', harmless' : ''}`;
-      console.log(`${title}\n    ${verdict}\n    ${message.slice(0, 300) || mutant.harmless || ''}`);
+      if (noticed.length === 0) unnoticed.push(title);
+      console.log(`${title}\n    ${noticed.join(' ') || 'not noticed'}\n    ${message.slice(0, 300)}`);
     }
   }),
 );
-const total = chosen.filter((mutant) => !mutant.harmless).length;
 console.log(
   Object.entries(counts)
     .map(([schedule, count]) => `${schedule}: ${count}`)
     .join(', '),
 );
-console.log(`${total} bugs, ${unexpected.length} of ${chosen.length} mutants not as expected`);
-for (const title of unexpected) console.log(`    ${title}`);
-process.exit(unexpected.length === 0 ? 0 : 1);
+console.log(`${chosen.length} bugs, ${unnoticed.length} not noticed`);
+for (const title of unnoticed) console.log(`    ${title}`);
+process.exit(unnoticed.length === 0 ? 0 : 1);

@@ -93,25 +93,21 @@ struct Mma<float> {
     uint32_t part[kParts][4];
   };
 
-  // Two numbers, split into words of two parts. Parts that round up to infinity are cut instead; NaN and infinity have
-  // no further parts: infinity minus infinity would make infinity NaN.
+  // Two numbers, split into words of two parts. Parts that would round up to infinity are cut instead. Infinity leaves
+  // NaN, as it would in the product: the parts of the other number have either sign.
   template <class Fragment>
   static __device__ __forceinline__ void split(Fragment& fragment, int word, float low, float high) {
 #pragma unroll
     for (int i = 0; i < kParts; ++i) {
       const uint32_t part = pack2<bf16>(cut(low), cut(high));
       fragment.part[i][word] = part;
-      low = rest(low, detail::floatOfBits(part << 16));
-      high = rest(high, detail::floatOfBits(part & 0xffff0000));
+      low -= detail::floatOfBits(part << 16);
+      high -= detail::floatOfBits(part & 0xffff0000);
     }
   }
   static __device__ __forceinline__ float cut(float x) {
     const uint32_t bits = detail::bitsOf(x);
     return (bits & 0x7fff0000) == 0x7f7f0000 ? detail::floatOfBits(bits & 0xffff0000) : x;
-  }
-  static __device__ __forceinline__ float rest(float x, float part) {
-    const float rest = x - part;
-    return rest - rest == 0 ? rest : 0;
   }
 
   template <class Tile>

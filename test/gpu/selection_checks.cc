@@ -8,6 +8,7 @@
 
 #include "../../cpu/backend.h"
 #include "../../cuda/operations.h"
+#include "../../cuda/plain_rows.h"
 #include "../native/check.h"
 #include "operands.h"
 
@@ -182,10 +183,10 @@ void checkSlabs() {
 }
 
 // More heads in a list than shared memory holds queries of: they come in batches, loaded ahead. Few keys are kept, so
-// that every score decides something.
-void checkBatches() {
+// that every score decides something. Rows are copied by themselves or by threads: seeds of which one has either.
+void checkBatches(uint32_t seed, bool isPlain) {
   Case c;
-  Pick pick(2);
+  Pick pick(seed);
   SelectionProblem& p = c.problem;
   p.batch = p.kvHeads = p.stages = 1;
   p.queryHeads = p.headsPerList = 48;
@@ -200,8 +201,9 @@ void checkBatches() {
   const auto number = [&] { return float(pick(9) - 4); };
   c.query = makeOperand(pick, {1, p.queries, p.queryHeads, p.headDim}, p.dtype, false, number);
   c.key = makeOperand(pick, {1, p.keys, 1, p.headDim}, p.dtype, false, number);
+  CHECK(gpu::hasPlainRows(c.query.here(), p.dtype) == isPlain, "seed %u makes other rows", seed);
   c.limits = {80, 1, 99 * 1024};
-  c.name = "batches";
+  c.name = isPlain ? "batches, plain rows" : "batches, rows with gaps";
   checkCase(c, {"lazy", "races"});
 }
 
@@ -230,7 +232,8 @@ int main(int argc, char** argv) {
     checkCase(c, modes.empty() ? std::vector<std::string>{"lazy", "races,random:" + std::to_string(seed + 1)} : modes);
   }
   checkSlabs();
-  checkBatches();
+  checkBatches(2, false);
+  checkBatches(3, true);
   checkReasons();
   return finish("selection on the GPU");
 }

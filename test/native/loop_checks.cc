@@ -14,19 +14,10 @@ void checkAnswer(const Case& c, const std::string& instructionSet) {
   const Problem& p = c.problem;
   // Storage rounding of the output, float32 sums of up to some hundred terms, and a few roundings of the scores.
   const double bound = 2e-6 + 0x1p-22 * c.largestScore;
-  const double ulp = p.dtype == DType::float32 ? 0 : p.dtype == DType::float16 ? 0x1p-11 : 0x1p-8;
-  double worst = 0, worstLse = 0;
-  for (size_t i = 0; i < c.out.size(); ++i) {
-    const double got = elementAt(p.out.data, p.dtype, int64_t(i));
-    if (!isFiniteLike(got, c.out[i])) worst = INFINITY;
-    if (std::isfinite(got)) worst = std::fmax(worst, std::fabs(got - c.out[i]) - ulp * std::fabs(c.out[i]));
-  }
-  for (size_t i = 0; i < c.lse.size(); ++i) {
-    if (c.lse[i] == p.lse[i]) continue;  // both -inf
-    worstLse = std::fmax(worstLse, std::fabs(p.lse[i] - c.lse[i]));
-  }
-  CHECK(worst < bound, "%s: %s: out is off by %g", instructionSet.c_str(), c.name.c_str(), worst);
-  CHECK(worstLse < bound, "%s: %s: lse is off by %g", instructionSet.c_str(), c.name.c_str(), worstLse);
+  const double ulp = p.dtype == DType::float32 ? bound : p.dtype == DType::float16 ? 0x1p-11 : 0x1p-8;
+  const double out = outError(c, ulp), lse = lseError(c);
+  CHECK(out < bound, "%s: %s: out is off by %g", instructionSet.c_str(), c.name.c_str(), out);
+  CHECK(lse < bound, "%s: %s: lse is off by %g", instructionSet.c_str(), c.name.c_str(), lse);
 }
 
 }  // namespace

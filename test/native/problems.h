@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <random>
 #include <string>
@@ -22,13 +23,33 @@ struct Case {
   std::string name;
 };
 
-// Infinity and NaN are alike: a weight of 1e-60 is zero in float32, and zero times infinity is NaN.
-inline bool isFiniteLike(double got, double want) { return std::isfinite(got) == std::isfinite(want); }
-
 inline double elementAt(const void* data, DType type, int64_t at) {
   if (type == DType::float32) return static_cast<const float*>(data)[at];
   const uint16_t bits = static_cast<const uint16_t*>(data)[at];
   return type == DType::float16 ? fromFloat16(bits) : fromBfloat16(bits);
+}
+
+// How far the output is from the answer, less `relative` times the answer; infinite where one is finite and the other
+// not. Infinity and NaN are alike: a weight of 1e-60 is zero in float32, and zero times infinity is NaN.
+inline double outError(const Case& c, double relative) {
+  double worst = 0;
+  for (size_t i = 0; i < c.out.size(); ++i) {
+    const double got = elementAt(c.problem.out.data, c.problem.dtype, int64_t(i)), want = c.out[i];
+    if (std::isfinite(got) != std::isfinite(want)) return INFINITY;
+    if (std::isfinite(got)) worst = std::fmax(worst, std::fabs(got - want) - relative * std::fabs(want));
+  }
+  return worst;
+}
+
+inline double lseError(const Case& c) {
+  double worst = 0;
+  for (size_t i = 0; i < c.lse.size(); ++i) {
+    const double got = c.problem.lse[i], want = c.lse[i];
+    if (got == want) continue;  // both -inf
+    if (!std::isfinite(got - want)) return INFINITY;
+    worst = std::fmax(worst, std::fabs(got - want));
+  }
+  return worst;
 }
 
 class CaseMaker {
@@ -153,15 +174,26 @@ class CaseMaker {
     }
   }
 
-  // A few values become NaN or infinite. Queries that see one must say so, the others must not.
+  // A few values become NaN or infinite: queries that see one must say so, the others must not. And one of float32 the
+  // largest there is, which must not become infinite.
   void spoilValues(Case& c) {
     const Problem& p = c.problem;
     const int64_t count = int64_t(p.batch) * p.kvHeads * p.keys * p.valueDim;
     const float spoilt[] = {NAN, INFINITY, -INFINITY};
     for (int i = 0; count > 0 && i < 4; ++i) {
-      const float x = spoilt[pick(3)];
+      const float x = i == 0 && p.dtype == DType::float32 ? std::numeric_limits<float>::max() : spoilt[pick(3)];
       set(p.value, p.dtype, int64_t(random_()) % count, x);
     }
+    answer(c);
+  }
+
+  // Nothing is left but the pattern: the GPU has kernels of their own for that.
+  void makePlain(Case& c) {
+    Problem& p = c.problem;
+    p.softcap = 0;
+    p.extraKeys = 0;
+    p.bias = p.mask = {};
+    p.slopes = p.relative = nullptr;
     answer(c);
   }
 

@@ -1,27 +1,14 @@
 // Seeded bugs, as data: in `file` the text `find`, which must stand there once, becomes `replace`. Each must be caught by
-// some schedule of the emulator; `harmless` says why one cannot be.
+// some schedule of the emulator.
 // Reader: whoever changes a kernel and finds that a mutant no longer applies, or wonders whether a test would notice.
 
-const attention = (name, file, find, replace = '', more = {}) => ({
-  family: 'attention',
-  name,
-  file: `cuda/${file}`,
-  find,
-  replace,
-  ...more,
-});
-const float32 = (name, file, find, replace = '', more = {}) => ({
-  ...attention(name, file, find, replace, more),
-  family: 'float32',
-});
-const selection = (name, file, find, replace = '', more = {}) => ({
-  ...attention(name, `selection/${file}`, find, replace, more),
-  family: 'selection',
-});
-const merge = (name, find, replace = '', more = {}) => ({
-  ...attention(name, 'merge/merge_rows.h', find, replace, more),
-  family: 'merge',
-});
+const mutant =
+  (family, folder) =>
+  (name, file, find, replace = '') => ({ family, name, file: `cuda/${folder}${file}`, find, replace });
+const attention = mutant('attention', '');
+const float32 = mutant('float32', '');
+const selection = mutant('selection', 'selection/');
+const merge = (name, ...change) => mutant('merge', 'merge/')(name, 'merge_rows.h', ...change);
 
 const loop = 'attention/attend.h';
 const epilogue = 'attention/epilogue.h';
@@ -196,8 +183,7 @@ export const mutants = [
   ),
 
   // float32 as three bfloat16 numbers.
-  float32('a number loses its low parts', mma, 'return rest - rest == 0 ? rest : 0;', 'return 0;'),
-  float32('infinity leaves a rest', mma, 'return rest - rest == 0 ? rest : 0;', 'return rest;'),
+  float32('a number loses its low parts', mma, 'low -= detail::floatOfBits(part << 16);', 'low = 0;'),
   float32(
     'the largest numbers round up to infinity',
     mma,
