@@ -37,7 +37,7 @@ function kernelTargets({ machine, seconds, architectures }) {
 export function kernelSections(result) {
   if (!result)
     return [heading('Kernel images', '', `${NOT_MEASURED}: run \`npm run bench:kernels\` where there is nvcc`)];
-  const { machine, seconds, architectures } = result;
+  const { machine, architectures } = result;
   const lines = [`${machine.cpu}, ${machine.processors} processors, commit ${machine.commit}, ${machine.date}`];
   const compiled = architectures.filter(({ kernels }) => kernels > 0);
   const images = table(architectures, [
