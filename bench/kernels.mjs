@@ -2,11 +2,11 @@
 // are and how many registers each kernel has. Needs nvcc and no GPU. Reader: someone who changed a kernel or added one.
 import { execFileSync } from 'node:child_process';
 import { readdirSync, rmSync, statSync } from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { commit } from './commit.mjs';
+import { origin } from './origin.mjs';
+import { sum } from './report-kernels.mjs';
 import { writeResult } from './result-file.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -28,7 +28,6 @@ const images = readdirSync(folder).map((file) => ({
 }));
 const architectures = [...new Set(images.map(({ architecture }) => architecture))].sort().map((architecture) => {
   const own = kernels.filter((kernel) => kernel.architecture === architecture);
-  const sum = (list, field) => list.reduce((total, item) => total + item[field], 0);
   return {
     architecture,
     bytes: sum(
@@ -41,11 +40,5 @@ const architectures = [...new Set(images.map(({ architecture }) => architecture)
     registers: Object.fromEntries(own.map(({ kernel, registers }) => [kernel, registers])),
   };
 });
-const machine = {
-  cpu: os.cpus()[0]?.model ?? 'unknown',
-  processors: os.cpus().length,
-  commit: commit(),
-  date: new Date().toISOString().slice(0, 10),
-};
-writeResult(path.join(root, 'bench', 'results', 'kernels.json'), { machine, seconds, architectures });
+writeResult(path.join(root, 'bench', 'results', 'kernels.json'), { machine: origin(), seconds, architectures });
 await import('./report.mjs');

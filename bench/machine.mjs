@@ -4,9 +4,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import { devices, numThreads, versions } from 'tilewise';
 import { native } from '../dist/native.js';
-import { commit } from './commit.mjs';
 import { coldBytes } from './inputs.mjs';
 import { loadMachine } from './machine/build.mjs';
+import { origin } from './origin.mjs';
 import { interleave } from './quiet.mjs';
 
 const ceilings = loadMachine();
@@ -64,8 +64,7 @@ export async function describeMachine({ samples = 5 } = {}) {
     peaks.push({ threads, fma: Object.fromEntries(sets.map((set, i) => [set, measured[i]])), bandwidth });
   }
   return {
-    cpu: os.cpus()[0]?.model ?? 'unknown',
-    processors: os.cpus().length,
+    ...origin(),
     threads: allThreads,
     architecture: `${process.platform}-${process.arch}`,
     memoryGiB: os.totalmem() / 2 ** 30,
@@ -76,7 +75,5 @@ export async function describeMachine({ samples = 5 } = {}) {
     instructionSets: native.instructionSets(),
     defaultInstructionSet,
     peaks,
-    commit: commit(),
-    date: new Date().toISOString().slice(0, 10),
   };
 }

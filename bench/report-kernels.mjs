@@ -2,11 +2,12 @@
 import { heading, list, NOT_MEASURED, table, targetTable } from './report-table.mjs';
 
 const megabytes = (bytes) => (bytes / 1e6).toFixed(2);
-const sum = (list, field) => list.reduce((total, item) => total + item[field], 0);
+export const sum = (list, field) => list.reduce((total, item) => total + item[field], 0);
 
 /** Kernels of attention as rows, their tiles of dims as columns. */
 function registerTable({ architecture, registers }) {
-  const dims = [32, 64, 96, 128, 192, 256];
+  const dimsOf = (kernel) => Number(/_(\d+)$/.exec(kernel)?.[1]);
+  const dims = [...new Set(Object.keys(registers).map(dimsOf).filter(Boolean))].sort((a, b) => a - b);
   const names = [...new Set(Object.keys(registers).map((kernel) => kernel.replace(/_\d+$/, '')))].sort();
   const families = names.filter((name) => `${name}_${dims[0]}` in registers);
   const columns = dims.map((dim) => [dim, (name) => registers[`${name}_${dim}`]]);

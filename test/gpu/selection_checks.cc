@@ -158,26 +158,34 @@ void checkCase(Case& c, const std::vector<std::string>& modes) {
   }
 }
 
+// A problem of one list for all heads and one stage: room for its lists, small integers for its operands.
+Case oneStage(const SelectionProblem& problem, uint32_t seed) {
+  Case c;
+  SelectionProblem& p = c.problem = problem;
+  p.batch = p.kvHeads = p.stages = 1;
+  p.headsPerList = p.queryHeads;
+  const size_t lists = size_t(listsOf(p, 0));
+  c.starts = {std::vector<int32_t>(lists * size_t(p.stage[0].keep), -1)};
+  c.counts = {std::vector<int32_t>(lists, -1)};
+  Pick pick(seed);
+  const auto number = [&] { return float(pick(9) - 4); };
+  c.query = makeOperand(pick, {1, p.queries, p.queryHeads, p.headDim}, p.dtype, false, number);
+  c.key = makeOperand(pick, {1, p.keys, 1, p.headDim}, p.dtype, false, number);
+  c.limits = {80, 1, 99 * 1024};
+  return c;
+}
+
 // Many keys, of which few are candidates: more working memory than one launch is given.
 void checkSlabs() {
-  Case c;
-  Pick pick(1);
-  SelectionProblem& p = c.problem;
-  p.batch = p.kvHeads = 1;
-  p.queryHeads = p.headsPerList = 8;
+  SelectionProblem p;
+  p.queryHeads = 8;
   p.headDim = 8;
   p.dtype = DType::bfloat16;
   p.queries = 40;
   p.keys = 600000;
   p.window = p.keys - 100;
-  p.stages = 1;
   p.stage[0] = {1, 1, 1, 7};
-  c.starts = {std::vector<int32_t>(size_t(listsOf(p, 0) * 7), -1)};
-  c.counts = {std::vector<int32_t>(size_t(listsOf(p, 0)), -1)};
-  const auto number = [&] { return float(pick(9) - 4); };
-  c.query = makeOperand(pick, {1, p.queries, p.queryHeads, p.headDim}, p.dtype, false, number);
-  c.key = makeOperand(pick, {1, p.keys, 1, p.headDim}, p.dtype, false, number);
-  c.limits = {80, 1, 99 * 1024};
+  Case c = oneStage(p, 1);
   c.name = "slabs";
   checkCase(c, {"lazy"});
 }
@@ -185,24 +193,16 @@ void checkSlabs() {
 // More heads in a list than shared memory holds queries of: they come in batches, loaded ahead. Few keys are kept, so
 // that every score decides something. Rows are copied by themselves or by threads: seeds of which one has either.
 void checkBatches(uint32_t seed, bool isPlain) {
-  Case c;
-  Pick pick(seed);
-  SelectionProblem& p = c.problem;
-  p.batch = p.kvHeads = p.stages = 1;
-  p.queryHeads = p.headsPerList = 48;
+  SelectionProblem p;
+  p.queryHeads = 48;
   p.headDim = 128;
   p.dtype = DType::float16;
   p.queries = 16;
   p.keys = 1500;
   p.window = 16;
   p.stage[0] = {16, 1, 8, 5};
-  c.starts = {std::vector<int32_t>(size_t(listsOf(p, 0) * 5), -1)};
-  c.counts = {std::vector<int32_t>(size_t(listsOf(p, 0)), -1)};
-  const auto number = [&] { return float(pick(9) - 4); };
-  c.query = makeOperand(pick, {1, p.queries, p.queryHeads, p.headDim}, p.dtype, false, number);
-  c.key = makeOperand(pick, {1, p.keys, 1, p.headDim}, p.dtype, false, number);
+  Case c = oneStage(p, seed);
   CHECK(gpu::hasPlainRows(c.query.here(), p.dtype) == isPlain, "seed %u makes other rows", seed);
-  c.limits = {80, 1, 99 * 1024};
   c.name = isPlain ? "batches, plain rows" : "batches, rows with gaps";
   checkCase(c, {"lazy", "races"});
 }
