@@ -95,25 +95,26 @@ __device__ __forceinline__ void storeMerged(const AttentionParams& p, const Work
   const saddr sums = smem_base() + L::kShared.keys;  // [warp][row][dim]
   static_assert(L::kWarps * L::kRows * kPitch <= 2 * L::KeyTile::kBytes, "tiles.h: too few keys for the merge");
   static_assert(L::kWarps * L::kRows * 8 <= L::QueryTile::kBytes, "states fit where the queries were");
+  const int warp = warp_id();  // here, not below: every lane of the warp takes part in its shuffle
   sync_block();
 #pragma unroll
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
     const int row = Tile::row(slot);
     const SoftmaxState state = softmax.finish(slot, left);
     if (lane_id() % 4 == 0) {
-      st_shared(states + (row * L::kWarps + warp_id()) * 8, state.max);
-      st_shared(states + (row * L::kWarps + warp_id()) * 8 + 4, state.sum);
+      st_shared(states + (row * L::kWarps + warp) * 8, state.max);
+      st_shared(states + (row * L::kWarps + warp) * 8 + 4, state.sum);
     }
 #pragma unroll
     for (int block = 0; block < L::kDim / 8; ++block)
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        st_shared(sums + (warp_id() * L::kRows + row) * kPitch + Tile::column(block, i) * 4, output.at(slot, block, i));
+        st_shared(sums + (warp * L::kRows + row) * kPitch + Tile::column(block, i) * 4, output.at(slot, block, i));
       }
   }
   sync_block();
 #pragma unroll 1
-  for (int row = warp_id(); row < queries.count; row += L::kWarps) {
+  for (int row = warp; row < queries.count; row += L::kWarps) {
     const auto query = queries.at(row);
     SoftmaxState merged;
     float factor[L::kWarps];

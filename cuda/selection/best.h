@@ -19,10 +19,11 @@ class BlockSums {
   // All threads call this with their warp's numbers: `before` is what warps below this one have, `all` everyone.
   __device__ __forceinline__ void add(const int32_t (&own)[kValues], int32_t (&before)[kValues],
                                       int32_t (&all)[kValues]) {
+    const int warp = warp_id();  // here, not below: every lane of the warp takes part in its shuffle
     const saddr buffer = smem_base() + (turn_ ^= 1) * (kListSharedBytes / 2);
 #pragma unroll
     for (int v = 0; v < kValues; ++v) {
-      if (lane_id() == 0) st_shared(buffer + (warp_id() * kValues + v) * 4, uint32_t(own[v]));
+      if (lane_id() == 0) st_shared(buffer + (warp * kValues + v) * 4, uint32_t(own[v]));
       before[v] = all[v] = 0;
     }
     sync_block();
@@ -31,7 +32,7 @@ class BlockSums {
 #pragma unroll
       for (int v = 0; v < kValues; ++v) {
         const int32_t x = int32_t(ld_shared_u32(buffer + (w * kValues + v) * 4));
-        before[v] += w < warp_id() ? x : 0;
+        before[v] += w < warp ? x : 0;
         all[v] += x;
       }
   }

@@ -99,7 +99,6 @@ TW_PRIM uint32_t block_count() { return emulator::currentBlock->count; }
 TW_PRIM uint32_t thread_index() { return emulator::currentThread->index; }
 TW_PRIM uint32_t threads_per_block() { return emulator::currentBlock->threads; }
 TW_PRIM int lane_id() { return int(emulator::currentThread->lane); }
-TW_PRIM int warp_id() { return int(emulator::currentThread->warp); }
 
 template <class T>
 TW_PRIM T shuffled(emulator::Shuffle kind, T value, int operand) {
@@ -115,10 +114,12 @@ TW_PRIM int32_t shfl_xor(int32_t value, int mask) { return shuffled(emulator::Sh
 TW_PRIM float shfl(float value, int lane) { return shuffled(emulator::Shuffle::index, value, lane); }
 TW_PRIM uint32_t shfl(uint32_t value, int lane) { return shuffled(emulator::Shuffle::index, value, lane); }
 TW_PRIM int32_t shfl(int32_t value, int lane) { return shuffled(emulator::Shuffle::index, value, lane); }
+// Collectives of the warp, as in PTX: called where lanes have diverged, they are reported.
+TW_PRIM int warp_id() { return shfl(int32_t(emulator::currentThread->warp), 0); }
 TW_PRIM int32_t shfl_up(int32_t value, int delta) { return shuffled(emulator::Shuffle::up, value, delta); }
 TW_PRIM uint32_t ballot(bool yes) { return emulator::ballot(yes); }
 TW_PRIM int popc(uint32_t bits) { return __builtin_popcount(bits); }
-TW_PRIM bool elect_one() { return emulator::currentThread->lane == 0; }
+TW_PRIM bool elect_one() { return shfl(int32_t(emulator::currentThread->lane), 0) == lane_id(); }
 
 // ptx/barrier.h
 TW_PRIM void sync_warp() { emulator::syncWarp(); }

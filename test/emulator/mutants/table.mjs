@@ -48,6 +48,12 @@ export const mutants = [
     "    // The next keys have landed, and nobody reads these values any more; the queries are everyone's.\n    cp_async_wait<0>();\n",
   ),
   attention(
+    'lanes that do not store the state take no part in the shuffle of warp_id()',
+    epilogue,
+    'st_shared(states + (row * L::kWarps + warp) * 8, state.max);',
+    'st_shared(states + (row * L::kWarps + warp_id()) * 8, state.max);',
+  ),
+  attention(
     'keys are overwritten while others read them',
     loop,
     '      } else {\n        L::sync();\n      }\n    }\n    fetch',
@@ -93,8 +99,8 @@ export const mutants = [
   attention(
     'warps merge before all have stored their sums',
     epilogue,
-    '  sync_block();\n#pragma unroll 1\n  for (int row = warp_id()',
-    '#pragma unroll 1\n  for (int row = warp_id()',
+    '  sync_block();\n#pragma unroll 1\n  for (int row = warp;',
+    '#pragma unroll 1\n  for (int row = warp;',
   ),
   attention(
     'half of the lanes stay away from a shuffle',
@@ -393,6 +399,12 @@ export const mutants = [
     'score_keys.h',
     '(lane_id() & 8 ? right : left)',
     '(lane_id() & 8 ? left : right)',
+  ),
+  selection(
+    'lanes that do not store the sums take no part in the shuffle of warp_id()',
+    'best.h',
+    'st_shared(buffer + (warp * kValues + v) * 4, uint32_t(own[v]));',
+    'st_shared(buffer + (warp_id() * kValues + v) * 4, uint32_t(own[v]));',
   ),
   selection('sums are read before all warps have them', 'best.h', '    sync_block();\n'),
   selection(
