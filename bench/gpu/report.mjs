@@ -2,7 +2,7 @@
 // Reader: whoever comes back from a card.   node bench/gpu/report.mjs build/gpu-bench/results.json
 import { fileURLToPath } from 'node:url';
 import { readRun } from '../hardware/run.mjs';
-import { writeResult } from '../result-file.mjs';
+import { writeResult } from '../report/result-file.mjs';
 import { chartsOf } from './charts.mjs';
 
 const [file] = process.argv.slice(2);
@@ -13,4 +13,4 @@ const kept = rows.filter((row) => row.group !== 'done');
 writeResult(`${results}${name}-attention.json`, { machine, steps, rows: kept });
 for (const chart of chartsOf({ machine, steps, rows: kept }))
   writeResult(`${results}${name}-${chart.name}.svg`, chart.svg);
-await import('../report.mjs');
+await import('../report/report.mjs');

@@ -1,6 +1,6 @@
 // The figures that the kernels hold themselves to on an H200, checked against a result of versus.py; of no result at all,
 // each is 'not measured'. Reader: as ../targets.mjs.
-import { atLeast, percent, times } from '../targets.mjs';
+import { atLeast, percent, times } from '../report/targets.mjs';
 
 const tflops = (x) => `${x.toFixed(0)} TFLOP/s`;
 

@@ -1,5 +1,5 @@
 // Which charts a run on a card becomes. Reader: someone who wants another chart.
-import { lineChart } from '../plot.mjs';
+import { lineChart } from '../report/plot.mjs';
 
 const byLength = (a, b) => a[0] - b[0];
 

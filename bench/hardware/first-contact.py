@@ -57,7 +57,7 @@ def background(out):
         yield Step(f"cpu: {os.path.basename(path)}", 30, [path, *rounds])
     yield Step("cpu: library", 35, [NODE, "bench/hardware/library-checks.mjs", "cpu", "400", "30"], folder=TREE)
     result = os.path.join(out, "cpu-bench.json")
-    yield Step("cpu: bench", 120, [NODE, "bench/run.mjs", "--quick", "--filter", "avx512", "--json", result], folder=TREE)
+    yield Step("cpu: bench", 120, [NODE, "bench/suites/run.mjs", "--quick", "--filter", "avx512", "--json", result], folder=TREE)
 
 
 # Compiles while the sanitizers run, whose times mean nothing; what it leaves in the caches, the measurement uses.

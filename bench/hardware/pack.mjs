@@ -6,7 +6,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { copy, layCommit, layLibrary, layNode, report, root, run } from '../../scripts/travelling.mjs';
-import { loadMachine } from '../machine/build.mjs';
+import { loadCeilings } from '../timing/ceilings/build.mjs';
 
 const pack = path.join(root, 'build/hardware');
 const tree = path.join(pack, 'tree');
@@ -28,12 +28,10 @@ function buildProbe(name) {
 
 function layTree() {
   rmSync(tree, { recursive: true, force: true });
-  loadMachine(); // build/bench/machine.node
+  loadCeilings(); // build/bench/ceilings.node
   layLibrary(tree);
   if (existsSync(path.join(root, 'build/Release/kernels'))) copy(tree, 'build/Release/kernels');
-  for (const name of readdirSync(path.join(root, 'bench')).filter((file) => file.endsWith('.mjs')))
-    copy(tree, `bench/${name}`);
-  for (const name of ['build/bench/machine.node', 'bench/machine']) copy(tree, name);
+  for (const name of ['build/bench/ceilings.node', 'bench/suites', 'bench/timing', 'bench/report']) copy(tree, name);
 }
 
 function layNativeChecks() {

@@ -6,8 +6,8 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { NOT_MEASURED } from '../report-table.mjs';
-import { writeResult } from '../result-file.mjs';
+import { writeResult } from '../report/result-file.mjs';
+import { NOT_MEASURED } from '../report/tables.mjs';
 import { chartsOf } from './charts.mjs';
 import { readRun } from './run.mjs';
 import { tables } from './tables.mjs';

@@ -1,4 +1,4 @@
-# PyTorch's scaled_dot_product_attention on the CPU, driven by bench/peers.mjs: one JSON command per line, one answer each.
+# PyTorch's scaled_dot_product_attention on the CPU, driven by bench/suites/peers.mjs: one JSON command per line, one answer each.
 # Reader: someone who doubts PyTorch's figures. It times itself, so that neither the pipe nor JSON counts.
 import json
 import sys
@@ -11,7 +11,7 @@ state = {}
 
 
 def mask_of(shape):
-    """What a pattern hides, as a mask to add; None without a pattern. The rules of bench/peer-patterns.mjs."""
+    """What a pattern hides, as a mask to add; None without a pattern. The rules of bench/peers/patterns.mjs."""
     pattern = shape.get("pattern")
     if not pattern:
         return None

@@ -5,11 +5,11 @@ import { readdirSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { origin } from './origin.mjs';
-import { sum } from './report-kernels.mjs';
-import { writeResult } from './result-file.mjs';
+import { sum } from '../report/kernels.mjs';
+import { writeResult } from '../report/result-file.mjs';
+import { origin } from '../timing/origin.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const release = path.join(root, 'build', 'release');
 const out = path.join(root, 'build', 'bench-kernels');
 const run = (script, ...args) => execFileSync(process.execPath, [path.join(root, 'scripts', script), ...args]);
@@ -41,4 +41,4 @@ const architectures = [...new Set(images.map(({ architecture }) => architecture)
   };
 });
 writeResult(path.join(root, 'bench', 'results', 'kernels.json'), { machine: origin(), seconds, architectures });
-await import('./report.mjs');
+await import('../report/report.mjs');

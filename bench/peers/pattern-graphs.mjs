@@ -1,8 +1,9 @@
 // onnxruntime's ways to compute a pattern: an operator with block lists, and dense ones with a mask.
 // Reader: someone who adds a peer. As peer-graphs.mjs; a shape here has a `pattern`, see peer-patterns.mjs.
+
+import { graphOf, HEADS_FIRST, TOKENS_FIRST } from './graphs.mjs';
 import { constant, node } from './onnx-writer.mjs';
-import { graphOf, HEADS_FIRST, TOKENS_FIRST } from './peer-graphs.mjs';
-import { additiveMask, s2Rows } from './peer-patterns.mjs';
+import { additiveMask, s2Rows } from './patterns.mjs';
 
 /** Graphs with the additive mask as one more input. Masks of long sequences are gigabytes: those go without. */
 function masked({ opset, layout, nodes, constants }) {

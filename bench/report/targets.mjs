@@ -110,7 +110,7 @@ function memoryTarget(memory) {
   return { text, measured: `${mib(small)} at 1k, ${mib(large)} at 16k`, isMet: large <= small + 4 * 2 ** 20 };
 }
 
-/** @returns {Target[]} of a result of bench/run.mjs */
+/** @returns {Target[]} of a result of bench/suites/run.mjs */
 export function speedTargets({ machine, rows, memory }) {
   return [
     ...prefillTargets(rows),
@@ -121,7 +121,7 @@ export function speedTargets({ machine, rows, memory }) {
   ];
 }
 
-/** The same for a result of bench/peers.mjs. */
+/** The same for a result of bench/suites/peers.mjs. */
 export function peerTargets({ rows }) {
   const ratio = (r) => r.ratio;
   const peers = rows.filter((r) => !r.contender.startsWith('tilewise'));

@@ -2,12 +2,12 @@
 // Reader: as report.mjs.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { chartsOf } from './gpu/charts.mjs';
-import { ceilingsOf, figuresOf } from './gpu/figures.mjs';
-import { gpuTargets } from './gpu/targets.mjs';
-import { heading, list, NOT_MEASURED, percent, table, targetTable } from './report-table.mjs';
+import { chartsOf } from '../gpu/charts.mjs';
+import { ceilingsOf, figuresOf } from '../gpu/figures.mjs';
+import { gpuTargets } from '../gpu/targets.mjs';
+import { heading, list, NOT_MEASURED, percent, table, targetTable } from './tables.mjs';
 
-const results = fileURLToPath(new URL('results/', import.meta.url));
+const results = fileURLToPath(new URL('../results/', import.meta.url));
 const ms = (x) => (x ? x.toFixed(x < 1 ? 4 : 3) : '');
 const times = (x) => (x ? `${x.toFixed(2)}x` : '');
 const share = (x) => (x ? percent(x, 1) : '');

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const VERSION = '1.30.0';
-const folder = fileURLToPath(new URL('.peers/', import.meta.url));
+const folder = fileURLToPath(new URL('../.peers/', import.meta.url));
 
 export function loadOnnxRuntime() {
   if (!existsSync(`${folder}node_modules/onnxruntime-node`)) {

@@ -3,13 +3,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import { devices, numThreads, versions } from 'tilewise';
-import { native } from '../dist/native.js';
+import { native } from '../../dist/native.js';
+import { loadCeilings } from './ceilings/build.mjs';
 import { coldBytes } from './inputs.mjs';
-import { loadMachine } from './machine/build.mjs';
 import { origin } from './origin.mjs';
 import { interleave } from './quiet.mjs';
 
-const ceilings = loadMachine();
+const ceilings = loadCeilings();
 
 function lastLevelCacheBytes() {
   const folder = '/sys/devices/system/cpu/cpu0/cache';

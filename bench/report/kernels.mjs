@@ -1,5 +1,5 @@
 // The part of bench/RESULTS.md that kernels.mjs measured: what a release's kernels take. Reader: as report.mjs.
-import { heading, list, NOT_MEASURED, table, targetTable } from './report-table.mjs';
+import { heading, list, NOT_MEASURED, table, targetTable } from './tables.mjs';
 
 const megabytes = (bytes) => (bytes / 1e6).toFixed(2);
 export const sum = (list, field) => list.reduce((total, item) => total + item[field], 0);

@@ -1,8 +1,8 @@
-// Peak memory of one call beyond its inputs and outputs, in a fresh process: `node bench/memory.mjs <tokens>` prints JSON.
+// Peak memory of one call beyond its inputs and outputs, in a fresh process: `node bench/suites/memory.mjs <tokens>` prints JSON.
 // Reader: someone who doubts "O(threads x tile)". Linux only: it needs a resettable high-water mark.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { attentionSync } from 'tilewise';
-import { dimsOf, randomTensor } from './inputs.mjs';
+import { dimsOf, randomTensor } from '../timing/inputs.mjs';
 
 function statusBytes(field) {
   const match = readFileSync('/proc/self/status', 'utf8').match(new RegExp(`${field}:\\s+(\\d+) kB`));

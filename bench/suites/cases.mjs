@@ -1,8 +1,8 @@
 // What `npm run bench` measures: a list of cases, each of which names itself, its arithmetic and its bytes.
 // Reader: someone who adds a case. A case is plain data plus prepare(), so that --filter costs nothing.
 import { attention, attentionSync } from 'tilewise';
-import { bytesPer, coldPairs, dimsOf, randomTensor } from './inputs.mjs';
-import { allThreads, arenaBytes, defaultInstructionSet, instructionSets, threadCounts } from './machine.mjs';
+import { bytesPer, coldPairs, dimsOf, randomTensor } from '../timing/inputs.mjs';
+import { allThreads, arenaBytes, defaultInstructionSet, instructionSets, threadCounts } from '../timing/machine.mjs';
 
 const dtypes = ['float32', 'float16', 'bfloat16'];
 

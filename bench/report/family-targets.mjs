@@ -1,4 +1,4 @@
-// The figures the families hold themselves to, checked against a result of bench/families.mjs.
+// The figures the families hold themselves to, checked against a result of bench/suites/families.mjs.
 // Reader: as targets.mjs. Each is asked of every instruction set by itself; the bars were set for AVX2.
 import { atLeast, ofFma, percent, times } from './targets.mjs';
 
@@ -97,7 +97,7 @@ function recallTargets(recall) {
   });
 }
 
-/** @returns {import('./targets.mjs').Target[]} of a result of bench/families.mjs */
+/** @returns {import('./targets.mjs').Target[]} of a result of bench/suites/families.mjs */
 export function familyTargets({ rows, recall }) {
   const sets = [...new Set(rows.map((r) => r.set))];
   const perSet = sets.flatMap((set) => {

@@ -7,14 +7,14 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { setNumThreads } from 'tilewise';
-import { native } from '../dist/native.js';
+import { native } from '../../dist/native.js';
+import { chartsOf } from '../report/charts.mjs';
+import { machineLines } from '../report/machine-lines.mjs';
+import { resultFile, writeResult } from '../report/result-file.mjs';
+import { bandwidthGauge, defaultInstructionSet, describeMachine, fmaGauge } from '../timing/machine.mjs';
+import { interleave } from '../timing/quiet.mjs';
 import { allCases } from './cases.mjs';
-import { chartsOf } from './charts.mjs';
-import { bandwidthGauge, defaultInstructionSet, describeMachine, fmaGauge } from './machine.mjs';
-import { machineLines } from './machine-lines.mjs';
-import { interleave } from './quiet.mjs';
-import { resultFile, writeResult } from './result-file.mjs';
-import { runOptions } from './run-options.mjs';
+import { runOptions } from './options.mjs';
 
 const options = runOptions();
 const sampling = options.quick ? { samples: 3, minMs: 40 } : { samples: 5, minMs: 150 };

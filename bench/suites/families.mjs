@@ -5,14 +5,14 @@
 //   npm run bench:families -- --list            the names
 //   npm run bench:families -- --json out.json   write there; an unfiltered full run writes bench/results/families.json
 import { setNumThreads } from 'tilewise';
-import { native } from '../dist/native.js';
+import { native } from '../../dist/native.js';
+import { machineLines } from '../report/machine-lines.mjs';
+import { resultFile, writeResult } from '../report/result-file.mjs';
+import { allThreads, defaultInstructionSet, describeMachine, fmaGauge } from '../timing/machine.mjs';
+import { interleave } from '../timing/quiet.mjs';
 import { DTYPES, familyGroups } from './family-cases.mjs';
 import { measureRecall } from './family-hip.mjs';
-import { allThreads, defaultInstructionSet, describeMachine, fmaGauge } from './machine.mjs';
-import { machineLines } from './machine-lines.mjs';
-import { interleave } from './quiet.mjs';
-import { resultFile, writeResult } from './result-file.mjs';
-import { runOptions } from './run-options.mjs';
+import { runOptions } from './options.mjs';
 
 const options = runOptions();
 const sampling = options.quick ? { samples: 3, minMs: 20 } : { samples: 5, minMs: 120 };

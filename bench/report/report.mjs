@@ -1,16 +1,16 @@
 // Turns bench/results/*.json into bench/RESULTS.md and the README's summary, so that no number is ever typed.
-// Reader: whoever has just measured. `node bench/report.mjs` after `npm run bench`, `bench:families`, `bench:peers`.
+// Reader: whoever has just measured. `npm run bench:report` after `npm run bench`, `bench:families`, `bench:peers`.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { chartsOf } from './charts.mjs';
+import { familySections } from './families.mjs';
+import { gpuSections, readGpuResults } from './gpu.mjs';
+import { kernelSections } from './kernels.mjs';
 import { machineLines } from './machine-lines.mjs';
-import { familySections } from './report-families.mjs';
-import { gpuSections, readGpuResults } from './report-gpu.mjs';
-import { kernelSections } from './report-kernels.mjs';
-import { heading, list, NOT_MEASURED, percent, samples, speedColumns, table, targetTable } from './report-table.mjs';
+import { heading, list, NOT_MEASURED, percent, samples, speedColumns, table, targetTable } from './tables.mjs';
 import { peerTargets, speedTargets } from './targets.mjs';
 
-const at = (relative) => fileURLToPath(new URL(relative, import.meta.url));
+const at = (relative) => fileURLToPath(new URL(`../${relative}`, import.meta.url));
 const readJson = (name) => (existsSync(at(name)) ? JSON.parse(readFileSync(at(name), 'utf8')) : null);
 const mib = (bytes) => (bytes === null ? NOT_MEASURED : (bytes / 2 ** 20).toFixed(1));
 const mask = (r) => (r.causal ? 'causal' : 'dense');
@@ -96,7 +96,7 @@ function peerTables(rows) {
 }
 
 function speedSections(result) {
-  if (!result) return [heading('Speed', '', `${NOT_MEASURED}: run \`npm run bench\`, then \`node bench/report.mjs\``)];
+  if (!result) return [heading('Speed', '', `${NOT_MEASURED}: run \`npm run bench\`, then \`npm run bench:report\``)];
   const group = (name, print) => {
     const rows = result.rows.filter((r) => r.group === name);
     return rows.length ? print(rows) : '';
@@ -134,7 +134,7 @@ function speedSections(result) {
 
 function peerSections(result) {
   if (!result)
-    return [heading('Peers', '', `${NOT_MEASURED}: run \`npm run bench:peers\`, then \`node bench/report.mjs\``)];
+    return [heading('Peers', '', `${NOT_MEASURED}: run \`npm run bench:peers\`, then \`npm run bench:report\``)];
   return [
     heading(
       'Peers',
@@ -161,7 +161,7 @@ const speed = readJson('results/cpu.json');
 const families = readJson('results/families.json');
 const peers = readJson('results/peers.json');
 const intro =
-  '# Results\n\nWritten by `node bench/report.mjs` from `bench/results/*.json`; never edited by hand. ' +
+  '# Results\n\nWritten by `npm run bench:report` from `bench/results/*.json`; never edited by hand. ' +
   'The method is in [docs/benchmarks.md](../docs/benchmarks.md).';
 const sections = [
   intro,

@@ -1,6 +1,6 @@
 // onnxruntime's ways to compute attention, each as a graph in memory with the inputs that it wants.
 // Reader: someone who adds a peer. A shape is {queries, keys, heads, kvHeads, headDim, dtype, causal}, batch 1.
-import { bytesPer, randomData } from './inputs.mjs';
+import { bytesPer, randomData } from '../timing/inputs.mjs';
 import { constant, model, node } from './onnx-writer.mjs';
 
 const LAYOUTS = {

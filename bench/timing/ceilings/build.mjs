@@ -1,4 +1,4 @@
-// Builds build/bench/machine.node with plain cmake when it is missing or older than its sources.
+// Builds build/bench/ceilings.node with plain cmake when it is missing or older than its sources.
 // Reader: someone whose first `npm run bench` failed. The Node-API headers come from cmake-js's own dependency.
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const source = fileURLToPath(new URL('.', import.meta.url));
-const target = fileURLToPath(new URL('../../build/bench/', import.meta.url));
+const target = fileURLToPath(new URL('../../../build/bench/', import.meta.url));
 const require = createRequire(import.meta.url);
 
 function cmake(...args) {
@@ -22,9 +22,9 @@ function cmake(...args) {
  *   GFLOP/s (float32), GB/s, and the processor's instruction sets, best first.
  * @throws when cmake or a C++ compiler is missing; the message holds what cmake printed.
  */
-export function loadMachine() {
-  const addon = `${target}machine.node`;
-  const newest = Math.max(...['machine.cc', 'CMakeLists.txt'].map((f) => statSync(source + f).mtimeMs));
+export function loadCeilings() {
+  const addon = `${target}ceilings.node`;
+  const newest = Math.max(...['ceilings.cc', 'CMakeLists.txt'].map((f) => statSync(source + f).mtimeMs));
   if (!existsSync(addon) || statSync(addon).mtimeMs < newest) {
     const headers = require(require.resolve('node-api-headers', { paths: [require.resolve('cmake-js/package.json')] }));
     cmake('-S', source, '-B', target, '-DCMAKE_BUILD_TYPE=Release', `-DNODE_API_INCLUDE=${headers.include_dir}`);

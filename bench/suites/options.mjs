@@ -1,4 +1,4 @@
-// The options that bench/run.mjs and bench/families.mjs share. Reader: whoever adds one.
+// The options that run.mjs and families.mjs share. Reader: whoever adds one.
 import { parseArgs } from 'node:util';
 
 /** --filter: cases whose name matches; --json: where results go; --quick: few samples; --list: names only. */

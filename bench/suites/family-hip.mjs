@@ -2,9 +2,9 @@
 // Reader: someone who asks what the data were. Keys are an AR(1) process and scores have a standard deviation of 4, as in
 // the study whose recall is the target: without locality no selection of this kind finds anything.
 import { attentionSync, causal, HipState, hierarchical, hipAttentionSync, hipSelectSync, Tensor } from 'tilewise';
+import { asType, bytesPer, normalNumbers, randomData, randomTensor, uniformNumbers } from '../timing/inputs.mjs';
+import { arenaBytes } from '../timing/machine.mjs';
 import { attentionFlops } from './cases.mjs';
-import { asType, bytesPer, normalNumbers, randomData, randomTensor, uniformNumbers } from './inputs.mjs';
-import { arenaBytes } from './machine.mjs';
 
 const RHO = 0.9;
 const SCORE_DEVIATION = 4;

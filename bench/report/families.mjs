@@ -1,8 +1,8 @@
-// The part of bench/RESULTS.md that bench/families.mjs measured.
+// The part of bench/RESULTS.md that bench/suites/families.mjs measured.
 // Reader: as report.mjs.
 import { familyTargets } from './family-targets.mjs';
 import { machineLines } from './machine-lines.mjs';
-import { heading, list, NOT_MEASURED, percent, speedColumns, table, targetTable } from './report-table.mjs';
+import { heading, list, NOT_MEASURED, percent, speedColumns, table, targetTable } from './tables.mjs';
 
 const [time, gflops, ofPeak, quiet] = speedColumns;
 const times = (ratio) => (ratio ? `${ratio.toFixed(2)}x` : '');
@@ -63,7 +63,7 @@ function recallTable(rows) {
 
 export function familySections(result) {
   if (!result) {
-    const how = 'run `npm run bench:families`, then `node bench/report.mjs`';
+    const how = 'run `npm run bench:families`, then `npm run bench:report`';
     return [heading('Pattern families', '', `${NOT_MEASURED}: ${how}`)];
   }
   const group = (names, print) => {

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
  */
 export function resultFile(name, { json, filter, quick }) {
   if (json) return path.resolve(json);
-  return quick || filter ? undefined : fileURLToPath(new URL(`results/${name}`, import.meta.url));
+  return quick || filter ? undefined : fileURLToPath(new URL(`../results/${name}`, import.meta.url));
 }
 
 /** Writes text, or anything else as JSON in the layout that the repository's formatter has. */

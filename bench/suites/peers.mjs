@@ -6,9 +6,6 @@
 //   PYTHON=/path/to/python npm run bench:peers a Python with torch, if it is not python3
 import { parseArgs } from 'node:util';
 import { attention, setNumThreads } from 'tilewise';
-import { attentionFlops } from './cases.mjs';
-import { describeMachine, threadCounts } from './machine.mjs';
-import { machineLines } from './machine-lines.mjs';
 import {
   feedsFor,
   headsFirstOperands,
@@ -17,13 +14,16 @@ import {
   outputAsBnhd,
   peerGraphs,
   runGraph,
-} from './peer-graphs.mjs';
-import { loadOnnxRuntime, openSession } from './peer-onnxruntime.mjs';
-import { patternGraphs } from './peer-pattern-graphs.mjs';
-import { neighborhoodShape, patternCall, patternName, patternWork, s2Shape } from './peer-patterns.mjs';
-import { startTorch } from './peer-torch.mjs';
-import { interleave } from './quiet.mjs';
-import { resultFile, writeResult } from './result-file.mjs';
+} from '../peers/graphs.mjs';
+import { loadOnnxRuntime, openSession } from '../peers/onnxruntime.mjs';
+import { patternGraphs } from '../peers/pattern-graphs.mjs';
+import { neighborhoodShape, patternCall, patternName, patternWork, s2Shape } from '../peers/patterns.mjs';
+import { startTorch } from '../peers/torch.mjs';
+import { machineLines } from '../report/machine-lines.mjs';
+import { resultFile, writeResult } from '../report/result-file.mjs';
+import { describeMachine, threadCounts } from '../timing/machine.mjs';
+import { interleave } from '../timing/quiet.mjs';
+import { attentionFlops } from './cases.mjs';
 
 const { values: options } = parseArgs({
   options: {

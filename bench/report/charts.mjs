@@ -64,7 +64,7 @@ function decodeChart(machine, rows) {
 }
 
 /**
- * @param {{machine: object, rows: object[]}} result what bench/run.mjs writes
+ * @param {{machine: object, rows: object[]}} result what bench/suites/run.mjs writes
  * @returns {{name: string, svg: string}[]} only charts for which there are rows
  */
 export function chartsOf({ machine, rows }) {

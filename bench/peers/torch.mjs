@@ -1,11 +1,11 @@
-// Finds a Python with torch and drives bench/peers-torch.py in it.
+// Finds a Python with torch and drives bench/peers/torch-peer.py in it.
 // Reader: someone whose torch was not found. PYTHON names the interpreter; else python3 and python on the PATH.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const script = fileURLToPath(new URL('peers-torch.py', import.meta.url));
+const script = fileURLToPath(new URL('torch-peer.py', import.meta.url));
 
 function findPython() {
   const candidates = process.env.PYTHON ? [process.env.PYTHON] : ['python3', 'python'];
@@ -18,7 +18,7 @@ function findPython() {
 
 /**
  * @returns {Promise<{version: string, ask(command: object): Promise<object>, end(): Promise<void>} | null>} null when no
- *   Python with torch is found. ask() sends one command of peers-torch.py and gives its answer.
+ *   Python with torch is found. ask() sends one command of torch-peer.py and gives its answer.
  */
 export async function startTorch() {
   const found = findPython();
@@ -30,7 +30,7 @@ export async function startTorch() {
     async ask(command) {
       child.stdin.write(`${JSON.stringify(command)}\n`);
       const { value, done } = await answers.next();
-      if (done) throw new Error(`peers-torch.py ended while asked to ${command.op}`);
+      if (done) throw new Error(`torch-peer.py ended while asked to ${command.op}`);
       return JSON.parse(value);
     },
     async end() {
