@@ -9,7 +9,8 @@ import { type AttentionOptions, readOptions } from './options.js';
 import { onDevice } from './placement.js';
 import { type Internals, prepare } from './problem.js';
 import type { Request } from './request.js';
-import type { Tensor, TensorLike } from './tensor.js';
+import type { Tensor } from './tensor.js';
+import type { TensorLike } from './types.js';
 
 /** What attention() returns: tensors of the class that `Tensor` names, or the `out` that was passed. */
 export interface AttentionResult<T = Tensor> {

@@ -2,11 +2,40 @@
 // Reader: someone who brings block lists and wonders which shapes are accepted. Numbers of blocks are compared with the
 // tensors in block-lists.ts, where those are known.
 
-import type { BlockCsr, BlockIndexLists, FlexBlockMask } from './blocks.js';
 import { toDense } from './dense.js';
 import { show, showDims, TilewiseRangeError, TilewiseTypeError } from './errors.js';
+import type { TensorLike } from './types.js';
 import { checkNames, invalid, is, maxTokens } from './validate.js';
 import { type HostView, readHostTensor, typedArrayName } from './views.js';
+
+/** Compressed rows, each starting at offset 0 of its own columns. */
+export interface BlockCsr {
+  /** int32 [queryBlocks + 1], [heads, queryBlocks + 1] or [batch, heads, queryBlocks + 1]. */
+  rowOffsets: Int32Array | TensorLike;
+  /** Numbers of key blocks, int32 with the same leading axes; what stands behind the last offset is not read. */
+  columns: Int32Array | TensorLike;
+}
+
+/** Lists padded to one length. */
+export interface BlockIndexLists {
+  /** Numbers of key blocks, int32 [queryBlocks, most], [heads, queryBlocks, most] or [batch, heads, queryBlocks, most]. */
+  indices: TensorLike;
+  /** How many of them are meant, int32 [queryBlocks] with the same leading axes. */
+  counts: Int32Array | TensorLike;
+}
+
+/** PyTorch FlexAttention's BlockMask, its fields in camelCase. */
+export interface FlexBlockMask {
+  /** int32 [batch, heads, queryBlocks]. */
+  kvNumBlocks: TensorLike;
+  /** int32 [batch, heads, queryBlocks, most]. */
+  kvIndices: TensorLike;
+  /** Blocks that mask_mod need not look into, likewise. */
+  fullKvNumBlocks?: TensorLike;
+  fullKvIndices?: TensorLike;
+  /** Tokens per block, one number or [queries, keys]; instead of blockQ and blockK. */
+  blockSize?: number | readonly [queries: number, keys: number];
+}
 
 /** Lists of ascending block numbers; list (b, h, m) is number (b * heads + h) * queryBlocks + m. */
 export interface BlockTable {

@@ -3,9 +3,18 @@
 // FlexAttention's BlockMask with its mask_mod; block-formats.ts reads them into one.
 
 import { type Align, checkAlign } from './align.js';
-import { type BlockTable, checkTable, readBlockMask, readCsr, readLists, refuseShared } from './block-formats.js';
+import {
+  type BlockCsr,
+  type BlockIndexLists,
+  type BlockTable,
+  checkTable,
+  type FlexBlockMask,
+  readBlockMask,
+  readCsr,
+  readLists,
+  refuseShared,
+} from './block-formats.js';
 import { TilewiseTypeError } from './errors.js';
-import type { TensorLike } from './tensor.js';
 import { checkBoolean, checkInteger, checkNames, invalid, is, maxTokens } from './validate.js';
 
 /**
@@ -29,35 +38,6 @@ export interface BlocksPattern {
   /** Hides what comes after a query's position, inside every block. */
   readonly causal: boolean;
   readonly align: Align;
-}
-
-/** Compressed rows, each starting at offset 0 of its own columns. */
-export interface BlockCsr {
-  /** int32 [queryBlocks + 1], [heads, queryBlocks + 1] or [batch, heads, queryBlocks + 1]. */
-  rowOffsets: Int32Array | TensorLike;
-  /** Numbers of key blocks, int32 with the same leading axes; what stands behind the last offset is not read. */
-  columns: Int32Array | TensorLike;
-}
-
-/** Lists padded to one length. */
-export interface BlockIndexLists {
-  /** Numbers of key blocks, int32 [queryBlocks, most], [heads, queryBlocks, most] or [batch, heads, queryBlocks, most]. */
-  indices: TensorLike;
-  /** How many of them are meant, int32 [queryBlocks] with the same leading axes. */
-  counts: Int32Array | TensorLike;
-}
-
-/** PyTorch FlexAttention's BlockMask, its fields in camelCase. */
-export interface FlexBlockMask {
-  /** int32 [batch, heads, queryBlocks]. */
-  kvNumBlocks: TensorLike;
-  /** int32 [batch, heads, queryBlocks, most]. */
-  kvIndices: TensorLike;
-  /** Blocks that mask_mod need not look into, likewise. */
-  fullKvNumBlocks?: TensorLike;
-  fullKvIndices?: TensorLike;
-  /** Tokens per block, one number or [queries, keys]; instead of blockQ and blockK. */
-  blockSize?: number | readonly [queries: number, keys: number];
 }
 
 export interface BlocksOptions {

@@ -1,6 +1,6 @@
 // An explanation in words. Reader: someone who changes what explain() prints.
 
-import type { Counts } from './explain.js';
+import type { Counts } from './explanation.js';
 import type { Pattern } from './patterns.js';
 import type { Shape } from './shape.js';
 

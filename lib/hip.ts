@@ -21,7 +21,8 @@ import { placementOf } from './placement.js';
 import { axesOf } from './request.js';
 import { planSelection, type SelectionPlan } from './selection.js';
 import { checkHeads, mismatch, readShape } from './shape.js';
-import type { Tensor, TensorLike } from './tensor.js';
+import type { Tensor } from './tensor.js';
+import type { TensorLike } from './types.js';
 import { checkNames, invalid } from './validate.js';
 import { readTensor, type View } from './views.js';
 

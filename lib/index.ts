@@ -6,19 +6,18 @@ import { native } from './native.js';
 
 export type { Align } from './align.js';
 export { type AttentionResult, attention, attentionSync } from './attention.js';
+export type { BlockCsr, BlockIndexLists, FlexBlockMask } from './block-formats.js';
 export { blockSparseAttention, blockSparseAttentionSync } from './block-sparse.js';
 export {
-  type BlockCsr,
-  type BlockIndexLists,
   type BlocksOptions,
   type BlocksPattern,
   blocks,
-  type FlexBlockMask,
   type MaskPredicate,
 } from './blocks.js';
 export { type DeviceInfo, type DeviceName, devices, type Location, numThreads, setNumThreads } from './devices.js';
 export { type ErrorCode, TilewiseError, TilewiseRangeError, TilewiseTypeError } from './errors.js';
-export { type ExplainOptions, type ExplainShape, type Explanation, explain } from './explain.js';
+export { explain } from './explain.js';
+export type { ExplainOptions, ExplainShape, Explanation } from './explanation.js';
 export {
   type HierarchicalOptions,
   type HierarchicalPattern,
@@ -61,15 +60,8 @@ export {
   sqaVariant,
 } from './sqa.js';
 export { type StridedShardsOptions, type StridedShardsPattern, stridedShards } from './strided-shards.js';
-export {
-  type DataType,
-  type DataTypes,
-  type Float16Data,
-  type FloatType,
-  Tensor,
-  type TensorConstructor,
-  type TensorLike,
-} from './tensor.js';
+export { Tensor } from './tensor.js';
+export type { DataType, DataTypes, Float16Data, FloatType, TensorConstructor, TensorLike } from './types.js';
 
 const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
 const binary = native.version();

@@ -13,7 +13,8 @@ import { checkConstructor, checkSignal, floatTypes, type Layout, layouts } from 
 import { onDevice, type Placement, placementOf } from './placement.js';
 import { axesOf, Request, type Results } from './request.js';
 import { checkSame, checkSize, maxHeadDim } from './shape.js';
-import type { FloatType, Tensor, TensorConstructor, TensorLike } from './tensor.js';
+import type { Tensor } from './tensor.js';
+import type { FloatType, TensorConstructor, TensorLike } from './types.js';
 import { checkNames, checkOneOf, invalid, is, maxTokens } from './validate.js';
 import { readTensor, sizeOf } from './views.js';
 

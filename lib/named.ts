@@ -5,7 +5,8 @@ import { type AttentionResult, runAttention, runAttentionSync } from './attentio
 import { type AttentionOptions, attentionNames } from './options.js';
 import { type Pattern, windowNames } from './patterns.js';
 import type { Internals } from './problem.js';
-import type { Tensor, TensorLike } from './tensor.js';
+import type { Tensor } from './tensor.js';
+import type { TensorLike } from './types.js';
 import { checkNames } from './validate.js';
 
 /** Options of attention() that are not about which keys are visible. */

@@ -8,7 +8,8 @@ import { TilewiseTypeError } from './errors.js';
 import type { Named } from './leases.js';
 import { type PagedKeys, type PageSettings, readPages } from './pages.js';
 import { checkExclusive, checkPattern, full, type Pattern, type WindowReach, windowPattern } from './patterns.js';
-import type { FloatType, Tensor, TensorConstructor, TensorLike } from './tensor.js';
+import type { Tensor } from './tensor.js';
+import type { FloatType, TensorConstructor, TensorLike } from './types.js';
 import { checkBoolean, checkNames, checkOneOf, invalid, is } from './validate.js';
 import { readTensor, typedArrayName, type View } from './views.js';
 

@@ -7,7 +7,7 @@ import { showDims, TilewiseRangeError } from './errors.js';
 import { field, slot } from './fields.js';
 import type { Request } from './request.js';
 import { mismatch, type Shape } from './shape.js';
-import type { TensorLike } from './tensor.js';
+import type { TensorLike } from './types.js';
 import { checkInteger, checkNames, invalid, is, maxTokens } from './validate.js';
 import { type HostView, readHostTensor, type View } from './views.js';
 

@@ -16,7 +16,7 @@ import { type Placement, placementOf } from './placement.js';
 import { type Axes, axesOf, Request, type Results } from './request.js';
 import { planSelection, type SelectionPlan, type SelectionState } from './selection.js';
 import { checkHeads, checkSame, mismatch, outputHeads, readShape, type Shape } from './shape.js';
-import type { TensorLike } from './tensor.js';
+import type { TensorLike } from './types.js';
 import { readTensor, type View } from './views.js';
 
 /** What named ops know beyond the options of attention(). */

@@ -7,7 +7,8 @@ import { TilewiseTypeError } from './errors.js';
 import { flatten, flattenOut, rowAxesOf, tokenAxesOf } from './grid.js';
 import { checkOverlaps, type Named } from './leases.js';
 import { type NativeMemory, type NativeViews, native } from './native.js';
-import { type FloatType, Tensor, type TensorConstructor } from './tensor.js';
+import { Tensor } from './tensor.js';
+import type { FloatType, TensorConstructor } from './types.js';
 import {
   allocate,
   bytesPer,

@@ -11,7 +11,8 @@ import { axesOf } from './request.js';
 import type { S2Layout } from './s2-layout.js';
 import { pageLists } from './s2-pages.js';
 import { checkSame, mismatch } from './shape.js';
-import type { FloatType, Tensor, TensorLike } from './tensor.js';
+import type { Tensor } from './tensor.js';
+import type { FloatType, TensorLike } from './types.js';
 import { checkInteger, checkNames, checkOneOf, maxTokens } from './validate.js';
 import { type HostView, readHostTensor, readTensor } from './views.js';
 
@@ -84,11 +85,13 @@ export class S2Cache {
   #readers = 0;
 
   /**
-   * As S2Layout's cache().
-   * @param firstHead number of the first query head of these tensors in the model
+   * A cache that keeps the blocks which `layout` still needs, and no others.
+   * @param layout see s2Layout()
+   * @param firstHead the model's number of the first query head of the tensors; default: the layout's own
+   * @param options see S2CacheOptions
    * @throws {TypeError | RangeError} ERR_TILEWISE_UNKNOWN_OPTION, ERR_TILEWISE_INVALID_OPTION
    */
-  constructor(layout: S2Layout, firstHead = 0, options: S2CacheOptions = {}) {
+  constructor(layout: S2Layout, firstHead = layout.firstHead, options: S2CacheOptions = {}) {
     checkNames('an S2Cache', options, cacheNames);
     const { blockSize, localBlocks, numHeads, numKvHeads } = layout;
     const { maxQueries = blockSize } = options;

@@ -3,7 +3,6 @@
 // core/pattern/strided_shards.h and never see what is computed here.
 
 import { TilewiseTypeError } from './errors.js';
-import { S2Cache, type S2CacheOptions } from './s2-cache.js';
 import {
   checkCoverage,
   residueOf,
@@ -56,6 +55,8 @@ export class S2Layout {
   readonly vertStride: number;
   readonly numHeads: number;
   readonly numKvHeads: number;
+  /** The model's number of the first query head that the tensors have, from `headBase`. */
+  readonly firstHead: number;
   /** Layouts of the model: one per query head, per KV head, or for all. */
   readonly numLayouts: number;
   /** From layout to layout, resolved from presets and head counts; modulo vertStride. */
@@ -71,7 +72,7 @@ export class S2Layout {
     this.numKvHeads = checkInteger('numKvHeads', options.numKvHeads ?? this.numHeads, 1, this.numHeads);
     const { numHeads, numKvHeads } = this;
     this.#pattern = stridedShards({ ...options, numHeads, numKvHeads });
-    const { positions, localBlocks, blockSize, vertStride } = this.#pattern;
+    const { positions, localBlocks, blockSize, vertStride, layoutPer, headBase } = this.#pattern;
     if (positions !== 'absolute' || typeof localBlocks !== 'number') {
       throw new TilewiseTypeError(
         'ERR_TILEWISE_INVALID_OPTION',
@@ -90,6 +91,7 @@ export class S2Layout {
     this.blockSize = blockSize;
     this.localBlocks = localBlocks;
     this.vertStride = vertStride;
+    this.firstHead = layoutPer === 'q' ? headBase : (headBase * numHeads) / numKvHeads;
     this.numLayouts = this.#layouts.count;
     this.headStep = this.#layouts.step;
     this.headOffset = this.#layouts.offset;
@@ -202,12 +204,6 @@ export class S2Layout {
     const place = kept.indexOf(kb % this.vertStride);
     if (place < 0) return { isKept: false, slot: kb % (this.localBlocks + 1) };
     return { isKept: true, slot: Math.floor(kb / this.vertStride) * kept.length + place };
-  }
-
-  /** A cache that keeps the blocks this pattern still needs and no others. */
-  cache(options?: S2CacheOptions): S2Cache {
-    const { layoutPer, headBase } = this.#pattern;
-    return new S2Cache(this, layoutPer === 'q' ? headBase : (headBase * this.numHeads) / this.numKvHeads, options);
   }
 
   /** The first far block of a layout, and the distance to the next. */

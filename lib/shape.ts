@@ -4,7 +4,7 @@
 import { showDims, TilewiseRangeError, TilewiseTypeError } from './errors.js';
 import { lengthsOf, tokenAxesOf } from './grid.js';
 import type { Axes } from './request.js';
-import type { FloatType } from './tensor.js';
+import type { FloatType } from './types.js';
 import { maxTokens } from './validate.js';
 import { sizeOf, type View } from './views.js';
 

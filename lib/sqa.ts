@@ -7,7 +7,7 @@ import { TilewiseRangeError, TilewiseTypeError } from './errors.js';
 import { type NamedOp, type NamedOpSync, namedOps } from './named.js';
 import { type AttentionOptions, attentionNames } from './options.js';
 import type { Shape } from './shape.js';
-import type { TensorLike } from './tensor.js';
+import type { TensorLike } from './types.js';
 import { checkBoolean, checkInteger, checkNames, checkOneOf, maxTokens } from './validate.js';
 
 export interface SqaOptions extends Pick<AttentionOptions, 'pattern' | 'causal' | 'window' | 'sinkTokens' | 'align'> {

@@ -6,7 +6,7 @@ import { field } from './fields.js';
 import { native } from './native.js';
 import { type AttentionOptions, readOptions } from './options.js';
 import { prepare } from './problem.js';
-import type { TensorLike } from './tensor.js';
+import type { TensorLike } from './types.js';
 
 /** Devices that this build knows how to use, one of each kind. */
 export const builtFor = (): Location[] =>

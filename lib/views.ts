@@ -4,7 +4,7 @@
 import { bufferOf, DeviceBuffer } from './device-buffer.js';
 import { backendName } from './devices.js';
 import { show, showDims, TilewiseError, TilewiseRangeError, TilewiseTypeError } from './errors.js';
-import type { DataType, DataTypes } from './tensor.js';
+import type { DataType, DataTypes } from './types.js';
 import { is } from './validate.js';
 
 /** A tensor as the rest of lib/ sees it: every field present, types agree, all elements inside the data. */

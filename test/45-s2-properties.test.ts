@@ -242,10 +242,8 @@ onEveryBackend((backend) => {
     ]) {
       for (const dtype of dtypes) {
         const { problem } = build(square(tokens, { shards: options, dtype }));
-        const cache = s2Layout({ ...options, numHeads: 4, numKvHeads: 2, requireFullCoverage: false }).cache({
-          maxQueries: 16,
-          layout: 'bhnd',
-        });
+        const layout = s2Layout({ ...options, numHeads: 4, numKvHeads: 2, requireFullCoverage: false });
+        const cache = new S2Cache(layout, 0, { maxQueries: 16, layout: 'bhnd' });
         for (const [begin, end] of pieces(tokens, [16, 1, 1, 5, 3, 16, 1, 7])) {
           const rows = (operand: Operand) => toTensor(gather(operand, 2, range(begin, end)), 'bhnd', 'dense');
           cache.append(rows(problem.key), rows(problem.value));
@@ -284,7 +282,7 @@ describe('the cache', () => {
   };
 
   it('keeps about one block in vertStride', () => {
-    const cache = s2Layout(options).cache();
+    const cache = new S2Cache(s2Layout(options));
     const { k, v } = make(4);
     for (let n = 0; n < 100; n++) cache.append(k, v);
     expect(cache.length).toBe(400);
@@ -297,7 +295,7 @@ describe('the cache', () => {
     const { problem } = build({ heads: [4, 4], queries: 50, keys: 50, dims: [8, 8] });
     const own = (operand: Operand) => toTensor(gather(operand, 1, [2, 3]), 'bhnd', 'gaps');
     const last = (operand: Operand) => gather(operand, 2, range(46, 50));
-    const whole = layout.cache({ layout: 'bhnd' });
+    const whole = new S2Cache(layout, 0, { layout: 'bhnd' });
     whole.append(toTensor(problem.key, 'bhnd'), toTensor(problem.value, 'bhnd'));
     const half = new S2Cache(layout, 2, { layout: 'bhnd' });
     half.append(own(problem.key), own(problem.value));
@@ -307,7 +305,7 @@ describe('the cache', () => {
   });
 
   it('its promise gives the bits of its synchronous form', async () => {
-    const cache = s2Layout(options).cache();
+    const cache = new S2Cache(s2Layout(options));
     const { q, k, v } = make(4);
     for (let n = 0; n < 9; n++) cache.append(k, v);
     const { out } = await cache.attention(q);
@@ -315,7 +313,7 @@ describe('the cache', () => {
   });
 
   it('append() has to wait for a call that still reads the cache', async () => {
-    const cache = s2Layout(options).cache();
+    const cache = new S2Cache(s2Layout(options));
     const { q, k, v } = make(4);
     for (let n = 0; n < 9; n++) cache.append(k, v);
     const running = cache.attention(q);
@@ -329,7 +327,7 @@ describe('the cache', () => {
   });
 
   it('refuses more queries than it was made for, and tensors that do not fit', () => {
-    const cache = s2Layout(options).cache({ maxQueries: 2 });
+    const cache = new S2Cache(s2Layout(options), 0, { maxQueries: 2 });
     const { q, k, v } = make(4);
     expect(thrownBy(() => cache.append(k, { ...v, dims: [1, 2, 8, 8] }))).toBeInstanceOf(Error);
     cache.append(k, v);

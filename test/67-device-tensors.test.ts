@@ -15,6 +15,7 @@ import {
   hipSelect,
   mergeAttention,
   neighborhood,
+  S2Cache,
   s2Layout,
   stridedShards,
   Tensor,
@@ -301,7 +302,7 @@ onGpu('calls on device tensors', () => {
     const [there, keys, values] = await onDevice(q, k, v);
     await expectSame((await attention(there, keys, values, options)).out, expected);
 
-    const cache = s2Layout({ blockSize: 4, localBlocks: 2, vertStride: 3, numHeads: 2 }).cache();
+    const cache = new S2Cache(s2Layout({ blockSize: 4, localBlocks: 2, vertStride: 3, numHeads: 2 }));
     cache.append(tensor(1, 30, 2, 16), tensor(1, 30, 2, 16));
     const last = tensor(1, 1, 2, 16);
     const { out } = await cache.attention(await last.to('cuda'));
