@@ -64,7 +64,7 @@ function runChecks(name, { configure = [], runner = [], rounds }) {
     });
 }
 
-// The object of an instruction set must not define what the linker could take for another's: see docs/adr/0003.
+// The object of an instruction set must not define what the linker could take for another's: see docs/design/adr/0003.
 function exportsOnlyTables(name) {
   const objects = readdirSync(path.join(root, buildFolder(name), 'cpu/CMakeFiles/tilewise_cpu.dir'))
     .filter((file) => /^target_\w+\.cc\.o$/.test(file))

@@ -103,7 +103,7 @@ onEveryBackend((backend) => {
     for (const [dtype, value] of [
       ['float16', 2 ** -22],
       ['bfloat16', 2 ** -130],
-      // Tensor cores take float32 as bfloat16 numbers, whose smallest is 2^-133: see docs/numerics.md.
+      // Tensor cores take float32 as bfloat16 numbers, whose smallest is 2^-133: see docs/reference/numerics.md.
       ['float32', backend.weights === 'storage' ? 2 ** -133 : 2 ** -140],
     ] as const) {
       for (const queries of [1, 20]) {

@@ -29,8 +29,8 @@ it("examples/quickstart.mjs is the README's first example", () => {
   expect(readFileSync(join(root, 'examples', 'quickstart.mjs'), 'utf8')).toBe(example);
 });
 
-it("the README's support table is what the backends answer (else: node docs/support.mjs --write)", () => {
-  const script = join(root, 'docs', 'support.mjs');
+it("the README's support table is what the backends answer (else: node docs/reference/support.mjs --write)", () => {
+  const script = join(root, 'docs', 'reference', 'support.mjs');
   const printed = execFileSync(process.execPath, [script], { encoding: 'utf8' });
   expect(printed.trim().split('\n').length).toBeGreaterThan(10);
   expect(readme).toContain(printed);

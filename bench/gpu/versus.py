@@ -1,6 +1,6 @@
 # Our kernels beside PyTorch on one card in one run: every case of cases.txt by both sides, one after the other, in turns who is
 # first, with clocks and power per case, a matrix product and a copy as ceilings. Time-boxed; stops where the time ends.
-# Reader: whoever has a card for a short while. docs/benchmarks.md says how to prepare and what to do with the results.
+# Reader: whoever has a card for a short while. docs/measurements/benchmarks.md says how to prepare and what to do with the results.
 #   python3 bench/gpu/versus.py OUT --seconds 290 [--filter WORDS] [--ours PROGRAM] [--require] [--dry-run]
 import argparse
 import json

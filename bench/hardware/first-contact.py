@@ -1,7 +1,7 @@
 # Everything that a few minutes on a card are for, in one command: which primitives hold, whether kernels are right, what the
 # card's ceilings are, what others reach on it. Steps in order of worth, each with a deadline and all with one; what is known
 # is on disk after every step, so that a kill loses one step. Reads clocks and power, and changes nothing.
-# Reader: whoever has a card for a short while. docs/hardware.md says how to prepare and what to do with the results.
+# Reader: whoever has a card for a short while. docs/measurements/hardware.md says how to prepare and what to do with the results.
 #   python3 bench/hardware/first-contact.py OUT --seconds 290 [--also build/gpu] [--only NAME] [--dry-run]
 import argparse
 import gzip

@@ -1,5 +1,5 @@
 // Turns what first-contact.py measured into bench/results/<card>-{ceilings,yardsticks}.json, charts, and the tables of
-// docs/hardware.md, so that no number there is typed.
+// docs/measurements/hardware.md, so that no number there is typed.
 // Reader: whoever comes back from a card.
 //   node bench/hardware/report.mjs results.json    takes a run in, then writes tables and charts
 //   node bench/hardware/report.mjs                 writes them again from what is in bench/results
@@ -16,7 +16,7 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     results: { type: 'string', default: fileURLToPath(new URL('../results/', import.meta.url)) },
-    page: { type: 'string', default: fileURLToPath(new URL('../../docs/hardware.md', import.meta.url)) },
+    page: { type: 'string', default: fileURLToPath(new URL('../../docs/measurements/hardware.md', import.meta.url)) },
   },
 });
 

@@ -1,4 +1,4 @@
-// The tables of docs/hardware.md, by the name that its markers use: a card's results in, Markdown out, '' without rows.
+// The tables of docs/measurements/hardware.md, by the name that its markers use: a card's results in, Markdown out, '' without rows.
 // Reader: whoever adds a table; `<!-- measured: name -->` and `<!-- end -->` on the page say where it goes.
 import { table } from '../report/tables.mjs';
 

@@ -162,7 +162,7 @@ const families = readJson('results/families.json');
 const peers = readJson('results/peers.json');
 const intro =
   '# Results\n\nWritten by `npm run bench:report` from `bench/results/*.json`; never edited by hand. ' +
-  'The method is in [docs/benchmarks.md](../docs/benchmarks.md).';
+  'The method is in [docs/measurements/benchmarks.md](../docs/measurements/benchmarks.md).';
 const sections = [
   intro,
   ...speedSections(speed),

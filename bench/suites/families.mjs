@@ -1,5 +1,5 @@
 // `npm run bench:families`: what patterns save, each against our own dense attention and the FMA peak of the same run.
-// Reader: someone who wants to know whether skipping keys pays here. docs/benchmarks.md explains the method.
+// Reader: someone who wants to know whether skipping keys pays here. docs/measurements/benchmarks.md explains the method.
 //   npm run bench:families -- --filter decode   only groups whose name matches (a regular expression)
 //   npm run bench:families -- --quick           small shapes, few samples: does it run at all
 //   npm run bench:families -- --list            the names

@@ -1,5 +1,5 @@
 // `npm run bench:peers`: tilewise beside onnxruntime-node and PyTorch, same shapes, same run, samples taken in turn.
-// Reader: someone who wants to know whether to switch. docs/benchmarks.md explains the method.
+// Reader: someone who wants to know whether to switch. docs/measurements/benchmarks.md explains the method.
 //   npm run bench:peers -- --filter causal     only shapes whose name matches (a regular expression)
 //   npm run bench:peers -- --quick             small shapes, few samples
 //   npm run bench:peers -- --json out.json     default bench/results/peers.json when nothing is filtered

@@ -1,5 +1,5 @@
 // `npm run bench`: speed of the public API, each row beside the machine's ceilings measured with it.
-// Reader: someone who wants to know how fast it is here. docs/benchmarks.md explains the method.
+// Reader: someone who wants to know how fast it is here. docs/measurements/benchmarks.md explains the method.
 //   npm run bench -- --filter decode      only cases whose name matches (a regular expression)
 //   npm run bench -- --quick              small shapes, few samples: does it run at all
 //   npm run bench -- --list               the names

@@ -6,7 +6,7 @@ constexpr int kLanes = 16;
 
 // 8 rows divide the usual head dims. Two tables are compiled: 8x2, whose 32 lanes divide the usual lengths, and 8x3 for
 // long sequences, which reads less per product and so draws less power: in L1 a loop in assembly reaches 85 % of the
-// FMA peak with 8x2 and 12x2, 91 % with 8x3, 100 % without reading keys (Sapphire Rapids, see docs/adr/0004).
+// FMA peak with 8x2 and 12x2, 91 % with 8x3, 100 % without reading keys (Sapphire Rapids, see docs/design/adr/0004).
 constexpr int kTileRows = 8;
 #if defined(TILEWISE_WIDE)
 constexpr int kTileVecs = 3;

@@ -1,12 +1,12 @@
 // Prints the support table of the README by asking the code: every row is a tiny call that a backend accepts or refuses,
 // whether this machine has the device or not.
-// Reader: someone who added an option or a backend. `node docs/support.mjs --write` puts the table into README.md.
+// Reader: someone who added an option or a backend. `node docs/reference/support.mjs --write` puts the table into README.md.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { blocks, hierarchical, neighborhood, stridedShards, Tensor } from 'tilewise';
-import { builtFor, reasonsAgainst } from '../dist/support.js';
+import { builtFor, reasonsAgainst } from '../../dist/support.js';
 
-const readme = fileURLToPath(new URL('../README.md', import.meta.url));
+const readme = fileURLToPath(new URL('../../README.md', import.meta.url));
 const mark = /(<!-- support:begin[^>]*-->\n)[\s\S]*?(<!-- support:end -->)/;
 
 /** Zeros: whether a problem is supported does not depend on the numbers. */
