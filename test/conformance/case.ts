@@ -2,11 +2,11 @@
 // problem for the references. Reader: someone adding a case, or looking at a failure's repro line.
 
 import type { AttentionOptions, TensorLike } from '../../dist/index.js';
-import { type FloatType, round } from '../reference/half.js';
-import type { SelectionOptions } from '../reference/hierarchical.js';
-import { type Operand, toNumbers } from '../reference/operand.js';
-import type { Problem } from '../reference/problem.js';
-import type { StridedShards } from '../reference/strided-shards.js';
+import { type FloatType, round } from '../references/half.js';
+import type { SelectionOptions } from '../references/hierarchical.js';
+import { type Operand, toNumbers } from '../references/operand.js';
+import type { Problem } from '../references/problem.js';
+import type { StridedShards } from '../references/strided-shards.js';
 import { type Layout, operandOf, type Storage, store, toPlainTensor, toTensor } from './memory.js';
 import { type PagesCase, pagesOf } from './pages.js';
 import {

@@ -2,7 +2,7 @@
 // Reader: whoever wants to know when a result counts as right. No test runner in here: repro.mjs uses it too.
 //
 // The error bound. Per element: 2 x the error of a naive implementation + 1 ulp.
-//   - "naive" does the same in float32 without tiles (reference/naive.ts), with probabilities rounded to the tensors' type
+//   - "naive" does the same in float32 without tiles (references/naive.ts), with probabilities rounded to the tensors' type
 //     before they meet the values where the backend's processor wants them so. Its error is the largest distance to float64
 //     over the tensor, before rounding to storage. A small tensor is a small sample of rounding errors, so it is drawn
 //     again under slightly other scales until enough rows have been seen. Below half a float32 ulp of the tensor's
@@ -12,11 +12,11 @@
 // Values that are exactly 0, infinite or NaN in float64 (empty rows among them) have to be exactly that.
 
 import { attentionSync } from '../../dist/index.js';
-import { attention } from '../reference/attention.js';
-import { type FloatType, ulp } from '../reference/half.js';
-import { naiveAttention } from '../reference/naive.js';
-import { type Operand, toNumbers } from '../reference/operand.js';
-import { type Problem, type Result, shapeOf } from '../reference/problem.js';
+import { attention } from '../references/attention.js';
+import { type FloatType, ulp } from '../references/half.js';
+import { naiveAttention } from '../references/naive.js';
+import { type Operand, toNumbers } from '../references/operand.js';
+import { type Problem, type Result, shapeOf } from '../references/problem.js';
 import { type Backend, selected } from './backends.js';
 import { type Built, build, type Case, callOf } from './case.js';
 import { collapse, fromOutput, fromTensor } from './memory.js';

@@ -2,8 +2,8 @@
 // Reader: whoever builds cases. Elements between the rows of a view are NaN: nobody may read them.
 
 import type { TensorLike } from '../../dist/index.js';
-import { type FloatType, round, toBits } from '../reference/half.js';
-import { type ElementType, forEachIndex, type Operand, rowMajor } from '../reference/operand.js';
+import { type FloatType, round, toBits } from '../references/half.js';
+import { type ElementType, forEachIndex, type Operand, rowMajor } from '../references/operand.js';
 
 export type Layout = 'bnhd' | 'bhnd';
 

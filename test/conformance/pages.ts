@@ -2,7 +2,7 @@
 // and table entries behind the last page in use that name no page. Reader: someone who judges paged attention.
 
 import type { PagedKeys, TensorLike } from '../../dist/index.js';
-import { type ElementType, forEachIndex, type Operand, rowMajor } from '../reference/operand.js';
+import { type ElementType, forEachIndex, type Operand, rowMajor } from '../references/operand.js';
 import { encode, type Layout } from './memory.js';
 import { Random } from './random.js';
 

@@ -1,8 +1,8 @@
 // Random cases of the patterns beyond windows, as sweep.ts makes them of the rest: every option at every size, small ones
 // most often. Reader: someone chasing a failure of the pattern sweeps.
 
-import type { SelectionOptions, Stage } from '../reference/hierarchical.js';
-import type { StridedShards } from '../reference/strided-shards.js';
+import type { SelectionOptions, Stage } from '../references/hierarchical.js';
+import type { StridedShards } from '../references/strided-shards.js';
 import type { Case } from './case.js';
 import { storages } from './memory.js';
 import { Random } from './random.js';

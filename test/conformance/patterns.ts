@@ -10,9 +10,9 @@ import {
   stridedShards,
   type TensorLike,
 } from '../../dist/index.js';
-import type { Blocks } from '../reference/blocks.js';
-import type { Neighborhood } from '../reference/neighborhood.js';
-import type { Problem } from '../reference/problem.js';
+import type { Blocks } from '../references/blocks.js';
+import type { Neighborhood } from '../references/neighborhood.js';
+import type { Problem } from '../references/problem.js';
 import type { Random } from './random.js';
 
 /** One value per axis, or one for all. */

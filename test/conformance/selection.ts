@@ -2,7 +2,7 @@
 // Reader: someone who compares selections, or judges attention over one.
 
 import { type HipLists, hipSelectSync, type TensorLike } from '../../dist/index.js';
-import type { Selected, SelectionOptions } from '../reference/hierarchical.js';
+import type { Selected, SelectionOptions } from '../references/hierarchical.js';
 import type { Backend } from './backends.js';
 import { type Built, callOf } from './case.js';
 

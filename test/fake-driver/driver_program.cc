@@ -1,6 +1,6 @@
 // The runtime and the backend without Node, on whatever driver TILEWISE_LIBCUDA names: runs the commands it is given
 // and prints a line of JSON for each. Usage: driver_program <folder of kernel images> <command>... Reader: someone who
-// reads test/60-driver.test.ts. Operations launch `touch` of the module `probe` and copy queries to out, which is
+// reads test/devices/driver.test.ts. Operations launch `touch` of the module `probe` and copy queries to out, which is
 // possible because the fake driver's memory is plain memory.
 
 #include <condition_variable>

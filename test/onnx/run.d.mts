@@ -1,4 +1,4 @@
-// Types of run.mjs for 30-onnx.test.ts. Reader: the compiler.
+// Types of run.mjs for references/onnx.test.ts. Reader: the compiler.
 
 import type { DeviceName } from '../../dist/index.js';
 

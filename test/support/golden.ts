@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { operandOf } from '../conformance/memory.js';
-import type { Operand } from '../reference/operand.js';
+import type { Operand } from '../references/operand.js';
 
 export type Rows = number[][]; // [token][feature]
 export type Heads = number[][][]; // [token][head][dim]

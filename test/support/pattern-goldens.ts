@@ -1,9 +1,9 @@
 // The golden files of the patterns, typed, and their parameters in the words of the references.
 // Reader: someone who compares with a golden file. What the fields mean stands in each file's `about`.
 
-import type { Scope, SelectionOptions, Stage } from '../reference/hierarchical.js';
-import type { NeighborhoodAxis } from '../reference/neighborhood.js';
-import type { StridedShards } from '../reference/strided-shards.js';
+import type { Scope, SelectionOptions, Stage } from '../references/hierarchical.js';
+import type { NeighborhoodAxis } from '../references/neighborhood.js';
+import type { StridedShards } from '../references/strided-shards.js';
 import { type Heads, type Rows, readGolden } from './golden.js';
 
 interface NeighborhoodParameters {

@@ -3,8 +3,8 @@
 
 import type { Built } from '../conformance/case.js';
 import type { Output } from '../conformance/judge.js';
-import { forEachIndex, type Operand, rowMajor } from '../reference/operand.js';
-import type { Problem } from '../reference/problem.js';
+import { forEachIndex, type Operand, rowMajor } from '../references/operand.js';
+import type { Problem } from '../references/problem.js';
 
 /** begin, begin + 1, ... up to end, which is not included. */
 export const range = (begin: number, end: number): number[] => Array.from({ length: end - begin }, (_, i) => begin + i);

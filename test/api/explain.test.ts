@@ -1,0 +1,169 @@
+// explain(), devices(), versions, threads: what can be known without running anything.
+// Reader: someone who plans before computing.
+
+import { afterAll, describe, expect, it } from 'vitest';
+import {
+  attentionSync,
+  causal,
+  devices,
+  type ExplainShape,
+  explain,
+  full,
+  numThreads,
+  setNumThreads,
+  slidingWindow,
+  versions,
+  type WindowPattern,
+} from '../../dist/index.js';
+import { native } from '../../dist/native.js';
+import { expectError, thrownBy } from '../support/expect-error.js';
+import { Random } from '../support/random.js';
+import { isSame, operands } from '../support/tensors.js';
+
+const shape: ExplainShape = { queryHeads: 8, kvHeads: 2, queries: 1000, keys: 1500, headDim: 64 };
+
+/** Visible pairs of one head, counted by the rule in lib/patterns.ts's documentation. */
+function visiblePairs({ left, right, sinkTokens, align }: WindowPattern, queries: number, keys: number): number {
+  const offset = align === 'bottom-right' ? keys - queries : align === 'top-left' ? 0 : align.offset;
+  let pairs = 0;
+  for (let query = 0; query < queries; ++query) {
+    const position = query + offset;
+    for (let key = 0; key < keys; ++key) {
+      if (key <= position + right && (key >= position - left || key < sinkTokens)) ++pairs;
+    }
+  }
+  return pairs;
+}
+
+describe('explain', () => {
+  it('counts everything for dense attention', () => {
+    const { idealSpeedup, tiles, pairs, flops, bytes } = explain(full(), { ...shape, batch: 3, valueDim: 32 });
+    expect(idealSpeedup).toEqual({ average: 1, worst: 1 });
+    expect(tiles.visited).toBe(tiles.dense);
+    expect(tiles.interior).toBe(tiles.dense);
+    const all = 3 * 1000 * 1500;
+    expect(pairs).toEqual({ dense: all, computed: all, interior: all, useful: all });
+    expect(flops).toBe(2 * 3 * 1000 * 1500 * (64 + 32) * 8);
+    expect(bytes).toBe(3 * 4 * (1000 * 8 * (64 + 32) + 1500 * 2 * (64 + 32)));
+  });
+
+  it('counts the visible pairs of every pattern as the rule does', () => {
+    const random = new Random(11);
+    for (let round = 0; round < 60; ++round) {
+      const pattern = slidingWindow({
+        left: random.pick([0, 3, 40, Number.POSITIVE_INFINITY]),
+        right: random.pick([0, 5, Number.POSITIVE_INFINITY]),
+        sinkTokens: random.pick([0, 2, 50]),
+        align: random.pick(['bottom-right', 'top-left', { offset: random.integer(-90, 90) }] as const),
+      });
+      const queries = random.integer(0, 300);
+      const keys = random.integer(0, 300);
+      const { pairs, tiles } = explain(pattern, { ...shape, queries, keys });
+      const note = `seed 11, round ${round}: ${JSON.stringify(pattern)} ${queries} x ${keys}`;
+      expect(pairs.useful, note).toBe(visiblePairs(pattern, queries, keys));
+      expect(pairs.computed, note).toBeGreaterThanOrEqual(pairs.useful);
+      expect(tiles.visited, note).toBeLessThanOrEqual(tiles.dense);
+      expect(tiles.interior, note).toBeLessThanOrEqual(tiles.visited);
+    }
+  });
+
+  it('tells what skipping can win', () => {
+    const half = explain(causal(), { ...shape, queries: 8192, keys: 8192 });
+    expect(half.idealSpeedup.average).toBeGreaterThan(1.85);
+    expect(half.idealSpeedup.average).toBeLessThan(2);
+    expect(half.idealSpeedup.worst).toBe(1);
+    const band = explain(slidingWindow({ left: 255, causal: true }), { ...shape, queries: 8192, keys: 8192 });
+    expect(band.idealSpeedup.worst).toBeGreaterThan(8);
+  });
+
+  it('has answers where there is nothing to see', () => {
+    expect(explain(full(), { ...shape, keys: 0 }).idealSpeedup).toEqual({ average: 1, worst: 1 });
+    expect(explain(full(), { ...shape, queries: 0 })).toMatchObject({ flops: 0, pairs: { useful: 0 } });
+    const hidden = explain(causal({ align: { offset: -5000 } }), shape);
+    expect(hidden.idealSpeedup).toEqual({ average: Infinity, worst: Infinity });
+    expect(hidden.pairs.computed).toBe(0);
+  });
+
+  it('names the backend, and why not others', () => {
+    const all = devices();
+    const gpu = all.find(({ name, isAvailable }) => name !== 'cpu' && isAvailable);
+    const missing = all.flatMap(({ name, isAvailable, reason }) => (isAvailable ? [] : [`${name}: ${reason}`]));
+    const { backend } = explain(full(), shape, { device: 'auto' });
+    expect(backend).toMatchObject({ name: gpu?.name ?? 'cpu', reasons: missing });
+    if (!gpu) expect(backend.why).toBe('the only device that is available');
+    expect(explain(full(), shape, { device: 'cpu' }).backend.why).toContain("'cpu'");
+    expectError(
+      thrownBy(() => explain(full(), shape, { device: 'cuda:99' })),
+      { code: 'ERR_TILEWISE_NO_DEVICE', says: ["'cuda:99'"] },
+    );
+  });
+
+  it('reads as text', () => {
+    const text = String(explain(causal(), shape));
+    for (const word of ['cpu', 'speed-up', 'tiles', 'pairs', 'GFLOP', 'MB']) expect(text).toContain(word);
+  });
+
+  it.each([
+    [{ ...shape, queryHeads: undefined }, 'ERR_TILEWISE_INVALID_OPTION', '`queryHeads`'],
+    [{ ...shape, queries: -1 }, 'ERR_TILEWISE_INVALID_OPTION', '`queries`'],
+    [{ ...shape, headDim: 513 }, 'ERR_TILEWISE_INVALID_OPTION', '513'],
+    [{ ...shape, dtype: 'float64' }, 'ERR_TILEWISE_INVALID_OPTION', "'float64'"],
+    [{ ...shape, kvHeads: 3 }, 'ERR_TILEWISE_SHAPE_MISMATCH', '3 KV heads'],
+    [{ ...shape, tokens: 5 }, 'ERR_TILEWISE_INVALID_OPTION', '`tokens`'],
+    [{ ...shape, heads: 5 }, 'ERR_TILEWISE_UNKNOWN_OPTION', '`heads`'],
+    [null, 'ERR_TILEWISE_INVALID_OPTION', 'null'],
+  ] as const)('refuses %o', (wrong, code, words) => {
+    expectError(
+      thrownBy(() => explain(full(), wrong as never)),
+      { code, says: [words] },
+    );
+  });
+});
+
+describe('devices', () => {
+  it('lists the CPU with what it runs, and CUDA with why not', () => {
+    const [cpu, ...others] = devices();
+    expect(cpu).toMatchObject({ name: 'cpu', isAvailable: true, threads: numThreads() });
+    expect(cpu.instructionSets).toContain(cpu.instructionSet);
+    expect(cpu.instructionSets?.at(-1)).toBe('portable');
+    expect(others.map(({ name }) => name)).toContain('cuda');
+    for (const { isAvailable, reason } of others) expect(isAvailable ? '' : reason).toMatch(isAvailable ? /^$/ : /\w/);
+  });
+
+  it('and versions name what is loaded', () => {
+    expect(versions).toEqual({
+      tilewise: expect.stringMatching(/^\d+\.\d+\.\d+/),
+      binary: versions.tilewise,
+      napi: '8',
+      compiler: expect.any(String),
+    });
+  });
+
+  it('refuse an instruction set that is not there', () => {
+    const before = native.instructionSet();
+    expect(native.setInstructionSet('abacus')).toBe(false);
+    expect(native.instructionSet()).toBe(before);
+  });
+});
+
+describe('threads', () => {
+  const before = numThreads();
+  afterAll(() => setNumThreads(before));
+
+  it('can be set, and any number gives the same bits', () => {
+    const { q, k, v } = operands(200, 4, 32);
+    const expected = attentionSync(q, k, v).out.data;
+    for (const threads of [1, 2, 7]) {
+      setNumThreads(threads);
+      expect(numThreads()).toBe(threads);
+      expect(isSame(attentionSync(q, k, v).out.data, expected)).toBe(true);
+    }
+  });
+
+  it.each([[0], [-1], [1.5], [1025], [Number.NaN], ['2'], [undefined], [null]])('%o of them are refused', (threads) => {
+    expectError(
+      thrownBy(() => setNumThreads(threads as number)),
+      { code: 'ERR_TILEWISE_INVALID_OPTION', says: ['`threads`'] },
+    );
+  });
+});

@@ -1,0 +1,395 @@
+// Memory: `out` buffers, overlap, and what native code refuses when everything before it has failed.
+// Reader: someone who passes buffers, or wonders whether bad input can crash the process.
+
+import { describe, expect, it } from 'vitest';
+import { unsupported } from '../../dist/errors.js';
+import type { AttentionOptions, TensorLike } from '../../dist/index.js';
+import { attention, attentionSync, mergeAttentionSync, Tensor } from '../../dist/index.js';
+import { native } from '../../dist/native.js';
+import { expectError, thrownBy } from '../support/expect-error.js';
+import { Random } from '../support/random.js';
+import { operands, tensor } from '../support/tensors.js';
+
+const overlap = { code: 'ERR_TILEWISE_OVERLAP', type: RangeError } as const;
+
+describe('out', () => {
+  const { q, k, v } = operands(5, 2, 4);
+  const expected = attentionSync(q, k, v).out.data;
+
+  it('is written and returned as it is', async () => {
+    const out = { type: 'float32', data: new Float32Array(40), dims: [1, 5, 2, 4] };
+    expect(attentionSync(q, k, v, { out }).out).toBe(out);
+    expect(out.data).toEqual(expected);
+    out.data.fill(0);
+    expect((await attention(q, k, v, { out })).out).toBe(out);
+    expect(out.data).toEqual(expected);
+  });
+
+  it('may be a view with any strides, and nothing beside it is touched', () => {
+    const data = new Float32Array(200).fill(7);
+    const out = new Tensor('float32', data, [1, 5, 2, 4], { strides: [0, -24, 11, 2], offset: 4 + 4 * 24 });
+    attentionSync(q, k, v, { out });
+    const written = new Map<number, number>();
+    for (let n = 0; n < 5; ++n) {
+      for (let h = 0; h < 2; ++h) {
+        for (let d = 0; d < 4; ++d) written.set(out.offset - 24 * n + 11 * h + 2 * d, expected[(n * 2 + h) * 4 + d]);
+      }
+    }
+    data.forEach((value, i) => {
+      expect(value, `element ${i}`).toBe(written.get(i) ?? 7);
+    });
+  });
+
+  it('must not repeat an element', () => {
+    const data = new Float32Array(100);
+    const strided = (strides: number[]) => new Tensor('float32', data, [1, 5, 2, 4], { strides });
+    for (const strides of [
+      [0, 8, 0, 1],
+      [0, 0, 4, 1],
+      [0, 8, 4, 0],
+      [0, 7, 4, 1],
+      [0, 8, 2, 1],
+    ]) {
+      expectError(
+        thrownBy(() => attentionSync(q, k, v, { out: strided(strides) })),
+        { ...overlap, says: ['`out`'] },
+      );
+    }
+    expect(thrownBy(() => attentionSync(q, k, v, { out: strided([0, 1, 20, 5]) }))).toBeUndefined();
+  });
+
+  it('must not share an element with an input', () => {
+    expectError(
+      thrownBy(() => attentionSync(q, k, v, { out: q })),
+      { ...overlap, says: ['`out`', '`q`'] },
+    );
+    expectError(
+      thrownBy(() => attentionSync(q, k, v, { out: v })),
+      { ...overlap, says: ['`v`'] },
+    );
+    const bias = tensor(1, 2, 5, 5);
+    const out = new Tensor('float32', bias.data, [1, 5, 2, 4], { offset: 5 });
+    expectError(
+      thrownBy(() => attentionSync(q, k, v, { bias, out })),
+      { ...overlap, says: ['`bias`'] },
+    );
+  });
+
+  it('may lie between the elements of an input: one buffer for q, k, v and out', () => {
+    const data = new Float32Array(5 * 4 * 8);
+    const part = (i: number) => new Tensor('float32', data, [1, 5, 2, 4], { strides: [0, 32, 4, 1], offset: 8 * i });
+    const copy = (to: Tensor, from: Tensor) => {
+      for (let n = 0; n < 5; ++n) for (let i = 0; i < 8; ++i) data[to.offset + 32 * n + i] = from.data[8 * n + i];
+    };
+    [q, k, v].forEach((from, i) => {
+      copy(part(i), from);
+    });
+    attentionSync(part(0), part(1), part(2), { out: part(3) });
+    const out = Array.from({ length: 40 }, (_, i) => data[24 + 32 * Math.floor(i / 8) + (i % 8)]);
+    expect(out).toEqual([...expected]);
+    const shifted = new Tensor('float32', data, [1, 5, 2, 4], { strides: [0, 32, 4, 1], offset: 23 });
+    expectError(
+      thrownBy(() => attentionSync(part(0), part(1), part(2), { out: shifted })),
+      { ...overlap, says: ['`v`'] },
+    );
+  });
+
+  it('overlap agrees with comparing element by element', () => {
+    const random = new Random(20260101);
+    const addresses = ({ dims, strides, offset }: Tensor) => {
+      let all = [offset];
+      dims.forEach((length, axis) => {
+        all = all.flatMap((at) => Array.from({ length }, (_, i) => at + i * strides[axis]));
+      });
+      return all;
+    };
+    let shared = 0;
+    let separate = 0;
+    for (let round = 0; round < 3000; ++round) {
+      const data = new Float32Array(300);
+      const dims = [1, random.integer(1, 4), random.integer(1, 3), random.integer(1, 4)];
+      const view = (strides: number[], offset: number) => new Tensor('float32', data, dims, { strides, offset });
+      const unit = random.pick([1, 2]);
+      const head = unit * random.integer(4, 5);
+      const out = view([0, head * random.integer(3, 4), head, unit], random.integer(0, 100));
+      // Any strides at all, out of the middle so that they stay inside.
+      const input = view(
+        [0, random.integer(-20, 20), random.integer(-8, 8), random.integer(-3, 3)],
+        random.integer(100, 120),
+      );
+      const mine = new Set(addresses(out));
+      const meets = addresses(input).some((at) => mine.has(at));
+      const one = tensor(...dims);
+      const error = thrownBy(() => attentionSync(input, one, one, { out }));
+      if (meets) {
+        ++shared;
+        expectError(error, overlap);
+      } else {
+        ++separate;
+        expect(error, `seed ${random.seed}, round ${round}`).toBeUndefined();
+      }
+    }
+    expect(shared).toBeGreaterThan(100);
+    expect(separate).toBeGreaterThan(100);
+  });
+
+  it('of a merge must not be a part', () => {
+    const part = attentionSync(q, k, v, { returnLse: true });
+    expectError(
+      thrownBy(() => mergeAttentionSync([part], { out: part.out })),
+      { ...overlap, says: ['parts[0].out'] },
+    );
+  });
+});
+
+/** One valid request, as it crosses to native code. */
+function captureRequest(): { numbers: Float64Array; views: (ArrayBufferView | undefined)[] } {
+  const { q, k, v } = operands(3, 2, 4);
+  const count = native.attentionFields.length;
+  const numbers = new Float64Array(count);
+  const set = (name: string, ...values: number[]) => {
+    const at = native.attentionFields.indexOf(name);
+    expect(at, name).toBeGreaterThanOrEqual(0);
+    numbers.set(values, at);
+  };
+  for (const name of ['batch', 'sequences']) set(name, 1);
+  for (const name of ['queryHeads', 'kvHeads']) set(name, 2);
+  for (const name of ['queries', 'keys']) set(name, 3);
+  for (const name of ['headDim', 'valueDim']) set(name, 4);
+  for (const name of ['left', 'right']) set(name, 2 ** 29);
+  set('scale', 1);
+  for (const name of ['query', 'key', 'value', 'out']) set(`${name}Offset`, 0, 24, 8, 4, 1);
+  set('lseOffset', 0, 6, 3, 1);
+  for (const name of ['bias', 'mask']) set(`${name}Offset`, 0, 0, 9, 3, 1);
+  set('slopesOffset', 0, 2, 1);
+  set('sinksOffset', 0, 1);
+  const slots: Record<string, ArrayBufferView> = {
+    query: q.data,
+    key: k.data,
+    value: v.data,
+    out: new Float32Array(24),
+    lse: new Float32Array(6),
+    bias: new Float32Array(18),
+    mask: new Uint8Array(18).fill(1),
+    slopes: new Float32Array(2),
+    sinks: new Float32Array(2),
+    keyLengths: Int32Array.of(3),
+  };
+  return { numbers, views: native.attentionViews.map((name) => slots[name]) };
+}
+
+describe('native code trusts nothing', () => {
+  it('runs the request that the next tests spoil', () => {
+    const { numbers, views } = captureRequest();
+    expect(native.runSync(numbers, views)).toBeUndefined();
+  });
+
+  it('has a valid request refused by the backend with every reason', () => {
+    const { numbers, views } = captureRequest();
+    for (const name of ['headDim', 'valueDim']) numbers[native.attentionFields.indexOf(name)] = 600;
+    for (const name of ['queryByDim', 'keyByDim', 'valueByDim', 'outByDim']) {
+      numbers[native.attentionFields.indexOf(name)] = 0;
+    }
+    const reasons = native.runSync(numbers, views);
+    expect(reasons).toHaveLength(2);
+    expect(reasons?.join()).toMatch(/headDim is 600.*valueDim is 600/);
+    expect(native.run(numbers, views)).toEqual(reasons);
+    expectError(unsupported('cpu', reasons ?? []), {
+      code: 'ERR_TILEWISE_UNSUPPORTED',
+      says: ['cpu', 'headDim is 600', 'valueDim is 600'],
+    });
+    expect(unsupported('cpu', reasons ?? []).reasons).toEqual(reasons);
+  });
+
+  it('refuses or survives every spoilt number', () => {
+    const bad = [-1, 0.5, 1e9, 2 ** 31, 2 ** 53, -(2 ** 53), 1e300, Number.NaN, Infinity, -Infinity, 100, -9];
+    const ofOtherPatterns = /^(rank|length|kernel|stride|dilation|causal|relative|shard|block|headsPerList|list)/;
+    const used = native.attentionFields.filter((name) => !ofOtherPatterns.test(name));
+    let refused = 0;
+    for (let field = 0; field < native.attentionFields.length; ++field) {
+      for (const value of bad) {
+        const { numbers, views } = captureRequest();
+        numbers[field] = value;
+        const error = thrownBy(() => native.runSync(numbers, views));
+        if (error === undefined) continue;
+        ++refused;
+        expect(error, native.attentionFields[field]).toBeInstanceOf(Error);
+      }
+    }
+    expect(refused).toBeGreaterThan(8 * used.length);
+  });
+
+  it('refuses or survives every spoilt view', () => {
+    const detached = new Float32Array(64);
+    structuredClone(detached.buffer, { transfer: [detached.buffer] });
+    const bad: unknown[] = [
+      undefined,
+      null,
+      5,
+      'x',
+      {},
+      [],
+      new Float32Array(0),
+      new Uint8Array(1),
+      detached,
+      new DataView(new ArrayBuffer(64)),
+    ];
+    for (let slot = 0; slot < native.attentionViews.length; ++slot) {
+      for (const value of bad) {
+        const { numbers, views } = captureRequest();
+        (views as unknown[])[slot] = value;
+        const error = thrownBy(() => native.runSync(numbers, views));
+        if (error !== undefined) expect(error).toBeInstanceOf(Error);
+      }
+    }
+    for (const name of ['query', 'key', 'value', 'out']) {
+      const { numbers, views } = captureRequest();
+      views[native.attentionViews.indexOf(name)] = detached;
+      expectError(
+        thrownBy(() => native.runSync(numbers, views)),
+        { code: 'ERR_TILEWISE_OUT_OF_BOUNDS', type: RangeError },
+      );
+    }
+  });
+
+  it('refuses running totals and lengths that leave the rows', () => {
+    const slot = (name: string) => native.attentionViews.indexOf(name);
+    for (const totals of [[0, 4], [1, 3], [0, -1], [0], [], [0, 3, 3], [0, 2 ** 31 - 1]]) {
+      const { numbers, views } = captureRequest();
+      views[slot('cuQueries')] = Int32Array.from(totals);
+      views[slot('cuKeys')] = Int32Array.of(0, 3);
+      expectError(
+        thrownBy(() => native.runSync(numbers, views)),
+        { code: 'ERR_TILEWISE_OUT_OF_BOUNDS' },
+      );
+    }
+    for (const lengths of [[4], [-1], [], [1, 1]]) {
+      const { numbers, views } = captureRequest();
+      views[slot('keyLengths')] = Int32Array.from(lengths);
+      expectError(
+        thrownBy(() => native.runSync(numbers, views)),
+        { code: 'ERR_TILEWISE_OUT_OF_BOUNDS' },
+      );
+    }
+  });
+
+  it('refuses resizable memory in calls that run beside JavaScript', () => {
+    const { numbers, views } = captureRequest();
+    const resizable = new (ArrayBuffer as unknown as new (n: number, o: object) => ArrayBuffer)(96, {
+      maxByteLength: 192,
+    });
+    views[native.attentionViews.indexOf('query')] = new Float32Array(resizable);
+    expectError(
+      thrownBy(() => native.run(numbers, views)),
+      { code: 'ERR_TILEWISE_OUT_OF_BOUNDS', says: ['resizable'] },
+    );
+  });
+
+  it('refuses calls with nothing in them', () => {
+    const calls = [native.run, native.runSync, native.merge, native.mergeSync, native.explain] as unknown as ((
+      ...args: unknown[]
+    ) => unknown)[];
+    for (const call of calls) {
+      for (const args of [
+        [],
+        [1],
+        [new Float64Array(1), []],
+        [new Float64Array(200), []],
+        [new Float32Array(200), []],
+        [null, null],
+      ]) {
+        expect(thrownBy(() => call.apply(native, args))).toBeInstanceOf(Error);
+      }
+    }
+  });
+});
+
+describe('any argument at all', () => {
+  // Values of every kind; what comes back is a result or an Error with one of our codes, never anything else.
+  const junk: unknown[] = [
+    undefined,
+    null,
+    true,
+    0,
+    -1,
+    0.5,
+    Number.NaN,
+    1n,
+    '',
+    'float32',
+    Symbol('s'),
+    () => 1,
+    {},
+    [],
+    [1, 2],
+    new Date(0),
+    new Float32Array(4),
+    new Float64Array(4),
+    new ArrayBuffer(8),
+    new Map(),
+    Object.create(null),
+    new Proxy({}, {}),
+    { type: 'float32' },
+    { type: 'float32', data: new Float32Array(4) },
+    { type: 'float32', data: new Float32Array(4), dims: [4] },
+    { type: 'float32', data: new Float32Array(4), dims: [1, 1, 1, 4] },
+    { type: 'float32', data: new Float32Array(4), dims: [1, 1, 1, 4], strides: [1, 1, 1, 1] },
+    { type: 'float32', data: new Float32Array(0), dims: [1, 0, 1, 4] },
+    { type: 'float16', data: new Uint16Array(4), dims: [1, 1, 1, 4] },
+    { type: 'bool', data: new Uint8Array(1), dims: [] },
+    Int32Array.of(0, 1),
+    Int32Array.of(),
+    { left: 1 },
+    { offset: 1 },
+  ];
+  const names = [
+    'layout',
+    'pattern',
+    'causal',
+    'window',
+    'sinkTokens',
+    'align',
+    'scale',
+    'softcap',
+    'alibiSlopes',
+    'sinks',
+    'bias',
+    'mask',
+    'cuSeqlensQ',
+    'cuSeqlensK',
+    'keyLengths',
+    'pairing',
+    'returnLse',
+    'out',
+    'Tensor',
+    'signal',
+    'device',
+    'copyInputs',
+    'other',
+  ];
+
+  it('ends in a result or in an error with a code', async () => {
+    const random = new Random(7);
+    const good = () => ({ type: 'float32', data: new Float32Array(4), dims: [1, 1, 1, 4] });
+    const argument = () => (random.next() < 0.3 ? random.pick(junk) : good());
+    let results = 0;
+    for (let round = 0; round < 4000; ++round) {
+      const options: Record<string, unknown> = {};
+      for (let i = random.integer(0, 2); i > 0; --i) options[random.pick(names)] = random.pick(junk);
+      const args = [argument(), argument(), argument(), options] as [
+        TensorLike,
+        TensorLike,
+        TensorLike,
+        AttentionOptions,
+      ];
+      const settled =
+        random.next() < 0.5 ? thrownBy(() => attentionSync(...args)) : await attention(...args).catch((e) => e);
+      if (settled === undefined || !(settled instanceof Error)) {
+        ++results;
+        continue;
+      }
+      expect((settled as { code?: string }).code, `seed 7, round ${round}: ${settled.stack}`).toMatch(/^ERR_TILEWISE_/);
+    }
+    expect(results).toBeGreaterThan(500);
+  });
+});

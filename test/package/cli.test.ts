@@ -1,0 +1,153 @@
+// `tilewise explain`: what the command line prints and writes, and how it says no: one line, exit code 2.
+// Reader: someone who adds an option to bin/tilewise.mjs.
+
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { explain, hierarchical, neighborhood, slidingWindow, stridedShards } from '../../dist/index.js';
+import { root } from '../support/script.js';
+
+const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { bin: Record<string, string> };
+const folder = mkdtempSync(join(tmpdir(), 'tilewise-cli-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Runs the command that the package installs as `tilewise`. */
+function tilewise(line: string) {
+  return spawnSync(process.execPath, [join(root, bin.tilewise), ...line.split(' ').filter(Boolean)], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+}
+
+function printed(line: string): string {
+  const { status, stdout, stderr } = tilewise(line);
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  return stdout;
+}
+
+describe('tilewise explain', () => {
+  it('prints what explain() says', () => {
+    const shape = { tokens: [30, 48, 80], queryHeads: 1, kvHeads: 1, headDim: 64 };
+    const window = neighborhood({ kernelSize: [18, 24, 24], stride: [16, 8, 8] });
+    expect(printed('explain neighborhood --shape 30x48x80 --kernel 18x24x24 --stride 16x8x8')).toBe(
+      `${explain(window, shape)}\n`,
+    );
+  });
+
+  it('on tiles of one prints the published bound', () => {
+    const text = printed(
+      'explain neighborhood --shape 30x48x80 --kernel 18x24x24 --heads 24 --dim 128 --query-tile 4x8x8 --key-tile 2x8x8',
+    );
+    expect(text).toContain('5.24x over dense at best, 3.27x for the worst query tile (275 of 900 tiles)');
+    expect(text).toContain('82368 of 432000 visited');
+  });
+
+  it.each([
+    [
+      'window --left 300 --causal --sinks 4 --queries 1000 --keys 1k --heads 8/2 --dim 64/32 --dtype float16 --batch 2',
+      explain(slidingWindow({ left: 300, causal: true, sinkTokens: 4 }), {
+        batch: 2,
+        queryHeads: 8,
+        kvHeads: 2,
+        queries: 1000,
+        keys: 1024,
+        headDim: 64,
+        valueDim: 32,
+        dtype: 'float16',
+      }),
+    ],
+    [
+      'neighborhood --tokens 12x10 --kernel 3 --dilation 2x1 --causal true,false --tiling dynamic --device cpu',
+      explain(
+        neighborhood({ kernelSize: 3, dilation: [2, 1], causal: [true, false] }),
+        { queryHeads: 1, kvHeads: 1, tokens: [12, 10], headDim: 64 },
+        { tiling: 'dynamic', device: 'cpu' },
+      ),
+    ],
+    [
+      'strided-shards --block 64 --local 16 --vert 8 --preset phi3 --shape 8k --heads 32/8 --dim 128',
+      explain(stridedShards({ blockSize: 64, localBlocks: 16, vertStride: 8, preset: 'phi3' }), {
+        queryHeads: 32,
+        kvHeads: 8,
+        tokens: 8192,
+        headDim: 128,
+      }),
+    ],
+    [
+      'hierarchical --preset 3k --shape 16k',
+      explain(hierarchical('3k'), { queryHeads: 1, kvHeads: 1, tokens: 16_384, headDim: 64 }),
+    ],
+    [
+      'hierarchical --stages 64:4k,8:512 --stride-q 4,1 --sink 16 --window 256 --shape 16k',
+      explain(
+        hierarchical({
+          stages: [
+            { chunk: 64, keep: 4096, strideQ: 4 },
+            { chunk: 8, keep: 512, strideQ: 1 },
+          ],
+          sink: 16,
+          window: 256,
+        }),
+        { queryHeads: 1, kvHeads: 1, tokens: 16_384, headDim: 64 },
+      ),
+    ],
+  ])('takes %s', (line, expected) => {
+    expect(printed(`explain ${line}`)).toBe(`${expected}\n`);
+    expect(JSON.parse(printed(`explain ${line} --json`))).toEqual(JSON.parse(JSON.stringify(expected)));
+  });
+
+  it('takes full, and causal with a place for the queries', () => {
+    expect(printed('explain full --shape 10')).toContain('100 visible of 100 computed');
+    expect(printed('explain causal --queries 2 --keys 6 --align top-left')).toContain('3 visible of');
+    expect(printed('explain causal --queries 2 --keys 6 --align 1')).toContain('5 visible of');
+  });
+
+  it('draws', () => {
+    const file = join(folder, 'picture.svg');
+    printed(`explain causal --shape 100 --svg ${file}`);
+    expect(readFileSync(file, 'utf8')).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
+  });
+
+  it('helps', () => {
+    for (const line of ['', '--help', 'explain --help', 'explain window --help']) {
+      expect(printed(line)).toContain('Usage: tilewise explain');
+    }
+  });
+});
+
+describe('mistakes are one line and exit code 2', () => {
+  it.each([
+    ['explane window', "'explane'"],
+    ['explain', 'a pattern is missing'],
+    ['explain dilated --shape 5', "'dilated'"],
+    ['explain neighborhood --kernel 3', '--shape'],
+    ['explain neighborhood --shape 8x8', '--kernel is missing'],
+    ['explain neighborhood --shape 8x8 --kernel 3x', "''"],
+    ['explain neighborhood --shape 8x8 --kernel 9', '`kernelSize` 9'],
+    ['explain neighborhood --shape 8x8 --kernel 3 --causal maybe', "'maybe'"],
+    ['explain window --queries 8', '--keys'],
+    ['explain window --shape 8 --tokens 8', '--tokens'],
+    ['explain window --shape 8 --lefty 8', "'--lefty'"],
+    ['explain window --shape 8 --left', '--left'],
+    ['explain window --shape 8 --left eight', "'eight'"],
+    ['explain causal --shape 8 --heads 1/2/3', '1/2/3'],
+    ['explain causal --shape 8 --heads 3/2', '3 query heads'],
+    ['explain causal --shape 8 --dtype int8', "'int8'"],
+    ['explain causal --shape 8 --query-tile 4x4', '2 axes'],
+    ['explain causal --shape 8 --device cuda', "'cuda'"],
+    ['explain causal --shape 8 --svg no/such/folder/a.svg', 'no/such/folder'],
+    ['explain strided-shards --shape 8 --block 4 --local 1', '--vert is missing'],
+    ['explain strided-shards --shape 8 --block 4 --local 1 --vert 2 --preset phi4', "'phi4'"],
+    ['explain hierarchical --shape 8k --stages 64', 'chunk:keep'],
+    ['explain hierarchical --shape 8k --preset 4k', "'4k'"],
+  ])('%s', (line, words) => {
+    const { status, stdout, stderr } = tilewise(line);
+    expect(stderr).toMatch(/^tilewise: [^\n]+\n$/);
+    expect(stderr).toContain(words);
+    expect(stdout).toBe('');
+    expect(status).toBe(2);
+  });
+});
