@@ -1,4 +1,4 @@
-// The addon: what lib/native.ts declares as `Native`, one method each.
+// The addon: what lib/native/native.ts declares as `Native`, one method each.
 // Reader: someone who follows a call from lib/ to a backend. No arithmetic here: unwrap, run, wrap.
 
 #include <napi.h>

@@ -2,32 +2,16 @@
 // Reader: start here.
 
 import { createRequire } from 'node:module';
-import { native } from './native.js';
+import { native } from './native/native.js';
 
-export type { Align } from './align.js';
-export { type AttentionResult, attention, attentionSync } from './attention.js';
-export type { BlockCsr, BlockIndexLists, FlexBlockMask } from './block-formats.js';
-export { blockSparseAttention, blockSparseAttentionSync } from './block-sparse.js';
-export {
-  type BlocksOptions,
-  type BlocksPattern,
-  blocks,
-  type MaskPredicate,
-} from './blocks.js';
-export { type DeviceInfo, type DeviceName, devices, type Location, numThreads, setNumThreads } from './devices.js';
-export { type ErrorCode, TilewiseError, TilewiseRangeError, TilewiseTypeError } from './errors.js';
-export { explain } from './explain.js';
-export type { ExplainOptions, ExplainShape, Explanation } from './explanation.js';
-export {
-  type HierarchicalOptions,
-  type HierarchicalPattern,
-  type HierarchicalPreset,
-  hierarchical,
-  type SelectionScope,
-  type SelectionStage,
-  type StagedPattern,
-  type TreePattern,
-} from './hierarchical.js';
+export { S2Cache, type S2CacheAttentionOptions, type S2CacheOptions } from './caches/s2-cache.js';
+export { type BlockRange, type S2Coverage, S2Layout, type S2LayoutOptions, s2Layout } from './caches/s2-layout.js';
+export { type ErrorCode, TilewiseError, TilewiseRangeError, TilewiseTypeError } from './check/errors.js';
+export { explain } from './explain/explain.js';
+export type { ExplainOptions, ExplainShape, Explanation } from './explain/explanation.js';
+export { type AttentionResult, attention, attentionSync } from './ops/attention/attention.js';
+export type { AttentionOptions, Layout } from './ops/attention/options.js';
+export { blockSparseAttention, blockSparseAttentionSync } from './ops/blocks.js';
 export {
   type HipOptions,
   type HipSelection,
@@ -36,18 +20,11 @@ export {
   hipAttentionSync,
   hipSelect,
   hipSelectSync,
-} from './hip.js';
-export { type HipLists, HipState, type Refresh } from './hip-state.js';
-export { type AttentionPart, type MergeOptions, mergeAttention, mergeAttentionSync } from './merge.js';
-export type { CommonOptions, NamedOp, NamedOpSync } from './named.js';
-export { type NeighborhoodOptions, type NeighborhoodPattern, neighborhood, type PerAxis } from './neighborhood.js';
-export { neighborhoodAttention, neighborhoodAttentionSync } from './neighborhood-attention.js';
-export type { AttentionOptions, Layout } from './options.js';
-export type { PagedKeys } from './pages.js';
-export { causal, full, type Pattern, slidingWindow, type WindowPattern, type WindowReach } from './patterns.js';
-export { s2Attention, s2AttentionSync } from './s2.js';
-export { S2Cache, type S2CacheAttentionOptions, type S2CacheOptions } from './s2-cache.js';
-export { type BlockRange, type S2Coverage, S2Layout, type S2LayoutOptions, s2Layout } from './s2-layout.js';
+} from './ops/hip.js';
+export { type AttentionPart, type MergeOptions, mergeAttention, mergeAttentionSync } from './ops/merge.js';
+export type { CommonOptions, NamedOp, NamedOpSync } from './ops/named.js';
+export { neighborhoodAttention, neighborhoodAttentionSync } from './ops/neighborhood.js';
+export { s2Attention, s2AttentionSync } from './ops/s2.js';
 export {
   type SqaConfig,
   type SqaCost,
@@ -58,10 +35,45 @@ export {
   sparseQueryAttentionSync,
   sqaCost,
   sqaVariant,
-} from './sqa.js';
-export { type StridedShardsOptions, type StridedShardsPattern, stridedShards } from './strided-shards.js';
-export { Tensor } from './tensor.js';
-export type { DataType, DataTypes, Float16Data, FloatType, TensorConstructor, TensorLike } from './types.js';
+} from './ops/sqa.js';
+export type { Align } from './patterns/align.js';
+export type { BlockCsr, BlockIndexLists, FlexBlockMask } from './patterns/block-formats.js';
+export {
+  type BlocksOptions,
+  type BlocksPattern,
+  blocks,
+  type MaskPredicate,
+} from './patterns/blocks.js';
+export {
+  type HierarchicalOptions,
+  type HierarchicalPattern,
+  type HierarchicalPreset,
+  hierarchical,
+  type SelectionScope,
+  type SelectionStage,
+  type StagedPattern,
+  type TreePattern,
+} from './patterns/hierarchical.js';
+export {
+  type NeighborhoodOptions,
+  type NeighborhoodPattern,
+  neighborhood,
+  type PerAxis,
+} from './patterns/neighborhood.js';
+export { type StridedShardsOptions, type StridedShardsPattern, stridedShards } from './patterns/strided-shards.js';
+export { causal, full, type Pattern, slidingWindow, type WindowPattern, type WindowReach } from './patterns/window.js';
+export { type HipLists, HipState, type Refresh } from './selectors/hip-state.js';
+export type { PagedKeys } from './stores/pages.js';
+export {
+  type DeviceInfo,
+  type DeviceName,
+  devices,
+  type Location,
+  numThreads,
+  setNumThreads,
+} from './tensor/devices.js';
+export { Tensor } from './tensor/tensor.js';
+export type { DataType, DataTypes, Float16Data, FloatType, TensorConstructor, TensorLike } from './tensor/types.js';
 
 const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
 const binary = native.version();

@@ -26,7 +26,7 @@ function save(result) {
 
 /** Why device 'cuda' cannot be used; undefined when it can. A library that does not load is no such reason: it throws. */
 async function whyNoGpu() {
-  const { native } = await import('../dist/native.js');
+  const { native } = await import('../dist/native/native.js');
   const gpu = native.backends().find(({ name }) => name.startsWith('cuda'));
   return gpu?.isAvailable ? undefined : (gpu?.reason ?? 'this build has no CUDA backend');
 }

@@ -5,7 +5,7 @@
 //   npm run bench:families -- --list            the names
 //   npm run bench:families -- --json out.json   write there; an unfiltered full run writes bench/results/families.json
 import { setNumThreads } from 'tilewise';
-import { native } from '../../dist/native.js';
+import { native } from '../../dist/native/native.js';
 import { machineLines } from '../report/machine-lines.mjs';
 import { resultFile, writeResult } from '../report/result-file.mjs';
 import { allThreads, defaultInstructionSet, describeMachine, fmaGauge } from '../timing/machine.mjs';

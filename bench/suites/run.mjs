@@ -7,7 +7,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { setNumThreads } from 'tilewise';
-import { native } from '../../dist/native.js';
+import { native } from '../../dist/native/native.js';
 import { chartsOf } from '../report/charts.mjs';
 import { machineLines } from '../report/machine-lines.mjs';
 import { resultFile, writeResult } from '../report/result-file.mjs';

@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import { devices, numThreads, versions } from 'tilewise';
-import { native } from '../../dist/native.js';
+import { native } from '../../dist/native/native.js';
 import { loadCeilings } from './ceilings/build.mjs';
 import { coldBytes } from './inputs.mjs';
 import { origin } from './origin.mjs';

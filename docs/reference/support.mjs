@@ -4,7 +4,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { blocks, hierarchical, neighborhood, stridedShards, Tensor } from 'tilewise';
-import { builtFor, reasonsAgainst } from '../../dist/support.js';
+import { builtFor, reasonsAgainst } from '../../dist/explain/support.js';
 
 const readme = fileURLToPath(new URL('../../README.md', import.meta.url));
 const mark = /(<!-- support:begin[^>]*-->\n)[\s\S]*?(<!-- support:end -->)/;

@@ -15,7 +15,7 @@ import {
   slidingWindow,
   stridedShards,
 } from '../../dist/index.js';
-import { native } from '../../dist/native.js';
+import { native } from '../../dist/native/native.js';
 import { neighborhoodRule } from '../references/neighborhood.js';
 import { shardsRule } from '../references/strided-shards.js';
 import { expectError, thrownBy } from '../support/expect-error.js';

@@ -15,14 +15,14 @@ import {
   versions,
   type WindowPattern,
 } from '../../dist/index.js';
-import { native } from '../../dist/native.js';
+import { native } from '../../dist/native/native.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { Random } from '../support/random.js';
 import { isSame, operands } from '../support/tensors.js';
 
 const shape: ExplainShape = { queryHeads: 8, kvHeads: 2, queries: 1000, keys: 1500, headDim: 64 };
 
-/** Visible pairs of one head, counted by the rule in lib/patterns.ts's documentation. */
+/** Visible pairs of one head, counted by the rule in lib/patterns/window.ts's documentation. */
 function visiblePairs({ left, right, sinkTokens, align }: WindowPattern, queries: number, keys: number): number {
   const offset = align === 'bottom-right' ? keys - queries : align === 'top-left' ? 0 : align.offset;
   let pairs = 0;

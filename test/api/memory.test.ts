@@ -2,10 +2,10 @@
 // Reader: someone who passes buffers, or wonders whether bad input can crash the process.
 
 import { describe, expect, it } from 'vitest';
-import { unsupported } from '../../dist/errors.js';
+import { unsupported } from '../../dist/check/errors.js';
 import type { AttentionOptions, TensorLike } from '../../dist/index.js';
 import { attention, attentionSync, mergeAttentionSync, Tensor } from '../../dist/index.js';
-import { native } from '../../dist/native.js';
+import { native } from '../../dist/native/native.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { Random } from '../support/random.js';
 import { operands, tensor } from '../support/tensors.js';

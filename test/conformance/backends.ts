@@ -3,7 +3,7 @@
 // TILEWISE_TEST_BACKENDS leaves only those whose name matches it, a regular expression: `cuda`, `cpu avx`.
 
 import type { Location } from '../../dist/index.js';
-import { native } from '../../dist/native.js';
+import { native } from '../../dist/native/native.js';
 
 export interface Backend {
   name: string;

@@ -2,8 +2,8 @@
 // What can be known without a GPU is here; device tensors are in tensors.test.ts.
 
 import { describe, expect, it } from 'vitest';
-import { DeviceBuffer } from '../../dist/device-buffer.js';
-import { asTilewise } from '../../dist/errors.js';
+import { onDevice } from '../../dist/call/placement.js';
+import { asTilewise } from '../../dist/check/errors.js';
 import {
   attention,
   attentionSync,
@@ -13,8 +13,8 @@ import {
   mergeAttentionSync,
   TilewiseError,
 } from '../../dist/index.js';
-import { native } from '../../dist/native.js';
-import { onDevice } from '../../dist/placement.js';
+import { native } from '../../dist/native/native.js';
+import { DeviceBuffer } from '../../dist/tensor/device-buffer.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { onGpu } from '../support/gpu.js';
 import { isSame, operands, tensor } from '../support/tensors.js';

@@ -1,0 +1,59 @@
+// A call in flight, from start to end: cancellation, leases, and what the backend had to say.
+// Reader: someone who asks what an AbortSignal does.
+
+import { asTilewise, TilewiseTypeError } from '../check/errors.js';
+import { type Flight, native } from '../native/native.js';
+import { lease, type Named, release } from '../tensor/leases.js';
+import { onDevice, type Placement } from './placement.js';
+
+/** The flights that each signal would cancel: one listener per signal, however many calls share it. */
+const waiting = new WeakMap<AbortSignal, Set<number>>();
+
+/** Starts a call and waits until native code has let go of its memory; until then the caller's `out` is leased. */
+export async function fly(
+  placement: Placement,
+  start: (device: number) => Flight | string[],
+  lent: Named | undefined,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  signal?.throwIfAborted();
+  const flight = onDevice(placement, start);
+  const disconnect = signal && cancelOnAbort(signal, flight.id);
+  if (lent) lease(lent);
+  try {
+    const isComplete = await flight.done;
+    if (!isComplete) signal?.throwIfAborted();
+  } catch (error) {
+    throw asTilewise(error);
+  } finally {
+    if (lent) release(lent);
+    disconnect?.();
+  }
+}
+
+/** Returns what ends the connection. */
+function cancelOnAbort(signal: AbortSignal, id: number): () => void {
+  const flights = waiting.get(signal) ?? new Set();
+  if (flights.size === 0) {
+    waiting.set(signal, flights);
+    signal.addEventListener('abort', cancelAll);
+  }
+  flights.add(id);
+  return () => {
+    flights.delete(id);
+    if (flights.size === 0) signal.removeEventListener('abort', cancelAll);
+  };
+}
+
+function cancelAll(this: AbortSignal): void {
+  for (const flight of waiting.get(this) ?? []) native.cancel(flight);
+}
+
+/** A synchronous call cannot be interrupted: nobody could call abort() meanwhile. */
+export function refuseSignal(where: string, signal: AbortSignal | undefined): void {
+  if (!signal) return;
+  throw new TilewiseTypeError(
+    'ERR_TILEWISE_INVALID_OPTION',
+    `${where} cannot be cancelled while it runs; leave out \`signal\` or call the asynchronous form`,
+  );
+}

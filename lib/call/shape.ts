@@ -1,0 +1,106 @@
+// The shape of a problem: which sizes tensors have, and whether they fit together.
+// Reader: someone who asks which shapes fit.
+
+import { showDims, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
+import { maxTokens } from '../check/validate.js';
+import { lengthsOf, tokenAxesOf } from '../tensor/axes.js';
+import type { FloatType } from '../tensor/types.js';
+import { sizeOf, type View } from '../tensor/views.js';
+import type { Axes } from './request.js';
+
+/** The sizes of a problem, as explain() is told them and attention() finds them in the tensors. */
+export interface Shape {
+  readonly batch: number;
+  readonly queryHeads: number;
+  readonly kvHeads: number;
+  readonly queries: number;
+  readonly keys: number;
+  readonly headDim: number;
+  readonly valueDim: number;
+  readonly type: FloatType;
+}
+
+/** Largest headDim and valueDim. */
+export const maxHeadDim = 512;
+
+export const mismatch = (message: string): Error => new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
+
+/** Refuses a tensor that differs from what it must be. */
+export function checkSame(name: string, view: View, type: string, dims: readonly number[]): void {
+  if (view.type !== type) {
+    throw new TilewiseTypeError('ERR_TILEWISE_DTYPE', `\`${name}\` must have type ${type}, not ${view.type}`);
+  }
+  if (view.dims.length !== dims.length || dims.some((length, axis) => view.dims[axis] !== length)) {
+    throw mismatch(`\`${name}\` must have dims ${showDims(dims)}, not ${showDims(view.dims)}`);
+  }
+}
+
+/** Refuses sizes beyond what index arithmetic allows. */
+export function checkSize(name: string, value: number, least: number, most: number): void {
+  if (value < least || value > most) throw mismatch(`${name} must be ${least} to ${most}, not ${value}`);
+}
+
+/**
+ * The sizes of a call; the token axes of a grid count as one.
+ * @param keysOnPages keys of a batch entry when k and v are pages: these have an axis of pages in place of the batch
+ */
+export function readShape(q: View, k: View, v: View, axes: Axes, keysOnPages?: number): Shape {
+  if (k.type !== q.type || v.type !== q.type) {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_DTYPE',
+      `\`q\`, \`k\` and \`v\` must have one type, not ${q.type}, ${k.type} and ${v.type}`,
+    );
+  }
+  const length = (view: View, axis: number) => (axis < 0 ? 1 : view.dims[axis]);
+  const rank = q.dims.length;
+  const tokenAxes = tokenAxesOf(axes, rank);
+  const tokens = (view: View) => sizeOf(lengthsOf(view, tokenAxes));
+  const agree =
+    k.dims.length === rank &&
+    v.dims.length === rank &&
+    (keysOnPages !== undefined || length(k, axes.batch) === length(q, axes.batch)) &&
+    length(v, axes.batch) === length(k, axes.batch) &&
+    lengthsOf(v, tokenAxes).every((tokens, axis) => k.dims[axes.token + axis] === tokens) &&
+    length(v, axes.head) === length(k, axes.head) &&
+    length(k, axes.dim) === length(q, axes.dim);
+  if (!agree) {
+    throw mismatch(
+      `\`q\` ${showDims(q.dims)}, \`k\` ${showDims(k.dims)} and \`v\` ${showDims(v.dims)} do not fit: ` +
+        `${keysOnPages === undefined ? 'they share the batch' : 'k and v share the pages'}, q and k the dim, k and v tokens and heads`,
+    );
+  }
+  const shape: Shape = {
+    batch: length(q, axes.batch),
+    queryHeads: length(q, axes.head),
+    kvHeads: length(k, axes.head),
+    queries: tokens(q),
+    keys: keysOnPages ?? tokens(k),
+    headDim: length(q, axes.dim),
+    valueDim: length(v, axes.dim),
+    type: q.type as FloatType,
+  };
+  checkSize('The batch', shape.batch, 0, maxTokens);
+  checkSize('The number of query heads', shape.queryHeads, 1, maxTokens);
+  checkSize('The number of KV heads', shape.kvHeads, 1, maxTokens);
+  checkSize('The number of queries', shape.queries, 0, maxTokens);
+  checkSize('The number of keys', shape.keys, 0, maxTokens);
+  checkSize('The dim of `q` and `k`', shape.headDim, 1, maxHeadDim);
+  checkSize('The dim of `v`', shape.valueDim, 1, maxHeadDim);
+  return shape;
+}
+
+/** Heads of the output, of modifiers and of `lse`. */
+export const outputHeads = (shape: Shape): number => Math.max(shape.queryHeads, shape.kvHeads);
+
+/** Grouped heads must divide evenly; `pairing` answers a question that only reverse SQA poses. */
+export function checkHeads({ queryHeads, kvHeads }: Pick<Shape, 'queryHeads' | 'kvHeads'>, pairing?: string): void {
+  if (queryHeads % kvHeads !== 0 && kvHeads % queryHeads !== 0) {
+    throw mismatch(`${queryHeads} query heads and ${kvHeads} KV heads do not divide either way`);
+  }
+  if (pairing !== undefined && kvHeads <= queryHeads) {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      `\`pairing\` '${pairing}' needs more KV heads than query heads, not ${kvHeads} and ${queryHeads}`,
+    );
+  }
+}

@@ -1,0 +1,260 @@
+// explain(): what a pattern costs before it is run, counted on the tiles that would run it or on tiles of one's own.
+// Reader: someone choosing a pattern or a shape. Counts come from core/plan.h, which asks the patterns what the loops ask.
+
+import { placementOf } from '../call/placement.js';
+import { checkHeads, maxHeadDim, outputHeads, type Shape } from '../call/shape.js';
+import { TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
+import { checkInteger, checkNames, checkOneOf, invalid, maxTokens } from '../check/validate.js';
+import { field } from '../native/fields.js';
+import { type NativePlan, native } from '../native/native.js';
+import { floatTypes } from '../ops/attention/options.js';
+import { describe } from '../ops/attention/problem.js';
+import { axisRules, maxGridRank, type PerAxis } from '../patterns/neighborhood.js';
+import type { Grid, RunnablePattern } from '../patterns/to-fields.js';
+import { checkPattern, type Pattern } from '../patterns/window.js';
+import { boundOf, selectionDots } from '../selectors/hierarchical-bound.js';
+import { backendName, checkDevice, type DeviceName, devices } from '../tensor/devices.js';
+import { bytesPer, sizeOf } from '../tensor/views.js';
+import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
+import { drawSVG, drawText } from './picture.js';
+import type { Scene } from './scene.js';
+import { describeCounts, titleOf, titleOfSizes } from './text.js';
+
+const shapeNames: ReadonlySet<string> = new Set(
+  Object.keys({
+    batch: 1,
+    queryHeads: 1,
+    kvHeads: 1,
+    queries: 1,
+    keys: 1,
+    tokens: 1,
+    headDim: 1,
+    valueDim: 1,
+    dtype: 1,
+  } satisfies Record<keyof ExplainShape, 1>),
+);
+const optionNames: ReadonlySet<string> = new Set(
+  Object.keys({ device: 1, queryTile: 1, keyTile: 1, tiling: 1 } satisfies Record<keyof ExplainOptions, 1>),
+);
+
+/**
+ * Counts what attention() would do with a pattern and a shape, without running it. A grid takes time proportional to the
+ * sum of its axes' lengths, other patterns to the number of query tiles times the runs of keys that one sees.
+ * @param pattern any pattern; hierarchical() gets bounds, because what it selects depends on the data
+ * @param shape sizes of the call; `tokens` in place of queries and keys
+ * @param options see ExplainOptions
+ * @throws {TypeError | RangeError | TilewiseError} ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_UNKNOWN_OPTION,
+ *   ERR_TILEWISE_SHAPE_MISMATCH, ERR_TILEWISE_NO_DEVICE
+ */
+export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainOptions = {}): Explanation {
+  checkPattern(pattern);
+  checkNames('the shape of explain()', shape, shapeNames);
+  checkNames('explain()', options, optionNames);
+  const device = options.device === undefined ? 'auto' : checkDevice('device', options.device);
+  const tokens = readTokens(shape, pattern);
+  const sizes = readSizes(shape, tokens);
+  checkHeads(sizes);
+  const grid: Grid | undefined =
+    pattern.kind === 'neighborhood' && tokens ? { lengths: tokens, rules: axisRules(pattern, tokens) } : undefined;
+  const counted: RunnablePattern = pattern.kind === 'hierarchical' ? boundOf(pattern, sizes.keys) : pattern;
+  const rank = grid ? grid.lengths.length : 1;
+  const tiles = readTiles(options, rank);
+  const { numbers, views } = describe(sizes, counted, grid);
+  const { plan, backend } = chooseBackend(device, (index) => {
+    numbers[field.device] = index;
+    return native.explain(numbers, views, tiles);
+  });
+  const scene: Scene = {
+    title: `${titleOf(pattern)}; ${titleOfSizes(sizes, tokens)}`,
+    queries: sizes.queries,
+    keys: sizes.keys,
+    grid: grid && { lengths: grid.lengths, dilations: grid.rules.map(({ dilation }) => dilation) },
+    blockQueries: counted.kind === 'blocks' ? counted.blockQ : undefined,
+    queryTile: tokensOf(plan, rank),
+    keyTile: plan.keyTile.slice(0, rank),
+    isDynamic: options.tiling === 'dynamic',
+    sights:
+      sizes.batch > 0 ? (boxes) => native.sights(numbers, views, Float64Array.from(boxes)) : () => new Int32Array(0),
+  };
+  const dots =
+    pattern.kind === 'hierarchical' ? selectionDots(pattern, sizes.queries, sizes.keys) * sizes.batch : undefined;
+  return new CountedExplanation({ ...counts(plan, sizes, rank, dots), backend }, scene);
+}
+
+/** A query tile in tokens: rows of several heads are rows of fewer tokens. */
+const tokensOf = ({ queryTile, headsPerTile }: NativePlan, rank: number): number[] =>
+  queryTile.slice(0, rank).map((rows) => Math.max(1, Math.floor(rows / headsPerTile)));
+
+/** The token axes when the caller names them; neighborhoods must, everything else may. */
+function readTokens(shape: ExplainShape, pattern: Pattern): number[] | undefined {
+  const { tokens, queries, keys } = shape;
+  if (tokens === undefined) {
+    if (pattern.kind !== 'neighborhood') return undefined;
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      'A neighborhood needs `tokens`, the lengths of its one to three token axes, in place of `queries` and `keys`',
+    );
+  }
+  if (queries !== undefined || keys !== undefined) {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      '`tokens` stands for both `queries` and `keys`; leave those out',
+    );
+  }
+  const lengths = Array.isArray(tokens) ? (tokens as readonly number[]) : [tokens as number];
+  if (lengths.length < 1 || lengths.length > maxGridRank) {
+    throw invalid('tokens', `one to ${maxGridRank} lengths`, tokens);
+  }
+  return lengths.map((length, axis) =>
+    checkInteger(Array.isArray(tokens) ? `tokens[${axis}]` : 'tokens', length, 0, maxTokens),
+  );
+}
+
+function readSizes(shape: ExplainShape, tokens: readonly number[] | undefined): Shape {
+  const { batch = 1, valueDim = shape.headDim, dtype = 'float32' } = shape;
+  const count = tokens && sizeOf(tokens);
+  if (count !== undefined && count > maxTokens) {
+    throw new TilewiseRangeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      `\`tokens\` must be at most ${maxTokens} in all, not ${count}`,
+    );
+  }
+  return {
+    batch: checkInteger('batch', batch, 0, maxTokens),
+    queryHeads: checkInteger('queryHeads', shape.queryHeads, 1, maxTokens),
+    kvHeads: checkInteger('kvHeads', shape.kvHeads, 1, maxTokens),
+    queries: count ?? checkInteger('queries', shape.queries, 0, maxTokens),
+    keys: count ?? checkInteger('keys', shape.keys, 0, maxTokens),
+    headDim: checkInteger('headDim', shape.headDim, 1, maxHeadDim),
+    valueDim: checkInteger('valueDim', valueDim, 1, maxHeadDim),
+    type: checkOneOf('dtype', dtype, floatTypes),
+  };
+}
+
+/** The tiles asked for, as native code reads them: 0 leaves the choice to the backend. */
+function readTiles({ queryTile, keyTile, tiling }: ExplainOptions, rank: number): Float64Array {
+  const numbers = new Float64Array(1 + 2 * maxGridRank);
+  if (tiling !== undefined && checkOneOf('tiling', tiling, ['static', 'dynamic'] as const) === 'dynamic')
+    numbers[0] = 1;
+  const read = (name: string, value: PerAxis<number> | undefined, at: number) => {
+    if (value === undefined) return;
+    const isList = Array.isArray(value);
+    if (isList && value.length !== rank) {
+      throw new TilewiseRangeError(
+        'ERR_TILEWISE_SHAPE_MISMATCH',
+        `\`${name}\` has ${value.length} axes, but the tokens have ${rank}; give one number or as many`,
+      );
+    }
+    for (let axis = 0; axis < rank; ++axis) {
+      const one = isList ? value[axis] : value;
+      numbers[at + axis] = checkInteger(isList ? `${name}[${axis}]` : name, one, 1, maxTokens);
+    }
+  };
+  read('queryTile', queryTile, 1);
+  read('keyTile', keyTile, 1 + maxGridRank);
+  return numbers;
+}
+
+function counts(plan: NativePlan, sizes: Shape, rank: number, dots: number | undefined): Omit<Counts, 'backend'> {
+  const { batch, queries, keys, headDim, valueDim } = sizes;
+  const heads = outputHeads(sizes);
+  // Native counts are sums over heads, or over groups of heads that share tiles.
+  const perHead = (pairs: number) => pairs / heads;
+  const perMap = (tiles: number) => (plan.maps > 0 ? (tiles * batch) / plan.maps : 0);
+  const dense = perMap(plan.queryTiles) * plan.keyTiles;
+  const visited = perMap(plan.visited);
+  const queryTile = tokensOf(plan, rank);
+  const keyTile = plan.keyTile.slice(0, rank);
+  const rows = batch * queries * (sizes.queryHeads * headDim + heads * valueDim);
+  const bytesOfKeys = (count: number) => (rows + count * (headDim + valueDim)) * bytesPer(sizes.type);
+  return {
+    idealSpeedup: {
+      // Infinity when nothing is visible; 1 when there is nothing to see.
+      average: dense > 0 ? dense / visited : 1,
+      worst: dense > 0 ? plan.keyTiles / plan.mostVisited : 1,
+    },
+    tiles: {
+      dense,
+      visited,
+      interior: perMap(plan.interior),
+      worst: { visited: plan.mostVisited, dense: plan.keyTiles },
+      shape: { queries: sizeOf(queryTile), keys: sizeOf(keyTile) },
+      queryTile,
+      keyTile,
+      why: plan.why || 'as asked for',
+    },
+    pairs: {
+      dense: batch * queries * keys,
+      computed: perHead(plan.computed),
+      interior: perHead(plan.unmasked),
+      useful: perHead(plan.useful),
+    },
+    flops: 2 * plan.useful * (headDim + valueDim),
+    bytes: bytesOfKeys(batch * keys * sizes.kvHeads),
+    bytesTouched: bytesOfKeys(plan.keysTouched),
+    ...(plan.variesByHead && {
+      worstHead: {
+        head: plan.worstHead,
+        visited: plan.worstHeadVisited,
+        computed: plan.worstHeadComputed / plan.headsPerTile,
+        useful: plan.worstHeadUseful / plan.headsPerTile,
+        idealSpeedup: (plan.worstHeadQueryTiles * plan.keyTiles) / plan.worstHeadVisited,
+      },
+    }),
+    ...(dots !== undefined && { selection: { dots, flops: 2 * dots * headDim * heads } }),
+  };
+}
+
+/** The backend that would run the call, as attention() picks it, and the plan on its tiles. */
+function chooseBackend(
+  device: DeviceName,
+  planFor: (index: number) => NativePlan,
+): { plan: NativePlan; backend: Explanation['backend'] } {
+  const { candidates } = placementOf(device, []);
+  const reasons = devices().flatMap(({ name, isAvailable, reason }) => (isAvailable ? [] : [`${name}: ${reason}`]));
+  const refusals: string[] = [];
+  let plan = planFor(candidates[0]);
+  let chosen = 0;
+  while (plan.reasons.length > 0 && chosen + 1 < candidates.length) {
+    const name = backendName(candidates[chosen]);
+    refusals.push(...plan.reasons.map((reason) => `${name}: ${reason}`));
+    plan = planFor(candidates[++chosen]);
+  }
+  const name = backendName(candidates[chosen]);
+  const available = devices().filter(({ isAvailable }) => isAvailable);
+  const why =
+    device !== 'auto'
+      ? `asked for with device '${device}'`
+      : available.length === 1
+        ? 'the only device that is available'
+        : chosen > 0
+          ? `'${backendName(candidates[0])}' cannot run the problem`
+          : 'preferred to the others that are available';
+  return { plan, backend: { name, why, reasons: [...reasons, ...refusals, ...plan.reasons] } };
+}
+
+class CountedExplanation implements Explanation {
+  declare readonly idealSpeedup: Explanation['idealSpeedup'];
+  declare readonly tiles: Explanation['tiles'];
+  declare readonly pairs: Explanation['pairs'];
+  declare readonly flops: number;
+  declare readonly bytes: number;
+  declare readonly bytesTouched: number;
+  declare readonly worstHead?: Explanation['worstHead'];
+  declare readonly selection?: Explanation['selection'];
+  declare readonly backend: Explanation['backend'];
+  readonly #scene: Scene;
+
+  constructor(counts: Counts, scene: Scene) {
+    Object.assign(this, counts);
+    this.#scene = scene;
+  }
+
+  toString(): string {
+    return [`pattern   ${this.#scene.title}`, ...describeCounts(this), '', drawText(this.#scene)].join('\n');
+  }
+
+  toSVG(): string {
+    return drawSVG(this.#scene);
+  }
+}

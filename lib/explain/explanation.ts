@@ -1,0 +1,104 @@
+// The types of explain(): the shape it takes, its options, and what it answers.
+// Reader: someone who reads a field of an explanation. No code: words, pictures and counts all import these.
+
+import type { PerAxis } from '../patterns/neighborhood.js';
+import type { SelectionCost } from '../selectors/hierarchical-bound.js';
+import type { DeviceName } from '../tensor/devices.js';
+import type { FloatType } from '../tensor/types.js';
+
+/** The sizes of a call. */
+export interface ExplainShape {
+  /** Default 1. */
+  batch?: number;
+  queryHeads: number;
+  kvHeads: number;
+  /** Queries and keys, or `tokens` for both. */
+  queries?: number;
+  keys?: number;
+  /** Lengths of the token axes, outermost first: one to three for a neighborhood, which needs them. */
+  tokens?: number | readonly number[];
+  headDim: number;
+  /** Default headDim. */
+  valueDim?: number;
+  /** Default 'float32'. */
+  dtype?: FloatType;
+}
+
+export interface ExplainOptions {
+  /** As in attention(). */
+  device?: DeviceName;
+  /** Count by tiles of so many queries, a number or one per token axis, instead of those of the device. */
+  queryTile?: PerAxis<number>;
+  /** Keys per tile, likewise. */
+  keyTile?: PerAxis<number>;
+  /**
+   * Where tiles of keys begin: `'static'` (default) at multiples of the tile, `'dynamic'` where the keys of their query
+   * tile begin.
+   */
+  tiling?: 'static' | 'dynamic';
+}
+
+/** What a call costs. Tiles and pairs count one head, the mean where heads differ, all batch entries; the rest the whole call. */
+export interface Explanation {
+  /** Dense tiles over visited tiles: what skipping can win, on average and for the query tile that wins least. */
+  readonly idealSpeedup: { readonly average: number; readonly worst: number };
+  readonly tiles: {
+    /** Tiles of the whole score matrix. */
+    readonly dense: number;
+    /** Tiles with a visible key, which are computed. */
+    readonly visited: number;
+    /** Visited tiles that every query sees whole: these run without a mask. A tile that reaches past the keys is none. */
+    readonly interior: number;
+    /** What the query tile that visits most visits, and what it would visit of a dense matrix. */
+    readonly worst: { readonly visited: number; readonly dense: number };
+    /** Tokens per tile. */
+    readonly shape: { readonly queries: number; readonly keys: number };
+    /** The same along every token axis. */
+    readonly queryTile: readonly number[];
+    readonly keyTile: readonly number[];
+    /** Why these tiles. */
+    readonly why: string;
+  };
+  /**
+   * (query, key) pairs: of the whole matrix, computed, and visible; `interior` are those computed without a mask. On the
+   * device's own tiles `computed` is what its loop computes, which cuts visited tiles to the keys that some query of the
+   * tile sees; on tiles of one's own it is visited tiles whole.
+   */
+  readonly pairs: {
+    readonly dense: number;
+    readonly computed: number;
+    readonly interior: number;
+    readonly useful: number;
+  };
+  /** 2 * visible pairs * (headDim + valueDim), over all heads. */
+  readonly flops: number;
+  /** q, k, v and out, each read or written once. */
+  readonly bytes: number;
+  /** The same without the keys and values that no query reads. */
+  readonly bytesTouched: number;
+  /** Where heads see different keys: the first that computes the most pairs, and its counts for one batch entry. */
+  readonly worstHead?: {
+    readonly head: number;
+    readonly visited: number;
+    readonly computed: number;
+    readonly useful: number;
+    readonly idealSpeedup: number;
+  };
+  /**
+   * hierarchical() alone: what the selection costs at most, besides. Of such a pattern `useful` and `flops` are what it
+   * costs at most, and tiles are those of as many keys side by side.
+   */
+  readonly selection?: SelectionCost;
+  /**
+   * The backend that would run the call, and why this one. `reasons`: one sentence for every device that cannot be used and
+   * for everything that keeps this backend from running the problem.
+   */
+  readonly backend: { readonly name: string; readonly why: string; readonly reasons: readonly string[] };
+  /** A few lines of text and a small picture. */
+  toString(): string;
+  /** A picture of the mask and of the tiles, as a document of its own. */
+  toSVG(): string;
+}
+
+/** What an explanation counts. */
+export type Counts = Omit<Explanation, 'toString' | 'toSVG'>;

@@ -1,0 +1,28 @@
+// Support: whether a device could run a call, even one that this machine does not have.
+// Reader: docs/reference/support.mjs, which prints the README's table from it. Not part of the public interface.
+
+import { field } from '../native/fields.js';
+import { native } from '../native/native.js';
+import { type AttentionOptions, readOptions } from '../ops/attention/options.js';
+import { prepare } from '../ops/attention/problem.js';
+import { knownIndex, type Location } from '../tensor/devices.js';
+import type { TensorLike } from '../tensor/types.js';
+
+/** Devices that this build knows how to use, one of each kind. */
+export const builtFor = (): Location[] =>
+  native.backends().flatMap(({ name }) => (name.includes(':') ? [] : [name as Location]));
+
+/** Every reason why a device could not run attention(q, k, v, options). */
+export function reasonsAgainst(
+  device: Location,
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionOptions = {},
+): string[] {
+  const index = knownIndex(device);
+  const settings = readOptions('attention()', options);
+  const { request, selection } = prepare(q, k, v, undefined, settings, {}, { candidates: [index], results: 0 });
+  request.numbers[field.device] = index;
+  return [...(selection?.reasons(index) ?? []), ...native.supports(request.numbers, request.views)];
+}

@@ -1,0 +1,67 @@
+// An explanation in words. Reader: someone who changes what explain() prints.
+
+import type { Shape } from '../call/shape.js';
+import type { Pattern } from '../patterns/window.js';
+import type { Counts } from './explanation.js';
+
+/** A pattern in words: its numbers, words and axes. What is endless, false or absent says nothing. */
+export function titleOf(pattern: Pattern): string {
+  const words = Object.entries(pattern).flatMap(([name, value]): string[] => {
+    if (value === Number.POSITIVE_INFINITY) return [];
+    if (typeof value === 'number' || typeof value === 'string')
+      return name === 'kind' ? [value as string] : [`${name} ${value}`];
+    if (value === true) return [name];
+    if (!Array.isArray(value) || value.some((one) => typeof one === 'object') || value.every((one) => one === false)) {
+      return [];
+    }
+    return [`${name} ${value.join(typeof value[0] === 'boolean' ? '/' : 'x')}`];
+  });
+  return words.join(', ');
+}
+
+/** The sizes of a call in words. */
+export function titleOfSizes(sizes: Shape, tokens: readonly number[] | undefined): string {
+  const { batch, queries, keys, queryHeads, kvHeads, headDim, valueDim, type } = sizes;
+  const both = (a: number, b: number) => (a === b ? String(a) : `${a}/${b}`);
+  return [
+    batch === 1 ? '' : `batch ${batch}, `,
+    tokens ? `${tokens.join('x')} tokens` : `${queries} queries, ${keys} keys`,
+    `, ${both(queryHeads, kvHeads)} ${queryHeads === 1 ? 'head' : 'heads'} of ${both(headDim, valueDim)}, ${type}`,
+  ].join('');
+}
+
+const ratio = (value: number): string => (Number.isFinite(value) ? `${value.toFixed(2)}x` : 'nothing visible');
+const share = (part: number, whole: number): string => (whole > 0 ? `${((100 * part) / whole).toFixed(1)} %` : 'none');
+/** Whole numbers as they are; means over heads with one digit. */
+const count = (value: number): string => (Number.isInteger(value) ? String(value) : value.toFixed(1));
+
+/** The counts, a line each. */
+export function describeCounts(e: Counts): string[] {
+  const { tiles, pairs, idealSpeedup, backend, worstHead, selection } = e;
+  const box = (axes: readonly number[]) => axes.join('x');
+  const lines = [
+    `backend   ${backend.name}: ${backend.why}${backend.reasons.map((reason) => `\n          (${reason})`).join('')}`,
+    `tile      ${box(tiles.queryTile)} queries x ${box(tiles.keyTile)} keys: ${tiles.why}`,
+    `speed-up  ${ratio(idealSpeedup.average)} over dense at best, ${ratio(idealSpeedup.worst)} for the worst query tile` +
+      ` (${count(tiles.worst.visited)} of ${count(tiles.worst.dense)} tiles)`,
+    `tiles     ${count(tiles.visited)} of ${count(tiles.dense)} visited (${share(tiles.visited, tiles.dense)}), ` +
+      `${count(tiles.interior)} without a mask (${share(tiles.interior, tiles.visited)} of those)`,
+    `pairs     ${count(pairs.useful)} visible of ${count(pairs.computed)} computed (${share(pairs.useful, pairs.computed)}), ` +
+      `${count(pairs.dense)} dense`,
+    `work      ${(e.flops / 1e9).toPrecision(4)} GFLOP, ${(e.bytes / 1e6).toPrecision(4)} MB in and out` +
+      (e.bytesTouched < e.bytes ? `, ${(e.bytesTouched / 1e6).toPrecision(4)} MB of them touched` : ''),
+  ];
+  if (worstHead) {
+    lines.push(
+      `heads     differ: counts are means; head ${worstHead.head} computes most, ${count(worstHead.computed)} pairs, ` +
+        `${ratio(worstHead.idealSpeedup)} over dense`,
+    );
+  }
+  if (selection) {
+    lines.push(
+      `selection ${count(selection.dots)} products per head at most, ${(selection.flops / 1e9).toPrecision(4)} GFLOP`,
+      'bound     what is selected depends on the data: counts are for as many keys as may be, side by side',
+    );
+  }
+  return lines;
+}

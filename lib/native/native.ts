@@ -1,0 +1,148 @@
+// The native addon: its surface as TypeScript sees it, and the only place that loads it.
+// Reader: someone who changes binding/. Fields and views cross in the order that binding/fields.h states; names are
+// looked up here once, so that the order is written down in one language only.
+
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { TilewiseError } from '../check/errors.js';
+
+/** A handle of device memory: opaque, counted by native code. */
+export interface NativeMemory {
+  readonly handle?: never;
+}
+
+/** Absent operands cross as undefined. */
+export type NativeViews = (ArrayBufferView | NativeMemory | undefined)[];
+
+/** Undefined when the call ran; every reason why not when the backend cannot run the problem. */
+export type Refusal = string[] | undefined;
+
+/** A call in flight: resolves to false when it was cancelled; either way native code is done with the memory. */
+export interface Flight {
+  readonly id: number;
+  readonly done: Promise<boolean>;
+}
+
+/** A plan's counts, over all heads and batch entries unless they say otherwise; the fields of core/explain.h. */
+export interface NativePlan {
+  /** Per axis of a grid; of a sequence the first alone, in rows: tokens times headsPerTile. */
+  queryTile: number[];
+  keyTile: number[];
+  headsPerTile: number;
+  /** Columns of query tiles: one per head, or per headsPerTile heads, and batch entry. */
+  maps: number;
+  queryTiles: number;
+  /** Of one query tile. */
+  keyTiles: number;
+  visited: number;
+  interior: number;
+  /** By one query tile. */
+  mostVisited: number;
+  computed: number;
+  unmasked: number;
+  useful: number;
+  /** Once per KV head. */
+  keysTouched: number;
+  variesByHead: boolean;
+  worstHead: number;
+  worstHeadVisited: number;
+  worstHeadQueryTiles: number;
+  worstHeadComputed: number;
+  worstHeadUseful: number;
+  /** Why these tiles; empty when the caller asked for them. */
+  why: string;
+  /** Every reason why the backend cannot run the problem. */
+  reasons: string[];
+}
+
+export interface NativeBackend {
+  name: string;
+  isAvailable: boolean;
+  reason: string;
+  /** Of a backend that is not available. */
+  code?: string;
+  /** What the device calls itself; may be empty. */
+  description: string;
+  /** Of device memory, by all threads of this process. */
+  bytesInUse: number;
+}
+
+export interface Native {
+  readonly attentionFields: readonly string[];
+  readonly attentionViews: readonly string[];
+  readonly mergeFields: readonly string[];
+  readonly mergePartFields: readonly string[];
+  readonly selectFields: readonly string[];
+  readonly selectViews: readonly string[];
+  readonly selectStageFields: readonly string[];
+  readonly selectStageViews: readonly string[];
+  readonly dataTypes: readonly string[];
+  run(numbers: Float64Array, views: NativeViews): Flight | string[];
+  runSync(numbers: Float64Array, views: NativeViews): Refusal;
+  merge(numbers: Float64Array, views: NativeViews): Flight;
+  mergeSync(numbers: Float64Array, views: NativeViews): void;
+  select(numbers: Float64Array, views: NativeViews): Flight | string[];
+  selectSync(numbers: Float64Array, views: NativeViews): Refusal;
+  cancel(id: number): void;
+  /** Every reason why a backend, available or not, could not run a call. */
+  supports(numbers: Float64Array, views: NativeViews): string[];
+  supportsSelection(numbers: Float64Array, views: NativeViews): string[];
+  /** `[device, bytes]`; not cleared. */
+  allocate(numbers: Float64Array): NativeMemory;
+  /** Another handle of the same memory, which lives until all have been released or collected. */
+  share(memory: NativeMemory): NativeMemory;
+  release(memory: NativeMemory): void;
+  /** Between a whole typed array and device memory from `byte` on. */
+  upload(memory: NativeMemory, data: ArrayBufferView, byte: number): Flight;
+  uploadSync(memory: NativeMemory, data: ArrayBufferView, byte: number): void;
+  download(memory: NativeMemory, data: ArrayBufferView, byte: number): Flight;
+  downloadSync(memory: NativeMemory, data: ArrayBufferView, byte: number): void;
+  /** `tiles`: [isDynamic, 3 axes of a query tile, 3 of a key tile], 0 where the backend may choose. */
+  explain(numbers: Float64Array, views: NativeViews, tiles: Float64Array): NativePlan;
+  /**
+   * What ranges of queries see, as [box, begin, end, isInterior] of every run. `boxes`: [head, begin, end, begin, end...];
+   * of a grid [dilation group, axis, begin, end...] in places of that axis.
+   */
+  sights(numbers: Float64Array, views: NativeViews, boxes: Float64Array): Int32Array;
+  backends(): NativeBackend[];
+  numThreads(): number;
+  setNumThreads(threads: number): void;
+  instructionSets(): string[];
+  instructionSet(): string;
+  /** False when the processor or the build does not have it. */
+  setInstructionSet(name: string): boolean;
+  version(): { tilewise: string; napi: number; compiler: string };
+}
+
+const require = createRequire(import.meta.url);
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+function load(): Native {
+  try {
+    return require('node-gyp-build')(root) as Native;
+  } catch (cause) {
+    const here = `${process.platform}-${process.arch} (Node ${process.version})`;
+    throw new TilewiseError(
+      'ERR_TILEWISE_NO_BINARY',
+      `tilewise has no native binary that loads on ${here}. Build it from source (needs CMake and a C++17 compiler):\n` +
+        '  npm install --save-dev cmake-js node-addon-api && npx tilewise-build\n' +
+        `Reason: ${(cause as Error).message.trim()}`,
+      { cause },
+    );
+  }
+}
+
+/** The addon of this thread. */
+export const native: Native = load();
+
+/** Finds the position of a name in one of the addon's lists; names that are not there are mistakes in lib/. */
+export function positions(names: readonly string[]): (name: string) => number {
+  return (name) => {
+    const position = names.indexOf(name);
+    if (position < 0) throw new Error(`binding/fields.h has no ${name}`);
+    return position;
+  };
+}
+
+/** Number of an element type in native code. */
+export const dataTypeCode = (type: string): number => native.dataTypes.indexOf(type);

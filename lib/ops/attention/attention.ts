@@ -1,0 +1,143 @@
+// attention(): the op that everything else is a pattern of.
+// Reader: someone who calls it, or follows a call from arguments to native code and back.
+
+import { fly, refuseSignal } from '../../call/flight.js';
+import { onDevice } from '../../call/placement.js';
+import type { Request } from '../../call/request.js';
+import { field } from '../../native/fields.js';
+import { native } from '../../native/native.js';
+import { lend } from '../../tensor/leases.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { TensorLike } from '../../tensor/types.js';
+import { type AttentionOptions, readOptions } from './options.js';
+import { type Internals, prepare } from './problem.js';
+
+/** What attention() returns: tensors of the class that `Tensor` names, or the `out` that was passed. */
+export interface AttentionResult<T = Tensor> {
+  /** [batch, queries, heads, valueDim] or the order that `layout` says, a grid's tokens as in q; the type of q. */
+  readonly out: T;
+  /** With `returnLse`: natural log of each row's sum of exp(score), [batch, heads, queries], float32. */
+  readonly lse?: T;
+}
+
+/**
+ * Scaled dot-product attention, softmax(scale * q kᵀ) v, fused: memory beyond inputs and output does not grow with the
+ * number of tokens, and keys that the pattern hides are never read. FlashAttention (arXiv 2205.14135) on the CPU's vector units.
+ *
+ * Runs outside the event loop and outside libuv's thread pool. Until the promise settles the inputs must not be written,
+ * transferred or resized (`copyInputs` lifts that) and `out` must be left alone.
+ *
+ * A query that sees no key gets output 0 and lse -Infinity. Results are the same bits for any number of threads.
+ *
+ * @param q queries, [batch, queries, heads, headDim]; float32, float16 or bfloat16; headDim up to 512
+ * @param k keys, [batch, keys, kvHeads, headDim], the type of q; heads % kvHeads == 0 (GQA, MQA) or the reverse
+ * @param v values, [batch, keys, kvHeads, valueDim], the type of q; valueDim up to 512
+ * @param options see AttentionOptions; with `layout: 'bhnd'` heads stand before tokens, with `cuSeqlensQ` and
+ *   `cuSeqlensK` the batch axis is 1 or absent; with a neighborhood there are one to three axes of tokens
+ * @returns rejects with TypeError (wrong kind), RangeError (wrong size or value) or TilewiseError, each with a `code`;
+ *   with `signal.reason` when aborted
+ */
+export function attention<T = Tensor>(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionOptions<T> & { returnLse: true },
+): Promise<Required<AttentionResult<T>>>;
+export function attention<T = Tensor>(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options?: AttentionOptions<T>,
+): Promise<AttentionResult<T>>;
+export async function attention<T>(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionOptions<T> = {},
+): Promise<AttentionResult<T>> {
+  return runAttention('attention()', q, k, v, options);
+}
+
+/**
+ * attention() on the calling thread (and the pool's), for scripts, workers and problems too small to wait for.
+ * @throws {TypeError | RangeError | TilewiseError} what attention() rejects with
+ */
+export function attentionSync<T = Tensor>(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionOptions<T> & { returnLse: true },
+): Required<AttentionResult<T>>;
+export function attentionSync<T = Tensor>(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options?: AttentionOptions<T>,
+): AttentionResult<T>;
+export function attentionSync<T>(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionOptions<T> = {},
+): AttentionResult<T> {
+  return runAttentionSync('attentionSync()', q, k, v, options);
+}
+
+/** attention() under another name, for the ops that are a pattern of it. */
+export async function runAttention<T>(
+  where: string,
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionOptions<T>,
+  internals?: Internals,
+): Promise<AttentionResult<T>> {
+  const settings = readOptions(where, options);
+  const { request, results, selection, placement } = prepare(q, k, v, options.out, settings, internals);
+  const attend = () =>
+    fly(placement, (device) => native.run(numbersFor(device, request), request.views), results.lent, settings.signal);
+  try {
+    if (selection) {
+      // Inputs may be disposed of meanwhile.
+      const letGo = request.hold();
+      await lend(results.lent, () => selection.run(settings.signal).then(attend)).finally(letGo);
+    } else {
+      await attend();
+    }
+  } catch (error) {
+    results.discard();
+    throw error;
+  } finally {
+    selection?.end();
+  }
+  return results.wrap() as AttentionResult<T>;
+}
+
+/** attentionSync() under another name. */
+export function runAttentionSync<T>(
+  where: string,
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionOptions<T>,
+  internals?: Internals,
+): AttentionResult<T> {
+  const settings = readOptions(where, options);
+  refuseSignal(where, settings.signal);
+  const { request, results, selection, placement } = prepare(q, k, v, options.out, settings, internals);
+  try {
+    selection?.runSync();
+    onDevice(placement, (device) => native.runSync(numbersFor(device, request), request.views) ?? {});
+  } catch (error) {
+    results.discard();
+    throw error;
+  } finally {
+    selection?.end();
+  }
+  return results.wrap() as AttentionResult<T>;
+}
+
+function numbersFor(device: number, { numbers }: Request): Float64Array {
+  numbers[field.device] = device;
+  return numbers;
+}

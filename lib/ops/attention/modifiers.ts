@@ -1,0 +1,137 @@
+// Modifiers: what is added to scores, hidden from them or joins their softmax, and which rows form a sequence.
+// Reader: someone who adds an operand besides q, k and v.
+
+import { axesOf, type Request } from '../../call/request.js';
+import { checkSame, checkSize, mismatch, outputHeads, type Shape } from '../../call/shape.js';
+import { showDims, TilewiseRangeError } from '../../check/errors.js';
+import { maxTokens } from '../../check/validate.js';
+import { field, slot } from '../../native/fields.js';
+import { dataTypeCode } from '../../native/native.js';
+import type { Grid } from '../../patterns/to-fields.js';
+import type { View } from '../../tensor/views.js';
+import type { Settings } from './options.js';
+
+/** bias, mask, ALiBi slopes and sink logits. */
+export function putModifiers(request: Request, settings: Settings, shape: Shape): void {
+  const { numbers } = request;
+  const heads = outputHeads(shape);
+  for (const name of ['bias', 'mask'] as const) {
+    const given = settings[name];
+    if (!given) continue;
+    const view = request.input(name, slot[name], given);
+    numbers[field[name]] = view.offset;
+    numbers.set(broadcast(name, view, [shape.batch, heads, shape.queries, shape.keys]), field[name] + 1);
+  }
+  if (settings.bias) numbers[field.biasType] = dataTypeCode(settings.bias.type);
+  if (settings.alibiSlopes) {
+    const { dims, strides, offset } = request.input('alibiSlopes', slot.alibiSlopes, settings.alibiSlopes);
+    const rank = dims.length;
+    if (!(rank === 1 || (rank === 2 && dims[0] === shape.batch)) || dims[rank - 1] !== heads) {
+      throw mismatch(`\`alibiSlopes\` must have dims [${heads}] or [${shape.batch}, ${heads}], not ${showDims(dims)}`);
+    }
+    numbers[field.alibiSlopes] = offset;
+    numbers[field.alibiSlopes + 1] = rank === 2 ? strides[0] : 0;
+    numbers[field.alibiSlopes + 2] = strides[rank - 1];
+  }
+  if (settings.sinks) {
+    const { dims, strides, offset } = request.input('sinks', slot.sinks, settings.sinks);
+    if (dims.length !== 1 || dims[0] !== heads) {
+      throw mismatch(`\`sinks\` must have dims [${heads}], not ${showDims(dims)}`);
+    }
+    numbers[field.sinks] = offset;
+    numbers[field.sinks + 1] = strides[0];
+  }
+}
+
+/** Keys and values that every query sees besides the pattern's. */
+export function putExtras(request: Request, settings: Settings, shape: Shape, rank: number): void {
+  const { extraKeys, extraValues, isHeadsFirst } = settings;
+  if (!extraKeys || !extraValues) return;
+  const isPacked = rank === 3;
+  const axes = axesOf(isPacked ? 3 : 4, isHeadsFirst);
+  const count = extraKeys.dims[axes.token] ?? 0;
+  const dimsOf = (dim: number) => {
+    const dims = isPacked ? [0, 0, dim] : [shape.batch, 0, 0, dim];
+    dims[axes.token] = count;
+    dims[axes.head] = shape.kvHeads;
+    return dims;
+  };
+  checkSame('extraKeys', extraKeys, shape.type, dimsOf(shape.headDim));
+  checkSame('extraValues', extraValues, shape.type, dimsOf(shape.valueDim));
+  checkSize('The number of extra keys', count, 0, maxTokens);
+  request.numbers[field.extraCount] = count;
+  request.operand('extraKeys', field.extraKeys, slot.extraKeys, extraKeys, isHeadsFirst);
+  request.operand('extraValues', field.extraValues, slot.extraValues, extraValues, isHeadsFirst);
+}
+
+/** A bias per distance between query and key, in steps of the dilation. */
+export function putRelativeBias(request: Request, settings: Settings, shape: Shape, { rules }: Grid): void {
+  if (!settings.relativeBias) return;
+  checkSame('relativeBias', settings.relativeBias, 'float32', [
+    outputHeads(shape),
+    ...rules.map(({ kernelSize }) => 2 * kernelSize - 1),
+  ]);
+  const { offset, strides } = request.input('relativeBias', slot.relativeBias, settings.relativeBias);
+  request.numbers[field.relativeBias] = offset;
+  request.numbers[field.relativeByHead] = strides[0];
+  request.numbers.set(strides.slice(1), field.relativeByAxis);
+}
+
+/** Strides that read a tensor as if it had the dims of `target`: NumPy's broadcasting, aligned at the last axis. */
+function broadcast(name: string, view: View, target: readonly number[]): number[] {
+  const skipped = target.length - view.dims.length;
+  const fits = skipped >= 0 && view.dims.every((length, axis) => length === 1 || length === target[skipped + axis]);
+  if (!fits) {
+    throw mismatch(
+      `\`${name}\` ${showDims(view.dims)} does not broadcast to ${showDims(target)} (batch, heads, queries, keys)`,
+    );
+  }
+  return target.map((_, i) => (i < skipped || view.dims[i - skipped] === 1 ? 0 : view.strides[i - skipped]));
+}
+
+/** Packed sequences and key lengths. The addon copies these, so that they cannot change under a running call. */
+export function putSequences(request: Request, settings: Settings, shape: Shape, q: View): void {
+  const { cuSeqlensQ, cuSeqlensK, keyLengths } = settings;
+  if (cuSeqlensQ && cuSeqlensK) {
+    if (shape.batch !== 1) throw mismatch(`Packed sequences have a batch of 1, but \`q\` has dims ${showDims(q.dims)}`);
+    checkRunningTotals('cuSeqlensQ', cuSeqlensQ, shape.queries, 'q');
+    checkRunningTotals('cuSeqlensK', cuSeqlensK, shape.keys, 'k');
+    if (cuSeqlensQ.length !== cuSeqlensK.length) {
+      throw mismatch(
+        `\`cuSeqlensQ\` and \`cuSeqlensK\` must have one length, not ${cuSeqlensQ.length} and ${cuSeqlensK.length}`,
+      );
+    }
+    request.numbers[field.sequences] = cuSeqlensQ.length - 1;
+    request.views[slot.cuSeqlensQ] = cuSeqlensQ;
+    request.views[slot.cuSeqlensK] = cuSeqlensK;
+  }
+  if (keyLengths) {
+    checkKeyLengths(keyLengths, shape);
+    request.views[slot.keyLengths] = keyLengths;
+  }
+}
+
+/** One length per batch entry, none beyond the keys. */
+export function checkKeyLengths(keyLengths: Int32Array, { batch, keys }: Pick<Shape, 'batch' | 'keys'>): void {
+  if (keyLengths.length !== batch) {
+    throw mismatch(`\`keyLengths\` must have ${batch} entries, one per batch entry, not ${keyLengths.length}`);
+  }
+  const wrong = keyLengths.findIndex((length) => length < 0 || length > keys);
+  if (wrong < 0) return;
+  throw wrongEntry(`keyLengths[${wrong}]`, keyLengths[wrong], `0 to ${keys}, the number of keys`);
+}
+
+function checkRunningTotals(name: string, totals: Int32Array, rows: number, tensor: string): void {
+  if (totals.length === 0) throw wrongEntry(name, 'empty', 'at least one entry, 0');
+  if (totals[0] !== 0) throw wrongEntry(`${name}[0]`, totals[0], '0');
+  for (let i = 1; i < totals.length; ++i) {
+    if (totals[i] < totals[i - 1])
+      throw wrongEntry(`${name}[${i}]`, totals[i], `at least ${totals[i - 1]}, the entry before`);
+  }
+  const last = totals.length - 1;
+  if (totals[last] !== rows)
+    throw wrongEntry(`${name}[${last}]`, totals[last], `${rows}, the number of rows of \`${tensor}\``);
+}
+
+const wrongEntry = (name: string, value: unknown, expected: string): Error =>
+  new TilewiseRangeError('ERR_TILEWISE_INVALID_OPTION', `\`${name}\` must be ${expected}, not ${value}`);

@@ -1,0 +1,317 @@
+// The options of attention(): what they mean, and how each is checked.
+// Reader: anyone who calls attention(), and whoever adds an option. Order: names, values one by one, then what they say
+// together; shapes are compared in problem.ts, where the tensors are.
+
+import { TilewiseTypeError } from '../../check/errors.js';
+import { checkBoolean, checkNames, checkOneOf, invalid, is } from '../../check/validate.js';
+import type { Align } from '../../patterns/align.js';
+import {
+  checkExclusive,
+  checkPattern,
+  full,
+  type Pattern,
+  type WindowReach,
+  windowPattern,
+} from '../../patterns/window.js';
+import { type PagedKeys, type PageSettings, readPages } from '../../stores/pages.js';
+import { checkDevice, type DeviceName } from '../../tensor/devices.js';
+import type { Named } from '../../tensor/leases.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { FloatType, TensorConstructor, TensorLike } from '../../tensor/types.js';
+import { readTensor, typedArrayName, type View } from '../../tensor/views.js';
+
+/** Order of the axes of q, k, v and out: [batch, tokens, heads, dim] or [batch, heads, tokens, dim]. */
+export type Layout = 'bnhd' | 'bhnd';
+
+export const layouts: readonly Layout[] = ['bnhd', 'bhnd'];
+const pairings = ['tile', 'interleave'] as const;
+export const floatTypes: readonly FloatType[] = ['float32', 'float16', 'bfloat16'];
+
+/** What attention() can be told. Every field is optional. */
+export interface AttentionOptions<T = Tensor> {
+  /** Axes of q, k, v and out: `'bnhd'` (default) or `'bhnd'`. `lse` is [batch, heads, tokens] in either. */
+  layout?: Layout;
+  /**
+   * Which keys a query may see: `full()`, `causal()`, `slidingWindow()`, `neighborhood()`, `stridedShards()`, `blocks()`,
+   * `hierarchical()`. Instead of the next four options.
+   */
+  pattern?: Pattern;
+  /** Queries see nothing after their own position. */
+  causal?: boolean;
+  /** Tokens visible around a query's position, inclusive: `{ left, right }` or `[left, right]` with -1 for all. */
+  window?: WindowReach;
+  /** Leading keys that stay visible behind the window. */
+  sinkTokens?: number;
+  /** Where queries stand among the keys: `'bottom-right'` (default), `'top-left'` or `{ offset }`. */
+  align?: Align;
+  /** Factor on the scores; default 1/sqrt(headDim). */
+  scale?: number;
+  /** Scores become softcap * tanh(score / softcap), before bias and mask (Gemma 2, arXiv 2408.00118). Above 0. */
+  softcap?: number;
+  /** ALiBi (arXiv 2108.12409): scores -= slope * |position - key|. [heads] or [batch, heads], float32. */
+  alibiSlopes?: Float32Array | TensorLike;
+  /** Logits that join the softmax's denominator and nothing else (gpt-oss). [heads], float32. `lse` includes them. */
+  sinks?: Float32Array | TensorLike;
+  /** Added to the scores; broadcasts to [batch, heads, queries, keys]; any float type. -Infinity hides a key. */
+  bias?: TensorLike;
+  /** Type bool or uint8; broadcasts to [batch, heads, queries, keys]. 0 hides a key. */
+  mask?: TensorLike;
+  /**
+   * Keys that every query sees besides the pattern's, in the same softmax: registers, a prompt's summary. [batch, extras,
+   * kvHeads, headDim], with `layout: 'bhnd'` [batch, kvHeads, extras, headDim]. They have no position: bias, mask and ALiBi
+   * do not concern them.
+   */
+  extraKeys?: TensorLike;
+  /** Their values, [batch, extras, kvHeads, valueDim] likewise. */
+  extraValues?: TensorLike;
+  /**
+   * With a neighborhood: added to the scores by distance, in steps of the dilation. float32 [heads, 2 * kernelSize - 1] with
+   * one such axis per axis of the grid; index (key - query) / dilation + kernelSize - 1.
+   */
+  relativeBias?: TensorLike;
+  /** Packed sequences: where each one's queries begin, [sequences + 1], from 0 to the number of rows of q. */
+  cuSeqlensQ?: Int32Array;
+  /** Packed sequences: where each one's keys begin, [sequences + 1], from 0 to the number of rows of k. */
+  cuSeqlensK?: Int32Array;
+  /** Keys in use per batch entry, [batch]; the rest is never read, and bottom-right alignment counts from here. */
+  keyLengths?: Int32Array;
+  /**
+   * Keys and values on pages, for windows and with `keyLengths`: k is [pages, pageSize, kvHeads, headDim], with `layout:
+   * 'bhnd'` [pages, kvHeads, pageSize, headDim], v likewise, and the batch is that of q.
+   */
+  pages?: PagedKeys;
+  /**
+   * With more KV heads than query heads (reverse SQA, arXiv 2510.01817): output head `j` reads query head
+   * `j % queryHeads` (`'tile'`, default) or `floor(j * queryHeads / kvHeads)` (`'interleave'`).
+   */
+  pairing?: 'tile' | 'interleave';
+  /**
+   * Also return `lse`, the natural log of each row's sum of exp(score): [batch, heads, queries], float32; of a grid
+   * [batch, heads, ...tokens].
+   */
+  returnLse?: boolean;
+  /**
+   * Where to write the output: q's type, the output's shape, any strides; no memory in common with inputs. May lie on a
+   * device or not, wherever `q` lies.
+   */
+  out?: TensorLike;
+  /**
+   * Class of the results, called as `new Tensor(type, data, dims)`; default our own, which alone can lie on a device.
+   */
+  Tensor?: TensorConstructor<T>;
+  /** Cancels an asynchronous call: it rejects with `signal.reason` once native code has let go of the memory. */
+  signal?: AbortSignal;
+  /**
+   * Where to run: `'cpu'`, `'cuda'`, `'cuda:1'` and so on insist. `'auto'` (default) is the device that tensors lie on; if
+   * none lies on one, the first GPU that can run the problem, or the CPU. Results lie where `q` does.
+   */
+  device?: DeviceName;
+  /**
+   * Asynchronous calls: copy the inputs first, so that they may change or be transferred while the call runs. Device
+   * tensors are not copied: nothing changes them but a call that has them as `out`.
+   */
+  copyInputs?: boolean;
+}
+
+/** Options after the checks that need no shapes. */
+export interface Settings {
+  readonly isHeadsFirst: boolean;
+  readonly pattern: Pattern;
+  readonly scale: number | undefined;
+  /** 0: none. */
+  readonly softcap: number;
+  readonly alibiSlopes: View | undefined;
+  readonly sinks: View | undefined;
+  readonly bias: View | undefined;
+  readonly mask: View | undefined;
+  readonly extraKeys: View | undefined;
+  readonly extraValues: View | undefined;
+  readonly relativeBias: View | undefined;
+  readonly cuSeqlensQ: Int32Array | undefined;
+  readonly cuSeqlensK: Int32Array | undefined;
+  readonly keyLengths: Int32Array | undefined;
+  readonly pages: PageSettings | undefined;
+  readonly pairing: 'tile' | 'interleave' | undefined;
+  readonly returnLse: boolean;
+  readonly out: View | undefined;
+  readonly Tensor: TensorConstructor<object> | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly device: DeviceName;
+  readonly copyInputs: boolean;
+}
+
+export const attentionNames: ReadonlySet<string> = new Set(
+  Object.keys({
+    layout: 1,
+    pattern: 1,
+    causal: 1,
+    window: 1,
+    sinkTokens: 1,
+    align: 1,
+    scale: 1,
+    softcap: 1,
+    alibiSlopes: 1,
+    sinks: 1,
+    bias: 1,
+    mask: 1,
+    extraKeys: 1,
+    extraValues: 1,
+    relativeBias: 1,
+    cuSeqlensQ: 1,
+    cuSeqlensK: 1,
+    keyLengths: 1,
+    pages: 1,
+    pairing: 1,
+    returnLse: 1,
+    out: 1,
+    Tensor: 1,
+    signal: 1,
+    device: 1,
+    copyInputs: 1,
+  } satisfies Record<keyof AttentionOptions, 1>),
+);
+
+/** Checks the options of attention() by name and value. `where` names the function in messages. */
+export function readOptions(where: string, options: AttentionOptions<unknown>): Settings {
+  checkNames(where, options, attentionNames);
+  const o = options;
+  if (o.pattern !== undefined) checkExclusive(options as Record<string, unknown>);
+  const settings: Settings = {
+    isHeadsFirst: o.layout !== undefined && checkOneOf('layout', o.layout, layouts) === 'bhnd',
+    pattern: readPattern(o),
+    scale: o.scale === undefined ? undefined : checkFinite('scale', o.scale),
+    softcap: o.softcap === undefined ? 0 : checkSoftcap(o.softcap),
+    alibiSlopes: o.alibiSlopes === undefined ? undefined : readVector('alibiSlopes', o.alibiSlopes),
+    sinks: o.sinks === undefined ? undefined : readVector('sinks', o.sinks),
+    bias: o.bias === undefined ? undefined : readTensor('bias', o.bias, floatTypes),
+    mask: o.mask === undefined ? undefined : readTensor('mask', o.mask, ['bool', 'uint8']),
+    extraKeys: o.extraKeys === undefined ? undefined : readTensor('extraKeys', o.extraKeys, floatTypes),
+    extraValues: o.extraValues === undefined ? undefined : readTensor('extraValues', o.extraValues, floatTypes),
+    relativeBias: o.relativeBias === undefined ? undefined : readTensor('relativeBias', o.relativeBias, ['float32']),
+    cuSeqlensQ: o.cuSeqlensQ === undefined ? undefined : checkInt32Array('cuSeqlensQ', o.cuSeqlensQ),
+    cuSeqlensK: o.cuSeqlensK === undefined ? undefined : checkInt32Array('cuSeqlensK', o.cuSeqlensK),
+    keyLengths: o.keyLengths === undefined ? undefined : checkInt32Array('keyLengths', o.keyLengths),
+    pages: o.pages === undefined ? undefined : readPages(o.pages),
+    pairing: o.pairing === undefined ? undefined : checkOneOf('pairing', o.pairing, pairings),
+    returnLse: o.returnLse !== undefined && checkBoolean('returnLse', o.returnLse),
+    out: o.out === undefined ? undefined : readTensor('out', o.out, floatTypes),
+    Tensor: o.Tensor === undefined ? undefined : checkConstructor('Tensor', o.Tensor),
+    signal: o.signal === undefined ? undefined : checkSignal('signal', o.signal),
+    device: o.device === undefined ? 'auto' : checkDevice('device', o.device),
+    copyInputs: o.copyInputs !== undefined && checkBoolean('copyInputs', o.copyInputs),
+  };
+  checkTogether(settings);
+  return settings;
+}
+
+const tensorNames = [
+  'alibiSlopes',
+  'sinks',
+  'bias',
+  'mask',
+  'extraKeys',
+  'extraValues',
+  'relativeBias',
+  'out',
+] as const satisfies (keyof Settings)[];
+
+/** The tensors among the options. */
+export const operandsOf = (settings: Settings): Named[] =>
+  tensorNames.flatMap((name) => {
+    const view = settings[name];
+    return view ? [{ name, view }] : [];
+  });
+
+function readPattern(o: AttentionOptions<unknown>): Pattern {
+  if (o.pattern !== undefined) return checkPattern(o.pattern);
+  const isOpen =
+    o.causal === undefined && o.window === undefined && o.sinkTokens === undefined && o.align === undefined;
+  return isOpen ? full() : windowPattern(o);
+}
+
+/** What options say together. */
+function checkTogether(settings: Settings): void {
+  checkPatternTakes(settings);
+  checkPair(settings, 'cuSeqlensQ', 'cuSeqlensK', 'packed sequences have queries and keys');
+  checkPair(settings, 'extraKeys', 'extraValues', 'a key needs a value');
+  if (settings.pages !== undefined && settings.keyLengths === undefined) {
+    throw conflict('`pages` needs `keyLengths` next to it: pages are read as far as the lengths say');
+  }
+  if (settings.cuSeqlensQ === undefined) return;
+  for (const name of ['bias', 'mask', 'keyLengths', 'pages'] as const) {
+    if (settings[name] !== undefined) {
+      throw conflict(`\`${name}\` does not apply to packed sequences; leave it out or do without \`cuSeqlensQ\``);
+    }
+  }
+}
+
+function checkPair(settings: Settings, one: keyof Settings, other: keyof Settings, why: string): void {
+  if ((settings[one] === undefined) === (settings[other] === undefined)) return;
+  const [given, absent] = settings[one] === undefined ? [other, one] : [one, other];
+  throw conflict(`\`${given}\` needs \`${absent}\` next to it: ${why}`);
+}
+
+/** Options that a pattern leaves no room for, and why. */
+const refused: { readonly [kind in Pattern['kind']]?: readonly [why: string, ...names: (keyof Settings)[]] } = {
+  neighborhood: [
+    'a grid has no sequences and no one position',
+    'cuSeqlensQ',
+    'cuSeqlensK',
+    'keyLengths',
+    'alibiSlopes',
+    'pages',
+  ],
+  stridedShards: ['only windows are run on pages', 'pages'],
+  blocks: ['lists belong to the rows of one tensor', 'cuSeqlensQ', 'cuSeqlensK', 'pages'],
+  hierarchical: ['keys are selected from the rows of one tensor', 'pages'],
+};
+
+function checkPatternTakes(settings: Settings): void {
+  const { kind } = settings.pattern;
+  if (settings.relativeBias !== undefined && kind !== 'neighborhood') {
+    throw conflict(`\`relativeBias\` goes with a neighborhood, not with a pattern of kind '${kind}'`);
+  }
+  const [why, ...names] = refused[kind] ?? [''];
+  const given = names.find((name) => settings[name] !== undefined);
+  if (given) throw conflict(`\`${given}\` does not go with a pattern of kind '${kind}': ${why}; leave it out`);
+}
+
+const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
+
+function checkFinite(name: string, value: unknown): number {
+  if (!is.finite(value)) throw invalid(name, 'a finite number', value);
+  return value;
+}
+
+function checkSoftcap(value: unknown): number {
+  if (!is.finite(value) || Math.fround(value) <= 0) {
+    throw invalid('softcap', 'a finite number above 0 (leave it out for no cap)', value);
+  }
+  return value;
+}
+
+/** A float32 tensor, or a bare Float32Array as one axis. */
+function readVector(name: string, value: unknown): View {
+  return readTensor(
+    name,
+    typedArrayName(value) === 'Float32Array'
+      ? { type: 'float32', data: value, dims: [(value as Float32Array).length] }
+      : value,
+    ['float32'],
+  );
+}
+
+function checkInt32Array(name: string, value: unknown): Int32Array {
+  if (typedArrayName(value) !== 'Int32Array') throw invalid(name, 'an Int32Array', value);
+  return value as Int32Array;
+}
+
+export function checkConstructor(name: string, value: unknown): TensorConstructor<object> {
+  if (!is.constructible(value)) throw invalid(name, 'a class that takes (type, data, dims)', value);
+  return value as TensorConstructor<object>;
+}
+
+export function checkSignal(name: string, value: unknown): AbortSignal {
+  if (!is.signal(value)) throw invalid(name, 'an AbortSignal', value);
+  return value;
+}

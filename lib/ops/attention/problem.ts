@@ -1,0 +1,157 @@
+// One call of attention() laid out for native code: tensors read, compared and placed, results allocated.
+// Reader: someone who follows a call. The fields become core's Problem in binding/.
+
+import { type Placement, placementOf } from '../../call/placement.js';
+import { type Axes, axesOf, Request, type Results } from '../../call/request.js';
+import { checkHeads, checkSame, mismatch, outputHeads, readShape, type Shape } from '../../call/shape.js';
+import { showDims } from '../../check/errors.js';
+import { field, fieldCount, slot, viewCount } from '../../native/fields.js';
+import { dataTypeCode } from '../../native/native.js';
+import type { NativeLists } from '../../patterns/block-lists.js';
+import { axisRules, maxGridRank } from '../../patterns/neighborhood.js';
+import { type Grid, putPattern, type RunnablePattern } from '../../patterns/to-fields.js';
+import type { Pattern } from '../../patterns/window.js';
+import { planSelection, type SelectionPlan, type SelectionState } from '../../selectors/hierarchical.js';
+import { checkPages, keysOnPages, putPages } from '../../stores/pages.js';
+import { lengthsOf, tokenAxesOf } from '../../tensor/axes.js';
+import type { TensorLike } from '../../tensor/types.js';
+import { readTensor, type View } from '../../tensor/views.js';
+import { putExtras, putModifiers, putRelativeBias, putSequences } from './modifiers.js';
+import { floatTypes, operandsOf, type Settings } from './options.js';
+
+/** What named ops know beyond the options of attention(). */
+export interface Internals {
+  /** Judges the shape before anything is laid out. */
+  readonly check?: (shape: Shape) => void;
+  /** What runs in place of the pattern. */
+  readonly lists?: NativeLists;
+  /** What hierarchical selection remembers from call to call. */
+  readonly state?: SelectionState;
+}
+
+/** A call ready to run: the selection first, where there is one. */
+export interface Prepared {
+  readonly request: Request;
+  readonly results: Results;
+  readonly selection: SelectionPlan | undefined;
+  readonly placement: Placement;
+}
+
+/** A problem of this shape and pattern without data, for explain(). `grid` belongs to neighborhoods. */
+export function describe(shape: Shape, pattern: RunnablePattern, grid: Grid | undefined): Request {
+  const request = new Request(fieldCount, viewCount, false);
+  putShape(request.numbers, shape);
+  putPattern(request, pattern, shape, grid);
+  return request;
+}
+
+/**
+ * Checks the tensors against each other and the options, and lays out the call.
+ * @param place where to run, when that has been decided
+ */
+export function prepare(
+  qLike: TensorLike,
+  kLike: TensorLike,
+  vLike: TensorLike,
+  outLike: TensorLike | undefined,
+  settings: Settings,
+  internals: Internals = {},
+  place?: Placement,
+): Prepared {
+  const { isHeadsFirst, pattern } = settings;
+  const q = readTensor('q', qLike, floatTypes);
+  const k = readTensor('k', kLike, floatTypes);
+  const v = readTensor('v', vLike, floatTypes);
+  const named = [{ name: 'q', view: q }, { name: 'k', view: k }, { name: 'v', view: v }, ...operandsOf(settings)];
+  const placement = place ?? placementOf(settings.device, named);
+  checkRank(q, settings);
+  const rank = q.dims.length;
+  const axes = axesOf(rank, isHeadsFirst);
+  const { pages } = settings;
+  const shape = readShape(q, k, v, axes, pages && keysOnPages(pages));
+  if (pages) checkPages(pages, k, axes.token, shape);
+  checkHeads(shape, settings.pairing);
+  internals.check?.(shape);
+  const grid = pattern.kind === 'neighborhood' ? readGrid(pattern, q, k, axes) : undefined;
+  const selection =
+    pattern.kind === 'hierarchical'
+      ? planSelection(pattern, q, k, axes, settings, placement, internals.state)
+      : undefined;
+
+  const request = new Request(fieldCount, viewCount, settings.copyInputs);
+  const { numbers } = request;
+  putShape(numbers, shape);
+  putPattern(request, selection?.blocks ?? internals.lists ?? (pattern as RunnablePattern), shape, grid);
+  if (settings.scale !== undefined) numbers[field.scale] = settings.scale;
+  numbers[field.softcap] = settings.softcap;
+  numbers[field.pairing] = settings.pairing === 'interleave' ? 1 : 0;
+  request.operand('q', field.q, slot.q, q, isHeadsFirst);
+  request.operand('k', field.k, slot.k, k, isHeadsFirst);
+  request.operand('v', field.v, slot.v, v, isHeadsFirst);
+  putModifiers(request, settings, shape);
+  putExtras(request, settings, shape, rank);
+  if (grid) putRelativeBias(request, settings, shape, grid);
+  putSequences(request, settings, shape, q);
+  if (pages) putPages(request, pages, settings.keyLengths as Int32Array, k);
+
+  const heads = outputHeads(shape);
+  const outDims = q.dims.with(axes.head, heads).with(axes.dim, shape.valueDim);
+  const { out } = settings;
+  if (out) checkSame('out', out, shape.type, outDims);
+  const tokens = lengthsOf(q, tokenAxesOf(axes, rank));
+  const lseDims = axes.batch < 0 ? [heads, ...tokens] : [shape.batch, heads, ...tokens];
+  const results = request.results(
+    {
+      given: outLike,
+      out,
+      isHeadsFirst,
+      type: shape.type,
+      outDims,
+      lseDims: settings.returnLse ? lseDims : undefined,
+      Tensor: settings.Tensor,
+      device: placement.results,
+    },
+    field,
+    slot,
+  );
+  return { request, results, selection, placement };
+}
+
+/** Rows of tokens have 4 axes, or 3 when packed; a grid has one to three token axes. */
+function checkRank(q: View, { isHeadsFirst, pattern, cuSeqlensQ }: Settings): void {
+  const rank = q.dims.length;
+  const isGrid = pattern.kind === 'neighborhood';
+  const isPacked = cuSeqlensQ !== undefined;
+  if (isGrid ? rank > 3 && rank <= 3 + maxGridRank : rank === 4 || (isPacked && rank === 3)) return;
+  const tokens = isGrid ? '...tokens' : 'tokens';
+  const layout = isHeadsFirst ? `[batch, heads, ${tokens}, dim]` : `[batch, ${tokens}, heads, dim]`;
+  const orElse = isPacked ? ' or the last three' : isGrid ? ` with 1 to ${maxGridRank} axes of tokens` : '';
+  throw mismatch(`\`q\` must have dims ${layout}${orElse}, not ${showDims(q.dims)}`);
+}
+
+/** The grid that queries and keys share. */
+function readGrid(pattern: Extract<Pattern, { kind: 'neighborhood' }>, q: View, k: View, axes: Axes): Grid {
+  const tokenAxes = tokenAxesOf(axes, q.dims.length);
+  const lengths = lengthsOf(q, tokenAxes);
+  const keyLengths = lengthsOf(k, tokenAxes);
+  if (lengths.some((length, axis) => length !== keyLengths[axis])) {
+    throw mismatch(
+      `\`q\` ${showDims(q.dims)} and \`k\` ${showDims(k.dims)} must have the same tokens for a neighborhood, ` +
+        `not ${showDims(lengths)} and ${showDims(keyLengths)}`,
+    );
+  }
+  return { lengths, rules: axisRules(pattern, lengths) };
+}
+
+function putShape(numbers: Float64Array, shape: Shape): void {
+  numbers[field.batch] = shape.batch;
+  numbers[field.queryHeads] = shape.queryHeads;
+  numbers[field.kvHeads] = shape.kvHeads;
+  numbers[field.queries] = shape.queries;
+  numbers[field.keys] = shape.keys;
+  numbers[field.headDim] = shape.headDim;
+  numbers[field.valueDim] = shape.valueDim;
+  numbers[field.type] = dataTypeCode(shape.type);
+  numbers[field.sequences] = shape.batch;
+  numbers[field.scale] = 1 / Math.sqrt(shape.headDim);
+}

@@ -1,0 +1,193 @@
+// hipAttention() and hipSelect(): attention to selected keys, and the selection by itself.
+// Reader: someone with more context than dense attention is affordable for. The pattern and what it approximates are in
+// hierarchical.ts, decoding in hip-state.ts; attention() with a hierarchical() pattern is the same without a state.
+
+import { refuseSignal } from '../call/flight.js';
+import { placementOf } from '../call/placement.js';
+import { axesOf } from '../call/request.js';
+import { checkHeads, mismatch, readShape } from '../call/shape.js';
+import { showDims, TilewiseTypeError } from '../check/errors.js';
+import { checkNames, invalid } from '../check/validate.js';
+import {
+  type HierarchicalOptions,
+  type HierarchicalPattern,
+  type HierarchicalPreset,
+  hierarchical,
+  hierarchicalNames,
+} from '../patterns/hierarchical.js';
+import { planSelection, type SelectionPlan } from '../selectors/hierarchical.js';
+import { checkRefresh, type HipLists, HipState, type Refresh, toHipLists } from '../selectors/hip-state.js';
+import { checkOverlaps } from '../tensor/leases.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { TensorLike } from '../tensor/types.js';
+import { readTensor, type View } from '../tensor/views.js';
+import type { AttentionResult } from './attention/attention.js';
+import { checkKeyLengths } from './attention/modifiers.js';
+import { type AttentionOptions, floatTypes, readOptions, type Settings } from './attention/options.js';
+import { type CommonOptions, type Meaning, namedOps, splitOptions } from './named.js';
+
+/** What hipAttention() can be told besides attention()'s options: those of hierarchical(), and for decoding a state. */
+export interface HipOptions extends HierarchicalOptions {
+  /** Lists kept from step to step; one per layer and sequence. */
+  state?: HipState;
+  /** Steps between selections, as in HipState; set on `state` when the call is done. */
+  refresh?: Refresh;
+}
+
+const hipNames: ReadonlySet<string> = new Set([...hierarchicalNames, 'state', 'refresh']);
+
+interface HipAttention<Result extends 'promised' | 'sync'> {
+  <T = Tensor>(
+    q: TensorLike,
+    k: TensorLike,
+    v: TensorLike,
+    options: HipOptions & CommonOptions<T> & { returnLse: true },
+  ): Result extends 'sync' ? Required<AttentionResult<T>> : Promise<Required<AttentionResult<T>>>;
+  <T = Tensor>(
+    q: TensorLike,
+    k: TensorLike,
+    v: TensorLike,
+    options?: HipOptions & CommonOptions<T>,
+  ): Result extends 'sync' ? AttentionResult<T> : Promise<AttentionResult<T>>;
+}
+
+function mean(where: string, options: unknown = {}): Meaning {
+  const { own, common } = splitOptions(where, options, hipNames);
+  const { state, refresh, ...pattern } = own;
+  if (state !== undefined && !(state instanceof HipState)) throw invalid('state', 'a HipState', state);
+  if (refresh !== undefined && state === undefined) {
+    throw new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', '`refresh` needs a `state` to keep lists in');
+  }
+  const kept = state && { kept: state, refresh: refresh === undefined ? undefined : checkRefresh(refresh) };
+  return { options: { ...common, pattern: hierarchical(pattern) }, internals: { state: kept } };
+}
+
+const ops = namedOps<HipOptions>('hipAttention', mean);
+
+/**
+ * Attention to the first `sink` keys, the last `window`, and the keys that were selected between: see hierarchical().
+ * Selects, then attends. Give a `state` when generating token by token: lists are then selected every few steps only.
+ * @param q queries, [batch, queries, heads, headDim] or as `layout` says, at the end of the keys
+ * @param k keys, at least as many as queries
+ * @param v values
+ * @param options hierarchical()'s and attention()'s, `state` and `refresh`
+ * @returns as attention() does
+ */
+export const hipAttention = ops.promised as HipAttention<'promised'>;
+
+/**
+ * hipAttention() on the calling thread.
+ * @throws {TypeError | RangeError | TilewiseError} what hipAttention() rejects with
+ */
+export const hipAttentionSync = ops.sync as HipAttention<'sync'>;
+
+/** What hipSelect() can be told besides hierarchical()'s options; as in attention(). */
+export type HipSelectOptions = HierarchicalOptions &
+  Pick<AttentionOptions, 'layout' | 'keyLengths' | 'pairing' | 'signal' | 'device' | 'copyInputs'>;
+
+/** A selection: what the last stage kept, and what every stage did. */
+export interface HipSelection {
+  readonly blocks: HipLists;
+  readonly stages: readonly HipLists[];
+}
+
+const selectNames: ReadonlySet<string> = new Set([
+  ...hierarchicalNames,
+  'layout',
+  'keyLengths',
+  'pairing',
+  'signal',
+  'device',
+  'copyInputs',
+]);
+
+/**
+ * The keys that hipAttention() would attend to besides sink and window, for a look or for fetching what a key store has
+ * elsewhere.
+ * @param q queries, as in hipAttention()
+ * @param k keys
+ * @param options a preset's name, or hierarchical()'s options and some of attention()'s
+ * @returns lists by [batch, lists, queryBlocks]; a list belongs to one head, KV head or layer, as `scope` says
+ */
+export async function hipSelect(
+  q: TensorLike,
+  k: TensorLike,
+  options: HipSelectOptions | HierarchicalPreset = {},
+): Promise<HipSelection> {
+  const { plan, settings } = prepareSelect('hipSelect()', q, k, options);
+  try {
+    await plan.run(settings.signal);
+    return selectionOf(plan);
+  } finally {
+    plan.end();
+  }
+}
+
+/**
+ * hipSelect() on the calling thread.
+ * @throws {TypeError | RangeError | TilewiseError} what hipSelect() rejects with
+ */
+export function hipSelectSync(
+  q: TensorLike,
+  k: TensorLike,
+  options: HipSelectOptions | HierarchicalPreset = {},
+): HipSelection {
+  const { plan, settings } = prepareSelect('hipSelectSync()', q, k, options);
+  refuseSignal('hipSelectSync()', settings.signal);
+  try {
+    plan.runSync();
+    return selectionOf(plan);
+  } finally {
+    plan.end();
+  }
+}
+
+const selectionOf = ({ lists }: SelectionPlan): HipSelection => {
+  const stages = lists.map(toHipLists);
+  return { blocks: stages[stages.length - 1], stages };
+};
+
+function prepareSelect(
+  where: string,
+  qLike: TensorLike,
+  kLike: TensorLike,
+  options: HipSelectOptions | HierarchicalPreset,
+): { plan: SelectionPlan; settings: Settings } {
+  const given = typeof options === 'string' ? { preset: options } : options;
+  checkNames(where, given, selectNames);
+  const { layout, keyLengths, pairing, signal, device, copyInputs, ...own } = given;
+  const pattern = hierarchical(own);
+  const settings = readOptions(where, { pattern, layout, keyLengths, pairing, signal, device, copyInputs });
+  const q = readTensor('q', qLike, floatTypes);
+  const k = readTensor('k', kLike, floatTypes);
+  checkShapes(q, k, settings);
+  const named = [
+    { name: 'q', view: q },
+    { name: 'k', view: k },
+  ];
+  const placement = placementOf(settings.device, named);
+  checkOverlaps(named, undefined);
+  const axes = axesOf(4, settings.isHeadsFirst);
+  return { plan: planSelection(pattern as HierarchicalPattern, q, k, axes, settings, placement), settings };
+}
+
+function checkShapes(q: View, k: View, { isHeadsFirst, pairing, keyLengths }: Settings): void {
+  if (k.type !== q.type) {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_DTYPE',
+      `\`q\` and \`k\` must have one type, not ${q.type} and ${k.type}`,
+    );
+  }
+  const axes = axesOf(4, isHeadsFirst);
+  const { batch, dim } = axes;
+  const isRank4 = q.dims.length === 4 && k.dims.length === 4;
+  if (!isRank4 || q.dims[batch] !== k.dims[batch] || q.dims[dim] !== k.dims[dim]) {
+    const layout = isHeadsFirst ? '[batch, heads, tokens, dim]' : '[batch, tokens, heads, dim]';
+    throw mismatch(
+      `\`q\` ${showDims(q.dims)} and \`k\` ${showDims(k.dims)} do not fit: both are ${layout} and share the batch and the dim`,
+    );
+  }
+  const shape = readShape(q, k, k, axes);
+  checkHeads(shape, pairing);
+  if (keyLengths) checkKeyLengths(keyLengths, shape);
+}

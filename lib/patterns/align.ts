@@ -1,0 +1,21 @@
+// Align: where queries stand among the keys, for every pattern that knows a position.
+// Reader: someone with fewer queries than keys.
+
+import { checkInteger, checkNames, invalid, is, maxTokens } from '../check/validate.js';
+
+/**
+ * Where queries stand among the keys. Query `i` has position `i + offset`: `'bottom-right'` puts the last query at the
+ * last key (flash-attention, the default), `'top-left'` the first query at the first key (ONNX, PyTorch), and
+ * `{ offset }` says it outright.
+ */
+export type Align = 'bottom-right' | 'top-left' | { readonly offset: number };
+
+const offsetNames = new Set(['offset']);
+
+export function checkAlign(align: unknown, name = 'align'): Align {
+  if (align === undefined || align === 'bottom-right') return 'bottom-right';
+  if (align === 'top-left') return align;
+  if (!is.object(align)) throw invalid(name, "'bottom-right', 'top-left' or { offset }", align);
+  checkNames(`\`${name}\``, align, offsetNames);
+  return Object.freeze({ offset: checkInteger(`${name}.offset`, align.offset, -maxTokens, maxTokens) });
+}

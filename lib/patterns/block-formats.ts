@@ -1,0 +1,207 @@
+// Block tables: CSR, padded lists and BlockMasks read into one form.
+// Reader: someone who brings block lists and wonders which shapes are accepted. Numbers of blocks are compared with the
+// tensors in block-lists.ts, where those are known.
+
+import { show, showDims, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
+import { checkNames, invalid, is, maxTokens } from '../check/validate.js';
+import { toDense } from '../tensor/dense.js';
+import type { TensorLike } from '../tensor/types.js';
+import { type HostView, readHostTensor, typedArrayName } from '../tensor/views.js';
+
+/** Compressed rows, each starting at offset 0 of its own columns. */
+export interface BlockCsr {
+  /** int32 [queryBlocks + 1], [heads, queryBlocks + 1] or [batch, heads, queryBlocks + 1]. */
+  rowOffsets: Int32Array | TensorLike;
+  /** Numbers of key blocks, int32 with the same leading axes; what stands behind the last offset is not read. */
+  columns: Int32Array | TensorLike;
+}
+
+/** Lists padded to one length. */
+export interface BlockIndexLists {
+  /** Numbers of key blocks, int32 [queryBlocks, most], [heads, queryBlocks, most] or [batch, heads, queryBlocks, most]. */
+  indices: TensorLike;
+  /** How many of them are meant, int32 [queryBlocks] with the same leading axes. */
+  counts: Int32Array | TensorLike;
+}
+
+/** PyTorch FlexAttention's BlockMask, its fields in camelCase. */
+export interface FlexBlockMask {
+  /** int32 [batch, heads, queryBlocks]. */
+  kvNumBlocks: TensorLike;
+  /** int32 [batch, heads, queryBlocks, most]. */
+  kvIndices: TensorLike;
+  /** Blocks that mask_mod need not look into, likewise. */
+  fullKvNumBlocks?: TensorLike;
+  fullKvIndices?: TensorLike;
+  /** Tokens per block, one number or [queries, keys]; instead of blockQ and blockK. */
+  blockSize?: number | readonly [queries: number, keys: number];
+}
+
+/** Lists of ascending block numbers; list (b, h, m) is number (b * heads + h) * queryBlocks + m. */
+export interface BlockTable {
+  /** [batch, heads, queryBlocks]; the first two may be 1, for all. */
+  readonly dims: readonly [batch: number, heads: number, queryBlocks: number];
+  /** Where each list begins among the columns, and where the last one ends. */
+  readonly offsets: Int32Array;
+  readonly columns: Int32Array;
+}
+
+const csrNames = new Set(['rowOffsets', 'columns']);
+const listNames = new Set(['indices', 'counts']);
+const maskNames = new Set(['kvNumBlocks', 'kvIndices', 'fullKvNumBlocks', 'fullKvIndices', 'blockSize']);
+
+export function readCsr(csr: BlockCsr): BlockTable {
+  checkNames('`csr`', csr, csrNames);
+  const rowOffsets = readCounts('csr.rowOffsets', csr.rowOffsets);
+  const columns = readCounts('csr.columns', csr.columns);
+  const lead = leadOf('csr.rowOffsets', rowOffsets, 1, '[queryBlocks + 1]');
+  checkLead('csr.columns', columns, 'csr.rowOffsets', rowOffsets, 1);
+  const rows = rowOffsets.dims.at(-1)! - 1;
+  const most = columns.dims.at(-1)!;
+  if (rows < 0) throw wrong('csr.rowOffsets', 'start with an offset of 0', 'be empty');
+  const at = (i: number) => rowOffsets.data[i] as number;
+  return buildTable('csr.columns', [...lead, rows], (list) => {
+    const group = Math.floor(list / rows);
+    const row = group * (rows + 1) + (list % rows);
+    const [begin, end] = [at(row), at(row + 1)];
+    if (list % rows === 0 && begin !== 0) throw wrong(`csr.rowOffsets`, 'start every head at 0', `with ${begin}`);
+    if (end < begin) throw wrong('csr.rowOffsets', 'not fall', `from ${begin} to ${end}`);
+    if (end > most) throw wrong('csr.rowOffsets', `stay within the ${most} columns`, `reach ${end}`);
+    return (columns.data as Int32Array).subarray(group * most + begin, group * most + end);
+  });
+}
+
+export function readLists(lists: BlockIndexLists): BlockTable {
+  checkNames('`lists`', lists, listNames);
+  return readPadded('lists.indices', lists.indices, 'lists.counts', lists.counts);
+}
+
+export function readBlockMask(mask: FlexBlockMask | undefined): { listed: BlockTable; full?: BlockTable } {
+  checkNames('`blockMask`', mask, maskNames);
+  const { kvNumBlocks, kvIndices, fullKvNumBlocks, fullKvIndices } = mask as FlexBlockMask;
+  const listed = readPadded('blockMask.kvIndices', kvIndices, 'blockMask.kvNumBlocks', kvNumBlocks);
+  if (fullKvNumBlocks === undefined && fullKvIndices === undefined) return { listed };
+  const full = readPadded('blockMask.fullKvIndices', fullKvIndices, 'blockMask.fullKvNumBlocks', fullKvNumBlocks);
+  if (full.dims.some((length, axis) => length !== listed.dims[axis])) {
+    throw mismatch(
+      `\`blockMask.fullKvNumBlocks\` ${showDims(full.dims)} must have the dims of \`blockMask.kvNumBlocks\` ${showDims(listed.dims)}`,
+    );
+  }
+  return { listed, full };
+}
+
+function readPadded(indicesName: string, indices: unknown, countsName: string, counts: unknown): BlockTable {
+  const lengths = readCounts(countsName, counts);
+  const entries = readCounts(indicesName, indices);
+  const lead = leadOf(countsName, lengths, 1, '[queryBlocks]');
+  checkLead(indicesName, entries, countsName, lengths, 0);
+  const most = entries.dims.at(-1)!;
+  return buildTable(indicesName, [...lead, lengths.dims.at(-1)!], (list) => {
+    const count = lengths.data[list] as number;
+    if (count < 0 || count > most) {
+      throw wrong(countsName, `be 0 to ${most}, the last axis of \`${indicesName}\``, `${count}`);
+    }
+    return (entries.data as Int32Array).subarray(list * most, list * most + count);
+  });
+}
+
+/** An int32 tensor in row-major order, or a bare Int32Array as one axis. */
+function readCounts(name: string, value: unknown): HostView {
+  const isBare = typedArrayName(value) === 'Int32Array';
+  const tensor = isBare ? { type: 'int32', data: value, dims: [(value as Int32Array).length] } : value;
+  return toDense(readHostTensor(name, tensor, ['int32']));
+}
+
+/** [batch, heads] of a tensor whose last `own` axes are something else. */
+function leadOf(name: string, { dims }: HostView, own: number, last: string): [batch: number, heads: number] {
+  const lead = dims.slice(0, dims.length - own);
+  if (dims.length < own || lead.length > 2) {
+    throw mismatch(
+      `\`${name}\` must have dims ${last}, with heads or batch and heads before them, not ${showDims(dims)}`,
+    );
+  }
+  return [lead.length === 2 ? lead[0] : 1, lead.at(-1) ?? 1];
+}
+
+/** `view` must have the axes of `other`, all but the last `fewer`, and one more. */
+function checkLead(name: string, view: HostView, otherName: string, other: HostView, fewer: number): void {
+  const shared = other.dims.slice(0, other.dims.length - fewer);
+  const fits = view.dims.length === shared.length + 1 && shared.every((length, axis) => view.dims[axis] === length);
+  if (!fits) {
+    throw mismatch(
+      `\`${name}\` ${showDims(view.dims)} and \`${otherName}\` ${showDims(other.dims)} do not fit together`,
+    );
+  }
+}
+
+/** Copies lists into a table, each in ascending order. */
+function buildTable(name: string, dims: readonly number[], listOf: (list: number) => Int32Array): BlockTable {
+  const lists = dims[0] * dims[1] * dims[2];
+  const offsets = new Int32Array(lists + 1);
+  const found = Array.from({ length: lists }, (_, list) => {
+    const entries = listOf(list);
+    const total = offsets[list] + entries.length;
+    if (total > 2 ** 31 - 1) throw mismatch(`\`${name}\` names more than ${2 ** 31 - 1} blocks`);
+    offsets[list + 1] = total;
+    return entries;
+  });
+  const columns = new Int32Array(offsets[lists]);
+  found.forEach((entries, list) => {
+    const own = columns.subarray(offsets[list], offsets[list + 1]);
+    own.set(entries);
+    if (!isAscending(own)) own.sort();
+    checkList(name, own, list);
+  });
+  return Object.freeze({ dims: Object.freeze(dims) as BlockTable['dims'], offsets, columns });
+}
+
+const isAscending = (list: Int32Array): boolean => list.every((block, i) => i === 0 || block > list[i - 1]);
+
+function checkList(name: string, list: Int32Array, number: number): void {
+  if (list.length > 0 && list[0] < 0) throw wrong(name, 'name blocks from 0', `${list[0]} in list ${number}`);
+  const again = list.findIndex((block, i) => i > 0 && block <= list[i - 1]);
+  if (again >= 0) throw wrong(name, 'name every block once', `${list[again]} twice in list ${number}`);
+}
+
+/** Checks a table that someone else may have built. */
+export function checkTable(name: string, value: unknown): BlockTable {
+  const { dims, offsets, columns } = (is.object(value) ? value : {}) as Partial<BlockTable>;
+  const isTable =
+    Array.isArray(dims) &&
+    dims.length === 3 &&
+    dims.every((length) => is.integer(length, 0, maxTokens)) &&
+    typedArrayName(offsets) === 'Int32Array' &&
+    typedArrayName(columns) === 'Int32Array';
+  if (!isTable) throw invalid(name, 'a table as blocks() makes it, { dims, offsets, columns }', value);
+  const [from, to] = [offsets as Int32Array, columns as Int32Array];
+  const lists = dims[0] * dims[1] * dims[2];
+  if (from.length !== lists + 1 || from[0] !== 0 || from[lists] !== to.length) {
+    throw wrong(`${name}.offsets`, `be ${lists + 1} offsets from 0 to ${to.length}`, show(from));
+  }
+  return buildTable(name, dims, (list) => {
+    if (from[list + 1] < from[list])
+      throw wrong(`${name}.offsets`, 'not fall', `from ${from[list]} to ${from[list + 1]}`);
+    return to.subarray(from[list], from[list + 1]);
+  });
+}
+
+/** Refuses a block that both tables name. */
+export function refuseShared(listed: BlockTable, full: BlockTable): void {
+  for (let list = 0; list + 1 < listed.offsets.length; ++list) {
+    const others = full.columns.subarray(full.offsets[list], full.offsets[list + 1]);
+    const own = listed.columns.subarray(listed.offsets[list], listed.offsets[list + 1]);
+    let next = 0;
+    for (const block of own) {
+      while (next < others.length && others[next] < block) ++next;
+      if (others[next] !== block) continue;
+      throw new TilewiseTypeError(
+        'ERR_TILEWISE_INVALID_OPTION',
+        `\`blockMask.fullKvIndices\` names block ${block} of list ${list}, which \`blockMask.kvIndices\` names too`,
+      );
+    }
+  }
+}
+
+const mismatch = (message: string): Error => new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
+const wrong = (name: string, expected: string, found: string): Error =>
+  new TilewiseRangeError('ERR_TILEWISE_INVALID_OPTION', `\`${name}\` must ${expected}, not ${found}`);

@@ -1,0 +1,164 @@
+// Patterns: which keys a query may see, as plain frozen values. Here are windows and the union of all kinds; every other
+// family has a file of its own. Reader: anyone who calls attention() or explain(). The rules themselves live in
+// core/pattern/; nothing is computed here.
+
+import { TilewiseTypeError } from '../check/errors.js';
+import { checkBoolean, checkInteger, checkNames, invalid, is, maxTokens } from '../check/validate.js';
+import { type Align, checkAlign } from './align.js';
+import { type BlocksPattern, checkBlocks } from './blocks.js';
+import { checkHierarchical, type HierarchicalPattern } from './hierarchical.js';
+import { checkNeighborhood, type NeighborhoodPattern } from './neighborhood.js';
+import { checkStridedShards, type StridedShardsPattern } from './strided-shards.js';
+
+/**
+ * A band of keys around every query, and leading keys that stay visible behind it. A query at position `p` sees key
+ * `k` when `k <= p + right` and (`k >= p - left` or `k < sinkTokens`).
+ */
+export interface WindowPattern {
+  readonly kind: 'window';
+  /** Keys visible before the query's own position; Infinity: all. */
+  readonly left: number;
+  /** Keys visible after it; 0 is causal, Infinity: all. */
+  readonly right: number;
+  /** Leading keys that stay visible when the window has moved past them (StreamingLLM, arXiv 2309.17453). */
+  readonly sinkTokens: number;
+  readonly align: Align;
+}
+
+/** Every kind of pattern. */
+export type Pattern = WindowPattern | NeighborhoodPattern | StridedShardsPattern | BlocksPattern | HierarchicalPattern;
+
+/** How far a window reaches: `{ left, right }`, absent or Infinity meaning all; or `[left, right]`, -1 meaning all. */
+export type WindowReach = { readonly left?: number; readonly right?: number } | readonly [left: number, right: number];
+
+const open = Number.POSITIVE_INFINITY;
+const reachNames = new Set(['left', 'right']);
+const alignNames = new Set(['align']);
+const slidingNames = new Set(['left', 'right', 'causal', 'sinkTokens', 'align']);
+const patternNames = new Set(['kind', 'left', 'right', 'sinkTokens', 'align']);
+
+/** Every query sees every key. */
+export function full(): WindowPattern {
+  return fullPattern;
+}
+
+/**
+ * Every query sees the keys up to its own position.
+ * @param options.align where queries stand among the keys; default `'bottom-right'`
+ * @throws {TypeError} ERR_TILEWISE_UNKNOWN_OPTION, ERR_TILEWISE_INVALID_OPTION
+ */
+export function causal(options: { align?: Align } = {}): WindowPattern {
+  checkNames('causal()', options, alignNames);
+  return pattern(open, 0, 0, checkAlign(options.align));
+}
+
+/**
+ * Every query sees the keys at most `left` before and `right` after its position, both inclusive, and the first
+ * `sinkTokens` keys as far as `right` allows. The sliding window of Longformer (arXiv 2004.05150) and Mistral; with
+ * `sinkTokens`, StreamingLLM's (arXiv 2309.17453).
+ * @param options.left keys before the query; default all
+ * @param options.right keys after the query; default all
+ * @param options.causal nothing after the query: the same as `right: 0`
+ * @param options.sinkTokens leading keys that stay visible; default 0
+ * @param options.align where queries stand among the keys; default `'bottom-right'`
+ * @throws {TypeError | RangeError} ERR_TILEWISE_UNKNOWN_OPTION, ERR_TILEWISE_INVALID_OPTION
+ */
+export function slidingWindow(options: {
+  left?: number;
+  right?: number;
+  causal?: boolean;
+  sinkTokens?: number;
+  align?: Align;
+}): WindowPattern {
+  checkNames('slidingWindow()', options, slidingNames);
+  const { left, right, sinkTokens, align } = options;
+  return windowPattern({ causal: options.causal, window: { left, right }, sinkTokens, align });
+}
+
+/** The options of attention() that describe a pattern, read into one. Absent ones leave the pattern open. */
+export function windowPattern(options: {
+  causal?: boolean;
+  window?: WindowReach;
+  sinkTokens?: number;
+  align?: Align;
+}): WindowPattern {
+  const { causal, window, sinkTokens, align } = options;
+  let left = open;
+  let right = open;
+  if (window !== undefined) [left, right] = readReach(window);
+  if (causal !== undefined && checkBoolean('causal', causal)) right = 0;
+  const sinks = sinkTokens === undefined ? 0 : checkInteger('sinkTokens', sinkTokens, 0, maxTokens);
+  return pattern(left, right, sinks, checkAlign(align));
+}
+
+/** Checks a pattern that someone else may have built. */
+export function checkPattern(value: unknown): Pattern {
+  if (is.object(value)) {
+    switch (value.kind) {
+      case 'window':
+        return checkWindow(value);
+      case 'neighborhood':
+        return checkNeighborhood(value);
+      case 'stridedShards':
+        return checkStridedShards(value);
+      case 'blocks':
+        return checkBlocks(value);
+      case 'hierarchical':
+        return checkHierarchical(value);
+    }
+  }
+  const makers = ['full()', 'causal()', 'slidingWindow()', 'neighborhood()', 'stridedShards()', 'blocks()'];
+  throw invalid('pattern', `what ${makers.join(', ')} or hierarchical() return`, value);
+}
+
+function checkWindow(value: Record<string, unknown>): WindowPattern {
+  checkNames('`pattern`', value, patternNames);
+  const { left, right, sinkTokens, align } = value;
+  checkReach('pattern.left', left);
+  checkReach('pattern.right', right);
+  checkInteger('pattern.sinkTokens', sinkTokens, 0, maxTokens);
+  checkAlign(align, 'pattern.align');
+  return value as unknown as WindowPattern;
+}
+
+function pattern(left: number, right: number, sinkTokens: number, align: Align): WindowPattern {
+  return Object.freeze({ kind: 'window', left, right, sinkTokens, align });
+}
+
+function readReach(window: unknown): [left: number, right: number] {
+  if (Array.isArray(window)) {
+    if (window.length !== 2) throw invalid('window', 'a pair [left, right]', window);
+    return [0, 1].map((i) => (window[i] === -1 ? open : checkReach(`window[${i}]`, window[i], ' or -1'))) as [
+      number,
+      number,
+    ];
+  }
+  if (!is.object(window) || ArrayBuffer.isView(window))
+    throw invalid('window', '{ left, right } or [left, right]', window);
+  checkNames('`window`', window, reachNames);
+  const { left = open, right = open } = window;
+  return [checkReach('left', left), checkReach('right', right)];
+}
+
+function checkReach(name: string, value: unknown, orElse = ''): number {
+  if (value !== open && !is.integer(value, 0, maxTokens)) {
+    throw invalid(name, `a whole number of tokens from 0 to ${maxTokens}, Infinity${orElse}`, value);
+  }
+  return value as number;
+}
+
+/** The options of attention() that describe a window. */
+export const windowNames: ReadonlySet<string> = new Set(['causal', 'window', 'sinkTokens', 'align']);
+
+/** Refuses a pattern next to the options it stands for. */
+export function checkExclusive(options: Record<string, unknown>): void {
+  for (const name of windowNames) {
+    if (options[name] === undefined) continue;
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      `\`pattern\` already says which keys are visible; leave out \`${name}\``,
+    );
+  }
+}
+
+const fullPattern = pattern(open, open, 0, 'bottom-right');

@@ -1,0 +1,76 @@
+// Pages: keys and values that lie in blocks of a shared pool, as servers keep them while they generate.
+// Reader: someone with a paged KV cache (PagedAttention, arXiv 2309.06180). Sequences find their pages by a table; pages
+// that no length reaches are neither read nor looked up.
+
+import type { Request } from '../call/request.js';
+import { mismatch, type Shape } from '../call/shape.js';
+import { showDims, TilewiseRangeError } from '../check/errors.js';
+import { checkInteger, checkNames, invalid, is, maxTokens } from '../check/validate.js';
+import { field, slot } from '../native/fields.js';
+import { toDense } from '../tensor/dense.js';
+import type { TensorLike } from '../tensor/types.js';
+import { type HostView, readHostTensor, type View } from '../tensor/views.js';
+
+/** Where the keys of each batch entry lie. */
+export interface PagedKeys {
+  /** int32 [batch, pagesPerSequence]: key t of an entry is row t % pageSize of page table[entry][floor(t / pageSize)]. */
+  table: TensorLike;
+  /** Keys per page; any number from 1. */
+  pageSize: number;
+}
+
+/** The same, read. */
+export interface PageSettings {
+  readonly table: HostView;
+  readonly pageSize: number;
+}
+
+const names: ReadonlySet<string> = new Set(['table', 'pageSize'] satisfies (keyof PagedKeys)[]);
+
+export function readPages(value: unknown): PageSettings {
+  if (!is.object(value)) throw invalid('pages', 'an object { table, pageSize }', value);
+  checkNames('`pages`', value, names);
+  const table = toDense(readHostTensor('pages.table', value.table, ['int32']));
+  if (table.dims.length !== 2) {
+    throw mismatch(`\`pages.table\` must have dims [batch, pagesPerSequence], not ${showDims(table.dims)}`);
+  }
+  return { table, pageSize: checkInteger('pages.pageSize', value.pageSize, 1, maxTokens) };
+}
+
+/** Keys that a batch entry may have: those of all its pages. */
+export const keysOnPages = ({ table, pageSize }: PageSettings): number => table.dims[1] * pageSize;
+
+/** Passes the table. Lengths have been checked against the keys. */
+export function putPages(request: Request, { table, pageSize }: PageSettings, lengths: Int32Array, k: View): void {
+  const [batch, perSequence] = table.dims;
+  const pages = k.dims[0];
+  for (let b = 0; b < batch; ++b) {
+    for (let i = 0; i * pageSize < lengths[b]; ++i) {
+      const page = table.data[b * perSequence + i] as number;
+      if (page >= 0 && page < pages) continue;
+      throw new TilewiseRangeError(
+        'ERR_TILEWISE_INVALID_OPTION',
+        `\`pages.table\` [${b}, ${i}] must be 0 to ${pages - 1}, a page of \`k\`, not ${page}`,
+      );
+    }
+  }
+  request.numbers[field.pages] = pages;
+  request.numbers[field.pageSize] = pageSize;
+  request.views[slot.pageTable] = table.data;
+}
+
+/** Refuses a table of another batch, and pages of another size. */
+export function checkPages(
+  { table, pageSize }: PageSettings,
+  k: View,
+  tokenAxis: number,
+  { batch }: Pick<Shape, 'batch'>,
+): void {
+  if (table.dims[0] !== batch) {
+    throw mismatch(`\`pages.table\` ${showDims(table.dims)} must have a row for each of the ${batch} entries of \`q\``);
+  }
+  if (k.dims[tokenAxis] === pageSize) return;
+  throw mismatch(
+    `\`k\` ${showDims(k.dims)} must have pages of ${pageSize} keys, as \`pages.pageSize\` says, not of ${k.dims[tokenAxis]}`,
+  );
+}
