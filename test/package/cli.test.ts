@@ -1,5 +1,5 @@
 // `tilewise explain`: what the command line prints and writes, and how it says no: one line, exit code 2.
-// Reader: someone who adds an option to bin/tilewise.mjs.
+// Reader: someone who adds an option to bin/commands/explain.mjs.
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
