@@ -54,6 +54,7 @@ export {
   type StagedPattern,
   type TreePattern,
 } from './patterns/hierarchical.js';
+export type { Pattern } from './patterns/index.js';
 export {
   type NeighborhoodOptions,
   type NeighborhoodPattern,
@@ -61,7 +62,7 @@ export {
   type PerAxis,
 } from './patterns/neighborhood.js';
 export { type StridedShardsOptions, type StridedShardsPattern, stridedShards } from './patterns/strided-shards.js';
-export { causal, full, type Pattern, slidingWindow, type WindowPattern, type WindowReach } from './patterns/window.js';
+export { causal, full, slidingWindow, type WindowPattern, type WindowReach } from './patterns/window.js';
 export { type HipLists, HipState, type Refresh } from './selectors/hip-state.js';
 export type { PagedKeys } from './stores/pages.js';
 export {

@@ -2,17 +2,17 @@
 // Reader: someone who decodes with s2Attention() and wants the memory back. Blocks lie in pages of one pool that all heads
 // share, a page table per KV head; a page returns to the pool when its block leaves the window and is not kept for good.
 
-import { axesOf } from '../call/request.js';
 import { checkSame, mismatch } from '../call/shape.js';
 import { showDims, TilewiseRangeError } from '../check/errors.js';
-import { checkInteger, checkNames, checkOneOf, maxTokens } from '../check/validate.js';
+import { checkInteger, checkNames, checkOneOf, maxTokens, namesOf } from '../check/validate.js';
 import { type AttentionResult, runAttention, runAttentionSync } from '../ops/attention/attention.js';
-import { floatTypes, type Layout, layouts } from '../ops/attention/options.js';
+import { type Layout, layouts } from '../ops/attention/options.js';
 import type { CommonOptions } from '../ops/named.js';
+import { axesOf } from '../tensor/axes.js';
 import { checkOverlaps } from '../tensor/leases.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
-import { type HostView, readHostTensor, readTensor } from '../tensor/views.js';
+import { floatTypes, type HostView, readHostTensor, readTensor } from '../tensor/views.js';
 import type { S2Layout } from './s2-layout.js';
 import { pageLists } from './s2-pages.js';
 
@@ -29,21 +29,19 @@ export type S2CacheAttentionOptions<T = Tensor> = Pick<
   'scale' | 'softcap' | 'sinks' | 'extraKeys' | 'extraValues' | 'returnLse' | 'out' | 'Tensor' | 'signal' | 'device'
 >;
 
-const cacheNames = new Set(['maxQueries', 'layout']);
-const attentionNames: ReadonlySet<string> = new Set(
-  Object.keys({
-    scale: 1,
-    softcap: 1,
-    sinks: 1,
-    extraKeys: 1,
-    extraValues: 1,
-    returnLse: 1,
-    out: 1,
-    Tensor: 1,
-    signal: 1,
-    device: 1,
-  } satisfies Record<keyof S2CacheAttentionOptions, 1>),
-);
+const cacheNames = namesOf<S2CacheOptions>({ maxQueries: 1, layout: 1 });
+const attentionNames = namesOf<S2CacheAttentionOptions>({
+  scale: 1,
+  softcap: 1,
+  sinks: 1,
+  extraKeys: 1,
+  extraValues: 1,
+  returnLse: 1,
+  out: 1,
+  Tensor: 1,
+  signal: 1,
+  device: 1,
+});
 
 /** Keys or values of all pages: [batch, pages * blockSize, dim], shared by the heads. */
 interface Pool {

@@ -3,7 +3,7 @@
 
 import { TilewiseTypeError } from '../check/errors.js';
 import { type NativeMemory, type NativeViews, native } from '../native/native.js';
-import { flatten, flattenOut, rowAxesOf, tokenAxesOf } from '../tensor/axes.js';
+import { type Axes, axesOf, flatten, flattenOut, rowAxesOf, tokenAxesOf } from '../tensor/axes.js';
 import { DeviceBuffer, passed } from '../tensor/device-buffer.js';
 import { backendName, cpu } from '../tensor/devices.js';
 import { checkOverlaps, type Named } from '../tensor/leases.js';
@@ -19,21 +19,6 @@ import {
   sizeOf,
   type View,
 } from '../tensor/views.js';
-
-/** Which axis of a tensor is what, `token` being the first of its token axes; batch -1: rows without a batch axis. */
-export interface Axes {
-  readonly batch: number;
-  readonly token: number;
-  readonly head: number;
-  readonly dim: number;
-}
-
-/** The axes of q, k, v and out: [tokens, heads, dim] packed, else [batch, tokens, heads, dim] with 1 to 3 token axes. */
-export function axesOf(rank: number, isHeadsFirst: boolean): Axes {
-  const dim = rank - 1;
-  if (rank === 3) return isHeadsFirst ? { batch: -1, token: 1, head: 0, dim } : { batch: -1, token: 0, head: 1, dim };
-  return isHeadsFirst ? { batch: 0, token: 2, head: 1, dim } : { batch: 0, token: 1, head: rank - 2, dim };
-}
 
 /** What native code writes, and how the caller gets it. */
 export interface Results {

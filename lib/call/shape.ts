@@ -3,10 +3,9 @@
 
 import { showDims, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { maxTokens } from '../check/validate.js';
-import { lengthsOf, tokenAxesOf } from '../tensor/axes.js';
+import { type Axes, lengthsOf, tokenAxesOf } from '../tensor/axes.js';
 import type { FloatType } from '../tensor/types.js';
 import { sizeOf, type View } from '../tensor/views.js';
-import type { Axes } from './request.js';
 
 /** The sizes of a problem, as explain() is told them and attention() finds them in the tensors. */
 export interface Shape {

@@ -30,6 +30,10 @@ export function invalid(name: string, expected: string, value: unknown): Error {
     : new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
 }
 
+/** The names of an options type, which the compiler holds to be all of them and no others. */
+export const namesOf = <T>(names: { readonly [name in keyof T]-?: 1 }): ReadonlySet<string> =>
+  new Set(Object.keys(names));
+
 /** Refuses anything that is not an object of options, and names that are not options of `where`. */
 export function checkNames(where: string, options: unknown, known: ReadonlySet<string>): void {
   if (!is.object(options) || Array.isArray(options) || ArrayBuffer.isView(options)) {

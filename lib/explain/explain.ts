@@ -4,38 +4,33 @@
 import { placementOf } from '../call/placement.js';
 import { checkHeads, maxHeadDim, outputHeads, type Shape } from '../call/shape.js';
 import { TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
-import { checkInteger, checkNames, checkOneOf, invalid, maxTokens } from '../check/validate.js';
+import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
 import { field } from '../native/fields.js';
 import { type NativePlan, native } from '../native/native.js';
-import { floatTypes } from '../ops/attention/options.js';
 import { describe } from '../ops/attention/problem.js';
+import { checkPattern, type Pattern } from '../patterns/index.js';
 import { axisRules, maxGridRank, type PerAxis } from '../patterns/neighborhood.js';
 import type { Grid, RunnablePattern } from '../patterns/to-fields.js';
-import { checkPattern, type Pattern } from '../patterns/window.js';
 import { boundOf, selectionDots } from '../selectors/hierarchical-bound.js';
 import { backendName, checkDevice, type DeviceName, devices } from '../tensor/devices.js';
-import { bytesPer, sizeOf } from '../tensor/views.js';
+import { bytesPer, floatTypes, sizeOf } from '../tensor/views.js';
 import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
 import { drawSVG, drawText } from './picture.js';
 import type { Scene } from './scene.js';
 import { describeCounts, titleOf, titleOfSizes } from './text.js';
 
-const shapeNames: ReadonlySet<string> = new Set(
-  Object.keys({
-    batch: 1,
-    queryHeads: 1,
-    kvHeads: 1,
-    queries: 1,
-    keys: 1,
-    tokens: 1,
-    headDim: 1,
-    valueDim: 1,
-    dtype: 1,
-  } satisfies Record<keyof ExplainShape, 1>),
-);
-const optionNames: ReadonlySet<string> = new Set(
-  Object.keys({ device: 1, queryTile: 1, keyTile: 1, tiling: 1 } satisfies Record<keyof ExplainOptions, 1>),
-);
+const shapeNames = namesOf<ExplainShape>({
+  batch: 1,
+  queryHeads: 1,
+  kvHeads: 1,
+  queries: 1,
+  keys: 1,
+  tokens: 1,
+  headDim: 1,
+  valueDim: 1,
+  dtype: 1,
+});
+const optionNames = namesOf<ExplainOptions>({ device: 1, queryTile: 1, keyTile: 1, tiling: 1 });
 
 /**
  * Counts what attention() would do with a pattern and a shape, without running it. A grid takes time proportional to the

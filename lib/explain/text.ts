@@ -1,7 +1,7 @@
 // An explanation in words. Reader: someone who changes what explain() prints.
 
 import type { Shape } from '../call/shape.js';
-import type { Pattern } from '../patterns/window.js';
+import type { Pattern } from '../patterns/index.js';
 import type { Counts } from './explanation.js';
 
 /** A pattern in words: its numbers, words and axes. What is endless, false or absent says nothing. */

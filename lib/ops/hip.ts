@@ -4,7 +4,6 @@
 
 import { refuseSignal } from '../call/flight.js';
 import { placementOf } from '../call/placement.js';
-import { axesOf } from '../call/request.js';
 import { checkHeads, mismatch, readShape } from '../call/shape.js';
 import { showDims, TilewiseTypeError } from '../check/errors.js';
 import { checkNames, invalid } from '../check/validate.js';
@@ -17,13 +16,14 @@ import {
 } from '../patterns/hierarchical.js';
 import { planSelection, type SelectionPlan } from '../selectors/hierarchical.js';
 import { checkRefresh, type HipLists, HipState, type Refresh, toHipLists } from '../selectors/hip-state.js';
+import { axesOf } from '../tensor/axes.js';
 import { checkOverlaps } from '../tensor/leases.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
-import { readTensor, type View } from '../tensor/views.js';
+import { floatTypes, readTensor, type View } from '../tensor/views.js';
 import type { AttentionResult } from './attention/attention.js';
 import { checkKeyLengths } from './attention/modifiers.js';
-import { type AttentionOptions, floatTypes, readOptions, type Settings } from './attention/options.js';
+import { type AttentionOptions, readOptions, type Settings } from './attention/options.js';
 import { type CommonOptions, type Meaning, namedOps, splitOptions } from './named.js';
 
 /** What hipAttention() can be told besides attention()'s options: those of hierarchical(), and for decoding a state. */

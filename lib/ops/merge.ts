@@ -4,19 +4,19 @@
 
 import { fly, refuseSignal } from '../call/flight.js';
 import { onDevice, type Placement, placementOf } from '../call/placement.js';
-import { axesOf, Request, type Results } from '../call/request.js';
+import { Request, type Results } from '../call/request.js';
 import { checkSame, checkSize, maxHeadDim } from '../call/shape.js';
 import { TilewiseRangeError } from '../check/errors.js';
-import { checkNames, checkOneOf, invalid, is, maxTokens } from '../check/validate.js';
+import { checkNames, checkOneOf, invalid, is, maxTokens, namesOf } from '../check/validate.js';
 import { dataTypeCode, native, positions } from '../native/native.js';
 import { maxGridRank } from '../patterns/neighborhood.js';
-import { lengthsOf, tokenAxesOf } from '../tensor/axes.js';
+import { axesOf, lengthsOf, tokenAxesOf } from '../tensor/axes.js';
 import { checkDevice, cpu, type DeviceName } from '../tensor/devices.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorConstructor, TensorLike } from '../tensor/types.js';
-import { readTensor, sizeOf } from '../tensor/views.js';
+import { floatTypes, readTensor, sizeOf } from '../tensor/views.js';
 import type { AttentionResult } from './attention/attention.js';
-import { checkConstructor, checkSignal, floatTypes, type Layout, layouts } from './attention/options.js';
+import { checkConstructor, checkSignal, type Layout, layouts } from './attention/options.js';
 
 /** What mergeAttention() can be told; as in attention(). */
 export interface MergeOptions<T = Tensor> {
@@ -41,9 +41,7 @@ export interface AttentionPart {
   readonly lse: TensorLike;
 }
 
-const optionNames: ReadonlySet<string> = new Set(
-  Object.keys({ layout: 1, out: 1, Tensor: 1, signal: 1, device: 1 } satisfies Record<keyof MergeOptions, 1>),
-);
+const optionNames = namesOf<MergeOptions>({ layout: 1, out: 1, Tensor: 1, signal: 1, device: 1 });
 const fieldAt = positions(native.mergeFields);
 const headFields = native.mergeFields.length;
 const field = {

@@ -2,7 +2,8 @@
 // Reader: someone who adds one. An op says how its options become those of attention(); everything else is here.
 
 import { checkNames } from '../check/validate.js';
-import { type Pattern, windowNames } from '../patterns/window.js';
+import type { Pattern } from '../patterns/index.js';
+import { windowNames } from '../patterns/window.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
 import { type AttentionResult, runAttention, runAttentionSync } from './attention/attention.js';

@@ -4,7 +4,7 @@
 
 import type { Shape } from '../call/shape.js';
 import { TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
-import { checkBoolean, checkInteger, checkNames, checkOneOf, maxTokens } from '../check/validate.js';
+import { checkBoolean, checkInteger, checkNames, checkOneOf, maxTokens, namesOf } from '../check/validate.js';
 import type { TensorLike } from '../tensor/types.js';
 import type { AttentionResult } from './attention/attention.js';
 import { type AttentionOptions, attentionNames } from './attention/options.js';
@@ -171,12 +171,7 @@ export function sqaCost(config: SqaConfig, n: number, causal: boolean): SqaCost 
   };
 }
 
-const configNames: ReadonlySet<string> = new Set(
-  Object.keys({ dModel: 1, numHeads: 1, numQueryHeads: 1, numKvHeads: 1, headDim: 1 } satisfies Record<
-    keyof SqaConfig,
-    1
-  >),
-);
+const configNames = namesOf<SqaConfig>({ dModel: 1, numHeads: 1, numQueryHeads: 1, numKvHeads: 1, headDim: 1 });
 
 function checkConfigHeads({ numHeads, numQueryHeads, numKvHeads }: SqaHeads): void {
   checkInteger('numHeads', numHeads, 1, maxTokens);

@@ -3,7 +3,7 @@
 // tensors in block-lists.ts, where those are known.
 
 import { show, showDims, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
-import { checkNames, invalid, is, maxTokens } from '../check/validate.js';
+import { checkNames, invalid, is, maxTokens, namesOf } from '../check/validate.js';
 import { toDense } from '../tensor/dense.js';
 import type { TensorLike } from '../tensor/types.js';
 import { type HostView, readHostTensor, typedArrayName } from '../tensor/views.js';
@@ -46,9 +46,15 @@ export interface BlockTable {
   readonly columns: Int32Array;
 }
 
-const csrNames = new Set(['rowOffsets', 'columns']);
-const listNames = new Set(['indices', 'counts']);
-const maskNames = new Set(['kvNumBlocks', 'kvIndices', 'fullKvNumBlocks', 'fullKvIndices', 'blockSize']);
+const csrNames = namesOf<BlockCsr>({ rowOffsets: 1, columns: 1 });
+const listNames = namesOf<BlockIndexLists>({ indices: 1, counts: 1 });
+const maskNames = namesOf<FlexBlockMask>({
+  kvNumBlocks: 1,
+  kvIndices: 1,
+  fullKvNumBlocks: 1,
+  fullKvIndices: 1,
+  blockSize: 1,
+});
 
 export function readCsr(csr: BlockCsr): BlockTable {
   checkNames('`csr`', csr, csrNames);

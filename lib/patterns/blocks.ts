@@ -3,7 +3,7 @@
 // FlexAttention's BlockMask with its mask_mod; block-formats.ts reads them into one.
 
 import { TilewiseTypeError } from '../check/errors.js';
-import { checkBoolean, checkInteger, checkNames, invalid, is, maxTokens } from '../check/validate.js';
+import { checkBoolean, checkInteger, checkNames, invalid, is, maxTokens, namesOf } from '../check/validate.js';
 import { type Align, checkAlign } from './align.js';
 import {
   type BlockCsr,
@@ -16,6 +16,7 @@ import {
   readLists,
   refuseShared,
 } from './block-formats.js';
+import { made } from './made.js';
 
 /**
  * FlexAttention's mask_mod: whether `query` of `head` of batch entry `batch` sees `key`, rows of their tensors. It must
@@ -57,33 +58,26 @@ export interface BlocksOptions {
   align?: Align;
 }
 
-export const blocksNames: ReadonlySet<string> = new Set(
-  Object.keys({
-    blockQ: 1,
-    blockK: 1,
-    csr: 1,
-    lists: 1,
-    blockMask: 1,
-    predicate: 1,
-    causal: 1,
-    align: 1,
-  } satisfies Record<keyof BlocksOptions, 1>),
-);
-const patternNames: ReadonlySet<string> = new Set(
-  Object.keys({
-    kind: 1,
-    blockQ: 1,
-    blockK: 1,
-    listed: 1,
-    full: 1,
-    predicate: 1,
-    causal: 1,
-    align: 1,
-  } satisfies Record<keyof BlocksPattern, 1>),
-);
-
-/** Patterns that this module built: their tables need no second look in every call. */
-const built = new WeakSet<object>();
+export const blocksNames = namesOf<BlocksOptions>({
+  blockQ: 1,
+  blockK: 1,
+  csr: 1,
+  lists: 1,
+  blockMask: 1,
+  predicate: 1,
+  causal: 1,
+  align: 1,
+});
+const patternNames = namesOf<BlocksPattern>({
+  kind: 1,
+  blockQ: 1,
+  blockK: 1,
+  listed: 1,
+  full: 1,
+  predicate: 1,
+  causal: 1,
+  align: 1,
+});
 
 /**
  * Lists of key blocks for every block of queries. Lists need no order; the pattern keeps copies. Anything a list does not
@@ -121,7 +115,6 @@ export function blocks(options: BlocksOptions): BlocksPattern {
 
 /** Checks a pattern that someone else may have built. */
 export function checkBlocks(value: Record<string, unknown>): BlocksPattern {
-  if (built.has(value)) return value as unknown as BlocksPattern;
   if (!is.object(value.listed)) throw invalid('pattern', 'what blocks() returns', value);
   const size = (name: string) => checkInteger(`pattern.${name}`, value[name], 1, maxTokens);
   const pattern: BlocksPattern = {
@@ -140,8 +133,7 @@ export function checkBlocks(value: Record<string, unknown>): BlocksPattern {
 
 function accept(pattern: BlocksPattern): BlocksPattern {
   if (pattern.full) refuseShared(pattern.listed, pattern.full);
-  built.add(Object.freeze(pattern));
-  return pattern;
+  return made(pattern);
 }
 
 /** blockQ and blockK, or a BlockMask's own sizes. */

@@ -3,7 +3,8 @@
 // core/selection.h; here are its arguments, their limits and the presets.
 
 import { TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
-import { checkInteger, checkNames, checkOneOf, invalid, is, maxTokens } from '../check/validate.js';
+import { checkInteger, checkNames, checkOneOf, invalid, is, maxTokens, namesOf } from '../check/validate.js';
+import { made } from './made.js';
 
 /** Whose selection is one: every query head's, that of the query heads of a KV head, or that of all heads. */
 export type SelectionScope = 'head' | 'kv' | 'layer';
@@ -88,24 +89,20 @@ const scopes = ['head', 'kv', 'layer'] as const;
 
 const sharedNames = ['method', 'sink', 'window', 'scope'] as const;
 const treeNames = ['maskK', 'blockK', 'strideQ', 'strideK'] as const;
-export const hierarchicalNames: ReadonlySet<string> = new Set(
-  Object.keys({
-    preset: 1,
-    method: 1,
-    stages: 1,
-    blockQ: 1,
-    sink: 1,
-    window: 1,
-    scope: 1,
-    maskK: 1,
-    blockK: 1,
-    strideQ: 1,
-    strideK: 1,
-  } satisfies Record<keyof HierarchicalOptions, 1>),
-);
-const stageNames: ReadonlySet<string> = new Set(
-  Object.keys({ blockQ: 1, strideQ: 1, chunk: 1, keep: 1 } satisfies Record<keyof SelectionStage, 1>),
-);
+export const hierarchicalNames = namesOf<HierarchicalOptions>({
+  preset: 1,
+  method: 1,
+  stages: 1,
+  blockQ: 1,
+  sink: 1,
+  window: 1,
+  scope: 1,
+  maskK: 1,
+  blockK: 1,
+  strideQ: 1,
+  strideK: 1,
+});
+const stageNames = namesOf<SelectionStage>({ blockQ: 1, strideQ: 1, chunk: 1, keep: 1 });
 const shorterNames: ReadonlySet<string> = new Set(['below', 'stages']);
 const stagedPatternNames: ReadonlySet<string> = new Set(['kind', ...sharedNames, 'stages', 'shorter']);
 const treePatternNames: ReadonlySet<string> = new Set(['kind', ...sharedNames, 'blockQ', ...treeNames]);
@@ -196,11 +193,11 @@ function readPattern(o: Record<string, unknown>, prefix: string): HierarchicalPa
     checkWindow(prefix, shared.window, blockQ);
     const blockK = count('blockK', 1);
     const [strideQ, strideK, maskK] = [count('strideQ', 1), count('strideK', 1), count('maskK', blockK)];
-    return Object.freeze({ ...shared, method, blockQ, strideQ, strideK, blockK, maskK });
+    return made({ ...shared, method, blockQ, strideQ, strideK, blockK, maskK });
   }
   const stages = readStages(`${prefix}stages`, o.stages, blockQ);
   checkWindow(prefix, shared.window, stages[0].blockQ);
-  if (o.shorter === undefined) return Object.freeze({ ...shared, method, stages });
+  if (o.shorter === undefined) return made({ ...shared, method, stages });
   if (!is.object(o.shorter)) throw invalid(`${prefix}shorter`, 'an object { below, stages }', o.shorter);
   checkNames(`\`${prefix}shorter\``, o.shorter, shorterNames);
   const shorter = Object.freeze({
@@ -208,7 +205,7 @@ function readPattern(o: Record<string, unknown>, prefix: string): HierarchicalPa
     stages: readStages(`${prefix}shorter.stages`, o.shorter.stages, blockQ),
   });
   checkWindow(prefix, shared.window, shorter.stages[0].blockQ);
-  return Object.freeze({ ...shared, method, stages, shorter });
+  return made({ ...shared, method, stages, shorter });
 }
 
 /** Candidates must be older than every query of a block, so that no query meets its future. */

@@ -3,7 +3,8 @@
 // (arXiv 2504.16922); the rule itself lives in core/pattern/neighborhood.h, here are its arguments and their limits.
 
 import { showDims, TilewiseRangeError } from '../check/errors.js';
-import { checkBoolean, checkInteger, checkNames, invalid, maxTokens } from '../check/validate.js';
+import { checkBoolean, checkInteger, checkNames, invalid, maxTokens, namesOf } from '../check/validate.js';
+import { made } from './made.js';
 
 /** One value for every axis of the grid, or one per axis, outermost first. */
 export type PerAxis<T> = T | readonly T[];
@@ -42,7 +43,7 @@ export interface AxisRule {
 
 /** Most axes of a grid. */
 export const maxGridRank = 3;
-export const neighborhoodNames: ReadonlySet<string> = new Set(['kernelSize', 'stride', 'dilation', 'causal']);
+export const neighborhoodNames = namesOf<NeighborhoodOptions>({ kernelSize: 1, stride: 1, dilation: 1, causal: 1 });
 const patternNames: ReadonlySet<string> = new Set(['kind', ...neighborhoodNames]);
 
 /**
@@ -87,7 +88,7 @@ function readNeighborhood(o: Record<string, unknown>, prefix: string): Neighborh
         `\`${nameOf(pattern, 'kernelSize', axis)}\` ${kernelSize}, not ${stride}`,
     );
   }
-  return Object.freeze(pattern);
+  return made(pattern);
 }
 
 function perAxis<T>(name: string, value: unknown, check: (name: string, value: unknown) => T): PerAxis<T> {

@@ -3,8 +3,9 @@
 // dkernel, vLLM and onnxruntime compute it; the rule itself lives in core/pattern/strided_shards.h.
 
 import { show, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
-import { checkBoolean, checkInteger, checkNames, checkOneOf, invalid, maxTokens } from '../check/validate.js';
+import { checkBoolean, checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
 import { type Align, checkAlign } from './align.js';
+import { made } from './made.js';
 
 /**
  * Block `kb` of keys is visible to block `qb` of queries when `kb <= qb` and either `qb - kb < localBlocks` or
@@ -69,25 +70,23 @@ export interface StridedShardsOptions {
   requireFullCoverage?: boolean;
 }
 
-export const stridedShardsNames: ReadonlySet<string> = new Set(
-  Object.keys({
-    blockSize: 1,
-    localBlocks: 1,
-    vertStride: 1,
-    layoutPer: 1,
-    headStep: 1,
-    headOffset: 1,
-    headBase: 1,
-    numDenseHeads: 1,
-    homoHead: 1,
-    positions: 1,
-    align: 1,
-    preset: 1,
-    numHeads: 1,
-    numKvHeads: 1,
-    requireFullCoverage: 1,
-  } satisfies Record<keyof StridedShardsOptions, 1>),
-);
+export const stridedShardsNames = namesOf<StridedShardsOptions>({
+  blockSize: 1,
+  localBlocks: 1,
+  vertStride: 1,
+  layoutPer: 1,
+  headStep: 1,
+  headOffset: 1,
+  headBase: 1,
+  numDenseHeads: 1,
+  homoHead: 1,
+  positions: 1,
+  align: 1,
+  preset: 1,
+  numHeads: 1,
+  numKvHeads: 1,
+  requireFullCoverage: 1,
+});
 const patternNames: ReadonlySet<string> = new Set(['kind', ...stridedShardsNames]);
 
 /**
@@ -146,7 +145,7 @@ function readStridedShards(o: Record<string, unknown>, prefix: string): StridedS
     const why = "'relative' shows all heads the same blocks";
     refuseBeside(pattern, 'positions', why, preset === 'phi3' ? ['preset'] : others);
   }
-  return Object.freeze(pattern);
+  return made(pattern);
 }
 
 function readLocalBlocks(name: string, value: unknown, positions: string): StridedShardsPattern['localBlocks'] {

@@ -8,9 +8,10 @@ import { field, slot } from '../native/fields.js';
 import { passed } from '../tensor/device-buffer.js';
 import type { Align } from './align.js';
 import { listsOf, type NativeLists } from './block-lists.js';
+import type { Pattern } from './index.js';
 import type { AxisRule } from './neighborhood.js';
 import { checkCoverage, type StridedShardsPattern, shardLayouts } from './strided-shards.js';
-import type { Pattern, WindowPattern } from './window.js';
+import type { WindowPattern } from './window.js';
 
 /** A pattern that native code runs as it is: a hierarchical one has been turned into the lists it selects. */
 export type RunnablePattern = Exclude<Pattern, { kind: 'hierarchical' }> | NativeLists;

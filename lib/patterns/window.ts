@@ -1,14 +1,10 @@
-// Patterns: which keys a query may see, as plain frozen values. Here are windows and the union of all kinds; every other
-// family has a file of its own. Reader: anyone who calls attention() or explain(). The rules themselves live in
-// core/pattern/; nothing is computed here.
+// Windows: full(), causal() and slidingWindow().
+// Reader: anyone who calls attention(). The rule itself is in core/pattern/window.h; here are its arguments and limits.
 
 import { TilewiseTypeError } from '../check/errors.js';
-import { checkBoolean, checkInteger, checkNames, invalid, is, maxTokens } from '../check/validate.js';
+import { checkBoolean, checkInteger, checkNames, invalid, is, maxTokens, namesOf } from '../check/validate.js';
 import { type Align, checkAlign } from './align.js';
-import { type BlocksPattern, checkBlocks } from './blocks.js';
-import { checkHierarchical, type HierarchicalPattern } from './hierarchical.js';
-import { checkNeighborhood, type NeighborhoodPattern } from './neighborhood.js';
-import { checkStridedShards, type StridedShardsPattern } from './strided-shards.js';
+import { made } from './made.js';
 
 /**
  * A band of keys around every query, and leading keys that stay visible behind it. A query at position `p` sees key
@@ -25,9 +21,6 @@ export interface WindowPattern {
   readonly align: Align;
 }
 
-/** Every kind of pattern. */
-export type Pattern = WindowPattern | NeighborhoodPattern | StridedShardsPattern | BlocksPattern | HierarchicalPattern;
-
 /** How far a window reaches: `{ left, right }`, absent or Infinity meaning all; or `[left, right]`, -1 meaning all. */
 export type WindowReach = { readonly left?: number; readonly right?: number } | readonly [left: number, right: number];
 
@@ -35,7 +28,7 @@ const open = Number.POSITIVE_INFINITY;
 const reachNames = new Set(['left', 'right']);
 const alignNames = new Set(['align']);
 const slidingNames = new Set(['left', 'right', 'causal', 'sinkTokens', 'align']);
-const patternNames = new Set(['kind', 'left', 'right', 'sinkTokens', 'align']);
+const patternNames = namesOf<WindowPattern>({ kind: 1, left: 1, right: 1, sinkTokens: 1, align: 1 });
 
 /** Every query sees every key. */
 export function full(): WindowPattern {
@@ -91,27 +84,8 @@ export function windowPattern(options: {
   return pattern(left, right, sinks, checkAlign(align));
 }
 
-/** Checks a pattern that someone else may have built. */
-export function checkPattern(value: unknown): Pattern {
-  if (is.object(value)) {
-    switch (value.kind) {
-      case 'window':
-        return checkWindow(value);
-      case 'neighborhood':
-        return checkNeighborhood(value);
-      case 'stridedShards':
-        return checkStridedShards(value);
-      case 'blocks':
-        return checkBlocks(value);
-      case 'hierarchical':
-        return checkHierarchical(value);
-    }
-  }
-  const makers = ['full()', 'causal()', 'slidingWindow()', 'neighborhood()', 'stridedShards()', 'blocks()'];
-  throw invalid('pattern', `what ${makers.join(', ')} or hierarchical() return`, value);
-}
-
-function checkWindow(value: Record<string, unknown>): WindowPattern {
+/** Checks a window that someone else may have built. */
+export function checkWindow(value: Record<string, unknown>): WindowPattern {
   checkNames('`pattern`', value, patternNames);
   const { left, right, sinkTokens, align } = value;
   checkReach('pattern.left', left);
@@ -122,7 +96,7 @@ function checkWindow(value: Record<string, unknown>): WindowPattern {
 }
 
 function pattern(left: number, right: number, sinkTokens: number, align: Align): WindowPattern {
-  return Object.freeze({ kind: 'window', left, right, sinkTokens, align });
+  return made({ kind: 'window', left, right, sinkTokens, align });
 }
 
 function readReach(window: unknown): [left: number, right: number] {

@@ -3,7 +3,7 @@
 
 import { fly } from '../call/flight.js';
 import { onDevice, type Placement } from '../call/placement.js';
-import { type Axes, Request } from '../call/request.js';
+import { Request } from '../call/request.js';
 import { mismatch } from '../call/shape.js';
 import { showDims, TilewiseTypeError } from '../check/errors.js';
 import { maxTokens } from '../check/validate.js';
@@ -11,6 +11,7 @@ import { dataTypeCode, native, positions } from '../native/native.js';
 import type { Settings } from '../ops/attention/options.js';
 import type { NativeLists } from '../patterns/block-lists.js';
 import type { HierarchicalPattern, SelectionStage } from '../patterns/hierarchical.js';
+import type { Axes } from '../tensor/axes.js';
 import { DeviceBuffer, passed } from '../tensor/device-buffer.js';
 import { backendName, cpu } from '../tensor/devices.js';
 import type { View } from '../tensor/views.js';

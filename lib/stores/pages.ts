@@ -5,7 +5,7 @@
 import type { Request } from '../call/request.js';
 import { mismatch, type Shape } from '../call/shape.js';
 import { showDims, TilewiseRangeError } from '../check/errors.js';
-import { checkInteger, checkNames, invalid, is, maxTokens } from '../check/validate.js';
+import { checkInteger, checkNames, invalid, is, maxTokens, namesOf } from '../check/validate.js';
 import { field, slot } from '../native/fields.js';
 import { toDense } from '../tensor/dense.js';
 import type { TensorLike } from '../tensor/types.js';
@@ -25,7 +25,7 @@ export interface PageSettings {
   readonly pageSize: number;
 }
 
-const names: ReadonlySet<string> = new Set(['table', 'pageSize'] satisfies (keyof PagedKeys)[]);
+const names = namesOf<PagedKeys>({ table: 1, pageSize: 1 });
 
 export function readPages(value: unknown): PageSettings {
   if (!is.object(value)) throw invalid('pages', 'an object { table, pageSize }', value);

@@ -1,10 +1,25 @@
-// Grids: tensors with one to three token axes, read as rows of tokens.
+// Axes: which axis of a tensor is what, and grids, one to three token axes read as rows of tokens.
 // Reader: someone who asks how an image becomes a sequence. Native code knows one token stride per operand; axes that
 // nest into one are only renamed, others are copied.
 
 import { showDims, TilewiseRangeError } from '../check/errors.js';
 import { toDense } from './dense.js';
 import { isOnHost, type View } from './views.js';
+
+/** Which axis of a tensor is what, `token` being the first of its token axes; batch -1: rows without a batch axis. */
+export interface Axes {
+  readonly batch: number;
+  readonly token: number;
+  readonly head: number;
+  readonly dim: number;
+}
+
+/** The axes of q, k, v and out: [tokens, heads, dim] packed, else [batch, tokens, heads, dim] with 1 to 3 token axes. */
+export function axesOf(rank: number, isHeadsFirst: boolean): Axes {
+  const dim = rank - 1;
+  if (rank === 3) return isHeadsFirst ? { batch: -1, token: 1, head: 0, dim } : { batch: -1, token: 0, head: 1, dim };
+  return isHeadsFirst ? { batch: 0, token: 2, head: 1, dim } : { batch: 0, token: 1, head: rank - 2, dim };
+}
 
 type Place = Pick<View, 'dims' | 'strides' | 'offset'>;
 

@@ -8,7 +8,7 @@ import { show, showDims, TilewiseError, TilewiseRangeError } from '../check/erro
 import { is } from '../check/validate.js';
 import { bufferOf, DeviceBuffer, settle } from './device-buffer.js';
 import { backendIndex, backendName, checkLocation, type Location } from './devices.js';
-import { denseData, move, moveSync } from './transfer.js';
+import { denseData, move, moveSync, shared } from './transfer.js';
 import type { DataType, DataTypes, TensorLike } from './types.js';
 import { readParts, readTensor, sizeOf, type TensorData, type View } from './views.js';
 
@@ -171,6 +171,3 @@ export class Tensor<T extends DataType = DataType> implements View {
 function tensorOf({ type, data, dims, strides, offset }: View): Tensor {
   return new Tensor(type, data as TensorData, dims, { strides, offset });
 }
-
-/** The same view with a share of its own in device memory. */
-const shared = (view: View): View => (view.data instanceof DeviceBuffer ? { ...view, data: view.data.share() } : view);

@@ -5,7 +5,7 @@ import { show, showDims, TilewiseError, TilewiseRangeError, TilewiseTypeError } 
 import { is } from '../check/validate.js';
 import { bufferOf, DeviceBuffer } from './device-buffer.js';
 import { backendName } from './devices.js';
-import type { DataType, DataTypes } from './types.js';
+import type { DataType, DataTypes, FloatType } from './types.js';
 
 /** A tensor as the rest of lib/ sees it: every field present, types agree, all elements inside the data. */
 export interface View {
@@ -34,6 +34,8 @@ const holders: Record<DataType, readonly string[]> = {
   bool: ['Uint8Array'],
 };
 const dataTypes = Object.keys(holders) as DataType[];
+/** Element types of queries, keys, values and outputs. */
+export const floatTypes: readonly FloatType[] = ['float32', 'float16', 'bfloat16'];
 
 // The getter answers for typed arrays of every realm and cannot be imitated, where instanceof fails across realms.
 const nameGetter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!

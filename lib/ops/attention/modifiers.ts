@@ -1,13 +1,14 @@
 // Modifiers: what is added to scores, hidden from them or joins their softmax, and which rows form a sequence.
 // Reader: someone who adds an operand besides q, k and v.
 
-import { axesOf, type Request } from '../../call/request.js';
+import type { Request } from '../../call/request.js';
 import { checkSame, checkSize, mismatch, outputHeads, type Shape } from '../../call/shape.js';
 import { showDims, TilewiseRangeError } from '../../check/errors.js';
 import { maxTokens } from '../../check/validate.js';
 import { field, slot } from '../../native/fields.js';
 import { dataTypeCode } from '../../native/native.js';
 import type { Grid } from '../../patterns/to-fields.js';
+import { axesOf } from '../../tensor/axes.js';
 import type { View } from '../../tensor/views.js';
 import type { Settings } from './options.js';
 

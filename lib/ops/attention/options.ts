@@ -3,29 +3,22 @@
 // together; shapes are compared in problem.ts, where the tensors are.
 
 import { TilewiseTypeError } from '../../check/errors.js';
-import { checkBoolean, checkNames, checkOneOf, invalid, is } from '../../check/validate.js';
+import { checkBoolean, checkNames, checkOneOf, invalid, is, namesOf } from '../../check/validate.js';
 import type { Align } from '../../patterns/align.js';
-import {
-  checkExclusive,
-  checkPattern,
-  full,
-  type Pattern,
-  type WindowReach,
-  windowPattern,
-} from '../../patterns/window.js';
+import { checkPattern, type Pattern } from '../../patterns/index.js';
+import { checkExclusive, full, type WindowReach, windowPattern } from '../../patterns/window.js';
 import { type PagedKeys, type PageSettings, readPages } from '../../stores/pages.js';
 import { checkDevice, type DeviceName } from '../../tensor/devices.js';
 import type { Named } from '../../tensor/leases.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { FloatType, TensorConstructor, TensorLike } from '../../tensor/types.js';
-import { readTensor, typedArrayName, type View } from '../../tensor/views.js';
+import type { TensorConstructor, TensorLike } from '../../tensor/types.js';
+import { floatTypes, readTensor, typedArrayName, type View } from '../../tensor/views.js';
 
 /** Order of the axes of q, k, v and out: [batch, tokens, heads, dim] or [batch, heads, tokens, dim]. */
 export type Layout = 'bnhd' | 'bhnd';
 
 export const layouts: readonly Layout[] = ['bnhd', 'bhnd'];
 const pairings = ['tile', 'interleave'] as const;
-export const floatTypes: readonly FloatType[] = ['float32', 'float16', 'bfloat16'];
 
 /** What attention() can be told. Every field is optional. */
 export interface AttentionOptions<T = Tensor> {
@@ -140,36 +133,34 @@ export interface Settings {
   readonly copyInputs: boolean;
 }
 
-export const attentionNames: ReadonlySet<string> = new Set(
-  Object.keys({
-    layout: 1,
-    pattern: 1,
-    causal: 1,
-    window: 1,
-    sinkTokens: 1,
-    align: 1,
-    scale: 1,
-    softcap: 1,
-    alibiSlopes: 1,
-    sinks: 1,
-    bias: 1,
-    mask: 1,
-    extraKeys: 1,
-    extraValues: 1,
-    relativeBias: 1,
-    cuSeqlensQ: 1,
-    cuSeqlensK: 1,
-    keyLengths: 1,
-    pages: 1,
-    pairing: 1,
-    returnLse: 1,
-    out: 1,
-    Tensor: 1,
-    signal: 1,
-    device: 1,
-    copyInputs: 1,
-  } satisfies Record<keyof AttentionOptions, 1>),
-);
+export const attentionNames = namesOf<AttentionOptions>({
+  layout: 1,
+  pattern: 1,
+  causal: 1,
+  window: 1,
+  sinkTokens: 1,
+  align: 1,
+  scale: 1,
+  softcap: 1,
+  alibiSlopes: 1,
+  sinks: 1,
+  bias: 1,
+  mask: 1,
+  extraKeys: 1,
+  extraValues: 1,
+  relativeBias: 1,
+  cuSeqlensQ: 1,
+  cuSeqlensK: 1,
+  keyLengths: 1,
+  pages: 1,
+  pairing: 1,
+  returnLse: 1,
+  out: 1,
+  Tensor: 1,
+  signal: 1,
+  device: 1,
+  copyInputs: 1,
+});
 
 /** Checks the options of attention() by name and value. `where` names the function in messages. */
 export function readOptions(where: string, options: AttentionOptions<unknown>): Settings {

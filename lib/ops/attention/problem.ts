@@ -2,22 +2,22 @@
 // Reader: someone who follows a call. The fields become core's Problem in binding/.
 
 import { type Placement, placementOf } from '../../call/placement.js';
-import { type Axes, axesOf, Request, type Results } from '../../call/request.js';
+import { Request, type Results } from '../../call/request.js';
 import { checkHeads, checkSame, mismatch, outputHeads, readShape, type Shape } from '../../call/shape.js';
 import { showDims } from '../../check/errors.js';
 import { field, fieldCount, slot, viewCount } from '../../native/fields.js';
 import { dataTypeCode } from '../../native/native.js';
 import type { NativeLists } from '../../patterns/block-lists.js';
+import type { Pattern } from '../../patterns/index.js';
 import { axisRules, maxGridRank } from '../../patterns/neighborhood.js';
 import { type Grid, putPattern, type RunnablePattern } from '../../patterns/to-fields.js';
-import type { Pattern } from '../../patterns/window.js';
 import { planSelection, type SelectionPlan, type SelectionState } from '../../selectors/hierarchical.js';
 import { checkPages, keysOnPages, putPages } from '../../stores/pages.js';
-import { lengthsOf, tokenAxesOf } from '../../tensor/axes.js';
+import { type Axes, axesOf, lengthsOf, tokenAxesOf } from '../../tensor/axes.js';
 import type { TensorLike } from '../../tensor/types.js';
-import { readTensor, type View } from '../../tensor/views.js';
+import { floatTypes, readTensor, type View } from '../../tensor/views.js';
 import { putExtras, putModifiers, putRelativeBias, putSequences } from './modifiers.js';
-import { floatTypes, operandsOf, type Settings } from './options.js';
+import { operandsOf, type Settings } from './options.js';
 
 /** What named ops know beyond the options of attention(). */
 export interface Internals {
