@@ -3,22 +3,24 @@
 // Reader: whoever comes back from a card.
 //   node bench/hardware/report.mjs results.json    takes a run in, then writes tables and charts
 //   node bench/hardware/report.mjs                 writes them again from what is in bench/results
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { putPage, withSection } from '../../scripts/pages.mjs';
 import { writeResult } from '../report/result-file.mjs';
-import { NOT_MEASURED } from '../report/tables.mjs';
+import { heading } from '../report/tables.mjs';
 import { chartsOf } from './charts.mjs';
 import { readRun } from './run.mjs';
+import { sections } from './sections.mjs';
 import { tables } from './tables.mjs';
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     results: { type: 'string', default: fileURLToPath(new URL('../results/', import.meta.url)) },
-    page: { type: 'string', default: fileURLToPath(new URL('../../docs/measurements/hardware.md', import.meta.url)) },
   },
 });
+const page = 'docs/measurements/hardware.md';
 
 const isYardstick = (row) => /^(torch|refused|stopped)/.test(row.group);
 
@@ -41,23 +43,23 @@ function readCards() {
   });
 }
 
-function fillPage(cards) {
-  const filled = (_, open, name) => {
-    if (!tables[name])
-      throw new Error(`${options.page} asks for a table '${name}'; there are ${Object.keys(tables).join(', ')}`);
-    const texts = cards.map((card) => [card, tables[name](card)]).filter(([, text]) => text);
-    const body = texts
-      .map(([card, text]) => `${cards.length > 1 ? `${card.machine.card.name}\n\n` : ''}${text}`)
+/** The sections that have a table with rows, of every card. */
+function measured(cards) {
+  const tableOf = (name) =>
+    cards
+      .map((card) => [card, tables[name](card)])
+      .filter(([, text]) => text)
+      .map(([card, text]) => (cards.length > 1 ? `${card.machine.card.name}\n\n${text}` : text))
       .join('\n\n');
-    return `${open}\n\n${body || NOT_MEASURED}\n\n<!-- end -->`;
-  };
-  const page = readFileSync(options.page, 'utf8');
-  writeFileSync(options.page, page.replace(/(<!-- measured: (\w+) -->)[\s\S]*?<!-- end -->/g, filled));
-  console.log(`filled ${options.page}`);
+  const printed = sections.map(({ title, tables: wanted }) => {
+    const bodies = wanted.map(([name, intro]) => [intro, tableOf(name)]).filter(([, text]) => text);
+    return bodies.length ? heading(title, '', bodies.flat().filter(Boolean).join('\n\n')) : '';
+  });
+  return printed.filter(Boolean).join('\n\n') || 'No card has been measured yet.';
 }
 
 if (positionals.length > 0) takeIn(positionals[0]);
 const cards = readCards();
-fillPage(cards);
+putPage(page, withSection(page, 'measured', measured(cards)), 'node bench/hardware/report.mjs');
 for (const card of cards)
   for (const { name, svg } of chartsOf(card)) writeResult(`${options.results}/${card.name}-${name}.svg`, svg);

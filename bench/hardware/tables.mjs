@@ -1,5 +1,5 @@
-// The tables of docs/measurements/hardware.md, by the name that its markers use: a card's results in, Markdown out, '' without rows.
-// Reader: whoever adds a table; `<!-- measured: name -->` and `<!-- end -->` on the page say where it goes.
+// The tables of docs/measurements/hardware.md, by name: a card's results in, Markdown out, '' without rows.
+// Reader: whoever adds a table; sections.mjs says where it goes.
 import { table } from '../report/tables.mjs';
 
 const HOPPER_RATE = 4096; // bfloat16 operations per clock and multiprocessor that the data sheet's peak comes to

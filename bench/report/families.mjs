@@ -1,8 +1,7 @@
 // The part of bench/RESULTS.md that bench/suites/families.mjs measured.
 // Reader: as report.mjs.
-import { familyTargets } from './family-targets.mjs';
 import { machineLines } from './machine-lines.mjs';
-import { heading, list, NOT_MEASURED, percent, speedColumns, table, targetTable } from './tables.mjs';
+import { heading, list, NOT_MEASURED, percent, speedColumns, table } from './tables.mjs';
 
 const [time, gflops, ofPeak, quiet] = speedColumns;
 const times = (ratio) => (ratio ? `${ratio.toFixed(2)}x` : '');
@@ -76,7 +75,6 @@ export function familySections(result) {
       'Each group in one run: its own dense attention, the patterns and the FMA peak in turn. GFLOP/s by unmasked area.',
       list(machineLines(result.machine)),
     ),
-    heading('Targets of the families', '', targetTable(familyTargets(result))),
     heading(
       'S2 and sliding windows',
       'Against dense causal, 2 heads.',

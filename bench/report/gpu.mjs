@@ -4,8 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { chartsOf } from '../gpu/charts.mjs';
 import { ceilingsOf, figuresOf } from '../gpu/figures.mjs';
-import { gpuTargets } from '../gpu/targets.mjs';
-import { heading, list, NOT_MEASURED, percent, table, targetTable } from './tables.mjs';
+import { heading, list, NOT_MEASURED, percent, table } from './tables.mjs';
 
 const results = fileURLToPath(new URL('../results/', import.meta.url));
 const ms = (x) => (x ? x.toFixed(x < 1 ? 4 : 3) : '');
@@ -72,7 +71,6 @@ function cardSections(result) {
       'Kernels alone, medians of 21 calls; PyTorch in turns in the same run.',
       list(lines),
     ),
-    heading(`Targets on ${machine.card.name}`, 'Set for an H200.', targetTable(gpuTargets(figures))),
     ...charts,
     ...groups.filter(Boolean),
   ];
@@ -82,5 +80,5 @@ function cardSections(result) {
 export function gpuSections(cards) {
   if (cards.length > 0) return cards.flatMap(cardSections);
   const how = 'run `npm run gpu:bench` where there is a GPU, then `node bench/gpu/report.mjs`';
-  return [heading('GPU', `${NOT_MEASURED}: ${how}. What an H200 is to reach:`, targetTable(gpuTargets([])))];
+  return [heading('GPU', '', `${NOT_MEASURED}: ${how}`)];
 }

@@ -1,5 +1,5 @@
 // The part of bench/RESULTS.md that kernels.mjs measured: what a release's kernels take. Reader: as report.mjs.
-import { heading, list, NOT_MEASURED, table, targetTable } from './tables.mjs';
+import { heading, list, NOT_MEASURED, table } from './tables.mjs';
 
 const megabytes = (bytes) => (bytes / 1e6).toFixed(2);
 export const sum = (list, field) => list.reduce((total, item) => total + item[field], 0);
@@ -15,7 +15,8 @@ function registerTable({ architecture, registers }) {
   return `${table(families, [[`registers on ${architecture}, by dims`, (name) => name], ...columns])}\n\n${list(others)}`;
 }
 
-function kernelTargets({ machine, seconds, architectures }) {
+/** @returns {import('./targets.mjs').Target[]} */
+export function kernelTargets({ machine, seconds, architectures }) {
   const minutes = seconds / 60;
   const bytes = sum(architectures, 'bytes');
   const wasted = sum(architectures, 'spillBytes') + sum(architectures, 'stackBytes');
@@ -50,10 +51,5 @@ export function kernelSections(result) {
     ['bytes of stack', (a) => (a.kernels ? a.stackBytes : '')],
   ]);
   const shown = compiled.filter(({ architecture }) => ['sm_80', 'sm_90a'].includes(architecture));
-  return [
-    heading('Kernel images', '', list(lines)),
-    targetTable(kernelTargets(result)),
-    images,
-    ...shown.map(registerTable),
-  ];
+  return [heading('Kernel images', '', list(lines)), images, ...shown.map(registerTable)];
 }

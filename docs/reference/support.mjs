@@ -1,13 +1,8 @@
-// Prints the support table of the README by asking the code: every row is a tiny call that a backend accepts or refuses,
-// whether this machine has the device or not.
-// Reader: someone who added an option or a backend. `node docs/reference/support.mjs --write` puts the table into README.md.
-import { readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+// The support table, by asking the code: every row is a tiny call that a backend accepts or refuses, whether this machine has
+// the device or not. Assumes a built package.
+// Reader: someone who added an option or a backend. generate.mjs writes the table to support.md.
 import { blocks, hierarchical, neighborhood, stridedShards, Tensor } from 'tilewise';
 import { builtFor, reasonsAgainst } from '../../dist/explain/support.js';
-
-const readme = fileURLToPath(new URL('../../README.md', import.meta.url));
-const mark = /(<!-- support:begin[^>]*-->\n)[\s\S]*?(<!-- support:end -->)/;
 
 /** Zeros: whether a problem is supported does not depend on the numbers. */
 function zeros(type, ...dims) {
@@ -87,31 +82,21 @@ const rows = [
   ['`returnLse`', call({ returnLse: true })],
 ];
 
-/** The table in Markdown, one column per kind of device. */
-export function supportTable() {
+/** The page in Markdown: a table with one column per kind of device. */
+export function supportPage() {
   const columns = builtFor();
   const line = (cells) => `| ${cells.join(' | ')} |`;
   const body = rows.map(([name, reasons]) =>
     line([name, ...columns.map((device) => (reasons(device).length === 0 ? 'yes' : 'no'))]),
   );
-  return [line(['', ...columns]), line(['---', ...columns.map(() => '---')]), ...body].join('\n');
-}
-
-/** The table that stands in the README now. */
-export function tableInReadme() {
-  return readFileSync(readme, 'utf8').match(mark)?.[0].split('\n').slice(1, -1).join('\n');
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const table = supportTable();
-  if (process.argv.includes('--write')) {
-    const text = readFileSync(readme, 'utf8');
-    if (!mark.test(text)) throw new Error('README.md has no support:begin and support:end marks');
-    writeFileSync(
-      readme,
-      text.replace(mark, (_, begin, end) => `${begin}${table}\n${end}`),
-    );
-  } else {
-    console.log(table);
-  }
+  return [
+    '# What a call may ask for',
+    '',
+    'Printed from the answers of the backends themselves; a machine without a GPU prints the same table. Where the answer is no, the',
+    'error of a call (`ERR_TILEWISE_UNSUPPORTED`) lists the reasons.',
+    '',
+    line(['', ...columns]),
+    line(['---', ...columns.map(() => '---')]),
+    ...body,
+  ].join('\n');
 }

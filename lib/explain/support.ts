@@ -1,5 +1,5 @@
 // Support: whether a device could run a call, even one that this machine does not have.
-// Reader: docs/reference/support.mjs, which prints the README's table from it. Not part of the public interface.
+// Reader: docs/reference/support.mjs, which prints docs/reference/support.md from it. Not part of the public interface.
 
 import { field } from '../native/fields.js';
 import { native } from '../native/native.js';

@@ -13,9 +13,9 @@ export interface HipLists {
   readonly blockQ: number;
   /** Keys per entry. */
   readonly chunk: number;
-  /** [batch, lists, queryBlocks, entries]: first key of every chunk, ascending; 2147483647 behind the last. */
+  /** `[batch, lists, queryBlocks, entries]`: first key of every chunk, ascending; 2147483647 behind the last. */
   readonly indices: Tensor<'int32'>;
-  /** [batch, lists, queryBlocks]: entries of each list. */
+  /** `[batch, lists, queryBlocks]`: entries of each list. */
   readonly counts: Tensor<'int32'>;
 }
 

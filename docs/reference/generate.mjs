@@ -1,0 +1,50 @@
+// Writes the generated pages: support.md from the backends, errors.md and api.md from the docstrings, the README's picture.
+// Assumes a built package. Reader: someone who changed a docstring, an error, what a backend supports or explain()'s pictures.
+//   npm run docs                          writes all of them
+//   npm run docs -- support.md --check    that one; fails when it is not what would be written
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { explain, stridedShards } from 'tilewise';
+import { putPage } from '../../scripts/pages.mjs';
+import { errorsPage } from './errors.mjs';
+import { supportPage } from './support.mjs';
+
+const folder = fileURLToPath(new URL('.', import.meta.url));
+
+/** Everything that `import … from 'tilewise'` finds, by TypeDoc. */
+async function apiPage() {
+  const { Application } = await import('typedoc');
+  const out = mkdtempSync(path.join(tmpdir(), 'tilewise-docs-'));
+  try {
+    const app = await Application.bootstrapWithPlugins({ options: path.join(folder, 'typedoc.json'), out });
+    const project = await app.convert();
+    if (!project) throw new Error('TypeDoc cannot read lib/');
+    await app.generateOutputs(project);
+    if (app.logger.hasErrors() || app.logger.hasWarnings()) throw new Error('a docstring is at fault: see above');
+    return readFileSync(path.join(out, 'README.md'), 'utf8').trimEnd();
+  } finally {
+    rmSync(out, { recursive: true });
+  }
+}
+
+/** The picture that the README's command draws; with tiles of its own, so that every machine draws the same. */
+function shardsPicture() {
+  const shape = { tokens: 2048, queryHeads: 8, kvHeads: 8, headDim: 64 };
+  const pattern = stridedShards({ blockSize: 64, localBlocks: 4, vertStride: 8 });
+  return explain(pattern, shape, { queryTile: 64, keyTile: 64 }).toSVG();
+}
+
+const markdown = (print) => async () => `<!-- Written by \`npm run docs\`. -->\n\n${await print()}\n`;
+const pages = [
+  ['docs/reference/support.md', markdown(supportPage)],
+  ['docs/reference/errors.md', markdown(errorsPage)],
+  ['docs/reference/api.md', markdown(apiPage)],
+  ['docs/pictures/strided-shards.svg', shardsPicture],
+];
+
+const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
+for (const [name, print] of pages) {
+  if (wanted.length === 0 || wanted.includes(path.basename(name))) putPage(name, await print(), 'npm run docs');
+}
