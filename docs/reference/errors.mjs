@@ -2,7 +2,7 @@
 // Reader: someone who added a code. generate.mjs writes the page errors.md.
 import { readFileSync } from 'node:fs';
 
-const source = new URL('../../lib/errors.ts', import.meta.url);
+const source = new URL('../../lib/check/errors.ts', import.meta.url);
 
 /** Every code with its docstring. */
 function errorCodes() {
