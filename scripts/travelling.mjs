@@ -48,7 +48,8 @@ function translate(tree, folder) {
 
 /** What bench/hardware/library-checks.mjs needs: the addon without its images, dist/, the conformance suite. */
 export function layLibrary(tree) {
-  for (const name of ['package.json', 'dist', 'build/Release/tilewise.node', 'node_modules/node-gyp-build']) {
+  const packages = ['node-gyp-build', 'fast-check', 'pure-rand'].map((name) => `node_modules/${name}`);
+  for (const name of ['package.json', 'dist', 'build/Release/tilewise.node', ...packages]) {
     if (!existsSync(path.join(root, name))) throw new Error(`there is no ${name}: run npm ci and npm run build first`);
     copy(tree, name);
   }

@@ -2,6 +2,7 @@
 // and bounds of what depends on the data. Reader: someone who asks whether explain() can be believed. That the CPU's
 // loop computes as many pairs as planned is checked where the loop counts itself: test/native/plan_checks.cc.
 
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   blocks,
@@ -16,10 +17,12 @@ import {
   stridedShards,
 } from '../../dist/index.js';
 import { native } from '../../dist/native/native.js';
+import { chance, integers, places, seeds, within } from '../conformance/draw.js';
+import { Random } from '../conformance/random.js';
 import { neighborhoodRule } from '../references/neighborhood.js';
 import { shardsRule } from '../references/strided-shards.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
-import { Random } from '../support/random.js';
+import { expectForAll } from '../support/property.js';
 
 const one = { queryHeads: 1, kvHeads: 1, headDim: 64 };
 const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
@@ -64,59 +67,67 @@ function count({ queries, keys, size }: Tiles, sees: (query: number, key: number
 
 type Counts = ReturnType<typeof count>;
 
-function expectCounts(pattern: Pattern, shape: ExplainShape, tile: object, perHead: Counts[], note: string): void {
+function expectCounts(pattern: Pattern, shape: ExplainShape, tile: object, perHead: Counts[]): void {
   const { tiles, pairs, worstHead } = explain(pattern, shape, tile);
   const sum = (name: keyof Counts) => perHead.reduce((n, counts) => n + counts[name], 0);
   const heads = perHead.length;
-  expect(tiles.visited * heads, note).toBeCloseTo(sum('visited'), 6);
-  expect(tiles.interior * heads, note).toBeCloseTo(sum('interior'), 6);
-  expect(pairs.computed * heads, note).toBeCloseTo(sum('computed'), 6);
-  expect(pairs.useful * heads, note).toBeCloseTo(sum('useful'), 6);
-  expect(tiles.worst.visited, note).toBe(Math.max(...perHead.map(({ worst }) => worst)));
+  expect(tiles.visited * heads).toBeCloseTo(sum('visited'), 6);
+  expect(tiles.interior * heads).toBeCloseTo(sum('interior'), 6);
+  expect(pairs.computed * heads).toBeCloseTo(sum('computed'), 6);
+  expect(pairs.useful * heads).toBeCloseTo(sum('useful'), 6);
+  expect(tiles.worst.visited).toBe(Math.max(...perHead.map(({ worst }) => worst)));
   if (!worstHead) return;
   const most = Math.max(...perHead.map(({ computed }) => computed));
   const { visited, computed, useful } = perHead[worstHead.head];
-  expect(computed, note).toBe(most);
-  expect(worstHead, note).toMatchObject({ visited, computed, useful });
+  expect(computed).toBe(most);
+  expect(worstHead).toMatchObject({ visited, computed, useful });
 }
 
 describe('tiles are counted as the rules say', () => {
+  const sizes = {
+    queries: integers(1, 60),
+    keys: integers(1, 60),
+    queryTile: integers(1, 20),
+    keyTile: integers(1, 20),
+  };
+
   it('of windows', () => {
-    const random = new Random(50);
-    for (let round = 0; round < 100; ++round) {
-      const [queries, keys] = [random.integer(1, 60), random.integer(1, 60)];
-      const [queryTile, keyTile] = [random.integer(1, 20), random.integer(1, 20)];
-      const left = random.pick([0, 3, 20, Number.POSITIVE_INFINITY]);
-      const right = random.pick([0, 5, Number.POSITIVE_INFINITY]);
-      const sinkTokens = random.pick([0, 4, 17]);
+    const problems = fc.record({
+      ...sizes,
+      left: fc.constantFrom(0, 3, 20, Number.POSITIVE_INFINITY),
+      right: fc.constantFrom(0, 5, Number.POSITIVE_INFINITY),
+      sinkTokens: fc.constantFrom(0, 4, 17),
+    });
+    expectForAll(problems, 100, ({ queries, keys, queryTile, keyTile, left, right, sinkTokens }) => {
       const sees = (query: number, key: number) => {
         const position = query + keys - queries;
         return key <= position + right && (key >= position - left || key < sinkTokens);
       };
       const counts = count({ queries: cut(queries, queryTile), keys: cut(keys, keyTile), size: keyTile }, sees);
       const pattern = slidingWindow({ left, right, sinkTokens });
-      const note = `seed 50, round ${round}: ${JSON.stringify({ pattern, queries, keys, queryTile, keyTile })}`;
-      expectCounts(pattern, { ...one, queries, keys }, { queryTile, keyTile }, [counts], note);
-    }
+      expectCounts(pattern, { ...one, queries, keys }, { queryTile, keyTile }, [counts]);
+    });
   });
 
   it('of neighborhoods, dilation groups being grids of their own', () => {
-    const random = new Random(51);
-    for (let round = 0; round < 60; ++round) {
-      const rank = random.integer(1, 3);
-      const axes = range(rank).map(() => {
-        const length = random.integer(1, [40, 10, 6][rank - 1]);
-        const dilation = random.integer(1, Math.min(3, length));
-        const kernelSize = random.integer(1, Math.floor(length / dilation));
-        return {
-          length,
-          dilation,
-          kernelSize,
-          stride: random.integer(1, kernelSize),
-          causal: random.integer(0, 3) === 0,
-        };
+    const axis = fc.record({
+      length: places,
+      dilation: places,
+      kernelSize: places,
+      stride: places,
+      causal: chance(0.25),
+      queryTile: integers(1, 4),
+      keyTile: integers(1, 4),
+    });
+    expectForAll(fc.array(axis, { minLength: 1, maxLength: 3 }), 60, (drawn) => {
+      const axes = drawn.map((axis) => {
+        const length = within(axis.length, 1, [40, 10, 6][drawn.length - 1]);
+        const dilation = within(axis.dilation, 1, Math.min(3, length));
+        const kernelSize = within(axis.kernelSize, 1, Math.floor(length / dilation));
+        return { length, dilation, kernelSize, stride: within(axis.stride, 1, kernelSize), causal: axis.causal };
       });
-      const [queryTile, keyTile] = [1, 2].map(() => axes.map(() => random.integer(1, 4)));
+      const queryTile = drawn.map((axis) => axis.queryTile);
+      const keyTile = drawn.map((axis) => axis.keyTile);
       const tokens = axes.map(({ length }) => length);
       // Tiles of every dilation group: a product over the axes.
       const tilesOf = (sizes: number[]) =>
@@ -138,43 +149,44 @@ describe('tiles are counted as the rules say', () => {
         axes.map((axis) => axis[name]),
       );
       const pattern = neighborhood({ kernelSize, stride, dilation, causal: axes.map((axis) => axis.causal) });
-      const note = `seed 51, round ${round}: ${JSON.stringify({ axes, queryTile, keyTile })}`;
-      expectCounts(pattern, { ...one, tokens }, { queryTile, keyTile }, [counts], note);
-    }
+      expectCounts(pattern, { ...one, tokens }, { queryTile, keyTile }, [counts]);
+    });
   });
 
   it('of strided shards, head by head', () => {
-    const random = new Random(52);
-    for (let round = 0; round < 60; ++round) {
-      const [queries, keys] = [random.integer(1, 60), random.integer(1, 60)];
-      const [queryTile, keyTile] = [random.integer(1, 20), random.integer(1, 20)];
-      const options = {
-        blockSize: random.integer(1, 9),
-        localBlocks: random.integer(1, 3),
-        vertStride: random.integer(1, 4),
-        positions: random.pick(['absolute', 'absolute', 'relative'] as const),
-        requireFullCoverage: false,
-      };
+    const problems = fc.record({
+      ...sizes,
+      options: fc.record({
+        blockSize: integers(1, 9),
+        localBlocks: integers(1, 3),
+        vertStride: integers(1, 4),
+        positions: fc.constantFrom('absolute', 'absolute', 'relative'),
+        requireFullCoverage: fc.constant(false),
+      }),
+    });
+    expectForAll(problems, 60, ({ queries, keys, queryTile, keyTile, options }) => {
       const tiles = { queries: cut(queries, queryTile), keys: cut(keys, keyTile), size: keyTile };
       const counts = range(4).map((head) => {
         const sees = shardsRule({ kind: 'stridedShards', ...options }, head, 4, 2);
         return count(tiles, (query, key) => sees(query + keys - queries, key));
       });
-      const note = `seed 52, round ${round}: ${JSON.stringify({ options, queries, keys, queryTile, keyTile })}`;
       const shape = { queryHeads: 4, kvHeads: 2, headDim: 8, queries, keys };
-      expectCounts(stridedShards(options), shape, { queryTile, keyTile }, counts, note);
-    }
+      expectCounts(stridedShards(options), shape, { queryTile, keyTile }, counts);
+    });
   });
 
   it('of block lists, query tiles ending where blocks of queries do', () => {
-    const random = new Random(53);
-    for (let round = 0; round < 60; ++round) {
-      const [queries, keys] = [random.integer(1, 60), random.integer(1, 60)];
-      const [blockQ, blockK] = [random.integer(1, 20), random.integer(1, 9)];
-      const [queryTile, keyTile] = [random.integer(1, 20), random.integer(1, 20)];
-      const isCausal = random.integer(0, 1) === 1;
+    const problems = fc.record({
+      ...sizes,
+      blockQ: integers(1, 20),
+      blockK: integers(1, 9),
+      isCausal: fc.boolean(),
+      seed: seeds,
+    });
+    expectForAll(problems, 60, ({ queries, keys, queryTile, keyTile, blockQ, blockK, isCausal, seed }) => {
+      const random = new Random(seed);
       const [rows, columns] = [Math.ceil(queries / blockQ), Math.ceil(keys / blockK)];
-      const listed = range(rows).map(() => range(columns).filter(() => random.integer(0, 2) === 0));
+      const listed = range(rows).map(() => range(columns).filter(() => random.chance(1 / 3)));
       const sees = (query: number, key: number) =>
         listed[Math.floor(query / blockQ)].includes(Math.floor(key / blockK)) &&
         (!isCausal || key <= query + keys - queries);
@@ -182,9 +194,8 @@ describe('tiles are counted as the rules say', () => {
       const csr = { rowOffsets, columns: Int32Array.from(listed.flat()) };
       const pattern = blocks({ blockQ, blockK, csr, causal: isCausal });
       const tiles = { queries: cut(queries, queryTile, blockQ), keys: cut(keys, keyTile), size: keyTile };
-      const note = `seed 53, round ${round}: ${JSON.stringify({ blockQ, blockK, isCausal, listed, queryTile, keyTile })}`;
-      expectCounts(pattern, { ...one, queries, keys }, { queryTile, keyTile }, [count(tiles, sees)], note);
-    }
+      expectCounts(pattern, { ...one, queries, keys }, { queryTile, keyTile }, [count(tiles, sees)]);
+    });
   });
 
   it('and a predicate hides pairs', () => {

@@ -1,6 +1,7 @@
 // explain(), devices(), versions, threads: what can be known without running anything.
 // Reader: someone who plans before computing.
 
+import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import {
   attentionSync,
@@ -16,8 +17,9 @@ import {
   type WindowPattern,
 } from '../../dist/index.js';
 import { native } from '../../dist/native/native.js';
+import { integers } from '../conformance/draw.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
-import { Random } from '../support/random.js';
+import { expectForAll } from '../support/property.js';
 import { isSame, operands } from '../support/tensors.js';
 
 const shape: ExplainShape = { queryHeads: 8, kvHeads: 2, queries: 1000, keys: 1500, headDim: 64 };
@@ -48,23 +50,22 @@ describe('explain', () => {
   });
 
   it('counts the visible pairs of every pattern as the rule does', () => {
-    const random = new Random(11);
-    for (let round = 0; round < 60; ++round) {
-      const pattern = slidingWindow({
-        left: random.pick([0, 3, 40, Number.POSITIVE_INFINITY]),
-        right: random.pick([0, 5, Number.POSITIVE_INFINITY]),
-        sinkTokens: random.pick([0, 2, 50]),
-        align: random.pick(['bottom-right', 'top-left', { offset: random.integer(-90, 90) }] as const),
-      });
-      const queries = random.integer(0, 300);
-      const keys = random.integer(0, 300);
+    const problems = fc.record({
+      left: fc.constantFrom(0, 3, 40, Number.POSITIVE_INFINITY),
+      right: fc.constantFrom(0, 5, Number.POSITIVE_INFINITY),
+      sinkTokens: fc.constantFrom(0, 2, 50),
+      align: fc.oneof(fc.constantFrom('bottom-right', 'top-left'), fc.record({ offset: integers(-90, 90) })),
+      queries: integers(0, 300),
+      keys: integers(0, 300),
+    });
+    expectForAll(problems, 60, ({ queries, keys, ...options }) => {
+      const pattern = slidingWindow(options);
       const { pairs, tiles } = explain(pattern, { ...shape, queries, keys });
-      const note = `seed 11, round ${round}: ${JSON.stringify(pattern)} ${queries} x ${keys}`;
-      expect(pairs.useful, note).toBe(visiblePairs(pattern, queries, keys));
-      expect(pairs.computed, note).toBeGreaterThanOrEqual(pairs.useful);
-      expect(tiles.visited, note).toBeLessThanOrEqual(tiles.dense);
-      expect(tiles.interior, note).toBeLessThanOrEqual(tiles.visited);
-    }
+      expect(pairs.useful).toBe(visiblePairs(pattern, queries, keys));
+      expect(pairs.computed).toBeGreaterThanOrEqual(pairs.useful);
+      expect(tiles.visited).toBeLessThanOrEqual(tiles.dense);
+      expect(tiles.interior).toBeLessThanOrEqual(tiles.visited);
+    });
   });
 
   it('tells what skipping can win', () => {

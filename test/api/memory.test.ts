@@ -1,13 +1,15 @@
 // Memory: `out` buffers, overlap, and what native code refuses when everything before it has failed.
 // Reader: someone who passes buffers, or wonders whether bad input can crash the process.
 
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { unsupported } from '../../dist/check/errors.js';
 import type { AttentionOptions, TensorLike } from '../../dist/index.js';
 import { attention, attentionSync, mergeAttentionSync, Tensor } from '../../dist/index.js';
 import { native } from '../../dist/native/native.js';
+import { either, integers } from '../conformance/draw.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
-import { Random } from '../support/random.js';
+import { expectForAll, expectForAllAsync } from '../support/property.js';
 import { operands, tensor } from '../support/tensors.js';
 
 const overlap = { code: 'ERR_TILEWISE_OVERLAP', type: RangeError } as const;
@@ -95,7 +97,19 @@ describe('out', () => {
   });
 
   it('overlap agrees with comparing element by element', () => {
-    const random = new Random(20260101);
+    const dims = fc.tuple(fc.constant(1), integers(1, 4), integers(1, 3), integers(1, 4));
+    const problems = fc.record({
+      dims,
+      unit: fc.constantFrom(1, 2),
+      head: integers(4, 5),
+      token: integers(3, 4),
+      offset: integers(0, 100),
+      // Any strides at all, out of the middle so that they stay inside.
+      input: fc.record({
+        strides: fc.tuple(fc.constant(0), integers(-20, 20), integers(-8, 8), integers(-3, 3)),
+        offset: integers(100, 120),
+      }),
+    });
     const addresses = ({ dims, strides, offset }: Tensor) => {
       let all = [offset];
       dims.forEach((length, axis) => {
@@ -105,18 +119,11 @@ describe('out', () => {
     };
     let shared = 0;
     let separate = 0;
-    for (let round = 0; round < 3000; ++round) {
+    expectForAll(problems, 3000, ({ dims, unit, head, token, offset, input: drawn }) => {
       const data = new Float32Array(300);
-      const dims = [1, random.integer(1, 4), random.integer(1, 3), random.integer(1, 4)];
       const view = (strides: number[], offset: number) => new Tensor('float32', data, dims, { strides, offset });
-      const unit = random.pick([1, 2]);
-      const head = unit * random.integer(4, 5);
-      const out = view([0, head * random.integer(3, 4), head, unit], random.integer(0, 100));
-      // Any strides at all, out of the middle so that they stay inside.
-      const input = view(
-        [0, random.integer(-20, 20), random.integer(-8, 8), random.integer(-3, 3)],
-        random.integer(100, 120),
-      );
+      const out = view([0, unit * head * token, unit * head, unit], offset);
+      const input = view(drawn.strides, drawn.offset);
       const mine = new Set(addresses(out));
       const meets = addresses(input).some((at) => mine.has(at));
       const one = tensor(...dims);
@@ -126,9 +133,9 @@ describe('out', () => {
         expectError(error, overlap);
       } else {
         ++separate;
-        expect(error, `seed ${random.seed}, round ${round}`).toBeUndefined();
+        expect(error).toBeUndefined();
       }
-    }
+    });
     expect(shared).toBeGreaterThan(100);
     expect(separate).toBeGreaterThan(100);
   });
@@ -369,27 +376,22 @@ describe('any argument at all', () => {
   ];
 
   it('ends in a result or in an error with a code', async () => {
-    const random = new Random(7);
     const good = () => ({ type: 'float32', data: new Float32Array(4), dims: [1, 1, 1, 4] });
-    const argument = () => (random.next() < 0.3 ? random.pick(junk) : good());
+    const any = fc.constantFrom(...junk);
+    const argument = either(0.3, any, fc.constant(undefined).map(good));
+    const calls = fc.record({
+      tensors: fc.tuple(argument, argument, argument),
+      options: fc.dictionary(fc.constantFrom(...names), any, { maxKeys: 2, noNullPrototype: true }),
+      isSync: fc.boolean(),
+    });
     let results = 0;
-    for (let round = 0; round < 4000; ++round) {
-      const options: Record<string, unknown> = {};
-      for (let i = random.integer(0, 2); i > 0; --i) options[random.pick(names)] = random.pick(junk);
-      const args = [argument(), argument(), argument(), options] as [
-        TensorLike,
-        TensorLike,
-        TensorLike,
-        AttentionOptions,
-      ];
-      const settled =
-        random.next() < 0.5 ? thrownBy(() => attentionSync(...args)) : await attention(...args).catch((e) => e);
-      if (settled === undefined || !(settled instanceof Error)) {
-        ++results;
-        continue;
-      }
-      expect((settled as { code?: string }).code, `seed 7, round ${round}: ${settled.stack}`).toMatch(/^ERR_TILEWISE_/);
-    }
+    await expectForAllAsync(calls, 4000, async ({ tensors, options, isSync }) => {
+      const args = [...tensors, options] as [TensorLike, TensorLike, TensorLike, AttentionOptions];
+      const settled = isSync ? thrownBy(() => attentionSync(...args)) : await attention(...args).catch((e) => e);
+      if (settled instanceof Error) {
+        expect((settled as { code?: string }).code, settled.stack).toMatch(/^ERR_TILEWISE_/);
+      } else ++results;
+    });
     expect(results).toBeGreaterThan(500);
   });
 });

@@ -1,185 +1,256 @@
-// Random cases of the patterns beyond windows, as sweep.ts makes them of the rest: every option at every size, small ones
-// most often. Reader: someone chasing a failure of the pattern sweeps.
+// Random cases of the other patterns, as sweep.ts makes them of windows: every option at every size, small ones most often.
+// Reader: someone chasing a failure of the pattern sweeps.
 
+import fc from 'fast-check';
 import type { SelectionOptions, Stage } from '../references/hierarchical.js';
 import type { StridedShards } from '../references/strided-shards.js';
 import type { Case } from './case.js';
+import {
+  chance,
+  defined,
+  either,
+  integers,
+  type Of,
+  places,
+  seeds,
+  sizes,
+  sizeWithin,
+  sometimes,
+  within,
+  yes,
+} from './draw.js';
 import { storages } from './memory.js';
-import { Random } from './random.js';
 
-const dims = [1, 3, 8, 16, 17, 32, 33, 64, 80, 128];
+const dims = fc.constantFrom(1, 3, 8, 16, 17, 32, 33, 64, 80, 128);
 
 /** What every pattern goes with. */
-function common(seed: number, random: Random): Omit<Case, 'queries' | 'keys'> {
-  const kv = random.pick([1, 1, 2, 3]);
-  const ratio = random.pick([1, 1, 2, 4]);
-  const headDim = random.pick(dims);
-  const c: Omit<Case, 'queries' | 'keys'> = {
-    seed,
-    dtype: random.pick(['float32', 'float32', 'float16', 'bfloat16']),
-    layout: random.pick(['bnhd', 'bhnd']),
-    storage: random.chance(0.5) ? 'dense' : random.pick(storages),
-    batch: random.pick([1, 1, 2]),
-    heads: [kv * ratio, kv],
-    dims: [headDim, random.chance(0.7) ? headDim : random.pick(dims)],
-  };
-  if (random.chance(0.15)) c.scale = random.pick([0.5, 0.1, -0.25]);
-  if (random.chance(0.15)) c.softcap = random.pick([0.5, 5, 30]);
-  if (random.chance(0.15)) c.sinks = true;
-  if (random.chance(0.2)) c.extra = random.size(1, 40);
-  return c;
+const common = fc
+  .record({
+    seed: seeds,
+    dtype: fc.constantFrom('float32', 'float32', 'float16', 'bfloat16'),
+    layout: fc.constantFrom('bnhd', 'bhnd'),
+    storage: either(0.5, fc.constantFrom(...storages), fc.constant('dense')),
+    batch: fc.constantFrom(1, 1, 2),
+    kv: fc.constantFrom(1, 1, 2, 3),
+    ratio: fc.constantFrom(1, 1, 2, 4),
+    headDim: dims,
+    valueDim: sometimes(0.3, dims),
+    scale: sometimes(0.15, fc.constantFrom(0.5, 0.1, -0.25)),
+    softcap: sometimes(0.15, fc.constantFrom(0.5, 5, 30)),
+    sinks: sometimes(0.15, yes),
+    extra: sometimes(0.2, sizes(1, 40)),
+  })
+  .map(({ kv, ratio, headDim, valueDim = headDim, ...rest }) => {
+    const heads: [number, number] = [kv * ratio, kv];
+    const pairOfDims: [number, number] = [headDim, valueDim];
+    return { ...rest, heads, dims: pairOfDims };
+  });
+type Common = Of<typeof common>;
+
+const axes = fc.constantFrom('', 'k', 'qk', 'hqk', 'bqk');
+const addends = fc.record({
+  bias: sometimes(
+    0.15,
+    fc.record({ axes, dtype: fc.constantFrom('float32', 'float16'), hidden: fc.constantFrom(0, 0.3) }),
+  ),
+  mask: sometimes(0.15, fc.record({ axes, hidden: fc.constantFrom(0.3, 0.9) })),
+});
+
+/** Multiply-adds per pair of a query and a key. */
+const workOf = ({ batch, heads, dims: [headDim, valueDim] }: Common): number =>
+  batch * Math.max(...heads) * (headDim + valueDim);
+
+/** Queries among keys: a prefill, a chunk at the end of it, a few decode steps. */
+const lengths = fc.record({
+  keys: places,
+  queries: either(0.3, fc.constant('one'), either(0.4, fc.constant('all'), places)),
+});
+type Lengths = Of<typeof lengths>;
+
+/** Halves the keys until a problem is small enough for the float64 reference. */
+function lengthsOf(c: Common, drawn: Lengths, largest: number): { queries: number; keys: number } {
+  let keys = sizeWithin(drawn.keys, 1, largest);
+  while (keys > 1 && (workOf(c) * keys * keys) / 2 > 1.5e6) keys = Math.ceil(keys / 2);
+  if (drawn.queries === 'all') return { queries: keys, keys };
+  return { queries: drawn.queries === 'one' ? 1 : sizeWithin(drawn.queries, 1, keys), keys };
 }
 
-function withBias(c: Case, random: Random): Case {
-  const axes = random.pick(['', 'k', 'qk', 'hqk', 'bqk']);
-  if (random.chance(0.15)) c.bias = { axes, dtype: random.pick(['float32', 'float16']), hidden: random.pick([0, 0.3]) };
-  if (random.chance(0.15)) c.mask = { axes, hidden: random.pick([0.3, 0.9]) };
-  return c;
-}
+/** An axis of a grid: its length, and what a neighborhood is along it. */
+const gridAxis = fc.record({
+  length: sometimes(0.92, places),
+  dilation: sometimes(0.4, places),
+  kernelSize: either(0.15, fc.constant('all'), places),
+  stride: sometimes(0.5, places),
+  causal: chance(0.25),
+});
+type GridAxis = Of<typeof gridAxis>;
 
-/** Halves a length until a problem is small enough for the float64 reference. */
-function cutDown(random: Random, largest: number, work: (length: number) => number): number {
-  let length = random.size(1, largest);
-  while (length > 1 && work(length) > 1.5e6) length = Math.ceil(length / 2);
-  return length;
-}
-
-const work = ({ batch = 1, heads = [1, 1], dims: [a, b] = [16, 16] }: Omit<Case, 'queries' | 'keys'>) =>
-  batch * Math.max(...heads) * (a + b);
-
-export function randomNeighborhood(seed: number): Case {
-  const random = new Random(seed);
-  const c = common(seed, random);
-  const rank = random.pick([1, 1, 2, 2, 3]);
-  const most = [300, 24, 9][rank - 1];
-  const grid = Array.from({ length: rank }, () => (random.chance(0.08) ? 1 : random.size(2, most)));
-  const tokens = (): number => grid.reduce((a, n) => a * n, 1);
-  while (work(c) * tokens() ** 2 > 2e6) {
+/** Lengths of a grid, the longest halved until a problem is small enough for the float64 reference. */
+function gridOf(c: Common, drawn: readonly GridAxis[]): number[] {
+  const most = [300, 24, 9][drawn.length - 1];
+  const grid = drawn.map(({ length }) => (length === undefined ? 1 : sizeWithin(length, 2, most)));
+  while (workOf(c) * grid.reduce((a, n) => a * n, 1) ** 2 > 2e6) {
     const longest = grid.indexOf(Math.max(...grid));
     grid[longest] = Math.ceil(grid[longest] / 2);
   }
-  const isTight = random.chance(0.5);
-  const axes = grid.map((length) => {
-    const dilation = random.chance(0.4) ? random.size(1, length) : 1;
-    const longest = Math.floor(length / dilation);
-    const kernelSize = random.chance(0.15) ? longest : random.size(1, isTight ? Math.min(longest, 8) : longest);
-    return { kernelSize, dilation, stride: random.chance(0.5) ? 1 : random.integer(1, kernelSize) };
+  return grid;
+}
+
+function alongAxis({ dilation, kernelSize, stride, causal }: GridAxis, length: number, isTight: boolean) {
+  const step = dilation === undefined ? 1 : sizeWithin(dilation, 1, length);
+  const longest = Math.floor(length / step);
+  const most = isTight ? Math.min(longest, 8) : longest;
+  const kernel = kernelSize === 'all' ? longest : sizeWithin(kernelSize, 1, most);
+  return { dilation: step, kernelSize: kernel, stride: stride === undefined ? 1 : within(stride, 1, kernel), causal };
+}
+
+export const neighborhoodCases: fc.Arbitrary<Case> = fc
+  .record({
+    common,
+    rank: fc.constantFrom(1, 1, 2, 2, 3),
+    axes: fc.tuple(gridAxis, gridAxis, gridAxis),
+    isTight: chance(0.5),
+    relativeBias: sometimes(0.25, yes),
+    addends,
+  })
+  .map(({ common: c, rank, axes, isTight, relativeBias, addends }): Case => {
+    const grid = gridOf(c, axes.slice(0, rank));
+    const along = grid.map((length, n) => alongAxis(axes[n], length, isTight));
+    const tokens = grid.reduce((a, n) => a * n, 1);
+    const neighborhood = {
+      kernelSize: along.map(({ kernelSize }) => kernelSize),
+      stride: along.map(({ stride }) => stride),
+      dilation: along.map(({ dilation }) => dilation),
+      causal: along.map(({ causal }) => causal),
+    };
+    return defined({ ...c, queries: tokens, keys: tokens, grid, neighborhood, relativeBias, ...addends });
   });
-  const neighborhood = {
-    kernelSize: axes.map((axis) => axis.kernelSize),
-    stride: axes.map((axis) => axis.stride),
-    dilation: axes.map((axis) => axis.dilation),
-    causal: axes.map(() => random.chance(0.25)),
-  };
-  const whole: Case = { ...c, queries: tokens(), keys: tokens(), grid, neighborhood };
-  if (random.chance(0.25)) whole.relativeBias = true;
-  return withBias(whole, random);
-}
 
-/** Queries among keys: a prefill, a chunk at the end of it, a few decode steps. */
-function lengths(c: Omit<Case, 'queries' | 'keys'>, random: Random, largest: number) {
-  const keys = cutDown(random, largest, (n) => (work(c) * n * n) / 2);
-  const queries = random.chance(0.4) ? keys : random.chance(0.3) ? 1 : random.size(1, keys);
-  return { queries, keys };
-}
+/** Who counts layouts, and where heads begin in them; without any of these options where positions are relative. */
+const layouts = fc.record({
+  preset: sometimes(0.2, fc.constantFrom('phi3', 'dkernel')),
+  layoutPer: sometimes(0.7, fc.constantFrom('q', 'kv')),
+  headStep: sometimes(0.3, integers(0, 5)),
+  headOffset: sometimes(0.3, integers(0, 9)),
+  special: either(0.5, fc.constantFrom('homo', 'dense', 'relative'), fc.constant('none')),
+  denseHeads: places,
+  relativeBlocks: sometimes(0.5, fc.tuple(integers(1, 5), integers(1, 5))),
+});
+type Layouts = Of<typeof layouts>;
 
-export function randomShards(seed: number): Case {
-  const random = new Random(seed);
-  const c = common(seed, random);
-  const { queries, keys } = lengths(c, random, 500);
-  const [heads, kvHeads] = c.heads!;
-  const shards: Omit<StridedShards, 'kind'> = {
-    blockSize: random.pick([1, 2, 3, 5, 7, 16, 16, 20, 32, 64]),
-    localBlocks: random.size(1, 12),
-    vertStride: random.pick([1, 2, 3, 4, 5, 8, 16]),
-  };
-  if (random.chance(0.2)) shards.preset = random.pick(['phi3', 'dkernel']);
-  else if (random.chance(0.7)) shards.layoutPer = random.pick(['q', 'kv']);
-  if (random.chance(0.3)) shards.headStep = random.integer(0, 5);
-  if (random.chance(0.3)) shards.headOffset = random.integer(0, 9);
-  const whole: Case = { ...c, queries, keys, shards };
-  const special = random.pick(['none', 'none', 'none', 'homo', 'dense', 'relative']);
-  if (special === 'homo') shards.homoHead = true;
-  if (special === 'dense') {
-    shards.numDenseHeads = random.integer(0, shards.layoutPer === 'q' || shards.preset === 'phi3' ? heads : kvHeads);
-  }
+function layoutOf(drawn: Layouts, [heads, kvHeads]: [number, number]): Partial<StridedShards> {
+  const { preset, headStep, headOffset, special, denseHeads, relativeBlocks } = drawn;
+  const layoutPer = preset === undefined ? drawn.layoutPer : undefined;
   if (special === 'relative') {
-    for (const name of ['preset', 'headStep', 'headOffset'] as const) delete shards[name];
-    shards.positions = 'relative';
-    if (random.chance(0.5)) shards.localBlocks = [random.integer(1, 5), random.integer(1, 5)];
+    return { layoutPer, positions: 'relative', ...(relativeBlocks && { localBlocks: relativeBlocks }) };
   }
-  if (random.chance(0.2)) whole.align = random.pick(['top-left', 'bottom-right', random.integer(-20, 20)]);
-  if (random.chance(0.15)) whole.alibi = 'h';
-  if (random.chance(0.15)) whole.keyLengths = Array.from({ length: c.batch! }, () => random.integer(0, keys));
-  return withBias(whole, random);
+  const own: Partial<StridedShards> = { preset, layoutPer, headStep, headOffset };
+  if (special === 'homo') own.homoHead = true;
+  const counted = layoutPer === 'q' || preset === 'phi3' ? heads : kvHeads;
+  if (special === 'dense') own.numDenseHeads = within(denseHeads, 0, counted);
+  return own;
 }
 
-export function randomBlocks(seed: number): Case {
-  const random = new Random(seed);
-  const c = common(seed, random);
-  const { queries, keys } = lengths(c, random, 400);
-  const blocks: NonNullable<Case['blocks']> = {
-    blockQ: random.pick([1, 2, 5, 16, 17, 32, 64, 128]),
-    blockK: random.pick([1, 2, 3, 8, 16, 17, 32, 64, 128]),
-    density: random.pick([0, 0.1, 0.3, 0.7, 1]),
-    form: random.pick(['csr', 'lists', 'blockMask']),
-  };
-  if (random.chance(0.3)) blocks.perBatch = true;
-  if (random.chance(0.5)) blocks.per = random.pick(['head', 'kv']);
-  if (random.chance(0.25)) blocks.predicate = true;
-  const whole: Case = { ...c, queries, keys, blocks };
-  if (random.chance(0.4)) whole.causal = true;
-  if (random.chance(0.2)) whole.align = random.pick(['top-left', 'bottom-right', random.integer(-20, 20)]);
-  if (random.chance(0.15)) whole.alibi = 'h';
-  return withBias(whole, random);
-}
+const positions = sometimes(0.2, fc.oneof(fc.constantFrom('top-left', 'bottom-right'), integers(-20, 20)));
+const alibi = sometimes(0.15, fc.constant('h' as const));
 
-/** Stages whose blocks and chunks divide those of the stage before. */
-function randomStages(random: Random, blockQ: number, keys: number): Stage[] {
+export const shardCases: fc.Arbitrary<Case> = fc
+  .record({
+    common,
+    lengths,
+    blockSize: fc.constantFrom(1, 2, 3, 5, 7, 16, 16, 20, 32, 64),
+    localBlocks: sizes(1, 12),
+    vertStride: fc.constantFrom(1, 2, 3, 4, 5, 8, 16),
+    layouts,
+    align: positions,
+    alibi,
+    keyLengths: sometimes(0.15, fc.tuple(places, places)),
+    addends,
+  })
+  .map(({ common: c, lengths, blockSize, localBlocks, vertStride, layouts, keyLengths, addends, ...rest }): Case => {
+    const whole = lengthsOf(c, lengths, 500);
+    const shards = defined({ blockSize, localBlocks, vertStride, ...layoutOf(layouts, c.heads) });
+    const keysOf = keyLengths?.slice(0, c.batch).map((place) => within(place, 0, whole.keys));
+    return defined({ ...c, ...whole, shards, ...rest, keyLengths: keysOf, ...addends });
+  });
+
+export const blockCases: fc.Arbitrary<Case> = fc
+  .record({
+    common,
+    lengths,
+    blocks: fc.record({
+      blockQ: fc.constantFrom(1, 2, 5, 16, 17, 32, 64, 128),
+      blockK: fc.constantFrom(1, 2, 3, 8, 16, 17, 32, 64, 128),
+      density: fc.constantFrom(0, 0.1, 0.3, 0.7, 1),
+      form: fc.constantFrom('csr', 'lists', 'blockMask'),
+      perBatch: sometimes(0.3, yes),
+      per: sometimes(0.5, fc.constantFrom('head', 'kv')),
+      predicate: sometimes(0.25, yes),
+    }),
+    causal: sometimes(0.4, yes),
+    align: positions,
+    alibi,
+    addends,
+  })
+  .map(({ common: c, lengths, blocks, addends, ...rest }): Case => {
+    return defined({ ...c, ...lengthsOf(c, lengths, 400), blocks: defined(blocks), ...rest, ...addends });
+  });
+
+/** A stage of a search, with how many times the blocks and chunks of the next one its own are. */
+const stage = fc.record({
+  strideQ: fc.constantFrom(1, 2, 3, 4),
+  keep: places,
+  timesChunk: fc.constantFrom(1, 2, 4),
+  timesQueries: fc.constantFrom(1, 1, 2),
+});
+
+/** Stages, the last first as drawn, whose blocks and chunks divide those of the stage before. */
+function stagesOf(drawn: Of<typeof stage>[], last: { blockQ: number; chunk: number }, keys: number): Stage[] {
+  let { blockQ, chunk } = last;
   const stages: Stage[] = [];
-  let chunk = random.pick([1, 2, 4, 8, 16]);
-  let queries = blockQ;
-  for (let n = random.integer(1, 3); n > 0; n--) {
-    stages.unshift({
-      blockQ: queries,
-      strideQ: random.pick([1, 2, 3, 4]),
-      chunk,
-      keep: chunk * random.integer(1, Math.max(1, Math.ceil(keys / chunk / 3))),
-    });
-    chunk *= random.pick([1, 2, 4]);
-    queries *= random.pick([1, 1, 2]);
+  for (const { strideQ, keep, timesChunk, timesQueries } of drawn) {
+    const most = Math.max(1, Math.ceil(keys / chunk / 3));
+    stages.unshift({ blockQ, strideQ, chunk, keep: chunk * within(keep, 1, most) });
+    chunk *= timesChunk;
+    blockQ *= timesQueries;
   }
   return stages;
 }
 
-export function randomHip(seed: number): Case {
-  const random = new Random(seed);
-  const c = common(seed, random);
-  const { queries, keys } = lengths(c, random, 400);
-  const blockQ = random.pick([1, 4, 8, 16]);
-  const scope = random.pick(['head', 'kv', 'layer'] as const);
-  const sink = random.pick([0, 1, 4, 10]);
-  let hip: SelectionOptions;
-  if (random.chance(0.65)) {
-    const stages = randomStages(random, blockQ, keys);
-    hip = { method: 'staged', blockQ, sink, window: stages[0].blockQ + random.integer(0, 30), scope, stages };
-  } else {
-    const blockK = random.pick([1, 2, 4, 8]);
-    const maskK = blockK * random.integer(1, 12);
-    const [strideQ, strideK] = [random.pick([1, 2, 4]), random.pick([1, 2])];
-    hip = {
-      method: 'tree',
-      blockQ,
-      sink,
-      window: blockQ + random.integer(0, 30),
-      scope,
-      maskK,
-      blockK,
-      strideQ,
-      strideK,
-    };
-  }
-  const whole: Case = { ...c, queries, keys, hip };
-  if (random.chance(0.15)) whole.alibi = 'h';
-  return whole;
-}
+const staged = fc.record({
+  stages: fc.array(stage, { minLength: 1, maxLength: 3 }),
+  chunk: fc.constantFrom(1, 2, 4, 8, 16),
+});
+
+const tree = fc.record({
+  blockK: fc.constantFrom(1, 2, 4, 8),
+  blocks: integers(1, 12),
+  strideQ: fc.constantFrom(1, 2, 4),
+  strideK: fc.constantFrom(1, 2),
+});
+
+export const selectionCases: fc.Arbitrary<Case> = fc
+  .record({
+    common,
+    lengths,
+    blockQ: fc.constantFrom(1, 4, 8, 16),
+    scope: fc.constantFrom('head', 'kv', 'layer'),
+    sink: fc.constantFrom(0, 1, 4, 10),
+    window: integers(0, 30),
+    staged: sometimes(0.65, staged),
+    tree,
+    alibi,
+  })
+  .map(({ common: c, lengths, blockQ, scope, sink, window, staged, tree, alibi }): Case => {
+    const whole = lengthsOf(c, lengths, 400);
+    const shared = { blockQ, scope, sink };
+    let hip: SelectionOptions;
+    if (staged) {
+      const stages = stagesOf(staged.stages, { blockQ, chunk: staged.chunk }, whole.keys);
+      hip = { method: 'staged', ...shared, window: stages[0].blockQ + window, stages };
+    } else {
+      const { blocks, ...rest } = tree;
+      hip = { method: 'tree', ...shared, window: blockQ + window, maskK: tree.blockK * blocks, ...rest };
+    }
+    return defined({ ...c, ...whole, hip, alibi });
+  });

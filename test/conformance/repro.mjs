@@ -1,5 +1,5 @@
 // Repeats one case of the conformance suite without the test runner, for debuggers and bisecting:
-//     node test/conformance/repro.mjs '<case as JSON, or the seed of a sweep case>' ['<backend>']
+//     node test/conformance/repro.mjs '<case as JSON>' ['<backend>']
 // Reader: someone with a failure in front of them. Prints what is wrong and exits with 1, or says that nothing is.
 
 import { register } from 'node:module';
@@ -7,21 +7,18 @@ import { register } from 'node:module';
 register('./typescript-loader.mjs', import.meta.url);
 const { backends, select } = await import('./backends.ts');
 const { faultsOfCase } = await import('./judge.ts');
-const { randomCase } = await import('./sweep.ts');
 
 const [json, name] = process.argv.slice(2);
 if (json === undefined) {
-  console.error(`usage: node test/conformance/repro.mjs '<case or seed>' ['<backend>']
+  console.error(`usage: node test/conformance/repro.mjs '<case>' ['<backend>']
 backends here: ${backends.map((backend) => backend.name).join(', ')}`);
   process.exit(2);
 }
-const parsed = JSON.parse(json);
-const c = typeof parsed === 'number' ? randomCase(parsed) : parsed;
+const c = JSON.parse(json);
 const chosen = backends.filter((backend) => name === undefined || backend.name === name);
 if (chosen.length === 0)
   throw new Error(`no backend '${name}' here; there are ${backends.map((b) => b.name).join(', ')}`);
 
-console.log(JSON.stringify(c));
 for (const backend of chosen) {
   select(backend);
   const faults = faultsOfCase(c, backend);

@@ -1,7 +1,9 @@
 // The suite's vocabulary in the test runner: run on every backend, expect cases to be right, expect equal bits.
 // Reader: someone writing a conformance test.
 
+import type fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { expectForAll } from '../support/property.js';
 import { type Backend, backends, select } from './backends.js';
 import { build, type Case } from './case.js';
 import { type Expected, faultsOf, faultsOfCase, type Output, run } from './judge.js';
@@ -27,20 +29,11 @@ export function expectCase(c: Case, backend: Backend): void {
   expectCases([c], backend);
 }
 
-/** Random cases on every backend; TILEWISE_SWEEP_SEED and TILEWISE_SWEEP_CASES choose others and more. */
-export function sweep(what: string, randomCase: (seed: number) => Case, usually: number): void {
-  const firstSeed = Number(process.env.TILEWISE_SWEEP_SEED ?? 1);
+/** Random cases on every backend: so many, unless TILEWISE_SWEEP_CASES says otherwise. */
+export function sweep(what: string, cases: fc.Arbitrary<Case>, usually: number): void {
   const count = Number(process.env.TILEWISE_SWEEP_CASES ?? usually);
   onEveryBackend((backend) => {
-    it(
-      `${count} random ${what} from seed ${firstSeed}`,
-      () =>
-        expectCases(
-          Array.from({ length: count }, (_, n) => randomCase(firstSeed + n)),
-          backend,
-        ),
-      60_000 + 200 * count,
-    );
+    it(`random ${what}`, () => expectForAll(cases, count, (c) => expectCase(c, backend)), 60_000 + 200 * count);
   });
 }
 

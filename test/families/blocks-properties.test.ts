@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { attentionSync, blockSparseAttentionSync, blocks } from '../../dist/index.js';
 import { build, type Case } from '../conformance/case.js';
 import { expectedOf, run } from '../conformance/judge.js';
-import { randomBlocks } from '../conformance/pattern-sweep.js';
+import { blockCases } from '../conformance/pattern-sweep.js';
 import { listsOption } from '../conformance/patterns.js';
 import { expectCases, expectRight, expectSameBits, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
 import type { Blocks } from '../references/blocks.js';
@@ -263,4 +263,4 @@ describe('a predicate', () => {
   });
 });
 
-sweep('block lists', randomBlocks, 120);
+sweep('block lists', blockCases, 120);

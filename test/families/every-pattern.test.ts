@@ -6,7 +6,7 @@ import { attention, attentionSync, explain, numThreads, setNumThreads } from '..
 import { build, type Case, callOf } from '../conformance/case.js';
 import { run } from '../conformance/judge.js';
 import { collapse, fromOutput, fromTensor, storages } from '../conformance/memory.js';
-import { randomBlocks, randomNeighborhood, randomShards } from '../conformance/pattern-sweep.js';
+import { blockCases, neighborhoodCases, shardCases } from '../conformance/pattern-sweep.js';
 import { patternOf } from '../conformance/patterns.js';
 import { expectCases, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
 import { attention as reference } from '../references/attention.js';
@@ -14,6 +14,7 @@ import type { SelectionOptions } from '../references/hierarchical.js';
 import { type Operand, toNumbers } from '../references/operand.js';
 import { rowsOf as rulesOf, sequencesOf } from '../references/problem.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
+import { expectForAll } from '../support/property.js';
 import { gather, range, view } from '../support/views.js';
 
 const hip: SelectionOptions = {
@@ -200,11 +201,12 @@ onEveryBackend((backend) => {
   });
 });
 
-it('explain() counts the pairs that the rule shows', () => {
-  const random = [randomNeighborhood, randomShards, randomBlocks].flatMap((make) =>
-    range(1, 50).map((seed) => make(seed)),
-  );
-  for (const c of random) {
+it.each([
+  ['neighborhoods', neighborhoodCases],
+  ['shards', shardCases],
+  ['block lists', blockCases],
+])('explain() counts the pairs that the rule of random %s shows', (_, cases) => {
+  expectForAll(cases, 49, (c) => {
     const { problem } = build({ ...c, mask: undefined, bias: undefined, keyLengths: undefined, extra: undefined });
     const [queryHeads, kvHeads] = c.heads!;
     const [headDim, valueDim] = c.dims!;
@@ -226,7 +228,7 @@ it('explain() counts the pairs that the rule shows', () => {
     }
     expect(flops, named(c)).toBe(2 * seen * (headDim + valueDim));
     expect(pairs.useful * queryHeads).toBeCloseTo(seen, 3);
-  }
+  });
 });
 
 it('the reference counts the keys of a row as its rule shows them', () => {

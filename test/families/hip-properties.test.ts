@@ -7,7 +7,7 @@ import { attention, attentionSync, HipState, hipAttention, hipAttentionSync } fr
 import { build, type Case, callOf } from '../conformance/case.js';
 import { expectedOf, run } from '../conformance/judge.js';
 import { fromOutput, fromTensor, operandOf, toTensor } from '../conformance/memory.js';
-import { randomHip } from '../conformance/pattern-sweep.js';
+import { selectionCases } from '../conformance/pattern-sweep.js';
 import { Random } from '../conformance/random.js';
 import { nested } from '../conformance/selection.js';
 import { expectCases, expectRight, expectSameBits, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
@@ -272,4 +272,4 @@ onEveryBackend((backend) => {
   });
 });
 
-sweep('selections', randomHip, 120);
+sweep('selections', selectionCases, 120);

@@ -1,11 +1,10 @@
-// Laws of neighborhood attention: its rule, what other attentions it contains, grids seen another way, and a seeded sweep.
+// Laws of neighborhood attention: its rule, what other attentions it contains, grids seen another way, and a random sweep.
 // Reader: someone who changed the rule, tiling or regions.
-//     TILEWISE_SWEEP_SEED=7 TILEWISE_SWEEP_CASES=5000 npx vitest run test/families/neighborhood-properties
 
 import { describe, expect, it } from 'vitest';
 import { build } from '../conformance/case.js';
 import { expectedOf, type Output, run } from '../conformance/judge.js';
-import { randomNeighborhood } from '../conformance/pattern-sweep.js';
+import { neighborhoodCases } from '../conformance/pattern-sweep.js';
 import { neighborhoodOf } from '../conformance/patterns.js';
 import { expectCases, expectRight, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
 import { coordinates, keysOfAxis, neighborhoodRule } from '../references/neighborhood.js';
@@ -238,4 +237,4 @@ onEveryBackend((backend) => {
   });
 });
 
-sweep('grids', randomNeighborhood, 120);
+sweep('grids', neighborhoodCases, 120);

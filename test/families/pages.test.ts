@@ -1,6 +1,7 @@
 // Paged keys: attention over pages is attention over the rows they hold, wherever pages lie and whatever else is on them.
 // Reader: someone with a paged KV cache. Cases put NaN into every slot that no length reaches, see conformance/pages.ts.
 
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   type AttentionOptions,
@@ -12,19 +13,19 @@ import {
   Tensor,
 } from '../../dist/index.js';
 import type { Case } from '../conformance/case.js';
+import { defined, either, integers, places, seeds, sizes, sometimes, within, yes } from '../conformance/draw.js';
 import { pairwise } from '../conformance/pairwise.js';
-import { Random } from '../conformance/random.js';
 import { expectCases, expectSameBits, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { isSame, tensor } from '../support/tensors.js';
 
-const sizes = [1, 7, 16, 64];
+const pageSizes = [1, 7, 16, 64];
 
 /** Lengths of three sequences: one ends inside a page unless pages hold one key, one at a page's end, one has no key. */
 const lengthsFor = (size: number, keys: number): number[] => [keys - Math.floor(size / 2), keys - size, 0];
 
 onEveryBackend((backend) => {
-  it.each(sizes)('pages of %i keys: decode steps and prefills, of every type, in both layouts', (size) => {
+  it.each(pageSizes)('pages of %i keys: decode steps and prefills, of every type, in both layouts', (size) => {
     const factors = {
       queries: [1, 3, 40],
       heads: [
@@ -84,7 +85,7 @@ onEveryBackend((backend) => {
   it('a long decode step, split over its keys', () => {
     const common = { queries: 1, keys: 2100, heads: [4, 2], dims: [64, 64], keyLengths: [2099] } satisfies Case;
     expectCases(
-      sizes.map((size) => ({ ...common, pages: { size } })),
+      pageSizes.map((size) => ({ ...common, pages: { size } })),
       backend,
     );
   });
@@ -105,35 +106,32 @@ onEveryBackend((backend) => {
   });
 });
 
-sweep(
-  'calls on pages',
-  (seed) => {
-    const random = new Random(seed);
-    const kv = random.pick([1, 2, 3]);
-    const batch = random.pick([1, 1, 2, 4]);
-    const size = random.pick([1, 2, 3, 7, 8, 16, 17, 64, 128, 500]);
-    const keys = size * Math.ceil(random.size(1, 400) / size);
-    const c: Case = {
-      seed,
-      dtype: random.pick(['float32', 'float16', 'bfloat16']),
-      layout: random.pick(['bnhd', 'bhnd']),
-      batch,
-      heads: [kv * random.pick([1, 2, 4]), kv],
-      queries: random.chance(0.5) ? 1 : random.size(1, 80),
-      keys,
-      dims: [random.pick([8, 16, 33, 64, 128]), random.pick([16, 64, 80])],
-      keyLengths: Array.from({ length: batch }, () => random.integer(0, keys)),
-      pages: { size, spare: random.integer(0, 5) },
-    };
-    if (random.chance(0.6)) c.causal = true;
-    if (random.chance(0.3)) c.left = random.size(1, 200);
-    if (random.chance(0.2)) c.sinkTokens = random.size(1, 40);
-    if (random.chance(0.2)) c.mask = { axes: random.pick(['bk', 'qk']), hidden: 0.3 };
-    if (random.chance(0.2)) c.align = random.pick(['top-left', random.integer(-20, 20)]);
-    return c;
-  },
-  80,
-);
+const pagedCases: fc.Arbitrary<Case> = fc
+  .record({
+    seed: seeds,
+    dtype: fc.constantFrom('float32', 'float16', 'bfloat16'),
+    layout: fc.constantFrom('bnhd', 'bhnd'),
+    batch: fc.constantFrom(1, 1, 2, 4),
+    kv: fc.constantFrom(1, 2, 3),
+    ratio: fc.constantFrom(1, 2, 4),
+    queries: either(0.5, sizes(1, 80), fc.constant(1)),
+    keys: sizes(1, 400),
+    dims: fc.tuple(fc.constantFrom(8, 16, 33, 64, 128), fc.constantFrom(16, 64, 80)),
+    keyLengths: fc.tuple(places, places, places, places),
+    pages: fc.record({ size: fc.constantFrom(1, 2, 3, 7, 8, 16, 17, 64, 128, 500), spare: integers(0, 5) }),
+    causal: sometimes(0.6, yes),
+    left: sometimes(0.3, sizes(1, 200)),
+    sinkTokens: sometimes(0.2, sizes(1, 40)),
+    mask: sometimes(0.2, fc.record({ axes: fc.constantFrom('bk', 'qk'), hidden: fc.constant(0.3) })),
+    align: sometimes(0.2, fc.oneof(fc.constant('top-left' as const), integers(-20, 20))),
+  })
+  .map(({ kv, ratio, pages, keyLengths, ...rest }): Case => {
+    const keys = pages.size * Math.ceil(rest.keys / pages.size);
+    const lengths = keyLengths.slice(0, rest.batch).map((place) => within(place, 0, keys));
+    return defined({ ...rest, keys, heads: [kv * ratio, kv], pages, keyLengths: lengths });
+  });
+
+sweep('calls on pages', pagedCases, 80);
 
 describe('pages', () => {
   const [q, k] = [tensor(2, 3, 2, 8), tensor(5, 4, 2, 8)];

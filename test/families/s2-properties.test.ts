@@ -14,7 +14,7 @@ import {
 import { build, type Case, callOf } from '../conformance/case.js';
 import { expectedOf, run } from '../conformance/judge.js';
 import { bitsOf, fromOutput, fromTensor, toTensor } from '../conformance/memory.js';
-import { randomShards } from '../conformance/pattern-sweep.js';
+import { shardCases } from '../conformance/pattern-sweep.js';
 import { expectCases, expectRight, expectSameBits, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
 import type { Operand } from '../references/operand.js';
 import { type Problem, seenKeys } from '../references/problem.js';
@@ -346,4 +346,4 @@ it('s2Attention() is attention() with stridedShards()', async () => {
   expect(out.data).toEqual(s2AttentionSync(query, key, value, shards).out.data);
 });
 
-sweep('shards', randomShards, 120);
+sweep('shards', shardCases, 120);
