@@ -21,10 +21,11 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const read = (page: string): string => readFileSync(path.join(root, page), 'utf8');
 const under = (folder: string): string[] =>
   readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.md'))
+    .filter((name) => name.endsWith('.md') && !name.includes('node_modules'))
     .map((name) => path.posix.join(folder, name.replaceAll(path.sep, '/')));
 const guides = under('docs/guide');
-const pages = ['README.md', 'CONTRIBUTING.md', 'bench/RESULTS.md', 'test/emulator/README.md', ...under('docs')];
+const rooms = ['bench', 'docs', 'emulator', 'test'].filter((room) => existsSync(path.join(root, room)));
+const pages = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', ...rooms.flatMap(under)];
 
 /** The anchor that GitHub gives a heading. */
 const anchorOf = (heading: string): string =>
