@@ -1,10 +1,10 @@
 // Requests of explain(): tiles to count by, boxes to look from; and the plan as lib/ reads it.
-// Reader: someone who follows a count from core/plan.h to explain().
+// Reader: someone who follows a count from core/plan/plan.h to explain().
 #pragma once
 
 #include <napi.h>
 
-#include "../core/plan.h"
+#include "../core/plan/plan.h"
 
 namespace tilewise {
 

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "../core/problem.h"
+#include "../core/op/attention.h"
 #include "device_buffer.h"
 #include "fields.h"
 

@@ -9,9 +9,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "../core/merge.h"
-#include "../core/problem.h"
-#include "../core/selection.h"
+#include "../core/op/merge.h"
+#include "../core/op/attention.h"
+#include "../core/op/selection.h"
 #include "device_buffer.h"
 
 namespace tilewise {

@@ -3,9 +3,9 @@
 
 #include <utility>
 
-#include "dispatch.h"
-#include "jobs.h"
-#include "tiling.h"
+#include "runtime/dispatch.h"
+#include "runtime/jobs.h"
+#include "attention/tiling.h"
 
 namespace tilewise::cpu {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "../core/backend.h"
+#include "../core/op/backend.h"
 
 namespace tilewise::cpu {
 

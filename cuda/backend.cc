@@ -3,7 +3,7 @@
 #include "backend.h"
 
 #include "operations.h"
-#include "staging.h"
+#include "staging/staging.h"
 
 namespace tilewise::gpu {
 

@@ -5,9 +5,9 @@
 
 #include <string>
 
-#include "../core/backend.h"
-#include "machine.h"
-#include "workers.h"
+#include "../core/op/backend.h"
+#include "machine/machine.h"
+#include "machine/workers.h"
 
 namespace tilewise::gpu {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "../core/backend.h"
-#include "machine.h"
+#include "../core/op/backend.h"
+#include "machine/machine.h"
 
 namespace tilewise::gpu {
 

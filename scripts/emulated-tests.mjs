@@ -30,7 +30,7 @@ function run(command, args, env = {}) {
 
 function check(program, args, schedule = 'lazy') {
   console.log(`# ${program} ${args.join(' ')}, ${schedule}`);
-  const file = path.join(root, folder, 'build', 'test', 'gpu', program);
+  const file = path.join(root, folder, 'build', 'test', 'native', 'gpu', program);
   return run(file, args.map(String), { TILEWISE_EMULATOR: schedule });
 }
 

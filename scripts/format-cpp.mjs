@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const git = spawnSync(
   'git',
-  ['ls-files', '--cached', '--others', '--exclude-standard', '*.h', '*.cc', '*.cu', '*.cuh'],
+  ['ls-files', '--cached', '--others', '--exclude-standard', '*.h', '*.inl', '*.cc', '*.cu', '*.cuh'],
   {
     cwd: root,
     encoding: 'utf8',

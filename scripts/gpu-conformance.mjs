@@ -26,7 +26,7 @@ function majorVersion() {
 
 function runEmulated() {
   const isBuilt =
-    run('cmake', ['-S', 'test/emulator/checks', '-B', emulatedBuild]) &&
+    run('cmake', ['-S', 'test/native/emulator', '-B', emulatedBuild]) &&
     run('cmake', ['--build', emulatedBuild, '--parallel', '2', '--target', 'conformance']);
   const program = path.join(root, emulatedBuild, 'conformance');
   const failed = schedules.filter((schedule) => {

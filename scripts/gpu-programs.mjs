@@ -6,7 +6,7 @@ import path from 'node:path';
 import { root, run } from './travelling.mjs';
 
 export const folder = path.join('build', 'gpu');
-const sources = path.join('test', 'gpu', 'conformance');
+const sources = path.join('test', 'native', 'primitives');
 
 /** sm_80 has a part of the primitives; its program also runs on later GPUs, through PTX. `major`: of compute capability. */
 export const primitives = {
@@ -47,7 +47,7 @@ export function buildPrimitives(architecture) {
 export function buildChecks() {
   const build = path.join('build', 'gpu-programs');
   console.log(`building the checks and the benchmark in ${folder}`);
-  run('cmake', ['-S', 'test/gpu/device', '-B', build, '-DCMAKE_BUILD_TYPE=Release']);
+  run('cmake', ['-S', 'test/native/gpu/device', '-B', build, '-DCMAKE_BUILD_TYPE=Release']);
   run('cmake', ['--build', build, '--parallel', '2']);
   copyFileSync(path.join(root, 'bench/gpu/cases.txt'), path.join(root, folder, 'bench', 'cases.txt'));
 }
@@ -55,7 +55,7 @@ export function buildChecks() {
 /** Images of every module for each architecture (90a, 80-virtual), as cmake/kernels.cmake makes them. */
 export function buildImages(architectures) {
   const build = path.join('build', 'gpu-images');
-  run('cmake', ['-S', 'test/gpu/images', '-B', build, `-DTILEWISE_CUDA_ARCHS=${architectures.join(';')}`]);
+  run('cmake', ['-S', 'test/native/gpu/images', '-B', build, `-DTILEWISE_CUDA_ARCHS=${architectures.join(';')}`]);
   console.log(`building kernel images in ${folder}`);
   run('cmake', ['--build', build, '--parallel', '2']);
 }

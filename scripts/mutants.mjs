@@ -9,7 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { mutants } from '../test/emulator/mutants/table.mjs';
+import { mutants } from '../test/native/mutants/table.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const build = path.join(root, 'build', 'mutants');
@@ -23,8 +23,8 @@ const libraries = [
 
 // What is compiled anew for each mutant, the checks it is linked with, and how many problems they try.
 const families = {
-  attention: { kernels: 'test/emulator/mutants/attention_bfloat16.cu', checks: 'attention', problems: 250 },
-  float32: { kernels: 'test/emulator/mutants/attention_float32.cu', checks: 'attention', problems: 250 },
+  attention: { kernels: 'test/native/mutants/attention_bfloat16.cu', checks: 'attention', problems: 250 },
+  float32: { kernels: 'test/native/mutants/attention_float32.cu', checks: 'attention', problems: 250 },
   selection: { kernels: 'cuda/kernels/selection.cu', checks: 'selection', problems: 12 },
   merge: { kernels: 'cuda/kernels/merge.cu', checks: 'merge', problems: 40 },
 };
@@ -68,7 +68,7 @@ class Tree {
     this.folder = path.join(build, `tree-${number}`);
     rmSync(this.folder, { recursive: true, force: true });
     mkdirSync(this.folder, { recursive: true });
-    for (const part of ['core', 'cuda', 'test/emulator']) {
+    for (const part of ['core', 'cuda', 'emulator', 'test/native/mutants']) {
       cpSync(path.join(root, part), path.join(this.folder, part), { recursive: true });
     }
   }
@@ -77,7 +77,7 @@ class Tree {
     const { kernels, checks: linked } = families[family];
     const program = path.join(this.folder, `${family}_checks`);
     const group = [`libchecks_${linked}.a`, ...libraries].map((file) => path.join(checks, file));
-    await require0('g++', [...flags, '-Itest/emulator', '-xc++', '-c', kernels, '-o', `${program}.o`], this.folder);
+    await require0('g++', [...flags, '-Iemulator', '-xc++', '-c', kernels, '-o', `${program}.o`], this.folder);
     const link = [`${program}.o`, '-Wl,--start-group', ...group, '-Wl,--end-group', '-lpthread', '-ldl'];
     await require0('g++', [...link, '-o', program], this.folder);
     return program;
@@ -127,7 +127,7 @@ if (process.argv.includes('--list')) {
   for (const { family, name } of chosen) console.log(`${family}: ${name}`);
   process.exit(0);
 }
-await require0('cmake', ['-S', 'test/emulator/mutants', '-B', checks]);
+await require0('cmake', ['-S', 'test/native/mutants', '-B', checks]);
 await require0('cmake', ['--build', checks, '--parallel', '2', '--target', 'checks']);
 const trees = Array.from({ length: Math.min(2, os.availableParallelism()) }, (_, i) => new Tree(i));
 

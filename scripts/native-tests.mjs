@@ -66,9 +66,9 @@ function runChecks(name, { configure = [], runner = [], rounds }) {
 
 // The object of an instruction set must not define what the linker could take for another's: see docs/design/adr/0003.
 function exportsOnlyTables(name) {
-  const objects = readdirSync(path.join(root, buildFolder(name), 'cpu/CMakeFiles/tilewise_cpu.dir'))
+  const objects = readdirSync(path.join(root, buildFolder(name), 'cpu/CMakeFiles/tilewise_cpu.dir/targets'))
     .filter((file) => /^target_\w+\.cc\.o$/.test(file))
-    .map((file) => path.join(buildFolder(name), 'cpu/CMakeFiles/tilewise_cpu.dir', file));
+    .map((file) => path.join(buildFolder(name), 'cpu/CMakeFiles/tilewise_cpu.dir/targets', file));
   const { status, stdout } = spawnSync('nm', ['--demangle', '--defined-only', ...objects], {
     cwd: root,
     encoding: 'utf8',
@@ -80,14 +80,14 @@ function exportsOnlyTables(name) {
 
 function checkEmulator(name, configure = []) {
   const folder = buildFolder(name);
-  return build(folder, 'test/emulator/checks', configure) && run(path.join(root, folder, 'emulator_checks'), []);
+  return build(folder, 'test/native/emulator', configure) && run(path.join(root, folder, 'emulator_checks'), []);
 }
 
 function checkKernels() {
   const folder = buildFolder('kernels-asan');
   const check = (program, ...args) => run(path.join(root, folder, 'gpu', program), args);
   return (
-    build(folder, 'test/gpu/sanitized') &&
+    build(folder, 'test/native/gpu/sanitized') &&
     check('attention_checks', 'each') &&
     check('selection_checks', '4') &&
     check('merge_checks')
@@ -96,9 +96,10 @@ function checkKernels() {
 
 function compileForDevice() {
   mkdirSync(path.join(root, buildFolder('device')), { recursive: true });
-  return ['core_on_device', 'abi_checks'].every((name) => {
+  return ['core/core_on_device', 'gpu/abi_checks'].every((source) => {
+    const name = path.basename(source);
     const cubin = path.join(buildFolder('device'), `${name}.cubin`);
-    return run('nvcc', ['-std=c++17', '-arch=sm_80', '-cubin', '-o', cubin, `test/native/${name}.cu`]);
+    return run('nvcc', ['-std=c++17', '-arch=sm_80', '-cubin', '-o', cubin, `test/native/${source}.cu`]);
   });
 }
 

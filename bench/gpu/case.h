@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "../../core/explain.h"
-#include "../../core/selection.h"
+#include "../../core/plan/tile_rule.h"
+#include "../../core/op/selection.h"
 #include "../../cuda/attention/plan.h"
 
 namespace tilewise::bench {

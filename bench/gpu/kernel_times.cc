@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "../../core/plan.h"
+#include "../../core/plan/plan.h"
 #include "../../cuda/operations.h"
 #include "../../cuda/runtime/driver.h"
 #include "../../cuda/runtime/library.h"

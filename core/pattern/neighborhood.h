@@ -4,7 +4,7 @@
 // their leader; a dilation group is a grid of its own.
 #pragma once
 
-#include "../row.h"
+#include "key_run.h"
 
 namespace tilewise {
 

@@ -4,7 +4,7 @@
 // onnxruntime's SparseAttention compute it (Phi-3-small); bidirectional by relative position as dkernel does.
 #pragma once
 
-#include "../row.h"
+#include "key_run.h"
 
 namespace tilewise {
 

@@ -1,10 +1,10 @@
 // Window: causal masks, sliding windows and sink tokens, one struct for all of them.
-// Reader: start here. Every pattern has this shape, which core/row.h describes.
+// Reader: start here. Every pattern has this shape, which core/pattern/key_run.h describes.
 // Semantics: flash-attention's window_size and ONNX Attention-25's left/right_window_size (inclusive bounds around a
 // query's position), StreamingLLM's sink tokens (arXiv 2309.17453).
 #pragma once
 
-#include "../row.h"
+#include "key_run.h"
 
 namespace tilewise {
 

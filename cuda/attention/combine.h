@@ -1,8 +1,8 @@
 // combine(): partial results over pieces of the keys become one row, merged in the order of the pieces, so that the
-// result is the same bits every time. Reader: someone who reads core/softmax.h's merge() next. One block per row.
+// result is the same bits every time. Reader: someone who reads core/base/softmax.h's merge() next. One block per row.
 #pragma once
 
-#include "../../core/softmax.h"
+#include "../../core/base/softmax.h"
 #include "../tiles/element.h"
 #include "params.h"
 

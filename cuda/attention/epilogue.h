@@ -2,11 +2,11 @@
 // Reader: someone who asks what is written, and where.
 #pragma once
 
-#include "../../core/softmax.h"
+#include "../../core/base/softmax.h"
 #include "../tiles/mma.h"
-#include "layout.h"
+#include "sm80/layout.h"
 #include "online_softmax.h"
-#include "rows.h"
+#include "sm80/copy_rows.h"
 #include "scores.h"
 
 namespace tilewise::gpu {
@@ -93,7 +93,7 @@ __device__ __forceinline__ void storeMerged(const AttentionParams& p, const Work
   constexpr int kPitch = L::kDim * 4;
   const saddr states = smem_base();  // [row][warp] of max and sum, over the queries
   const saddr sums = smem_base() + L::kShared.keys;  // [warp][row][dim]
-  static_assert(L::kWarps * L::kRows * kPitch <= 2 * L::KeyTile::kBytes, "tiles.h: too few keys for the merge");
+  static_assert(L::kWarps * L::kRows * kPitch <= 2 * L::KeyTile::kBytes, "tuning.h: too few keys for the merge");
   static_assert(L::kWarps * L::kRows * 8 <= L::QueryTile::kBytes, "states fit where the queries were");
   const int warp = warp_id();  // here, not below: every lane of the warp takes part in its shuffle
   sync_block();

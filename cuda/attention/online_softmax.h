@@ -1,8 +1,8 @@
 // OnlineSoftmax: running maxima and sums of a warp's rows. Idea: Milakov & Gimelshein 2018; the rule is
-// core/softmax.h's. Reader: someone who reads the loop.
+// core/base/softmax.h's. Reader: someone who reads the loop.
 #pragma once
 
-#include "../../core/softmax.h"
+#include "../../core/base/softmax.h"
 #include "../tiles/register_tile.h"
 
 namespace tilewise::gpu {

@@ -2,8 +2,8 @@
 // Reader: whoever reads a kernel or plans a launch. Written by plan.cc, one struct for all kernels.
 #pragma once
 
-#include "../../core/problem.h"
-#include "../../core/tile_map.h"
+#include "../../core/op/attention.h"
+#include "../../core/base/tile_map.h"
 
 namespace tilewise::gpu {
 

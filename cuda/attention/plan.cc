@@ -5,7 +5,7 @@
 #include <tuple>
 #include <utility>
 
-#include "../plain_rows.h"
+#include "../machine/plain_rows.h"
 
 namespace tilewise::gpu {
 namespace {

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "../../core/backend.h"
-#include "../machine.h"
+#include "../../core/op/backend.h"
+#include "../machine/machine.h"
 #include "params.h"
-#include "tiles.h"
+#include "sm80/tuning.h"
 
 namespace tilewise::gpu {
 

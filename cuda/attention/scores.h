@@ -2,7 +2,7 @@
 // Reader: someone who adds a modifier. The rules are those of core (patterns, softmax.h); this applies them to a tile.
 #pragma once
 
-#include "../../core/softmax.h"
+#include "../../core/base/softmax.h"
 #include "../tiles/register_tile.h"
 #include "queries.h"
 #include "visits.h"

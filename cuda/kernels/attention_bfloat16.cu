@@ -1,4 +1,4 @@
-// Attention on bfloat16: see cuda/attention/attend.h.
-#include "../attention/instances.h"
+// Attention on bfloat16: see cuda/attention/sm80/attend.h.
+#include "../attention/sm80/instances.h"
 
 TW_ATTENTION(bfloat16, bf16)

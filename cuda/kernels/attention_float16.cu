@@ -1,4 +1,4 @@
-// Attention on float16: see cuda/attention/attend.h.
-#include "../attention/instances.h"
+// Attention on float16: see cuda/attention/sm80/attend.h.
+#include "../attention/sm80/instances.h"
 
 TW_ATTENTION(float16, f16)

@@ -1,4 +1,4 @@
-// Attention on float32: see cuda/attention/attend.h.
-#include "../attention/instances.h"
+// Attention on float32: see cuda/attention/sm80/attend.h.
+#include "../attention/sm80/instances.h"
 
 TW_ATTENTION(float32, float)

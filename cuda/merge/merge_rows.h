@@ -1,8 +1,8 @@
-// Partial results merged in the order of the parts, a row to a warp. Reader: see core/softmax.h for the rule.
+// Partial results merged in the order of the parts, a row to a warp. Reader: see core/base/softmax.h for the rule.
 // Bound by memory: a lane holds 16 bytes of the row in float32, and passes over the parts for them.
 #pragma once
 
-#include "../../core/softmax.h"
+#include "../../core/base/softmax.h"
 #include "../prims/prims.h"
 #include "params.h"
 

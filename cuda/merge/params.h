@@ -1,7 +1,7 @@
 // What the merge kernels are told. Reader: someone who reads a kernel or the plan (run_merge.cc).
 #pragma once
 
-#include "../../core/merge.h"
+#include "../../core/op/merge.h"
 
 namespace tilewise::gpu {
 

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "../operations.h"
-#include "../plain_rows.h"
+#include "../machine/plain_rows.h"
 #include "params.h"
 
 namespace tilewise::gpu {

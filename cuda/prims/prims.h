@@ -1,5 +1,5 @@
 // The one door through which kernels reach the machine. Every primitive is named after its PTX instruction and exists
-// twice: as inline PTX (ptx/) and as an emulated operation (test/emulator, with TILEWISE_EMULATE).
+// twice: as inline PTX (ptx/) and as an emulated operation (emulator, with TILEWISE_EMULATE).
 // Reader: whoever writes a kernel. It includes this and core; has no asm, no #ifdef and no __shared__; holds shared
 // memory as `saddr`; and so compiles unchanged for both. All lanes of a warp call a .sync.aligned primitive together.
 #pragma once
@@ -7,7 +7,7 @@
 #include "types.h"
 
 #if defined(TILEWISE_EMULATE)
-// On the include path that test/emulator adds: nothing that is shipped knows where it lies.
+// On the include path that emulator adds: nothing that is shipped knows where it lies.
 #include "emulated_prims.h"
 #elif defined(__CUDACC__)
 #include "ptx/shared.h"

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "../../core/platform.h"
+#include "../../core/base/platform.h"
 
 namespace tilewise::gpu {
 

@@ -8,7 +8,7 @@
 #include "../backends.h"
 #include "../operations.h"
 #include "library.h"
-#include "machine.h"
+#include "driver_machine.h"
 
 namespace tilewise::cuda {
 namespace {

@@ -5,7 +5,7 @@
 #include <condition_variable>
 #include <cstdlib>
 
-#include "../../core/backend.h"
+#include "../../core/op/backend.h"
 
 namespace tilewise::cuda {
 namespace {

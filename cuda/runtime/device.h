@@ -6,7 +6,7 @@
 #include <mutex>
 #include <string>
 
-#include "../machine.h"
+#include "../machine/machine.h"
 #include "driver.h"
 
 namespace tilewise::cuda {

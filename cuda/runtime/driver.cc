@@ -5,7 +5,7 @@
 
 #include <cstdlib>
 
-#include "../../core/backend.h"
+#include "../../core/op/backend.h"
 #include "library.h"
 
 namespace tilewise::cuda {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "../../core/backend.h"
+#include "../../core/op/backend.h"
 
 namespace tilewise::cuda {
 namespace {

@@ -9,7 +9,7 @@
 #include <iterator>
 #include <set>
 
-#include "../../core/backend.h"
+#include "../../core/op/backend.h"
 
 namespace tilewise::cuda {
 namespace {

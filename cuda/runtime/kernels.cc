@@ -2,7 +2,7 @@
 
 #include "kernels.h"
 
-#include "../../core/backend.h"
+#include "../../core/op/backend.h"
 
 namespace tilewise::cuda {
 

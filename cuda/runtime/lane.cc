@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "../../core/backend.h"
+#include "../../core/op/backend.h"
 
 namespace tilewise::cuda {
 namespace {

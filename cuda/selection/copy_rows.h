@@ -4,7 +4,7 @@
 #pragma once
 
 #include "../prims/prims.h"
-#include "../../core/problem.h"
+#include "../../core/op/attention.h"
 
 namespace tilewise::gpu {
 

@@ -1,4 +1,4 @@
-// Candidates and lists: the steps of a stage around its scores. Reader: see core/selection.h for the rule.
+// Candidates and lists: the steps of a stage around its scores. Reader: see core/op/selection.h for the rule.
 //
 //   staged, later stages: splitLists() -> scores -> keepChunks();  first stage: scores -> keepChunks()
 //   tree: halveRanges(), which begins -> scores -> halveRanges(), again and again; the last one writes the list

@@ -1,5 +1,5 @@
 // How the two methods search a candidate: which two keys are scored next, and what the scores lead to.
-// Reader: someone who compares this with the rule in core/selection.h. A quad of lanes has one candidate; its lanes
+// Reader: someone who compares this with the rule in core/op/selection.h. A quad of lanes has one candidate; its lanes
 // hold the same numbers.
 #pragma once
 

@@ -6,7 +6,7 @@
 // group of blocks, consecutive slots, searches the same candidates together.
 #pragma once
 
-#include "../../core/selection.h"
+#include "../../core/op/selection.h"
 
 namespace tilewise::gpu {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "../operations.h"
-#include "../plain_rows.h"
+#include "../machine/plain_rows.h"
 #include "params.h"
 
 namespace tilewise::gpu {

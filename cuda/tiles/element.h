@@ -1,7 +1,7 @@
 // Element types as numbers: what a tile of them needs besides the products. Reader: someone who adds one.
 #pragma once
 
-#include "../../core/dtype.h"
+#include "../../core/base/dtype.h"
 #include "../prims/prims.h"
 
 namespace tilewise::gpu {

@@ -2,7 +2,7 @@
 // Reader: someone who adds an element type. The loop knows only the four loads and multiply().
 #pragma once
 
-#include "../../core/dtype.h"
+#include "../../core/base/dtype.h"
 #include "register_tile.h"
 #include "shared_tile.h"
 

@@ -1,5 +1,5 @@
 // explain(): what a pattern costs before it is run, counted on the tiles that would run it or on tiles of one's own.
-// Reader: someone choosing a pattern or a shape. Counts come from core/plan.h, which asks the patterns what the loops ask.
+// Reader: someone choosing a pattern or a shape. Counts come from core/plan/plan.h, which asks the patterns what the loops ask.
 
 import { placementOf } from '../call/placement.js';
 import { checkHeads, maxHeadDim, outputHeads, type Shape } from '../call/shape.js';

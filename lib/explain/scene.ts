@@ -66,7 +66,7 @@ export function gridQuery(scene: Scene, tokens: readonly number[]): GridQuery {
     lengths,
     places: tokens.map((token, axis) => Math.floor(token / dilations[axis])),
     groupLengths: tokens.map((token, axis) => Math.ceil((lengths[axis] - (token % dilations[axis])) / dilations[axis])),
-    // The last axis counts fastest, as in core/grid.h.
+    // The last axis counts fastest, as in core/pattern/grid.h.
     group: tokens.reduce((group, token, axis) => group * dilations[axis] + (token % dilations[axis]), 0),
   };
 }

@@ -1,5 +1,5 @@
 // mergeAttention(): partial results over disjoint sets of keys become the result over all of them.
-// Reader: someone who splits keys over calls, machines or a prefix cache. The rule is core/softmax.h's merge; idea:
+// Reader: someone who splits keys over calls, machines or a prefix cache. The rule is core/base/softmax.h's merge; idea:
 // FlashAttention's combine step, Ring Attention (arXiv 2310.01889).
 
 import { fly, refuseSignal } from '../call/flight.js';

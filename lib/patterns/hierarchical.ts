@@ -1,6 +1,6 @@
 // hierarchical(): which keys a query sees is found out from queries and keys, block of queries by block of queries.
 // Reader: someone with long contexts who wants to know what is approximated. The rule itself is stated in
-// core/selection.h; here are its arguments, their limits and the presets.
+// core/op/selection.h; here are its arguments, their limits and the presets.
 
 import { TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { checkInteger, checkNames, checkOneOf, invalid, is, maxTokens, namesOf } from '../check/validate.js';
@@ -82,7 +82,7 @@ export interface HierarchicalOptions {
   strideK?: number;
 }
 
-/** Most stages: kMaxSelectionStages in core/selection.h. */
+/** Most stages: kMaxSelectionStages in core/op/selection.h. */
 const maxStages = 8;
 const methods = ['staged', 'tree'] as const;
 const scopes = ['head', 'kv', 'layer'] as const;

@@ -1,5 +1,5 @@
 // A pattern and a shape become the fields of a request.
-// Reader: someone who adds a pattern. The numbers are what core/problem.h holds; nothing here decides what is visible.
+// Reader: someone who adds a pattern. The numbers are what core/op/attention.h holds; nothing here decides what is visible.
 
 import type { Request } from '../call/request.js';
 import { outputHeads, type Shape } from '../call/shape.js';

@@ -1,5 +1,5 @@
 // What hierarchical() costs at most: which keys it selects depends on the data, how many does not.
-// Reader: someone who plans with hierarchical(). core/selection.h states the rule; these are its sizes.
+// Reader: someone who plans with hierarchical(). core/op/selection.h states the rule; these are its sizes.
 
 import type { HierarchicalPattern } from '../patterns/hierarchical.js';
 import type { WindowPattern } from '../patterns/window.js';

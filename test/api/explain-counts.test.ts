@@ -1,6 +1,6 @@
 // The planner: tiles and pairs counted against the rules themselves, the bounds that others have published, options,
 // and bounds of what depends on the data. Reader: someone who asks whether explain() can be believed. That the CPU's
-// loop computes as many pairs as planned is checked where the loop counts itself: test/native/plan_checks.cc.
+// loop computes as many pairs as planned is checked where the loop counts itself: test/native/core/plan_checks.cc.
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';

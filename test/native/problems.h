@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "../../core/problem.h"
+#include "../../core/op/attention.h"
 
 namespace tilewise {
 

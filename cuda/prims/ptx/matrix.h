@@ -1,5 +1,5 @@
 // Tensor cores, one warp at a time (sm_80): ldmatrix, mma.sync, and stmatrix (sm_90).
-// Which lane holds what: PTX ISA, "Warp-level matrix instructions"; checked by test/gpu/conformance.
+// Which lane holds what: PTX ISA, "Warp-level matrix instructions"; checked by test/native/primitives.
 #pragma once
 
 #include "shared.h"

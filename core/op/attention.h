@@ -1,0 +1,181 @@
+// Problem: everything a backend needs to know to run one attention call, as plain data.
+// Reader: backend authors. Filled by the binding after lib/ has validated it; shapes and strides are consistent, every
+// addressed element lies inside its buffer. Pointers belong to the caller and outlive the call.
+#pragma once
+
+#include "../base/dtype.h"
+#include "../pattern/grid.h"
+#include "../pattern/block_list.h"
+#include "../pattern/strided_shards.h"
+#include "../pattern/window.h"
+
+namespace tilewise {
+
+// A 4-D operand [batch, token, head, dim]: base pointer and strides in elements (0 broadcasts, negative is allowed).
+struct Operand {
+  void* data = nullptr;
+  int64_t batch = 0, token = 0, head = 0, dim = 1;
+
+  TW_HOST_DEVICE int64_t offset(int64_t b, int64_t t, int64_t h) const { return b * batch + t * token + h * head; }
+};
+
+// A [batch, head, query, key] operand added to or selecting scores; stride 0 broadcasts. data == nullptr: absent.
+struct ScoreOperand {
+  const void* data = nullptr;
+  DType dtype = DType::float32;  // ignored by the mask, whose elements are bytes
+  int64_t batch = 0, head = 0, query = 0, key = 0;
+
+  TW_HOST_DEVICE int64_t offset(int64_t b, int64_t h, int64_t q, int64_t k) const {
+    return b * batch + h * head + q * query + k * key;
+  }
+};
+
+// Which query head meets which KV head when there are more KV heads than query heads (reverse SQA, arXiv 2510.01817):
+// output head j reads query head j mod Hq (tile) or floor(j * Hq / Hkv) (interleave).
+enum class Pairing : int32_t { tile = 0, interleave = 1 };
+
+enum class Align : int32_t { bottomRight = 0, topLeft = 1, explicitOffset = 2 };
+
+// The window as the caller states it; windowOf() resolves it for one sequence's lengths.
+struct WindowOptions {
+  Token left = Window::kUnbounded;
+  Token right = Window::kUnbounded;
+  Token sink = 0;
+  Align align = Align::bottomRight;
+  Token offset = 0;  // used with Align::explicitOffset
+};
+
+// Position of query 0 among the keys.
+TW_HOST_DEVICE Token offsetOf(const WindowOptions& w, Token queries, Token keys) {
+  return w.align == Align::bottomRight ? keys - queries : w.align == Align::topLeft ? 0 : w.offset;
+}
+TW_HOST_DEVICE Window windowOf(const WindowOptions& w, Token queries, Token keys) {
+  return {keys, w.left, w.right, offsetOf(w, queries, keys), w.sink};
+}
+
+enum class PatternKind : int32_t { window = 0, neighborhood = 1, stridedShards = 2, blocks = 3 };
+
+// One sequence: which rows of which batch entry are its queries and keys.
+struct Sequence {
+  int64_t batch;
+  Range queries;
+  Range keys;
+};
+
+struct Problem {
+  int32_t batch = 0;  // batch entries of the operands; 1 when packed
+  int32_t queryHeads = 0, kvHeads = 0;
+  Token queries = 0, keys = 0;  // tokens per batch entry, the total when packed
+  int32_t headDim = 0, valueDim = 0;
+  DType dtype = DType::float32;  // of query, key, value and out
+
+  Operand query, key, value, out;
+  float* lse = nullptr;  // optional
+  int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
+
+  float scale = 1;
+  float softcap = 0;  // 0: off; else scores become softcap * tanh(score / softcap) before mask and bias
+  Pairing pairing = Pairing::tile;
+
+  PatternKind pattern = PatternKind::window;
+  WindowOptions window;  // also where queries of the other 1-D patterns stand among the keys
+  Grid grid;
+  ShardOptions shards;
+  BlockLists blocks;
+
+  // Keys and values that every query sees besides: registers, text tokens. [batch, extraKeys, kvHeads, dim].
+  Token extraKeys = 0;
+  Operand extraKey, extraValue;
+
+  ScoreOperand bias;  // added to the scores after softcap; -inf hides the key
+  ScoreOperand mask;  // bytes; 0 hides the key
+  const float* slopes = nullptr;  // ALiBi: scores -= slope * |query position - key|
+  int64_t slopesBatch = 0, slopesHead = 0;
+  // Grids: added to the scores by the key's place relative to the query's, [heads, 2 * kernel - 1 per axis].
+  const float* relative = nullptr;
+  int64_t relativeHead = 0, relativeAxis[kMaxRank] = {0, 0, 0};
+  const float* sinks = nullptr;  // one logit per output head, in the denominator only
+  int64_t sinksHead = 0;
+
+  int32_t sequences = 0;                // batch, or the number of packed sequences
+  const int32_t* cuQueries = nullptr;   // packed: [sequences + 1] running totals, ascending from 0
+  const int32_t* cuKeys = nullptr;
+  const int32_t* keyLengths = nullptr;  // padded: [batch] keys in use, the rest is never read
+
+  // Paged: key and value are [pages, pageSize, kvHeads, dim], and key t of batch entry b is row t % pageSize of page
+  // pageTable[b * pageTableBatch + t / pageSize]. Only entries of pages in use hold page numbers. Windows alone.
+  const int32_t* pageTable = nullptr;
+  int64_t pageTableBatch = 0;
+  int32_t pages = 0;
+  Token pageSize = 0;  // 0: not paged
+
+  TW_HOST_DEVICE int32_t outputHeads() const { return larger(queryHeads, kvHeads); }
+  // The larger number of heads is a multiple of the smaller.
+  TW_HOST_DEVICE int32_t queryHeadOf(int32_t head) const {
+    if (kvHeads <= queryHeads) return head;
+    return pairing == Pairing::tile ? head % queryHeads : head / (kvHeads / queryHeads);
+  }
+  TW_HOST_DEVICE int32_t kvHeadOf(int32_t head) const {
+    return kvHeads < queryHeads ? head / (queryHeads / kvHeads) : head;
+  }
+
+  // Where the row of a key lies in `key` or `value`, in elements.
+  TW_HOST_DEVICE int64_t keyOffset(const Operand& operand, int64_t b, Token token, int64_t head) const {
+    if (pageSize == 0) return operand.offset(b, token, head);
+    const Token page = token / pageSize;
+    return operand.offset(pageTable[b * pageTableBatch + page], token - page * pageSize, head);
+  }
+
+  // Whether scores depend on more than their product: then even interior runs need a table of what is added or hidden.
+  TW_HOST_DEVICE bool hasScoreOperands() const { return mask.data || bias.data || slopes || relative; }
+
+  TW_HOST_DEVICE const float* sink(int32_t head) const { return sinks ? sinks + head * sinksHead : nullptr; }
+  TW_HOST_DEVICE float* lseAt(int64_t b, int64_t token, int64_t head) const {
+    return lse + b * lseBatch + head * lseHead + token * lseToken;
+  }
+
+  TW_HOST_DEVICE Sequence sequence(int32_t s) const {
+    if (cuQueries) return {0, {cuQueries[s], cuQueries[s + 1]}, {cuKeys[s], cuKeys[s + 1]}};
+    return {s, {0, queries}, {0, keyLengths ? keyLengths[s] : keys}};
+  }
+};
+
+// The patterns of one sequence.
+TW_HOST_DEVICE StridedShards shardsOf(const Problem& p, const Sequence& s) {
+  const Token keys = s.keys.size();
+  return {p.shards, keys, offsetOf(p.window, s.queries.size(), keys)};
+}
+TW_HOST_DEVICE BlockList blockListOf(const Problem& p, const Sequence& s) {
+  return {p.blocks, windowOf(p.window, s.queries.size(), s.keys.size()), s.batch};
+}
+
+// Whether `group` consecutive query heads, those of one KV head, see the same keys.
+TW_HOST_DEVICE bool groupSharesKeys(const Problem& p, int32_t group) {
+  switch (p.pattern) {
+    case PatternKind::window: return true;
+    case PatternKind::neighborhood: return false;  // they do, but rows of a grid's tile are tokens of one head
+    case PatternKind::stridedShards: return p.shards.isRelative || p.shards.headsPerLayout % group == 0;
+    case PatternKind::blocks: return p.blocks.headsPerList % group == 0;
+  }
+  return false;
+}
+
+// Calls visit(pattern) with the pattern of a sequence, unless it is a grid's.
+template <class Visit>
+TW_HOST_DEVICE void withPattern(const Problem& p, const Sequence& s, Visit&& visit) {
+  switch (p.pattern) {
+    case PatternKind::window: return visit(windowOf(p.window, s.queries.size(), s.keys.size()));
+    case PatternKind::stridedShards: return visit(shardsOf(p, s));
+    case PatternKind::blocks: return visit(blockListOf(p, s));
+    case PatternKind::neighborhood: return;
+  }
+}
+// The same for the dilation group of a grid.
+template <class Visit>
+TW_HOST_DEVICE void withNeighborhood(const Grid& grid, int32_t group, Visit&& visit) {
+  if (grid.rank == 1) return visit(neighborhoodOf<1>(grid, group));
+  if (grid.rank == 2) return visit(neighborhoodOf<2>(grid, group));
+  visit(neighborhoodOf<3>(grid, group));
+}
+
+}  // namespace tilewise

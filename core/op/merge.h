@@ -1,0 +1,28 @@
+// MergeProblem: partial attention results over disjoint sets of keys, merged into the result over their union.
+// Reader: backend authors. The rule is core/base/softmax.h's merge(), applied to parts in order.
+#pragma once
+
+#include <vector>
+
+#include "attention.h"
+
+namespace tilewise {
+
+struct MergePart {
+  Operand out;
+  const float* lse = nullptr;
+  int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
+};
+
+struct MergeProblem {
+  int32_t batch = 0, heads = 0;
+  Token queries = 0;
+  int32_t valueDim = 0;
+  DType dtype = DType::float32;  // of the parts' outputs and of `out`
+  std::vector<MergePart> parts;
+  Operand out;
+  float* lse = nullptr;
+  int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
+};
+
+}  // namespace tilewise

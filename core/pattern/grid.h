@@ -1,0 +1,79 @@
+// Grid: the 1-D, 2-D or 3-D arrangement of tokens that neighborhoods look at, and its dilation groups.
+// Reader: someone who follows a neighborhood from options to tiles. A dilation group is every d-th token of each axis:
+// a smaller grid with longer steps, so that dilation is a view and costs nothing.
+#pragma once
+
+#include "neighborhood.h"
+
+namespace tilewise {
+
+constexpr int kMaxRank = 3;
+
+// Axes are outermost first; unused ones have length 1.
+struct Grid {
+  int32_t rank = 0;
+  Token length[kMaxRank] = {1, 1, 1};
+  Token kernel[kMaxRank] = {1, 1, 1};
+  Token stride[kMaxRank] = {1, 1, 1};
+  Token dilation[kMaxRank] = {1, 1, 1};
+  bool isCausal[kMaxRank] = {false, false, false};
+
+  TW_HOST_DEVICE int32_t groups() const { return dilation[0] * dilation[1] * dilation[2]; }
+  // Longest dilation group of an axis.
+  TW_HOST_DEVICE Token groupLength(int axis) const { return ceilDiv(length[axis], dilation[axis]); }
+};
+
+// The neighborhood within dilation group `group`, the last axis counting fastest.
+template <int Rank>
+TW_HOST_DEVICE Neighborhood<Rank> neighborhoodOf(const Grid& grid, int32_t group) {
+  Neighborhood<Rank> n;
+  Token step = 1;
+  for (int a = Rank - 1; a >= 0; --a) {
+    const Token d = grid.dilation[a], residue = group % d;
+    group /= d;
+    n.axis[a] = {(grid.length[a] - residue + d - 1) / d, grid.kernel[a], grid.stride[a], grid.isCausal[a]};
+    n.origin += residue * step;
+    n.step[a] = d * step;
+    step *= grid.length[a];
+  }
+  return n;
+}
+
+// Grids are kept with their axes first and unused ones last; as three axes the unused ones come first, which is what
+// choosing tiles wants: the last axis is the one whose keys follow each other.
+inline Grid asRank3(const Grid& grid) {
+  Grid g;
+  g.rank = kMaxRank;
+  for (int a = 0; a < grid.rank; ++a) {
+    const int to = a + kMaxRank - grid.rank;
+    g.length[to] = grid.length[a];
+    g.kernel[to] = grid.kernel[a];
+    g.stride[to] = grid.stride[a];
+    g.dilation[to] = grid.dilation[a];
+    g.isCausal[to] = grid.isCausal[a];
+  }
+  return g;
+}
+
+// Keys that the boxes of `size` queries along an axis visit, summed, and how many boxes there are.
+struct AxisCost {
+  int64_t keys = 0;
+  int64_t boxes = 0;
+};
+inline AxisCost costOf(const NeighborhoodAxis& axis, Token size) {
+  AxisCost cost;
+  for (Token i = 0; i < axis.length; i += size) {
+    cost.keys += axis.window(smaller(i + size, axis.length) - 1).end - axis.window(i).begin;
+    ++cost.boxes;
+  }
+  return cost;
+}
+
+// Which queries of a grid one tile takes: a box of places of a dilation group, cut into boxes of one panel each.
+struct GridTile {
+  int32_t group = 0;
+  Box<kMaxRank> queries;  // may reach past the group, or lie outside of it
+  Token panel[kMaxRank] = {1, 1, 1};
+};
+
+}  // namespace tilewise

@@ -1,0 +1,222 @@
+// One attention call as work items: query tiles where there are many rows, splits of the keys where there are few.
+// Reader: someone who wants to know what runs where. No choice here depends on the number of threads in a way that
+// changes a bit of the result: tiles are independent, splits are by position and are merged in order.
+#include <atomic>
+#include <cstring>
+#include <vector>
+
+#include "../../core/base/softmax.h"
+#include "../runtime/jobs.h"
+#include "tuning.h"
+#include "tiling.h"
+
+namespace tilewise::cpu {
+
+namespace {
+
+// KV heads that one decode item walks together. Where the heads of a token lie side by side, a page's worth of them:
+// reading one head at a stride of pages halves the bandwidth.
+int32_t decodeBundle(const Problem& p) {
+  if (variesByHead(p)) return 1;
+  const int64_t headStride = p.key.head < 0 ? -p.key.head : p.key.head;
+  const int64_t tokenStride = p.key.token < 0 ? -p.key.token : p.key.token;
+  if (headStride >= tokenStride) return 1;
+  return int32_t(ceilDiv<int64_t>(kDecodeBundleBytes, p.headDim * sizeOf(p.dtype)));
+}
+
+// Keys that a decode step of this sequence visits, about: what its splits are made for.
+Token decodedKeys(const Problem& p, const Sequence& s) {
+  const Token keys = s.keys.size();
+  switch (p.pattern) {
+    case PatternKind::stridedShards: {
+      const int64_t local = int64_t(p.shards.local) * p.shards.block;
+      return Token(smaller<int64_t>(keys, keys / p.shards.stride + local));
+    }
+    case PatternKind::blocks: {
+      const int64_t window = p.blocks.hasWindow ? int64_t(p.window.left) + p.window.sink : 0;
+      const int64_t listed = int64_t(p.blocks.counts[s.batch * p.blocks.byBatch]) * p.blocks.keys;
+      return Token(smaller<int64_t>(keys, listed + window));
+    }
+    default: return keys;
+  }
+}
+
+// Consecutive items that belong to one sequence: bundles of KV heads, and within each its tiles or key splits.
+struct SequenceItems {
+  Sequence sequence;
+  int64_t firstItem;
+  Tiling tiling;
+  int32_t groupsPerBundle;
+  int64_t perBundle;
+  Token chunk;      // decode: keys per split
+  int32_t chunks;
+  // Decode whose splits are separate items: index of the first partial result and of the first bundle counter.
+  int64_t firstPartial, firstCounter;
+};
+
+class AttentionJob {
+ public:
+  AttentionJob(const Problem& problem, const Kernels& kernels, int threads) : problem_(problem), kernels_(kernels) {
+    const Problem& p = problem_;
+    for (int32_t s = 0; s < p.sequences; ++s) {
+      const Sequence sequence = p.sequence(s);
+      if (!sequence.queries.isEmpty()) add(sequence, threads);
+    }
+    partials_.resize(size_t(partialCount_) * partialFloats_);
+    finished_ = std::vector<std::atomic<int32_t>>(size_t(splitBundles_));
+  }
+
+  int64_t items() const { return items_; }
+
+  void work(int64_t item, Scratch& scratch) {
+    size_t low = 0, high = sequences_.size();
+    while (high - low > 1) {
+      const size_t middle = (low + high) / 2;
+      (sequences_[middle].firstItem <= item ? low : high) = middle;
+    }
+    const SequenceItems& s = sequences_[low];
+    const int64_t local = item - s.firstItem;
+    const int32_t bundle = int32_t(local / s.perBundle);
+    if (s.tiling.isDecode) {
+      decode(s, bundle, local % s.perBundle, scratch);
+    } else {
+      tile(s, bundle, s.perBundle - 1 - local % s.perBundle, scratch);  // causal: the longest tiles first
+    }
+  }
+
+ private:
+  void add(const Sequence& sequence, int threads) {
+    const Problem& p = problem_;
+    const Token keys = sequence.keys.size();
+    SequenceItems s{};
+    s.sequence = sequence;
+    s.firstItem = items_;
+    s.tiling = tilingOf(p, sequence, kernels_, threads);
+    const int32_t groups = s.tiling.maps;
+    s.groupsPerBundle = 1;
+    s.perBundle = s.tiling.tiles;
+    if (s.tiling.isDecode) {
+      s.groupsPerBundle = smaller(groups, decodeBundle(p));
+      const Token splits = clamp<Token>(ceilDiv(decodedKeys(p, sequence), kDecodeChunk), 1, kDecodeMaxChunks);
+      s.chunk = larger<Token>(kDecodeChunk, ceilDiv<Token>(ceilDiv(keys, splits), 64) * 64);
+      s.chunks = larger<Token>(1, ceilDiv(keys, s.chunk));
+      // Enough bundles to keep the threads busy: one item walks a bundle's splits itself, and no buffer is needed.
+      const int64_t bundles = ceilDiv(groups, s.groupsPerBundle);
+      const bool isSplit = s.chunks > 1 && bundles * p.sequences < 4 * int64_t(threads);
+      s.perBundle = isSplit ? s.chunks : 1;
+      if (isSplit) {
+        s.firstPartial = partialCount_;
+        s.firstCounter = splitBundles_;
+        splitBundles_ += bundles;
+        partialCount_ += bundles * s.chunks;
+        partialFloats_ = larger(partialFloats_, partialSize(s));
+      }
+    }
+    items_ += s.perBundle * ceilDiv(groups, s.groupsPerBundle);
+    sequences_.push_back(s);
+  }
+
+  void tile(const SequenceItems& s, int32_t group, int64_t index, Scratch& scratch) {
+    const TileTask task = s.tiling.task(problem_, s.sequence, group, index);
+    const Kernels& kernels = *s.tiling.kernels;
+    if (task.rows > 0) kernels.runTile(task, scratch.floats(kernels.tileScratch(problem_, s.tiling.shape)));
+  }
+
+  static int32_t rowsOf(const SequenceItems& s) { return int32_t(s.tiling.map.rows(s.sequence.queries.size())); }
+
+  // A bundle's partial results in memory: max and sum of every row, then the rows' outputs on a cache line of their
+  // own.
+  int64_t partialRows(const SequenceItems& s) const {
+    return (int64_t(s.groupsPerBundle) * kernels_.decodeRows(rowsOf(s)) + 15) & ~15;
+  }
+  int64_t partialSize(const SequenceItems& s) const {
+    return partialRows(s) * (2 + kernels_.rowFloats(problem_.valueDim));
+  }
+  PartialRows partialAt(float* at, const SequenceItems& s) const {
+    return {at, at + partialRows(s), at + 2 * partialRows(s)};
+  }
+
+  void decode(const SequenceItems& s, int32_t bundle, int64_t index, Scratch& scratch) {
+    const int32_t firstGroup = bundle * s.groupsPerBundle,
+                  groups = smaller(s.groupsPerBundle, s.tiling.maps - firstGroup);
+    const int64_t size = partialSize(s);
+    float* memory = scratch.floats(2 * size + kernels_.decodeScratch(problem_, groups, rowsOf(s)));
+    const auto runChunk = [&](int64_t chunk, const PartialRows& out) {
+      const Range keys = intersect({Token(chunk) * s.chunk, Token(smaller<int64_t>(kMaxTokens, (chunk + 1) * s.chunk))},
+                                   {0, s.sequence.keys.size()});
+      const DecodeTask task{&problem_, s.sequence, s.tiling.map.next(firstGroup), groups, rowsOf(s), keys};
+      kernels_.decode(task, out, memory + 2 * size);
+    };
+    const PartialRows whole = partialAt(memory, s);
+    if (s.perBundle == 1) {
+      runChunk(0, whole);
+      const PartialRows next = partialAt(memory + size, s);
+      for (int32_t chunk = 1; chunk < s.chunks; ++chunk) {
+        runChunk(chunk, next);
+        mergeRows(whole, next, s);
+      }
+    } else {
+      float* const first = partials_.data() + (s.firstPartial + int64_t(bundle) * s.chunks) * partialFloats_;
+      runChunk(index, partialAt(first + index * partialFloats_, s));
+      // The last split of a bundle to finish merges them all, in order.
+      if (finished_[size_t(s.firstCounter + bundle)].fetch_add(1, std::memory_order_acq_rel) + 1 < s.chunks) return;
+      std::memcpy(memory, first, size_t(size) * sizeof(float));
+      for (int32_t chunk = 1; chunk < s.chunks; ++chunk) {
+        mergeRows(whole, partialAt(first + chunk * partialFloats_, s), s);
+      }
+    }
+    finish(s, firstGroup, groups, whole);
+  }
+
+  void mergeRows(const PartialRows& into, const PartialRows& from, const SequenceItems& s) const {
+    const int ld = kernels_.rowFloats(problem_.valueDim);
+    const int64_t rows = int64_t(s.groupsPerBundle) * kernels_.decodeRows(rowsOf(s));
+    for (int64_t r = 0; r < rows; ++r) {
+      SoftmaxState state{into.max[r], into.sum[r]};
+      const MergeFactors f = merge(state, {from.max[r], from.sum[r]});
+      into.max[r] = state.max;
+      into.sum[r] = state.sum;
+      float* a = into.output + r * ld;
+      const float* b = from.output + r * ld;
+      for (int32_t d = 0; d < problem_.valueDim; ++d) a[d] = a[d] * f.into + b[d] * f.from;
+    }
+  }
+
+  void finish(const SequenceItems& s, int32_t firstGroup, int32_t groups, const PartialRows& partial) const {
+    const Problem& p = problem_;
+    const int ld = kernels_.rowFloats(p.valueDim), perGroup = kernels_.decodeRows(rowsOf(s));
+    for (int32_t g = 0; g < groups; ++g) {
+      for (int32_t r = 0; r < rowsOf(s); ++r) {
+        const auto [queryToken, head] = s.tiling.map.next(firstGroup + g).at(r);
+        const int64_t token = s.sequence.queries.begin + queryToken, row = int64_t(g) * perGroup + r;
+        SoftmaxState state{partial.max[row], partial.sum[row]};
+        const float factor = finishRow(state, p.sink(head));
+        float* output = partial.output + row * ld;
+        for (int32_t d = 0; d < p.valueDim; ++d) output[d] *= factor;
+        char* to = static_cast<char*>(p.out.data) + p.out.offset(s.sequence.batch, token, head) * sizeOf(p.dtype);
+        kernels_.writeRow(output, p.valueDim, p.dtype, p.out.dim, to);
+        if (p.lse) *p.lseAt(s.sequence.batch, token, head) = state.lse();
+      }
+    }
+  }
+
+  const Problem problem_;
+  const Kernels& kernels_;
+  std::vector<SequenceItems> sequences_;
+  int64_t items_ = 0;
+  int64_t partialCount_ = 0, partialFloats_ = 0, splitBundles_ = 0;
+  std::vector<float> partials_;
+  std::vector<std::atomic<int32_t>> finished_;
+};
+
+}  // namespace
+
+std::shared_ptr<Job> attentionJob(const Problem& problem, const Kernels& kernels, int threads) {
+  const auto attention = std::make_shared<AttentionJob>(problem, kernels, threads);
+  const auto job = std::make_shared<Job>();
+  job->items = attention->items();
+  job->work = [attention](int64_t item, Scratch& scratch) { attention->work(item, scratch); };
+  return job;
+}
+
+}  // namespace tilewise::cpu

@@ -1,0 +1,133 @@
+// See tiling.h.
+#include "tiling.h"
+
+#include "tuning.h"
+
+namespace tilewise::cpu {
+namespace {
+
+// Query heads of one KV head whose rows share a tile or a decode step. Lists of keys are worth sharing at any length:
+// a block of 64 queries fills four panels of 16, with a group of 4 heads sixteen.
+int32_t headsPerToken(const Problem& p, Token queries, int panel) {
+  const int32_t group = p.kvHeads < p.queryHeads ? p.queryHeads / p.kvHeads : 1;
+  const bool isWorthIt = queries < panel || p.pattern == PatternKind::blocks;
+  return isWorthIt && groupSharesKeys(p, group) ? group : 1;
+}
+
+// The box of one panel: the one whose panels compute the fewest pairs, rows of keys counting for kRowOverhead keys
+// each. Small windows get compact boxes by themselves (4x4 for 7x7), full axes long ones.
+void choosePanel(const Grid& grid, int lanes, Token (&panel)[kMaxRank]) {
+  const Neighborhood<kMaxRank> n = neighborhoodOf<kMaxRank>(grid, 0);
+  double least = 0;
+  for (Token a = 1; a <= lanes; ++a) {
+    if (lanes % a != 0) continue;
+    for (Token b = 1; b <= lanes / a; ++b) {
+      if (lanes / a % b != 0) continue;
+      const Token size[kMaxRank] = {a, b, lanes / a / b};
+      AxisCost cost[kMaxRank];
+      for (int i = 0; i < kMaxRank; ++i) cost[i] = costOf(n.axis[i], size[i]);
+      const double rows = double(cost[0].keys) * double(cost[1].keys);
+      const double total = rows * (double(cost[2].keys) + kRowOverhead * double(cost[2].boxes));
+      if (least > 0 && total >= least) continue;
+      least = total;
+      for (int i = 0; i < kMaxRank; ++i) panel[i] = size[i];
+    }
+  }
+}
+
+void tileGrid(const Problem& p, Tiling& t) {
+  const int rank = p.grid.rank;
+  Token panel[kMaxRank];
+  choosePanel(asRank3(p.grid), t.kernels->panel, panel);
+  int64_t panels = 1;
+  Token box[kMaxRank] = {1, 1, 1};
+  for (int a = 0; a < kMaxRank; ++a) t.panel[a] = t.perAxis[a] = 1;
+  for (int a = 0; a < rank; ++a) t.panel[a] = panel[a + kMaxRank - rank];
+  // Tiles grow from one panel, each time along the axis that adds the smallest share of keys.
+  int64_t panelsOfGrid = 1;
+  for (int a = 0; a < rank; ++a) panelsOfGrid *= ceilDiv(p.grid.groupLength(a), t.panel[a]);
+  const int64_t most = clamp<int64_t>(panelsOfGrid / kGridTiles, 1, kGridPanels);
+  while (panels < most) {
+    int best = -1;
+    double share = 0;
+    for (int a = 0; a < rank; ++a) {
+      if (box[a] * t.panel[a] >= p.grid.groupLength(a)) continue;
+      const double grows = double(box[a] * t.panel[a]) / double(p.grid.kernel[a] + box[a] * t.panel[a]);
+      if (best >= 0 && grows >= share) continue;
+      best = a;
+      share = grows;
+    }
+    if (best < 0) break;
+    panels = panels / box[best] * (box[best] + 1);
+    ++box[best];
+  }
+  t.tiles = p.grid.groups();
+  for (int a = 0; a < kMaxRank; ++a) {
+    t.box[a] = box[a] * t.panel[a];
+    t.perAxis[a] = a < rank ? ceilDiv(p.grid.groupLength(a), t.box[a]) : 1;
+    t.tiles *= t.perAxis[a];
+  }
+  t.shape.queries = Token(panels * t.kernels->panel);
+}
+
+}  // namespace
+
+bool variesByHead(const Problem& p) {
+  return p.pattern == PatternKind::stridedShards || p.pattern == PatternKind::blocks;
+}
+
+Tiling tilingOf(const Problem& p, const Sequence& sequence, const Kernels& kernels, int threads) {
+  const Token queries = sequence.queries.size();
+  const bool isGrid = p.pattern == PatternKind::neighborhood, isList = p.pattern == PatternKind::blocks;
+  const bool isFloat = p.dtype == DType::float32;
+  Tiling t{};
+  t.map.headsPerToken = headsPerToken(p, queries, kernels.panel);
+  t.maps = p.outputHeads() / t.map.headsPerToken;
+  const int64_t rows = t.map.rows(queries);
+  const bool isOneList = !isList || queries <= p.blocks.queries;
+  t.isDecode = !isGrid && isOneList && p.extraKeys == 0 && (queries == 1 || rows <= kDecodeRowLimit);
+  t.kernels = &kernels;
+  t.rowsPerBlock = isList ? t.map.rows(smaller(queries, p.blocks.queries)) : rows;
+  if (!isGrid && kernels.wide && t.rowsPerBlock >= kWideFromRows) t.kernels = kernels.wide;
+  const int panel = t.kernels->panel;
+  t.shape.keys = blockKeys(p.headDim, p.valueDim);
+  if (isGrid) {
+    t.shape.keys = 2 * t.shape.keys;
+    t.readsInPlace = isFloat;
+    tileGrid(p, t);
+  } else if (p.pattern == PatternKind::window) {
+    t.alignsBlocks = true;
+    const int64_t reach = int64_t(p.window.left) + p.window.right + 1;
+    t.readsInPlace = isFloat && reach < int64_t(kInPlacePanels) * panel && rows > kInPlacePanels / 4 * panel;
+    t.shape.queries = tileQueries(rows, int64_t(t.maps) * p.sequences, p.headDim + p.valueDim, threads, panel);
+    t.tiles = ceilDiv<int64_t>(rows, t.shape.queries);
+  } else {
+    t.shape.queries = Token(ceilDiv<int64_t>(smaller<int64_t>(t.rowsPerBlock, kSparseQueries), panel) * panel);
+    t.tiles = ceilDiv<int64_t>(rows, t.rowsPerBlock) * ceilDiv<int64_t>(t.rowsPerBlock, t.shape.queries);
+  }
+  return t;
+}
+
+TileTask Tiling::task(const Problem& p, const Sequence& sequence, int32_t group, int64_t index) const {
+  TileTask task{&p, sequence, map.next(group), 0, 0, shape, alignsBlocks, readsInPlace, {}};
+  if (p.pattern == PatternKind::neighborhood) {
+    for (int a = kMaxRank - 1; a >= 0; --a) {
+      const Token begin = Token(index % perAxis[a]) * box[a];
+      task.grid.queries.axis[a] = {begin, begin + box[a]};
+      task.grid.panel[a] = panel[a];
+      index /= perAxis[a];
+    }
+    task.grid.group = int32_t(index);
+    task.rows = shape.queries;
+    return task;
+  }
+  const int64_t rows = map.rows(sequence.queries.size());
+  const int64_t perBlock = ceilDiv<int64_t>(rowsPerBlock, shape.queries);
+  const int64_t begin = index / perBlock * rowsPerBlock;
+  task.firstRow = begin + index % perBlock * shape.queries;
+  const int64_t end = smaller(rows, smaller(begin + rowsPerBlock, task.firstRow + shape.queries));
+  task.rows = int32_t(larger<int64_t>(0, end - task.firstRow));
+  return task;
+}
+
+}  // namespace tilewise::cpu

@@ -1,0 +1,31 @@
+// Tiling: how the queries of one sequence are cut into tiles, and which of the loops takes them.
+// Reader: someone who wants to know what runs where. No choice here changes a bit of the result with the number of
+// threads or with what else is in the batch.
+#pragma once
+
+#include "../runtime/kernels.h"
+
+namespace tilewise::cpu {
+
+struct Tiling {
+  TileMap map;      // of the first KV head
+  int32_t maps;     // how many such maps there are, one for each group of heads that shares tiles
+  bool isDecode;    // few rows: the decode loop takes them, split over keys
+  const Kernels* kernels;
+  TileShape shape;  // most rows of a tile, keys per block
+  bool alignsBlocks, readsInPlace;
+  int64_t tiles;    // per map
+  int64_t rowsPerBlock;  // tiles do not cross multiples of this: queries of a block of lists
+  // Grids: queries of a panel and of a tile, and tiles per dilation group.
+  Token panel[kMaxRank], box[kMaxRank], perAxis[kMaxRank];
+
+  // Tile `index` of map `group`.
+  TileTask task(const Problem& problem, const Sequence& sequence, int32_t group, int64_t index) const;
+};
+
+Tiling tilingOf(const Problem& problem, const Sequence& sequence, const Kernels& kernels, int threads);
+
+// Whether heads differ in what they see.
+bool variesByHead(const Problem& problem);
+
+}  // namespace tilewise::cpu

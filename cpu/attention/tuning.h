@@ -1,0 +1,54 @@
+// Tile sizes of the CPU loop, each with the measurement that chose it. Reader: whoever tunes.
+#pragma once
+
+#include "../../core/plan/tile_rule.h"
+
+namespace tilewise::cpu {
+
+// Keys per block: K and V of a block stay in L2 for all panels of a tile, a panel's scores in L1. Up to D = 128, 96 to
+// 256 are within 3 points of each other on Zen 3 (512 loses 4) and within 2 on Sapphire Rapids. Above: budget, not
+// measured.
+inline Token blockKeys(int32_t headDim, int32_t valueDim) {
+  const int32_t dim = larger(headDim, valueDim);
+  return dim <= 128 ? 192 : dim <= 256 ? 96 : 48;
+}
+
+// Queries per tile, of `rows` in each of `heads` independent heads: as many as leave every thread a few tiles to take
+// and keep the tile's queries and outputs near 768 KB. Taller tiles share each staged block more widely (AVX2): 256
+// against 96 is worth 3 to 7 points at 512 tokens, 384 against 192 1 to 2 at 2048, 768 against 384 another 0 to 2. The
+// choice changes no bit of the result, so it may depend on the threads.
+inline Token tileQueries(int64_t rows, int64_t heads, int32_t dims, int threads, int panel) {
+  constexpr int64_t kTallest = 768, kShortest = 64, kFloats = 768 * 256;
+  const int64_t tilesPerHead = ceilDiv<int64_t>(4 * int64_t(threads), larger<int64_t>(1, heads));
+  const int64_t tallest = clamp<int64_t>(kFloats / dims, 2 * kShortest, kTallest);
+  return Token(clamp(rows / tilesPerHead, kShortest, tallest)) / panel * panel;
+}
+
+// Rows of a head from which wider panels pay, where a target has them: 4 to 9 % from 2048 rows on (AVX-512), even at
+// 1024, 6 to 15 % slower at 128, where 48 lanes divide nothing.
+constexpr int64_t kWideFromRows = 1536;
+
+// Rows of a tile of the sparse one-dimensional patterns, if a block of their queries is that long: S2 with blocks of 64
+// runs at 75, 78, 82 and 82 % of the FMA peak with 64, 128, 256 and 512.
+constexpr int64_t kSparseQueries = 256;
+
+// Keys and values of narrow windows are read where they lie: each key is seen by fewer panels than this, and copying it
+// costs more than the copy saves. Windows of 128, 512 and 1024 gain 4, 1 and 2 points (D = 64); float16, which is
+// converted anyway, would lose 2.
+constexpr int kInPlacePanels = 80;
+
+// Grids: what a row of keys costs besides its keys, in keys. Not measured.
+constexpr double kRowOverhead = 1;
+// Most panels of a tile of a grid: neighbours find their shared keys in the cache. 16 against 1 gains 11 % at 7x7, 16 %
+// at 13x13. Grids are cut into at least so many tiles.
+constexpr int64_t kGridPanels = 16, kGridTiles = 8;
+
+// Decode: rows of one KV head up to which the decode loop is used instead of panels. Not measured.
+constexpr int kDecodeRowLimit = 8;
+// Keys per work item of a split decode, and the most items a head is split into: the merge buffer stays a bounded
+// multiple of the output. Not measured.
+constexpr Token kDecodeChunk = 512;
+constexpr Token kDecodeMaxChunks = 64;
+constexpr int64_t kDecodeBundleBytes = 4096;  // of one token's heads, read together
+
+}  // namespace tilewise::cpu

@@ -1,0 +1,52 @@
+// mergeAttention as work items: rows of partial results merged in the order of the parts.
+// Reader: see core/base/softmax.h for the rule. Bound by memory, so a row at a time in float32 is enough.
+#include <vector>
+
+#include "../../core/base/softmax.h"
+#include "../runtime/jobs.h"
+
+namespace tilewise::cpu {
+namespace {
+
+constexpr Token kRowsPerItem = 256;
+
+char* at(const Operand& operand, DType type, int64_t offset) {
+  return static_cast<char*>(operand.data) + offset * sizeOf(type);
+}
+
+void mergeRow(const MergeProblem& p, const Kernels& kernels, int64_t b, int64_t token, int64_t head, float* sum,
+              float* row) {
+  SoftmaxState state;  // of normalised rows: sum is 1 where a part saw a key
+  for (int32_t d = 0; d < p.valueDim; ++d) sum[d] = 0;
+  for (const MergePart& part : p.parts) {
+    const float lse = part.lse[b * part.lseBatch + head * part.lseHead + token * part.lseToken];
+    const SoftmaxState from{lse * kLog2E, lse == -INFINITY ? 0.0f : 1.0f};
+    const MergeFactors f = merge(state, from);
+    if (from.sum == 0) continue;  // its output is 0 by contract; reading it could only add NaN
+    kernels.readRow(at(part.out, p.dtype, part.out.offset(b, token, head)), p.dtype, part.out.dim, p.valueDim, row);
+    for (int32_t d = 0; d < p.valueDim; ++d) sum[d] = sum[d] * f.into + row[d] * f.from;
+  }
+  const float factor = finishRow(state, nullptr);
+  for (int32_t d = 0; d < p.valueDim; ++d) sum[d] *= factor;
+  kernels.writeRow(sum, p.valueDim, p.dtype, p.out.dim, at(p.out, p.dtype, p.out.offset(b, token, head)));
+  if (p.lse) p.lse[b * p.lseBatch + head * p.lseHead + token * p.lseToken] = state.lse();
+}
+
+}  // namespace
+
+std::shared_ptr<Job> mergeJob(const MergeProblem& problem, const Kernels& kernels) {
+  const auto job = std::make_shared<Job>();
+  const int64_t rows = int64_t(problem.batch) * problem.heads * problem.queries;
+  job->items = ceilDiv<int64_t>(rows, kRowsPerItem);
+  job->work = [problem, &kernels, rows](int64_t item, Scratch& scratch) {
+    float* memory = scratch.floats(2 * int64_t(problem.valueDim));
+    const int64_t end = smaller<int64_t>(rows, (item + 1) * kRowsPerItem);
+    for (int64_t r = item * kRowsPerItem; r < end; ++r) {
+      const int64_t head = r % problem.heads, token = r / problem.heads % problem.queries;
+      mergeRow(problem, kernels, r / problem.heads / problem.queries, token, head, memory, memory + problem.valueDim);
+    }
+  };
+  return job;
+}
+
+}  // namespace tilewise::cpu

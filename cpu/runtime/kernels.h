@@ -1,0 +1,103 @@
+// Kernels: what one instruction set offers. One table per target; the backend picks one at run time.
+// Reader: the backend and whoever adds a target. Nothing here may be inline code that a linker could merge across
+// targets.
+#pragma once
+
+#include "../../core/plan/tile_rule.h"
+#include "../../core/op/attention.h"
+#include "../../core/op/selection.h"
+#include "../../core/base/tile_map.h"
+
+namespace tilewise::cpu {
+
+// A query tile: rows [firstRow, firstRow + rows) of one KV head's map over the tokens of a sequence; of grids, a box of
+// tokens of one head.
+struct TileTask {
+  const Problem* problem;
+  Sequence sequence;
+  TileMap map;
+  int64_t firstRow;
+  int32_t rows;  // of a grid: room for its panels
+  TileShape shape;
+  bool alignsBlocks;  // blocks of keys end at multiples of their length; else they are filled, however short the rows
+  bool readsInPlace;  // float32 keys and values are read where they lie: too few panels see each to pay for a copy
+  GridTile grid;
+};
+
+// Decode: every row of `groups` consecutive KV heads of a sequence against keys [keys.begin, keys.end).
+// Group g has `rows` rows, numbered by map.next(g).
+struct DecodeTask {
+  const Problem* problem;
+  Sequence sequence;
+  TileMap map;
+  int32_t groups;
+  int32_t rows;
+  Range keys;
+};
+
+// Partial results of decode rows: running max and sum, unnormalised outputs. Group g's rows start at
+// g * Kernels::decodeRows(rows).
+struct PartialRows {
+  float* max;  // [rows]
+  float* sum;  // [rows]
+  float* output;  // [rows][Kernels::rowFloats(valueDim)]
+};
+
+// Selection: every `stride`-th of a range of one head's queries, the last of each group.
+struct SampledRows {
+  const void* first;  // token 0
+  DType dtype;
+  int64_t tokenStride, dimStride;
+  int headDim;
+  Range queries;
+  Token stride;
+  int rows;
+};
+
+// Selection: keys of one head, in any order.
+struct KeyList {
+  const void* first;  // token 0
+  DType dtype;
+  int64_t tokenStride, dimStride;
+  int headDim;
+  const Token* tokens;
+  int count;
+};
+
+struct Kernels {
+  const char* name;
+  int panel;  // query lanes per panel
+  const Kernels* wide;  // the same with wider panels, for many rows; may be null
+  int64_t (*tileScratch)(const Problem&, TileShape);  // floats
+  void (*runTile)(const TileTask&, float* scratch);
+  int64_t (*decodeScratch)(const Problem&, int groups, int rows);
+  int (*decodeRows)(int rows);  // rows a group's partial results take
+  int (*rowFloats)(int valueDim);  // floats from one partial output to the next
+  void (*decode)(const DecodeTask&, const PartialRows&, float* scratch);
+  // Unaligned strided rows to float32 and back, for the steps that are not worth a kernel of their own.
+  void (*readRow)(const void* from, DType type, int64_t stride, int n, float* to);
+  void (*writeRow)(const float* from, int n, DType type, int64_t stride, void* to);
+  // Selection: rows as scoreKeys() wants them, and the best score of each key among them; floats of both's memory.
+  int64_t (*sampledFloats)(int headDim, int rows);
+  void (*layOutRows)(const SampledRows&, float* to);
+  int64_t (*keyFloats)(int headDim);
+  void (*scoreKeys)(const KeyList&, const float* rows, int rowCount, float* staging, float* scores);
+};
+
+#if defined(TILEWISE_COUNT_VISITS)
+// Test builds: pairs of a row of queries and a key that runTile() computes, without a mask or with one; all threads.
+struct VisitCounts {
+  int64_t computed = 0, unmasked = 0;
+};
+void countVisit(int64_t pairs, bool isUnmasked);
+VisitCounts takeVisitCounts();  // since the last call
+#endif
+
+extern const Kernels kPortable;
+#if defined(TILEWISE_X86)
+extern const Kernels kAvx2, kAvx512, kAvx512Wide;
+#elif defined(TILEWISE_NEON)
+extern const Kernels kNeon;
+#endif
+
+}  // namespace tilewise::cpu

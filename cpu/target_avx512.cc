@@ -1,6 +1,0 @@
-// The loops of target.h for avx512.
-#define TILEWISE_SIMD "simd/avx512.h"
-#define TILEWISE_KERNELS kAvx512
-#define TILEWISE_WIDER &kAvx512Wide
-#define TILEWISE_TARGET_NAME "avx512"
-#include "target.h"

@@ -1,6 +1,0 @@
-// The loops of target.h for avx512 with panels of 48 queries, for long sequences.
-#define TILEWISE_WIDE
-#define TILEWISE_SIMD "simd/avx512.h"
-#define TILEWISE_KERNELS kAvx512Wide
-#define TILEWISE_TARGET_NAME "avx512"
-#include "target.h"

@@ -1,0 +1,56 @@
+// The body of every target's translation unit: the loops compiled for one instruction set, and the table of them.
+// Reader: someone adding a target. Define TILEWISE_SIMD (the simd header), TILEWISE_KERNELS (the table's name) and
+// TILEWISE_TARGET_NAME, optionally TILEWISE_WIDER (another table, see Kernels::wide), include this once, compile with
+// the target's -m flags.
+//
+// Everything but the table is in an anonymous namespace and nothing from std is instantiated: a function that the
+// linker could share with other units would run this target's instructions on processors that lack them.
+
+#include <cfloat>
+#include <cmath>
+#include <type_traits>
+
+#include "../../core/base/softmax.h"
+#include "../../core/pattern/visits.h"
+#include "../runtime/kernels.h"
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace tilewise::cpu {
+namespace {
+
+#include TILEWISE_SIMD
+// These read in this order.
+#include "../simd/math.inl"
+#include "../simd/register_tile.inl"
+#include "../simd/rows.inl"
+#include "../attention/modifiers.inl"
+#include "../attention/key_block.inl"
+#include "../attention/flash_loop.inl"
+#include "../attention/tile_loop.inl"
+#include "../attention/decode_loop.inl"
+#include "../selection/select_loop.inl"
+
+int64_t tileScratch(const Problem& p, TileShape shape) {
+  TileScratch s;
+  return layOutTile(p, shape, kSightBytes, nullptr, s);
+}
+int64_t decodeScratch(const Problem& p, int groups, int rows) {
+  DecodeScratch s;
+  return layOutDecode(p, groups, rows, nullptr, s);
+}
+
+}  // namespace
+
+#if !defined(TILEWISE_WIDER)
+#define TILEWISE_WIDER nullptr
+#endif
+const Kernels TILEWISE_KERNELS = {
+    TILEWISE_TARGET_NAME, kPanel,  TILEWISE_WIDER, tileScratch,   runTileTask, decodeScratch, paddedRows, paddedDim,
+    runDecodeTask,        readRow, writeRow,       sampledFloats, layOutRows,  keyFloats,     scoreKeys,
+};
+
+}  // namespace tilewise::cpu

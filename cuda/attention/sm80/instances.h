@@ -1,0 +1,35 @@
+// The entry points of one element type: every way to meet keys, every tile of dims. A problem runs in the next larger
+// tile of dims, its rows padded with zeros in shared memory only.
+// Reader: whoever adds a pattern (a line in TW_ATTENTION_DIM) or dims (kDims, and a line in TW_ATTENTION).
+#pragma once
+
+#include "../../prims/kernel.h"
+#include "attend.h"
+#include "../combine.h"
+
+#define TW_ATTENTION_KERNEL(way, pattern, Pattern, type, E, dim)             \
+  TW_KERNEL(attention_##way##_##pattern##_##type##_##dim, AttentionParams,   \
+            (Layout<E, dim, Pattern, Way::way>::kThreads),                   \
+            (Layout<E, dim, Pattern, Way::way>::kSizes.perMultiprocessor)) { \
+    attend<Layout<E, dim, Pattern, Way::way>>(p);                            \
+  }
+
+#define TW_ATTENTION_DIM(type, E, dim)                                            \
+  TW_ATTENTION_KERNEL(stream, window, Window, type, E, dim)                       \
+  TW_ATTENTION_KERNEL(gather, window, Window, type, E, dim)                       \
+  TW_ATTENTION_KERNEL(gather, neighborhood, Neighborhood<kMaxRank>, type, E, dim) \
+  TW_ATTENTION_KERNEL(gather, shards, StridedShards, type, E, dim)                \
+  TW_ATTENTION_KERNEL(gather, blocks, BlockList, type, E, dim)                    \
+  TW_ATTENTION_KERNEL(decode, window, Window, type, E, dim)                       \
+  TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
+
+#define TW_ATTENTION(type, E)                                                                 \
+  namespace tilewise::gpu {                                                                   \
+  TW_ATTENTION_DIM(type, E, 32)                                                               \
+  TW_ATTENTION_DIM(type, E, 64)                                                               \
+  TW_ATTENTION_DIM(type, E, 96)                                                               \
+  TW_ATTENTION_DIM(type, E, 128)                                                              \
+  TW_ATTENTION_DIM(type, E, 192)                                                              \
+  TW_ATTENTION_DIM(type, E, 256)                                                              \
+  TW_KERNEL(attention_combine_##type, AttentionParams, kCombineThreads, 8) { combine<E>(p); } \
+  }

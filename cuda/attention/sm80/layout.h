@@ -1,0 +1,68 @@
+// Layout: what a kernel keeps in shared memory, and how its warps share the work. Derived from the table in tuning.h.
+// Reader: someone who reads the loop.
+#pragma once
+
+#include "../../tiles/shared_tile.h"
+#include "tuning.h"
+#include "../visits.h"
+
+namespace tilewise::gpu {
+
+template <class E_, int Dim, class Pattern_, Way kWay>
+struct Layout {
+  using E = E_;
+  using Pattern = Pattern_;
+  static constexpr TileSizes kSizes = tileSizes(sizeof(E), Dim, kWay);
+  static constexpr SharedPlan kShared = sharedPlan(sizeof(E), Dim, kWay);
+  static constexpr int kDim = Dim, kWarps = kSizes.warps, kThreads = 32 * kWarps, kRowTiles = kSizes.rowTiles;
+  static constexpr int kKeys = kSizes.keys;
+  static constexpr int kOwnKeys = kKeys / kWarps;  // that a warp copies
+  static constexpr bool kGathers = kWay != Way::stream;
+  // The stream has no room in its registers for anything that is added to scores or caps them, for keys besides, rows
+  // of several heads or splits: such problems gather.
+  static constexpr bool kIsPlain = kWay == Way::stream;
+  // Warps divide the queries and meet all keys, or divide the keys and meet all queries.
+  static constexpr bool kDividesKeys = kWay == Way::decode;
+  static constexpr int kWarpRows = 16 * kRowTiles, kRows = tileRows(kSizes, kWay);
+  static constexpr int kWarpKeys = kDividesKeys ? kOwnKeys : kKeys;
+
+  static_assert(kWarpKeys % 16 == 0, "fragments of keys are 16 wide");
+
+  using QueryTile = SharedTile<E, kRows, Dim>;
+  using KeyTile = SharedTile<E, kKeys, Dim>;
+  static_assert(kShared.keys == QueryTile::kBytes && kShared.values - kShared.keys == KeyTile::kBytes, "one plan");
+  static_assert(sizeof(KeySlot) == 16, "as tuning.h counts");
+
+  __device__ __forceinline__ static QueryTile queries() { return {smem_base()}; }
+  __device__ __forceinline__ static KeyTile keys() { return {smem_base() + kShared.keys}; }
+  __device__ __forceinline__ static KeyTile values() { return {smem_base() + kShared.values}; }
+  // Of one visit: a barrier stands between the last look at them and the notes of the next.
+  __device__ __forceinline__ static saddr slots() { return smem_base() + kShared.slots; }
+  // Of the calling warp: see non_finite.h.
+  __device__ __forceinline__ static saddr seen() {
+    return smem_base() + kShared.seen + warp_id() * kWarpRows * ((kWarpKeys + 31) / 32) * 4;
+  }
+  // The calling warp's first row and first key within the block's.
+  __device__ __forceinline__ static int firstRow() { return kDividesKeys ? 0 : warp_id() * kWarpRows; }
+  __device__ __forceinline__ static int firstKey() { return kDividesKeys ? warp_id() * kWarpKeys : 0; }
+
+  // Among those who share keys: the block, or each warp alone.
+  __device__ __forceinline__ static void sync() {
+    if constexpr (kDividesKeys) {
+      sync_warp();
+    } else {
+      sync_block();
+    }
+  }
+  // The same, and whether any of them says yes.
+  __device__ __forceinline__ static bool syncAny(bool yes) {
+    if constexpr (kDividesKeys) {
+      sync_warp();
+      return ballot(yes) != 0;
+    } else {
+      return sync_block_or(yes);
+    }
+  }
+};
+
+}  // namespace tilewise::gpu

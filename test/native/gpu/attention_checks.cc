@@ -1,0 +1,106 @@
+// The attention kernels against float64 on random problems, through the backend that users get, on whatever GPU this is
+// linked with: the emulated one, or those of the driver with the images of kernels/ beside the program.
+// Usage: attention_checks [rounds] [first seed], or attention_checks each: one problem for each kernel.
+// Reader: someone who changed a kernel. The TypeScript conformance suite is the real specification; this one needs no
+// Node, and runs where time is short.
+#include <cmath>
+#include <cstdlib>
+#include <set>
+
+#include "../../../core/op/backend.h"
+#include "../../../cuda/attention/plan.h"
+#include "../../../cuda/backends.h"
+#include "../check.h"
+#include "bounds.h"
+
+using namespace tilewise;
+
+namespace {
+
+void checkAnswer(const Case& c) {
+  const Bounds bounds = tensorCoreBounds(c);
+  const double out = outError(c, bounds.relative), lse = lseError(c);
+  CHECK(out < bounds.out, "%s: out is off by %g", c.name.c_str(), out);
+  CHECK(lse < bounds.lse, "%s: lse is off by %g", c.name.c_str(), lse);
+}
+
+void poison(Case& c) {
+  const Problem& p = c.problem;
+  const int64_t rows = int64_t(p.batch) * p.outputHeads() * p.queries;
+  for (int64_t i = 0; i < rows * p.valueDim; ++i) {
+    if (p.dtype == DType::float32) {
+      static_cast<float*>(p.out.data)[i] = NAN;
+    } else {
+      static_cast<uint16_t*>(p.out.data)[i] = 0x7fff;
+    }
+  }
+  for (int64_t i = 0; i < rows; ++i) p.lse[i] = NAN;
+}
+
+// Right, and the same bits when run again.
+void check(Backend& backend, Case& c) {
+  const CancelFlag cancel{false};
+  const std::vector<std::string> reasons = backend.supports(c.problem);
+  CHECK(reasons.empty(), "%s: refused: %s", c.name.c_str(), reasons.empty() ? "" : reasons[0].c_str());
+  poison(c);
+  try {
+    backend.run(c.problem, cancel);
+  } catch (const std::exception& e) {
+    CHECK(false, "%s: %s", c.name.c_str(), e.what());
+    return;
+  }
+  checkAnswer(c);
+  const std::vector<std::vector<char>> first = c.buffers;
+  backend.run(c.problem, cancel);
+  CHECK(first == c.buffers, "%s: other bits when run again", c.name.c_str());
+}
+
+// One small problem for every kernel there is, which is what sanitizers have time for.
+void checkEachKernel(Backend& backend) {
+  constexpr size_t kKernels = 7 * 3 * 6;  // ways to meet the keys of a pattern, element types, tiles of dims
+  const int32_t queryCounts[] = {1, 3, 40, 70}, keyCounts[] = {33, 70}, dims[] = {32, 64, 80, 128, 180, 256};
+  std::set<std::string> met;
+  for (uint32_t seed = 0; met.size() < kKernels && seed < 20'000; ++seed) {
+    CaseMaker maker{seed};
+    const int32_t queries = queryCounts[maker.pick(4)], keys = keyCounts[maker.pick(2)], dim = dims[maker.pick(6)];
+    const auto c = maker.draw(queries, keys, dim, dim - maker.pick(9));
+    const std::string kernel = gpu::planAttention(c->problem, c->problem.queries, c->problem.keys).kernel();
+    if (!met.insert(kernel).second) continue;
+    maker.answer(*c);
+    c->name = kernel + ": " + c->name;
+    check(backend, *c);
+  }
+  CHECK(met.size() == kKernels, "%zu kernels were met, there are %zu", met.size(), kKernels);
+}
+
+void checkRandom(Backend& backend, int rounds, int firstSeed) {
+  const int32_t queryCounts[] = {0, 1, 1, 2, 3, 7, 16, 33, 64, 65, 100, 129, 193, 300};
+  const int32_t keyCounts[] = {0, 1, 2, 7, 16, 31, 64, 65, 100, 193, 400, 600, 1100};
+  const int32_t dims[] = {1, 3, 8, 16, 32, 40, 64, 80, 96, 100, 128, 160, 192, 250, 256};
+  for (int seed = firstSeed; seed < firstSeed + rounds; ++seed) {
+    CaseMaker maker{uint32_t(seed)};
+    const int32_t queries = queryCounts[maker.pick(14)], keys = keyCounts[maker.pick(13)];
+    const int32_t headDim = dims[maker.pick(15)], valueDim = maker.pick(2) ? headDim : dims[maker.pick(15)];
+    const auto c = maker.make(queries, keys, headDim, valueDim);
+    if (seed % 5 == 2) maker.makePlain(*c);
+    if (seed % 4 == 3) maker.spoilValues(*c);
+    c->name = "seed " + std::to_string(seed) + ": " + c->name;
+    check(backend, *c);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Backend& backend = *cuda::backends().front();
+  if (const Availability availability = backend.availability(); !availability.isAvailable) {
+    std::printf("left out, no GPU: %s\n", availability.reason.c_str());
+    return 0;
+  }
+  if (argc > 1 && std::string(argv[1]) == "each") {
+    checkEachKernel(backend);
+  } else {
+    checkRandom(backend, argc > 1 ? std::atoi(argv[1]) : 200, argc > 2 ? std::atoi(argv[2]) : 0);
+  }
+  return finish("attention kernels");
+}

@@ -1,0 +1,143 @@
+// Merging on the emulated GPU against the rule in float64. Reader: someone who changes the kernel.
+// Arguments: rounds, then the emulator's modes.
+#include <cmath>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "../../../cuda/operations.h"
+#include "../check.h"
+#include "operands.h"
+
+using namespace tilewise;
+
+namespace {
+
+struct Lse {
+  int64_t batch, head, token;
+  std::vector<float> values;
+  float at(int32_t b, int32_t h, int32_t t) const { return values[size_t(b * batch + h * head + t * token)]; }
+};
+
+struct Case {
+  MergeProblem problem;
+  std::vector<OwnOperand> outs;
+  std::vector<Lse> lses;
+  OwnOperand out;
+  Lse lse;
+  std::string name;
+};
+
+Lse makeLse(Pick& pick, const MergeProblem& p) {
+  Lse lse;
+  const bool isByHead = pick(2);
+  lse.batch = int64_t(p.heads) * p.queries;
+  lse.head = isByHead ? p.queries : 1;
+  lse.token = isByHead ? 1 : p.heads;
+  for (int64_t i = 0; i < lse.batch * p.batch; ++i) {
+    lse.values.push_back(pick(5) == 0 ? -INFINITY : float(pick(2000) - 1000) / (pick(4) ? 100.0f : 1.0f));
+  }
+  return lse;
+}
+
+Case makeCase(uint32_t seed) {
+  Case c;
+  Pick pick(seed);
+  MergeProblem& p = c.problem;
+  const int32_t dims[] = {1, 5, 16, 64, 128, 300, 512}, counts[] = {1, 2, 3, 40};
+  p.batch = 1 + pick(2);
+  p.heads = 1 + pick(3);
+  p.queries = pick(12);
+  p.valueDim = pick.of(dims);
+  p.dtype = DType(pick(3));
+  const OperandShape shape{p.batch, p.queries, p.heads, p.valueDim};
+  for (int32_t i = pick.of(counts); i > 0; --i) {
+    c.lses.push_back(makeLse(pick, p));
+    c.outs.push_back(makeOperand(pick, shape, p.dtype, false, [&] { return float(pick(2000) - 1000) / 512; }));
+    // Rows that saw no key are not read: what they hold must not get out.
+    OwnOperand& out = c.outs.back();
+    if (out.operand.batch == 0) continue;
+    for (int32_t b = 0; b < p.batch; ++b)
+      for (int32_t t = 0; t < p.queries; ++t)
+        for (int32_t h = 0; h < p.heads; ++h) {
+          if (c.lses.back().at(b, h, t) == -INFINITY) out.set(out.at(b, t, h, 0), NAN);
+        }
+  }
+  c.out = makeOperand(pick, shape, p.dtype, true, [] { return 77.0f; });
+  c.lse = makeLse(pick, p);
+  c.name = "seed " + std::to_string(seed) + ": " + nameOf(p.dtype) + ", " + std::to_string(c.outs.size()) +
+           " parts, dim " + std::to_string(p.valueDim);
+  return c;
+}
+
+void checkRow(const Case& c, const OwnOperand& out, const Lse& lse, int32_t b, int32_t t, int32_t h) {
+  double most = -INFINITY, sum = 0;
+  for (const Lse& part : c.lses) most = std::fmax(most, part.at(b, h, t));
+  for (const Lse& part : c.lses) sum += most == -INFINITY ? 0 : std::exp(part.at(b, h, t) - most);
+  const double expectedLse = sum == 0 ? -INFINITY : most + std::log(sum);
+  const double gotLse = lse.at(b, h, t);
+  CHECK(gotLse == expectedLse || std::fabs(gotLse - expectedLse) <= 1e-6 * std::fmax(1, std::fabs(most)),
+        "%s: lse %g, not %g", c.name.c_str(), gotLse, expectedLse);
+  // Weights are exact to the rounding of lse in log2 units; then one rounding to the element type.
+  const double weightError = sum == 0 ? 0 : 4e-7 * std::fmax(1, std::fabs(most));
+  const double rounding = c.problem.dtype == DType::float32 ? 1e-6 : c.problem.dtype == DType::float16 ? 1e-3 : 8e-3;
+  for (int32_t d = 0; d < c.problem.valueDim; ++d) {
+    double expected = 0, magnitude = 0;
+    for (size_t i = 0; i < c.outs.size(); ++i) {
+      const double lsePart = c.lses[i].at(b, h, t);
+      if (lsePart == -INFINITY) continue;
+      const double term = std::exp(lsePart - most) / sum * c.outs[i].get(b, t, h, d);
+      expected += term;
+      magnitude += std::fabs(term);
+    }
+    const double got = out.get(b, t, h, d), error = std::fabs(got - expected);
+    CHECK(error <= magnitude * weightError * 4 + std::fabs(expected) * rounding + 1e-7,
+          "%s: out %g, not %g, at %d %d %d %d", c.name.c_str(), got, expected, b, t, h, d);
+  }
+}
+
+void checkCase(Case& c, const std::string& mode) {
+  Device device(mode, {80, 8, 99 * 1024});
+  MergeProblem p = c.problem;
+  for (size_t i = 0; i < c.outs.size(); ++i) {
+    MergePart part;
+    part.out = c.outs[i].on(device.upload(c.outs[i].bytes));
+    part.lse = device.upload(c.lses[i].values);
+    part.lseBatch = c.lses[i].batch;
+    part.lseHead = c.lses[i].head;
+    part.lseToken = c.lses[i].token;
+    p.parts.push_back(part);
+  }
+  uint8_t* const outBytes = device.upload(c.out.bytes);
+  p.out = c.out.on(outBytes);
+  p.lse = device.upload(c.lse.values);
+  p.lseBatch = c.lse.batch;
+  p.lseHead = c.lse.head;
+  p.lseToken = c.lse.token;
+  try {
+    gpu::runMerge(p, device.queue());
+    OwnOperand out = c.out;
+    out.bytes = device.download(outBytes, c.out.bytes.size());
+    Lse lse = c.lse;
+    lse.values = device.download(p.lse, lse.values.size());
+    for (int32_t b = 0; b < p.batch; ++b)
+      for (int32_t t = 0; t < p.queries; ++t)
+        for (int32_t h = 0; h < p.heads; ++h) checkRow(c, out, lse, b, t, h);
+  } catch (const BackendError& error) {
+    CHECK(false, "%s, %s: %s", c.name.c_str(), mode.c_str(), error.what());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 60;
+  const std::vector<std::string> modes(argv + smaller(argc, 2), argv + argc);
+  for (int seed = 0; seed < rounds; ++seed) {
+    Case c = makeCase(uint32_t(seed));
+    for (const std::string& mode : modes.empty() ? std::vector<std::string>{"lazy", "races,random:7"} : modes) {
+      checkCase(c, mode);
+    }
+  }
+  return finish("merging on the GPU");
+}

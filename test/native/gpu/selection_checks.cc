@@ -1,0 +1,239 @@
+// Selection on the emulated GPU gives the CPU's lists, entry by entry: on integers, whose sums are exact, with ties.
+// Reader: someone who changes the kernels or their plan. The CPU's lists are checked against the rule elsewhere
+// (test/native/cpu/select_checks.cc). Arguments: rounds, then the emulator's modes.
+#include <cmath>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "../../../cpu/backend.h"
+#include "../../../cuda/operations.h"
+#include "../../../cuda/machine/plain_rows.h"
+#include "../check.h"
+#include "operands.h"
+
+using namespace tilewise;
+
+namespace {
+
+struct Case {
+  SelectionProblem problem;
+  OwnOperand query, key;
+  std::vector<int32_t> lengths;
+  std::vector<std::vector<int32_t>> starts, counts;  // before the call
+  gpu::Limits limits;
+  std::string name;
+};
+
+struct Lists {
+  std::vector<std::vector<int32_t>> starts, counts;
+};
+
+int64_t listsOf(const SelectionProblem& p, int32_t s) { return int64_t(p.batch) * p.lists() * p.blocks(s); }
+
+// What the caller holds where a list is expected that was never written, or was for other keys.
+void fillWithAnything(Pick& pick, const SelectionProblem& p, int32_t s, Case& c) {
+  const int32_t kind = pick(3);  // as they are written; overlapping; anything
+  for (size_t list = 0; list < c.counts[size_t(s)].size(); ++list) {
+    c.counts[size_t(s)][list] = kind == 2 ? pick(90) - 5 : pick(p.stage[s].keep + 1);
+    int32_t start = p.sink;
+    for (Token e = 0; e < p.stage[s].keep; ++e) {
+      c.starts[size_t(s)][list * size_t(p.stage[s].keep) + size_t(e)] = kind < 2        ? start
+                                                                        : pick(10) == 0 ? kNoEntry
+                                                                                        : pick(p.keys + 20) - 10;
+      start += kind == 0 ? p.stage[s].chunk * (1 + pick(3)) : 1 + pick(2 * p.stage[s].chunk);
+    }
+  }
+}
+
+Case makeCase(uint32_t seed) {
+  Case c;
+  Pick pick(seed);
+  SelectionProblem& p = c.problem;
+  const int32_t dims[] = {1, 7, 16, 24, 40, 64, 64, 128, 200, 512}, ratios[] = {1, 1, 2, 3, 4};
+  p.batch = 1 + pick(2);
+  const int32_t fewer = 1 + pick(2), more = fewer * pick.of(ratios);
+  const bool isReverse = pick(4) == 0;
+  p.queryHeads = isReverse ? fewer : more;
+  p.kvHeads = isReverse ? more : fewer;
+  p.pairing = Pairing(pick(2));
+  const int32_t scopes[] = {1, p.outputHeads() / p.kvHeads, p.outputHeads()};
+  p.headsPerList = pick.of(scopes);
+  p.headDim = pick.of(dims);
+  p.dtype = DType(pick(3));
+  p.method = SelectionMethod(pick(4) == 0);
+  const bool isTree = p.method == SelectionMethod::tree;
+  p.queries = 1 + pick(pick(2) ? 4 : 90);
+  p.keys = p.queries + pick(pick(3) ? 300 : 900);
+  p.sink = pick(20);
+  p.stages = isTree ? 1 : 1 + pick(3);
+  p.strideKeys = 1 + pick(3);
+  const Token treeBlocks[] = {1, 2, 3, 8}, chunks[] = {1, 6, 8, 16, 32, 64, 256}, blocks[] = {1, 4, 16, 40, 64};
+  Token queries = pick.of(blocks), chunk = isTree ? pick.of(treeBlocks) : pick.of(chunks);
+  p.window = queries + pick(60);
+  c.starts.resize(size_t(p.stages));
+  c.counts.resize(size_t(p.stages));
+  for (int32_t s = 0; s < p.stages; ++s) {
+    p.stage[s].blockQueries = queries;
+    p.stage[s].strideQueries = 1 + pick(4);
+    p.stage[s].chunk = chunk;
+    p.stage[s].keep = 1 + pick(pick(isTree ? 4 : 2) ? 12 : 300);
+    c.starts[size_t(s)].assign(size_t(listsOf(p, s) * p.stage[s].keep), -1);
+    c.counts[size_t(s)].assign(size_t(listsOf(p, s)), -1);
+    if (queries % 2 == 0 && pick(2)) queries /= 2;
+    for (const Token divisor : {8, 2}) {
+      if (chunk % divisor == 0 && pick(2)) chunk /= divisor;
+    }
+  }
+  p.firstStage = pick(2) ? pick(p.stages) : 0;
+  if (p.firstStage > 0) fillWithAnything(pick, p, p.firstStage - 1, c);
+  if (pick(4) == 0) {
+    for (int32_t b = 0; b < p.batch; ++b) c.lengths.push_back(pick(p.keys + 1));
+  }
+  // Few values make ties; a NaN or an infinity now and then.
+  const int32_t most = 1 + pick(8);
+  const bool isWild = pick(6) == 0;
+  const auto number = [&]() -> float {
+    if (isWild && pick(60) == 0) return pick(2) ? NAN : pick(2) ? INFINITY : -INFINITY;
+    return float(pick(2 * most + 1) - most);
+  };
+  c.query = makeOperand(pick, {p.batch, p.queries, p.queryHeads, p.headDim}, p.dtype, false, number);
+  c.key = makeOperand(pick, {p.batch, p.keys, p.kvHeads, p.headDim}, p.dtype, false, number);
+  const int32_t processors[] = {1, 8, 132};
+  const int64_t shared[] = {99 * 1024, 163 * 1024, 227 * 1024};
+  c.limits = {80, pick.of(processors), pick.of(shared)};
+  c.name = "seed " + std::to_string(seed) + ": " + nameOf(p.dtype) + (isTree ? ", tree" : ", staged") + ", heads " +
+           std::to_string(p.queryHeads) + "/" + std::to_string(p.kvHeads) + " by " + std::to_string(p.headsPerList) +
+           ", queries " + std::to_string(p.queries) + ", keys " + std::to_string(p.keys) + ", dim " +
+           std::to_string(p.headDim);
+  return c;
+}
+
+Lists runOnCpu(Case& c) {
+  Lists lists{c.starts, c.counts};
+  SelectionProblem p = c.problem;
+  p.query = c.query.here();
+  p.key = c.key.here();
+  p.keyLengths = c.lengths.empty() ? nullptr : c.lengths.data();
+  for (int32_t s = 0; s < p.stages; ++s) {
+    p.stage[s].starts = lists.starts[size_t(s)].data();
+    p.stage[s].counts = lists.counts[size_t(s)].data();
+  }
+  cpu::backend().run(p, CancelFlag{false});
+  return lists;
+}
+
+Lists runOnDevice(const Case& c, const std::string& mode) {
+  Device device(mode, c.limits);
+  SelectionProblem p = c.problem;
+  p.query = c.query.on(device.upload(c.query.bytes));
+  p.key = c.key.on(device.upload(c.key.bytes));
+  p.keyLengths = c.lengths.empty() ? nullptr : device.upload(c.lengths);
+  for (int32_t s = 0; s < p.stages; ++s) {
+    p.stage[s].starts = device.upload(c.starts[size_t(s)]);
+    p.stage[s].counts = device.upload(c.counts[size_t(s)]);
+  }
+  gpu::runSelection(p, device.limits(), device.queue(), CancelFlag{false});
+  Lists lists;
+  for (int32_t s = 0; s < p.stages; ++s) {
+    lists.starts.push_back(device.download(p.stage[s].starts, c.starts[size_t(s)].size()));
+    lists.counts.push_back(device.download(p.stage[s].counts, c.counts[size_t(s)].size()));
+  }
+  return lists;
+}
+
+void checkCase(Case& c, const std::vector<std::string>& modes) {
+  if (!gpu::reasonsAgainst(c.problem, c.limits).empty()) return;
+  const Lists expected = runOnCpu(c);
+  for (const std::string& mode : modes) {
+    try {
+      const Lists got = runOnDevice(c, mode);
+      for (int32_t s = 0; s < c.problem.stages; ++s) {
+        CHECK(got.counts[size_t(s)] == expected.counts[size_t(s)], "%s, stage %d, %s", c.name.c_str(), s, mode.c_str());
+        CHECK(got.starts[size_t(s)] == expected.starts[size_t(s)], "%s, stage %d, %s", c.name.c_str(), s, mode.c_str());
+      }
+    } catch (const BackendError& error) {
+      CHECK(false, "%s, %s: %s", c.name.c_str(), mode.c_str(), error.what());
+    }
+  }
+}
+
+// A problem of one list for all heads and one stage: room for its lists, small integers for its operands.
+Case oneStage(const SelectionProblem& problem, uint32_t seed) {
+  Case c;
+  SelectionProblem& p = c.problem = problem;
+  p.batch = p.kvHeads = p.stages = 1;
+  p.headsPerList = p.queryHeads;
+  const size_t lists = size_t(listsOf(p, 0));
+  c.starts = {std::vector<int32_t>(lists * size_t(p.stage[0].keep), -1)};
+  c.counts = {std::vector<int32_t>(lists, -1)};
+  Pick pick(seed);
+  const auto number = [&] { return float(pick(9) - 4); };
+  c.query = makeOperand(pick, {1, p.queries, p.queryHeads, p.headDim}, p.dtype, false, number);
+  c.key = makeOperand(pick, {1, p.keys, 1, p.headDim}, p.dtype, false, number);
+  c.limits = {80, 1, 99 * 1024};
+  return c;
+}
+
+// Many keys, of which few are candidates: more working memory than one launch is given.
+void checkSlabs() {
+  SelectionProblem p;
+  p.queryHeads = 8;
+  p.headDim = 8;
+  p.dtype = DType::bfloat16;
+  p.queries = 40;
+  p.keys = 600000;
+  p.window = p.keys - 100;
+  p.stage[0] = {1, 1, 1, 7};
+  Case c = oneStage(p, 1);
+  c.name = "slabs";
+  checkCase(c, {"lazy"});
+}
+
+// More heads in a list than shared memory holds queries of: they come in batches, loaded ahead. Few keys are kept, so
+// that every score decides something. Rows are copied by themselves or by threads: seeds of which one has either.
+void checkBatches(uint32_t seed, bool isPlain) {
+  SelectionProblem p;
+  p.queryHeads = 48;
+  p.headDim = 128;
+  p.dtype = DType::float16;
+  p.queries = 16;
+  p.keys = 1500;
+  p.window = 16;
+  p.stage[0] = {16, 1, 8, 5};
+  Case c = oneStage(p, seed);
+  CHECK(gpu::hasPlainRows(c.query.here(), p.dtype) == isPlain, "seed %u makes other rows", seed);
+  c.name = isPlain ? "batches, plain rows" : "batches, rows with gaps";
+  checkCase(c, {"lazy", "races"});
+}
+
+// What cannot run is said, with the number that could.
+void checkReasons() {
+  SelectionProblem p;
+  p.batch = p.queryHeads = p.kvHeads = 1;
+  p.queries = p.keys = 100000;
+  p.headDim = 64;
+  p.stage[0] = {100000, 1, 64, 7};
+  const auto reasons = gpu::reasonsAgainst(p, {80, 8, 99 * 1024});
+  CHECK(reasons.size() == 1, "%zu reasons", reasons.size());
+  p.stage[0].strideQueries = 1000;
+  CHECK(gpu::reasonsAgainst(p, {80, 8, 99 * 1024}).empty(), "100 rows fit");
+  p.headDim = 513;
+  CHECK(gpu::reasonsAgainst(p, {80, 8, 99 * 1024}).size() == 1, "513 dims do not");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 60;
+  std::vector<std::string> modes(argv + smaller(argc, 2), argv + argc);
+  for (int seed = 0; seed < rounds; ++seed) {
+    Case c = makeCase(uint32_t(seed));
+    checkCase(c, modes.empty() ? std::vector<std::string>{"lazy", "races,random:" + std::to_string(seed + 1)} : modes);
+  }
+  checkSlabs();
+  checkBatches(2, false);
+  checkBatches(3, true);
+  checkReasons();
+  return finish("selection on the GPU");
+}

@@ -1,0 +1,503 @@
+// Staging against the CPU backend: a call through GpuBackend, whose operations are the CPU's here, gives the same bits
+// and writes the same elements as the CPU does on the host's arrays, whatever their strides and wherever they lie.
+// Reader: someone who changes cuda/staging/staging.cc or cuda/staging/packing.cc.
+#include <algorithm>
+#include <cstdint>
+#include <deque>
+#include <initializer_list>
+#include <string>
+
+#include "../../../cpu/backend.h"
+#include "../../../cuda/backend.h"
+#include "../../../cuda/operations.h"
+#include "../../../cuda/staging/packing.h"
+#include "../check.h"
+#include "host_machine.h"
+#include "../problems.h"
+
+using namespace tilewise;
+
+namespace {
+
+HostMachine machine;
+std::string nameOfCase;
+
+void mustBeOnDevice(const void* data, const char* what) {
+  CHECK(!data || machine.owns(data), "%s: %s lies on the host", nameOfCase.c_str(), what);
+}
+
+// An array of up to four axes, and where its strides stand.
+struct Array {
+  void** data;
+  int64_t elementBytes;
+  struct Axis {
+    int64_t size;
+    int64_t* stride;
+  };
+  std::vector<Axis> axes;
+};
+
+bool areRowsLaidOut = true;  // all operands of the running case lay on the host
+
+void mustBeRows(const Operand& o, DType type, const char* what) {
+  mustBeOnDevice(o.data, what);
+  if (!areRowsLaidOut || !o.data) return;
+  const int64_t bytes = sizeOf(type);
+  CHECK(o.dim == 1, "%s: %s has a dim stride of %d", nameOfCase.c_str(), what, int(o.dim));
+  for (const int64_t stride : {o.batch, o.token, o.head}) {
+    CHECK(stride >= 0 && stride * bytes % 16 == 0, "%s: rows of %s are %d elements apart", nameOfCase.c_str(), what,
+          int(stride));
+  }
+}
+
+// The bytes between the end of a row and the next multiple of 16.
+void mustBePadded(const Operand& o, DType type, int64_t tokens, int64_t dim, const char* what) {
+  const int64_t bytes = dim * sizeOf(type);
+  if (!areRowsLaidOut || !o.data || tokens == 0 || bytes % 16 == 0) return;
+  const char* row = static_cast<const char*>(o.data) + (tokens - 1) * o.token * sizeOf(type);
+  const bool isZero = std::all_of(row + bytes, row + (bytes + 15) / 16 * 16, [](char c) { return c == 0; });
+  CHECK(isZero, "%s: %s has other things than 0 behind a row", nameOfCase.c_str(), what);
+}
+
+}  // namespace
+
+// Operations of a device that is the host: what a kernel may assume is checked, then the CPU works in place.
+namespace tilewise::gpu {
+
+TileChoice tilesFor(const Problem& p) { return cpu::backend().tiles(p); }
+void runAttention(const Problem& p, const Problem& lengths, const Limits&, Queue&, const CancelFlag& cancel) {
+  mustBeRows(p.query, p.dtype, "query");
+  mustBeRows(p.key, p.dtype, "key");
+  mustBeRows(p.value, p.dtype, "value");
+  mustBeRows(p.extraKey, p.dtype, "extraKey");
+  mustBeRows(p.extraValue, p.dtype, "extraValue");
+  mustBeRows(p.out, p.dtype, "out");
+  if (!lengths.cuQueries && !lengths.keyLengths && p.pageSize == 0) {
+    mustBePadded(p.query, p.dtype, p.queries, p.headDim, "query");
+    mustBePadded(p.key, p.dtype, p.keys, p.headDim, "key");
+  }
+  const BlockLists& b = p.blocks;
+  for (const void* data : std::initializer_list<const void*>{p.lse, p.bias.data, p.mask.data, p.slopes, p.relative,
+                                                             p.sinks, p.cuQueries, p.cuKeys, p.keyLengths, p.pageTable,
+                                                             b.begins, b.counts, b.starts, b.maskIndex, b.masks}) {
+    mustBeOnDevice(data, "an operand");
+  }
+  const auto isHost = [](const void* data) { return !data || !machine.owns(data); };
+  CHECK(isHost(lengths.cuQueries) && isHost(lengths.cuKeys) && isHost(lengths.keyLengths), "%s: lengths are not known",
+        nameOfCase.c_str());
+  cpu::backend().run(p, cancel);
+}
+
+void runMerge(const MergeProblem& p, Queue&) {
+  mustBeRows(p.out, p.dtype, "out");
+  mustBeOnDevice(p.lse, "lse");
+  for (const MergePart& part : p.parts) {
+    mustBeRows(part.out, p.dtype, "a part's out");
+    mustBeOnDevice(part.lse, "a part's lse");
+  }
+  cpu::backend().run(p, CancelFlag{false});
+}
+
+void runSelection(const SelectionProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
+  mustBeRows(p.query, p.dtype, "query");
+  mustBeRows(p.key, p.dtype, "key");
+  mustBeOnDevice(p.keyLengths, "keyLengths");
+  for (int32_t s = std::max(0, p.firstStage - 1); s < p.stages; ++s) {
+    mustBeOnDevice(p.stage[s].starts, "starts");
+    mustBeOnDevice(p.stage[s].counts, "counts");
+  }
+  cpu::backend().run(p, cancel);
+}
+
+std::vector<std::string> reasonsAgainst(const Problem&, const Limits&) { return {}; }
+std::vector<std::string> reasonsAgainst(const SelectionProblem&, const Limits&) { return {}; }
+
+}  // namespace tilewise::gpu
+
+namespace {
+
+// Turns the arrays of a problem into others: strides of any order and sign, with gaps; some of them onto the device.
+class Disturber {
+ public:
+  Disturber(uint32_t seed, bool toDevice) : random_(seed), toDevice_(toDevice) {}
+
+  void operator()(Array array, bool mayBroadcast) {
+    if (!*array.data) return;
+    relay(array, mayBroadcast);
+  }
+  // Moves a list to the device, or not. Lists have no gaps.
+  template <class T>
+  void list(T*& data, size_t count) {
+    if (!data || !onDevice()) return;
+    void* moved = machine.allocate(int64_t(count * sizeof(T)));
+    std::memcpy(moved, data, count * sizeof(T));
+    data = static_cast<T*>(moved);
+    moved_.push_back(moved);
+  }
+  void result(int32_t*& list, size_t count) {
+    this->list(list, count);
+    memory_.emplace_back(reinterpret_cast<char*>(list), count * sizeof(int32_t));
+  }
+
+  ~Disturber() {
+    for (void* data : moved_) machine.free(data);
+  }
+  bool isAllOnHost() const { return moved_.empty(); }
+
+  // Everything a result could have been written to.
+  std::vector<std::vector<char>> snapshot() const {
+    std::vector<std::vector<char>> all;
+    for (const auto& [data, bytes] : memory_) all.emplace_back(data, data + bytes);
+    return all;
+  }
+  void restore(const std::vector<std::vector<char>>& all) const {
+    for (size_t i = 0; i < all.size(); ++i) std::copy(all[i].begin(), all[i].end(), memory_[i].first);
+  }
+
+  int pick(int n) { return int(random_() % uint32_t(n)); }
+
+ private:
+  bool onDevice() { return toDevice_ && pick(2); }
+
+  void relay(const Array& a, bool mayBroadcast) {
+    const size_t count = a.axes.size();
+    std::vector<int64_t> old, stride(count);
+    std::vector<size_t> order(count);
+    for (size_t i = 0; i < count; ++i) {
+      order[i] = i;
+      old.push_back(*a.axes[i].stride);
+    }
+    if (pick(2)) std::shuffle(order.begin(), order.end(), random_);
+    const bool isPlain = pick(3) == 0;
+    int64_t step = 1, first = 0, elements = 1;
+    for (size_t i = count; i-- > 0;) {
+      const int64_t size = a.axes[order[i]].size;
+      if (size == 0) elements = 0;
+      if (!isPlain && mayBroadcast && pick(6) == 0) continue;  // stride 0
+      stride[order[i]] = step + (isPlain || pick(3) ? 0 : pick(5));
+      if (!isPlain && pick(4) == 0) stride[order[i]] *= -1;
+      step = std::llabs(stride[order[i]]) * std::max<int64_t>(size, 1);
+    }
+    int64_t last = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const int64_t reach = (a.axes[i].size - 1) * stride[i];
+      (reach < 0 ? first : last) += reach;
+    }
+    if (elements == 0) return;
+    const int64_t bytes = (last - first + 1) * a.elementBytes;
+    char* memory;
+    if (onDevice()) {
+      memory = static_cast<char*>(machine.allocate(bytes));
+      moved_.push_back(memory);
+    } else {
+      memory = blocks_.emplace_back(new char[size_t(bytes)]).get();
+    }
+    for (int64_t i = 0; i < bytes; ++i) memory[i] = char(0x11);
+    memory_.emplace_back(memory, size_t(bytes));
+    char* origin = memory - first * a.elementBytes;
+    std::vector<int64_t> at(count, 0);
+    for (bool isMore = true; isMore;) {
+      int64_t from = 0, to = 0;
+      for (size_t i = 0; i < count; ++i) {
+        from += at[i] * old[i];
+        to += at[i] * stride[i];
+      }
+      std::memcpy(origin + to * a.elementBytes, static_cast<const char*>(*a.data) + from * a.elementBytes,
+                  size_t(a.elementBytes));
+      isMore = false;
+      for (size_t i = count; i-- > 0 && !isMore;) {
+        if (++at[i] < a.axes[i].size) {
+          isMore = true;
+        } else {
+          at[i] = 0;
+        }
+      }
+    }
+    *a.data = origin;
+    for (size_t i = 0; i < count; ++i) *a.axes[i].stride = stride[i];
+  }
+
+  std::mt19937 random_;
+  bool toDevice_;
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  std::vector<void*> moved_;
+  std::vector<std::pair<char*, size_t>> memory_;
+};
+
+Array rowsOf(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type) {
+  return {&o.data, sizeOf(type), {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}}};
+}
+template <class T>
+void** pointerTo(T*& data) {
+  return reinterpret_cast<void**>(const_cast<std::remove_const_t<T>**>(&data));
+}
+
+void disturb(Disturber& disturber, Problem& p) {
+  const int64_t heads = p.outputHeads();
+  disturber(rowsOf(p.query, p.batch, p.queries, p.queryHeads, p.headDim, p.dtype), true);
+  const bool isPaged = p.pageSize > 0;
+  const int64_t keyBatch = isPaged ? p.pages : p.batch, keyTokens = isPaged ? p.pageSize : p.keys;
+  disturber(rowsOf(p.key, keyBatch, keyTokens, p.kvHeads, p.headDim, p.dtype), true);
+  disturber(rowsOf(p.value, keyBatch, keyTokens, p.kvHeads, p.valueDim, p.dtype), true);
+  disturber.list(p.pageTable, isPaged ? size_t(p.batch) * size_t(p.pageTableBatch) : 0);
+  disturber(rowsOf(p.extraKey, p.batch, p.extraKeys, p.kvHeads, p.headDim, p.dtype), true);
+  disturber(rowsOf(p.extraValue, p.batch, p.extraKeys, p.kvHeads, p.valueDim, p.dtype), true);
+  disturber(rowsOf(p.out, p.batch, p.queries, heads, p.valueDim, p.dtype), false);
+  disturber({pointerTo(p.lse), 4, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {p.queries, &p.lseToken}}}, false);
+  const auto scores = [&](ScoreOperand& s, int64_t bytes) {
+    disturber(
+        {pointerTo(s.data), bytes, {{p.batch, &s.batch}, {heads, &s.head}, {p.queries, &s.query}, {p.keys, &s.key}}},
+        true);
+  };
+  scores(p.bias, sizeOf(p.bias.dtype));
+  scores(p.mask, 1);
+  disturber({pointerTo(p.slopes), 4, {{p.batch, &p.slopesBatch}, {heads, &p.slopesHead}}}, true);
+  disturber({pointerTo(p.sinks), 4, {{heads, &p.sinksHead}}}, true);
+  Array relative{pointerTo(p.relative), 4, {{heads, &p.relativeHead}}};
+  for (int a = 0; a < p.grid.rank; ++a) {
+    relative.axes.push_back({2 * int64_t(p.grid.kernel[a]) - 1, &p.relativeAxis[a]});
+  }
+  disturber(relative, true);
+  BlockLists& b = p.blocks;
+  if (p.pattern == PatternKind::blocks) {
+    const int64_t blocks = ceilDiv(p.queries, b.queries);
+    const size_t lists = size_t((p.batch - 1) * b.byBatch + (heads - 1) / b.headsPerList * b.byHead + blocks);
+    size_t entries = 0;
+    for (size_t i = 0; i < lists; ++i) entries = std::max(entries, size_t(b.begins[i] + b.counts[i]));
+    disturber.list(b.begins, lists);
+    disturber.list(b.counts, lists);
+    disturber.list(b.starts, entries);
+    if (b.masks) disturber.list(b.masks, 2 * size_t(b.queries) * size_t(b.keys));
+    disturber.list(b.maskIndex, entries);
+  }
+  disturber.list(p.cuQueries, size_t(p.sequences) + 1);
+  disturber.list(p.cuKeys, size_t(p.sequences) + 1);
+  disturber.list(p.keyLengths, size_t(p.batch));
+}
+
+// The same call on the CPU and through the backend leaves the same memory.
+template <class AnyProblem>
+void compare(Backend& backend, const AnyProblem& p, const Disturber& disturber) {
+  const CancelFlag cancel{false};
+  const auto before = disturber.snapshot();
+  cpu::backend().run(p, cancel);
+  const auto expected = disturber.snapshot();
+  disturber.restore(before);
+  const size_t blocks = machine.blocks();
+  areRowsLaidOut = disturber.isAllOnHost();
+  backend.run(p, cancel);
+  CHECK(disturber.snapshot() == expected, "%s: the memory differs", nameOfCase.c_str());
+  CHECK(machine.blocks() == blocks, "%s: device memory is left over", nameOfCase.c_str());
+}
+
+// Keys and values on pages of a pool, in any order; entries of the table that are not in use hold what is no page.
+void onPages(Problem& p, CaseMaker& maker, std::vector<int32_t>& table, std::vector<int32_t>& lengths,
+             std::vector<char>& pool) {
+  p.pageSize = 1 + maker.pick(20);
+  const int32_t perSequence = ceilDiv(p.keys, p.pageSize), used = p.batch * perSequence;
+  p.pages = used + 2;
+  for (int32_t b = 0; b < p.batch; ++b) lengths.push_back(p.keyLengths ? p.keyLengths[b] : p.keys);
+  p.keyLengths = lengths.data();
+  for (int32_t b = 0; b < p.batch; ++b) {
+    for (int32_t i = 0; i < perSequence; ++i) {
+      const bool isUsed = i < ceilDiv(lengths[size_t(b)], p.pageSize);
+      table.push_back(isUsed ? (b * perSequence + i) * 7 % used + maker.pick(3) : -1);
+    }
+  }
+  p.pageTable = table.data();
+  p.pageTableBatch = perSequence;
+  pool.assign(size_t(p.pages) * size_t(p.pageSize) * size_t(p.kvHeads) * size_t(p.headDim + p.valueDim) * 4, 0x22);
+  for (size_t i = 0; i < pool.size(); i += 2) pool[i] = char(maker.pick(256));
+  char* at = pool.data();
+  for (auto [operand, dim] : {std::pair(&p.key, p.headDim), std::pair(&p.value, p.valueDim)}) {
+    *operand = {at, int64_t(p.pageSize) * p.kvHeads * dim, int64_t(p.kvHeads) * dim, dim, 1};
+    at += p.pages * operand->batch * 4;
+  }
+}
+
+void checkAttention(Backend& backend, uint32_t seed, bool toDevice) {
+  CaseMaker maker{seed};
+  const int32_t lengths[] = {1, 2, 7, 16, 33, 65, 100}, dims[] = {1, 3, 8, 16, 40, 64, 80};
+  const int32_t queries = lengths[maker.pick(7)], keys = lengths[maker.pick(7)];
+  const int32_t headDim = dims[maker.pick(7)], valueDim = dims[maker.pick(7)];
+  const auto made = maker.make(queries, keys, headDim, valueDim);
+  Problem& p = made->problem;
+  nameOfCase = "seed " + std::to_string(seed) + (toDevice ? " mixed: " : ": ") + made->name;
+  std::vector<int32_t> cuQueries, cuKeys;
+  const bool isSequence = p.pattern == PatternKind::window || p.pattern == PatternKind::stridedShards;
+  if (p.batch == 1 && isSequence && !p.keyLengths && maker.pick(2)) {
+    p.sequences = 3;
+    for (auto [totals, tokens] : {std::pair(&cuQueries, p.queries), std::pair(&cuKeys, p.keys)}) {
+      *totals = {0, maker.pick(tokens + 1), maker.pick(tokens + 1), maker.pick(tokens + 1)};
+      std::sort(totals->begin(), totals->end());
+    }
+    p.cuQueries = cuQueries.data();
+    p.cuKeys = cuKeys.data();
+    nameOfCase += " packed";
+  }
+  std::vector<int32_t> pages, lengthsInUse;
+  std::vector<char> pool;
+  const bool isPaged = p.pattern == PatternKind::window && !p.cuQueries && maker.pick(3) == 0;
+  if (isPaged) {
+    onPages(p, maker, pages, lengthsInUse, pool);
+    nameOfCase += " on pages";
+  }
+  Disturber disturber(seed, toDevice);
+  disturb(disturber, p);
+  compare(backend, p, disturber);
+}
+
+void checkMerge(Backend& backend, uint32_t seed, bool toDevice) {
+  Disturber disturber(seed, toDevice);
+  MergeProblem p;
+  p.batch = 1 + disturber.pick(2);
+  p.heads = 1 + disturber.pick(3);
+  p.queries = 1 + disturber.pick(40);
+  p.valueDim = 1 + disturber.pick(40);
+  p.dtype = DType(disturber.pick(3));
+  p.parts.resize(size_t(1 + disturber.pick(3)));
+  nameOfCase = "merge, seed " + std::to_string(seed) + (toDevice ? " mixed" : "");
+  const size_t rows = size_t(p.batch) * size_t(p.heads) * size_t(p.queries), count = rows * size_t(p.valueDim);
+  std::deque<std::vector<float>> buffers;
+  const auto fill = [&](Operand& out, auto*& lse, int64_t& byBatch, int64_t& byHead, int64_t& byToken, bool isInput) {
+    std::vector<float>& values = buffers.emplace_back(count, 0.5f);
+    std::vector<float>& sums = buffers.emplace_back(rows, 0.0f);
+    if (p.dtype == DType::float32) {
+      for (float& x : values) x = float(disturber.pick(100)) / 50;
+    } else {
+      auto* halves = reinterpret_cast<uint16_t*>(values.data());
+      for (size_t i = 0; i < count; ++i) halves[i] = uint16_t(0x3c00 + disturber.pick(256));
+    }
+    for (float& x : sums) x = float(disturber.pick(100)) / 50;
+    out.data = values.data();
+    out.head = p.valueDim;
+    out.token = int64_t(p.heads) * p.valueDim;
+    out.batch = p.queries * out.token;
+    lse = sums.data();
+    byToken = 1;
+    byHead = p.queries;
+    byBatch = p.heads * byHead;
+    disturber(rowsOf(out, p.batch, p.queries, p.heads, p.valueDim, p.dtype), isInput);
+    disturber({pointerTo(lse), 4, {{p.batch, &byBatch}, {p.heads, &byHead}, {p.queries, &byToken}}}, isInput);
+  };
+  for (MergePart& part : p.parts) fill(part.out, part.lse, part.lseBatch, part.lseHead, part.lseToken, true);
+  fill(p.out, p.lse, p.lseBatch, p.lseHead, p.lseToken, false);
+  compare(backend, p, disturber);
+}
+
+void checkSelection(Backend& backend, uint32_t seed, bool toDevice) {
+  Disturber disturber(seed, toDevice);
+  SelectionProblem p;
+  p.batch = 1 + disturber.pick(2);
+  p.kvHeads = 1 + disturber.pick(2);
+  p.queryHeads = p.kvHeads * (1 + disturber.pick(2));
+  p.queries = 1 + disturber.pick(50);
+  p.keys = p.queries + disturber.pick(300);
+  p.headDim = 1 + disturber.pick(20);
+  p.sink = disturber.pick(4);
+  p.window = 1 + disturber.pick(20);
+  p.stages = 3;
+  p.firstStage = disturber.pick(3);
+  nameOfCase = "selection, seed " + std::to_string(seed) + (toDevice ? " mixed" : "");
+  std::vector<float> query(size_t(p.batch) * size_t(p.queries) * size_t(p.queryHeads) * size_t(p.headDim));
+  std::vector<float> key(size_t(p.batch) * size_t(p.keys) * size_t(p.kvHeads) * size_t(p.headDim));
+  for (float& x : query) x = float(disturber.pick(9) - 4);
+  for (float& x : key) x = float(disturber.pick(9) - 4);
+  const int64_t headDim = p.headDim;
+  p.query = {query.data(), p.queries * p.queryHeads * headDim, p.queryHeads * headDim, headDim, 1};
+  p.key = {key.data(), p.keys * p.kvHeads * headDim, p.kvHeads * headDim, headDim, 1};
+  std::vector<int32_t> lengths;
+  if (disturber.pick(2)) {
+    for (int32_t b = 0; b < p.batch; ++b) lengths.push_back(p.queries + disturber.pick(p.keys - p.queries + 1));
+    p.keyLengths = lengths.data();
+    disturber.list(p.keyLengths, lengths.size());
+  }
+  disturber(rowsOf(p.query, p.batch, p.queries, p.queryHeads, p.headDim, p.dtype), true);
+  disturber(rowsOf(p.key, p.batch, p.keys, p.kvHeads, p.headDim, p.dtype), true);
+  std::vector<std::vector<int32_t>> lists;
+  for (int32_t s = 0; s < p.stages; ++s) {
+    SelectionStage& stage = p.stage[s];
+    stage.blockQueries = 64 >> s;
+    stage.strideQueries = 2;
+    stage.chunk = 16 >> (2 * s);
+    stage.keep = 4 * (s + 1);
+    const int64_t count = int64_t(p.batch) * p.lists() * p.blocks(s);
+    lists.emplace_back(size_t(count * stage.keep));
+    for (int64_t i = 0; i < count * stage.keep; ++i) lists.back()[size_t(i)] = p.sink + int32_t(i % stage.keep) * 16;
+    stage.starts = lists.back().data();
+    lists.emplace_back(size_t(count), stage.keep);
+    stage.counts = lists.back().data();
+    disturber.result(stage.starts, size_t(count * stage.keep));
+    disturber.result(stage.counts, size_t(count));
+  }
+  compare(backend, p, disturber);
+}
+
+// Nothing is copied for a call whose operands lie on the device.
+void checkNoCopies(Backend& backend) {
+  nameOfCase = "on the device";
+  DeviceMemory& memory = *backend.memory();
+  Problem p;
+  p.batch = p.sequences = p.queryHeads = p.kvHeads = 1;
+  p.queries = p.keys = 8;
+  p.headDim = p.valueDim = 16;
+  std::vector<float> ones(8 * 16, 1.0f), out(8 * 16);
+  for (Operand* o : {&p.query, &p.key, &p.value, &p.out}) {
+    *o = {memory.allocate(int64_t(sizeof(float)) * 8 * 16), 8 * 16, 16, 16, 1};
+    memory.write(o->data, ones.data(), int64_t(sizeof(float)) * 8 * 16);
+  }
+  machine.uploaded = machine.downloaded = 0;
+  areRowsLaidOut = true;
+  backend.run(p, CancelFlag{false});
+  CHECK(machine.uploaded == 0 && machine.downloaded == 0, "%d bytes went up, %d down", int(machine.uploaded),
+        int(machine.downloaded));
+  memory.read(out.data(), p.out.data, int64_t(sizeof(float)) * 8 * 16);
+  CHECK(out == ones, "the result is wrong");
+  for (Operand* o : {&p.query, &p.key, &p.value, &p.out}) memory.free(o->data);
+  CHECK(machine.blocks() == 0, "%d blocks are left", int(machine.blocks()));
+}
+
+void checkPackings() {
+  using gpu::PackAxis;
+  using gpu::Packing;
+  // [batch, token, head, dim] without gaps is one run, in either order of the middle axes.
+  const PackAxis bnhd[] = {{2, 3 * 4 * 8}, {3, 4 * 8}, {4, 8}, {8, 1}},
+                 bhnd[] = {{2, 3 * 4 * 8}, {3, 8}, {4, 3 * 8}, {8, 1}};
+  for (const PackAxis* axes : {bnhd, bhnd}) {
+    const Packing packing(axes, 4, 2, 16, true);
+    CHECK(packing.runs() == 1 && packing.isCopy() && packing.bytes() == 2 * 3 * 4 * 8 * 2, "%d runs",
+          int(packing.runs()));
+    for (int a = 0; a < 4; ++a) CHECK(packing.stride(a) == axes[a].stride, "axis %d", a);
+  }
+  // Offsets pass 2^31 and 2^32 in both directions.
+  const PackAxis huge[] = {{3, int64_t(1) << 40}, {2, -(int64_t(1) << 33)}, {5, 1}};
+  const Packing packing(huge, 3, 4, 16, true);
+  CHECK(packing.runs() == 6 && packing.bytes() == 6 * 32, "%d runs of %d bytes", int(packing.runs()),
+        int(packing.bytes()));
+  CHECK(packing.hostOffset(5) == 4 * ((int64_t(2) << 40) - (int64_t(1) << 33)), "an offset is cut off");
+  CHECK(packing.stride(0) == 16 && packing.stride(1) == 8 && packing.stride(2) == 1, "strides");
+  // Sizes, too.
+  const PackAxis large[] = {{int64_t(1) << 20, 4096}, {4096, 1}};
+  CHECK(Packing(large, 2, 4, 16, true).bytes() == int64_t(1) << 34, "a size is cut off");
+  const PackAxis broadcast[] = {{7, 0}, {9, 0}};
+  CHECK(Packing(broadcast, 2, 4, 16, false).bytes() == 16, "a broadcast is one element");
+  CHECK(Packing(broadcast, 2, 4, 16, false).stride(1) == 0 && Packing(broadcast, 2, 4, 16, true).stride(1) == 1,
+        "a dense row has stride 1");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 200;
+  static auto& backend = *new gpu::GpuBackend("cuda", machine);
+  checkPackings();
+  checkNoCopies(backend);
+  for (uint32_t seed = 0; seed < uint32_t(rounds); ++seed) {
+    for (const bool toDevice : {false, true}) {
+      checkAttention(backend, seed, toDevice);
+      checkMerge(backend, seed, toDevice);
+      checkSelection(backend, seed, toDevice);
+    }
+  }
+  return finish("staging_checks");
+}
