@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { runAttention } from './attention.mjs';
-import { readModel, readTensor } from './protobuf.mjs';
+import { readModel, readTensor } from './read.mjs';
 
 const slots = {
   inputs: ['Q', 'K', 'V', 'attn_mask', 'past_key', 'past_value', 'nonpad_kv_seqlen'],
