@@ -56,27 +56,41 @@ Napi::Object toObject(Napi::Env env, const Plan& plan) {
   return result;
 }
 
+namespace {
+
+Range readRange(const Numbers& n, size_t i, Token length) {
+  const Token begin = Token(n.whole(i, "a query", 0, length - 1));
+  return {begin, Token(n.whole(i + 1, "a query", begin + 1, length))};
+}
+
+// [dilation group, axis, then begin and end of every range of places].
+std::vector<Seen> readGridSights(const Numbers& n, const Grid& grid) {
+  if (n.size() < 2) refuse(n.env(), "the request lacks fields");
+  const int32_t group = int32_t(n.whole(0, "a dilation group", 0, grid.groups() - 1));
+  const int axis = int(n.whole(1, "an axis", 0, grid.rank - 1));
+  const Token length = neighborhoodOf<kMaxRank>(grid, group).axis[axis].length;
+  std::vector<Range> boxes;
+  for (size_t i = 2; i + 1 < n.size(); i += 2) boxes.push_back(readRange(n, i, length));
+  return seenAlong(grid, group, axis, boxes);
+}
+
+}  // namespace
+
 std::vector<Seen> readSights(const Napi::CallbackInfo& info, const Problem& p) {
-  const bool isGrid = p.pattern == PatternKind::neighborhood;
-  const size_t head = isGrid ? 2 : 1;
-  const Numbers n(info, head, 2);
-  const int axis = isGrid ? int(n.whole(1, "an axis", 0, p.grid.rank - 1)) : 0;
-  const int32_t group = isGrid ? int32_t(n.whole(0, "a dilation group", 0, p.grid.groups() - 1)) : 0;
-  const Token length = isGrid ? neighborhoodOf<kMaxRank>(p.grid, group).axis[axis].length : p.queries;
-  std::vector<Range> boxes((n.size() - head) / 2);
-  for (size_t i = 0; i < boxes.size(); ++i) {
-    boxes[i].begin = Token(n.whole(head + 2 * i, "a query", 0, length - 1));
-    boxes[i].end = Token(n.whole(head + 2 * i + 1, "a query", boxes[i].begin + 1, length));
-  }
+  const Numbers n(info, 0, 2);
   if (p.sequences == 0) return {};
-  if (isGrid) return seenAlong(p.grid, group, axis, boxes);
-  const int32_t which = int32_t(n.whole(0, "a head", 0, p.outputHeads() - 1));
-  if (p.pattern == PatternKind::blocks) {
-    for (const Range& box : boxes) {
-      if (box.begin / p.blocks.queries != (box.end - 1) / p.blocks.queries) refuse(info.Env(), "a box crosses blocks");
+  if (p.pattern == PatternKind::neighborhood) return readGridSights(n, p.grid);
+  std::vector<Viewer> viewers;
+  viewers.reserve(n.size() / 3);
+  for (size_t i = 0; i + 2 < n.size(); i += 3) {
+    const int32_t head = int32_t(n.whole(i, "a head", 0, p.outputHeads() - 1));
+    const Range queries = readRange(n, i + 1, p.queries);
+    if (p.pattern == PatternKind::blocks && queries.begin / p.blocks.queries != (queries.end - 1) / p.blocks.queries) {
+      refuse(info.Env(), "a box crosses blocks");
     }
+    viewers.push_back({head, queries});
   }
-  return seenBy(p, which, boxes);
+  return seenBy(p, viewers);
 }
 
 Napi::Value toArray(Napi::Env env, const std::vector<Seen>& seen) {

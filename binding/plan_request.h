@@ -14,8 +14,8 @@ bool readTiles(const Napi::CallbackInfo& info, const Problem& problem, TileRule&
 
 Napi::Object toObject(Napi::Env env, const Plan& plan);
 
-// The third argument of sights(): [head, then begin and end of every range of queries]; for grids [dilation group,
-// axis, then ranges of places of that axis].
+// The third argument of sights(): [head, begin, end] of every range of queries; for grids [dilation group, axis, then
+// begin and end of every range of places of that axis].
 std::vector<Seen> readSights(const Napi::CallbackInfo& info, const Problem& problem);
 // [box, begin, end, isInterior] of every run, in one Int32Array.
 Napi::Value toArray(Napi::Env env, const std::vector<Seen>& seen);

@@ -122,20 +122,27 @@ class Planner {
 
 inline Plan explain(const Problem& problem, const TileRule& rule) { return Planner(problem, rule).run(); }
 
-// A run as plain numbers: which of the boxes sees keys [begin, end), and whether every query of the box does.
+// A run as plain numbers: which of the viewers (or boxes of a grid) sees keys [begin, end), and whether every query of
+// the box does.
 struct Seen {
   int32_t box;
   Token begin, end;
   bool isInterior;
 };
 
-// What ranges of queries see of a sequence, in one head. What a single query sees is exact.
-inline std::vector<Seen> seenBy(const Problem& problem, int32_t head, const std::vector<Range>& boxes) {
+// Queries of one head that are asked together.
+struct Viewer {
+  int32_t head;
+  Range queries;
+};
+
+// What ranges of queries see of a sequence. What a single query sees is exact.
+inline std::vector<Seen> seenBy(const Problem& problem, const std::vector<Viewer>& viewers) {
   std::vector<Seen> seen;
   const Sequence sequence = problem.sequence(0);
   withPattern(problem, sequence, [&](const auto& pattern) {
-    for (size_t i = 0; i < boxes.size(); ++i) {
-      const Range& queries = boxes[i];
+    for (size_t i = 0; i < viewers.size(); ++i) {
+      const auto& [head, queries] = viewers[i];
       std::vector<Part> parts;
       forEachPart(pattern, head, queries, [&](const Part& part) {
         const uint8_t* tokens = tokensOf(pattern, part.row, queries.begin);

@@ -13,6 +13,7 @@ import { checkOverlaps } from '../tensor/leases.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
 import { floatTypes, type HostView, readHostTensor, readTensor } from '../tensor/views.js';
+import { PagePool } from './page-pool.js';
 import type { S2Layout } from './s2-layout.js';
 import { pageLists } from './s2-pages.js';
 
@@ -43,31 +44,11 @@ const attentionNames = namesOf<S2CacheAttentionOptions>({
   device: 1,
 });
 
-/** Keys or values of all pages: [batch, pages * blockSize, dim], shared by the heads. */
-interface Pool {
-  readonly dim: number;
-  data: Bits;
-}
-
-/** Floats, or the bits of 16-bit ones, whichever class they came in. */
-type Bits = Float32Array | Uint16Array;
-
-const allocateBits = (type: FloatType, size: number): Bits =>
-  type === 'float32' ? new Float32Array(size) : new Uint16Array(size);
-
-const bitsOf = ({ type, data }: HostView): Bits =>
-  type === 'float32' ? (data as Float32Array) : new Uint16Array(data.buffer, data.byteOffset, data.length);
-
 /** What the first append() settles. */
 interface Store {
-  readonly type: FloatType;
-  readonly batch: number;
-  readonly keys: Pool;
-  readonly values: Pool;
-  pages: number;
-  readonly free: number[];
-  /** Per KV head: the page of every block that is held, and the residues that are held for good. */
-  readonly heads: { readonly pageOf: Map<number, number>; readonly kept: ReadonlySet<number> }[];
+  readonly pool: PagePool;
+  /** Per KV head: the page of every block that is held. */
+  readonly pagesOf: readonly Map<number, number>[];
 }
 
 export class S2Cache {
@@ -76,8 +57,8 @@ export class S2Cache {
   readonly #isHeadsFirst: boolean;
   readonly #axesName: Layout;
   readonly #maxQueries: number;
-  /** Blocks of the window, with what queries that come together reach back further. */
-  readonly #window: number;
+  /** Query blocks before the last one that the first of `maxQueries` queries may be in. */
+  readonly #blocksBack: number;
   #store: Store | undefined;
   #length = 0;
   #readers = 0;
@@ -91,7 +72,7 @@ export class S2Cache {
    */
   constructor(layout: S2Layout, firstHead = layout.firstHead, options: S2CacheOptions = {}) {
     checkNames('an S2Cache', options, cacheNames);
-    const { blockSize, localBlocks, numHeads, numKvHeads } = layout;
+    const { blockSize, numHeads, numKvHeads } = layout;
     const { maxQueries = blockSize } = options;
     this.#layout = layout;
     this.#firstHead = checkInteger('firstHead', firstHead, 0, numHeads - 1);
@@ -104,7 +85,7 @@ export class S2Cache {
     this.#axesName = options.layout === undefined ? 'bnhd' : checkOneOf('layout', options.layout, layouts);
     this.#isHeadsFirst = this.#axesName === 'bhnd';
     this.#maxQueries = checkInteger('maxQueries', maxQueries, 1, maxTokens);
-    this.#window = localBlocks + Math.ceil((this.#maxQueries - 1) / blockSize);
+    this.#blocksBack = Math.ceil((this.#maxQueries - 1) / blockSize);
   }
 
   /** Tokens appended so far, forgotten ones included. */
@@ -114,12 +95,12 @@ export class S2Cache {
 
   /** Blocks held, over all KV heads of one batch entry. */
   get blocksHeld(): number {
-    return this.#store ? this.#store.pages - this.#store.free.length : 0;
+    return this.#store?.pool.taken ?? 0;
   }
 
   /** Memory of keys and values. */
   get bytes(): number {
-    return this.#store ? this.#store.keys.data.byteLength + this.#store.values.data.byteLength : 0;
+    return this.#store?.pool.bytes ?? 0;
   }
 
   /** Forgets everything, the sizes included. */
@@ -148,42 +129,43 @@ export class S2Cache {
       ],
       undefined,
     );
-    const store = this.#accept(keys, values);
+    const { pool, pagesOf } = this.#accept(keys, values);
     const { blockSize } = this.#layout;
+    const axes = axesOf(4, this.#isHeadsFirst);
     const begin = this.#length;
-    const end = begin + keys.dims[axesOf(4, this.#isHeadsFirst).token];
+    const end = begin + keys.dims[axes.token];
     if (end > maxTokens) throw mismatch(`A cache holds at most ${maxTokens} tokens, not ${end}`);
     if (end === begin) return;
-    const last = Math.floor((end - 1) / blockSize);
-    const isHeld = (block: number, kept: ReadonlySet<number>) =>
-      last - block < this.#window || kept.has(block % this.#layout.vertStride);
-    if (begin % blockSize === 0 || Math.floor(begin / blockSize) < last) {
-      store.heads.forEach(({ pageOf, kept }) => {
-        for (const [block, page] of pageOf) {
-          if (isHeld(block, kept)) continue;
-          pageOf.delete(block);
-          store.free.push(page);
-        }
-      });
-    }
-    const placed: [head: number, block: number][] = [];
-    store.heads.forEach(({ kept }, head) => {
-      for (let block = Math.floor(begin / blockSize); block <= last; ++block) {
-        if (isHeld(block, kept)) placed.push([head, block]);
-      }
-    });
-    this.#reserve(store, placed.filter(([head, block]) => !store.heads[head].pageOf.has(block)).length);
-    for (const [head, block] of placed) {
-      const { pageOf } = store.heads[head];
-      const page = pageOf.get(block) ?? (store.free.pop() as number);
-      pageOf.set(block, page);
+    const placed = this.#place(begin, end);
+    pool.reserve(placed.filter(({ head, block }) => !pagesOf[head].has(block)).length);
+    for (const { head, block } of placed) {
+      const page = pagesOf[head].get(block) ?? pool.take();
+      pagesOf[head].set(block, page);
       const from = Math.max(begin, block * blockSize);
       const rows = { head, first: from - begin, count: Math.min(end, (block + 1) * blockSize) - from };
-      const to = page * blockSize + (from % blockSize);
-      this.#copy(keys, store.keys, store, rows, to);
-      this.#copy(values, store.values, store, rows, to);
+      pool.write(keys, values, axes, rows, page, from % blockSize);
     }
     this.#length = end;
+  }
+
+  /** Where new tokens belong, block by block; lets go of the blocks that nobody needs once they have come. */
+  #place(begin: number, end: number): { head: number; block: number }[] {
+    const { pool, pagesOf } = this.#store as Store;
+    const { blockSize } = this.#layout;
+    const [first, last] = [Math.floor(begin / blockSize), Math.floor((end - 1) / blockSize)];
+    // Tokens of a block that others have begun move no window.
+    if (begin % blockSize !== 0 && first === last) return pagesOf.map((_, head) => ({ head, block: last }));
+    const queries = { begin: Math.max(0, last - this.#blocksBack), end: last + 1 };
+    return pagesOf.flatMap((pageOf, head) => {
+      const needed = new Set(this.#layout.neededBlocks(queries, this.#firstKvHead + head));
+      for (const [block, page] of pageOf) {
+        if (needed.has(block)) continue;
+        pageOf.delete(block);
+        pool.give(page);
+      }
+      const blocks = Array.from({ length: last - first + 1 }, (_, i) => first + i);
+      return blocks.filter((block) => needed.has(block)).map((block) => ({ head, block }));
+    });
   }
 
   /**
@@ -227,75 +209,32 @@ export class S2Cache {
     if (k.dims.length !== 4 || v.dims.length !== 4) {
       throw mismatch(`\`k\` and \`v\` must have 4 dims, not ${k.dims.length} and ${v.dims.length}`);
     }
-    const [batch, heads, dim] = [k.dims[axes.batch], k.dims[axes.head], k.dims[axes.dim]];
-    const type = (this.#store?.type ?? k.type) as FloatType;
-    const valueDim = this.#store?.values.dim ?? v.dims[axes.dim];
-    if (this.#store) {
-      const { keys, batch, heads } = this.#store;
-      checkSame('k', k, type, k.dims.with(axes.batch, batch).with(axes.head, heads.length).with(axes.dim, keys.dim));
-    }
-    checkSame('v', v, type, k.dims.with(axes.dim, valueDim));
+    const sizes = this.#store?.pool.sizes ?? {
+      type: k.type as FloatType,
+      batch: k.dims[axes.batch],
+      pageSize: this.#layout.blockSize,
+      keyDim: k.dims[axes.dim],
+      valueDim: v.dims[axes.dim],
+    };
+    const heads = this.#store?.pagesOf.length ?? k.dims[axes.head];
+    const { type, batch, keyDim, valueDim } = sizes;
+    const dims = k.dims.with(axes.batch, batch).with(axes.head, heads);
+    checkSame('k', k, type, dims.with(axes.dim, keyDim));
+    checkSame('v', v, type, dims.with(axes.dim, valueDim));
     if (this.#store) return this.#store;
-    const { numHeads, numKvHeads } = this.#layout;
-    const firstKvHead = this.#firstHead / (numHeads / numKvHeads);
-    if (firstKvHead + heads > numKvHeads) {
+    const { numKvHeads } = this.#layout;
+    if (this.#firstKvHead + heads > numKvHeads) {
       throw mismatch(
-        `\`k\` has ${heads} heads, but the layout has ${numKvHeads - firstKvHead} KV heads from the first on`,
+        `\`k\` has ${heads} heads, but the layout has ${numKvHeads - this.#firstKvHead} KV heads from the first on`,
       );
     }
-    this.#store = {
-      type,
-      batch,
-      keys: { dim, data: allocateBits(type, 0) },
-      values: { dim: valueDim, data: allocateBits(type, 0) },
-      pages: 0,
-      free: [],
-      heads: Array.from({ length: heads }, (_, head) => ({
-        pageOf: new Map(),
-        kept: new Set(this.#layout.keptResidues(firstKvHead + head)),
-      })),
-    };
+    this.#store = { pool: new PagePool(sizes), pagesOf: Array.from({ length: heads }, () => new Map()) };
     return this.#store;
   }
 
-  /** Makes sure that so many pages are free. Pools grow by a quarter at least, so that copies stay few. */
-  #reserve(store: Store, needed: number): void {
-    const missing = needed - store.free.length;
-    if (missing <= 0) return;
-    const pages = Math.max(store.pages + missing, Math.ceil(store.pages * 1.25));
-    const { blockSize } = this.#layout;
-    for (const pool of [store.keys, store.values]) {
-      const [from, to] = [store.pages * blockSize * pool.dim, pages * blockSize * pool.dim];
-      const data = allocateBits(store.type, store.batch * to);
-      for (let b = 0; b < store.batch; ++b) data.set(pool.data.subarray(b * from, (b + 1) * from), b * to);
-      pool.data = data;
-    }
-    for (let page = pages - 1; page >= store.pages; --page) store.free.push(page);
-    store.pages = pages;
-  }
-
-  /** Copies rows of one head into the pool, to token `to`. */
-  #copy(
-    from: HostView,
-    pool: Pool,
-    store: Store,
-    rows: { head: number; first: number; count: number },
-    to: number,
-  ): void {
-    const axes = axesOf(4, this.#isHeadsFirst);
-    const { strides } = from;
-    const bits = bitsOf(from);
-    for (let b = 0; b < store.batch; ++b) {
-      for (let row = 0; row < rows.count; ++row) {
-        const source =
-          from.offset +
-          b * strides[axes.batch] +
-          (rows.first + row) * strides[axes.token] +
-          rows.head * strides[axes.head];
-        const target = (b * store.pages * this.#layout.blockSize + to + row) * pool.dim;
-        for (let d = 0; d < pool.dim; ++d) pool.data[target + d] = bits[source + d * strides[axes.dim]];
-      }
-    }
+  /** The number of the first KV head in the model. */
+  get #firstKvHead(): number {
+    return this.#firstHead / (this.#layout.numHeads / this.#layout.numKvHeads);
   }
 
   #prepare<T>(name: string, q: TensorLike, options: S2CacheAttentionOptions<T>) {
@@ -304,10 +243,12 @@ export class S2Cache {
     const store = this.#store;
     if (!store) throw mismatch('The cache is empty: append() keys and values first');
     const axes = axesOf(4, this.#isHeadsFirst);
-    const heads = (store.heads.length * this.#layout.numHeads) / this.#layout.numKvHeads;
-    if (dims.length !== 4 || dims[axes.head] !== heads || dims[axes.batch] !== store.batch) {
+    const { pool, pagesOf } = store;
+    const { batch } = pool.sizes;
+    const heads = (pagesOf.length * this.#layout.numHeads) / this.#layout.numKvHeads;
+    if (dims.length !== 4 || dims[axes.head] !== heads || dims[axes.batch] !== batch) {
       throw mismatch(
-        `\`q\` must have 4 dims, a batch of ${store.batch} and ${heads} heads for what was appended, not ${showDims(dims)}`,
+        `\`q\` must have 4 dims, a batch of ${batch} and ${heads} heads for what was appended, not ${showDims(dims)}`,
       );
     }
     const queries = dims[axes.token];
@@ -315,21 +256,12 @@ export class S2Cache {
     if (queries > most)
       throw mismatch(`\`q\` must have at most ${most} queries, those of the last tokens, not ${queries}`);
     const common = { ...options, layout: this.#axesName };
-    const pages = { layout: this.#layout, firstHead: this.#firstHead, pageOf: store.heads.map(({ pageOf }) => pageOf) };
+    const pages = { layout: this.#layout, firstHead: this.#firstHead, pagesOf };
     return {
-      k: this.#view(store, store.keys),
-      v: this.#view(store, store.values),
+      ...pool.views(pagesOf.length, this.#isHeadsFirst),
       common,
       lists: pageLists(pages, queries, this.#length),
     };
-  }
-
-  /** All pages as keys or values of every head. */
-  #view({ type, batch, pages, heads }: Store, { data, dim }: Pool): TensorLike {
-    const tokens = pages * this.#layout.blockSize;
-    const dims = this.#isHeadsFirst ? [batch, heads.length, tokens, dim] : [batch, tokens, heads.length, dim];
-    const strides = this.#isHeadsFirst ? [tokens * dim, 0, dim, 1] : [tokens * dim, dim, 0, 1];
-    return { type, data, dims, strides, offset: 0 };
   }
 
   #refuseReaders(what: string): void {

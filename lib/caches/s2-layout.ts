@@ -1,16 +1,14 @@
 // s2Layout(): which blocks an S2 pattern visits, for whoever plans a cache, a schedule or a table.
-// Reader: someone who builds around s2Attention(). This is planning data for callers; kernels have the rule from
-// core/pattern/strided_shards.h and never see what is computed here.
+// Reader: someone who builds around s2Attention(). What layouts see is asked of core's pattern, the one that runs.
 
 import { TilewiseTypeError } from '../check/errors.js';
 import { checkInteger, checkNames, maxTokens } from '../check/validate.js';
+import { checkCoverage, coveredBlocks, keptBlocks, type LayoutRange, ShardSights } from '../patterns/shard-sights.js';
+import { membersOf, type Range, rowsOf, runsOf, unionOf } from '../patterns/sights.js';
 import {
-  checkCoverage,
-  residueOf,
   type ShardLayouts,
   type StridedShardsOptions,
   type StridedShardsPattern,
-  seenResidues,
   shardLayouts,
   stridedShards,
   stridedShardsNames,
@@ -64,6 +62,13 @@ export class S2Layout {
   readonly headOffset: number;
   readonly #pattern: StridedShardsPattern;
   readonly #layouts: ShardLayouts;
+  /** The pattern in blocks, and in tokens. */
+  readonly #blocks: ShardSights;
+  readonly #tokens: ShardSights;
+  /** The row that was asked last: whoever asks for one block of it will ask for the next. */
+  #last: { l: number; qb: number; row: Int32Array } = { l: -1, qb: -1, row: new Int32Array() };
+  /** Per layout: the blocks of the first vertStride that it keeps; asked when they are wanted first. */
+  readonly #kept = new Map<number, readonly Range[]>();
 
   /** As s2Layout(). */
   constructor(options: S2LayoutOptions) {
@@ -91,6 +96,8 @@ export class S2Layout {
     this.blockSize = blockSize;
     this.localBlocks = localBlocks;
     this.vertStride = vertStride;
+    this.#blocks = new ShardSights(this.#pattern, this.#layouts, 1);
+    this.#tokens = new ShardSights(this.#pattern, this.#layouts, blockSize);
     this.firstHead = layoutPer === 'q' ? headBase : (headBase * numHeads) / numKvHeads;
     this.numLayouts = this.#layouts.count;
     this.headStep = this.#layouts.step;
@@ -105,22 +112,14 @@ export class S2Layout {
 
   /** Whether layout `l` shows the queries of block `qb` the keys of block `kb`. */
   visits(l: number, qb: number, kb: number): boolean {
-    this.#checkLayout(l);
-    checkBlock('qb', qb);
     checkBlock('kb', kb);
-    return kb <= qb && (qb - kb < this.localBlocks || this.#keeps(l, kb));
+    const row = this.#row(l, qb);
+    return row[positionIn(row, kb)] === kb;
   }
 
   /** The key blocks that layout `l` shows to query block `qb`, ascending. */
   row(l: number, qb: number): Int32Array {
-    this.#checkLayout(l);
-    checkBlock('qb', qb);
-    const window = Math.max(0, qb - this.localBlocks + 1);
-    const [first, step] = this.#far(l);
-    const far = first < window ? Math.ceil((window - first) / step) : 0;
-    return Int32Array.from({ length: far + qb - window + 1 }, (_, i) =>
-      i < far ? first + i * step : window + i - far,
-    );
+    return this.#row(l, qb).slice();
   }
 
   /** The query blocks that layout `l` shows key block `kb` to. */
@@ -133,18 +132,20 @@ export class S2Layout {
   /** The rows of all layouts for `numBlocks` blocks: int32 tensors that `blocks({ csr })` takes. */
   csr(numBlocks: number): { rowOffsets: Tensor<'int32'>; columns: Tensor<'int32'> } {
     checkInteger('numBlocks', numBlocks, 0, maxTokens);
-    const layouts = Array.from({ length: this.numLayouts }, (_, l) =>
-      Array.from({ length: numBlocks }, (_, qb) => this.row(l, qb)),
-    );
-    const most = Math.max(...layouts.map((rows) => rows.reduce((sum, row) => sum + row.length, 0)));
     const rowOffsets = new Int32Array(this.numLayouts * (numBlocks + 1));
-    const columns = new Int32Array(this.numLayouts * most).fill(-1);
-    layouts.forEach((rows, l) => {
-      let next = 0;
+    const layouts = Array.from({ length: this.numLayouts }, (_, layout) => {
+      const rows = this.rows(Array.from({ length: numBlocks }, (_, qb) => ({ layout, begin: qb, end: qb + 1 })));
+      let end = 0;
       rows.forEach((row, qb) => {
-        columns.set(row, l * most + next);
-        next += row.length;
-        rowOffsets[l * (numBlocks + 1) + qb + 1] = next;
+        rowOffsets[layout * (numBlocks + 1) + qb + 1] = end += row.length;
+      });
+      return rows;
+    });
+    const most = Math.max(...layouts.map((_, layout) => rowOffsets[(layout + 1) * (numBlocks + 1) - 1]));
+    const columns = new Int32Array(this.numLayouts * most).fill(-1);
+    layouts.forEach((rows, layout) => {
+      rows.forEach((row, qb) => {
+        columns.set(row, layout * most + rowOffsets[layout * (numBlocks + 1) + qb]);
       });
     });
     return {
@@ -160,38 +161,60 @@ export class S2Layout {
   coverage(numBlocks = Number.POSITIVE_INFINITY): S2Coverage {
     if (numBlocks !== Number.POSITIVE_INFINITY) checkInteger('numBlocks', numBlocks, 0, maxTokens);
     const { vertStride } = this;
-    const found = seenResidues(this.#pattern, this.#layouts);
-    const isSeen = new Uint8Array(vertStride).fill(found ? 0 : 1);
-    for (const residue of found ?? []) isSeen[residue] = 1;
-    const residues = Int32Array.from({ length: vertStride }, (_, residue) => residue);
-    const missing = residues.filter((residue) => !isSeen[residue]);
+    const covered = coveredBlocks(this.#pattern, this.#layouts);
+    const missing = membersOf(gapsOf(covered, vertStride));
     // The first far block of a residue is the residue itself.
     const farBlocks = numBlocks - this.localBlocks;
     return {
       isFull: missing.every((residue) => residue >= farBlocks),
-      seen: residues.filter((r) => isSeen[r]),
+      seen: membersOf(covered),
       missing,
     };
   }
 
   /** The residues modulo vertStride whose blocks a KV head of the model keeps for good: those of its query heads. */
   keptResidues(kvHead: number): Int32Array {
-    checkInteger('kvHead', kvHead, 0, this.numKvHeads - 1);
-    const group = this.numHeads / this.numKvHeads;
-    const kept = new Set<number>();
-    for (let head = kvHead * group; head < (kvHead + 1) * group; ++head) {
-      const [first, step] = this.#far(this.layoutOf(head));
-      for (let residue = first; residue < this.vertStride; residue += step) kept.add(residue);
-    }
-    return Int32Array.from(kept).sort();
+    return membersOf(unionOf(this.#layoutsOf(kvHead).flatMap((layout) => this.#keptBy(layout))));
   }
 
   /** The key blocks that a KV head of the model needs for the queries of block `qb` and all after them, ascending. */
   retainedBlocks(qb: number, kvHead: number): Int32Array {
     checkBlock('qb', qb);
-    const kept = new Set(this.keptResidues(kvHead));
-    const blocks = Int32Array.from({ length: qb + 1 }, (_, kb) => kb);
-    return blocks.filter((kb) => qb - kb < this.localBlocks || kept.has(kb % this.vertStride));
+    return this.neededBlocks({ begin: qb, end: qb + 1 }, kvHead);
+  }
+
+  /**
+   * The key blocks that a KV head needs for the queries of a range of blocks and all after them, ascending: a block that
+   * leaves sight never comes back.
+   * @internal
+   */
+  neededBlocks({ begin, end }: Range, kvHead: number): Int32Array {
+    const asked = this.#layoutsOf(kvHead).map((layout) => ({ layout, begin, end }));
+    const rows = this.rows(asked);
+    if (rows.length === 1) return rows[0];
+    const all = Int32Array.from(rows.flatMap((row) => Array.from(row))).sort();
+    return all.filter((block, i) => block !== all[i - 1]);
+  }
+
+  /**
+   * The key blocks that ranges of query blocks see, ascending in each.
+   * @internal
+   */
+  rows(blocks: readonly LayoutRange[]): Int32Array[] {
+    return rowsOf(this.#blocks.of(blocks), blocks.length);
+  }
+
+  /**
+   * How far the queries at a range of positions see: the end of the last key of each.
+   * @internal
+   */
+  reaches({ begin, end }: Range): Int32Array {
+    const queries = Array.from({ length: end - begin }, (_, i) => ({
+      layout: 0,
+      begin: begin + i,
+      end: begin + i + 1,
+    }));
+    return Int32Array.from(runsOf(this.#tokens.of(queries), queries.length), (runs) => runs.at(-1)?.end ?? 0);
   }
 
   /**
@@ -206,15 +229,33 @@ export class S2Layout {
     return { isKept: true, slot: Math.floor(kb / this.vertStride) * kept.length + place };
   }
 
-  /** The first far block of a layout, and the distance to the next. */
-  #far(l: number): [first: number, step: number] {
-    if (l >= this.#layouts.firstDense) return [0, 1];
-    return [residueOf(this.#layouts, this.vertStride, l), this.vertStride];
+  #row(l: number, qb: number): Int32Array {
+    if (l === this.#last.l && qb === this.#last.qb) return this.#last.row;
+    this.#checkLayout(l);
+    checkBlock('qb', qb);
+    const [row] = this.rows([{ layout: l, begin: qb, end: qb + 1 }]);
+    this.#last = { l, qb, row };
+    return row;
+  }
+
+  /** The layouts of the query heads that share a KV head, each once. */
+  #layoutsOf(kvHead: number): number[] {
+    checkInteger('kvHead', kvHead, 0, this.numKvHeads - 1);
+    const group = this.numHeads / this.numKvHeads;
+    return [...new Set(Array.from({ length: group }, (_, i) => this.layoutOf(kvHead * group + i)))];
+  }
+
+  #keptBy(layout: number): readonly Range[] {
+    let kept = this.#kept.get(layout);
+    if (!kept) {
+      [kept] = keptBlocks(this.#pattern, this.#layouts, [layout]);
+      this.#kept.set(layout, kept);
+    }
+    return kept;
   }
 
   #keeps(l: number, kb: number): boolean {
-    const [first, step] = this.#far(l);
-    return kb % step === first;
+    return holds(this.#keptBy(l), kb % this.vertStride);
   }
 
   #checkLayout(l: number): void {
@@ -222,4 +263,25 @@ export class S2Layout {
   }
 }
 
-const checkBlock = (name: string, block: number): number => checkInteger(name, block, 0, maxTokens);
+const checkBlock = (name: string, block: number): number => checkInteger(name, block, 0, maxTokens - 1);
+
+const holds = (ranges: readonly Range[], at: number): boolean =>
+  ranges.some(({ begin, end }) => begin <= at && at < end);
+
+/** The place of the first number in an ascending list that is not below `value`. */
+function positionIn(list: Int32Array, value: number): number {
+  let [begin, end] = [0, list.length];
+  while (begin < end) {
+    const middle = (begin + end) >> 1;
+    if (list[middle] < value) begin = middle + 1;
+    else end = middle;
+  }
+  return begin;
+}
+
+/** What ascending ranges leave out below `end`. */
+function gapsOf(ranges: readonly Range[], end: number): Range[] {
+  const begins = [0, ...ranges.map((range) => range.end)];
+  const ends = [...ranges.map((range) => range.begin), end];
+  return begins.map((begin, i) => ({ begin, end: ends[i] }));
+}

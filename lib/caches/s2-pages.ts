@@ -2,6 +2,7 @@
 // Reader: someone who reads s2-cache.ts. Pages lie anywhere in the pool, so positions become masks: the blocks that only
 // some of the queries visit, and the one that is not full yet, show their tokens one by one.
 
+import { maxTokens } from '../check/validate.js';
 import { MaskSet, type NativeLists } from '../patterns/block-lists.js';
 import type { S2Layout } from './s2-layout.js';
 
@@ -11,35 +12,32 @@ interface Pages {
   /** Number of the first query head in the model. */
   readonly firstHead: number;
   /** Per KV head: the page of every block it holds. */
-  readonly pageOf: readonly ReadonlyMap<number, number>[];
+  readonly pagesOf: readonly ReadonlyMap<number, number>[];
+}
+
+/** The queries of one list. */
+interface Rows {
+  readonly layout: number;
+  readonly pageOf: ReadonlyMap<number, number>;
+  /** Positions; they lie in two blocks at most. */
+  readonly first: number;
+  readonly end: number;
 }
 
 /** Lists for the last `queries` of `length` tokens, a list per head or KV head, whichever have layouts of their own. */
-export function pageLists({ layout, firstHead, pageOf }: Pages, queries: number, length: number): NativeLists {
+export function pageLists({ layout, firstHead, pagesOf }: Pages, queries: number, length: number): NativeLists {
   const { blockSize } = layout;
   const group = layout.numHeads / layout.numKvHeads;
   const isShared = layout.layoutOf(firstHead) === layout.layoutOf(firstHead + group - 1);
   const headsPerList = isShared ? group : 1;
-  // At most a block, so that the queries of a list stand in two blocks at most.
   const blockQueries = Math.max(1, Math.min(queries, blockSize));
-  const rows = Math.ceil(queries / blockQueries);
-  const masks = new MaskSet(blockQueries * blockSize);
-  const begins: number[] = [];
-  const counts: number[] = [];
-  const entries: { start: number; mask: number }[] = [];
-  for (let head = 0; head < pageOf.length * group; head += headsPerList) {
-    const pages = pageOf[Math.floor(head / group)];
-    const l = layout.layoutOf(firstHead + head);
-    for (let m = 0; m < rows; ++m) {
+  const rowsPerHead = Math.ceil(queries / blockQueries);
+  const lists: Rows[] = [];
+  for (let head = 0; head < pagesOf.length * group; head += headsPerList) {
+    const own = { layout: layout.layoutOf(firstHead + head), pageOf: pagesOf[Math.floor(head / group)] };
+    for (let m = 0; m < rowsPerHead; ++m) {
       const first = length - queries + m * blockQueries;
-      const end = Math.min(first + blockQueries, length);
-      const own: typeof entries = [];
-      for (const { block, mask } of visible(layout, l, first, end, masks)) {
-        own.push({ start: (pages.get(block) as number) * blockSize, mask });
-      }
-      begins.push(entries.length);
-      counts.push(own.length);
-      for (const entry of own.sort((a, b) => a.start - b.start)) entries.push(entry);
+      lists.push({ ...own, first, end: Math.min(first + blockQueries, length) });
     }
   }
   return {
@@ -47,41 +45,69 @@ export function pageLists({ layout, firstHead, pageOf }: Pages, queries: number,
     blockQueries,
     blockKeys: blockSize,
     headsPerList,
-    listsByHead: rows,
+    listsByHead: rowsPerHead,
     listsByBatch: 0,
     listWindow: 0,
     left: Number.POSITIVE_INFINITY,
     right: Number.POSITIVE_INFINITY,
     sinkTokens: 0,
     align: 'top-left',
-    begins: Int32Array.from(begins),
-    counts: Int32Array.from(counts),
-    starts: Int32Array.from(entries, ({ start }) => start),
-    ...masks.fieldsOf(entries.map(({ mask }) => mask)),
+    ...fill(layout, lists, { begin: length - queries, end: length }),
   };
 }
 
-/** The blocks that the queries at positions `first` to `end` visit, with the mask that cuts them. */
-function* visible(layout: S2Layout, l: number, first: number, end: number, masks: MaskSet) {
+/** The entries of every list. `queries` are the positions of all of them. */
+function fill(layout: S2Layout, lists: readonly Rows[], queries: { begin: number; end: number }) {
   const { blockSize } = layout;
   const blockOf = (position: number) => Math.floor(position / blockSize);
-  const [firstBlock, lastBlock] = [blockOf(first), blockOf(end - 1)];
-  // By block: 1 when the first block of queries visits it, 2 when the second does, 3 for both.
-  const visits = new Map<number, number>();
-  for (const block of layout.row(l, firstBlock)) visits.set(block, 1);
-  if (lastBlock > firstBlock) {
-    for (const block of layout.row(l, lastBlock)) visits.set(block, (visits.get(block) ?? 0) + 2);
-  }
-  const all = lastBlock > firstBlock ? 3 : 1;
-  for (const [block, by] of visits) {
-    if (block < firstBlock && by === all) yield { block, mask: -1 };
-    else {
-      const mask = masks.cut(
-        { first, end },
-        { first: block * blockSize, end: (block + 1) * blockSize, size: blockSize },
-        (query, key) => key <= query && (by & (blockOf(query) === firstBlock ? 1 : 2)) !== 0,
-      );
-      if (mask !== undefined) yield { block, mask };
+  const seenFrom = (blockOfRows: (rows: Rows) => number): Int32Array[] =>
+    layout.rows(lists.map((rows) => ({ layout: rows.layout, begin: blockOfRows(rows), end: blockOfRows(rows) + 1 })));
+  const seenByFirst = seenFrom(({ first }) => blockOf(first));
+  const isOneBlock = lists.every(({ first, end }) => blockOf(first) === blockOf(end - 1));
+  const seenByLast = isOneBlock ? seenByFirst : seenFrom(({ end }) => blockOf(end - 1));
+  const reaches = layout.reaches(queries);
+  const masks = new MaskSet(Math.min(queries.end - queries.begin, blockSize) * blockSize);
+  const begins: number[] = [];
+  const counts: number[] = [];
+  const starts: number[] = [];
+  const maskOf: number[] = [];
+  for (const [i, { pageOf, first, end }] of lists.entries()) {
+    const firstBlock = blockOf(first);
+    const own: number[] = [];
+    const cut = new Map<number, number>();
+    const [rowOfFirst, rowOfLast] = [seenByFirst[i], seenByLast[i]];
+    for (let f = 0, l = 0; f < rowOfFirst.length || l < rowOfLast.length; ) {
+      const block = Math.min(rowOfFirst[f] ?? maxTokens, rowOfLast[l] ?? maxTokens);
+      const by = (rowOfFirst[f] === block ? byFirst : 0) | (rowOfLast[l] === block ? byLast : 0);
+      if (by & byFirst) ++f;
+      if (by & byLast) ++l;
+      const start = (pageOf.get(block) as number) * blockSize;
+      if (block >= firstBlock || by !== both) {
+        const mask = masks.cut(
+          { first, end },
+          { first: block * blockSize, end: (block + 1) * blockSize, size: blockSize },
+          (query, key) =>
+            key < reaches[query - queries.begin] && (by & (blockOf(query) === firstBlock ? byFirst : byLast)) !== 0,
+        );
+        if (mask === undefined) continue;
+        cut.set(start, mask);
+      }
+      own.push(start);
+    }
+    begins.push(starts.length);
+    counts.push(own.length);
+    for (const start of Int32Array.from(own).sort()) {
+      starts.push(start);
+      maskOf.push(cut.get(start) ?? -1);
     }
   }
+  return {
+    begins: Int32Array.from(begins),
+    counts: Int32Array.from(counts),
+    starts: Int32Array.from(starts),
+    ...masks.fieldsOf(maskOf),
+  };
 }
+
+// Who visits a block: the queries of a list's first block, those of its last, or both.
+const [byFirst, byLast, both] = [1, 2, 3];

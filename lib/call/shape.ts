@@ -3,6 +3,8 @@
 
 import { showDims, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { maxTokens } from '../check/validate.js';
+import { field } from '../native/fields.js';
+import { dataTypeCode } from '../native/native.js';
 import { type Axes, lengthsOf, tokenAxesOf } from '../tensor/axes.js';
 import type { FloatType } from '../tensor/types.js';
 import { sizeOf, type View } from '../tensor/views.js';
@@ -86,6 +88,20 @@ export function readShape(q: View, k: View, v: View, axes: Axes, keysOnPages?: n
   checkSize('The dim of `q` and `k`', shape.headDim, 1, maxHeadDim);
   checkSize('The dim of `v`', shape.valueDim, 1, maxHeadDim);
   return shape;
+}
+
+/** Fills in the sizes, and what follows from them unless options say otherwise. */
+export function putShape(numbers: Float64Array, shape: Shape): void {
+  numbers[field.batch] = shape.batch;
+  numbers[field.queryHeads] = shape.queryHeads;
+  numbers[field.kvHeads] = shape.kvHeads;
+  numbers[field.queries] = shape.queries;
+  numbers[field.keys] = shape.keys;
+  numbers[field.headDim] = shape.headDim;
+  numbers[field.valueDim] = shape.valueDim;
+  numbers[field.type] = dataTypeCode(shape.type);
+  numbers[field.sequences] = shape.batch;
+  numbers[field.scale] = 1 / Math.sqrt(shape.headDim);
 }
 
 /** Heads of the output, of modifiers and of `lse`. */

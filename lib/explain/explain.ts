@@ -7,10 +7,11 @@ import { TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
 import { field } from '../native/fields.js';
 import { type NativePlan, native } from '../native/native.js';
-import { describe } from '../ops/attention/problem.js';
 import { checkPattern, type Pattern } from '../patterns/index.js';
 import { axisRules, maxGridRank, type PerAxis } from '../patterns/neighborhood.js';
-import type { Grid, RunnablePattern } from '../patterns/to-fields.js';
+import { checkCoverage } from '../patterns/shard-sights.js';
+import { shardLayouts } from '../patterns/strided-shards.js';
+import { describe, type Grid, type RunnablePattern } from '../patterns/to-fields.js';
 import { boundOf, selectionDots } from '../selectors/hierarchical-bound.js';
 import { backendName, checkDevice, type DeviceName, devices } from '../tensor/devices.js';
 import { bytesPer, floatTypes, sizeOf } from '../tensor/views.js';
@@ -54,6 +55,8 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
   const counted: RunnablePattern = pattern.kind === 'hierarchical' ? boundOf(pattern, sizes.keys) : pattern;
   const rank = grid ? grid.lengths.length : 1;
   const tiles = readTiles(options, rank);
+  if (pattern.kind === 'stridedShards')
+    checkCoverage(pattern, shardLayouts(pattern, outputHeads(sizes), sizes.kvHeads));
   const { numbers, views } = describe(sizes, counted, grid);
   const { plan, backend } = chooseBackend(device, (index) => {
     numbers[field.device] = index;

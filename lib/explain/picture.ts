@@ -2,6 +2,7 @@
 // Reader: someone who looks at explain().toSVG(). A sequence is drawn as queries by keys; a grid as what a few of its
 // queries see, in the plane of their last two axes. The same scene gives the same bytes.
 
+import type { Range, Run } from '../patterns/sights.js';
 import {
   axisSight,
   axisTiles,
@@ -12,8 +13,6 @@ import {
   levelWithin,
   maskCells,
   parts,
-  type Range,
-  type Run,
   type Scene,
   tileRows,
 } from './scene.js';

@@ -1,6 +1,8 @@
 // Scenes: what pictures of a pattern show, as cells and tiles.
 // Reader: someone who changes a picture. What is visible comes from the addon, in runs; here runs become cells.
 
+import { type Range, type Run, runsOf } from '../patterns/sights.js';
+
 /** A pattern on a shape, and the tiles it is counted on. */
 export interface Scene {
   readonly title: string;
@@ -18,16 +20,6 @@ export interface Scene {
   sights(boxes: readonly number[]): Int32Array;
 }
 
-export interface Range {
-  readonly begin: number;
-  readonly end: number;
-}
-
-/** Keys that a box of queries sees; interior: every query of the box does. */
-export interface Run extends Range {
-  readonly isInterior: boolean;
-}
-
 /** How much of a cell is visible: 0 nothing, then by thirds, `whole` everything. */
 export type Level = 0 | 1 | 2 | 3 | 4;
 export const whole = 4;
@@ -37,18 +29,13 @@ export function levelOf(visible: number, area: number): Level {
   return visible >= area ? whole : ((1 + Math.min(2, Math.floor((3 * visible) / area))) as Level);
 }
 
-/** The runs of every box. */
-function runsOf(scene: Scene, head: readonly number[], boxes: readonly Range[]): Run[][] {
-  const flat = scene.sights([...head, ...boxes.flatMap(({ begin, end }) => [begin, end])]);
-  const runs: Run[][] = boxes.map(() => []);
-  for (let i = 0; i < flat.length; i += 4) {
-    runs[flat[i]].push({ begin: flat[i + 1], end: flat[i + 2], isInterior: flat[i + 3] === 1 });
-  }
-  return runs;
-}
-
 /** What ranges of queries of a sequence see, in head 0. */
-export const seenBy = (scene: Scene, boxes: readonly Range[]): Run[][] => runsOf(scene, [0], boxes);
+export const seenBy = (scene: Scene, boxes: readonly Range[]): Run[][] =>
+  runsOf(scene.sights(boxes.flatMap(({ begin, end }) => [0, begin, end])), boxes.length);
+
+/** What a range of places sees along an axis of a query's dilation group. */
+const seenAlong = (scene: Scene, { group }: GridQuery, axis: number, { begin, end }: Range): Run[] =>
+  runsOf(scene.sights([group, axis, begin, end]), 1)[0];
 
 /** A query of a grid: its token on every axis, and its place in its dilation group. */
 export interface GridQuery {
@@ -74,7 +61,7 @@ export function gridQuery(scene: Scene, tokens: readonly number[]): GridQuery {
 /** The tokens that a query sees along an axis. */
 export function axisSight(scene: Scene, query: GridQuery, axis: number): Range[] {
   const place = query.places[axis];
-  const [{ begin, end }] = runsOf(scene, [query.group, axis], [{ begin: place, end: place + 1 }])[0];
+  const [{ begin, end }] = seenAlong(scene, query, axis, { begin: place, end: place + 1 });
   const d = scene.grid!.dilations[axis];
   const residue = query.tokens[axis] % d;
   if (d === 1) return [{ begin, end }];
@@ -89,7 +76,7 @@ export function axisTiles(scene: Scene, query: GridQuery, axis: number): Run[] {
   const size = scene.queryTile[axis];
   const length = query.groupLengths[axis];
   const begin = Math.floor(query.places[axis] / size) * size;
-  const [runs] = runsOf(scene, [query.group, axis], [{ begin, end: Math.min(length, begin + size) }]);
+  const runs = seenAlong(scene, query, axis, { begin, end: Math.min(length, begin + size) });
   return tilesOf(runs, scene.keyTile[axis], length, scene.isDynamic);
 }
 

@@ -1,7 +1,8 @@
 // SVG: panels of rectangles as one document without scripts, fonts or links.
 // Reader: someone who changes how pictures look.
 
-import { type Level, type Range, whole } from './scene.js';
+import type { Range } from '../patterns/sights.js';
+import { type Level, whole } from './scene.js';
 
 const styles = {
   visible: 'fill:#2563a8',

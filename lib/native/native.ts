@@ -100,8 +100,8 @@ export interface Native {
   /** `tiles`: [isDynamic, 3 axes of a query tile, 3 of a key tile], 0 where the backend may choose. */
   explain(numbers: Float64Array, views: NativeViews, tiles: Float64Array): NativePlan;
   /**
-   * What ranges of queries see, as [box, begin, end, isInterior] of every run. `boxes`: [head, begin, end, begin, end...];
-   * of a grid [dilation group, axis, begin, end...] in places of that axis.
+   * What ranges of queries see, as [range, begin, end, isInterior] of every run of keys. `boxes`: [head, begin, end] of
+   * every range; of a grid [dilation group, axis, begin, end, begin, end...] in places of that axis.
    */
   sights(numbers: Float64Array, views: NativeViews, boxes: Float64Array): Int32Array;
   backends(): NativeBackend[];

@@ -180,7 +180,7 @@ export interface ShardLayouts {
   /** Layout of the first head, and consecutive heads with one layout; Infinity: all. */
   readonly base: number;
   readonly headsPerLayout: number;
-  /** Layout l's far blocks are those with (block + l * step + offset) % vertStride == 0; both within 0..vertStride-1. */
+  /** `headStep` and `headOffset` resolved, modulo vertStride. */
   readonly step: number;
   readonly offset: number;
   /** Layouts from here on are dense. */
@@ -219,42 +219,3 @@ export function shardLayouts(pattern: StridedShardsPattern, heads: number, kvHea
 
 const tooMany = (what: string, limit: string): Error =>
   new TilewiseRangeError('ERR_TILEWISE_INVALID_OPTION', `${what} are more than ${limit}`);
-
-/** Where a layout's far blocks lie: those with block % vertStride equal to this. */
-export function residueOf({ step, offset }: ShardLayouts, vertStride: number, layout: number): number {
-  const shift = ((layout % vertStride) * step + offset) % vertStride;
-  return (vertStride - shift) % vertStride;
-}
-
-/** The residues that some layout of the model sees far away, ascending; undefined when a layout sees everything. */
-export function seenResidues(pattern: StridedShardsPattern, layouts: ShardLayouts): Int32Array | undefined {
-  const { vertStride, positions } = pattern;
-  if (positions === 'relative' || layouts.firstDense < layouts.count) return undefined;
-  const seen = new Set<number>();
-  // Residues repeat after vertStride layouts.
-  for (let l = 0; l < Math.min(layouts.count, vertStride); ++l) seen.add(residueOf(layouts, vertStride, l));
-  return Int32Array.from(seen).sort();
-}
-
-let hasWarned = false;
-
-/** Refuses, or warns once about, layouts that together miss a part of the far context. */
-export function checkCoverage(pattern: StridedShardsPattern, layouts: ShardLayouts): void {
-  const { requireFullCoverage: isRequired, vertStride } = pattern;
-  const { preset, headStep, homoHead } = pattern;
-  const isChosen = preset !== undefined || headStep !== undefined || homoHead;
-  if (isRequired === false || (isRequired === undefined && (hasWarned || !isChosen))) return;
-  const missing = vertStride - (seenResidues(pattern, layouts)?.length ?? vertStride);
-  if (missing === 0) return;
-  const what =
-    `${missing} of every ${vertStride} blocks before the local window are visible to no head: ` +
-    `\`vertStride\` ${vertStride}, ${layouts.count} ${layouts.count === 1 ? 'layout' : 'layouts'}, headStep ${layouts.step}`;
-  if (isRequired) {
-    throw new TilewiseRangeError('ERR_TILEWISE_INVALID_OPTION', `\`requireFullCoverage\` is not met: ${what}`);
-  }
-  hasWarned = true;
-  process.emitWarning(`${what}. Set \`requireFullCoverage\` to refuse this, or to false if it is meant`, {
-    type: 'TilewiseWarning',
-    code: 'TILEWISE_PARTIAL_COVERAGE',
-  });
-}

@@ -1,16 +1,16 @@
 // A pattern and a shape become the fields of a request.
 // Reader: someone who adds a pattern. The numbers are what core/op/attention.h holds; nothing here decides what is visible.
 
-import type { Request } from '../call/request.js';
-import { outputHeads, type Shape } from '../call/shape.js';
+import { Request } from '../call/request.js';
+import { outputHeads, putShape, type Shape } from '../call/shape.js';
 import { maxTokens } from '../check/validate.js';
-import { field, slot } from '../native/fields.js';
+import { field, fieldCount, slot, viewCount } from '../native/fields.js';
 import { passed } from '../tensor/device-buffer.js';
 import type { Align } from './align.js';
 import { listsOf, type NativeLists } from './block-lists.js';
 import type { Pattern } from './index.js';
 import type { AxisRule } from './neighborhood.js';
-import { checkCoverage, type StridedShardsPattern, shardLayouts } from './strided-shards.js';
+import { type StridedShardsPattern, shardLayouts } from './strided-shards.js';
 import type { WindowPattern } from './window.js';
 
 /** A pattern that native code runs as it is: a hierarchical one has been turned into the lists it selects. */
@@ -30,6 +30,14 @@ const codes: Record<RunnablePattern['kind'], number> = {
   blocks: 3,
   lists: 3,
 };
+
+/** A problem of this shape and pattern without data, for explain(). `grid` belongs to neighborhoods. */
+export function describe(shape: Shape, pattern: RunnablePattern, grid: Grid | undefined): Request {
+  const request = new Request(fieldCount, viewCount, false);
+  putShape(request.numbers, shape);
+  putPattern(request, pattern, shape, grid);
+  return request;
+}
 
 /** Fills in a pattern. `grid` belongs to neighborhoods. */
 export function putPattern(request: Request, pattern: RunnablePattern, shape: Shape, grid: Grid | undefined): void {
@@ -85,7 +93,6 @@ function putGrid(numbers: Float64Array, { lengths, rules }: Grid): void {
 function putShards(numbers: Float64Array, pattern: StridedShardsPattern, shape: Shape): void {
   const { blockSize, localBlocks, positions } = pattern;
   const layouts = shardLayouts(pattern, outputHeads(shape), shape.kvHeads);
-  checkCoverage(pattern, layouts);
   const [left, right] = typeof localBlocks === 'number' ? [localBlocks, localBlocks] : localBlocks;
   // Positions end at twice maxTokens, so a window of so many blocks holds them all.
   const most = Math.floor((2 * maxTokens) / blockSize) + 1;

@@ -3,13 +3,14 @@
 
 import { type Placement, placementOf } from '../../call/placement.js';
 import { Request, type Results } from '../../call/request.js';
-import { checkHeads, checkSame, mismatch, outputHeads, readShape, type Shape } from '../../call/shape.js';
+import { checkHeads, checkSame, mismatch, outputHeads, putShape, readShape, type Shape } from '../../call/shape.js';
 import { showDims } from '../../check/errors.js';
 import { field, fieldCount, slot, viewCount } from '../../native/fields.js';
-import { dataTypeCode } from '../../native/native.js';
 import type { NativeLists } from '../../patterns/block-lists.js';
 import type { Pattern } from '../../patterns/index.js';
 import { axisRules, maxGridRank } from '../../patterns/neighborhood.js';
+import { checkCoverage } from '../../patterns/shard-sights.js';
+import { shardLayouts } from '../../patterns/strided-shards.js';
 import { type Grid, putPattern, type RunnablePattern } from '../../patterns/to-fields.js';
 import { planSelection, type SelectionPlan, type SelectionState } from '../../selectors/hierarchical.js';
 import { checkPages, keysOnPages, putPages } from '../../stores/pages.js';
@@ -35,14 +36,6 @@ export interface Prepared {
   readonly results: Results;
   readonly selection: SelectionPlan | undefined;
   readonly placement: Placement;
-}
-
-/** A problem of this shape and pattern without data, for explain(). `grid` belongs to neighborhoods. */
-export function describe(shape: Shape, pattern: RunnablePattern, grid: Grid | undefined): Request {
-  const request = new Request(fieldCount, viewCount, false);
-  putShape(request.numbers, shape);
-  putPattern(request, pattern, shape, grid);
-  return request;
 }
 
 /**
@@ -78,6 +71,8 @@ export function prepare(
       ? planSelection(pattern, q, k, axes, settings, placement, internals.state)
       : undefined;
 
+  if (pattern.kind === 'stridedShards')
+    checkCoverage(pattern, shardLayouts(pattern, outputHeads(shape), shape.kvHeads));
   const request = new Request(fieldCount, viewCount, settings.copyInputs);
   const { numbers } = request;
   putShape(numbers, shape);
@@ -141,17 +136,4 @@ function readGrid(pattern: Extract<Pattern, { kind: 'neighborhood' }>, q: View, 
     );
   }
   return { lengths, rules: axisRules(pattern, lengths) };
-}
-
-function putShape(numbers: Float64Array, shape: Shape): void {
-  numbers[field.batch] = shape.batch;
-  numbers[field.queryHeads] = shape.queryHeads;
-  numbers[field.kvHeads] = shape.kvHeads;
-  numbers[field.queries] = shape.queries;
-  numbers[field.keys] = shape.keys;
-  numbers[field.headDim] = shape.headDim;
-  numbers[field.valueDim] = shape.valueDim;
-  numbers[field.type] = dataTypeCode(shape.type);
-  numbers[field.sequences] = shape.batch;
-  numbers[field.scale] = 1 / Math.sqrt(shape.headDim);
 }
