@@ -9,7 +9,7 @@ namespace {
 Field axisOf(Field first, int axis) { return Field(size_t(first) + size_t(axis)); }
 
 void readGrid(const Numbers& n, AttentionRequest& request) {
-  Problem& p = request.problem;
+  AttentionProblem& p = request.problem;
   Grid& g = p.grid;
   const auto count = [&](Field first, int axis, int32_t most) {
     const Field f = axisOf(first, axis);
@@ -48,7 +48,7 @@ void readShards(const Numbers& n, AttentionRequest& request) {
 }
 
 void readLists(const Numbers& n, AttentionRequest& request) {
-  Problem& p = request.problem;
+  AttentionProblem& p = request.problem;
   BlockLists& b = p.blocks;
   const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFieldNames[size_t(f)], least); };
   b.queries = count(Field::blockQueries, 1);
@@ -77,7 +77,7 @@ void checkEntries(Napi::Env env, const AttentionRequest& request) {
 }
 
 void readListViews(const Views& views, Napi::Env env, AttentionRequest& request) {
-  Problem& p = request.problem;
+  AttentionProblem& p = request.problem;
   BlockLists& b = p.blocks;
   const View begins = views.at(Slot::blockBegins), counts = views.at(Slot::blockCounts),
              starts = views.at(Slot::blockStarts);
@@ -117,7 +117,7 @@ void readListViews(const Views& views, Napi::Env env, AttentionRequest& request)
 }  // namespace
 
 void readPattern(const Numbers& n, AttentionRequest& request) {
-  Problem& p = request.problem;
+  AttentionProblem& p = request.problem;
   p.pattern = static_cast<PatternKind>(n.whole(size_t(Field::pattern), "pattern", 0, int32_t(PatternKind::blocks)));
   switch (p.pattern) {
     case PatternKind::window: return;
@@ -128,7 +128,7 @@ void readPattern(const Numbers& n, AttentionRequest& request) {
 }
 
 void readPatternViews(const Numbers& n, const Views& views, AttentionRequest& request) {
-  Problem& p = request.problem;
+  AttentionProblem& p = request.problem;
   if (p.pattern == PatternKind::blocks) readListViews(views, n.env(), request);
   const View relative = views.at(Slot::relativeBias);
   if (!relative.isPresent) return;

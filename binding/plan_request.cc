@@ -5,7 +5,7 @@
 
 namespace tilewise {
 
-bool readTiles(const Napi::CallbackInfo& info, const Problem& p, TileRule& rule) {
+bool readTiles(const Napi::CallbackInfo& info, const AttentionProblem& p, TileRule& rule) {
   const Numbers n(info, 1 + 2 * kMaxRank, 2);
   rule.isDynamic = n.whole(0, "isDynamic", 0, 1) == 1;
   bool isAsked = rule.isDynamic;
@@ -76,7 +76,7 @@ std::vector<Seen> readGridSights(const Numbers& n, const Grid& grid) {
 
 }  // namespace
 
-std::vector<Seen> readSights(const Napi::CallbackInfo& info, const Problem& p) {
+std::vector<Seen> readSights(const Napi::CallbackInfo& info, const AttentionProblem& p) {
   const Numbers n(info, 0, 2);
   if (p.sequences == 0) return {};
   if (p.pattern == PatternKind::neighborhood) return readGridSights(n, p.grid);

@@ -10,13 +10,13 @@ namespace tilewise {
 
 // The third argument of explain(): [isDynamic, queries and keys of a tile per axis], 0 where the backend's own choice
 // stands. Returns whether anything was asked for.
-bool readTiles(const Napi::CallbackInfo& info, const Problem& problem, TileRule& rule);
+bool readTiles(const Napi::CallbackInfo& info, const AttentionProblem& problem, TileRule& rule);
 
 Napi::Object toObject(Napi::Env env, const Plan& plan);
 
 // The third argument of sights(): [head, begin, end] of every range of queries; for grids [dilation group, axis, then
 // begin and end of every range of places of that axis].
-std::vector<Seen> readSights(const Napi::CallbackInfo& info, const Problem& problem);
+std::vector<Seen> readSights(const Napi::CallbackInfo& info, const AttentionProblem& problem);
 // [box, begin, end, isInterior] of every run, in one Int32Array.
 Napi::Value toArray(Napi::Env env, const std::vector<Seen>& seen);
 

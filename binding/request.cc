@@ -10,8 +10,8 @@
 namespace tilewise {
 namespace {
 
-ScoreOperand readScores(const Numbers& numbers, const char* name, size_t base, const View& view, const Problem& p,
-                        DType type, int64_t elementSize) {
+ScoreOperand readScores(const Numbers& numbers, const char* name, size_t base, const View& view,
+                        const AttentionProblem& p, DType type, int64_t elementSize) {
   ScoreOperand operand;
   if (!view.isPresent) return operand;
   const int64_t offset = numbers.whole(base, "an offset", 0, kMaxExact);
@@ -50,7 +50,7 @@ void requireRunningTotals(Napi::Env env, const std::vector<int32_t>& totals, int
 
 void readSizes(const Numbers& n, AttentionRequest& request) {
   const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFieldNames[size_t(f)], least); };
-  Problem& p = request.problem;
+  AttentionProblem& p = request.problem;
   request.device = count(Field::device, 0);
   p.batch = count(Field::batch, 0);
   p.queryHeads = count(Field::queryHeads, 1);
@@ -76,7 +76,7 @@ void readSizes(const Numbers& n, AttentionRequest& request) {
 
 // The page table, once lengths are known: entries of pages in use must name pages, the others may be anything.
 void readPages(const Views& views, Napi::Env env, AttentionRequest& request) {
-  Problem& p = request.problem;
+  AttentionProblem& p = request.problem;
   request.pageTable = copyOf(env, views.at(Slot::pageTable));
   const std::vector<int32_t>& table = request.pageTable;
   const int64_t perSequence = p.keys / p.pageSize;
@@ -112,7 +112,7 @@ AttentionRequest readAttention(const Napi::CallbackInfo& info) {
   AttentionRequest request;
   readSizes(n, request);
   const Views views(info, size_t(Slot::count), request.device, request.held);
-  Problem& p = request.problem;
+  AttentionProblem& p = request.problem;
   const int32_t heads = p.outputHeads();
   if (heads % p.queryHeads != 0 || heads % p.kvHeads != 0) refuse(env, "the numbers of heads must divide");
 

@@ -1,4 +1,4 @@
-// Requests: what crossed from lib/, unpacked into core's Problem and MergeProblem.
+// Requests: what crossed from lib/, unpacked into core's AttentionProblem and MergeProblem.
 // Reader: someone who asks what native code trusts. Nothing: lib/ has checked everything with better messages, and
 // every count, stride and extent is checked again here, so that no argument, however made, makes a backend touch
 // foreign memory. One exception: block lists on a device, which only a selection writes there, are not read back.
@@ -22,7 +22,7 @@ struct AttentionRequest {
   AttentionRequest(AttentionRequest&&) = default;
 
   size_t device = 0;
-  Problem problem;
+  AttentionProblem problem;
   std::vector<Held> held;
   // Copies: the caller could change the originals under a running call, and their entries are row numbers.
   std::vector<int32_t> cuQueries, cuKeys, keyLengths, blockBegins, blockCounts, blockStarts, blockMaskIndex, pageTable;

@@ -16,7 +16,7 @@ constexpr int32_t kMaxSampledRows = 1 << 16;  // of a selection's block: each th
 // Below about 5 MFLOP waking other threads costs more than they save. From notes on another machine, not measured here.
 constexpr double kSerialFlops = 5e6;
 
-double flopsOf(const Problem& p) {
+double flopsOf(const AttentionProblem& p) {
   return 2.0 * p.batch * p.outputHeads() * p.queries * double(p.keys) * (p.headDim + p.valueDim);
 }
 double flopsOf(const MergeProblem& p) {
@@ -27,7 +27,7 @@ double flopsOf(const SelectionProblem& p) {  // a tenth of the keys against a qu
   return 0.05 * p.batch * p.outputHeads() * p.queries * double(p.keys) * p.headDim;
 }
 
-std::shared_ptr<Job> jobOf(const Problem& p, int threads) { return attentionJob(p, activeKernels(), threads); }
+std::shared_ptr<Job> jobOf(const AttentionProblem& p, int threads) { return attentionJob(p, activeKernels(), threads); }
 std::shared_ptr<Job> jobOf(const MergeProblem& p, int) { return mergeJob(p, activeKernels()); }
 
 // Why a problem cannot run.
@@ -41,7 +41,7 @@ struct Reasons {
   }
 };
 
-TileChoice chooseTiles(const Problem& p) {
+TileChoice chooseTiles(const AttentionProblem& p) {
   const Sequence whole{0, {0, larger<Token>(p.queries, 1)}, {0, p.keys}};
   const Tiling tiling = tilingOf(p, whole, activeKernels(), 1);
   const std::string panel = std::to_string(tiling.kernels->panel), set = tiling.kernels->name;
@@ -75,7 +75,7 @@ class CpuBackend final : public Backend {
   const char* name() const override { return "cpu"; }
   Availability availability() const override { return {true, ""}; }
 
-  std::vector<std::string> supports(const Problem& p) const override {
+  std::vector<std::string> supports(const AttentionProblem& p) const override {
     Reasons reasons;
     reasons.range("headDim", p.headDim, 1, kMaxDim);
     reasons.range("valueDim", p.valueDim, 1, kMaxDim);
@@ -95,9 +95,9 @@ class CpuBackend final : public Backend {
     }
     return reasons.all;
   }
-  TileChoice tiles(const Problem& p) const override { return chooseTiles(p); }
+  TileChoice tiles(const AttentionProblem& p) const override { return chooseTiles(p); }
 
-  void run(const Problem& p, const CancelFlag& cancel) override { runHere(p, cancel); }
+  void run(const AttentionProblem& p, const CancelFlag& cancel) override { runHere(p, cancel); }
   void run(const MergeProblem& p, const CancelFlag& cancel) override { runHere(p, cancel); }
   void run(const SelectionProblem& p, const CancelFlag& cancel) override {
     const int threads = flopsOf(p) < kSerialFlops ? 1 : Pool::shared().threads();
@@ -107,7 +107,7 @@ class CpuBackend final : public Backend {
       Pool::shared().run(job, threads);
     }
   }
-  void submit(const Problem& p, const CancelFlag& cancel, Completion done) override {
+  void submit(const AttentionProblem& p, const CancelFlag& cancel, Completion done) override {
     submitJob(p, cancel, std::move(done));
   }
   void submit(const MergeProblem& p, const CancelFlag& cancel, Completion done) override {

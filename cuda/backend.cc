@@ -7,22 +7,22 @@
 
 namespace tilewise::gpu {
 
-std::vector<std::string> GpuBackend::supports(const Problem& problem) const {
+std::vector<std::string> GpuBackend::supports(const AttentionProblem& problem) const {
   return reasonsAgainst(problem, machine_.limits());
 }
 std::vector<std::string> GpuBackend::supports(const SelectionProblem& problem) const {
   return reasonsAgainst(problem, machine_.limits());
 }
 
-TileChoice GpuBackend::tiles(const Problem& problem) const { return tilesFor(problem); }
+TileChoice GpuBackend::tiles(const AttentionProblem& problem) const { return tilesFor(problem); }
 
 // A call whose result has no elements has no memory for it either.
-void GpuBackend::run(const Problem& problem, const CancelFlag& cancel) {
+void GpuBackend::run(const AttentionProblem& problem, const CancelFlag& cancel) {
   if (!problem.out.data) return;
   const auto queue = machine_.queue();
   Staging staging(machine_, *queue);
-  Problem lengths;
-  const Problem staged = staging.stage(problem, lengths);
+  AttentionProblem lengths;
+  const AttentionProblem staged = staging.stage(problem, lengths);
   if (cancel) return;
   runAttention(staged, lengths, machine_.limits(), *queue, cancel);
   if (!cancel) staging.deliver();
@@ -61,7 +61,7 @@ void GpuBackend::start(const AnyProblem& problem, const CancelFlag& cancel, Comp
   });
 }
 
-void GpuBackend::submit(const Problem& problem, const CancelFlag& cancel, Completion done) {
+void GpuBackend::submit(const AttentionProblem& problem, const CancelFlag& cancel, Completion done) {
   start(problem, cancel, std::move(done));
 }
 void GpuBackend::submit(const MergeProblem& problem, const CancelFlag& cancel, Completion done) {

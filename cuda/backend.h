@@ -22,15 +22,15 @@ class GpuBackend final : public Backend {
   std::string description() const override { return description_; }
   DeviceMemory* memory() override { return &memory_; }
 
-  std::vector<std::string> supports(const Problem& problem) const override;
+  std::vector<std::string> supports(const AttentionProblem& problem) const override;
   std::vector<std::string> supports(const SelectionProblem& problem) const override;
-  TileChoice tiles(const Problem& problem) const override;
+  TileChoice tiles(const AttentionProblem& problem) const override;
 
-  void run(const Problem& problem, const CancelFlag& cancel) override;
+  void run(const AttentionProblem& problem, const CancelFlag& cancel) override;
   void run(const MergeProblem& problem, const CancelFlag& cancel) override;
   void run(const SelectionProblem& problem, const CancelFlag& cancel) override;
 
-  void submit(const Problem& problem, const CancelFlag& cancel, Completion done) override;
+  void submit(const AttentionProblem& problem, const CancelFlag& cancel, Completion done) override;
   void submit(const MergeProblem& problem, const CancelFlag& cancel, Completion done) override;
   void submit(const SelectionProblem& problem, const CancelFlag& cancel, Completion done) override;
 

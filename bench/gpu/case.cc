@@ -75,7 +75,7 @@ void layOut(Operand& operand, int64_t tokens, int64_t heads, int64_t dim) {
 
 // `listed` keys a block of queries and head, in chunks drawn evenly from what is visible: as scattered as lists can be.
 void drawLists(Case& c, int32_t listed) {
-  Problem& p = c.problem;
+  AttentionProblem& p = c.problem;
   const Token chunk = p.blocks.keys, blockQueries = p.blocks.queries;
   const int32_t blocks = ceilDiv(p.queries, blockQueries);
   p.blocks.byHead = blocks;
@@ -92,7 +92,7 @@ void drawLists(Case& c, int32_t listed) {
 
 // hierarchical()'s preset 'default' for 32768 keys and more, with a list for every KV head.
 void select(Case& c) {
-  Problem& p = c.problem;
+  AttentionProblem& p = c.problem;
   SelectionProblem& s = c.selection;
   c.isSelected = true;
   s.batch = p.batch;
@@ -122,7 +122,7 @@ void select(Case& c) {
 }
 
 void readPattern(Words& words, const std::string& name, Case& c) {
-  Problem& p = c.problem;
+  AttentionProblem& p = c.problem;
   if (name != "full" && name != "neighborhood") p.window.right = 0;
   if (name == "full" || name == "causal") return;
   if (name == "window") {
@@ -162,7 +162,7 @@ Case readCase(const std::string& line) {
   Case c;
   c.line = line;
   Words words(line);
-  Problem& p = c.problem;
+  AttentionProblem& p = c.problem;
   p.dtype = typeOf(words.text("dtype", "bfloat16"));
   p.headDim = p.valueDim = words.number("dim", 128);
   p.keys = words.number("keys", 8192);
@@ -188,7 +188,7 @@ TileRule ruleOf(const gpu::AttentionPlan& plan) {
   const gpu::AttentionParams& params = plan.params;
   TileRule rule;
   rule.isDynamic = true;
-  rule.isCut = plan.way != gpu::Way::stream;
+  rule.isCut = plan.feed != gpu::KeyFeed::stream;
   if (params.problem.pattern == PatternKind::neighborhood) {
     for (int a = 0; a < kMaxRank; ++a) rule.queries[a] = Token(1) << params.boxLog2[a];
     return rule;

@@ -13,7 +13,7 @@ namespace tilewise::bench {
 
 struct Case {
   std::string line;
-  Problem problem;                              // operands have strides and no memory
+  AttentionProblem problem;                              // operands have strides and no memory
   std::vector<int32_t> begins, counts, starts;  // of lists that come with the call
   bool isSelected = false;                      // lists come from `selection`, part of what is timed
   SelectionProblem selection;

@@ -58,7 +58,7 @@ class Bench {
 
   void run(Case c) {
     putOperands(c);
-    Problem& p = c.problem;
+    AttentionProblem& p = c.problem;
     const CancelFlag cancel{false};
     const auto select = [&] { gpu::runSelection(c.selection, device_.limits(), queue_, cancel); };
     const auto attend = [&] { gpu::runAttention(p, p, device_.limits(), queue_, cancel); };
@@ -80,7 +80,7 @@ class Bench {
 
  private:
   void putOperands(Case& c) {
-    Problem& p = c.problem;
+    AttentionProblem& p = c.problem;
     const auto fill = [&](Operand& operand) {
       const int64_t bytes = operand.batch * p.batch * sizeOf(p.dtype);
       const int64_t step = int64_t(noise_.size()) * 2;
@@ -117,7 +117,7 @@ class Bench {
 
   // Pairs that are visible, and pairs that these tiles compute: their ratio between two patterns is what one can gain.
   static std::string countsOf(const Case& c, const gpu::AttentionPlan& plan, const Times& times) {
-    Problem p = plan.params.problem;
+    AttentionProblem p = plan.params.problem;
     p.blocks.begins = c.begins.data();
     p.blocks.counts = c.counts.data();
     p.blocks.starts = c.starts.data();

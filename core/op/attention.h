@@ -1,4 +1,4 @@
-// Problem: everything a backend needs to know to run one attention call, as plain data.
+// AttentionProblem: everything a backend needs to know to run one attention call, as plain data.
 // Reader: backend authors. Filled by the binding after lib/ has validated it; shapes and strides are consistent, every
 // addressed element lies inside its buffer. Pointers belong to the caller and outlive the call.
 #pragma once
@@ -62,7 +62,7 @@ struct Sequence {
   Range keys;
 };
 
-struct Problem {
+struct AttentionProblem {
   int32_t batch = 0;  // batch entries of the operands; 1 when packed
   int32_t queryHeads = 0, kvHeads = 0;
   Token queries = 0, keys = 0;  // tokens per batch entry, the total when packed
@@ -141,16 +141,16 @@ struct Problem {
 };
 
 // The patterns of one sequence.
-TW_HOST_DEVICE StridedShards shardsOf(const Problem& p, const Sequence& s) {
+TW_HOST_DEVICE StridedShards shardsOf(const AttentionProblem& p, const Sequence& s) {
   const Token keys = s.keys.size();
   return {p.shards, keys, offsetOf(p.window, s.queries.size(), keys)};
 }
-TW_HOST_DEVICE BlockList blockListOf(const Problem& p, const Sequence& s) {
+TW_HOST_DEVICE BlockList blockListOf(const AttentionProblem& p, const Sequence& s) {
   return {p.blocks, windowOf(p.window, s.queries.size(), s.keys.size()), s.batch};
 }
 
 // Whether `group` consecutive query heads, those of one KV head, see the same keys.
-TW_HOST_DEVICE bool groupSharesKeys(const Problem& p, int32_t group) {
+TW_HOST_DEVICE bool groupSharesKeys(const AttentionProblem& p, int32_t group) {
   switch (p.pattern) {
     case PatternKind::window: return true;
     case PatternKind::neighborhood: return false;  // they do, but rows of a grid's tile are tokens of one head
@@ -162,7 +162,7 @@ TW_HOST_DEVICE bool groupSharesKeys(const Problem& p, int32_t group) {
 
 // Calls visit(pattern) with the pattern of a sequence, unless it is a grid's.
 template <class Visit>
-TW_HOST_DEVICE void withPattern(const Problem& p, const Sequence& s, Visit&& visit) {
+TW_HOST_DEVICE void withPattern(const AttentionProblem& p, const Sequence& s, Visit&& visit) {
   switch (p.pattern) {
     case PatternKind::window: return visit(windowOf(p.window, s.queries.size(), s.keys.size()));
     case PatternKind::stridedShards: return visit(shardsOf(p, s));

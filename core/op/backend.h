@@ -62,11 +62,11 @@ class Backend {
 
   // Every reason why this backend cannot run the problem; empty when it can. Error messages and the support table in
   // the docs are printed from this function. Answers without a device, too.
-  virtual std::vector<std::string> supports(const Problem& problem) const = 0;
+  virtual std::vector<std::string> supports(const AttentionProblem& problem) const = 0;
   virtual std::vector<std::string> supports(const SelectionProblem& problem) const = 0;
 
   // What the loops visit or skip as one for this problem, for explain().
-  virtual TileChoice tiles(const Problem& problem) const {
+  virtual TileChoice tiles(const AttentionProblem& problem) const {
     TileChoice choice;
     choice.rule.queries[0] = choice.rule.keys[0] = 64;
     if (problem.pattern == PatternKind::blocks) choice.rule.rowsPerBlock = problem.blocks.queries;
@@ -75,12 +75,12 @@ class Backend {
   }
 
   // Runs the problem; the calling thread takes part. Returns when done or cancelled; throws when it failed.
-  virtual void run(const Problem& problem, const CancelFlag& cancel) = 0;
+  virtual void run(const AttentionProblem& problem, const CancelFlag& cancel) = 0;
   virtual void run(const MergeProblem& problem, const CancelFlag& cancel) = 0;
   virtual void run(const SelectionProblem& problem, const CancelFlag& cancel) = 0;
 
   // Runs the problem elsewhere. The flag and everything the problem points to must live until `done` is called.
-  virtual void submit(const Problem& problem, const CancelFlag& cancel, Completion done) = 0;
+  virtual void submit(const AttentionProblem& problem, const CancelFlag& cancel, Completion done) = 0;
   virtual void submit(const MergeProblem& problem, const CancelFlag& cancel, Completion done) = 0;
   virtual void submit(const SelectionProblem& problem, const CancelFlag& cancel, Completion done) = 0;
 };

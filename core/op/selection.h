@@ -1,6 +1,6 @@
 // SelectionProblem: hierarchically pruned selection, which keys each block of queries attends to besides a window and
-// sinks. Reader: backend authors; filled by the binding, as Problem is. Ideas: InfiniteHiP (arXiv 2502.08910) for
-// `staged`, HiP (arXiv 2406.09827) for `tree`.
+// sinks. Reader: backend authors; filled by the binding, as AttentionProblem is. Ideas: InfiniteHiP (arXiv 2502.08910)
+// for `staged`, HiP (arXiv 2406.09827) for `tree`.
 //
 // Queries stand at the end of the keys. A query block's candidates are the keys [sink, end) that lie outside the window
 // of its last query, so with window >= the block's queries no query of it stands before a candidate. A key's score is

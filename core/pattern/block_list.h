@@ -46,37 +46,37 @@ struct BlockList {
   }
 
   // The listed keys, then the window's. Rows of the list have their entry + 1 in at[0].
-  TW_HOST_DEVICE int32_t rows(const Sight& s) const {
-    return s.end - s.begin + (lists.hasWindow ? window.rows(s.window) : 0);
+  TW_HOST_DEVICE int32_t runs(const Sight& s) const {
+    return s.end - s.begin + (lists.hasWindow ? window.runs(s.window) : 0);
   }
-  TW_HOST_DEVICE Row row(const Sight& s, int32_t i) const {
+  TW_HOST_DEVICE KeyRun run(const Sight& s, int32_t i) const {
     const int32_t entry = s.begin + i;
-    if (entry >= s.end) return window.row(s.window, entry - s.end);
+    if (entry >= s.end) return window.run(s.window, entry - s.end);
     const Token start = lists.starts[entry];
-    Row row;
-    row.places = intersect({start, start + lists.keys}, {from(), clamp<Token>(s.last + reach(), 0, window.keys)});
-    row.at[0] = entry + 1;
-    return row;
+    KeyRun run;
+    run.places = intersect({start, start + lists.keys}, {from(), clamp<Token>(s.last + reach(), 0, window.keys)});
+    run.at[0] = entry + 1;
+    return run;
   }
 
-  TW_HOST_DEVICE Cut cut(const Sight& s, const Row& row) const {
-    if (row.at[0] == 0) return window.cut(s.window, row);
-    return cutRow(row, {from(), s.last + reach()}, {from(), s.first + reach()});
+  TW_HOST_DEVICE Cut cut(const Sight& s, const KeyRun& run) const {
+    if (run.at[0] == 0) return window.cut(s.window, run);
+    return cutRun(run, {from(), s.last + reach()}, {from(), s.first + reach()});
   }
 
-  // The token mask of a row, or null: [lists.queries][lists.keys] from the first query of the block and the first key
+  // The token mask of a run, or null: [lists.queries][lists.keys] from the first query of the block and the first key
   // of the entry.
-  TW_HOST_DEVICE const uint8_t* mask(const Row& row) const {
-    if (!lists.maskIndex || row.at[0] == 0) return nullptr;
-    const int32_t index = lists.maskIndex[row.at[0] - 1];
+  TW_HOST_DEVICE const uint8_t* mask(const KeyRun& run) const {
+    if (!lists.maskIndex || run.at[0] == 0) return nullptr;
+    const int32_t index = lists.maskIndex[run.at[0] - 1];
     return index < 0 ? nullptr : lists.masks + int64_t(index) * lists.queries * lists.keys;
   }
-  // What it says to one query, from the first place of the row on; or null.
-  TW_HOST_DEVICE const uint8_t* tokens(const Row& row, Token query) const {
-    const uint8_t* mask = this->mask(row);
-    return mask ? mask + int64_t(query % lists.queries) * lists.keys + row.places.begin - entryStart(row) : nullptr;
+  // What it says to one query, from the first place of the run on; or null.
+  TW_HOST_DEVICE const uint8_t* tokens(const KeyRun& run, Token query) const {
+    const uint8_t* mask = this->mask(run);
+    return mask ? mask + int64_t(query % lists.queries) * lists.keys + run.places.begin - entryStart(run) : nullptr;
   }
-  TW_HOST_DEVICE Token entryStart(const Row& row) const { return lists.starts[row.at[0] - 1]; }
+  TW_HOST_DEVICE Token entryStart(const KeyRun& run) const { return lists.starts[run.at[0] - 1]; }
 
  private:
   // A query sees the listed keys from `from` up to `reach` after its position.

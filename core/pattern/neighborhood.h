@@ -51,35 +51,35 @@ struct Neighborhood {
   }
 
   // Along the last axis; at[] are the places on the axes before it, the one next to it in at[1].
-  TW_HOST_DEVICE int32_t rows(const Sight& sight) const {
-    int32_t rows = 1;
-    for (int a = 0; a < Rank - 1; ++a) rows *= sight.some[a].size();
-    return rows;
+  TW_HOST_DEVICE int32_t runs(const Sight& sight) const {
+    int32_t runs = 1;
+    for (int a = 0; a < Rank - 1; ++a) runs *= sight.some[a].size();
+    return runs;
   }
-  TW_HOST_DEVICE Row row(const Sight& sight, int32_t i) const {
-    Row row{sight.some[Rank - 1], origin, step[Rank - 1]};
+  TW_HOST_DEVICE KeyRun run(const Sight& sight, int32_t i) const {
+    KeyRun run{sight.some[Rank - 1], origin, step[Rank - 1]};
     if constexpr (Rank > 2) {
       const Token perPlane = sight.some[1].size();
-      row.at[0] = sight.some[0].begin + i / perPlane;
-      row.origin += row.at[0] * step[0];
+      run.at[0] = sight.some[0].begin + i / perPlane;
+      run.origin += run.at[0] * step[0];
       i %= perPlane;
     }
     if constexpr (Rank > 1) {
-      row.at[1] = sight.some[Rank - 2].begin + i;
-      row.origin += row.at[1] * step[Rank - 2];
+      run.at[1] = sight.some[Rank - 2].begin + i;
+      run.origin += run.at[1] * step[Rank - 2];
     }
-    return row;
+    return run;
   }
 
-  TW_HOST_DEVICE Cut cut(const Sight& sight, const Row& row) const {
+  TW_HOST_DEVICE Cut cut(const Sight& sight, const KeyRun& run) const {
     bool isSeen = true, isShared = true;
     for (int a = 0; a < Rank - 1; ++a) {
-      const Token at = row.at[a + 3 - Rank];
+      const Token at = run.at[a + 3 - Rank];
       isSeen &= sight.some[a].contains(at);
       isShared &= sight.all[a].contains(at);
     }
-    if (!isSeen) return {{row.places.begin, row.places.begin}, {}};
-    return cutRow(row, sight.some[Rank - 1], isShared ? sight.all[Rank - 1] : Range{});
+    if (!isSeen) return {{run.places.begin, run.places.begin}, {}};
+    return cutRun(run, sight.some[Rank - 1], isShared ? sight.all[Rank - 1] : Range{});
   }
 };
 

@@ -66,30 +66,30 @@ struct StridedShards {
     return back >= 0 && (back < options.local || keyBlock % options.stride == s.remote || s.isDense);
   }
 
-  // One row per block, at[0]; those that nobody sees, which only relative distances leave among others, are empty.
-  TW_HOST_DEVICE int32_t rows(const Sight& s) const { return s.remotes + s.window.size(); }
-  TW_HOST_DEVICE Row row(const Sight& s, int32_t i) const {
+  // One run per block, at[0]; those that nobody sees, which only relative distances leave among others, are empty.
+  TW_HOST_DEVICE int32_t runs(const Sight& s) const { return s.remotes + s.window.size(); }
+  TW_HOST_DEVICE KeyRun run(const Sight& s, int32_t i) const {
     const Token block = i < s.remotes ? s.remote + i * options.stride : s.window.begin + i - s.remotes;
-    Row row;
-    row.at[0] = block;
-    row.places = {block * options.block, smaller((block + 1) * options.block, keys)};
-    if (!options.isRelative) return row;
+    KeyRun run;
+    run.at[0] = block;
+    run.places = {block * options.block, smaller((block + 1) * options.block, keys)};
+    if (!options.isRelative) return run;
     for (Token q = s.firstBlock; q <= s.lastBlock; ++q) {
-      if (sees(s, q, block)) return row;
+      if (sees(s, q, block)) return run;
     }
-    return row.within({row.places.begin, row.places.begin});
+    return run.within({run.places.begin, run.places.begin});
   }
 
-  TW_HOST_DEVICE Cut cut(const Sight& s, const Row& row) const {
+  TW_HOST_DEVICE Cut cut(const Sight& s, const KeyRun& run) const {
     bool some = false, all = true;
     for (Token q = s.firstBlock; q <= s.lastBlock; ++q) {
-      const bool one = sees(s, q, row.at[0]);
+      const bool one = sees(s, q, run.at[0]);
       some |= one;
       all &= one;
     }
-    const Token never = row.places.begin;
-    if (options.isRelative) return cutRow(row, {0, some ? keys : never}, {0, all ? keys : never});
-    return cutRow(row, {0, some ? s.last + 1 : never}, {0, all ? s.first + 1 : never});
+    const Token never = run.places.begin;
+    if (options.isRelative) return cutRun(run, {0, some ? keys : never}, {0, all ? keys : never});
+    return cutRun(run, {0, some ? s.last + 1 : never}, {0, all ? s.first + 1 : never});
   }
 
  private:

@@ -33,17 +33,17 @@ struct Window {
             {clamp<Token>(last - left, 0, keys), clamp<Token>(first + right + 1, 0, keys)}};
   }
 
-  // The sinks, then the band behind them; one row where every query's band reaches back to the sinks.
-  TW_HOST_DEVICE int32_t rows(const Sight& sight) const { return sight.all.begin <= sink ? 1 : 2; }
-  TW_HOST_DEVICE Row row(const Sight& sight, int32_t i) const {
-    if (sight.all.begin <= sink) return Row{{0, sight.some.end}};
-    if (i == 0) return Row{{0, smaller(sink, sight.some.end)}};
-    return Row{{larger(sink, sight.some.begin), sight.some.end}};
+  // The sinks, then the band behind them; one run where every query's band reaches back to the sinks.
+  TW_HOST_DEVICE int32_t runs(const Sight& sight) const { return sight.all.begin <= sink ? 1 : 2; }
+  TW_HOST_DEVICE KeyRun run(const Sight& sight, int32_t i) const {
+    if (sight.all.begin <= sink) return KeyRun{{0, sight.some.end}};
+    if (i == 0) return KeyRun{{0, smaller(sink, sight.some.end)}};
+    return KeyRun{{larger(sink, sight.some.begin), sight.some.end}};
   }
 
-  TW_HOST_DEVICE Cut cut(const Sight& sight, const Row& row) const {
-    if (row.places.begin < sink) return cutRow(row, {0, sight.some.end}, {0, sight.all.end});
-    return cutRow(row, sight.some, sight.all);
+  TW_HOST_DEVICE Cut cut(const Sight& sight, const KeyRun& run) const {
+    if (run.places.begin < sink) return cutRun(run, {0, sight.some.end}, {0, sight.all.end});
+    return cutRun(run, sight.some, sight.all);
   }
 };
 

@@ -31,7 +31,7 @@ inline void addTo(TileCounts& sum, const TileCounts& c, int64_t times) {
 
 class Planner {
  public:
-  Planner(const Problem& problem, const TileRule& rule) : problem_(problem) { plan_.rule = rule; }
+  Planner(const AttentionProblem& problem, const TileRule& rule) : problem_(problem) { plan_.rule = rule; }
 
   Plan run() {
     switch (problem_.pattern) {
@@ -115,12 +115,12 @@ class Planner {
     return at->second;
   }
 
-  const Problem& problem_;
+  const AttentionProblem& problem_;
   Plan plan_;
   std::map<int64_t, Counted> counted_;  // sequences of a plan have one length, so classes count alike in all of them
 };
 
-inline Plan explain(const Problem& problem, const TileRule& rule) { return Planner(problem, rule).run(); }
+inline Plan explain(const AttentionProblem& problem, const TileRule& rule) { return Planner(problem, rule).run(); }
 
 // A run as plain numbers: which of the viewers (or boxes of a grid) sees keys [begin, end), and whether every query of
 // the box does.
@@ -137,29 +137,29 @@ struct Viewer {
 };
 
 // What ranges of queries see of a sequence. What a single query sees is exact.
-inline std::vector<Seen> seenBy(const Problem& problem, const std::vector<Viewer>& viewers) {
+inline std::vector<Seen> seenBy(const AttentionProblem& problem, const std::vector<Viewer>& viewers) {
   std::vector<Seen> seen;
   const Sequence sequence = problem.sequence(0);
   withPattern(problem, sequence, [&](const auto& pattern) {
     for (size_t i = 0; i < viewers.size(); ++i) {
       const auto& [head, queries] = viewers[i];
-      std::vector<Part> parts;
-      forEachPart(pattern, head, queries, [&](const Part& part) {
-        const uint8_t* tokens = tokensOf(pattern, part.row, queries.begin);
-        const Range& keys = part.row.places;
-        if (!tokens || queries.size() > 1) return parts.push_back({part.row, part.isInterior && !tokens});
+      std::vector<Stretch> parts;
+      forEachStretch(pattern, head, queries, [&](const Stretch& part) {
+        const uint8_t* tokens = tokensOf(pattern, part.run, queries.begin);
+        const Range& keys = part.run.places;
+        if (!tokens || queries.size() > 1) return parts.push_back({part.run, part.isInterior && !tokens});
         for (Token key = keys.begin; key < keys.end; ++key) {
-          if (tokens[key - keys.begin]) parts.push_back({part.row.within({key, key + 1}), true});
+          if (tokens[key - keys.begin]) parts.push_back({part.run.within({key, key + 1}), true});
         }
       });
-      for (const Stretch& stretch : stretchesOf(parts)) {
-        Token at = stretch.keys.begin;
-        for (const Range& interior : stretch.interior) {
+      for (const TileKeys& tileKeys : tileKeysOf(parts)) {
+        Token at = tileKeys.keys.begin;
+        for (const Range& interior : tileKeys.interior) {
           if (at < interior.begin) seen.push_back({int32_t(i), at, interior.begin, false});
           seen.push_back({int32_t(i), interior.begin, interior.end, true});
           at = interior.end;
         }
-        if (at < stretch.keys.end) seen.push_back({int32_t(i), at, stretch.keys.end, false});
+        if (at < tileKeys.keys.end) seen.push_back({int32_t(i), at, tileKeys.keys.end, false});
       }
     }
   });
@@ -171,8 +171,8 @@ inline std::vector<Seen> seenAlong(const Grid& grid, int32_t group, int axis, co
   std::vector<Seen> seen;
   const Neighborhood<1> alone = alongAxis(grid, group, axis);
   for (size_t i = 0; i < boxes.size(); ++i) {
-    forEachPart(alone, 0, boxes[i], [&](const Part& part) {
-      seen.push_back({int32_t(i), part.row.places.begin, part.row.places.end, part.isInterior});
+    forEachStretch(alone, 0, boxes[i], [&](const Stretch& part) {
+      seen.push_back({int32_t(i), part.run.places.begin, part.run.places.end, part.isInterior});
     });
   }
   return seen;

@@ -9,6 +9,7 @@
 
 #include "tile_rule.h"
 #include "../op/attention.h"
+#include "../pattern/stretches.h"
 
 namespace tilewise {
 
@@ -48,56 +49,52 @@ class RangeSet {
   size_t merged_ = 0;
 };
 
-// Keys of a row that some query of a box sees; interior: that every query sees. Loops may choose to mask a short
-// interior all the same (core/pattern/visits.h); counts are of what is visible.
-struct Part {
-  Row row;
-  bool isInterior;
-};
+// Keys of a run that some query of a box sees; interior: that every query sees. Loops may choose to mask a short
+// interior all the same (core/pattern/stretches.h); counts are of what is visible.
 template <class Pattern, class Visit>
-void forEachPart(const Pattern& pattern, int head, const Range& queries, Visit&& visit) {
+void forEachStretch(const Pattern& pattern, int head, const Range& queries, Visit&& visit) {
   const typename Pattern::Sight sight = pattern.look(head, Box<1>{{queries}});
-  forEachRow(pattern, sight, [&](const Row& row) {
-    const auto [keys, interior] = pattern.cut(sight, row);
+  forEachRun(pattern, sight, [&](const KeyRun& run) {
+    const auto [keys, interior] = pattern.cut(sight, run);
     const Range before{keys.begin, interior.isEmpty() ? keys.end : interior.begin}, after{interior.end, keys.end};
-    if (!before.isEmpty()) visit(Part{row.within(before), false});
+    if (!before.isEmpty()) visit(Stretch{run.within(before), false});
     if (interior.isEmpty()) return;
-    visit(Part{row.within(interior), true});
-    if (!after.isEmpty()) visit(Part{row.within(after), false});
+    visit(Stretch{run.within(interior), true});
+    if (!after.isEmpty()) visit(Stretch{run.within(after), false});
   });
 }
 
 // Keys that follow each other and that a query tile visits, with the interior parts.
-struct Stretch {
+struct TileKeys {
   Range keys;
   std::vector<Range> interior;
 };
 
-// The parts that a query tile sees as stretches, ascending. Lists and the window beside them may overlap.
-inline std::vector<Stretch> stretchesOf(std::vector<Part>& parts) {
-  const auto isBefore = [](const Part& a, const Part& b) { return a.row.places.begin < b.row.places.begin; };
+// The parts that a query tile sees as tileKeys, ascending. Lists and the window beside them may overlap.
+inline std::vector<TileKeys> tileKeysOf(std::vector<Stretch>& parts) {
+  const auto isBefore = [](const Stretch& a, const Stretch& b) { return a.run.places.begin < b.run.places.begin; };
   if (!std::is_sorted(parts.begin(), parts.end(), isBefore)) std::sort(parts.begin(), parts.end(), isBefore);
-  std::vector<Stretch> stretches;
-  for (const auto& [row, isInterior] : parts) {
-    if (stretches.empty() || row.places.begin > stretches.back().keys.end) stretches.push_back({row.places, {}});
-    Stretch& last = stretches.back();
-    last.keys.end = larger(last.keys.end, row.places.end);
+  std::vector<TileKeys> tileKeys;
+  for (const auto& [run, isInterior] : parts) {
+    if (tileKeys.empty() || run.places.begin > tileKeys.back().keys.end) tileKeys.push_back({run.places, {}});
+    TileKeys& last = tileKeys.back();
+    last.keys.end = larger(last.keys.end, run.places.end);
     if (!isInterior) continue;
-    if (!last.interior.empty() && row.places.begin <= last.interior.back().end) {
-      last.interior.back().end = larger(last.interior.back().end, row.places.end);
+    if (!last.interior.empty() && run.places.begin <= last.interior.back().end) {
+      last.interior.back().end = larger(last.interior.back().end, run.places.end);
     } else {
-      last.interior.push_back(row.places);
+      last.interior.push_back(run.places);
     }
   }
-  return stretches;
+  return tileKeys;
 }
 
-// The mask of single tokens that a row has besides what cut() says: bytes of one query, or null.
-inline const uint8_t* tokensOf(const BlockList& pattern, const Row& row, Token query) {
-  return pattern.tokens(row, query);
+// The mask of single tokens that a run has besides what cut() says: bytes of one query, or null.
+inline const uint8_t* tokensOf(const BlockList& pattern, const KeyRun& run, Token query) {
+  return pattern.tokens(run, query);
 }
 template <class Pattern>
-const uint8_t* tokensOf(const Pattern&, const Row&, Token) {
+const uint8_t* tokensOf(const Pattern&, const KeyRun&, Token) {
   return nullptr;
 }
 
@@ -115,10 +112,10 @@ class TileCounter {
   void add(const Range& queries, int64_t rows, RowsOf&& rowsOf) {
     parts_.clear();
     next_ = 0;
-    forEachPart(pattern_, head_, queries,
-                [&](const Part& part) { parts_.push_back(countPairs(part, queries, rows, rowsOf)); });
+    forEachStretch(pattern_, head_, queries,
+                   [&](const Stretch& part) { parts_.push_back(countPairs(part, queries, rows, rowsOf)); });
     const int64_t before = counts.visited;
-    for (const Stretch& stretch : stretchesOf(parts_)) addTiles(stretch, rows);
+    for (const TileKeys& tileKeys : tileKeysOf(parts_)) addTiles(tileKeys, rows);
     ++counts.queryTiles;
     counts.most = larger(counts.most, counts.visited - before);
   }
@@ -129,9 +126,9 @@ class TileCounter {
  private:
   // Returns the part as tiles have it: what has a mask of its own is no interior.
   template <class RowsOf>
-  Part countPairs(const Part& part, const Range& queries, int64_t rows, RowsOf&& rowsOf) {
-    const Range& keys = part.row.places;
-    const bool isWhole = part.isInterior && !tokensOf(pattern_, part.row, queries.begin);
+  Stretch countPairs(const Stretch& part, const Range& queries, int64_t rows, RowsOf&& rowsOf) {
+    const Range& keys = part.run.places;
+    const bool isWhole = part.isInterior && !tokensOf(pattern_, part.run, queries.begin);
     touched.add(keys);
     if (rule_.isCut) {
       counts.computed += rows * keys.size();
@@ -139,31 +136,31 @@ class TileCounter {
     }
     if (isWhole) {
       counts.useful += rows * keys.size();
-      return {part.row, true};
+      return {part.run, true};
     }
     for (Token q = queries.begin; q < queries.end; ++q) {
-      const Range seen = pattern_.cut(pattern_.look(head_, Box<1>{{{q, q + 1}}}), part.row).keys;
+      const Range seen = pattern_.cut(pattern_.look(head_, Box<1>{{{q, q + 1}}}), part.run).keys;
       int64_t visible = seen.size();
-      if (const uint8_t* tokens = tokensOf(pattern_, part.row, q)) {
+      if (const uint8_t* tokens = tokensOf(pattern_, part.run, q)) {
         visible = 0;
         for (Token key = seen.begin; key < seen.end; ++key) visible += tokens[key - keys.begin] != 0;
       }
       counts.useful += rowsOf(q) * visible;
     }
-    return {part.row, false};
+    return {part.run, false};
   }
 
-  void addTiles(const Stretch& stretch, int64_t rows) {
-    const Token origin = rule_.isDynamic ? stretch.keys.begin : 0, end = ceilDiv(stretch.keys.end - origin, width_);
-    // Static: a tile may hold the end of one stretch and the beginning of the next.
-    const Token begin = rule_.isDynamic ? 0 : larger(next_, stretch.keys.begin / width_);
+  void addTiles(const TileKeys& tileKeys, int64_t rows) {
+    const Token origin = rule_.isDynamic ? tileKeys.keys.begin : 0, end = ceilDiv(tileKeys.keys.end - origin, width_);
+    // Static: a tile may hold the end of one tileKeys and the beginning of the next.
+    const Token begin = rule_.isDynamic ? 0 : larger(next_, tileKeys.keys.begin / width_);
     const auto keysUpTo = [&](Token tile) { return smaller<int64_t>(keys_, origin + int64_t(tile) * width_); };
     if (begin < end) {
       counts.visited += end - begin;
       if (!rule_.isCut) counts.computed += rows * (keysUpTo(end) - keysUpTo(begin));
       next_ = end;
     }
-    for (const Range& interior : stretch.interior) {
+    for (const Range& interior : tileKeys.interior) {
       // Whole tiles. A short one at the end of the keys is whole where loops cut tiles; others mask what does not
       // exist.
       const Token first = ceilDiv(interior.begin - origin, width_);
@@ -179,7 +176,7 @@ class TileCounter {
   const int head_;
   const Token keys_, width_;
   const TileRule& rule_;
-  std::vector<Part> parts_;
+  std::vector<Stretch> parts_;
   Token next_ = 0;  // first tile of the query tile that is not counted yet
 };
 

@@ -16,7 +16,7 @@ namespace {
 
 // KV heads that one decode item walks together. Where the heads of a token lie side by side, a page's worth of them:
 // reading one head at a stride of pages halves the bandwidth.
-int32_t decodeBundle(const Problem& p) {
+int32_t decodeBundle(const AttentionProblem& p) {
   if (variesByHead(p)) return 1;
   const int64_t headStride = p.key.head < 0 ? -p.key.head : p.key.head;
   const int64_t tokenStride = p.key.token < 0 ? -p.key.token : p.key.token;
@@ -25,7 +25,7 @@ int32_t decodeBundle(const Problem& p) {
 }
 
 // Keys that a decode step of this sequence visits, about: what its splits are made for.
-Token decodedKeys(const Problem& p, const Sequence& s) {
+Token decodedKeys(const AttentionProblem& p, const Sequence& s) {
   const Token keys = s.keys.size();
   switch (p.pattern) {
     case PatternKind::stridedShards: {
@@ -56,8 +56,9 @@ struct SequenceItems {
 
 class AttentionJob {
  public:
-  AttentionJob(const Problem& problem, const Kernels& kernels, int threads) : problem_(problem), kernels_(kernels) {
-    const Problem& p = problem_;
+  AttentionJob(const AttentionProblem& problem, const Kernels& kernels, int threads)
+      : problem_(problem), kernels_(kernels) {
+    const AttentionProblem& p = problem_;
     for (int32_t s = 0; s < p.sequences; ++s) {
       const Sequence sequence = p.sequence(s);
       if (!sequence.queries.isEmpty()) add(sequence, threads);
@@ -86,7 +87,7 @@ class AttentionJob {
 
  private:
   void add(const Sequence& sequence, int threads) {
-    const Problem& p = problem_;
+    const AttentionProblem& p = problem_;
     const Token keys = sequence.keys.size();
     SequenceItems s{};
     s.sequence = sequence;
@@ -183,7 +184,7 @@ class AttentionJob {
   }
 
   void finish(const SequenceItems& s, int32_t firstGroup, int32_t groups, const PartialRows& partial) const {
-    const Problem& p = problem_;
+    const AttentionProblem& p = problem_;
     const int ld = kernels_.rowFloats(p.valueDim), perGroup = kernels_.decodeRows(rowsOf(s));
     for (int32_t g = 0; g < groups; ++g) {
       for (int32_t r = 0; r < rowsOf(s); ++r) {
@@ -200,7 +201,7 @@ class AttentionJob {
     }
   }
 
-  const Problem problem_;
+  const AttentionProblem problem_;
   const Kernels& kernels_;
   std::vector<SequenceItems> sequences_;
   int64_t items_ = 0;
@@ -211,7 +212,7 @@ class AttentionJob {
 
 }  // namespace
 
-std::shared_ptr<Job> attentionJob(const Problem& problem, const Kernels& kernels, int threads) {
+std::shared_ptr<Job> attentionJob(const AttentionProblem& problem, const Kernels& kernels, int threads) {
   const auto attention = std::make_shared<AttentionJob>(problem, kernels, threads);
   const auto job = std::make_shared<Job>();
   job->items = attention->items();

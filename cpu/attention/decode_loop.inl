@@ -168,7 +168,7 @@ struct DecodeScratch {
   float *kRows, *vRows, *cleanV;
 };
 
-int64_t layOutDecode(const Problem& p, int groups, int rows, float* base, DecodeScratch& s) {
+int64_t layOutDecode(const AttentionProblem& p, int groups, int rows, float* base, DecodeScratch& s) {
   int64_t at = 0;
   const auto take = [&](float*& pointer, int64_t floats) {
     pointer = base ? base + at : nullptr;
@@ -190,7 +190,8 @@ struct DecodeOperand {
   DType type;
   int64_t stride;
 };
-DecodeOperand stageOperand(const Operand& operand, const Problem& p, int64_t at, int keys, int dim, float* rows) {
+DecodeOperand stageOperand(const Operand& operand, const AttentionProblem& p, int64_t at, int keys, int dim,
+                           float* rows) {
   if (operand.dim == 1 && dim % kLanes == 0) return {elementAt(operand.data, p.dtype, at), p.dtype, operand.token};
   const int ld = paddedDim(dim);
   for (int key = 0; key < keys; ++key) {
@@ -210,8 +211,8 @@ struct JoinedKeys {
 
 // Copies the rows of the joined keys side by side, in float32. They lie anywhere, and were requested when they joined.
 template <class RowAt>
-DecodeOperand gatherOperand(const Operand& operand, const Problem& p, const RowAt& rowAt, const JoinedKeys& keys,
-                            int dim, float* rows) {
+DecodeOperand gatherOperand(const Operand& operand, const AttentionProblem& p, const RowAt& rowAt,
+                            const JoinedKeys& keys, int dim, float* rows) {
   const int ld = paddedDim(dim);
   for (int i = 0; i < keys.count; ++i) {
     float* to = rows + i * ld;
@@ -239,12 +240,12 @@ bool cleanValues(const DecodeOperand& v, int n, int dim, float* clean) {
 
 // A run of at most kDecodeKeys keys against rows [first, first + n) of one KV head's map.
 template <int RowsPad, class Pattern>
-void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& map, int first, int n, const Run& run,
-               const DecodeOperand& k, const DecodeOperand& v, const DecodeScratch& s,
+void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& map, int first, int n,
+               const Stretch& stretch, const DecodeOperand& k, const DecodeOperand& v, const DecodeScratch& s,
                const DecodeRows<RowsPad>& group) {
-  const Problem& p = *task.problem;
+  const AttentionProblem& p = *task.problem;
   const ScoreScale scale(p);
-  const int keys = run.row.places.size(), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
+  const int keys = stretch.run.places.size(), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
   const int dimK = (p.headDim + kLanes - 1) / kLanes * kLanes, dimV = (p.valueDim + kLanes - 1) / kLanes * kLanes;
   const ValuesToCome toCome{static_cast<const char*>(v.data), v.stride * sizeOf(v.type), p.valueDim * sizeOf(v.type)};
   Vec most[1];
@@ -252,21 +253,21 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
     most[0] = decodeScores<RowsPad>(static_cast<decltype(element)>(k.data), k.stride, keys, group.query, ldK, dimK,
                                     s.scores, toCome);
   });
-  const uint8_t* mask = tokenMask(pattern, run.row);
-  const bool isMasked = !run.isInterior || mask || p.hasScoreOperands();
+  const uint8_t* mask = tokenMask(pattern, stretch.run);
+  const bool isMasked = !stretch.isInterior || mask || p.hasScoreOperands();
   const int vectors = ceilDiv(keys * RowsPad, kLanes);
   if (isMasked) {
     QueryRows<RowsPad> rows;
     rows.set(p, task.sequence, map, first, n);
     for (int i = keys * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
     float ends[2 * RowsPad];
-    for (int r = 0; r < RowsPad && !run.isInterior; ++r) {
+    for (int r = 0; r < RowsPad && !stretch.isInterior; ++r) {
       const Box<1> query{{{rows.token[r], rows.token[r] + 1}}};
-      const Range seen = pattern.cut(pattern.look(map.firstHead, query), run.row).keys;
-      ends[r] = float(seen.begin - run.row.places.begin);
-      ends[RowsPad + r] = float(seen.end - run.row.places.begin);
+      const Range seen = pattern.cut(pattern.look(map.firstHead, query), stretch.run).keys;
+      ends[r] = float(seen.begin - stretch.run.places.begin);
+      ends[RowsPad + r] = float(seen.end - stretch.run.places.begin);
     }
-    fillTable(p, rows, MaskedRun{run.row, run.isInterior ? nullptr : ends, mask}, s.table);
+    fillTable(p, rows, MaskedRun{stretch.run, stretch.isInterior ? nullptr : ends, mask}, s.table);
   }
   if (isMasked || scale.softcap > 0) {
     most[0] = splat(-INFINITY);
@@ -307,7 +308,7 @@ SIMD void forEachRowSlice(int rows, F&& f) {
 }
 
 void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScratch& s) {
-  const Problem& p = *task.problem;
+  const AttentionProblem& p = *task.problem;
   const ScoreScale scale(p);
   const int ldK = paddedDim(p.headDim), perGroup = paddedRows(task.rows), total = task.groups * perGroup;
   __builtin_memset(s.query, 0, sizeof(float) * total * ldK);
@@ -332,7 +333,7 @@ void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScr
 // memory once, page by page, and not in pieces of one head.
 template <class Pattern>
 void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& out, float* scratch) {
-  const Problem& p = *task.problem;
+  const AttentionProblem& p = *task.problem;
   DecodeScratch s;
   layOutDecode(p, task.groups, task.rows, scratch, s);
   setUpDecode(task, out, s);
@@ -342,7 +343,7 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
     return p.keyOffset(operand, task.sequence.batch, Token(task.sequence.keys.begin) + key, p.kvHeadOf(map.firstHead));
   };
   // stage(operand, where its rows lie, dim, buffer) brings the keys or values of a run to where they are read.
-  const auto visit = [&](const Run& run, auto&& stage) {
+  const auto visit = [&](const Stretch& stretch, auto&& stage) {
     for (int g = 0; g < task.groups; ++g) {
       const TileMap map = task.map.next(g);
       const auto rowsOf = [&](const Operand& operand) { return [&](Token key) { return rowAt(operand, key, map); }; };
@@ -352,7 +353,7 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
         const int row = g * perGroup + first;
         const DecodeRows<decltype(width)::kRows> rows{s.query + row * ldK, out.max + row, out.sum + row,
                                                       out.output + row * ldV};
-        decodeRun(task, pattern, map, first, n, run, k, v, s, rows);
+        decodeRun(task, pattern, map, first, n, stretch, k, v, s, rows);
       });
     }
   };
@@ -365,14 +366,15 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
   JoinedKeys joined;
   const auto visitJoined = [&] {
     if (joined.count == 0) return;
-    visit(Run{Row{{0, joined.count}}, true}, [&](const Operand& operand, const auto& rowOf, int dim, float* rows) {
-      return gatherOperand(operand, p, rowOf, joined, dim, rows);
-    });
+    visit(Stretch{KeyRun{{0, joined.count}}, true},
+          [&](const Operand& operand, const auto& rowOf, int dim, float* rows) {
+            return gatherOperand(operand, p, rowOf, joined, dim, rows);
+          });
     joined.count = 0;
   };
-  forEachRunWithin(pattern, task.map.firstHead, Box<1>{{{0, lastToken + 1}}}, task.keys, [&](const Run& whole) {
-    const Range& places = whole.row.places;
-    const bool isPlain = whole.isInterior && !p.hasScoreOperands() && !tokenMask(pattern, whole.row);
+  forEachStretchWithin(pattern, task.map.firstHead, Box<1>{{{0, lastToken + 1}}}, task.keys, [&](const Stretch& whole) {
+    const Range& places = whole.run.places;
+    const bool isPlain = whole.isInterior && !p.hasScoreOperands() && !tokenMask(pattern, whole.run);
     const bool isShort = p.pageSize > 0 ? p.pageSize < kDecodeKeys : !Pattern::kIsDense && places.size() < kDecodeKeys;
     if (isShort && isPlain) {
       for (Token key = places.begin; key < places.end; ++key) {
@@ -386,7 +388,7 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
     for (Token key = places.begin; key < places.end;) {
       const Token onPage = p.pageSize > 0 ? p.pageSize - key % p.pageSize : kDecodeKeys;
       const Token end = smaller<Token>(places.end, key + smaller<Token>(onPage, kDecodeKeys));
-      visit(Run{whole.row.within({key, end}), whole.isInterior},
+      visit(Stretch{whole.run.within({key, end}), whole.isInterior},
             [&](const Operand& operand, const auto& rowOf, int dim, float* rows) {
               return stageOperand(operand, p, rowOf(key), end - key, dim, rows);
             });

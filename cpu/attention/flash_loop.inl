@@ -41,7 +41,7 @@ struct TileScratch {
 };
 
 // Lays out a tile's scratch from `base`; with base == nullptr only counts floats.
-int64_t layOutTile(const Problem& p, TileShape shape, int64_t sightBytes, float* base, TileScratch& s) {
+int64_t layOutTile(const AttentionProblem& p, TileShape shape, int64_t sightBytes, float* base, TileScratch& s) {
   int64_t at = 0;
   const auto take = [&](auto*& pointer, int64_t floats) {
     pointer = base ? reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(base + at) : nullptr;
@@ -156,7 +156,7 @@ void addNonFiniteValues(const Panel& panel, const Segment& segment, int64_t vStr
 // A panel's steps for its segments of a block: scores, softmax, values.
 void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale& scale, KeyBlock& block, Panel& panel,
                    int count) {
-  const Problem& p = *task.problem;
+  const AttentionProblem& p = *task.problem;
   Vec most[kTileVecs];
   for (Vec& m : most) m = splat(-INFINITY);
   int pieces = 0, rows = 0;
@@ -212,7 +212,7 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
 // Requests the queries of a panel: of a grid they lie apart, and reading them one panel at a time took 7 % of the time
 // of a 7x7 neighborhood.
 void prefetchQueries(const TileTask& task, const Panel& panel) {
-  const Problem& p = *task.problem;
+  const AttentionProblem& p = *task.problem;
   const int64_t bytes = int64_t(p.headDim) * sizeOf(p.dtype);
   for (int i = 0; i < panel.rows.count; ++i) {
     const int64_t at = p.query.offset(task.sequence.batch, task.sequence.queries.begin + panel.rows.token[i],
@@ -224,7 +224,7 @@ void prefetchQueries(const TileTask& task, const Panel& panel) {
 
 // Reads the queries of a panel whose rows are known.
 void setUpPanel(const TileTask& task, const TileScratch& s, int index, const ScoreScale& scale, Panel& panel) {
-  const Problem& p = *task.problem;
+  const AttentionProblem& p = *task.problem;
   panel.query = s.queries + int64_t(index) * paddedDim(p.headDim) * kPanel;
   panel.output = s.outputs + int64_t(index) * paddedDim(p.valueDim) * kPanel;
   const bool inPlace = isVectorRow(p.dtype, p.query.dim, p.headDim);
@@ -251,7 +251,7 @@ void setUpPanel(const TileTask& task, const TileScratch& s, int index, const Sco
 
 // out = O / sum and lse.
 void finishPanel(const TileTask& task, const TileScratch& s, Panel& panel) {
-  const Problem& p = *task.problem;
+  const AttentionProblem& p = *task.problem;
   const Token firstQuery = task.sequence.queries.begin;
   float factor[kPanel];
   for (int lane = 0; lane < kPanel; ++lane) {

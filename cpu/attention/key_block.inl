@@ -10,7 +10,7 @@ constexpr int kGatherBelow = 16;
 
 // One row of keys of a block, or a part of one. Rows of a block are numbered from 0 across its spans.
 struct Span {
-  Row row;
+  KeyRun row;
   int first;  // number of its first key
   const float* k;
   const float* v;
@@ -62,7 +62,7 @@ struct KeyBlock {
   bool isChecked = false;  // whether the next one says anything yet
   bool hasNonFinite = false;
 
-  void add(const Row& row) {
+  void add(const KeyRun& row) {
     spans[spanCount++] = {row, rows, nullptr, nullptr};
     rows += row.places.size();
   }
@@ -122,7 +122,7 @@ void checkValues(KeyBlock& block, int dim, float* cleanV) {
 // block, which may have none, are requested meanwhile.
 template <class Pattern>
 void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, const KeyBlock& next) {
-  const Problem& p = *task.problem;
+  const AttentionProblem& p = *task.problem;
   const Operand &keys = block.isExtra ? p.extraKey : p.key, &values = block.isExtra ? p.extraValue : p.value;
   const int32_t kvHead = p.kvHeadOf(task.map.firstHead);
   const int64_t firstToken = block.isExtra ? 0 : task.sequence.keys.begin;

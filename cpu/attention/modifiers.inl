@@ -26,7 +26,7 @@ struct QueryRows {
   }
 
   // Rows [first, first + n) of the map.
-  void set(const Problem& p, const Sequence& s, const TileMap& map, int64_t first, int n) {
+  void set(const AttentionProblem& p, const Sequence& s, const TileMap& map, int64_t first, int n) {
     count = n;
     for (int i = 0; i < Width; ++i) {
       const TileMap::Row row = map.at(first + smaller(i, n - 1));
@@ -36,7 +36,7 @@ struct QueryRows {
     locate(p, s);
   }
   // Where the score operands of the rows lie, once token and head are known.
-  void locate(const Problem& p, const Sequence& s) {
+  void locate(const AttentionProblem& p, const Sequence& s) {
     offset = offsetOf(p.window, s.queries.size(), s.keys.size());
     for (int i = 0; i < Width; ++i) {
       biasRow[i] = p.bias.data ? p.bias.offset(s.batch, head[i], token[i], 0) : 0;
@@ -48,7 +48,7 @@ struct QueryRows {
 
 // Keys of one row that rows of queries meet, and what hides some of them.
 struct MaskedRun {
-  Row row;
+  KeyRun row;
   const float* ends;  // [2][width]: each query sees places [begin, end) of the run's, counted from 0; null: all
   const uint8_t* mask;  // token mask of the run's first place for query 0 of its block; null: none
 };
@@ -56,7 +56,7 @@ struct MaskedRun {
 // table[i][lane] = f(table[i][lane], value of (lane, key i of the row)) for an operand laid out by rows of keys.
 // Blocks of kLanes x kLanes are transposed in registers; rows that all lanes share are broadcast.
 template <class Rows, class Read, class Apply>
-void applyOperand(const Rows& rows, const int64_t (&row)[Rows::kWidth], int64_t tokenStride, const Row& keys,
+void applyOperand(const Rows& rows, const int64_t (&row)[Rows::kWidth], int64_t tokenStride, const KeyRun& keys,
                   float* table, Read&& read, Apply&& apply) {
   constexpr int kWidth = Rows::kWidth;
   const int n = keys.places.size();
@@ -96,7 +96,7 @@ void applyOperand(const Rows& rows, const int64_t (&row)[Rows::kWidth], int64_t 
 
 // Adds the relative position bias of a grid to the table, for the queries that see the key.
 template <class Rows>
-void addRelativeBias(const Problem& p, const Rows& rows, const MaskedRun& run, float* table) {
+void addRelativeBias(const AttentionProblem& p, const Rows& rows, const MaskedRun& run, float* table) {
   constexpr int kWidth = Rows::kWidth;
   const int rank = p.grid.rank, last = rank - 1, n = run.row.places.size();
   for (int lane = 0; lane < kWidth; ++lane) {
@@ -114,7 +114,7 @@ void addRelativeBias(const Problem& p, const Rows& rows, const MaskedRun& run, f
 
 // Fills the table for a run of keys: what is added to each score in log2 units, -inf where the key is hidden.
 template <class Rows>
-void fillTable(const Problem& p, const Rows& rows, const MaskedRun& run, float* table) {
+void fillTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& run, float* table) {
   constexpr int kWidth = Rows::kWidth;
   const int n = run.row.places.size();
   for (int i = 0; i < n; ++i) {
@@ -164,7 +164,7 @@ struct ScoreScale {
   float query;  // multiplies queries as they are read: scale * log2(e), or scale / softcap
   float softcap;  // softcap * log2(e), or 0
 
-  explicit ScoreScale(const Problem& p)
+  explicit ScoreScale(const AttentionProblem& p)
       : query(p.softcap > 0 ? p.scale / p.softcap : p.scale * kLog2E), softcap(p.softcap * kLog2E) {}
 };
 

@@ -12,12 +12,12 @@ struct PanelSights {
 constexpr int64_t kSightBytes = sizeof(PanelSights<Neighborhood<kMaxRank>>);
 static_assert(sizeof(PanelSights<BlockList>) <= kSightBytes && sizeof(PanelSights<StridedShards>) <= kSightBytes);
 
-SIMD const uint8_t* tokenMask(const BlockList& pattern, const Row& row) {
+SIMD const uint8_t* tokenMask(const BlockList& pattern, const KeyRun& row) {
   const uint8_t* mask = pattern.mask(row);
   return mask ? mask + (row.places.begin - pattern.entryStart(row)) : nullptr;
 }
 template <class Pattern>
-SIMD const uint8_t* tokenMask(const Pattern&, const Row&) {
+SIMD const uint8_t* tokenMask(const Pattern&, const KeyRun&) {
   return nullptr;
 }
 
@@ -89,31 +89,31 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
   int count = 0, rows = 0;
   for (int i = 0; i < block.spanCount; ++i) {
     const Span& span = block.spans[i];
-    const auto add = [&](const Run& run) {
-      const Token skip = run.row.places.begin - span.row.places.begin;
-      const int first = span.first + skip, n = run.row.places.size();
+    const auto add = [&](const Stretch& stretch) {
+      const Token skip = stretch.run.places.begin - span.row.places.begin;
+      const int first = span.first + skip, n = stretch.run.places.size();
       const float *k = span.k + skip * block.kStride, *v = span.v + skip * block.vStride;
-      const uint8_t* mask = block.isExtra ? nullptr : tokenMask(pattern, run.row);
-      const bool hasTable = isBiased || mask, isMasked = hasTable || !run.isInterior;
+      const uint8_t* mask = block.isExtra ? nullptr : tokenMask(pattern, stretch.run);
+      const bool hasTable = isBiased || mask, isMasked = hasTable || !stretch.isInterior;
       Segment* last = count > 0 ? &s.segments[count - 1] : nullptr;
       if (!isMasked && last && !last->isMasked && last->first + last->count == first &&
           last->k + last->count * block.kStride == k && last->v + last->count * block.vStride == v) {
         last->count += n;
       } else {
-        float* ends = run.isInterior ? nullptr : s.ends + count * 2 * kPanel;
+        float* ends = stretch.isInterior ? nullptr : s.ends + count * 2 * kPanel;
         for (int lane = 0; ends && lane < kPanel; ++lane) {
-          const Range seen = pattern.cut(sights.lane[lane], run.row).keys;
-          ends[lane] = float(seen.begin - run.row.places.begin);
-          ends[kPanel + lane] = float(seen.end - run.row.places.begin);
+          const Range seen = pattern.cut(sights.lane[lane], stretch.run).keys;
+          ends[lane] = float(seen.begin - stretch.run.places.begin);
+          ends[kPanel + lane] = float(seen.end - stretch.run.places.begin);
         }
-        s.segments[count++] = {{run.row, ends, mask}, first, n, rows, k, v, isMasked, hasTable};
+        s.segments[count++] = {{stretch.run, ends, mask}, first, n, rows, k, v, isMasked, hasTable};
       }
       rows += n;
     };
     if (block.isExtra) {
-      add(Run{span.row, true});
+      add(Stretch{span.row, true});
     } else {
-      forEachRunOf(pattern, sights.panel, span.row, add);
+      forEachStretchOf(pattern, sights.panel, span.row, add);
     }
   }
   return count;
@@ -157,7 +157,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
   // sums are then cut alike in every tile, and the choice of tile changes no bit. Other tiles are chosen by the
   // problem.
   Token blockEnd = 0;
-  forEachRow(pattern, tile, [&](const Row& row) {
+  forEachRun(pattern, tile, [&](const KeyRun& row) {
     for (Token place = row.places.begin; place < row.places.end;) {
       Token room;
       if (task.alignsBlocks) {
@@ -179,7 +179,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
   closeBlock();
   for (Token first = 0; first < task.problem->extraKeys; first += capacity) {
     block->isExtra = true;
-    block->add(Row{{first, smaller(first + capacity, task.problem->extraKeys)}});
+    block->add(KeyRun{{first, smaller(first + capacity, task.problem->extraKeys)}});
     closeBlock();
   }
   runWaiting();
@@ -216,7 +216,7 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
 
 // Runs a tile with the pattern that its problem names.
 void runTileTask(const TileTask& task, float* scratch) {
-  const Problem& p = *task.problem;
+  const AttentionProblem& p = *task.problem;
   const auto run = [&](const auto& pattern) { runTile(task, pattern, scratch); };
   if (p.pattern == PatternKind::neighborhood) return withNeighborhood(p.grid, task.grid.group, run);
   withPattern(p, task.sequence, run);

@@ -8,7 +8,7 @@ namespace {
 
 // Query heads of one KV head whose rows share a tile or a decode step. Lists of keys are worth sharing at any length:
 // a block of 64 queries fills four panels of 16, with a group of 4 heads sixteen.
-int32_t headsPerToken(const Problem& p, Token queries, int panel) {
+int32_t headsPerToken(const AttentionProblem& p, Token queries, int panel) {
   const int32_t group = p.kvHeads < p.queryHeads ? p.queryHeads / p.kvHeads : 1;
   const bool isWorthIt = queries < panel || p.pattern == PatternKind::blocks;
   return isWorthIt && groupSharesKeys(p, group) ? group : 1;
@@ -35,7 +35,7 @@ void choosePanel(const Grid& grid, int lanes, Token (&panel)[kMaxRank]) {
   }
 }
 
-void tileGrid(const Problem& p, Tiling& t) {
+void tileGrid(const AttentionProblem& p, Tiling& t) {
   const int rank = p.grid.rank;
   Token panel[kMaxRank];
   choosePanel(asRank3(p.grid), t.kernels->panel, panel);
@@ -72,11 +72,11 @@ void tileGrid(const Problem& p, Tiling& t) {
 
 }  // namespace
 
-bool variesByHead(const Problem& p) {
+bool variesByHead(const AttentionProblem& p) {
   return p.pattern == PatternKind::stridedShards || p.pattern == PatternKind::blocks;
 }
 
-Tiling tilingOf(const Problem& p, const Sequence& sequence, const Kernels& kernels, int threads) {
+Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kernels& kernels, int threads) {
   const Token queries = sequence.queries.size();
   const bool isGrid = p.pattern == PatternKind::neighborhood, isList = p.pattern == PatternKind::blocks;
   const bool isFloat = p.dtype == DType::float32;
@@ -108,7 +108,7 @@ Tiling tilingOf(const Problem& p, const Sequence& sequence, const Kernels& kerne
   return t;
 }
 
-TileTask Tiling::task(const Problem& p, const Sequence& sequence, int32_t group, int64_t index) const {
+TileTask Tiling::task(const AttentionProblem& p, const Sequence& sequence, int32_t group, int64_t index) const {
   TileTask task{&p, sequence, map.next(group), 0, 0, shape, alignsBlocks, readsInPlace, {}};
   if (p.pattern == PatternKind::neighborhood) {
     for (int a = kMaxRank - 1; a >= 0; --a) {

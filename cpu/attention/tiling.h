@@ -20,12 +20,12 @@ struct Tiling {
   Token panel[kMaxRank], box[kMaxRank], perAxis[kMaxRank];
 
   // Tile `index` of map `group`.
-  TileTask task(const Problem& problem, const Sequence& sequence, int32_t group, int64_t index) const;
+  TileTask task(const AttentionProblem& problem, const Sequence& sequence, int32_t group, int64_t index) const;
 };
 
-Tiling tilingOf(const Problem& problem, const Sequence& sequence, const Kernels& kernels, int threads);
+Tiling tilingOf(const AttentionProblem& problem, const Sequence& sequence, const Kernels& kernels, int threads);
 
 // Whether heads differ in what they see.
-bool variesByHead(const Problem& problem);
+bool variesByHead(const AttentionProblem& problem);
 
 }  // namespace tilewise::cpu

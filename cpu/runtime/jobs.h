@@ -10,7 +10,7 @@
 
 namespace tilewise::cpu {
 
-std::shared_ptr<Job> attentionJob(const Problem& problem, const Kernels& kernels, int threads);
+std::shared_ptr<Job> attentionJob(const AttentionProblem& problem, const Kernels& kernels, int threads);
 std::shared_ptr<Job> mergeJob(const MergeProblem& problem, const Kernels& kernels);
 // One stage of a selection; the stages before it must be over.
 std::shared_ptr<Job> selectionJob(const SelectionProblem& problem, int32_t stage, const Kernels& kernels, int threads);

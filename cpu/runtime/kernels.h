@@ -13,7 +13,7 @@ namespace tilewise::cpu {
 // A query tile: rows [firstRow, firstRow + rows) of one KV head's map over the tokens of a sequence; of grids, a box of
 // tokens of one head.
 struct TileTask {
-  const Problem* problem;
+  const AttentionProblem* problem;
   Sequence sequence;
   TileMap map;
   int64_t firstRow;
@@ -27,7 +27,7 @@ struct TileTask {
 // Decode: every row of `groups` consecutive KV heads of a sequence against keys [keys.begin, keys.end).
 // Group g has `rows` rows, numbered by map.next(g).
 struct DecodeTask {
-  const Problem* problem;
+  const AttentionProblem* problem;
   Sequence sequence;
   TileMap map;
   int32_t groups;
@@ -68,9 +68,9 @@ struct Kernels {
   const char* name;
   int panel;  // query lanes per panel
   const Kernels* wide;  // the same with wider panels, for many rows; may be null
-  int64_t (*tileScratch)(const Problem&, TileShape);  // floats
+  int64_t (*tileScratch)(const AttentionProblem&, TileShape);  // floats
   void (*runTile)(const TileTask&, float* scratch);
-  int64_t (*decodeScratch)(const Problem&, int groups, int rows);
+  int64_t (*decodeScratch)(const AttentionProblem&, int groups, int rows);
   int (*decodeRows)(int rows);  // rows a group's partial results take
   int (*rowFloats)(int valueDim);  // floats from one partial output to the next
   void (*decode)(const DecodeTask&, const PartialRows&, float* scratch);

@@ -11,7 +11,7 @@
 #include <type_traits>
 
 #include "../../core/base/softmax.h"
-#include "../../core/pattern/visits.h"
+#include "../../core/pattern/stretches.h"
 #include "../runtime/kernels.h"
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -34,11 +34,11 @@ namespace {
 #include "../attention/decode_loop.inl"
 #include "../selection/select_loop.inl"
 
-int64_t tileScratch(const Problem& p, TileShape shape) {
+int64_t tileScratch(const AttentionProblem& p, TileShape shape) {
   TileScratch s;
   return layOutTile(p, shape, kSightBytes, nullptr, s);
 }
-int64_t decodeScratch(const Problem& p, int groups, int rows) {
+int64_t decodeScratch(const AttentionProblem& p, int groups, int rows) {
   DecodeScratch s;
   return layOutDecode(p, groups, rows, nullptr, s);
 }

@@ -10,7 +10,7 @@ namespace tilewise::gpu {
 
 template <class E>
 __device__ __forceinline__ void combine(const AttentionParams& p) {
-  const Problem& problem = p.problem;
+  const AttentionProblem& problem = p.problem;
   const uint32_t block = block_index();
   const Token token = Token(block % p.longestQueries);
   const int32_t head = int32_t(block / p.longestQueries % problem.outputHeads());

@@ -10,7 +10,7 @@ namespace tilewise::gpu {
 constexpr int kCombineThreads = 128;
 
 struct AttentionParams {
-  Problem problem;  // all pointers on the device
+  AttentionProblem problem;  // all pointers on the device
 
   // Rows of an operand can be copied 16 bytes at a time.
   bool queryIsAligned, keyIsAligned, valueIsAligned, extraKeyIsAligned, extraValueIsAligned, outIsAligned;

@@ -18,7 +18,7 @@ constexpr Token kListSplitKeys = 4096;
 // Rows of queries up to which keys are split at all: above, tiles of queries fill the GPU.
 constexpr int64_t kSplitRows = 64;
 
-int tileDim(const Problem& p) {
+int tileDim(const AttentionProblem& p) {
   for (int dim : {32, 64, 96, 128, 192}) {
     if (larger(p.headDim, p.valueDim) <= dim) return dim;
   }
@@ -26,7 +26,7 @@ int tileDim(const Problem& p) {
 }
 
 // Nothing but a window over contiguous keys: what the stream's registers have room for.
-bool isPlain(const Problem& p) {
+bool isPlain(const AttentionProblem& p) {
   return p.pattern == PatternKind::window && !p.hasScoreOperands() && p.softcap == 0 && p.scale > 0 &&
          p.extraKeys == 0 && p.pageSize == 0;
 }
@@ -49,7 +49,7 @@ void chooseBox(const Grid& grid, int rowsLog2, AttentionParams& params) {
 }
 
 // Axes and biases of a grid as three axes.
-void useRank3(Problem& p) {
+void useRank3(AttentionProblem& p) {
   const int missing = kMaxRank - p.grid.rank;
   int64_t axis[kMaxRank] = {0, 0, 0};
   for (int a = 0; a < p.grid.rank; ++a) axis[a + missing] = p.relativeAxis[a];
@@ -73,7 +73,7 @@ int log2Of(int n) {
   return log2;
 }
 
-Token splitKeysOf(const Problem& p) {
+Token splitKeysOf(const AttentionProblem& p) {
   if (p.pattern == PatternKind::stridedShards) {
     return Token(smaller<int64_t>(kMaxTokens, int64_t(kSplitKeys) * p.shards.stride));
   }
@@ -83,18 +83,18 @@ Token splitKeysOf(const Problem& p) {
 }  // namespace
 
 std::string AttentionPlan::kernel() const {
-  const char* ways[] = {"stream", "gather", "decode"};
-  return std::string("attention_") + ways[int(way)] + "_" + patternName(params.problem.pattern) + "_" +
+  const char* feeds[] = {"stream", "gather", "decode"};
+  return std::string("attention_") + feeds[int(feed)] + "_" + patternName(params.problem.pattern) + "_" +
          nameOf(params.problem.dtype) + "_" + std::to_string(dim);
 }
 
 TileChoice tilesOf(const AttentionPlan& plan, int rank) {
   const AttentionParams& params = plan.params;
-  const Problem& p = params.problem;
+  const AttentionProblem& p = params.problem;
   TileChoice choice;
   TileRule& rule = choice.rule;
   const std::string rows = std::to_string(plan.rows), keys = std::to_string(plan.sizes.keys);
-  if (plan.way == Way::stream) {
+  if (plan.feed == KeyFeed::stream) {
     rule.queries[0] = plan.rows;
     rule.keys[0] = plan.sizes.keys;
     rule.isDynamic = true;
@@ -102,7 +102,7 @@ TileChoice tilesOf(const AttentionPlan& plan, int rank) {
     return choice;
   }
   rule.isCut = true;
-  choice.why = rows + " rows are a block of threads (" + (plan.way == Way::decode ? "decode" : "gather") +
+  choice.why = rows + " rows are a block of threads (" + (plan.feed == KeyFeed::decode ? "decode" : "gather") +
                " kernel); the keys that some of them see are brought together, " + keys + " at a time";
   if (p.pattern == PatternKind::neighborhood) {
     for (int a = 0; a < rank; ++a) rule.queries[a] = 1 << params.boxLog2[a + kMaxRank - rank];
@@ -128,7 +128,7 @@ int64_t AttentionPlan::tilesOf(Token queries) const {
   return ceilDiv<int64_t>(all, params.rowsPerBlock) * ceilDiv<int64_t>(params.rowsPerBlock, rows);
 }
 
-AttentionPlan planAttention(const Problem& problem, Token queries, Token keys) {
+AttentionPlan planAttention(const AttentionProblem& problem, Token queries, Token keys) {
   AttentionPlan plan{};
   AttentionParams& params = plan.params;
   params.problem = problem;
@@ -136,27 +136,27 @@ AttentionPlan planAttention(const Problem& problem, Token queries, Token keys) {
   if (isGrid) useRank3(params.problem);
   // Scores of scale 0 are 0 whether capped or not, and a 0 in the cap's argument is how kernels are told of no cap.
   if (problem.scale == 0) params.problem.softcap = 0;
-  const Problem& p = params.problem;
+  const AttentionProblem& p = params.problem;
   plan.dim = tileDim(p);
 
   const int32_t group = p.kvHeads < p.queryHeads ? p.queryHeads / p.kvHeads : 1;
   const bool isShared = groupSharesKeys(p, group);
   const int64_t sharedRows = int64_t(queries) * (isShared ? group : 1);
   const bool isOneList = !isList || queries <= p.blocks.queries;
-  const int decodeRows = tileRows(tileSizes(2, plan.dim, Way::decode), Way::decode);
+  const int decodeRows = tileRows(tileSizes(2, plan.dim, KeyFeed::decode), KeyFeed::decode);
   // Shards are gathered even then: a kernel of theirs would be a sixth of all machine code.
   const bool hasDecode = p.pattern == PatternKind::window || isList;
   if (hasDecode && isOneList && p.extraKeys == 0 && sharedRows <= decodeRows) {
-    plan.way = Way::decode;
+    plan.feed = KeyFeed::decode;
   } else {
-    plan.way = isPlain(p) && sharedRows > kSplitRows ? Way::stream : Way::gather;
+    plan.feed = isPlain(p) && sharedRows > kSplitRows ? KeyFeed::stream : KeyFeed::gather;
   }
-  plan.sizes = tileSizes(int(sizeOf(p.dtype)), plan.dim, plan.way);
-  plan.rows = tileRows(plan.sizes, plan.way);
+  plan.sizes = tileSizes(int(sizeOf(p.dtype)), plan.dim, plan.feed);
+  plan.rows = tileRows(plan.sizes, plan.feed);
 
   // Heads of a group share tiles where one head's rows would leave them half empty.
   const Token ownRows = isList ? smaller(queries, p.blocks.queries) : queries;
-  const bool isWorthIt = plan.way != Way::stream && ownRows < plan.rows;
+  const bool isWorthIt = plan.feed != KeyFeed::stream && ownRows < plan.rows;
   params.map.headsPerToken = isShared && isWorthIt ? group : 1;
   params.maps = p.outputHeads() / params.map.headsPerToken;
   params.rowsPerBlock = isList && queries > p.blocks.queries ? params.map.rows(p.blocks.queries) : 0;
@@ -168,7 +168,7 @@ AttentionPlan planAttention(const Problem& problem, Token queries, Token keys) {
   params.splits = 1;
   params.splitKeys = splitKeysOf(p);
   params.longestQueries = larger<Token>(queries, 1);
-  plan.maySplit = plan.way != Way::stream && !isGrid && isOneList && p.extraKeys == 0 && sharedRows <= kSplitRows;
+  plan.maySplit = plan.feed != KeyFeed::stream && !isGrid && isOneList && p.extraKeys == 0 && sharedRows <= kSplitRows;
   if (plan.maySplit) params.splits = larger<int32_t>(1, ceilDiv(keys, params.splitKeys));
 
   params.queryIsAligned = hasPlainRows(p.query, p.dtype);
@@ -180,7 +180,7 @@ AttentionPlan planAttention(const Problem& problem, Token queries, Token keys) {
   return plan;
 }
 
-std::vector<PlannedSequences> planSequences(const Problem& problem, const Problem& lengths) {
+std::vector<PlannedSequences> planSequences(const AttentionProblem& problem, const AttentionProblem& lengths) {
   if (!lengths.cuQueries) return {{planAttention(problem, problem.queries, problem.keys), {}}};
   struct Kind {
     Token queries = 0, keys = 0;

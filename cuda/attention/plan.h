@@ -15,7 +15,7 @@ namespace tilewise::gpu {
 constexpr int32_t kMaxDim = 256;
 
 struct AttentionPlan {
-  Way way;
+  KeyFeed feed;
   int dim;  // of the kernel's tiles
   TileSizes sizes;
   int rows;  // of a tile of queries
@@ -30,7 +30,7 @@ struct AttentionPlan {
 TileChoice tilesOf(const AttentionPlan& plan, int rank);
 
 // For sequences of at most so many queries and keys, all of which would be planned alike by themselves.
-AttentionPlan planAttention(const Problem& problem, Token queries, Token keys);
+AttentionPlan planAttention(const AttentionProblem& problem, Token queries, Token keys);
 
 // Sequences that one plan takes; empty: all of them, none of which is packed.
 struct PlannedSequences {
@@ -39,6 +39,6 @@ struct PlannedSequences {
 };
 // `lengths`: the problem with cuQueries and cuKeys as the host reads them. Packed sequences are sorted by how each
 // would be planned alone: what else is in the batch must not change a bit of the result.
-std::vector<PlannedSequences> planSequences(const Problem& problem, const Problem& lengths);
+std::vector<PlannedSequences> planSequences(const AttentionProblem& problem, const AttentionProblem& lengths);
 
 }  // namespace tilewise::gpu

@@ -26,10 +26,10 @@ void launch(Queue& queue, const AttentionPlan& plan, const char* module, const s
   queue.launch(launch);
 }
 
-void runPlan(PlannedSequences& planned, const Problem& lengths, Queue& queue, const CancelFlag& cancel) {
+void runPlan(PlannedSequences& planned, const AttentionProblem& lengths, Queue& queue, const CancelFlag& cancel) {
   AttentionPlan& plan = planned.plan;
   AttentionParams& params = plan.params;
-  const Problem& p = params.problem;
+  const AttentionProblem& p = params.problem;
   int64_t tiles = int64_t(params.tiles) * p.sequences;
   if (lengths.cuQueries) {
     std::vector<int64_t> starts(size_t(p.sequences) + 1);
@@ -51,25 +51,25 @@ void runPlan(PlannedSequences& planned, const Problem& lengths, Queue& queue, co
   }
   const std::string module = std::string("attention_") + nameOf(p.dtype);
   launch(queue, plan, module.c_str(), plan.kernel(), tiles * params.maps * params.splits, 32 * plan.sizes.warps,
-         sharedPlan(int(sizeOf(p.dtype)), plan.dim, plan.way).bytes);
+         sharedPlan(int(sizeOf(p.dtype)), plan.dim, plan.feed).bytes);
   if (params.splits == 1 || cancel) return;
   launch(queue, plan, module.c_str(), std::string("attention_combine_") + nameOf(p.dtype), rows, kCombineThreads, 0);
 }
 
 }  // namespace
 
-void runAttention(const Problem& problem, const Problem& lengths, const Limits&, Queue& queue,
+void runAttention(const AttentionProblem& problem, const AttentionProblem& lengths, const Limits&, Queue& queue,
                   const CancelFlag& cancel) {
   for (PlannedSequences& planned : planSequences(problem, lengths)) {
     if (!cancel) runPlan(planned, lengths, queue, cancel);
   }
 }
 
-TileChoice tilesFor(const Problem& problem) {
+TileChoice tilesFor(const AttentionProblem& problem) {
   return tilesOf(planAttention(problem, problem.queries, problem.keys), problem.grid.rank);
 }
 
-std::vector<std::string> reasonsAgainst(const Problem& p, const Limits& limits) {
+std::vector<std::string> reasonsAgainst(const AttentionProblem& p, const Limits& limits) {
   std::vector<std::string> reasons;
   const auto range = [&](const char* what, int64_t value, int64_t low, int64_t high) {
     if (value >= low && value <= high) return;

@@ -16,7 +16,7 @@ struct ScoreScale {
   bool isApplied;  // by scaleScores(); then softmax has nothing left to multiply
   float inCap;     // products to softcap's argument; 0: no softcap
 
-  __device__ __forceinline__ explicit ScoreScale(const Problem& p)
+  __device__ __forceinline__ explicit ScoreScale(const AttentionProblem& p)
       : factor((p.softcap > 0 ? p.softcap : p.scale) * kLog2E),
         isApplied(p.hasScoreOperands() || !(factor > 0)),
         inCap(p.softcap > 0 ? p.scale / p.softcap : 0) {}
@@ -39,12 +39,12 @@ __device__ __forceinline__ void scaleScores(RegisterTile<RowTiles, Keys>& scores
   if (scale.isApplied) scores.forEach([&](float& s, int, int, int) { s *= scale.factor; });
 }
 
-__device__ __forceinline__ bool isTokenSeen(const BlockList& pattern, const Row& row, Token query) {
+__device__ __forceinline__ bool isTokenSeen(const BlockList& pattern, const KeyRun& row, Token query) {
   const uint8_t* tokens = pattern.tokens(row, query);
   return !tokens || *tokens;
 }
 template <class Pattern>
-__device__ __forceinline__ bool isTokenSeen(const Pattern&, const Row&, Token) {
+__device__ __forceinline__ bool isTokenSeen(const Pattern&, const KeyRun&, Token) {
   return true;
 }
 
@@ -73,7 +73,7 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
   const auto hide = [&](float& score, const auto& query, const typename Pattern::Sight& sight, int column) {
     bool isSeen = column < keys.visit.count;
     if (!keys.visit.isExtra && isSeen) {
-      const Row row = keys.at(column).row();
+      const KeyRun row = keys.at(column).row();
       isSeen = !pattern.cut(sight, row).keys.isEmpty() && isTokenSeen(pattern, row, query.token);
     }
     if (!isSeen) score = -INFINITY;
@@ -109,7 +109,7 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
 // What is added to one query's scores. -inf hides.
 template <int Rank>
 struct Addends {
-  const Problem& p;
+  const AttentionProblem& p;
   const Query<Rank>& query;
   int64_t biasRow, maskRow;
   Token position;

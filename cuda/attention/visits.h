@@ -20,7 +20,7 @@ struct Visit {
 struct KeySlot {
   Token place, at[2], token;
 
-  __device__ __forceinline__ Row row() const { return {{place, place + 1}, 0, 1, {at[0], at[1]}}; }
+  __device__ __forceinline__ KeyRun row() const { return {{place, place + 1}, 0, 1, {at[0], at[1]}}; }
 };
 
 // The keys besides, after all others.
@@ -42,15 +42,15 @@ template <class Pattern, int Keys>
 class StreamKeys {
  public:
   __device__ __forceinline__ StreamKeys(const Pattern& pattern, const typename Pattern::Sight& sight)
-      : pattern_(pattern), sight_(sight), rows_(pattern.rows(sight)) {}
+      : pattern_(pattern), sight_(sight), rows_(pattern.runs(sight)) {}
 
   __device__ __forceinline__ bool next(Visit& visit) {
     while (left_.isEmpty()) {
       if (index_ == rows_) return false;
-      left_ = pattern_.row(sight_, index_++).places;
+      left_ = pattern_.run(sight_, index_++).places;
     }
     const Range keys{left_.begin, smaller(left_.end, left_.begin + Keys)};
-    Row row;
+    KeyRun row;
     row.places = keys;
     const bool isInterior = pattern_.cut(sight_, row).interior.size() == Keys;
     visit = {keys.size(), isInterior, false, keys.begin, -1};
@@ -65,9 +65,9 @@ class StreamKeys {
   int32_t rows_, index_ = 0;
 };
 
-__device__ __forceinline__ bool hasTokenMask(const BlockList& pattern, const Row& row) { return pattern.mask(row); }
+__device__ __forceinline__ bool hasTokenMask(const BlockList& pattern, const KeyRun& row) { return pattern.mask(row); }
 template <class Pattern>
-__device__ __forceinline__ bool hasTokenMask(const Pattern&, const Row&) {
+__device__ __forceinline__ bool hasTokenMask(const Pattern&, const KeyRun&) {
   return false;
 }
 
@@ -80,17 +80,17 @@ class GatherKeys {
 
   __device__ __forceinline__ GatherKeys(const Pattern& pattern, const typename Pattern::Sight& sight, const Range& clip,
                                         Token extras)
-      : pattern_(pattern), sight_(sight), clip_(clip), extras_{extras}, rows_(pattern.rows(sight)) {}
+      : pattern_(pattern), sight_(sight), clip_(clip), extras_{extras}, rows_(pattern.runs(sight)) {}
 
   // `slots`: Keys of them.
   __device__ __forceinline__ bool next(Visit& visit, saddr slots) {
     const int lane = lane_id(), own = warp_id() * Own + lane % Own;
     visit = {0, true, false, 0, -1};
     while (visit.count < Keys && index_ < rows_) {
-      Row row;
+      KeyRun row;
       Cut cut{};
       if (index_ + lane < rows_) {
-        row = pattern_.row(sight_, index_ + lane);
+        row = pattern_.run(sight_, index_ + lane);
         cut = pattern_.cut(sight_, row);
         cut.keys = intersect(cut.keys, clip_);
         if (lane == 0) cut.keys.begin = smaller(cut.keys.end, cut.keys.begin + taken_);
@@ -129,7 +129,7 @@ class GatherKeys {
   }
 
   // Notes this lane's own key if one of the rows that the lanes hold has it.
-  __device__ __forceinline__ void resolve(Visit& visit, saddr slots, int own, int begin, int end, const Row& row,
+  __device__ __forceinline__ void resolve(Visit& visit, saddr slots, int own, int begin, int end, const KeyRun& row,
                                           Token firstPlace) {
     const int holder = holderOf(own, end);
     const int total = shfl(end, 31);

@@ -1,6 +1,6 @@
 // The CUDA driver's ABI as far as this runtime uses it: declared here, so that nothing needs a toolkit to build.
-// Reader: someone who needs one more driver function. test/native/gpu/abi_checks.cu holds every line against cuda.h; each
-// table's last columns are what cuda.h calls the row. Structures are the driver's own, and only pointed to.
+// Reader: someone who needs one more driver function. test/native/gpu/abi_checks.cu holds every line against cuda.h;
+// each table's last columns are what cuda.h calls the row. Structures are the driver's own, and only pointed to.
 #pragma once
 
 #include <cstddef>

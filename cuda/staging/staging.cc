@@ -122,12 +122,13 @@ void Staging::stageOut(Operand& o, int64_t batch, int64_t tokens, int64_t heads,
                   {sizeOf(type), kRowAlignment, true});
 }
 
-void Staging::stageScores(ScoreOperand& s, const Problem& p, int64_t queries, int64_t keys, int64_t elementBytes) {
+void Staging::stageScores(ScoreOperand& s, const AttentionProblem& p, int64_t queries, int64_t keys,
+                          int64_t elementBytes) {
   s.data = input(s.data, {{p.batch, &s.batch}, {p.outputHeads(), &s.head}, {queries, &s.query}, {keys, &s.key}},
                  {elementBytes, kRowAlignment, false});
 }
 
-void Staging::stageBlocks(Problem& p) {
+void Staging::stageBlocks(AttentionProblem& p) {
   BlockLists& b = p.blocks;
   const int64_t blocks = ceilDiv(p.queries, b.queries), heads = (p.outputHeads() - 1) / b.headsPerList;
   const int64_t lists = p.batch == 0 || blocks == 0 ? 0 : (p.batch - 1) * b.byBatch + heads * b.byHead + blocks;
@@ -147,8 +148,8 @@ void Staging::stageBlocks(Problem& p) {
   b.masks = list(b.masks, masks * b.queries * b.keys);
 }
 
-Problem Staging::stage(const Problem& problem, Problem& lengths) {
-  Problem p = problem;
+AttentionProblem Staging::stage(const AttentionProblem& problem, AttentionProblem& lengths) {
+  AttentionProblem p = problem;
   lengths = problem;
   lengths.cuQueries = onHost(p.cuQueries, p.sequences + 1);
   lengths.cuKeys = onHost(p.cuKeys, p.sequences + 1);

@@ -23,7 +23,7 @@ class Staging {
 
   // `lengths` becomes the problem with cuQueries, cuKeys and keyLengths on the host, wherever they lie; valid as long
   // as this.
-  Problem stage(const Problem& problem, Problem& lengths);
+  AttentionProblem stage(const AttentionProblem& problem, AttentionProblem& lengths);
   MergeProblem stage(const MergeProblem& problem);
   SelectionProblem stage(const SelectionProblem& problem);
 
@@ -65,8 +65,9 @@ class Staging {
 
   void stageOperand(Operand& operand, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
   void stageOut(Operand& out, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
-  void stageScores(ScoreOperand& scores, const Problem& p, int64_t queries, int64_t keys, int64_t elementBytes);
-  void stageBlocks(Problem& p);
+  void stageScores(ScoreOperand& scores, const AttentionProblem& p, int64_t queries, int64_t keys,
+                   int64_t elementBytes);
+  void stageBlocks(AttentionProblem& p);
 
   const Machine& machine_;
   Queue& queue_;

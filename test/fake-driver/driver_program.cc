@@ -26,7 +26,8 @@ CancelFlag* cancelAfterFirst = nullptr;
 
 namespace tilewise::gpu {
 
-void runAttention(const Problem& p, const Problem&, const Limits&, Queue& queue, const CancelFlag& cancel) {
+void runAttention(const AttentionProblem& p, const AttentionProblem&, const Limits&, Queue& queue,
+                  const CancelFlag& cancel) {
   for (int i = 0; i < launches && !cancel; ++i) {
     queue.launch({"probe", "touch", 1, 128, sharedBytes, &p, sizeof(p)});
     if (cancelAfterFirst) *cancelAfterFirst = true;
@@ -46,8 +47,8 @@ void runAttention(const Problem& p, const Problem&, const Limits&, Queue& queue,
 }
 void runMerge(const MergeProblem&, Queue&) {}
 void runSelection(const SelectionProblem&, const Limits&, Queue&, const CancelFlag&) {}
-TileChoice tilesFor(const Problem&) { return {}; }
-std::vector<std::string> reasonsAgainst(const Problem&, const Limits&) { return {}; }
+TileChoice tilesFor(const AttentionProblem&) { return {}; }
+std::vector<std::string> reasonsAgainst(const AttentionProblem&, const Limits&) { return {}; }
 std::vector<std::string> reasonsAgainst(const SelectionProblem&, const Limits&) { return {}; }
 
 }  // namespace tilewise::gpu
@@ -65,13 +66,13 @@ std::string json(const std::string& text) {
 
 // A call of attention with queries of its own, and whether `out` became what it must.
 struct Call {
-  Problem problem;
+  AttentionProblem problem;
   std::vector<float> query, out;
   CancelFlag cancel{false};
 
   explicit Call(int tokens, float seed = 0) : query(size_t(tokens) * 48), out(query.size(), -1.0f) {
     for (size_t i = 0; i < query.size(); ++i) query[i] = seed + float(i);
-    Problem& p = problem;
+    AttentionProblem& p = problem;
     p.batch = p.sequences = 1;
     p.queryHeads = p.kvHeads = 2;
     p.queries = p.keys = tokens;

@@ -16,7 +16,7 @@
 namespace tilewise {
 
 struct Case {
-  Problem problem;
+  AttentionProblem problem;
   std::vector<std::vector<char>> buffers;
   std::vector<double> out, lse;  // float64 answers, out in the order of problem.out's elements
   double largestScore = 0;       // in magnitude: float32 scores are off by up to its rounding
@@ -66,7 +66,7 @@ class CaseMaker {
   std::unique_ptr<Case> draw(int32_t queries, int32_t keys, int32_t headDim, int32_t valueDim) {
     auto made = std::make_unique<Case>();
     Case& c = *made;
-    Problem& p = c.problem;
+    AttentionProblem& p = c.problem;
     p.batch = p.sequences = int32_t(pick(2) + 1);
     p.pattern = pick(2) ? PatternKind::window : PatternKind(1 + pick(3));
     const int32_t group = int32_t(pick(3) == 0 ? 1 : pick(5) + 1);
@@ -101,7 +101,7 @@ class CaseMaker {
 
   // Plain loops from the definitions; shares nothing with the code under test but the problem's fields.
   void answer(Case& c) {
-    const Problem& p = c.problem;
+    const AttentionProblem& p = c.problem;
     const int32_t heads = p.queryHeads > p.kvHeads ? p.queryHeads : p.kvHeads;
     c.out.assign(size_t(int64_t(p.batch) * heads * p.queries * p.valueDim), 0);
     c.lse.assign(size_t(int64_t(p.batch) * heads * p.queries), -INFINITY);
@@ -177,7 +177,7 @@ class CaseMaker {
   // A few values become NaN or infinite: queries that see one must say so, the others must not. And one of float32 the
   // largest there is, which must not become infinite.
   void spoilValues(Case& c) {
-    const Problem& p = c.problem;
+    const AttentionProblem& p = c.problem;
     const int64_t count = int64_t(p.batch) * p.kvHeads * p.keys * p.valueDim;
     const float spoilt[] = {NAN, INFINITY, -INFINITY};
     for (int i = 0; count > 0 && i < 4; ++i) {
@@ -189,7 +189,7 @@ class CaseMaker {
 
   // Nothing is left but the pattern: the GPU has kernels of their own for that.
   void makePlain(Case& c) {
-    Problem& p = c.problem;
+    AttentionProblem& p = c.problem;
     p.softcap = 0;
     p.extraKeys = 0;
     p.bias = p.mask = {};
@@ -214,7 +214,7 @@ class CaseMaker {
   }
 
   void addPattern(Case& c) {
-    Problem& p = c.problem;
+    AttentionProblem& p = c.problem;
     if (p.pattern == PatternKind::neighborhood) {
       Grid& g = p.grid;
       g.rank = 1 + pick(3);
@@ -240,7 +240,7 @@ class CaseMaker {
   }
 
   void addLists(Case& c) {
-    Problem& p = c.problem;
+    AttentionProblem& p = c.problem;
     BlockLists& b = p.blocks;
     b.queries = 1 + pick(40);
     b.keys = 1 + pick(20);
@@ -274,7 +274,7 @@ class CaseMaker {
   }
 
   // Whether the pattern shows key k to query q, from the families' definitions.
-  static bool sees(const Problem& p, int32_t b, int32_t h, int32_t q, int32_t k, int32_t keys) {
+  static bool sees(const AttentionProblem& p, int32_t b, int32_t h, int32_t q, int32_t k, int32_t keys) {
     const int32_t offset = p.window.align == Align::bottomRight ? keys - p.queries
                            : p.window.align == Align::topLeft   ? 0
                                                                 : p.window.offset;
@@ -342,7 +342,7 @@ class CaseMaker {
   }
 
   Operand operand(Case& c, int32_t heads, int32_t tokens, int32_t dim, bool isBnhd) {
-    const Problem& p = c.problem;
+    const AttentionProblem& p = c.problem;
     const int64_t count = int64_t(p.batch) * heads * tokens * dim;
     Operand o;
     o.data = buffer(c, count * sizeOf(p.dtype));
@@ -354,7 +354,7 @@ class CaseMaker {
   }
 
   void addOptions(Case& c) {
-    Problem& p = c.problem;
+    AttentionProblem& p = c.problem;
     if (pick(2)) p.window.right = pick(3) ? 0 : pick(9);
     if (pick(3) == 0) p.window.left = pick(40);
     if (pick(4) == 0) p.window.sink = pick(5);

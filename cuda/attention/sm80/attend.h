@@ -101,7 +101,7 @@ struct KeySources {
 
 template <class L>
 __device__ __forceinline__ auto keysOf(const typename L::Pattern& pattern, const Work& work,
-                                       const Box<L::Pattern::kRank>& queries, const Problem& problem) {
+                                       const Box<L::Pattern::kRank>& queries, const AttentionProblem& problem) {
   const typename L::Pattern::Sight sight = pattern.look(work.map.firstHead, queries);
   if constexpr (L::kGathers) {
     return GatherKeys<typename L::Pattern, L::kKeys, L::kOwnKeys>(pattern, sight, work.clip, problem.extraKeys);
@@ -130,7 +130,7 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
   if (queries.count == 0) return;
 
   copyQueries<L::kThreads>(L::queries(), p, work, queries);
-  const Problem& problem = p.problem;
+  const AttentionProblem& problem = p.problem;
   const KeySources<E, L::kIsPlain> keySource(p, work, problem.key, problem.extraKey, problem.headDim, p.keyIsAligned,
                                              p.extraKeyIsAligned);
   const KeySources<E, L::kIsPlain> valueSource(p, work, problem.value, problem.extraValue, problem.valueDim,

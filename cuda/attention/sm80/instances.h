@@ -1,4 +1,4 @@
-// The entry points of one element type: every way to meet keys, every tile of dims. A problem runs in the next larger
+// The entry points of one element type: every key feed, every tile of dims. A problem runs in the next larger
 // tile of dims, its rows padded with zeros in shared memory only.
 // Reader: whoever adds a pattern (a line in TW_ATTENTION_DIM) or dims (kDims, and a line in TW_ATTENTION).
 #pragma once
@@ -7,11 +7,11 @@
 #include "attend.h"
 #include "../combine.h"
 
-#define TW_ATTENTION_KERNEL(way, pattern, Pattern, type, E, dim)             \
-  TW_KERNEL(attention_##way##_##pattern##_##type##_##dim, AttentionParams,   \
-            (Layout<E, dim, Pattern, Way::way>::kThreads),                   \
-            (Layout<E, dim, Pattern, Way::way>::kSizes.perMultiprocessor)) { \
-    attend<Layout<E, dim, Pattern, Way::way>>(p);                            \
+#define TW_ATTENTION_KERNEL(feed, pattern, Pattern, type, E, dim)                 \
+  TW_KERNEL(attention_##feed##_##pattern##_##type##_##dim, AttentionParams,       \
+            (Layout<E, dim, Pattern, KeyFeed::feed>::kThreads),                   \
+            (Layout<E, dim, Pattern, KeyFeed::feed>::kSizes.perMultiprocessor)) { \
+    attend<Layout<E, dim, Pattern, KeyFeed::feed>>(p);                            \
   }
 
 #define TW_ATTENTION_DIM(type, E, dim)                                            \

@@ -8,22 +8,22 @@
 
 namespace tilewise::gpu {
 
-template <class E_, int Dim, class Pattern_, Way kWay>
+template <class E_, int Dim, class Pattern_, KeyFeed kFeed>
 struct Layout {
   using E = E_;
   using Pattern = Pattern_;
-  static constexpr TileSizes kSizes = tileSizes(sizeof(E), Dim, kWay);
-  static constexpr SharedPlan kShared = sharedPlan(sizeof(E), Dim, kWay);
+  static constexpr TileSizes kSizes = tileSizes(sizeof(E), Dim, kFeed);
+  static constexpr SharedPlan kShared = sharedPlan(sizeof(E), Dim, kFeed);
   static constexpr int kDim = Dim, kWarps = kSizes.warps, kThreads = 32 * kWarps, kRowTiles = kSizes.rowTiles;
   static constexpr int kKeys = kSizes.keys;
   static constexpr int kOwnKeys = kKeys / kWarps;  // that a warp copies
-  static constexpr bool kGathers = kWay != Way::stream;
+  static constexpr bool kGathers = kFeed != KeyFeed::stream;
   // The stream has no room in its registers for anything that is added to scores or caps them, for keys besides, rows
   // of several heads or splits: such problems gather.
-  static constexpr bool kIsPlain = kWay == Way::stream;
+  static constexpr bool kIsPlain = kFeed == KeyFeed::stream;
   // Warps divide the queries and meet all keys, or divide the keys and meet all queries.
-  static constexpr bool kDividesKeys = kWay == Way::decode;
-  static constexpr int kWarpRows = 16 * kRowTiles, kRows = tileRows(kSizes, kWay);
+  static constexpr bool kDividesKeys = kFeed == KeyFeed::decode;
+  static constexpr int kWarpRows = 16 * kRowTiles, kRows = tileRows(kSizes, kFeed);
   static constexpr int kWarpKeys = kDividesKeys ? kOwnKeys : kKeys;
 
   static_assert(kWarpKeys % 16 == 0, "fragments of keys are 16 wide");

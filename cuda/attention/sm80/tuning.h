@@ -8,7 +8,7 @@
 namespace tilewise::gpu {
 
 // Which kernel: a stream of tokens (dense windows), a gather (every other pattern, pages), or few queries on many keys.
-enum class Way { stream, gather, decode };
+enum class KeyFeed { stream, gather, decode };
 
 struct TileSizes {
   int rowTiles;  // of 16 queries, per warp
@@ -18,22 +18,22 @@ struct TileSizes {
 };
 
 // Reasons: 'budget' means registers or shared memory allow no more; the rest is not measured yet.
-TW_HOST_DEVICE constexpr TileSizes tileSizes(int elementBytes, int dim, Way way) {
+TW_HOST_DEVICE constexpr TileSizes tileSizes(int elementBytes, int dim, KeyFeed feed) {
   const bool isHalf = elementBytes == 2;
   // Warps divide the keys of a visit, 16 each at least; its memory must hold the warps' outputs at the end
   // (epilogue.h).
-  if (way == Way::decode)
+  if (feed == KeyFeed::decode)
     return isHalf ? TileSizes{1, 4, 64, dim <= 64 ? 3 : 2} : TileSizes{1, 2, 32, dim <= 96 ? 4 : 2};
-  if (!isHalf) return {1, 4, dim <= (way == Way::gather ? 64 : 128) ? 32 : 16, dim <= 96 ? 2 : 1};
-  if (way == Way::gather) return {1, 4, dim <= 128 ? 64 : 32, dim <= 32 ? 3 : dim <= 128 ? 2 : 1};
+  if (!isHalf) return {1, 4, dim <= (feed == KeyFeed::gather ? 64 : 128) ? 32 : 16, dim <= 96 ? 2 : 1};
+  if (feed == KeyFeed::gather) return {1, 4, dim <= 128 ? 64 : 32, dim <= 32 ? 3 : dim <= 128 ? 2 : 1};
   // Two row tiles per warp halve the fragment loads of keys; from 192 dims on their outputs exceed the registers.
   if (dim <= 128) return {2, 4, 64, 2};
   return {1, dim == 192 ? 8 : 4, 64, dim == 192 ? 1 : 2};
 }
 
 // Queries of a tile. Warps that divide the keys share their rows.
-TW_HOST_DEVICE constexpr int tileRows(const TileSizes& sizes, Way way) {
-  return 16 * sizes.rowTiles * (way == Way::decode ? 1 : sizes.warps);
+TW_HOST_DEVICE constexpr int tileRows(const TileSizes& sizes, KeyFeed feed) {
+  return 16 * sizes.rowTiles * (feed == KeyFeed::decode ? 1 : sizes.warps);
 }
 
 // Where things lie in a block's shared memory, in bytes. Queries come first.
@@ -43,16 +43,16 @@ struct SharedPlan {
   int slots;  // the keys of a visit as the pattern counts them, 16 bytes each
   int bytes;
 };
-TW_HOST_DEVICE constexpr SharedPlan sharedPlan(int elementBytes, int dim, Way way) {
-  const TileSizes sizes = tileSizes(elementBytes, dim, way);
-  const int rows = tileRows(sizes, way), row = dim * elementBytes;
-  const int scores = way == Way::decode ? rows * sizes.warps * 32 : rows * ((sizes.keys + 31) / 32 * 32);
+TW_HOST_DEVICE constexpr SharedPlan sharedPlan(int elementBytes, int dim, KeyFeed feed) {
+  const TileSizes sizes = tileSizes(elementBytes, dim, feed);
+  const int rows = tileRows(sizes, feed), row = dim * elementBytes;
+  const int scores = feed == KeyFeed::decode ? rows * sizes.warps * 32 : rows * ((sizes.keys + 31) / 32 * 32);
   SharedPlan plan{};
   plan.keys = rows * row;
   plan.values = plan.keys + sizes.keys * row;
   plan.seen = plan.values + sizes.keys * row;
   plan.slots = plan.seen + scores / 8;
-  plan.bytes = plan.slots + (way == Way::stream ? 0 : sizes.keys * 16);
+  plan.bytes = plan.slots + (feed == KeyFeed::stream ? 0 : sizes.keys * 16);
   return plan;
 }
 

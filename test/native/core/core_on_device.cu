@@ -3,7 +3,7 @@
 #include "../../../core/op/attention.h"
 #include "../../../core/base/softmax.h"
 #include "../../../core/base/tile_map.h"
-#include "../../../core/pattern/visits.h"
+#include "../../../core/pattern/stretches.h"
 
 using namespace tilewise;
 
@@ -11,10 +11,10 @@ using namespace tilewise;
 template <class Pattern>
 __device__ float walk(const Pattern& pattern, int head, const Box<Pattern::kRank>& query, const float* sink) {
   SoftmaxState state;
-  forEachRun(pattern, head, query, [&](const Run& run) {
-    for (Token place = run.row.places.begin; place < run.row.places.end; ++place) {
+  forEachStretch(pattern, head, query, [&](const Stretch& stretch) {
+    for (Token place = stretch.run.places.begin; place < stretch.run.places.end; ++place) {
       SoftmaxState one;
-      one.max = biasToLog2(float(run.row.token(place)));
+      one.max = biasToLog2(float(stretch.run.token(place)));
       one.sum = 1;
       merge(state, one);
     }
@@ -24,13 +24,13 @@ __device__ float walk(const Pattern& pattern, int head, const Box<Pattern::kRank
 }
 
 template <int Rank>
-__device__ float walkGrid(const Problem& p, int head) {
+__device__ float walkGrid(const AttentionProblem& p, int head) {
   Box<Rank> query;
   for (int a = 0; a < Rank; ++a) query.axis[a] = {Token(threadIdx.x), Token(threadIdx.x + 1)};
   return walk(neighborhoodOf<Rank>(p.grid, int32_t(blockIdx.y)), head, query, p.sink(head));
 }
 
-__global__ void walkAll(const __grid_constant__ Problem p, TileMap map, float* out) {
+__global__ void walkAll(const __grid_constant__ AttentionProblem p, TileMap map, float* out) {
   const Sequence s = p.sequence(int32_t(blockIdx.x));
   const TileMap::Row row = map.at(threadIdx.x);
   const Box<1> query{{{row.token, row.token + 1}}};

@@ -11,7 +11,7 @@ using namespace tilewise;
 namespace {
 
 void checkAnswer(const Case& c, const std::string& instructionSet) {
-  const Problem& p = c.problem;
+  const AttentionProblem& p = c.problem;
   // Storage rounding of the output, float32 sums of up to some hundred terms, and a few roundings of the scores.
   const double bound = 2e-6 + 0x1p-22 * c.largestScore;
   const double ulp = p.dtype == DType::float32 ? bound : p.dtype == DType::float16 ? 0x1p-11 : 0x1p-8;

@@ -12,7 +12,7 @@ using namespace tilewise;
 namespace {
 
 std::vector<char> outputOf(const Case& c) {
-  const Problem& p = c.problem;
+  const AttentionProblem& p = c.problem;
   const char* data = static_cast<const char*>(p.out.data);
   return {data, data + c.out.size() * size_t(sizeOf(p.dtype))};
 }

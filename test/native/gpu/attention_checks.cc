@@ -25,7 +25,7 @@ void checkAnswer(const Case& c) {
 }
 
 void poison(Case& c) {
-  const Problem& p = c.problem;
+  const AttentionProblem& p = c.problem;
   const int64_t rows = int64_t(p.batch) * p.outputHeads() * p.queries;
   for (int64_t i = 0; i < rows * p.valueDim; ++i) {
     if (p.dtype == DType::float32) {

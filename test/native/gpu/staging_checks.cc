@@ -64,8 +64,9 @@ void mustBePadded(const Operand& o, DType type, int64_t tokens, int64_t dim, con
 // Operations of a device that is the host: what a kernel may assume is checked, then the CPU works in place.
 namespace tilewise::gpu {
 
-TileChoice tilesFor(const Problem& p) { return cpu::backend().tiles(p); }
-void runAttention(const Problem& p, const Problem& lengths, const Limits&, Queue&, const CancelFlag& cancel) {
+TileChoice tilesFor(const AttentionProblem& p) { return cpu::backend().tiles(p); }
+void runAttention(const AttentionProblem& p, const AttentionProblem& lengths, const Limits&, Queue&,
+                  const CancelFlag& cancel) {
   mustBeRows(p.query, p.dtype, "query");
   mustBeRows(p.key, p.dtype, "key");
   mustBeRows(p.value, p.dtype, "value");
@@ -109,7 +110,7 @@ void runSelection(const SelectionProblem& p, const Limits&, Queue&, const Cancel
   cpu::backend().run(p, cancel);
 }
 
-std::vector<std::string> reasonsAgainst(const Problem&, const Limits&) { return {}; }
+std::vector<std::string> reasonsAgainst(const AttentionProblem&, const Limits&) { return {}; }
 std::vector<std::string> reasonsAgainst(const SelectionProblem&, const Limits&) { return {}; }
 
 }  // namespace tilewise::gpu
@@ -232,7 +233,7 @@ void** pointerTo(T*& data) {
   return reinterpret_cast<void**>(const_cast<std::remove_const_t<T>**>(&data));
 }
 
-void disturb(Disturber& disturber, Problem& p) {
+void disturb(Disturber& disturber, AttentionProblem& p) {
   const int64_t heads = p.outputHeads();
   disturber(rowsOf(p.query, p.batch, p.queries, p.queryHeads, p.headDim, p.dtype), true);
   const bool isPaged = p.pageSize > 0;
@@ -291,7 +292,7 @@ void compare(Backend& backend, const AnyProblem& p, const Disturber& disturber) 
 }
 
 // Keys and values on pages of a pool, in any order; entries of the table that are not in use hold what is no page.
-void onPages(Problem& p, CaseMaker& maker, std::vector<int32_t>& table, std::vector<int32_t>& lengths,
+void onPages(AttentionProblem& p, CaseMaker& maker, std::vector<int32_t>& table, std::vector<int32_t>& lengths,
              std::vector<char>& pool) {
   p.pageSize = 1 + maker.pick(20);
   const int32_t perSequence = ceilDiv(p.keys, p.pageSize), used = p.batch * perSequence;
@@ -321,7 +322,7 @@ void checkAttention(Backend& backend, uint32_t seed, bool toDevice) {
   const int32_t queries = lengths[maker.pick(7)], keys = lengths[maker.pick(7)];
   const int32_t headDim = dims[maker.pick(7)], valueDim = dims[maker.pick(7)];
   const auto made = maker.make(queries, keys, headDim, valueDim);
-  Problem& p = made->problem;
+  AttentionProblem& p = made->problem;
   nameOfCase = "seed " + std::to_string(seed) + (toDevice ? " mixed: " : ": ") + made->name;
   std::vector<int32_t> cuQueries, cuKeys;
   const bool isSequence = p.pattern == PatternKind::window || p.pattern == PatternKind::stridedShards;
@@ -437,7 +438,7 @@ void checkSelection(Backend& backend, uint32_t seed, bool toDevice) {
 void checkNoCopies(Backend& backend) {
   nameOfCase = "on the device";
   DeviceMemory& memory = *backend.memory();
-  Problem p;
+  AttentionProblem p;
   p.batch = p.sequences = p.queryHeads = p.kvHeads = 1;
   p.queries = p.keys = 8;
   p.headDim = p.valueDim = 16;

@@ -12,7 +12,7 @@ using namespace tilewise;
 
 namespace {
 
-bool hasInstance(const Problem& p) {
+bool hasInstance(const AttentionProblem& p) {
   if (p.dtype == DType::bfloat16) return true;
   return p.dtype == DType::float32 && p.pattern == PatternKind::window;
 }
@@ -28,7 +28,7 @@ std::string tried(gpu::GpuBackend& backend, uint32_t seed) {
   if (seed % 4 == 1) maker.makePlain(*c);
   if (seed % 3 == 2) maker.spoilValues(*c);
   const bool isWide = dim > 32;
-  const Problem& p = c->problem;
+  const AttentionProblem& p = c->problem;
   if (!hasInstance(p) || (isWide && p.pattern != PatternKind::window)) return "";
   const CancelFlag cancel{false};
   try {
