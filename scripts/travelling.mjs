@@ -53,7 +53,7 @@ export function layLibrary(tree) {
     if (!existsSync(path.join(root, name))) throw new Error(`there is no ${name}: run npm ci and npm run build first`);
     copy(tree, name);
   }
-  copy(tree, 'bench/hardware/library-checks.mjs');
+  for (const name of ['bench/hardware/library-checks.mjs', 'test/support/uniform.mjs']) copy(tree, name);
   for (const folder of ['test/conformance', 'test/references']) translate(tree, folder);
 }
 

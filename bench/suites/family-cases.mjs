@@ -1,8 +1,10 @@
 // What `npm run bench:families` measures: groups, each a reference and the patterns held against it in one run.
 // Reader: someone who adds a pattern. A group is plain data plus prepare(), which runs when instruction set and threads are
 // set: a pattern's FLOPs and tiles are asked of explain(), which answers for the tiles that would run.
+
 import { attentionSync, blocks, causal, explain, full, neighborhood, slidingWindow, stridedShards } from 'tilewise';
-import { randomTensor, uniformNumbers } from '../timing/inputs.mjs';
+import { uniformNumbers } from '../../test/support/uniform.mjs';
+import { randomTensor } from '../timing/inputs.mjs';
 import { allThreads, instructionSets, threadCounts } from '../timing/machine.mjs';
 import { attentionFlops, combine } from './cases.mjs';
 import { hipDecode, hipPrefill } from './family-hip.mjs';

@@ -1,8 +1,10 @@
 // Hierarchical selection in the benchmarks: keys that neighbours resemble, prefill, decoding with kept lists, and recall.
 // Reader: someone who asks what the data were. Keys are an AR(1) process and scores have a standard deviation of 4, as in
 // the study whose recall is the target: without locality no selection of this kind finds anything.
+
 import { attentionSync, causal, HipState, hierarchical, hipAttentionSync, hipSelectSync, Tensor } from 'tilewise';
-import { asType, bytesPer, normalNumbers, randomData, randomTensor, uniformNumbers } from '../timing/inputs.mjs';
+import { uniformNumbers } from '../../test/support/uniform.mjs';
+import { asType, bytesPer, normalNumbers, randomData, randomTensor } from '../timing/inputs.mjs';
 import { arenaBytes } from '../timing/machine.mjs';
 import { attentionFlops } from './cases.mjs';
 

@@ -2,23 +2,15 @@
 // Reader: anyone who adds a benchmark.
 import os from 'node:os';
 import { Tensor } from 'tilewise';
+import { uniformNumbers } from '../../test/support/uniform.mjs';
 
 const BLOCK = 1 << 18; // numbers drawn; longer inputs repeat them, which no kernel can notice
-
-/** Numbers between 0 and 1 (a 32-bit LCG), the same ones on every machine. */
-export function uniformNumbers(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state + 0.5) / 2 ** 32;
-  };
-}
 
 /** Standard normal numbers (Box-Muller), none repeated. */
 export function normalNumbers(count, seed) {
   const uniform = uniformNumbers(seed);
   return Float32Array.from({ length: count }, () => {
-    return Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+    return Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
   });
 }
 

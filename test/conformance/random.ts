@@ -1,20 +1,14 @@
-// Seeded random numbers, so that a case is fully described by its JSON. mulberry32 (Tommy Ettinger, public domain idea).
-// Reader: whoever makes test data.
+// Seeded random data, so that a case is fully described by its JSON. Reader: someone who makes test data.
+// Which cases there are is drawn elsewhere (draw.ts), so that cases can become smaller.
+
+import { uniformNumbers } from '../support/uniform.mjs';
 
 export class Random {
-  #state: number;
+  /** In [0, 1). */
+  readonly uniform: () => number;
 
   constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  /** In [0, 1). */
-  uniform(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let x = this.#state;
-    x = Math.imul(x ^ (x >>> 15), x | 1);
-    x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
+    this.uniform = uniformNumbers(seed);
   }
 
   /** Standard normal (Box-Muller). */
@@ -27,16 +21,7 @@ export class Random {
     return low + Math.floor(this.uniform() * (high - low + 1));
   }
 
-  /** Sizes: small ones as often as large ones. In [low, high], low >= 1. */
-  size(low: number, high: number): number {
-    return Math.min(high, Math.floor(low * ((high + 1) / low) ** this.uniform()));
-  }
-
   chance(probability: number): boolean {
     return this.uniform() < probability;
-  }
-
-  pick<T>(list: readonly T[]): T {
-    return list[this.integer(0, list.length - 1)];
   }
 }
