@@ -20,12 +20,12 @@ import { native } from '../../dist/native/native.js';
 import { chance, integers, places, seeds, within } from '../conformance/draw.js';
 import { Random } from '../conformance/random.js';
 import { neighborhoodRule } from '../references/neighborhood.js';
+import { range } from '../references/operand.js';
 import { shardsRule } from '../references/strided-shards.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { expectForAll } from '../support/property.js';
 
 const one = { queryHeads: 1, kvHeads: 1, headDim: 64 };
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
 const product = (lengths: readonly number[]): number => lengths.reduce((a, n) => a * n, 1);
 
 /** [query tile][queries], in tiles of at most `size` that begin anew at multiples of `block`. */
@@ -33,7 +33,7 @@ function cut(length: number, size: number, block = length): number[][] {
   const tiles: number[][] = [];
   for (let begin = 0; begin < length; ) {
     const end = Math.min(length, begin + size, (Math.floor(begin / block) + 1) * block);
-    tiles.push(range(end - begin).map((i) => begin + i));
+    tiles.push(range(0, end - begin).map((i) => begin + i));
     begin = end;
   }
   return tiles;
@@ -133,8 +133,8 @@ describe('tiles are counted as the rules say', () => {
       const tilesOf = (sizes: number[]) =>
         axes.reduce<number[][]>(
           (sofar, { length, dilation }, axis) => {
-            const parts = range(dilation).flatMap((residue) => {
-              const group = range(length).filter((token) => token % dilation === residue);
+            const parts = range(0, dilation).flatMap((residue) => {
+              const group = range(0, length).filter((token) => token % dilation === residue);
               return cut(group.length, sizes[axis]).map((part) => part.map((place) => group[place]));
             });
             return sofar.flatMap((outer) =>
@@ -166,7 +166,7 @@ describe('tiles are counted as the rules say', () => {
     });
     expectForAll(problems, 60, ({ queries, keys, queryTile, keyTile, options }) => {
       const tiles = { queries: cut(queries, queryTile), keys: cut(keys, keyTile), size: keyTile };
-      const counts = range(4).map((head) => {
+      const counts = range(0, 4).map((head) => {
         const sees = shardsRule({ kind: 'stridedShards', ...options }, head, 4, 2);
         return count(tiles, (query, key) => sees(query + keys - queries, key));
       });
@@ -186,7 +186,7 @@ describe('tiles are counted as the rules say', () => {
     expectForAll(problems, 60, ({ queries, keys, queryTile, keyTile, blockQ, blockK, isCausal, seed }) => {
       const random = new Random(seed);
       const [rows, columns] = [Math.ceil(queries / blockQ), Math.ceil(keys / blockK)];
-      const listed = range(rows).map(() => range(columns).filter(() => random.chance(1 / 3)));
+      const listed = range(0, rows).map(() => range(0, columns).filter(() => random.chance(1 / 3)));
       const sees = (query: number, key: number) =>
         listed[Math.floor(query / blockQ)].includes(Math.floor(key / blockK)) &&
         (!isCausal || key <= query + keys - queries);
@@ -319,7 +319,7 @@ describe('hierarchical() gets bounds', () => {
     const pattern = hierarchical({ stages, sink: 16, window: 64 });
     const { pairs, selection } = explain(pattern, { ...sizes, tokens: 1000 });
     // 100 keys are 12 whole chunks of 8.
-    expect(pairs.useful).toBe(range(1000).reduce((sum, p) => sum + Math.min(p + 1, 16 + 64 + 96), 0));
+    expect(pairs.useful).toBe(range(0, 1000).reduce((sum, p) => sum + Math.min(p + 1, 16 + 64 + 96), 0));
     expect(selection?.flops).toBe(2 * selection!.dots * 16 * 4);
   });
 
@@ -329,7 +329,7 @@ describe('hierarchical() gets bounds', () => {
     let dots = 0;
     for (let begin = 0; begin < 30; begin += 4) {
       const end = Math.min(30, begin + 4);
-      const candidates = range(30).filter((key) => key >= 2 && key <= end - 1 - 8).length;
+      const candidates = range(0, 30).filter((key) => key >= 2 && key <= end - 1 - 8).length;
       dots += Math.ceil((end - begin) / 2) * candidates;
     }
     expect(explain(pattern, { ...sizes, batch: 3, tokens: 30 }).selection?.dots).toBe(3 * dots);

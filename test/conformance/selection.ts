@@ -3,16 +3,16 @@
 
 import { type HipLists, hipSelectSync, type TensorLike } from '../../dist/index.js';
 import type { Selected, SelectionOptions } from '../references/hierarchical.js';
+import { range } from '../references/operand.js';
 import type { Backend } from './backends.js';
 import { type Built, callOf } from './case.js';
 
 /** [batch, lists, queryBlocks, entries] and how many entries count, as nested lists. */
 export function nested({ indices, counts }: HipLists): Selected {
   const [batch, lists, blocks, most] = indices.dims;
-  const range = (length: number): number[] => Array.from({ length }, (_, n) => n);
-  return range(batch).map((b) =>
-    range(lists).map((list) =>
-      range(blocks).map((m) => {
+  return range(0, batch).map((b) =>
+    range(0, lists).map((list) =>
+      range(0, blocks).map((m) => {
         const row = (b * lists + list) * blocks + m;
         return Array.from(indices.data.subarray(row * most, row * most + counts.data[row]));
       }),

@@ -9,10 +9,10 @@ import { blockCases } from '../conformance/pattern-sweep.js';
 import { listsOption } from '../conformance/patterns.js';
 import { expectCases, expectRight, expectSameBits, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
 import type { Blocks } from '../references/blocks.js';
-import { toNumbers } from '../references/operand.js';
+import { range, toNumbers } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
 import { operands } from '../support/tensors.js';
-import { concatenate, gather, headsOf, part, range, rowsOf, view } from '../support/views.js';
+import { concatenate, gather, headsOf, part, rowsOf, view } from '../support/views.js';
 
 const forms = ['csr', 'lists', 'blockMask'] as const;
 const square: Case = { heads: [4, 2], queries: 75, keys: 90, dims: [24, 20] };

@@ -11,11 +11,11 @@ import { patternOf } from '../conformance/patterns.js';
 import { expectCases, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
 import { attention as reference } from '../references/attention.js';
 import type { SelectionOptions } from '../references/hierarchical.js';
-import { type Operand, toNumbers } from '../references/operand.js';
+import { type Operand, range, toNumbers } from '../references/operand.js';
 import { rowsOf as rulesOf, sequencesOf } from '../references/problem.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { expectForAll } from '../support/property.js';
-import { gather, range, view } from '../support/views.js';
+import { gather, view } from '../support/views.js';
 
 const hip: SelectionOptions = {
   method: 'staged',

@@ -12,9 +12,9 @@ import { Random } from '../conformance/random.js';
 import { nested } from '../conformance/selection.js';
 import { expectCases, expectRight, expectSameBits, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
 import { type SelectionOptions, type Stage, select } from '../references/hierarchical.js';
-import { type Operand, toNumbers } from '../references/operand.js';
+import { type Operand, range, toNumbers } from '../references/operand.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
-import { gather, headsOf, range, view } from '../support/views.js';
+import { gather, headsOf, view } from '../support/views.js';
 
 const stages: Stage[] = [
   { blockQ: 16, strideQ: 4, chunk: 16, keep: 48 },

@@ -14,11 +14,11 @@ import { nested, selectSync } from '../conformance/selection.js';
 import { onEveryBackend } from '../conformance/suite.js';
 import type { FloatType } from '../references/half.js';
 import { type SelectionOptions, type Stage, select } from '../references/hierarchical.js';
-import { type Operand, toNumbers } from '../references/operand.js';
+import { type Operand, range, toNumbers } from '../references/operand.js';
 import { expectClose, headsFirst, operandOfHeads, rowsFirst } from '../support/golden.js';
 import { hip, selectionOf } from '../support/pattern-goldens.js';
 import { expectForAll } from '../support/property.js';
-import { gather, range } from '../support/views.js';
+import { gather } from '../support/views.js';
 
 const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 const tensorOf = (operand: Operand): TensorLike => toTensor(operand, 'bhnd', 'gaps');

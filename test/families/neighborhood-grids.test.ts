@@ -17,9 +17,10 @@ import { neighborhoodOf } from '../conformance/patterns.js';
 import { expectRight, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
 import { coordinates, neighborhoodRule } from '../references/neighborhood.js';
 import type { Operand } from '../references/operand.js';
+import { range } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
 import { on, product } from '../support/grids.js';
-import { gather, headsOf, range, rowsOf, view } from '../support/views.js';
+import { gather, headsOf, rowsOf, view } from '../support/views.js';
 
 const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 

@@ -8,9 +8,10 @@ import { neighborhoodCases } from '../conformance/pattern-sweep.js';
 import { neighborhoodOf } from '../conformance/patterns.js';
 import { expectCases, expectRight, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
 import { coordinates, keysOfAxis, neighborhoodRule } from '../references/neighborhood.js';
+import { range } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
 import { on } from '../support/grids.js';
-import { part, range, rowsOf, view } from '../support/views.js';
+import { part, rowsOf, view } from '../support/views.js';
 
 const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 

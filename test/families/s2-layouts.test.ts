@@ -17,14 +17,13 @@ import type { Built } from '../conformance/case.js';
 import { defined, integers, places, sometimes, within, yes } from '../conformance/draw.js';
 import { run } from '../conformance/judge.js';
 import { onEveryBackend } from '../conformance/suite.js';
-import { toNumbers } from '../references/operand.js';
+import { range, toNumbers } from '../references/operand.js';
 import { layoutOf, visits } from '../references/strided-shards.js';
 import { expectBoth, expectError, thrownBy } from '../support/expect-error.js';
 import { expectClose, headsFirst, operandOfHeads, rowsFirst } from '../support/golden.js';
 import { type ShardGolden, s2, shardsOf } from '../support/pattern-goldens.js';
 import { expectForAll } from '../support/property.js';
 import { tensor } from '../support/tensors.js';
-import { range } from '../support/views.js';
 
 /** A golden layout as the public API states it, with blocks of one token. */
 function layoutOptions(golden: ShardGolden): S2LayoutOptions {

@@ -17,12 +17,12 @@ import { build, type Case, callOf } from '../conformance/case.js';
 import { expectedOf, type Output, run } from '../conformance/judge.js';
 import { fromOutput, fromTensor } from '../conformance/memory.js';
 import { expectCases, expectRight, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
-import { toNumbers } from '../references/operand.js';
+import { range, toNumbers } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
 import { expectBoth, expectError, thrownBy } from '../support/expect-error.js';
 import { expectClose, type Rows, readGolden } from '../support/golden.js';
 import { tensor } from '../support/tensors.js';
-import { gather, headsOf, range, view } from '../support/views.js';
+import { gather, headsOf, view } from '../support/views.js';
 
 const golden = readGolden<{
   costTable: Record<

@@ -13,10 +13,10 @@ import { build, type Case, callOf } from '../conformance/case.js';
 import { expectedOf, run } from '../conformance/judge.js';
 import { fromOutput, fromTensor, operandOf, storages } from '../conformance/memory.js';
 import { expectCases, expectRight, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
-import { toNumbers } from '../references/operand.js';
+import { range, toNumbers } from '../references/operand.js';
 import { expectBoth } from '../support/expect-error.js';
 import { operands, tensor } from '../support/tensors.js';
-import { gather, range, view } from '../support/views.js';
+import { gather, view } from '../support/views.js';
 
 const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 

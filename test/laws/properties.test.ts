@@ -8,9 +8,9 @@ import { expectedOf, type Output, run } from '../conformance/judge.js';
 import { bitsOf, fromOutput, fromTensor, operandOf, toPlainTensor } from '../conformance/memory.js';
 import { expectRight, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
 import { round, ulp } from '../references/half.js';
-import { type Operand, toNumbers } from '../references/operand.js';
+import { type Operand, range, toNumbers } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
-import { concatenate, gather, range, view } from '../support/views.js';
+import { concatenate, gather, view } from '../support/views.js';
 
 const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 

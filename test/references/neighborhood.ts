@@ -2,6 +2,8 @@
 // listed, a leader is elected, and the run of keys nearest to it is searched for. Reader: someone who wants to see what
 // kernelSize, stride and dilation mean, edges included. No closed form: nothing here can share a mistake with one.
 
+import { range } from './operand.js';
+
 export interface NeighborhoodAxis {
   length: number;
   kernelSize: number;
@@ -15,12 +17,10 @@ export interface Neighborhood {
   axes: NeighborhoodAxis[]; // outermost first
 }
 
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
-
 /** The keys of one token of one axis, ascending. */
 function keysOfToken(token: number, { length, kernelSize, stride, dilation, causal }: NeighborhoodAxis): number[] {
   // Dilation: tokens a multiple of `dilation` apart know only each other.
-  const group = range(length).filter((other) => other % dilation === token % dilation);
+  const group = range(0, length).filter((other) => other % dilation === token % dilation);
 
   // Stride: so many neighbours in the group share one window, which follows their leader.
   const index = group.indexOf(token);
@@ -31,7 +31,7 @@ function keysOfToken(token: number, { length, kernelSize, stride, dilation, caus
   // Of all runs of kernelSize tokens, the one whose anchor is nearest to the leader: windows shift at the edges.
   const anchor = causal ? kernelSize - 1 : Math.floor(kernelSize / 2);
   const distance = (first: number): number => Math.abs(group[first + anchor] - leader);
-  const nearest = range(group.length - kernelSize + 1).reduce((best, first) =>
+  const nearest = range(0, group.length - kernelSize + 1).reduce((best, first) =>
     distance(first) < distance(best) ? first : best,
   );
   const run = group.slice(nearest, nearest + kernelSize);
@@ -40,7 +40,7 @@ function keysOfToken(token: number, { length, kernelSize, stride, dilation, caus
 
 /** The keys of every token of one axis. */
 export function keysOfAxis(axis: NeighborhoodAxis): number[][] {
-  return range(axis.length).map((token) => keysOfToken(token, axis));
+  return range(0, axis.length).map((token) => keysOfToken(token, axis));
 }
 
 /** A row-major index as coordinates. */
@@ -57,7 +57,10 @@ export function coordinates(index: number, lengths: readonly number[]): number[]
 export function neighborhoodRule({ axes }: Neighborhood): (query: number, key: number) => boolean {
   const lengths = axes.map((axis) => axis.length);
   const seen = axes.map((axis) => keysOfAxis(axis).map((keys) => new Set(keys)));
-  const places = range(lengths.reduce((a, n) => a * n, 1)).map((token) => coordinates(token, lengths));
+  const places = range(
+    0,
+    lengths.reduce((a, n) => a * n, 1),
+  ).map((token) => coordinates(token, lengths));
   return (query, key) => axes.every((_, a) => seen[a][places[query][a]].has(places[key][a]));
 }
 

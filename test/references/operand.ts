@@ -60,3 +60,6 @@ export function broadcast(operand: Operand, dims: readonly number[]): Operand {
   });
   return { ...operand, dims: [...dims], strides };
 }
+
+/** The whole numbers from `begin` to `end`, without `end`. */
+export const range = (begin: number, end: number): number[] => Array.from({ length: end - begin }, (_, i) => begin + i);

@@ -10,17 +10,16 @@ import { attention } from './attention.js';
 import { type Blocks, blocksRule } from './blocks.js';
 import { chunkOf, hierarchicalRule, select } from './hierarchical.js';
 import { keysOfAxis, neighborhoodRule, relativeIndex } from './neighborhood.js';
+import { range } from './operand.js';
 import { seenKeys } from './problem.js';
 import { layoutOf, type StridedShards, shardsRule, visits } from './strided-shards.js';
-
-const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
 
 describe('neighborhoods', () => {
   it.each(neighborhood.cases)('$id: $note', (golden) => {
     const axes = axesOf(golden);
     expect(axes.map(keysOfAxis)).toEqual(golden.per_axis_keys);
     const rule = neighborhoodRule({ kind: 'neighborhood', axes });
-    const tokens = range(golden.keys.length);
+    const tokens = range(0, golden.keys.length);
     expect(tokens.map((query) => tokens.filter((key) => rule(query, key)))).toEqual(golden.keys);
   });
 
@@ -72,15 +71,15 @@ describe('strided shards', () => {
   ): string[] => {
     const own = layoutOf(pattern, layout, layouts, layouts);
     return rows.map((q) =>
-      range(columns)
+      range(0, columns)
         .map((k) => (visits(own, q, k) ? '1' : '0'))
         .join(''),
     );
   };
 
   it.each(s2.cases)('$name: $note', (golden) => {
-    const bitmaps = range(golden.numLayouts).map((layout) =>
-      bitmap(shardsOf(golden), golden.numLayouts, layout, range(golden.numBlocks), golden.numBlocks),
+    const bitmaps = range(0, golden.numLayouts).map((layout) =>
+      bitmap(shardsOf(golden), golden.numLayouts, layout, range(0, golden.numBlocks), golden.numBlocks),
     );
     if (golden.bitmaps) expect(bitmaps).toEqual(golden.bitmaps);
     expect(createHash('sha256').update(bitmaps.flat().join('')).digest('hex')).toBe(golden.sha256);
@@ -96,15 +95,15 @@ describe('strided shards', () => {
       vertStride,
       positions: 'relative',
     };
-    expect(bitmap(pattern, 1, 0, range(numBlocks), numBlocks)).toEqual(want);
+    expect(bitmap(pattern, 1, 0, range(0, numBlocks), numBlocks)).toEqual(want);
   });
 
   it('a chunk of a prefill has the rows of the whole', () => {
     const { base, qStartBlock, bitmaps } = s2.chunkedPrefill;
     const golden = s2.cases.find(({ name }) => name === base)!;
-    const rows = range(golden.numBlocks).slice(qStartBlock);
+    const rows = range(0, golden.numBlocks).slice(qStartBlock);
     expect(bitmaps).toEqual(
-      range(golden.numLayouts).map((l) => bitmap(shardsOf(golden), golden.numLayouts, l, rows, golden.numBlocks)),
+      range(0, golden.numLayouts).map((l) => bitmap(shardsOf(golden), golden.numLayouts, l, rows, golden.numBlocks)),
     );
   });
 
@@ -123,12 +122,12 @@ describe('strided shards', () => {
 
   it('inside the diagonal block the triangle hides what comes after', () => {
     const rule = shardsRule({ kind: 'stridedShards', blockSize: 4, localBlocks: 1, vertStride: 2 }, 0, 1, 1);
-    expect(range(16).filter((key) => rule(14, key))).toEqual([0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14]);
+    expect(range(0, 16).filter((key) => rule(14, key))).toEqual([0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14]);
   });
 
   it('presets: phi3 numbers query heads from offset 1, dkernel KV heads from 0 with a step by query heads', () => {
     const plain = { kind: 'stridedShards', blockSize: 64, localBlocks: 16, vertStride: 8 } as const;
-    const shifts = (pattern: StridedShards): number[] => range(8).map((head) => layoutOf(pattern, head, 8, 2).shift);
+    const shifts = (pattern: StridedShards): number[] => range(0, 8).map((head) => layoutOf(pattern, head, 8, 2).shift);
     expect(shifts({ ...plain, preset: 'phi3' })).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
     expect(shifts({ ...plain, preset: 'dkernel' })).toEqual([0, 0, 0, 0, 1, 1, 1, 1]);
     expect(shifts(plain)).toEqual([0, 0, 0, 0, 4, 4, 4, 4]);
@@ -141,7 +140,7 @@ describe('block lists', () => {
   const lists = [[[[0, 2], [1]]], [[[], [0, 1, 2]]]];
   const pattern: Blocks = { kind: 'blocks', blockQ: 2, blockK: 3, lists };
   const keys = (rule: (query: number, key: number) => boolean, query: number): number[] =>
-    range(7).filter((key) => rule(query, key));
+    range(0, 7).filter((key) => rule(query, key));
 
   it('name blocks of keys for blocks of queries, by batch entry', () => {
     expect(keys(blocksRule(pattern, 0, 0, 2), 1)).toEqual([0, 1, 2, 6]);
@@ -188,10 +187,10 @@ describe('hierarchical selection', () => {
     const pattern = { kind: 'hierarchical' as const, options: { ...options, stages }, selected: [[[[6]]]] };
     expect(chunkOf(pattern.options)).toBe(4);
     const rule = hierarchicalRule(pattern, 0, 0, 1);
-    expect(range(12).filter((key) => rule(0, 10, key))).toEqual([0, 1, 6, 7, 8, 9, 10]);
-    expect(range(12).filter((key) => rule(1, 11, key))).toEqual([0, 1, 6, 7, 8, 9, 10, 11]);
+    expect(range(0, 12).filter((key) => rule(0, 10, key))).toEqual([0, 1, 6, 7, 8, 9, 10]);
+    expect(range(0, 12).filter((key) => rule(1, 11, key))).toEqual([0, 1, 6, 7, 8, 9, 10, 11]);
     const held = hierarchicalRule({ ...pattern, windowStart: 5 }, 0, 0, 1);
-    expect(range(12).filter((key) => held(0, 10, key))).toEqual([0, 1, 5, 6, 7, 8, 9, 10]);
+    expect(range(0, 12).filter((key) => held(0, 10, key))).toEqual([0, 1, 5, 6, 7, 8, 9, 10]);
   });
 });
 

@@ -91,9 +91,8 @@ export function headsOf(problem: Problem, head: number): { queryHead: number; kv
   return { queryHead: problem.pairing === 'interleave' ? Math.floor(head / repeats) : head % queryHeads, kvHead: head };
 }
 
-/** Keys and values of a problem as numbers, the extra ones behind the others, and where each token's row is. */
-export function keyRows(problem: Problem) {
-  const { key, value, extraKey, extraValue } = problem;
+/** Keys and values of a problem as numbers, the extra ones behind the others. */
+export function keysAndValues({ key, value, extraKey, extraValue }: Problem) {
   const join = (own: Operand, extra: Operand | undefined): Float64Array => {
     const [numbers, more] = [toNumbers(own), extra ? toNumbers(extra) : []];
     const all = new Float64Array(numbers.length + more.length);
@@ -101,16 +100,7 @@ export function keyRows(problem: Problem) {
     all.set(more, numbers.length);
     return all;
   };
-  const [batch, kvHeads, keys] = key.dims;
-  const extras = extraKey ? extraKey.dims[2] : 0;
-  return {
-    k: join(key, extraKey),
-    v: join(value, extraValue),
-    extras,
-    row: (b: number, kvHead: number, token: number) => (b * kvHeads + kvHead) * keys + token,
-    extraRow: (b: number, kvHead: number, token: number) =>
-      (batch * keys + b * extras) * kvHeads + kvHead * extras + token,
-  };
+  return { k: join(key, extraKey), v: join(value, extraValue) };
 }
 
 /** What one output head of one sequence adds to scores. Tokens are counted within the sequence. */
@@ -162,6 +152,51 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
     },
     sink: sink === -Infinity ? undefined : sink,
   };
+}
+
+/** A row of the output, and the keys that its query sees. */
+export interface QueryRow {
+  row: number; // of the output
+  query: number; // row of the query tensor
+  tokens: Int32Array; // rows of keysAndValues(), the extra keys last
+  added: Float64Array; // to the score of each of them
+  sink: number | undefined;
+}
+
+/** Every row that belongs to a sequence. The arrays of a row are those of the next one too. */
+export function* queryRows(problem: Problem): Generator<QueryRow> {
+  const { batch, heads, queries, keys } = shapeOf(problem);
+  const [queryHeads, kvHeads] = [problem.query.dims[1], problem.key.dims[1]];
+  const extras = problem.extraKey?.dims[2] ?? 0;
+  const tokens = new Int32Array(keys + extras);
+  const added = new Float64Array(keys + extras);
+  for (const sequence of sequencesOf(problem)) {
+    const b = sequence.batch;
+    for (let head = 0; head < heads; head++) {
+      const { queryHead, kvHead } = headsOf(problem, head);
+      const { sees, added: addedTo, sink } = rowsOf(problem, sequence, head);
+      for (let i = 0; i < sequence.queries; i++) {
+        let count = 0;
+        for (let j = 0; j < sequence.keys; j++) {
+          if (!sees(i, j)) continue;
+          tokens[count] = (b * kvHeads + kvHead) * keys + sequence.firstKey + j;
+          added[count++] = addedTo(i, j);
+        }
+        for (let j = 0; j < extras; j++) {
+          tokens[count] = batch * kvHeads * keys + (b * kvHeads + kvHead) * extras + j;
+          added[count++] = 0;
+        }
+        const token = sequence.firstQuery + i;
+        yield {
+          row: (b * heads + head) * queries + token,
+          query: (b * queryHeads + queryHead) * queries + token,
+          tokens: tokens.subarray(0, count),
+          added: added.subarray(0, count),
+          sink,
+        };
+      }
+    }
+  }
 }
 
 type Rule = (query: number, position: number, key: number) => boolean;

@@ -6,9 +6,6 @@ import type { Output } from '../conformance/judge.js';
 import { forEachIndex, type Operand, rowMajor } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
 
-/** begin, begin + 1, ... up to end, which is not included. */
-export const range = (begin: number, end: number): number[] => Array.from({ length: end - begin }, (_, i) => begin + i);
-
 /** The chosen indices of one axis, copied, bits and all. */
 export function gather(operand: Operand, axis: number, indices: readonly number[]): Operand {
   const dims = operand.dims.map((dim, a) => (a === axis ? indices.length : dim));
