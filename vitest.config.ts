@@ -1,6 +1,6 @@
 // How the tests run. Reader: someone adding a test file.
-// Forks, so that a crash in native code takes down one file and not the run. Random tests take their values from one seed,
-// another one in every run; TILEWISE_SEED repeats a run.
+// Forks, so that a crash in native code takes down one file and not the run. Random tests and samples of matrices come from
+// one seed, another one in every run; TILEWISE_SEED repeats a run.
 import { defineConfig } from 'vitest/config';
 
 process.env.TILEWISE_SEED ??= String(Date.now() % 2 ** 31);

@@ -4,6 +4,7 @@
 import type fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectForAll } from '../support/property.js';
+import { sample, sampleSize } from '../support/sample.js';
 import { type Backend, backends, select } from './backends.js';
 import { build, type Case } from './case.js';
 import { type Expected, faultsOf, faultsOfCase, type Output, run } from './judge.js';
@@ -25,13 +26,18 @@ export function expectCases(cases: readonly Case[], backend: Backend): void {
     expect.fail(`${faults.length} faults in ${cases.length} cases\n${faults.slice(0, 8).join('\n')}`);
 }
 
+/** The same for a sample of many cases that cross the levels of a few options, see sample.ts. */
+export function expectMatrix(cases: readonly Case[], backend: Backend): void {
+  expectCases(sample(cases), backend);
+}
+
 export function expectCase(c: Case, backend: Backend): void {
   expectCases([c], backend);
 }
 
-/** Random cases on every backend: so many, unless TILEWISE_SWEEP_CASES says otherwise. */
+/** Random cases on every backend: so many or a sample of them, or what TILEWISE_SWEEP_CASES says. */
 export function sweep(what: string, cases: fc.Arbitrary<Case>, usually: number): void {
-  const count = Number(process.env.TILEWISE_SWEEP_CASES ?? usually);
+  const count = Number(process.env.TILEWISE_SWEEP_CASES ?? sampleSize(usually));
   onEveryBackend((backend) => {
     it(`random ${what}`, () => expectForAll(cases, count, (c) => expectCase(c, backend)), 60_000 + 200 * count);
   });

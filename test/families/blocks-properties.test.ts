@@ -7,7 +7,15 @@ import { build, type Case } from '../conformance/case.js';
 import { expectedOf, run } from '../conformance/judge.js';
 import { blockCases } from '../conformance/pattern-sweep.js';
 import { listsOption } from '../conformance/patterns.js';
-import { expectCases, expectRight, expectSameBits, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
+import {
+  expectCases,
+  expectMatrix,
+  expectRight,
+  expectSameBits,
+  onEveryBackend,
+  runCase,
+  sweep,
+} from '../conformance/suite.js';
 import type { Blocks } from '../references/blocks.js';
 import { range, toNumbers } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
@@ -45,7 +53,7 @@ onEveryBackend((backend) => {
   });
 
   it('lists of their own for batch entries, heads and KV heads, in blocks of any size', () => {
-    expectCases(
+    expectMatrix(
       [1, 3, 16, 17, 64, 200].flatMap((blockQ) =>
         [1, 7, 16, 40, 200].flatMap((blockK): Case[] => [
           { ...square, blocks: { blockQ, blockK, density: 0.4, form: 'csr', per: 'head' } },

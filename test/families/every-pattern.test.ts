@@ -8,13 +8,14 @@ import { run } from '../conformance/judge.js';
 import { collapse, fromOutput, fromTensor, storages } from '../conformance/memory.js';
 import { blockCases, neighborhoodCases, shardCases } from '../conformance/pattern-sweep.js';
 import { patternOf } from '../conformance/patterns.js';
-import { expectCases, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
+import { expectCases, expectMatrix, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
 import { attention as reference } from '../references/attention.js';
 import type { SelectionOptions } from '../references/hierarchical.js';
 import { type Operand, range, toNumbers } from '../references/operand.js';
 import { rowsOf as rulesOf, sequencesOf } from '../references/problem.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { expectForAll } from '../support/property.js';
+import { sampleSize } from '../support/sample.js';
 import { gather, view } from '../support/views.js';
 
 const hip: SelectionOptions = {
@@ -171,7 +172,7 @@ onEveryBackend((backend) => {
   });
 
   it('masks and biases hide as they do without a pattern', () => {
-    expectCases(
+    expectMatrix(
       cases.flatMap((c): Case[] => [
         { ...c, mask: { axes: 'qk', hidden: 0.5 } },
         { ...c, bias: { axes: 'hqk', hidden: 0.3, dtype: 'float16' }, batch: 2 },
@@ -206,7 +207,7 @@ it.each([
   ['shards', shardCases],
   ['block lists', blockCases],
 ])('explain() counts the pairs that the rule of random %s shows', (_, cases) => {
-  expectForAll(cases, 49, (c) => {
+  expectForAll(cases, sampleSize(49), (c) => {
     const { problem } = build({ ...c, mask: undefined, bias: undefined, keyLengths: undefined, extra: undefined });
     const [queryHeads, kvHeads] = c.heads!;
     const [headDim, valueDim] = c.dims!;

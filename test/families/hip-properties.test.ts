@@ -10,7 +10,15 @@ import { fromOutput, fromTensor, operandOf, toTensor } from '../conformance/memo
 import { selectionCases } from '../conformance/pattern-sweep.js';
 import { Random } from '../conformance/random.js';
 import { nested } from '../conformance/selection.js';
-import { expectCases, expectRight, expectSameBits, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
+import {
+  expectCases,
+  expectMatrix,
+  expectRight,
+  expectSameBits,
+  onEveryBackend,
+  runCase,
+  sweep,
+} from '../conformance/suite.js';
 import { type SelectionOptions, type Stage, select } from '../references/hierarchical.js';
 import { type Operand, range, toNumbers } from '../references/operand.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
@@ -38,7 +46,7 @@ onEveryBackend((backend) => {
       strideQ: 2,
       strideK: 2,
     };
-    expectCases(
+    expectMatrix(
       scopes.flatMap((scope): Case[] => [
         { ...long, hip: { ...options, scope } },
         { ...long, dtype: 'float16', hip: { ...tree, scope }, batch: 2 },

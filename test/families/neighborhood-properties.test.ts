@@ -6,7 +6,7 @@ import { build } from '../conformance/case.js';
 import { expectedOf, type Output, run } from '../conformance/judge.js';
 import { neighborhoodCases } from '../conformance/pattern-sweep.js';
 import { neighborhoodOf } from '../conformance/patterns.js';
-import { expectCases, expectRight, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
+import { expectCases, expectMatrix, expectRight, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
 import { coordinates, keysOfAxis, neighborhoodRule } from '../references/neighborhood.js';
 import { range } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
@@ -221,7 +221,7 @@ onEveryBackend((backend) => {
 
   it('grids of many tiles', () => {
     const small = { heads: [1, 1] as [number, number], dims: [8, 8] as [number, number] };
-    expectCases(
+    expectMatrix(
       [
         on([2100], { ...small, neighborhood: { kernelSize: 130 } }),
         on([2100], {

@@ -16,7 +16,7 @@ import {
 import { build, type Case, callOf } from '../conformance/case.js';
 import { expectedOf, type Output, run } from '../conformance/judge.js';
 import { fromOutput, fromTensor } from '../conformance/memory.js';
-import { expectCases, expectRight, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
+import { expectMatrix, expectRight, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
 import { range, toNumbers } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
 import { expectBoth, expectError, thrownBy } from '../support/expect-error.js';
@@ -56,7 +56,7 @@ const heads = (problem: Problem, queryHeads: readonly number[], kvHeads: readonl
 
 onEveryBackend((backend) => {
   it('every pair of head counts, small dims, prefill and decode', () => {
-    expectCases(
+    expectMatrix(
       counts.flatMap((pair): Case[] => [
         { heads: pair, queries: 40, keys: 40, dims: [16, 16], causal: true },
         { heads: pair, queries: 33, keys: 57, dims: [8, 24], dtype: 'float16' },
@@ -169,7 +169,7 @@ onEveryBackend((backend) => {
       { shards: { blockSize: 4, localBlocks: 2, vertStride: 3, layoutPer: 'q' } },
       { blocks: { blockQ: 8, blockK: 8, density: 0.4, per: 'head' }, causal: true },
     ];
-    expectCases(
+    expectMatrix(
       counts.flatMap((pair) => patterns.map((pattern): Case => ({ ...square, heads: pair, ...pattern }))),
       backend,
     );

@@ -12,7 +12,14 @@ import {
 import { build, type Case, callOf } from '../conformance/case.js';
 import { expectedOf, run } from '../conformance/judge.js';
 import { fromOutput, fromTensor, operandOf, storages } from '../conformance/memory.js';
-import { expectCases, expectRight, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
+import {
+  expectCases,
+  expectMatrix,
+  expectRight,
+  expectSameBits,
+  onEveryBackend,
+  runCase,
+} from '../conformance/suite.js';
 import { range, toNumbers } from '../references/operand.js';
 import { expectBoth } from '../support/expect-error.js';
 import { operands, tensor } from '../support/tensors.js';
@@ -23,7 +30,7 @@ const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 onEveryBackend((backend) => {
   it('every query sees them: with windows, masks, biases, sinks, packed sequences, and few or many of them', () => {
     const prefill: Case = { batch: 2, heads: [4, 2], queries: 70, keys: 90, dims: [24, 20], extra: 5 };
-    expectCases(
+    expectMatrix(
       dtypes.flatMap((dtype): Case[] => [
         { ...prefill, dtype },
         { ...prefill, dtype, causal: true, left: 11, sinkTokens: 3 },

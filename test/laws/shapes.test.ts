@@ -4,7 +4,7 @@
 import { expect, it } from 'vitest';
 import { attentionSync } from '../../dist/index.js';
 import type { Case } from '../conformance/case.js';
-import { expectCase, expectCases, onEveryBackend, runCase } from '../conformance/suite.js';
+import { expectCase, expectCases, expectMatrix, onEveryBackend, runCase } from '../conformance/suite.js';
 
 const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 
@@ -66,7 +66,7 @@ onEveryBackend((backend) => {
       cases.push({ queries: n, keys: 41 - n, dims: [6, 5], dtype: 'bfloat16', seed: n });
       cases.push({ queries: 1, keys: n, dims: [3, 9], heads: [3, 1], seed: n });
     }
-    expectCases(cases, backend);
+    expectMatrix(cases, backend);
   });
 
   it('every dim up to past two vectors, and the ones around the large sizes', () => {
@@ -76,7 +76,7 @@ onEveryBackend((backend) => {
       { queries: 9, keys: 11, dims: [d, Math.max(1, 40 - d)], seed: d },
       { queries: 1, keys: 70, dims: [d, d], seed: d, dtype: dtypes[d % 3], heads: [2, 1] },
     ]);
-    expectCases(cases, backend);
+    expectMatrix(cases, backend);
   });
 
   it('sizes around the tiles: one less, equal, one more', () => {
@@ -86,12 +86,12 @@ onEveryBackend((backend) => {
       { queries: 40, keys: n, left: 30, causal: true, dims: [8, 8], seed: n },
       { queries: n, keys: 70, right: 5, dims: [8, 8], seed: n, dtype: 'float16' },
     ]);
-    expectCases(cases, backend);
+    expectMatrix(cases, backend);
   });
 
   it.each(dtypes)('%s, about a thousand tokens: dense, causal, windows over many tiles', (dtype) => {
     const long: Case = { dtype, queries: 1000, keys: 1037, dims: [64, 64] };
-    expectCases(
+    expectMatrix(
       [
         long,
         { ...long, causal: true, dims: [40, 72] },
@@ -107,7 +107,7 @@ onEveryBackend((backend) => {
       { queries, keys: 250, dims: [8, 8], seed: queries, causal: true, left: 120, sinkTokens: 2 },
       { queries, keys: 193, dims: [9, 7], seed: queries, dtype: 'float16', bias: { axes: 'hqk', hidden: 0.1 } },
     ]);
-    expectCases(cases, backend);
+    expectMatrix(cases, backend);
   });
 
   it('a few heads over a few hundred tokens with everything on', () => {
@@ -131,7 +131,7 @@ onEveryBackend((backend) => {
   });
 
   it('[grid limit 65535] more than 65535 heads and batch entries', () => {
-    expectCases(
+    expectMatrix(
       [
         { batch: 8200, heads: [8, 8], queries: 1, keys: 2, dims: [1, 1] },
         { batch: 1, heads: [70000, 1], queries: 2, keys: 1, dims: [1, 1] },
