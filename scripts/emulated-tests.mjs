@@ -19,6 +19,7 @@ const suite = [
   'test/references/onnx',
   'test/devices/choosing',
   'test/devices/tensors',
+  'test/devices/calls',
   'test/devices/memory',
 ];
 

@@ -10,6 +10,7 @@ import {
   type ExplainShape,
   explain,
   full,
+  neighborhood,
   numThreads,
   setNumThreads,
   slidingWindow,
@@ -166,5 +167,48 @@ describe('threads', () => {
       thrownBy(() => setNumThreads(threads as number)),
       { code: 'ERR_TILEWISE_INVALID_OPTION', says: ['`threads`'] },
     );
+  });
+});
+
+describe('options of explain()', () => {
+  const one = { queryHeads: 1, kvHeads: 1, headDim: 64 };
+  const grid = { ...one, tokens: [8, 8] };
+  const window = neighborhood({ kernelSize: 3 });
+  it.each([
+    [() => explain(window, { ...one, queries: 64, keys: 64 }), 'ERR_TILEWISE_INVALID_OPTION', '`tokens`'],
+    [() => explain(window, { ...grid, queries: 64 }), 'ERR_TILEWISE_INVALID_OPTION', '`queries`'],
+    [() => explain(window, { ...grid, tokens: [] }), 'ERR_TILEWISE_INVALID_OPTION', 'one to 3'],
+    [() => explain(window, { ...grid, tokens: [8, -1] }), 'ERR_TILEWISE_INVALID_OPTION', '`tokens[1]`'],
+    [() => explain(full(), { ...grid, tokens: [2 ** 20, 2 ** 20] }), 'ERR_TILEWISE_INVALID_OPTION', 'in all'],
+    [() => explain(window, { ...grid, tokens: [8, 2] }), 'ERR_TILEWISE_INVALID_OPTION', '`kernelSize` 3'],
+    [() => explain(window, grid, { queryTile: [4, 4, 4] }), 'ERR_TILEWISE_SHAPE_MISMATCH', '3 axes'],
+    [() => explain(full(), grid, { queryTile: [4, 4] }), 'ERR_TILEWISE_SHAPE_MISMATCH', '2 axes'],
+    [() => explain(window, grid, { keyTile: 0 }), 'ERR_TILEWISE_INVALID_OPTION', '`keyTile`'],
+    [() => explain(window, grid, { keyTile: [1, 0.5] }), 'ERR_TILEWISE_INVALID_OPTION', '`keyTile[1]`'],
+    [() => explain(window, grid, { tiling: 'elastic' as never }), 'ERR_TILEWISE_INVALID_OPTION', "'elastic'"],
+    [() => explain(window, grid, { tile: 4 } as never), 'ERR_TILEWISE_UNKNOWN_OPTION', '`tile`'],
+  ] as const)('%s', (call, code, words) => {
+    expectError(thrownBy(call), { code, says: [words] });
+  });
+
+  it('native code takes nothing on trust', () => {
+    const numbers = new Float64Array(native.attentionFields.length).fill(1);
+    const views = native.attentionViews.map(() => undefined);
+    for (const call of [native.explain, native.sights]) {
+      for (const last of [
+        undefined,
+        null,
+        new Float64Array(1),
+        new Float32Array(8),
+        new Float64Array(8).fill(-1),
+        [1],
+      ]) {
+        for (const pattern of [0, 1, 2, 3]) {
+          numbers[native.attentionFields.indexOf('pattern')] = pattern;
+          const thrown = thrownBy(() => call(numbers, views, last as never));
+          if (thrown !== undefined) expect(thrown).toBeInstanceOf(Error);
+        }
+      }
+    }
   });
 });

@@ -1,5 +1,5 @@
 // mergeAttention(): which parts fit together. Reader: someone who splits keys. That the numbers are right is a property in
-// laws/properties.test.ts.
+// laws/parts.test.ts.
 
 import { describe, expect, it } from 'vitest';
 import { attentionSync, type MergeOptions, mergeAttention, mergeAttentionSync, Tensor } from '../../dist/index.js';

@@ -12,7 +12,7 @@ import { selectionCases } from '../conformance/pattern-sweep.js';
 import { Random } from '../conformance/random.js';
 import { nested, selectSync } from '../conformance/selection.js';
 import { onEveryBackend } from '../conformance/suite.js';
-import type { FloatType } from '../references/half.js';
+import { dtypes, type FloatType } from '../references/half.js';
 import { type SelectionOptions, type Stage, select } from '../references/hierarchical.js';
 import { type Operand, range, toNumbers } from '../references/operand.js';
 import { expectClose, headsFirst, operandOfHeads, rowsFirst } from '../support/golden.js';
@@ -21,7 +21,6 @@ import { expectForAll } from '../support/property.js';
 import { sampleSize } from '../support/sample.js';
 import { gather } from '../support/views.js';
 
-const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 const tensorOf = (operand: Operand): TensorLike => toTensor(operand, 'bhnd', 'gaps');
 
 /** Whole numbers, small enough for every product and sum to be exact in every type. */

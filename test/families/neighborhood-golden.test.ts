@@ -12,10 +12,9 @@ import {
 } from '../../dist/index.js';
 import { encode } from '../conformance/memory.js';
 import { onEveryBackend } from '../conformance/suite.js';
+import { dtypes } from '../references/half.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { type NeighborhoodGolden, neighborhood } from '../support/pattern-goldens.js';
-
-const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 
 /** A call whose output row is the mean of unit vectors, one for each key. */
 function namingKeys({ shape, keys }: NeighborhoodGolden, dtype: (typeof dtypes)[number]) {

@@ -15,14 +15,13 @@ import { expectedOf, run } from '../conformance/judge.js';
 import { bitsOf, collapse, encode, fromOutput, fromTensor, operandOf, storages } from '../conformance/memory.js';
 import { neighborhoodOf } from '../conformance/patterns.js';
 import { expectRight, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
+import { dtypes } from '../references/half.js';
 import { coordinates, neighborhoodRule } from '../references/neighborhood.js';
 import type { Operand } from '../references/operand.js';
 import { range } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
 import { on, product } from '../support/grids.js';
 import { gather, headsOf, rowsOf, view } from '../support/views.js';
-
-const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 
 /** The three ranks, with odd and even windows, strides and ragged dilation. */
 const grids: Case[] = [

@@ -7,13 +7,12 @@ import { expectedOf, type Output, run } from '../conformance/judge.js';
 import { neighborhoodCases } from '../conformance/pattern-sweep.js';
 import { neighborhoodOf } from '../conformance/patterns.js';
 import { expectCases, expectMatrix, expectRight, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
+import { dtypes } from '../references/half.js';
 import { coordinates, keysOfAxis, neighborhoodRule } from '../references/neighborhood.js';
 import { range } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
 import { on } from '../support/grids.js';
 import { part, rowsOf, view } from '../support/views.js';
-
-const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 
 /** Expects two problems to mean the same: each has to be right by the other's exact result. */
 function expectSame(one: Output, other: Problem, about = ''): void {

@@ -16,6 +16,7 @@ import type { Case } from '../conformance/case.js';
 import { defined, either, integers, places, seeds, sizes, sometimes, within, yes } from '../conformance/draw.js';
 import { pairwise } from '../conformance/pairwise.js';
 import { expectCases, expectMatrix, expectSameBits, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
+import { dtypes } from '../references/half.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { isSame, tensor } from '../support/tensors.js';
 
@@ -33,7 +34,7 @@ onEveryBackend((backend) => {
         [4, 1],
         [8, 2],
       ],
-      dtype: ['float32', 'float16', 'bfloat16'],
+      dtype: dtypes,
       layout: ['bnhd', 'bhnd'],
       dims: [
         [64, 64],

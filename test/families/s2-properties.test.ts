@@ -16,6 +16,7 @@ import { expectedOf, run } from '../conformance/judge.js';
 import { bitsOf, fromOutput, fromTensor, toTensor } from '../conformance/memory.js';
 import { shardCases } from '../conformance/pattern-sweep.js';
 import { expectCases, expectRight, expectSameBits, onEveryBackend, runCase, sweep } from '../conformance/suite.js';
+import { dtypes } from '../references/half.js';
 import type { Operand } from '../references/operand.js';
 import { range } from '../references/operand.js';
 import { type Problem, seenKeys } from '../references/problem.js';
@@ -23,7 +24,6 @@ import type { StridedShards } from '../references/strided-shards.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { concatenate, gather, headsOf, part, rowsOf, view } from '../support/views.js';
 
-const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 const shards = { blockSize: 8, localBlocks: 2, vertStride: 3 };
 
 const square = (tokens: number, c: Partial<Case> = {}): Case => ({

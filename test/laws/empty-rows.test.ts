@@ -6,6 +6,7 @@ import { type Built, build, type Case } from '../conformance/case.js';
 import { expectedOf, run } from '../conformance/judge.js';
 import { operandOf } from '../conformance/memory.js';
 import { expectCase, expectCases, expectRight, onEveryBackend, runCase } from '../conformance/suite.js';
+import { dtypes } from '../references/half.js';
 import { toNumbers } from '../references/operand.js';
 
 onEveryBackend((backend) => {
@@ -21,7 +22,7 @@ onEveryBackend((backend) => {
       { queries: 1, keys: 70, keyLengths: [0] },
     ];
     for (const c of emptied) {
-      for (const dtype of ['float32', 'float16', 'bfloat16'] as const) {
+      for (const dtype of dtypes) {
         const { out, lse } = runCase({ ...c, dtype, seed: 3 }, backend);
         expect(new Set(toNumbers(out)), JSON.stringify(c)).toEqual(new Set([0]));
         expect(new Set(toNumbers(lse)), JSON.stringify(c)).toEqual(new Set([-Infinity]));

@@ -20,12 +20,11 @@ import {
   onEveryBackend,
   runCase,
 } from '../conformance/suite.js';
+import { dtypes } from '../references/half.js';
 import { range, toNumbers } from '../references/operand.js';
 import { expectBoth } from '../support/expect-error.js';
 import { operands, tensor } from '../support/tensors.js';
 import { gather, view } from '../support/views.js';
-
-const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 
 onEveryBackend((backend) => {
   it('every query sees them: with windows, masks, biases, sinks, packed sequences, and few or many of them', () => {

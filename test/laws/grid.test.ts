@@ -6,6 +6,7 @@ import type { Case } from '../conformance/case.js';
 import { storages } from '../conformance/memory.js';
 import { pairwise } from '../conformance/pairwise.js';
 import { expectMatrix, onEveryBackend } from '../conformance/suite.js';
+import { dtypes } from '../references/half.js';
 
 const same = [1, 3, 7, 8, 16, 40, 64, 80, 96, 128, 192, 256, 512].map((d): [number, number] => [d, d]);
 const different: [number, number][] = [
@@ -108,7 +109,7 @@ it('the grid has every pair of levels', () => {
 });
 
 onEveryBackend((backend) => {
-  it.each(['float32', 'float16', 'bfloat16'])(`%s, all the grid's cases`, (dtype) => {
+  it.each(dtypes)(`%s, all the grid's cases`, (dtype) => {
     expectMatrix(
       cases.filter((c) => c.dtype === dtype),
       backend,

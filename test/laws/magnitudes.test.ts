@@ -6,10 +6,8 @@ import type { Built, Case } from '../conformance/case.js';
 import { expectedOf, run } from '../conformance/judge.js';
 import { operandOf } from '../conformance/memory.js';
 import { expectCases, expectRight, onEveryBackend } from '../conformance/suite.js';
-import type { FloatType } from '../references/half.js';
+import { dtypes, type FloatType } from '../references/half.js';
 import { toNumbers } from '../references/operand.js';
-
-const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 
 /** One head; every query, key and value row is the given number in all dims. */
 function constant(

@@ -10,6 +10,7 @@ import { type Output, run } from '../conformance/judge.js';
 import { bitsOf, encode, operandOf, store, toTensor } from '../conformance/memory.js';
 import { Random } from '../conformance/random.js';
 import { expectSameBits, onEveryBackend } from '../conformance/suite.js';
+import { dtypes } from '../references/half.js';
 import { type Operand, toNumbers } from '../references/operand.js';
 import { headsOf, type Problem, seenKeys, shapeOf } from '../references/problem.js';
 
@@ -202,7 +203,7 @@ onEveryBackend((backend) => {
       { batch: 2, heads: [4, 2], queries: 1, keys: 290, keyLengths: [5, 271], mask: { axes: 'bhk', hidden: 0.5 } },
     ];
     for (const c of hidden) {
-      for (const dtype of ['float32', 'float16', 'bfloat16'] as const) {
+      for (const dtype of dtypes) {
         const { batch = 1, queries, keys } = c;
         const heads = c.heads![0];
         const built = build(c);

@@ -5,8 +5,7 @@ import { expect, it } from 'vitest';
 import { attentionSync } from '../../dist/index.js';
 import type { Case } from '../conformance/case.js';
 import { expectCase, expectCases, expectMatrix, onEveryBackend, runCase } from '../conformance/suite.js';
-
-const dtypes = ['float32', 'float16', 'bfloat16'] as const;
+import { dtypes } from '../references/half.js';
 
 onEveryBackend((backend) => {
   it('[empty sequences] 0 in batch, queries or keys: empty tensors, or rows that saw nothing', () => {

@@ -8,13 +8,12 @@ import { expectedOf, run } from '../conformance/judge.js';
 import { bitsOf, encode, operandOf, storages, toTensor } from '../conformance/memory.js';
 import { Random } from '../conformance/random.js';
 import { expectRight, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
+import { dtypes } from '../references/half.js';
 import { type ElementType, forEachIndex, type Operand, rowMajor } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
 
 // TypeScript's es2022 library does not know it yet; Node has it from version 24 on.
 const Float16 = (globalThis as { Float16Array?: new (buffer: ArrayBufferLike) => Uint16Array }).Float16Array;
-
-const dtypes = ['float32', 'float16', 'bfloat16'] as const;
 
 const shapes: Case[] = [
   { batch: 2, heads: [4, 2], queries: 70, keys: 90, dims: [20, 12], causal: true },

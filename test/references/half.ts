@@ -2,7 +2,8 @@
 // Reader: whoever prepares or judges test tensors. Written from IEEE 754 and the definition of bfloat16 (float32 with
 // 8 significand bits); shares nothing with the library's own conversions.
 
-export type FloatType = 'float32' | 'float16' | 'bfloat16';
+export const dtypes = ['float32', 'float16', 'bfloat16'] as const;
+export type FloatType = (typeof dtypes)[number];
 
 interface Format {
   digits: number; // significand bits, the hidden one included
