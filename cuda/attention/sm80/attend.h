@@ -5,7 +5,7 @@
 // other.
 #pragma once
 
-#include "../epilogue.h"
+#include "epilogue.h"
 #include "layout.h"
 #include "../non_finite.h"
 #include "../online_softmax.h"

@@ -11,7 +11,7 @@ const selection = mutant('selection', 'selection/');
 const merge = (name, ...change) => mutant('merge', 'merge/')(name, 'merge_rows.h', ...change);
 
 const loop = 'attention/sm80/attend.h';
-const epilogue = 'attention/epilogue.h';
+const epilogue = 'attention/sm80/epilogue.h';
 const scores = 'attention/scores.h';
 const visits = 'attention/visits.h';
 const nonFinite = 'attention/non_finite.h';

@@ -2,12 +2,12 @@
 // Reader: someone who asks what is written, and where.
 #pragma once
 
-#include "../../core/base/softmax.h"
-#include "../tiles/mma.h"
-#include "sm80/layout.h"
-#include "online_softmax.h"
-#include "sm80/copy_rows.h"
-#include "scores.h"
+#include "../../../core/base/softmax.h"
+#include "../../tiles/mma.h"
+#include "layout.h"
+#include "../online_softmax.h"
+#include "copy_rows.h"
+#include "../scores.h"
 
 namespace tilewise::gpu {
 
