@@ -11,14 +11,14 @@
 
 #include "../cpu/backend.h"
 #include "backends.h"
-#include "device_buffer.h"
-#include "failures.h"
-#include "fields.h"
-#include "flights.h"
-#include "plan_request.h"
-#include "reading.h"
-#include "request.h"
-#include "transfer.h"
+#include "call/device_buffer.h"
+#include "call/failures.h"
+#include "call/flights.h"
+#include "call/transfer.h"
+#include "requests/fields.h"
+#include "requests/plan.h"
+#include "requests/reading.h"
+#include "requests/request.h"
 
 namespace tilewise {
 namespace {

@@ -1,5 +1,5 @@
 // A request: the numbers and views of one call, and what it reads and writes.
-// Reader: someone who follows a tensor from an argument to native code. Fields are those of binding/fields.h.
+// Reader: someone who follows a tensor from an argument to native code. Fields are those of binding/requests/fields.h.
 
 import { TilewiseTypeError } from '../check/errors.js';
 import { type NativeMemory, type NativeViews, native } from '../native/native.js';

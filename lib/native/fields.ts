@@ -1,4 +1,4 @@
-// The fields and views of an attention request, as positions; the names are those of binding/fields.h.
+// The fields and views of an attention request, as positions; the names are those of binding/requests/fields.h.
 // Reader: someone who adds an operand or an option. Names are looked up once, when the package loads.
 
 import { native, positions } from './native.js';

@@ -1,5 +1,5 @@
 // The native addon: its surface as TypeScript sees it, and the only place that loads it.
-// Reader: someone who changes binding/. Fields and views cross in the order that binding/fields.h states; names are
+// Reader: someone who changes binding/. Fields and views cross in the order that binding/requests/fields.h states; names are
 // looked up here once, so that the order is written down in one language only.
 
 import { createRequire } from 'node:module';
@@ -139,7 +139,7 @@ export const native: Native = load();
 export function positions(names: readonly string[]): (name: string) => number {
   return (name) => {
     const position = names.indexOf(name);
-    if (position < 0) throw new Error(`binding/fields.h has no ${name}`);
+    if (position < 0) throw new Error(`binding/requests/fields.h has no ${name}`);
     return position;
   };
 }

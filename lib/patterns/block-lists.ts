@@ -8,7 +8,7 @@ import type { Align } from './align.js';
 import type { BlockTable } from './block-formats.js';
 import type { BlocksPattern, MaskPredicate } from './blocks.js';
 
-/** Lists as native code reads them; the fields are those of binding/fields.h. Never seen by callers. */
+/** Lists as native code reads them; the fields are those of binding/requests/fields.h. Never seen by callers. */
 export interface NativeLists {
   readonly kind: 'lists';
   readonly blockQueries: number;

@@ -1,5 +1,5 @@
-// See plan_request.h.
-#include "plan_request.h"
+// See plan.h.
+#include "plan.h"
 
 #include "reading.h"
 

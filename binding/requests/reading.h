@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "../core/op/attention.h"
-#include "device_buffer.h"
+#include "../../core/op/attention.h"
+#include "../call/device_buffer.h"
 #include "fields.h"
 
 namespace tilewise {

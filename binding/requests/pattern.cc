@@ -1,5 +1,5 @@
-// See pattern_request.h.
-#include "pattern_request.h"
+// See pattern.h.
+#include "pattern.h"
 
 #include <tuple>
 

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "pattern_request.h"
+#include "pattern.h"
 #include "reading.h"
 
 namespace tilewise {

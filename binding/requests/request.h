@@ -9,10 +9,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "../core/op/merge.h"
-#include "../core/op/attention.h"
-#include "../core/op/selection.h"
-#include "device_buffer.h"
+#include "../../core/op/merge.h"
+#include "../../core/op/attention.h"
+#include "../../core/op/selection.h"
+#include "../call/device_buffer.h"
 
 namespace tilewise {
 

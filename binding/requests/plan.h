@@ -4,7 +4,7 @@
 
 #include <napi.h>
 
-#include "../core/plan/plan.h"
+#include "../../core/plan/plan.h"
 
 namespace tilewise {
 

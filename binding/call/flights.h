@@ -11,7 +11,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "../core/op/backend.h"
+#include "../../core/op/backend.h"
 #include "device_buffer.h"
 
 namespace tilewise {

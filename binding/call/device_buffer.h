@@ -7,7 +7,7 @@
 
 #include <memory>
 
-#include "../core/op/backend.h"
+#include "../../core/op/backend.h"
 
 namespace tilewise {
 

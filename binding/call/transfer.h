@@ -1,7 +1,7 @@
 // A transfer between a typed array and device memory. Reader: someone who follows Tensor.to() into a backend.
 #pragma once
 
-#include "reading.h"
+#include "../requests/reading.h"
 
 namespace tilewise {
 
