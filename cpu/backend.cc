@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "../core/op/reasons.h"
 #include "runtime/dispatch.h"
 #include "runtime/jobs.h"
 #include "attention/tiling.h"
@@ -10,6 +11,7 @@
 namespace tilewise::cpu {
 namespace {
 
+constexpr char kName[] = "the CPU backend";  // in sentences
 constexpr int32_t kMaxDim = 512;
 constexpr int32_t kMaxSampledRows = 1 << 16;  // of a selection's block: each thread holds them, per head of a group
 
@@ -29,17 +31,6 @@ double flopsOf(const SelectionProblem& p) {  // a tenth of the keys against a qu
 
 std::shared_ptr<Job> jobOf(const AttentionProblem& p, int threads) { return attentionJob(p, activeKernels(), threads); }
 std::shared_ptr<Job> jobOf(const MergeProblem& p, int) { return mergeJob(p, activeKernels()); }
-
-// Why a problem cannot run.
-struct Reasons {
-  std::vector<std::string> all;
-
-  void range(const char* what, int64_t value, int64_t low, int64_t high) {
-    if (value >= low && value <= high) return;
-    all.push_back(std::string(what) + " is " + std::to_string(value) + ", the CPU backend takes " +
-                  std::to_string(low) + " to " + std::to_string(high));
-  }
-};
 
 TileChoice chooseTiles(const AttentionProblem& p) {
   const Sequence whole{0, {0, larger<Token>(p.queries, 1)}, {0, p.keys}};
@@ -76,24 +67,18 @@ class CpuBackend final : public Backend {
   Availability availability() const override { return {true, ""}; }
 
   std::vector<std::string> supports(const AttentionProblem& p) const override {
-    Reasons reasons;
-    reasons.range("headDim", p.headDim, 1, kMaxDim);
-    reasons.range("valueDim", p.valueDim, 1, kMaxDim);
-    reasons.range("queries", p.queries, 0, kMaxTokens);
-    reasons.range("keys", p.keys, 0, kMaxTokens);
-    if (p.pageSize > 0 && p.pattern != PatternKind::window) {
-      reasons.all.push_back("pages go with windows, not with other patterns");
-    }
-    return reasons.all;
+    Reasons reasons(kName);
+    addReasons(reasons, p, kMaxDim);
+    return reasons.all();
   }
   std::vector<std::string> supports(const SelectionProblem& p) const override {
-    Reasons reasons;
+    Reasons reasons(kName);
     reasons.range("headDim", p.headDim, 1, kMaxDim);
     for (int32_t s = 0; s < p.stages; ++s) {
       const Token queries = smaller(p.queries, p.stage[s].blockQueries);
       reasons.range("queries sampled of a block", ceilDiv(queries, p.stage[s].strideQueries), 0, kMaxSampledRows);
     }
-    return reasons.all;
+    return reasons.all();
   }
   TileChoice tiles(const AttentionProblem& p) const override { return chooseTiles(p); }
 

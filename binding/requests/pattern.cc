@@ -81,8 +81,7 @@ void readListViews(const Views& views, Napi::Env env, AttentionRequest& request)
   BlockLists& b = p.blocks;
   const View begins = views.at(Slot::blockBegins), counts = views.at(Slot::blockCounts),
              starts = views.at(Slot::blockStarts);
-  const int64_t heads = (p.outputHeads() - 1) / b.headsPerList, blocks = ceilDiv(p.queries, b.queries);
-  const int64_t lists = p.batch == 0 || blocks == 0 ? 0 : (p.batch - 1) * b.byBatch + heads * b.byHead + blocks;
+  const int64_t lists = b.count(p.batch, p.outputHeads(), p.queries);
   if (smaller(begins.bytes, counts.bytes) / int64_t(sizeof(int32_t)) < lists) {
     refuse(env, "there are too few block lists");
   }

@@ -20,6 +20,13 @@ struct BlockLists {
   const int32_t* starts = nullptr;  // per entry: its first token, ascending inside a list
   const int32_t* maskIndex = nullptr;  // per entry: which token mask it has, -1 for none; absent: none has
   const uint8_t* masks = nullptr;      // [index][queries][keys]; 0 hides
+
+  // How many lists a call reads: the last head's last one and all before it.
+  TW_HOST_DEVICE int64_t count(int64_t batch, int32_t heads, Token tokens) const {
+    const int64_t blocks = ceilDiv(tokens, queries);
+    if (batch == 0 || blocks == 0) return 0;
+    return (batch - 1) * byBatch + (heads - 1) / headsPerList * byHead + blocks;
+  }
 };
 
 struct BlockList {

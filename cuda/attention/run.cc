@@ -1,6 +1,7 @@
 // runAttention(): a plan's launches. Reader: someone who reads operations.h.
 #include <vector>
 
+#include "../../core/op/reasons.h"
 #include "../operations.h"
 #include "plan.h"
 
@@ -70,24 +71,13 @@ TileChoice tilesFor(const AttentionProblem& problem) {
 }
 
 std::vector<std::string> reasonsAgainst(const AttentionProblem& p, const Limits& limits) {
-  std::vector<std::string> reasons;
-  const auto range = [&](const char* what, int64_t value, int64_t low, int64_t high) {
-    if (value >= low && value <= high) return;
-    reasons.push_back(std::string(what) + " is " + std::to_string(value) + ", the CUDA backend takes " +
-                      std::to_string(low) + " to " + std::to_string(high));
-  };
-  range("headDim", p.headDim, 1, kMaxDim);
-  range("valueDim", p.valueDim, 1, kMaxDim);
-  range("queries", p.queries, 0, kMaxTokens);
-  range("keys", p.keys, 0, kMaxTokens);
-  if (p.pageSize > 0 && p.pattern != PatternKind::window) {
-    reasons.push_back("pages go with windows, not with other patterns");
-  }
+  Reasons reasons("the CUDA backend");
+  addReasons(reasons, p, kMaxDim);
   if (limits.computeCapability > 0 && limits.computeCapability < 80) {
-    reasons.push_back("the GPU has compute capability " + std::to_string(limits.computeCapability / 10) + "." +
-                      std::to_string(limits.computeCapability % 10) + ", the kernels need 8.0");
+    reasons.add("the GPU has compute capability " + std::to_string(limits.computeCapability / 10) + "." +
+                std::to_string(limits.computeCapability % 10) + ", the kernels need 8.0");
   }
-  return reasons;
+  return reasons.all();
 }
 
 }  // namespace tilewise::gpu

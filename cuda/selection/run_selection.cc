@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "../../core/op/reasons.h"
 #include "../operations.h"
 #include "../machine/plain_rows.h"
 #include "params.h"
@@ -240,20 +241,16 @@ void runSelection(const SelectionProblem& problem, const Limits& limits, Queue& 
 }
 
 std::vector<std::string> reasonsAgainst(const SelectionProblem& problem, const Limits& limits) {
-  std::vector<std::string> reasons;
-  if (problem.headDim < 1 || problem.headDim > kMaxDim) {
-    reasons.push_back("headDim is " + std::to_string(problem.headDim) + ", the CUDA backend takes 1 to " +
-                      std::to_string(kMaxDim));
-    return reasons;
-  }
+  Reasons reasons("the CUDA backend");
+  reasons.range("headDim", problem.headDim, 1, kMaxDim);
+  if (!reasons.all().empty()) return reasons.all();  // no plan has such rows
+  const std::string where =
+      " with headDim " + std::to_string(problem.headDim) + " in " + nameOf(problem.dtype) + " on this device";
   for (int32_t stage = 0; stage < problem.stages; ++stage) {
     const Plan plan(problem, stage, limits);
-    if (plan.fits) continue;
-    reasons.push_back("queries sampled of a block is " + std::to_string(plan.p.search.rowsPerPair) + ", with headDim " +
-                      std::to_string(problem.headDim) + " in " + nameOf(problem.dtype) +
-                      " the CUDA backend takes 0 to " + std::to_string(plan.mostRows()) + " on this device");
+    if (!plan.fits) reasons.range("queries sampled of a block", plan.p.search.rowsPerPair, 0, plan.mostRows(), where);
   }
-  return reasons;
+  return reasons.all();
 }
 
 }  // namespace tilewise::gpu

@@ -130,8 +130,7 @@ void Staging::stageScores(ScoreOperand& s, const AttentionProblem& p, int64_t qu
 
 void Staging::stageBlocks(AttentionProblem& p) {
   BlockLists& b = p.blocks;
-  const int64_t blocks = ceilDiv(p.queries, b.queries), heads = (p.outputHeads() - 1) / b.headsPerList;
-  const int64_t lists = p.batch == 0 || blocks == 0 ? 0 : (p.batch - 1) * b.byBatch + heads * b.byHead + blocks;
+  const int64_t lists = b.count(p.batch, p.outputHeads(), p.queries);
   int64_t entries = 0, masks = 0;
   if (isOnHost(b.starts) || isOnHost(b.maskIndex) || isOnHost(b.masks)) {
     const int32_t *begins = onHost(b.begins, lists), *counts = onHost(b.counts, lists);
