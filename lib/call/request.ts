@@ -3,7 +3,7 @@
 
 import { TilewiseTypeError } from '../check/errors.js';
 import { type NativeMemory, type NativeViews, native } from '../native/native.js';
-import { type Axes, axesOf, flatten, flattenOut, rowAxesOf, tokenAxesOf } from '../tensor/axes.js';
+import { axesOf, flatten, flattenOut, rowAxesOf, tokenAxesOf } from '../tensor/axes.js';
 import { DeviceBuffer, passed } from '../tensor/device-buffer.js';
 import { backendName, cpu } from '../tensor/devices.js';
 import { checkOverlaps, type Named } from '../tensor/leases.js';
@@ -45,15 +45,31 @@ export interface ResultPlan {
   readonly device: number;
 }
 
+/** Where an operand crosses: the first of its fields, and its slot. */
+export interface Place {
+  readonly field: number;
+  readonly slot: number;
+}
+
+/** The form of a request: how many fields and slots it has, and where its results cross. */
+export interface RequestForm {
+  readonly fields: number;
+  readonly slots: number;
+  readonly results?: { readonly out: Place; readonly lse: Place };
+}
+
 export class Request {
   readonly numbers: Float64Array;
   readonly views: NativeViews;
   readonly #inputs: Named[] = [];
+  readonly #form: RequestForm;
   readonly #copies: boolean;
 
-  constructor(fields: number, views: number, copies: boolean) {
-    this.numbers = new Float64Array(fields);
-    this.views = new Array<undefined>(views).fill(undefined);
+  /** @param copies whether inputs are copied, so that they may change while the call runs */
+  constructor(form: RequestForm, copies: boolean) {
+    this.numbers = new Float64Array(form.fields);
+    this.views = new Array<undefined>(form.slots).fill(undefined);
+    this.#form = form;
     this.#copies = copies;
   }
 
@@ -69,7 +85,7 @@ export class Request {
     return given;
   }
 
-  /** Keeps device memory for a call that starts later. Returns what ends that. */
+  /** Retains the device buffers until the returned function is called: for a call that starts later. */
   hold(): () => void {
     const held: NativeMemory[] = [];
     for (const [slot, view] of this.views.entries()) {
@@ -83,41 +99,44 @@ export class Request {
     };
   }
 
-  /** Passes one of q, k, v: offset, then strides by batch, token, head, dim from `field` on. */
-  operand(name: string, field: number, slot: number, view: View, isHeadsFirst: boolean): void {
-    const rank = view.dims.length;
-    const flat = flatten(name, view, tokenAxesOf(axesOf(rank, isHeadsFirst), rank));
-    this.#place(field, this.input(name, slot, view, flat), axesOf(flat.dims.length, isHeadsFirst));
+  /** Writes where an operand lies: its offset, then its strides in the order of its fields. */
+  place(field: number, offset: number, strides: readonly number[]): void {
+    this.numbers[field] = offset;
+    this.numbers.set(strides, field + 1);
   }
 
-  #place(field: number, { offset, strides }: Pick<View, 'offset' | 'strides'>, axes: Axes): void {
-    const { numbers } = this;
-    numbers[field] = offset;
-    numbers[field + 1] = axes.batch < 0 ? 0 : strides[axes.batch];
-    numbers[field + 2] = strides[axes.token];
-    numbers[field + 3] = strides[axes.head];
-    numbers[field + 4] = strides[axes.dim];
+  /** Passes one of q, k, v: offset, then strides by batch, token, head, dim. */
+  operand(name: string, { field, slot }: Place, view: View, isHeadsFirst: boolean): void {
+    const rank = view.dims.length;
+    const flat = flatten(name, view, tokenAxesOf(axesOf(rank, isHeadsFirst), rank));
+    this.#placeOperand(field, this.input(name, slot, view, flat), isHeadsFirst);
+  }
+
+  #placeOperand(
+    field: number,
+    { dims, offset, strides }: Pick<View, 'dims' | 'offset' | 'strides'>,
+    isHeadsFirst: boolean,
+  ) {
+    const { batch, token, head, dim } = axesOf(dims.length, isHeadsFirst);
+    this.place(field, offset, [batch < 0 ? 0 : strides[batch], strides[token], strides[head], strides[dim]]);
   }
 
   /** Passes a [batch, heads, ...tokens] or [heads, tokens] tensor: offset, then strides by batch, head, token. */
-  rows(name: string, field: number, slot: number, view: View): void {
+  rows(name: string, { field, slot }: Place, view: View): void {
     this.#placeRows(field, this.input(name, slot, view, flatten(name, view, rowAxesOf(view.dims.length))));
   }
 
   #placeRows(field: number, { offset, strides }: Pick<View, 'offset' | 'strides'>): void {
-    const rank = strides.length;
-    this.numbers[field] = offset;
-    this.numbers[field + 1] = rank === 3 ? strides[0] : 0;
-    this.numbers[field + 2] = strides[rank - 2];
-    this.numbers[field + 3] = strides[rank - 1];
+    const [head, token] = strides.slice(-2);
+    this.place(field, offset, [strides.length === 3 ? strides[0] : 0, head, token]);
   }
 
   /** Adds the results, after all inputs: the caller's buffer or a new one, checked against everything it may not share. */
-  results(plan: ResultPlan, field: { out: number; lse: number }, slot: { out: number; lse: number }): Results {
+  results(plan: ResultPlan): Results {
     const { out, outDims, lseDims, type, isHeadsFirst, device } = plan;
+    const places = this.#form.results as Required<RequestForm>['results'];
     const rank = outDims.length;
-    const tokens = tokenAxesOf(axesOf(rank, isHeadsFirst), rank);
-    const place = flattenOut(out ?? contiguous(outDims), tokens);
+    const flat = flattenOut(out ?? contiguous(outDims), tokenAxesOf(axesOf(rank, isHeadsFirst), rank));
     const lent = out && { name: 'out', view: out };
     if (device !== cpu && plan.Tensor && plan.Tensor !== Tensor) {
       throw new TilewiseTypeError(
@@ -127,12 +146,12 @@ export class Request {
     }
     checkOverlaps(this.#inputs, lent);
     const data = out ? out.data : make(type, outDims, device);
-    this.#place(field.out, place, axesOf(place.dims.length, isHeadsFirst));
-    this.views[slot.out] = passed(data);
+    this.#placeOperand(places.out.field, flat, isHeadsFirst);
+    this.views[places.out.slot] = passed(data);
     const lseData = lseDims && make('float32', lseDims, device);
     if (lseDims) {
-      this.#placeRows(field.lse, flattenOut(contiguous(lseDims), rowAxesOf(lseDims.length)));
-      this.views[slot.lse] = passed(lseData as View['data']);
+      this.#placeRows(places.lse.field, flattenOut(contiguous(lseDims), rowAxesOf(lseDims.length)));
+      this.views[places.lse.slot] = passed(lseData as View['data']);
     }
     return {
       lent,

@@ -6,9 +6,6 @@ import { native, positions } from './native.js';
 const fieldAt = positions(native.attentionFields);
 const slotAt = positions(native.attentionViews);
 
-export const fieldCount = native.attentionFields.length;
-export const viewCount = native.attentionViews.length;
-
 export const field = {
   device: fieldAt('device'),
   batch: fieldAt('batch'),
@@ -46,15 +43,13 @@ export const field = {
   pageSize: fieldAt('pageSize'),
   pattern: fieldAt('pattern'),
   rank: fieldAt('rank'),
-  // Three fields, one per axis, as for the next four and `relativeByAxis`.
+  // Three fields, one per axis, as for the next four.
   length: fieldAt('length0'),
   kernel: fieldAt('kernel0'),
   stride: fieldAt('stride0'),
   dilation: fieldAt('dilation0'),
   causal: fieldAt('causal0'),
   relativeBias: fieldAt('relativeOffset'),
-  relativeByHead: fieldAt('relativeByHead'),
-  relativeByAxis: fieldAt('relative0'),
   shardBlock: fieldAt('shardBlock'),
   shardLocal: fieldAt('shardLocal'),
   shardLocalRight: fieldAt('shardLocalRight'),
@@ -95,4 +90,20 @@ export const slot = {
   blockStarts: slotAt('blockStarts'),
   blockMaskIndex: slotAt('blockMaskIndex'),
   blockMasks: slotAt('blockMasks'),
+};
+
+/** Where the operands that have batch, token, head and dim cross. */
+export const place = {
+  q: { field: field.q, slot: slot.q },
+  k: { field: field.k, slot: slot.k },
+  v: { field: field.v, slot: slot.v },
+  extraKeys: { field: field.extraKeys, slot: slot.extraKeys },
+  extraValues: { field: field.extraValues, slot: slot.extraValues },
+};
+
+/** The form of an attention request. */
+export const attentionForm = {
+  fields: native.attentionFields.length,
+  slots: native.attentionViews.length,
+  results: { out: { field: field.out, slot: slot.out }, lse: { field: field.lse, slot: slot.lse } },
 };

@@ -4,9 +4,9 @@
 
 import { fly, refuseSignal } from '../call/flight.js';
 import { onDevice, type Placement, placementOf } from '../call/placement.js';
-import { Request, type Results } from '../call/request.js';
-import { checkSame, checkSize, maxHeadDim } from '../call/shape.js';
-import { TilewiseRangeError } from '../check/errors.js';
+import { type Place, Request, type RequestForm, type Results } from '../call/request.js';
+import { checkSame, checkSize, maxHeadDim, mismatch } from '../call/shape.js';
+import { showDims } from '../check/errors.js';
 import { checkNames, checkOneOf, invalid, is, maxTokens, namesOf } from '../check/validate.js';
 import { dataTypeCode, native, positions } from '../native/native.js';
 import { maxGridRank } from '../patterns/neighborhood.js';
@@ -14,7 +14,7 @@ import { axesOf, lengthsOf, tokenAxesOf } from '../tensor/axes.js';
 import { checkDevice, cpu, type DeviceName } from '../tensor/devices.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorConstructor, TensorLike } from '../tensor/types.js';
-import { floatTypes, readTensor, sizeOf } from '../tensor/views.js';
+import { floatTypes, readTensor, sizeOf, type View } from '../tensor/views.js';
 import type { AttentionResult } from './attention/attention.js';
 import { checkConstructor, checkSignal, type Layout, layouts } from './attention/options.js';
 
@@ -59,8 +59,22 @@ const partAt = positions(native.mergePartFields);
 const partFields = native.mergePartFields.length;
 const partField = { out: partAt('outOffset'), lse: partAt('lseOffset') };
 // Views: out and lse of the result, then of every part.
-const slot = { out: 0, lse: 1 };
 const slotsEach = 2;
+
+const formOf = (parts: number): RequestForm => ({
+  fields: headFields + parts * partFields,
+  slots: slotsEach * (1 + parts),
+  results: { out: { field: field.out, slot: 0 }, lse: { field: field.lse, slot: 1 } },
+});
+
+/** Where the out and lse of a part cross. */
+const partPlaces = (part: number): { out: Place; lse: Place } => {
+  const [fields, slots] = [headFields + part * partFields, slotsEach * (1 + part)];
+  return {
+    out: { field: fields + partField.out, slot: slots },
+    lse: { field: fields + partField.lse, slot: slots + 1 },
+  };
+};
 
 /**
  * Merges attention over disjoint sets of keys into attention over their union: each part's rows weighted by
@@ -109,80 +123,101 @@ function numbersFor(device: number, { numbers }: Request): Float64Array {
   return numbers;
 }
 
-function prepareMerge(
-  where: string,
-  parts: readonly AttentionPart[],
-  options: MergeOptions<unknown>,
-): { request: Request; results: Results; signal: AbortSignal | undefined; placement: Placement } {
-  checkNames(where, options, optionNames);
+/** The arguments of a merge, read one by one. */
+interface Arguments {
+  readonly parts: readonly { readonly out: View; readonly lse: View }[];
+  readonly out: View | undefined;
+  readonly isHeadsFirst: boolean;
+  readonly Tensor: TensorConstructor<object> | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly device: DeviceName;
+}
+
+function readArguments(where: string, parts: readonly AttentionPart[], o: MergeOptions<unknown>): Arguments {
+  checkNames(where, o, optionNames);
   if (!Array.isArray(parts) || parts.length === 0)
     throw invalid('parts', 'an array of at least one { out, lse }', parts);
-  const isHeadsFirst = options.layout !== undefined && checkOneOf('layout', options.layout, layouts) === 'bhnd';
-  const Class = options.Tensor === undefined ? undefined : checkConstructor('Tensor', options.Tensor);
-  const signal = options.signal === undefined ? undefined : checkSignal('signal', options.signal);
-  const device = options.device === undefined ? 'auto' : checkDevice('device', options.device);
+  return {
+    isHeadsFirst: o.layout !== undefined && checkOneOf('layout', o.layout, layouts) === 'bhnd',
+    Tensor: o.Tensor === undefined ? undefined : checkConstructor('Tensor', o.Tensor),
+    signal: o.signal === undefined ? undefined : checkSignal('signal', o.signal),
+    device: o.device === undefined ? 'auto' : checkDevice('device', o.device),
+    parts: parts.map((part: unknown, i) => {
+      if (!is.object(part)) throw invalid(`parts[${i}]`, 'an object { out, lse }', part);
+      return {
+        out: readTensor(`parts[${i}].out`, part.out, floatTypes),
+        lse: readTensor(`parts[${i}].lse`, part.lse, ['float32']),
+      };
+    }),
+    out: o.out === undefined ? undefined : readTensor('out', o.out, floatTypes),
+  };
+}
 
-  const read = parts.map((part: unknown, i) => {
-    if (!is.object(part)) throw invalid(`parts[${i}]`, 'an object { out, lse }', part);
-    return {
-      out: readTensor(`parts[${i}].out`, part.out, floatTypes),
-      lse: readTensor(`parts[${i}].lse`, part.lse, ['float32']),
-    };
-  });
-  const out = options.out === undefined ? undefined : readTensor('out', options.out, floatTypes);
-  const operands = read.flatMap((part, i) => [
+/** What the first part says about all of them. */
+interface Sizes {
+  readonly batch: number;
+  readonly heads: number;
+  readonly queries: number;
+  readonly valueDim: number;
+  readonly lseDims: number[];
+}
+
+function sizesOf(out: View, isHeadsFirst: boolean): Sizes {
+  const { dims } = out;
+  const rank = dims.length;
+  if (rank < 3 || rank > 3 + maxGridRank) {
+    throw mismatch(`\`parts[0].out\` must have 4 dims, or 3 when packed, 5 or 6 when a grid, not ${showDims(dims)}`);
+  }
+  const axes = axesOf(rank, isHeadsFirst);
+  const tokens = lengthsOf(out, tokenAxesOf(axes, rank));
+  const isPacked = axes.batch < 0;
+  const [batch, heads] = [isPacked ? 1 : dims[axes.batch], dims[axes.head]];
+  const [queries, valueDim] = [sizeOf(tokens), dims[axes.dim]];
+  checkSize('The batch', batch, 0, maxTokens);
+  checkSize('The number of heads', heads, 1, maxTokens);
+  checkSize('The number of queries', queries, 0, maxTokens);
+  checkSize('The dim of `parts[0].out`', valueDim, 1, maxHeadDim);
+  return { batch, heads, queries, valueDim, lseDims: isPacked ? [heads, ...tokens] : [batch, heads, ...tokens] };
+}
+
+function prepareMerge(
+  where: string,
+  given: readonly AttentionPart[],
+  options: MergeOptions<unknown>,
+): { request: Request; results: Results; signal: AbortSignal | undefined; placement: Placement } {
+  const { parts, out, isHeadsFirst, Tensor, signal, device } = readArguments(where, given, options);
+  const named = parts.flatMap((part, i) => [
     { name: `parts[${i}].out`, view: part.out },
     { name: `parts[${i}].lse`, view: part.lse },
   ]);
-  const placement = placementOf(device, [...operands, ...(out ? [{ name: 'out', view: out }] : [])], cpu);
-  const { type, dims } = read[0].out;
-  const rank = dims.length;
-  if (rank < 3 || rank > 3 + maxGridRank) {
-    throw new TilewiseRangeError(
-      'ERR_TILEWISE_SHAPE_MISMATCH',
-      `\`parts[0].out\` must have 4 dims, or 3 when packed, 5 or 6 when a grid, not [${dims.join(', ')}]`,
-    );
-  }
-  const axes = axesOf(rank, isHeadsFirst);
-  const tokens = lengthsOf(read[0].out, tokenAxesOf(axes, rank));
-  const queries = sizeOf(tokens);
-  const batch = axes.batch < 0 ? 1 : dims[axes.batch];
-  const lseDims = [...(axes.batch < 0 ? [] : [batch]), dims[axes.head], ...tokens];
-  checkSize('The batch', batch, 0, maxTokens);
-  checkSize('The number of heads', dims[axes.head], 1, maxTokens);
-  checkSize('The number of queries', queries, 0, maxTokens);
-  checkSize('The dim of `parts[0].out`', dims[axes.dim], 1, maxHeadDim);
-
-  const request = new Request(headFields + parts.length * partFields, slotsEach * (1 + parts.length), false);
+  const placement = placementOf(device, out ? [...named, { name: 'out', view: out }] : named, cpu);
+  const { type, dims } = parts[0].out;
+  const { batch, heads, queries, valueDim, lseDims } = sizesOf(parts[0].out, isHeadsFirst);
+  const request = new Request(formOf(parts.length), false);
   const { numbers } = request;
   numbers[field.batch] = batch;
-  numbers[field.heads] = dims[axes.head];
+  numbers[field.heads] = heads;
   numbers[field.queries] = queries;
-  numbers[field.valueDim] = dims[axes.dim];
+  numbers[field.valueDim] = valueDim;
   numbers[field.type] = dataTypeCode(type);
   numbers[field.parts] = parts.length;
-  read.forEach(({ out, lse }, i) => {
-    checkSame(`parts[${i}].out`, out, type, dims);
-    checkSame(`parts[${i}].lse`, lse, 'float32', lseDims);
-    const base = headFields + i * partFields;
-    const first = slotsEach * (1 + i);
-    request.operand(`parts[${i}].out`, base + partField.out, first + slot.out, out, isHeadsFirst);
-    request.rows(`parts[${i}].lse`, base + partField.lse, first + slot.lse, lse);
+  parts.forEach((part, i) => {
+    const places = partPlaces(i);
+    checkSame(`parts[${i}].out`, part.out, type, dims);
+    checkSame(`parts[${i}].lse`, part.lse, 'float32', lseDims);
+    request.operand(`parts[${i}].out`, places.out, part.out, isHeadsFirst);
+    request.rows(`parts[${i}].lse`, places.lse, part.lse);
   });
   if (out) checkSame('out', out, type, dims);
-  const results = request.results(
-    {
-      given: options.out,
-      out,
-      isHeadsFirst,
-      type: type as FloatType,
-      outDims: [...dims],
-      lseDims,
-      Tensor: Class,
-      device: placement.results,
-    },
-    field,
-    slot,
-  );
+  const results = request.results({
+    given: options.out,
+    out,
+    isHeadsFirst,
+    type: type as FloatType,
+    outDims: [...dims],
+    lseDims,
+    Tensor,
+    device: placement.results,
+  });
   return { request, results, signal, placement };
 }

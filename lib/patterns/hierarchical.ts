@@ -248,3 +248,12 @@ function readStages(name: string, value: unknown, blockQ: number): readonly Requ
   });
   return Object.freeze(stages);
 }
+
+/** The stages that run for so many keys; a tree is one stage whose chunks are its blocks of keys. */
+export function stagesOf(pattern: HierarchicalPattern, keys: number): readonly Required<SelectionStage>[] {
+  if (pattern.method === 'tree') {
+    const { blockQ, strideQ, blockK, maskK } = pattern;
+    return [{ blockQ, strideQ, chunk: blockK, keep: maskK }];
+  }
+  return pattern.shorter && keys < pattern.shorter.below ? pattern.shorter.stages : pattern.stages;
+}

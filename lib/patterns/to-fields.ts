@@ -4,7 +4,7 @@
 import { Request } from '../call/request.js';
 import { outputHeads, putShape, type Shape } from '../call/shape.js';
 import { maxTokens } from '../check/validate.js';
-import { field, fieldCount, slot, viewCount } from '../native/fields.js';
+import { attentionForm, field, slot } from '../native/fields.js';
 import { passed } from '../tensor/device-buffer.js';
 import type { Align } from './align.js';
 import { listsOf, type NativeLists } from './block-lists.js';
@@ -33,7 +33,7 @@ const codes: Record<RunnablePattern['kind'], number> = {
 
 /** A problem of this shape and pattern without data, for explain(). `grid` belongs to neighborhoods. */
 export function describe(shape: Shape, pattern: RunnablePattern, grid: Grid | undefined): Request {
-  const request = new Request(fieldCount, viewCount, false);
+  const request = new Request(attentionForm, false);
   putShape(request.numbers, shape);
   putPattern(request, pattern, shape, grid);
   return request;

@@ -8,9 +8,8 @@ import { mismatch } from '../call/shape.js';
 import { showDims, TilewiseTypeError } from '../check/errors.js';
 import { maxTokens } from '../check/validate.js';
 import { dataTypeCode, native, positions } from '../native/native.js';
-import type { Settings } from '../ops/attention/options.js';
 import type { NativeLists } from '../patterns/block-lists.js';
-import type { HierarchicalPattern, SelectionStage } from '../patterns/hierarchical.js';
+import { type HierarchicalPattern, type SelectionStage, stagesOf } from '../patterns/hierarchical.js';
 import type { Axes } from '../tensor/axes.js';
 import { DeviceBuffer, passed } from '../tensor/device-buffer.js';
 import { backendName, cpu } from '../tensor/devices.js';
@@ -21,10 +20,8 @@ const fieldAt = positions(native.selectFields);
 const slotAt = positions(native.selectViews);
 const stageFieldAt = positions(native.selectStageFields);
 const stageSlotAt = positions(native.selectStageViews);
-const fieldCount = native.selectFields.length;
-const viewCount = native.selectViews.length;
-const stageFields = native.selectStageFields.length;
-const stageViews = native.selectStageViews.length;
+const [fields, slots] = [native.selectFields.length, native.selectViews.length];
+const [stageFields, stageSlots] = [native.selectStageFields.length, native.selectStageViews.length];
 const field = {
   device: fieldAt('device'),
   batch: fieldAt('batch'),
@@ -35,8 +32,6 @@ const field = {
   headDim: fieldAt('headDim'),
   type: fieldAt('type'),
   pairing: fieldAt('pairing'),
-  q: fieldAt('queryOffset'),
-  k: fieldAt('keyOffset'),
   sinkTokens: fieldAt('sinkTokens'),
   window: fieldAt('window'),
   headsPerList: fieldAt('headsPerList'),
@@ -45,7 +40,11 @@ const field = {
   firstStage: fieldAt('firstStage'),
   stages: fieldAt('stages'),
 };
-const slot = { q: slotAt('query'), k: slotAt('key'), keyLengths: slotAt('keyLengths') };
+const place = {
+  q: { field: fieldAt('queryOffset'), slot: slotAt('query') },
+  k: { field: fieldAt('keyOffset'), slot: slotAt('key') },
+};
+const keyLengthsSlot = slotAt('keyLengths');
 const stageField = {
   blockQueries: stageFieldAt('blockQueries'),
   strideQueries: stageFieldAt('strideQueries'),
@@ -60,8 +59,13 @@ export interface SelectionState {
   readonly refresh?: Refresh;
 }
 
-/** The options that a selection takes notice of. */
-export type SelectionSettings = Pick<Settings, 'keyLengths' | 'pairing' | 'copyInputs' | 'cuSeqlensQ'>;
+/** The options that a selection takes notice of; as in attention(). */
+export interface SelectionSettings {
+  readonly keyLengths: Int32Array | undefined;
+  readonly cuSeqlensQ: Int32Array | undefined;
+  readonly pairing: 'tile' | 'interleave' | undefined;
+  readonly copyInputs: boolean;
+}
 
 /** A selection that is laid out: its lists are there, and filled once it has run. */
 export interface SelectionPlan {
@@ -84,6 +88,7 @@ interface Selection {
   readonly stages: readonly Required<SelectionStage>[];
   readonly lists: readonly StageLists[];
   readonly firstStage: number;
+  /** Keys up to a query's own position that it sees. */
   readonly window: number;
   readonly headsPerList: number;
 }
@@ -118,61 +123,86 @@ export function planSelection(
     throw conflict('keyLengths', 'a `state` counts the keys of all batch entries alike');
   const sizes = sizesOf(q, k, axes);
   const stages = stagesOf(pattern, sizes.keys);
-  const headsPerList = { head: 1, kv: sizes.heads / sizes.kvHeads, layer: sizes.heads }[pattern.scope];
   const reused = state?.kept.recall(
     identityOf(pattern, q.type, sizes, placement),
     { stages, window: pattern.window, ...sizes },
     state.refresh,
   );
+  const selection = select(pattern, sizes, stages, placement, reused);
+  const request = selection.firstStage < stages.length ? layOut(selection, q, k, axes, settings) : undefined;
+  const use = () => state?.kept.use(reused as Remembered, selection.lists);
+  return {
+    blocks: blocksOf(selection),
+    lists: selection.lists,
+    ...runs(request, placement, use),
+    end: () => (state ? undefined : release(selection.lists)),
+  };
+}
+
+/** What is selected now, with room for its lists, and what an earlier call has selected. */
+function select(
+  pattern: HierarchicalPattern,
+  sizes: Sizes,
+  stages: readonly Required<SelectionStage>[],
+  placement: Placement,
+  reused: Remembered | undefined,
+): Selection {
+  const headsPerList = { head: 1, kv: sizes.heads / sizes.kvHeads, layer: sizes.heads }[pattern.scope];
   const firstStage = reused?.firstStage ?? 0;
   // Keys that left the window since the first stage ran were no candidates then: they stay visible, and are none now.
   const window = Math.min(maxTokens, pattern.window + (reused?.grown ?? 0));
   const lists = reused ? reused.lists.slice(0, firstStage) : [];
   for (let i = firstStage; i < stages.length; ++i) {
     const { chunk, keep, blockQ } = stages[i];
-    // Lists are no longer than there are candidates.
     const candidates =
       i === 0
         ? Math.ceil(Math.max(0, sizes.keys - window - pattern.sink) / chunk)
         : lists[i - 1].keep * (stages[i - 1].chunk / chunk);
+    // Lists are no longer than there are candidates.
+    const room = Math.max(1, Math.min(Math.floor(keep / chunk), candidates));
     const dims = [sizes.batch, sizes.heads / headsPerList, Math.ceil(sizes.queries / blockQ)];
-    lists.push(
-      emptyLists(stages[i], dims, Math.max(1, Math.min(Math.floor(keep / chunk), candidates)), placement.results),
-    );
+    lists.push(emptyLists(stages[i], dims, room, placement.results));
   }
-  const selection: Selection = { pattern, sizes, stages, lists, firstStage, window, headsPerList };
+  return { pattern, sizes, stages, lists, firstStage, window, headsPerList };
+}
 
-  const last = lists[lists.length - 1];
-  const blocks: NativeLists = {
+/** What attention() runs on: the lists of the last stage beside sinks and window. */
+function blocksOf({ pattern, lists, window, headsPerList }: Selection): NativeLists {
+  const { blockQ, chunk, dims, begins, counts, starts } = lists[lists.length - 1];
+  return {
     kind: 'lists',
-    blockQueries: last.blockQ,
-    blockKeys: last.chunk,
+    blockQueries: blockQ,
+    blockKeys: chunk,
     headsPerList,
-    listsByBatch: last.dims[1] * last.dims[2],
-    listsByHead: last.dims[2],
+    listsByBatch: dims[1] * dims[2],
+    listsByHead: dims[2],
     listWindow: 1,
     left: window - 1,
     right: 0,
     sinkTokens: pattern.sink,
     align: 'bottom-right',
-    begins: last.begins,
-    counts: last.counts,
-    starts: last.starts,
+    begins,
+    counts,
+    starts,
   };
+}
 
-  const request = firstStage < stages.length ? layOut(selection, q, k, axes, settings) : undefined;
-  const numbersFor = (device: number): Float64Array => {
-    request!.numbers[field.device] = device;
-    return request!.numbers;
+/** Runs a request, if there is anything to select, and has the state remember it. */
+function runs(
+  request: Request | undefined,
+  placement: Placement,
+  use: () => { commit(): void; release(): void } | undefined,
+): Pick<SelectionPlan, 'run' | 'runSync' | 'reasons'> {
+  const numbersFor = (device: number, { numbers }: Request): Float64Array => {
+    numbers[field.device] = device;
+    return numbers;
   };
   return {
-    blocks,
-    lists,
     async run(signal) {
       signal?.throwIfAborted();
-      const remember = state?.kept.use(reused as Remembered, lists);
+      const remember = use();
       try {
-        const start = (device: number) => native.select(numbersFor(device), request!.views);
+        const start = (device: number) => native.select(numbersFor(device, request!), request!.views);
         await (request && fly(placement, start, undefined, signal));
         remember?.commit();
       } finally {
@@ -180,32 +210,31 @@ export function planSelection(
       }
     },
     runSync() {
-      const remember = state?.kept.use(reused as Remembered, lists);
+      const remember = use();
       try {
-        if (request) onDevice(placement, (device) => native.selectSync(numbersFor(device), request.views) ?? {});
+        if (request) {
+          onDevice(placement, (device) => native.selectSync(numbersFor(device, request), request.views) ?? {});
+        }
         remember?.commit();
       } finally {
         remember?.release();
       }
     },
-    reasons: (device) => (request ? native.supportsSelection(numbersFor(device), request.views) : []),
-    end() {
-      if (state) return;
-      for (const { starts, counts } of lists) {
-        for (const data of [starts, counts]) if (data instanceof DeviceBuffer) data.release();
-      }
-    },
+    reasons: (device) => (request ? native.supportsSelection(numbersFor(device, request), request.views) : []),
   };
+}
+
+function release(lists: readonly StageLists[]): void {
+  for (const { starts, counts } of lists) {
+    for (const data of [starts, counts]) if (data instanceof DeviceBuffer) data.release();
+  }
 }
 
 /** A call as native code reads it. */
 function layOut(selection: Selection, q: View, k: View, axes: Axes, settings: SelectionSettings): Request {
   const { pattern, sizes, stages, lists, firstStage, window, headsPerList } = selection;
-  const request = new Request(
-    fieldCount + stages.length * stageFields,
-    viewCount + stages.length * stageViews,
-    settings.copyInputs,
-  );
+  const form = { fields: fields + stages.length * stageFields, slots: slots + stages.length * stageSlots };
+  const request = new Request(form, settings.copyInputs);
   const { numbers, views } = request;
   numbers[field.batch] = sizes.batch;
   numbers[field.queryHeads] = sizes.queryHeads;
@@ -216,9 +245,9 @@ function layOut(selection: Selection, q: View, k: View, axes: Axes, settings: Se
   numbers[field.type] = dataTypeCode(q.type);
   numbers[field.pairing] = settings.pairing === 'interleave' ? 1 : 0;
   const isHeadsFirst = axes.head < axes.token;
-  request.operand('q', field.q, slot.q, q, isHeadsFirst);
-  request.operand('k', field.k, slot.k, k, isHeadsFirst);
-  views[slot.keyLengths] = settings.keyLengths;
+  request.operand('q', place.q, q, isHeadsFirst);
+  request.operand('k', place.k, k, isHeadsFirst);
+  views[keyLengthsSlot] = settings.keyLengths;
   numbers[field.sinkTokens] = pattern.sink;
   numbers[field.window] = window;
   numbers[field.headsPerList] = headsPerList;
@@ -227,13 +256,13 @@ function layOut(selection: Selection, q: View, k: View, axes: Axes, settings: Se
   numbers[field.firstStage] = firstStage;
   numbers[field.stages] = stages.length;
   for (const [i, stage] of stages.entries()) {
-    const base = fieldCount + i * stageFields;
+    const [base, first] = [fields + i * stageFields, slots + i * stageSlots];
     numbers[base + stageField.blockQueries] = stage.blockQ;
     numbers[base + stageField.strideQueries] = stage.strideQ;
     numbers[base + stageField.chunk] = stage.chunk;
     numbers[base + stageField.keep] = lists[i].keep;
-    views[viewCount + i * stageViews + stageSlot.starts] = passed(lists[i].starts);
-    views[viewCount + i * stageViews + stageSlot.counts] = passed(lists[i].counts);
+    views[first + stageSlot.starts] = passed(lists[i].starts);
+    views[first + stageSlot.counts] = passed(lists[i].counts);
   }
   return request;
 }
@@ -255,15 +284,6 @@ function sizesOf(q: View, k: View, axes: Axes): Sizes {
     keys,
     headDim: q.dims[axes.dim],
   };
-}
-
-/** A tree is one stage whose chunks are its blocks of keys. */
-function stagesOf(pattern: HierarchicalPattern, keys: number): readonly Required<SelectionStage>[] {
-  if (pattern.method === 'tree') {
-    const { blockQ, strideQ, blockK, maskK } = pattern;
-    return [{ blockQ, strideQ, chunk: blockK, keep: maskK }];
-  }
-  return pattern.shorter && keys < pattern.shorter.below ? pattern.shorter.stages : pattern.stages;
 }
 
 function emptyLists(

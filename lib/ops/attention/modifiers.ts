@@ -1,50 +1,63 @@
 // Modifiers: what is added to scores, hidden from them or joins their softmax, and which rows form a sequence.
-// Reader: someone who adds an operand besides q, k and v.
+// Reader: someone who adds an operand or an option of the scores.
 
 import type { Request } from '../../call/request.js';
 import { checkSame, checkSize, mismatch, outputHeads, type Shape } from '../../call/shape.js';
 import { showDims, TilewiseRangeError } from '../../check/errors.js';
 import { maxTokens } from '../../check/validate.js';
-import { field, slot } from '../../native/fields.js';
+import { field, place, slot } from '../../native/fields.js';
 import { dataTypeCode } from '../../native/native.js';
 import type { Grid } from '../../patterns/to-fields.js';
 import { axesOf } from '../../tensor/axes.js';
 import type { View } from '../../tensor/views.js';
 import type { Settings } from './options.js';
 
-/** bias, mask, ALiBi slopes and sink logits. */
+/** What changes scores or joins their softmax, and which query head an output head reads. */
 export function putModifiers(request: Request, settings: Settings, shape: Shape): void {
-  const { numbers } = request;
-  const heads = outputHeads(shape);
-  for (const name of ['bias', 'mask'] as const) {
-    const given = settings[name];
-    if (!given) continue;
-    const view = request.input(name, slot[name], given);
-    numbers[field[name]] = view.offset;
-    numbers.set(broadcast(name, view, [shape.batch, heads, shape.queries, shape.keys]), field[name] + 1);
-  }
-  if (settings.bias) numbers[field.biasType] = dataTypeCode(settings.bias.type);
-  if (settings.alibiSlopes) {
-    const { dims, strides, offset } = request.input('alibiSlopes', slot.alibiSlopes, settings.alibiSlopes);
-    const rank = dims.length;
-    if (!(rank === 1 || (rank === 2 && dims[0] === shape.batch)) || dims[rank - 1] !== heads) {
-      throw mismatch(`\`alibiSlopes\` must have dims [${heads}] or [${shape.batch}, ${heads}], not ${showDims(dims)}`);
-    }
-    numbers[field.alibiSlopes] = offset;
-    numbers[field.alibiSlopes + 1] = rank === 2 ? strides[0] : 0;
-    numbers[field.alibiSlopes + 2] = strides[rank - 1];
-  }
-  if (settings.sinks) {
-    const { dims, strides, offset } = request.input('sinks', slot.sinks, settings.sinks);
-    if (dims.length !== 1 || dims[0] !== heads) {
-      throw mismatch(`\`sinks\` must have dims [${heads}], not ${showDims(dims)}`);
-    }
-    numbers[field.sinks] = offset;
-    numbers[field.sinks + 1] = strides[0];
-  }
+  putScalars(request.numbers, settings);
+  putBroadcast(request, 'bias', settings, shape);
+  if (settings.bias) request.numbers[field.biasType] = dataTypeCode(settings.bias.type);
+  putBroadcast(request, 'mask', settings, shape);
+  putAlibi(request, settings, shape);
+  putSinks(request, settings, shape);
 }
 
-/** Keys and values that every query sees besides the pattern's. */
+function putScalars(numbers: Float64Array, { scale, softcap, pairing }: Settings): void {
+  if (scale !== undefined) numbers[field.scale] = scale;
+  numbers[field.softcap] = softcap;
+  numbers[field.pairing] = pairing === 'interleave' ? 1 : 0;
+}
+
+function putBroadcast(request: Request, name: 'bias' | 'mask', settings: Settings, shape: Shape): void {
+  const given = settings[name];
+  if (!given) return;
+  const view = request.input(name, slot[name], given);
+  const target = [shape.batch, outputHeads(shape), shape.queries, shape.keys];
+  request.place(field[name], view.offset, broadcast(name, view, target));
+}
+
+function putAlibi(request: Request, { alibiSlopes }: Settings, shape: Shape): void {
+  if (!alibiSlopes) return;
+  const heads = outputHeads(shape);
+  const { dims, strides, offset } = request.input('alibiSlopes', slot.alibiSlopes, alibiSlopes);
+  const rank = dims.length;
+  if (!(rank === 1 || (rank === 2 && dims[0] === shape.batch)) || dims[rank - 1] !== heads) {
+    throw mismatch(`\`alibiSlopes\` must have dims [${heads}] or [${shape.batch}, ${heads}], not ${showDims(dims)}`);
+  }
+  request.place(field.alibiSlopes, offset, [rank === 2 ? strides[0] : 0, strides[rank - 1]]);
+}
+
+function putSinks(request: Request, { sinks }: Settings, shape: Shape): void {
+  if (!sinks) return;
+  const heads = outputHeads(shape);
+  const { dims, strides, offset } = request.input('sinks', slot.sinks, sinks);
+  if (dims.length !== 1 || dims[0] !== heads) {
+    throw mismatch(`\`sinks\` must have dims [${heads}], not ${showDims(dims)}`);
+  }
+  request.place(field.sinks, offset, strides);
+}
+
+/** Extra keys and values, which every query sees whatever the pattern. */
 export function putExtras(request: Request, settings: Settings, shape: Shape, rank: number): void {
   const { extraKeys, extraValues, isHeadsFirst } = settings;
   if (!extraKeys || !extraValues) return;
@@ -61,8 +74,8 @@ export function putExtras(request: Request, settings: Settings, shape: Shape, ra
   checkSame('extraValues', extraValues, shape.type, dimsOf(shape.valueDim));
   checkSize('The number of extra keys', count, 0, maxTokens);
   request.numbers[field.extraCount] = count;
-  request.operand('extraKeys', field.extraKeys, slot.extraKeys, extraKeys, isHeadsFirst);
-  request.operand('extraValues', field.extraValues, slot.extraValues, extraValues, isHeadsFirst);
+  request.operand('extraKeys', place.extraKeys, extraKeys, isHeadsFirst);
+  request.operand('extraValues', place.extraValues, extraValues, isHeadsFirst);
 }
 
 /** A bias per distance between query and key, in steps of the dilation. */
@@ -73,9 +86,7 @@ export function putRelativeBias(request: Request, settings: Settings, shape: Sha
     ...rules.map(({ kernelSize }) => 2 * kernelSize - 1),
   ]);
   const { offset, strides } = request.input('relativeBias', slot.relativeBias, settings.relativeBias);
-  request.numbers[field.relativeBias] = offset;
-  request.numbers[field.relativeByHead] = strides[0];
-  request.numbers.set(strides.slice(1), field.relativeByAxis);
+  request.place(field.relativeBias, offset, strides);
 }
 
 /** Strides that read a tensor as if it had the dims of `target`: NumPy's broadcasting, aligned at the last axis. */

@@ -5,7 +5,7 @@ import { type Placement, placementOf } from '../../call/placement.js';
 import { Request, type Results } from '../../call/request.js';
 import { checkHeads, checkSame, mismatch, outputHeads, putShape, readShape, type Shape } from '../../call/shape.js';
 import { showDims } from '../../check/errors.js';
-import { field, fieldCount, slot, viewCount } from '../../native/fields.js';
+import { attentionForm, place } from '../../native/fields.js';
 import type { NativeLists } from '../../patterns/block-lists.js';
 import type { Pattern } from '../../patterns/index.js';
 import { axisRules, maxGridRank } from '../../patterns/neighborhood.js';
@@ -40,7 +40,7 @@ export interface Prepared {
 
 /**
  * Checks the tensors against each other and the options, and lays out the call.
- * @param place where to run, when that has been decided
+ * @param at where to run, when that has been decided
  */
 export function prepare(
   qLike: TensorLike,
@@ -49,14 +49,14 @@ export function prepare(
   outLike: TensorLike | undefined,
   settings: Settings,
   internals: Internals = {},
-  place?: Placement,
+  at?: Placement,
 ): Prepared {
   const { isHeadsFirst, pattern } = settings;
   const q = readTensor('q', qLike, floatTypes);
   const k = readTensor('k', kLike, floatTypes);
   const v = readTensor('v', vLike, floatTypes);
   const named = [{ name: 'q', view: q }, { name: 'k', view: k }, { name: 'v', view: v }, ...operandsOf(settings)];
-  const placement = place ?? placementOf(settings.device, named);
+  const placement = at ?? placementOf(settings.device, named);
   checkRank(q, settings);
   const rank = q.dims.length;
   const axes = axesOf(rank, isHeadsFirst);
@@ -73,16 +73,12 @@ export function prepare(
 
   if (pattern.kind === 'stridedShards')
     checkCoverage(pattern, shardLayouts(pattern, outputHeads(shape), shape.kvHeads));
-  const request = new Request(fieldCount, viewCount, settings.copyInputs);
-  const { numbers } = request;
-  putShape(numbers, shape);
+  const request = new Request(attentionForm, settings.copyInputs);
+  putShape(request.numbers, shape);
   putPattern(request, selection?.blocks ?? internals.lists ?? (pattern as RunnablePattern), shape, grid);
-  if (settings.scale !== undefined) numbers[field.scale] = settings.scale;
-  numbers[field.softcap] = settings.softcap;
-  numbers[field.pairing] = settings.pairing === 'interleave' ? 1 : 0;
-  request.operand('q', field.q, slot.q, q, isHeadsFirst);
-  request.operand('k', field.k, slot.k, k, isHeadsFirst);
-  request.operand('v', field.v, slot.v, v, isHeadsFirst);
+  request.operand('q', place.q, q, isHeadsFirst);
+  request.operand('k', place.k, k, isHeadsFirst);
+  request.operand('v', place.v, v, isHeadsFirst);
   putModifiers(request, settings, shape);
   putExtras(request, settings, shape, rank);
   if (grid) putRelativeBias(request, settings, shape, grid);
@@ -95,20 +91,16 @@ export function prepare(
   if (out) checkSame('out', out, shape.type, outDims);
   const tokens = lengthsOf(q, tokenAxesOf(axes, rank));
   const lseDims = axes.batch < 0 ? [heads, ...tokens] : [shape.batch, heads, ...tokens];
-  const results = request.results(
-    {
-      given: outLike,
-      out,
-      isHeadsFirst,
-      type: shape.type,
-      outDims,
-      lseDims: settings.returnLse ? lseDims : undefined,
-      Tensor: settings.Tensor,
-      device: placement.results,
-    },
-    field,
-    slot,
-  );
+  const results = request.results({
+    given: outLike,
+    out,
+    isHeadsFirst,
+    type: shape.type,
+    outDims,
+    lseDims: settings.returnLse ? lseDims : undefined,
+    Tensor: settings.Tensor,
+    device: placement.results,
+  });
   return { request, results, selection, placement };
 }
 
