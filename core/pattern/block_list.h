@@ -32,6 +32,7 @@ struct BlockLists {
 struct BlockList {
   static constexpr int kRank = 1;
   static constexpr bool kIsDense = false;
+  static constexpr bool kHasTokenMasks = true;
 
   BlockLists lists;
   Window window;
@@ -71,19 +72,13 @@ struct BlockList {
     return cutRun(run, {from(), s.last + reach()}, {from(), s.first + reach()});
   }
 
-  // The token mask of a run, or null: [lists.queries][lists.keys] from the first query of the block and the first key
-  // of the entry.
-  TW_HOST_DEVICE const uint8_t* mask(const KeyRun& run) const {
-    if (!lists.maskIndex || run.at[0] == 0) return nullptr;
-    const int32_t index = lists.maskIndex[run.at[0] - 1];
-    return index < 0 ? nullptr : lists.masks + int64_t(index) * lists.queries * lists.keys;
-  }
-  // What it says to one query, from the first place of the run on; or null.
   TW_HOST_DEVICE const uint8_t* tokens(const KeyRun& run, Token query) const {
-    const uint8_t* mask = this->mask(run);
-    return mask ? mask + int64_t(query % lists.queries) * lists.keys + run.places.begin - entryStart(run) : nullptr;
+    if (!lists.maskIndex || run.at[0] == 0) return nullptr;
+    const int32_t entry = run.at[0] - 1, index = lists.maskIndex[entry];
+    if (index < 0) return nullptr;
+    const int64_t row = int64_t(index) * lists.queries + query % lists.queries;
+    return lists.masks + row * lists.keys + run.places.begin - lists.starts[entry];
   }
-  TW_HOST_DEVICE Token entryStart(const KeyRun& run) const { return lists.starts[run.at[0] - 1]; }
 
  private:
   // A query sees the listed keys from `from` up to `reach` after its position.

@@ -7,6 +7,8 @@
 //   cut(sight, run)               which places of a run some query sees, and which every query sees (the interior)
 // For the box of one query a cut is exact, so what one query sees of a run is always one range of places: masks are
 // two numbers per query and run, and no rule is written a second time for single keys.
+// A pattern whose runs may hide single tokens besides says so (kHasTokenMasks) and answers
+//   tokens(run, query)            a byte per place of the run, 0 hides; null when the run hides none
 #pragma once
 
 #include "../base/box.h"
@@ -36,6 +38,17 @@ struct Cut {
 TW_HOST_DEVICE Cut cutRun(const KeyRun& run, const Range& some, const Range& all) {
   const Range keys = intersect(run.places, some);
   return {keys, intersect(keys, all)};
+}
+
+// The token mask of a run for one query, a byte per place of the run, 0 hides; null when the run has none, for any
+// query.
+template <class Pattern>
+TW_HOST_DEVICE const uint8_t* tokenMask(const Pattern& pattern, const KeyRun& run, Token query = 0) {
+  if constexpr (Pattern::kHasTokenMasks) {
+    return pattern.tokens(run, query);
+  } else {
+    return nullptr;
+  }
 }
 
 // Calls visit(run) for the runs that are not empty, in order.

@@ -30,6 +30,7 @@ template <int Rank>
 struct Neighborhood {
   static constexpr int kRank = Rank;
   static constexpr bool kIsDense = false;
+  static constexpr bool kHasTokenMasks = false;
 
   NeighborhoodAxis axis[Rank];
   Token origin = 0;  // token of place 0

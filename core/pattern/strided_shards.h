@@ -24,6 +24,7 @@ struct ShardOptions {
 struct StridedShards {
   static constexpr int kRank = 1;
   static constexpr bool kIsDense = false;
+  static constexpr bool kHasTokenMasks = false;
 
   ShardOptions options;
   Token keys = 0;

@@ -14,6 +14,7 @@ namespace tilewise {
 struct Window {
   static constexpr int kRank = 1;
   static constexpr bool kIsDense = true;
+  static constexpr bool kHasTokenMasks = false;
   static constexpr Token kUnbounded = kMaxTokens;
 
   Token keys = 0;  // keys of the sequence; nothing at or past it is ever visible

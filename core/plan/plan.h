@@ -5,6 +5,7 @@
 #include <map>
 
 #include "tile_counts.h"
+#include "../op/attention.h"
 
 namespace tilewise {
 
@@ -16,17 +17,6 @@ inline int64_t headClass(const StridedShards& pattern, int head) {
 }
 inline int64_t headClass(const BlockList& pattern, int head) {
   return pattern.batch * pattern.lists.byBatch + head / pattern.lists.headsPerList * pattern.lists.byHead;
-}
-
-inline void addTo(TileCounts& sum, const TileCounts& c, int64_t times) {
-  sum.queryTiles += times * c.queryTiles;
-  sum.keyTiles = c.keyTiles;
-  sum.visited += times * c.visited;
-  sum.interior += times * c.interior;
-  sum.most = larger(sum.most, c.most);
-  sum.computed += times * c.computed;
-  sum.unmasked += times * c.unmasked;
-  sum.useful += times * c.useful;
 }
 
 class Planner {
@@ -45,18 +35,8 @@ class Planner {
 
  private:
   void addGrid() {
-    TileCounts all{1, 1, 1, 1, 1, 1, 1, 1};
-    for (int a = 0; a < problem_.grid.rank; ++a) {
-      const TileCounts axis = countAxis(problem_.grid, a, plan_.rule);
-      all.queryTiles *= axis.queryTiles;
-      all.keyTiles *= axis.keyTiles;
-      all.visited *= axis.visited;
-      all.interior *= axis.interior;
-      all.most *= axis.most;
-      all.computed *= axis.computed;
-      all.unmasked *= axis.unmasked;
-      all.useful *= axis.useful;
-    }
+    TileCounts all = countAxis(problem_.grid, 0, plan_.rule);
+    for (int a = 1; a < problem_.grid.rank; ++a) all = all * countAxis(problem_.grid, a, plan_.rule);
     addForAll(all, problem_.keys);
   }
 
@@ -72,7 +52,7 @@ class Planner {
   void addForAll(const TileCounts& counts, int64_t touched) {
     plan_.maps = int64_t(problem_.sequences) * (problem_.outputHeads() / plan_.rule.headsPerTile);
     plan_.keysTouched = int64_t(problem_.sequences) * problem_.kvHeads * touched;
-    addTo(plan_.sum, counts, plan_.maps);
+    plan_.sum.add(counts, plan_.maps);
     plan_.worst = counts;
   }
 
@@ -91,7 +71,7 @@ class Planner {
     RangeSet touched;
     for (int32_t head = 0; head < heads; head += perTile) {
       const Counted& counted = countsOf(pattern, head, s);
-      addTo(plan_.sum, counted.counts, 1);
+      plan_.sum.add(counted.counts);
       ++plan_.maps;
       plan_.variesByHead |= headClass(pattern, head) != headClass(pattern, 0);
       if (counted.counts.computed > plan_.worst.computed) {
@@ -143,23 +123,23 @@ inline std::vector<Seen> seenBy(const AttentionProblem& problem, const std::vect
   withPattern(problem, sequence, [&](const auto& pattern) {
     for (size_t i = 0; i < viewers.size(); ++i) {
       const auto& [head, queries] = viewers[i];
-      std::vector<Stretch> parts;
-      forEachStretch(pattern, head, queries, [&](const Stretch& part) {
-        const uint8_t* tokens = tokensOf(pattern, part.run, queries.begin);
-        const Range& keys = part.run.places;
-        if (!tokens || queries.size() > 1) return parts.push_back({part.run, part.isInterior && !tokens});
+      std::vector<Stretch> stretches;
+      forEachSeen(pattern, head, queries, [&](const Stretch& stretch) {
+        const uint8_t* tokens = tokenMask(pattern, stretch.run, queries.begin);
+        if (!tokens || queries.size() > 1) return stretches.push_back(stretch);
+        const Range& keys = stretch.run.places;
         for (Token key = keys.begin; key < keys.end; ++key) {
-          if (tokens[key - keys.begin]) parts.push_back({part.run.within({key, key + 1}), true});
+          if (tokens[key - keys.begin]) stretches.push_back({stretch.run.within({key, key + 1}), true});
         }
       });
-      for (const TileKeys& tileKeys : tileKeysOf(parts)) {
-        Token at = tileKeys.keys.begin;
-        for (const Range& interior : tileKeys.interior) {
+      for (const auto& [keys, interiors] : joined(stretches)) {
+        Token at = keys.begin;
+        for (const Range& interior : interiors) {
           if (at < interior.begin) seen.push_back({int32_t(i), at, interior.begin, false});
           seen.push_back({int32_t(i), interior.begin, interior.end, true});
           at = interior.end;
         }
-        if (at < tileKeys.keys.end) seen.push_back({int32_t(i), at, tileKeys.keys.end, false});
+        if (at < keys.end) seen.push_back({int32_t(i), at, keys.end, false});
       }
     }
   });
@@ -171,8 +151,8 @@ inline std::vector<Seen> seenAlong(const Grid& grid, int32_t group, int axis, co
   std::vector<Seen> seen;
   const Neighborhood<1> alone = alongAxis(grid, group, axis);
   for (size_t i = 0; i < boxes.size(); ++i) {
-    forEachStretch(alone, 0, boxes[i], [&](const Stretch& part) {
-      seen.push_back({int32_t(i), part.run.places.begin, part.run.places.end, part.isInterior});
+    forEachSeen(alone, 0, boxes[i], [&](const Stretch& stretch) {
+      seen.push_back({int32_t(i), stretch.run.places.begin, stretch.run.places.end, stretch.isInterior});
     });
   }
   return seen;

@@ -22,7 +22,7 @@ struct TileRule {
   int64_t rowsPerBlock = 0;   // query tiles begin anew at multiples of this; 0: never
 };
 
-// Of one head, or of heads that share tiles. Counts of independent axes multiply.
+// Of one head, or of heads that share tiles.
 struct TileCounts {
   int64_t queryTiles = 0;
   int64_t keyTiles = 0;  // of one query tile if every key were visited
@@ -33,6 +33,23 @@ struct TileCounts {
   int64_t computed = 0;
   int64_t unmasked = 0;  // computed where every query of the tile sees the key
   int64_t useful = 0;    // visible
+
+  // Adds `times` as many; keyTiles and most stay those of one query tile.
+  void add(const TileCounts& c, int64_t times = 1) {
+    queryTiles += times * c.queryTiles;
+    keyTiles = c.keyTiles;
+    visited += times * c.visited;
+    interior += times * c.interior;
+    most = larger(most, c.most);
+    computed += times * c.computed;
+    unmasked += times * c.unmasked;
+    useful += times * c.useful;
+  }
+  // The counts of two independent axes together.
+  TileCounts operator*(const TileCounts& c) const {
+    return {queryTiles * c.queryTiles, keyTiles * c.keyTiles, visited * c.visited, interior * c.interior, most * c.most,
+            computed * c.computed,     unmasked * c.unmasked, useful * c.useful};
+  }
 };
 
 struct Plan {

@@ -254,7 +254,7 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
                                     s.scores, toCome);
   });
   const uint8_t* mask = tokenMask(pattern, stretch.run);
-  const bool isMasked = !stretch.isInterior || mask || p.hasScoreOperands();
+  const bool isMasked = !stretch.isInterior || p.hasScoreOperands();
   const int vectors = ceilDiv(keys * RowsPad, kLanes);
   if (isMasked) {
     QueryRows<RowsPad> rows;
@@ -372,9 +372,9 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
           });
     joined.count = 0;
   };
-  forEachStretchWithin(pattern, task.map.firstHead, Box<1>{{{0, lastToken + 1}}}, task.keys, [&](const Stretch& whole) {
+  const auto visitStretch = [&](const Stretch& whole) {
     const Range& places = whole.run.places;
-    const bool isPlain = whole.isInterior && !p.hasScoreOperands() && !tokenMask(pattern, whole.run);
+    const bool isPlain = whole.isInterior && !p.hasScoreOperands();
     const bool isShort = p.pageSize > 0 ? p.pageSize < kDecodeKeys : !Pattern::kIsDense && places.size() < kDecodeKeys;
     if (isShort && isPlain) {
       for (Token key = places.begin; key < places.end; ++key) {
@@ -394,6 +394,11 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
             });
       key = end;
     }
+  };
+  const typename Pattern::Sight sight = pattern.look(task.map.firstHead, Box<1>{{{0, lastToken + 1}}});
+  forEachRun(pattern, sight, [&](const KeyRun& run) {
+    const Range places = intersect(run.places, task.keys);
+    if (!places.isEmpty()) forEachStretch(pattern, sight, run.within(places), kLeastInterior, visitStretch);
   });
   visitJoined();
 }

@@ -12,15 +12,6 @@ struct PanelSights {
 constexpr int64_t kSightBytes = sizeof(PanelSights<Neighborhood<kMaxRank>>);
 static_assert(sizeof(PanelSights<BlockList>) <= kSightBytes && sizeof(PanelSights<StridedShards>) <= kSightBytes);
 
-SIMD const uint8_t* tokenMask(const BlockList& pattern, const KeyRun& row) {
-  const uint8_t* mask = pattern.mask(row);
-  return mask ? mask + (row.places.begin - pattern.entryStart(row)) : nullptr;
-}
-template <class Pattern>
-SIMD const uint8_t* tokenMask(const Pattern&, const KeyRun&) {
-  return nullptr;
-}
-
 // Panels of a tile in one dimension are consecutive rows of its map.
 template <class Pattern>
 int panelsOf(const TileTask& task) {
@@ -113,7 +104,7 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
     if (block.isExtra) {
       add(Stretch{span.row, true});
     } else {
-      forEachStretchOf(pattern, sights.panel, span.row, add);
+      forEachStretch(pattern, sights.panel, span.row, kLeastInterior, add);
     }
   }
   return count;

@@ -43,6 +43,10 @@ constexpr double kRowOverhead = 1;
 // at 13x13. Grids are cut into at least so many tiles.
 constexpr int64_t kGridPanels = 16, kGridTiles = 8;
 
+// An interior shorter than this is not worth a stretch of its own: products of a few keys waste half a register tile,
+// masking them costs two comparisons each (7x7 neighborhoods: 4 to 8 % of the time).
+constexpr Token kLeastInterior = 16;
+
 // Decode: rows of one KV head up to which the decode loop is used instead of panels. Not measured.
 constexpr int kDecodeRowLimit = 8;
 // Keys per work item of a split decode, and the most items a head is split into: the merge buffer stays a bounded

@@ -12,6 +12,7 @@
 
 #include "../../core/base/softmax.h"
 #include "../../core/pattern/stretches.h"
+#include "../attention/tuning.h"
 #include "../runtime/kernels.h"
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>

@@ -39,15 +39,6 @@ __device__ __forceinline__ void scaleScores(RegisterTile<RowTiles, Keys>& scores
   if (scale.isApplied) scores.forEach([&](float& s, int, int, int) { s *= scale.factor; });
 }
 
-__device__ __forceinline__ bool isTokenSeen(const BlockList& pattern, const KeyRun& row, Token query) {
-  const uint8_t* tokens = pattern.tokens(row, query);
-  return !tokens || *tokens;
-}
-template <class Pattern>
-__device__ __forceinline__ bool isTokenSeen(const Pattern&, const KeyRun&, Token) {
-  return true;
-}
-
 // The keys of a visit by column.
 template <bool Gathers>
 struct VisitKeys {
@@ -74,7 +65,9 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
     bool isSeen = column < keys.visit.count;
     if (!keys.visit.isExtra && isSeen) {
       const KeyRun row = keys.at(column).row();
-      isSeen = !pattern.cut(sight, row).keys.isEmpty() && isTokenSeen(pattern, row, query.token);
+      isSeen = !pattern.cut(sight, row).keys.isEmpty();
+      const uint8_t* mask = isSeen ? tokenMask(pattern, row, query.token) : nullptr;
+      if (mask) isSeen = *mask != 0;
     }
     if (!isSeen) score = -INFINITY;
   };

@@ -3,7 +3,7 @@
 // dense windows in contiguous memory, and a gather of whatever rows a pattern has, for everything else.
 #pragma once
 
-#include "../../core/pattern/block_list.h"
+#include "../../core/pattern/stretches.h"
 #include "../prims/prims.h"
 
 namespace tilewise::gpu {
@@ -52,7 +52,7 @@ class StreamKeys {
     const Range keys{left_.begin, smaller(left_.end, left_.begin + Keys)};
     KeyRun row;
     row.places = keys;
-    const bool isInterior = pattern_.cut(sight_, row).interior.size() == Keys;
+    const bool isInterior = visibleCut(pattern_, sight_, row).interior.size() == Keys;
     visit = {keys.size(), isInterior, false, keys.begin, -1};
     left_.begin = keys.end;
     return true;
@@ -64,12 +64,6 @@ class StreamKeys {
   Range left_;
   int32_t rows_, index_ = 0;
 };
-
-__device__ __forceinline__ bool hasTokenMask(const BlockList& pattern, const KeyRun& row) { return pattern.mask(row); }
-template <class Pattern>
-__device__ __forceinline__ bool hasTokenMask(const Pattern&, const KeyRun&) {
-  return false;
-}
 
 // Rows of any pattern, short ones side by side in one tile. Every warp works out the same tile, a row per lane, and
 // keeps the tokens of the `Own` keys that it copies, one per lane.
@@ -91,7 +85,7 @@ class GatherKeys {
       Cut cut{};
       if (index_ + lane < rows_) {
         row = pattern_.run(sight_, index_ + lane);
-        cut = pattern_.cut(sight_, row);
+        cut = visibleCut(pattern_, sight_, row);
         cut.keys = intersect(cut.keys, clip_);
         if (lane == 0) cut.keys.begin = smaller(cut.keys.end, cut.keys.begin + taken_);
       }
@@ -107,8 +101,7 @@ class GatherKeys {
       end += visit.count;
       const bool isReached = begin < Keys && length > 0;
       const Range taken{cut.keys.begin, cut.keys.begin + smaller(length, Keys - begin)};
-      const bool isWhole = cut.interior.contains(taken) && !hasTokenMask(pattern_, row);
-      visit.isInterior &= ballot(isReached && !isWhole) == 0;
+      visit.isInterior &= ballot(isReached && !cut.interior.contains(taken)) == 0;
       resolve(visit, slots, own, begin, end, row, cut.keys.begin);
       advance(visit, begin, end);
     }

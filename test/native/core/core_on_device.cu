@@ -11,14 +11,16 @@ using namespace tilewise;
 template <class Pattern>
 __device__ float walk(const Pattern& pattern, int head, const Box<Pattern::kRank>& query, const float* sink) {
   SoftmaxState state;
-  forEachStretch(pattern, head, query, [&](const Stretch& stretch) {
+  const auto add = [&](const Stretch& stretch) {
     for (Token place = stretch.run.places.begin; place < stretch.run.places.end; ++place) {
       SoftmaxState one;
       one.max = biasToLog2(float(stretch.run.token(place)));
       one.sum = 1;
       merge(state, one);
     }
-  });
+  };
+  const typename Pattern::Sight sight = pattern.look(head, query);
+  forEachRun(pattern, sight, [&](const KeyRun& run) { forEachStretch(pattern, sight, run, 1, add); });
   const float factor = finishRow(state, sink);
   return factor * state.lse() + fromFloat16(toFloat16(factor)) + fromBfloat16(toBfloat16(factor));
 }

@@ -304,14 +304,14 @@ export const mutants = [
   attention(
     'every full visit counts as interior',
     visits,
-    'pattern_.cut(sight_, row).interior.size() == Keys;',
+    'visibleCut(pattern_, sight_, row).interior.size() == Keys;',
     'keys.size() == Keys;',
   ),
   attention(
     'gathered rows that are cut count as whole',
     visits,
-    'ballot(isReached && !isWhole) == 0',
-    'ballot(isReached && isWhole) == 0',
+    'ballot(isReached && !cut.interior.contains(taken)) == 0',
+    'ballot(isReached && cut.interior.contains(taken)) == 0',
   ),
   attention(
     'the rest of a row is taken from its beginning',
