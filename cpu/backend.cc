@@ -39,7 +39,7 @@ TileChoice chooseTiles(const AttentionProblem& p) {
   TileChoice choice;
   TileRule& rule = choice.rule;
   rule.isCut = true;
-  if (p.pattern == PatternKind::neighborhood) {
+  if (tiling.isGrid) {
     for (int a = 0; a < kMaxRank; ++a) rule.queries[a] = tiling.panel[a];
     choice.why =
         "the box of " + panel + " queries (" + set +
@@ -50,14 +50,12 @@ TileChoice chooseTiles(const AttentionProblem& p) {
   rule.headsPerTile = tiling.map.headsPerToken;
   rule.rowsPerBlock = tiling.rowsPerBlock;
   rule.queries[0] = tiling.kernels->panel;
-  const bool isBlocked = p.pattern != PatternKind::window;
-  rule.keys[0] = p.pattern == PatternKind::stridedShards ? p.shards.block
-                 : p.pattern == PatternKind::blocks      ? p.blocks.keys
-                                                         : tiling.shape.keys;
+  const Token keyBlock = traitsOf(p).keyBlock;
+  rule.keys[0] = keyBlock > 0 ? keyBlock : tiling.shape.keys;
   choice.why = panel + " rows are a panel of vector registers (" + set + ")";
   if (rule.headsPerTile > 1)
     choice.why += ", shared by the " + std::to_string(rule.headsPerTile) + " heads of a KV head";
-  choice.why += isBlocked ? "; keys in the blocks of the pattern" : "; so many keys and values stay in the L2 cache";
+  choice.why += keyBlock > 0 ? "; keys in the blocks of the pattern" : "; so many keys and values stay in the L2 cache";
   return choice;
 }
 

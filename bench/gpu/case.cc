@@ -189,7 +189,7 @@ TileRule ruleOf(const gpu::AttentionPlan& plan) {
   TileRule rule;
   rule.isDynamic = true;
   rule.isCut = plan.feed != gpu::KeyFeed::stream;
-  if (params.problem.pattern == PatternKind::neighborhood) {
+  if (traitsOf(params.problem).isGrid) {
     for (int a = 0; a < kMaxRank; ++a) rule.queries[a] = Token(1) << params.boxLog2[a];
     return rule;
   }

@@ -96,7 +96,7 @@ class Bench {
       return to;
     };
     for (Operand* operand : {&p.query, &p.key, &p.value, &p.out}) fill(*operand);
-    if (p.pattern == PatternKind::blocks) p.blocks.begins = array(c.begins);
+    if (!c.begins.empty()) p.blocks.begins = array(c.begins);
     if (c.isSelected) {
       SelectionProblem& s = c.selection;
       s.query.data = p.query.data;
@@ -108,7 +108,7 @@ class Bench {
       }
       p.blocks.counts = s.stage[s.stages - 1].counts;
       p.blocks.starts = s.stage[s.stages - 1].starts;
-    } else if (p.pattern == PatternKind::blocks) {
+    } else if (!c.begins.empty()) {
       p.blocks.counts = array(c.counts);
       p.blocks.starts = array(c.starts);
     }

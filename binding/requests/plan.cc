@@ -7,9 +7,10 @@ namespace tilewise {
 
 bool readTiles(const Napi::CallbackInfo& info, const AttentionProblem& p, TileRule& rule) {
   const Numbers n(info, 1 + 2 * kMaxRank, 2);
+  const PatternTraits traits = traitsOf(p);
   rule.isDynamic = n.whole(0, "isDynamic", 0, 1) == 1;
   bool isAsked = rule.isDynamic;
-  const int rank = p.pattern == PatternKind::neighborhood ? p.grid.rank : 1;
+  const int rank = traits.isGrid ? p.grid.rank : 1;
   for (int a = 0; a < rank; ++a) {
     const Token queries = n.count(size_t(1 + a), "a query tile"),
                 keys = n.count(size_t(1 + kMaxRank + a), "a key tile");
@@ -21,7 +22,7 @@ bool readTiles(const Napi::CallbackInfo& info, const AttentionProblem& p, TileRu
   // Tiles as any processor may cut them: of one head, and computed whole.
   if (n.at(1) == 0) rule.queries[0] = larger<Token>(1, rule.queries[0] / rule.headsPerTile);
   rule.headsPerTile = 1;
-  rule.rowsPerBlock = p.pattern == PatternKind::blocks ? p.blocks.queries : 0;
+  rule.rowsPerBlock = traits.hasQueryBlocks() ? traits.queryBlock : 0;
   rule.isCut = false;
   return true;
 }
@@ -79,13 +80,14 @@ std::vector<Seen> readGridSights(const Numbers& n, const Grid& grid) {
 std::vector<Seen> readSights(const Napi::CallbackInfo& info, const AttentionProblem& p) {
   const Numbers n(info, 0, 2);
   if (p.sequences == 0) return {};
-  if (p.pattern == PatternKind::neighborhood) return readGridSights(n, p.grid);
+  const PatternTraits traits = traitsOf(p);
+  if (traits.isGrid) return readGridSights(n, p.grid);
   std::vector<Viewer> viewers;
   viewers.reserve(n.size() / 3);
   for (size_t i = 0; i + 2 < n.size(); i += 3) {
     const int32_t head = int32_t(n.whole(i, "a head", 0, p.outputHeads() - 1));
     const Range queries = readRange(n, i + 1, p.queries);
-    if (p.pattern == PatternKind::blocks && queries.begin / p.blocks.queries != (queries.end - 1) / p.blocks.queries) {
+    if (queries.begin / traits.queryBlock != (queries.end - 1) / traits.queryBlock) {
       refuse(info.Env(), "a box crosses blocks");
     }
     viewers.push_back({head, queries});

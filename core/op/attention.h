@@ -3,6 +3,8 @@
 // addressed element lies inside its buffer. Pointers belong to the caller and outlive the call.
 #pragma once
 
+#include <type_traits>
+
 #include "../base/dtype.h"
 #include "../pattern/grid.h"
 #include "../pattern/block_list.h"
@@ -36,7 +38,7 @@ enum class Pairing : int32_t { tile = 0, interleave = 1 };
 
 enum class Align : int32_t { bottomRight = 0, topLeft = 1, explicitOffset = 2 };
 
-// The window as the caller states it; windowOf() resolves it for one sequence's lengths.
+// The window as the caller states it; patternOf() resolves it for one sequence's lengths.
 struct WindowOptions {
   Token left = Window::kUnbounded;
   Token right = Window::kUnbounded;
@@ -48,9 +50,6 @@ struct WindowOptions {
 // Position of query 0 among the keys.
 TW_HOST_DEVICE Token offsetOf(const WindowOptions& w, Token queries, Token keys) {
   return w.align == Align::bottomRight ? keys - queries : w.align == Align::topLeft ? 0 : w.offset;
-}
-TW_HOST_DEVICE Window windowOf(const WindowOptions& w, Token queries, Token keys) {
-  return {keys, w.left, w.right, offsetOf(w, queries, keys), w.sink};
 }
 
 enum class PatternKind : int32_t { window = 0, neighborhood = 1, stridedShards = 2, blocks = 3 };
@@ -140,42 +139,40 @@ struct AttentionProblem {
   }
 };
 
-// The patterns of one sequence.
-TW_HOST_DEVICE StridedShards shardsOf(const AttentionProblem& p, const Sequence& s) {
-  const Token keys = s.keys.size();
-  return {p.shards, keys, offsetOf(p.window, s.queries.size(), keys)};
-}
-TW_HOST_DEVICE BlockList blockListOf(const AttentionProblem& p, const Sequence& s) {
-  return {p.blocks, windowOf(p.window, s.queries.size(), s.keys.size()), s.batch};
-}
-
-// Whether `group` consecutive query heads, those of one KV head, see the same keys.
-TW_HOST_DEVICE bool groupSharesKeys(const AttentionProblem& p, int32_t group) {
-  switch (p.pattern) {
-    case PatternKind::window: return true;
-    case PatternKind::neighborhood: return false;  // they do, but rows of a grid's tile are tokens of one head
-    case PatternKind::stridedShards: return p.shards.isRelative || p.shards.headsPerLayout % group == 0;
-    case PatternKind::blocks: return p.blocks.headsPerList % group == 0;
-  }
-  return false;
-}
-
-// Calls visit(pattern) with the pattern of a sequence, unless it is a grid's.
-template <class Visit>
-TW_HOST_DEVICE void withPattern(const AttentionProblem& p, const Sequence& s, Visit&& visit) {
-  switch (p.pattern) {
-    case PatternKind::window: return visit(windowOf(p.window, s.queries.size(), s.keys.size()));
-    case PatternKind::stridedShards: return visit(shardsOf(p, s));
-    case PatternKind::blocks: return visit(blockListOf(p, s));
-    case PatternKind::neighborhood: return;
+// The pattern of one sequence, given its type; of a grid, that of a dilation group.
+template <class Pattern>
+TW_HOST_DEVICE Pattern patternOf(const AttentionProblem& p, const Sequence& s, int32_t group = 0) {
+  const Token keys = s.keys.size(), offset = offsetOf(p.window, s.queries.size(), keys);
+  const Window window{keys, p.window.left, p.window.right, offset, p.window.sink};
+  if constexpr (std::is_same_v<Pattern, Window>) {
+    return window;
+  } else if constexpr (std::is_same_v<Pattern, StridedShards>) {
+    return {p.shards, keys, offset};
+  } else if constexpr (std::is_same_v<Pattern, BlockList>) {
+    return {p.blocks, window, s.batch};
+  } else {
+    return neighborhoodOf<Pattern::kRank>(p.grid, group);
   }
 }
-// The same for the dilation group of a grid.
+
+// Returns visit(pattern) with the pattern of one sequence, of whatever type it is: the one place that asks.
 template <class Visit>
-TW_HOST_DEVICE void withNeighborhood(const Grid& grid, int32_t group, Visit&& visit) {
-  if (grid.rank == 1) return visit(neighborhoodOf<1>(grid, group));
-  if (grid.rank == 2) return visit(neighborhoodOf<2>(grid, group));
-  visit(neighborhoodOf<3>(grid, group));
+TW_HOST_DEVICE auto withPattern(const AttentionProblem& p, const Sequence& s, Visit&& visit, int32_t group = 0) {
+  switch (p.pattern) {
+    case PatternKind::neighborhood:
+      if (p.grid.rank == 1) return visit(patternOf<Neighborhood<1>>(p, s, group));
+      if (p.grid.rank == 2) return visit(patternOf<Neighborhood<2>>(p, s, group));
+      return visit(patternOf<Neighborhood<3>>(p, s, group));
+    case PatternKind::stridedShards: return visit(patternOf<StridedShards>(p, s));
+    case PatternKind::blocks: return visit(patternOf<BlockList>(p, s));
+    case PatternKind::window: break;
+  }
+  return visit(patternOf<Window>(p, s));
+}
+
+TW_HOST_DEVICE PatternTraits traitsOf(const AttentionProblem& p) {
+  const Sequence longest{0, {0, p.queries}, {0, p.keys}};
+  return withPattern(p, longest, [](const auto& pattern) { return pattern.traits(); });
 }
 
 }  // namespace tilewise

@@ -69,7 +69,8 @@ class Backend {
   virtual TileChoice tiles(const AttentionProblem& problem) const {
     TileChoice choice;
     choice.rule.queries[0] = choice.rule.keys[0] = 64;
-    if (problem.pattern == PatternKind::blocks) choice.rule.rowsPerBlock = problem.blocks.queries;
+    const PatternTraits traits = traitsOf(problem);
+    if (traits.hasQueryBlocks()) choice.rule.rowsPerBlock = traits.queryBlock;
     choice.why = "64 by 64 for comparison: this device does not say what it takes";
     return choice;
   }

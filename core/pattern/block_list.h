@@ -31,6 +31,7 @@ struct BlockLists {
 
 struct BlockList {
   static constexpr int kRank = 1;
+  static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = false;
   static constexpr bool kHasTokenMasks = true;
 
@@ -47,7 +48,7 @@ struct BlockList {
   // All queries of the box have one list.
   TW_HOST_DEVICE Sight look(int head, const Box<1>& queries) const {
     const Range& q = queries.axis[0];
-    const int64_t list = batch * lists.byBatch + head / lists.headsPerList * lists.byHead + q.begin / lists.queries;
+    const int64_t list = headClass(head) + q.begin / lists.queries;
     const int32_t begin = lists.begins[list];
     return {window.look(head, queries), q.begin + window.offset, q.end - 1 + window.offset, begin,
             begin + lists.counts[list]};
@@ -78,6 +79,25 @@ struct BlockList {
     if (index < 0) return nullptr;
     const int64_t row = int64_t(index) * lists.queries + query % lists.queries;
     return lists.masks + row * lists.keys + run.places.begin - lists.starts[entry];
+  }
+
+  TW_HOST_DEVICE PatternTraits traits() const {
+    PatternTraits traits{"blocks"};
+    traits.headsAlike = lists.headsPerList;
+    traits.queryBlock = lists.queries;
+    traits.keyBlock = lists.keys;
+    traits.sparsity = 8;  // lists leave most of the keys out
+    traits.hasDecodeKernel = true;
+    return traits;
+  }
+  // The first list of the head.
+  TW_HOST_DEVICE int64_t headClass(int head) const {
+    return batch * lists.byBatch + head / lists.headsPerList * lists.byHead;
+  }
+  TW_HOST_DEVICE Token visitedKeys() const {
+    const int64_t inWindow = lists.hasWindow ? int64_t(window.left) + window.sink : 0;
+    const int64_t listed = int64_t(lists.counts[batch * lists.byBatch]) * lists.keys;
+    return Token(smaller<int64_t>(window.keys, listed + inWindow));
   }
 
  private:

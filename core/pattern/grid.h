@@ -39,8 +39,8 @@ TW_HOST_DEVICE Neighborhood<Rank> neighborhoodOf(const Grid& grid, int32_t group
   return n;
 }
 
-// Grids are kept with their axes first and unused ones last; as three axes the unused ones come first, which is what
-// choosing tiles wants: the last axis is the one whose keys follow each other.
+// A grid's own axes come first and unused ones last. As three axes the unused ones come first: the last axis is then
+// the one whose keys follow each other in memory.
 inline Grid asRank3(const Grid& grid) {
   Grid g;
   g.rank = kMaxRank;
@@ -55,7 +55,7 @@ inline Grid asRank3(const Grid& grid) {
   return g;
 }
 
-// Keys that the boxes of `size` queries along an axis visit, summed, and how many boxes there are.
+// Boxes of `size` queries along an axis: the keys that they visit, summed, and how many boxes there are.
 struct AxisCost {
   int64_t keys = 0;
   int64_t boxes = 0;
@@ -69,7 +69,28 @@ inline AxisCost costOf(const NeighborhoodAxis& axis, Token size) {
   return cost;
 }
 
-// Which queries of a grid one tile takes: a box of places of a dilation group, cut into boxes of one panel each.
+// The box of `queries` queries whose boxes visit the fewest keys in all, on three axes. Each run of keys costs as much
+// as `perRun` keys more. Small windows get compact boxes by themselves (4x4 for 7x7), full axes long ones.
+inline void chooseBox(const Grid& grid, Token queries, double perRun, Token (&box)[kMaxRank]) {
+  const Neighborhood<kMaxRank> pattern = neighborhoodOf<kMaxRank>(grid, 0);
+  double least = 0;
+  for (Token a = 1; a <= queries; ++a) {
+    if (queries % a != 0) continue;
+    for (Token b = 1; b <= queries / a; ++b) {
+      if (queries / a % b != 0) continue;
+      const Token size[kMaxRank] = {a, b, queries / a / b};
+      AxisCost cost[kMaxRank];
+      for (int i = 0; i < kMaxRank; ++i) cost[i] = costOf(pattern.axis[i], size[i]);
+      const double runs = double(cost[0].keys) * double(cost[1].keys);
+      const double total = runs * (double(cost[2].keys) + perRun * double(cost[2].boxes));
+      if (least > 0 && total >= least) continue;
+      least = total;
+      for (int i = 0; i < kMaxRank; ++i) box[i] = size[i];
+    }
+  }
+}
+
+// The queries of a grid that one tile takes: a box of places of a dilation group, cut into boxes of one panel each.
 struct GridTile {
   int32_t group = 0;
   Box<kMaxRank> queries;  // may reach past the group, or lie outside of it

@@ -7,8 +7,15 @@
 //   cut(sight, run)               which places of a run some query sees, and which every query sees (the interior)
 // For the box of one query a cut is exact, so what one query sees of a run is always one range of places: masks are
 // two numbers per query and run, and no rule is written a second time for single keys.
-// A pattern whose runs may hide single tokens besides says so (kHasTokenMasks) and answers
-//   tokens(run, query)            a byte per place of the run, 0 hides; null when the run hides none
+//
+// What loops and planners ask about a pattern besides, it answers too, so that neither knows its name:
+//   kRank                         axes of its boxes
+//   kIsGrid                       queries and keys are places of a dilation group; else places are tokens
+//   kIsDense                      its runs are long: most of its keys follow each other
+//   kHasTokenMasks                runs may hide single tokens; then tokens(run, query) is as tokenMask() below
+//   traits()                      what tiles and kernels are chosen by
+//   headClass(head)               heads of one class see the same keys
+//   visitedKeys()                 keys that one query visits, about; a bound will do. Reads lists
 #pragma once
 
 #include "../base/box.h"
@@ -39,6 +46,21 @@ TW_HOST_DEVICE Cut cutRun(const KeyRun& run, const Range& some, const Range& all
   const Range keys = intersect(run.places, some);
   return {keys, intersect(keys, all)};
 }
+
+// What tiles and kernels are chosen by. Reads no lists, which may be on a device.
+struct PatternTraits {
+  const char* name;  // of its kernels
+  bool isGrid = false, isDense = false;
+  int32_t headsAlike = 0;  // so many consecutive heads see the same keys and may share tiles; 0: all heads
+  Token queryBlock = kMaxTokens;  // queries that are asked together: no tile crosses a multiple of this
+  Token keyBlock = 0;  // keys that are seen or hidden as one; 0: any number
+  int32_t sparsity = 1;  // one in so many keys is visited, about
+  bool hasStreamKernel = false, hasDecodeKernel = false;  // on a GPU; every pattern has a gather kernel
+  bool takesPages = false;
+
+  TW_HOST_DEVICE bool sharesKeys(int32_t heads) const { return headsAlike == 0 || headsAlike % heads == 0; }
+  TW_HOST_DEVICE bool hasQueryBlocks() const { return queryBlock < kMaxTokens; }
+};
 
 // The token mask of a run for one query, a byte per place of the run, 0 hides; null when the run has none, for any
 // query.

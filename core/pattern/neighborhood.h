@@ -29,6 +29,7 @@ struct NeighborhoodAxis {
 template <int Rank>
 struct Neighborhood {
   static constexpr int kRank = Rank;
+  static constexpr bool kIsGrid = true;
   static constexpr bool kIsDense = false;
   static constexpr bool kHasTokenMasks = false;
 
@@ -81,6 +82,19 @@ struct Neighborhood {
     }
     if (!isSeen) return {{run.places.begin, run.places.begin}, {}};
     return cutRun(run, sight.some[Rank - 1], isShared ? sight.all[Rank - 1] : Range{});
+  }
+
+  TW_HOST_DEVICE PatternTraits traits() const {
+    PatternTraits traits{"neighborhood"};
+    traits.isGrid = true;
+    traits.headsAlike = 1;  // all are, but the rows of a grid's tile are tokens of one head
+    return traits;
+  }
+  TW_HOST_DEVICE int64_t headClass(int /*head*/) const { return 0; }
+  TW_HOST_DEVICE Token visitedKeys() const {
+    Token keys = 1;
+    for (const NeighborhoodAxis& a : axis) keys *= a.kernel;
+    return keys;
   }
 };
 

@@ -23,6 +23,7 @@ struct ShardOptions {
 
 struct StridedShards {
   static constexpr int kRank = 1;
+  static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = false;
   static constexpr bool kHasTokenMasks = false;
 
@@ -91,6 +92,23 @@ struct StridedShards {
     const Token never = run.places.begin;
     if (options.isRelative) return cutRun(run, {0, some ? keys : never}, {0, all ? keys : never});
     return cutRun(run, {0, some ? s.last + 1 : never}, {0, all ? s.first + 1 : never});
+  }
+
+  // No decode kernel of its own: it would be a sixth of all machine code for GPUs.
+  TW_HOST_DEVICE PatternTraits traits() const {
+    PatternTraits traits{"shards"};
+    traits.headsAlike = options.isRelative ? 0 : options.headsPerLayout;
+    traits.keyBlock = options.block;
+    traits.sparsity = options.stride;
+    return traits;
+  }
+  TW_HOST_DEVICE int64_t headClass(int head) const {
+    if (options.isRelative) return 0;
+    const Sight sight = look(head, {{{0, 1}}});
+    return sight.isDense ? -1 : sight.remote;
+  }
+  TW_HOST_DEVICE Token visitedKeys() const {
+    return Token(smaller<int64_t>(keys, keys / options.stride + int64_t(options.local) * options.block));
   }
 
  private:

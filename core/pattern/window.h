@@ -13,6 +13,7 @@ namespace tilewise {
 // Full attention is left = right = kUnbounded; causal is right = 0.
 struct Window {
   static constexpr int kRank = 1;
+  static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = true;
   static constexpr bool kHasTokenMasks = false;
   static constexpr Token kUnbounded = kMaxTokens;
@@ -46,6 +47,14 @@ struct Window {
     if (run.places.begin < sink) return cutRun(run, {0, sight.some.end}, {0, sight.all.end});
     return cutRun(run, sight.some, sight.all);
   }
+
+  TW_HOST_DEVICE PatternTraits traits() const {
+    PatternTraits traits{"window"};
+    traits.isDense = traits.hasStreamKernel = traits.hasDecodeKernel = traits.takesPages = true;
+    return traits;
+  }
+  TW_HOST_DEVICE int64_t headClass(int /*head*/) const { return 0; }
+  TW_HOST_DEVICE Token visitedKeys() const { return keys; }
 };
 
 }  // namespace tilewise

@@ -9,42 +9,37 @@
 
 namespace tilewise {
 
-// What tells heads apart: heads of one class see the same keys.
-inline int64_t headClass(const StridedShards& pattern, int head) {
-  if (pattern.options.isRelative) return 0;
-  const StridedShards::Sight sight = pattern.look(head, Box<1>{{{0, 1}}});
-  return sight.isDense ? -1 : sight.remote;
-}
-inline int64_t headClass(const BlockList& pattern, int head) {
-  return pattern.batch * pattern.lists.byBatch + head / pattern.lists.headsPerList * pattern.lists.byHead;
-}
-
 class Planner {
  public:
   Planner(const AttentionProblem& problem, const TileRule& rule) : problem_(problem) { plan_.rule = rule; }
 
   Plan run() {
-    switch (problem_.pattern) {
-      case PatternKind::window: addWindow(); break;
-      case PatternKind::neighborhood: addGrid(); break;
-      case PatternKind::stridedShards: addSequences([this](const Sequence& s) { return shardsOf(problem_, s); }); break;
-      case PatternKind::blocks: addSequences([this](const Sequence& s) { return blockListOf(problem_, s); }); break;
-    }
+    const PatternTraits traits = traitsOf(problem_);
+    if (!traits.isGrid && problem_.sequences == 0) return plan_;
+    withPattern(problem_, problem_.sequence(0), [&](const auto& pattern) {
+      using Pattern = std::decay_t<decltype(pattern)>;
+      if constexpr (Pattern::kIsGrid) {
+        addGrid();
+      } else if (traits.headsAlike == 0) {
+        addAlike(pattern);
+      } else {
+        for (int32_t s = 0; s < problem_.sequences; ++s) addSequence<Pattern>(problem_.sequence(s));
+      }
+    });
     return plan_;
   }
 
  private:
   void addGrid() {
-    TileCounts all = countAxis(problem_.grid, 0, plan_.rule);
-    for (int a = 1; a < problem_.grid.rank; ++a) all = all * countAxis(problem_.grid, a, plan_.rule);
-    addForAll(all, problem_.keys);
+    TileCounts counts = countAxis(problem_.grid, 0, plan_.rule);
+    for (int a = 1; a < problem_.grid.rank; ++a) counts = counts * countAxis(problem_.grid, a, plan_.rule);
+    addForAll(counts, problem_.keys);
   }
 
-  void addWindow() {
-    if (problem_.sequences == 0) return;
+  template <class Pattern>
+  void addAlike(const Pattern& pattern) {
     const Sequence s = problem_.sequence(0);
-    const Token queries = s.queries.size(), keys = s.keys.size();
-    Counted counted = countTiles(windowOf(problem_.window, queries, keys), 0, queries, keys, plan_.rule);
+    Counted counted = countTiles(pattern, 0, s.queries.size(), s.keys.size(), plan_.rule);
     addForAll(counted.counts, counted.touched.size());
   }
 
@@ -56,16 +51,9 @@ class Planner {
     plan_.worst = counts;
   }
 
-  template <class PatternOf>
-  void addSequences(PatternOf&& patternOf) {
-    for (int32_t s = 0; s < problem_.sequences; ++s) {
-      const Sequence sequence = problem_.sequence(s);
-      addSequence(patternOf(sequence), sequence);
-    }
-  }
-
   template <class Pattern>
-  void addSequence(const Pattern& pattern, const Sequence& s) {
+  void addSequence(const Sequence& s) {
+    const Pattern pattern = patternOf<Pattern>(problem_, s);
     const int32_t heads = problem_.outputHeads(), perTile = plan_.rule.headsPerTile;
     int32_t kvHead = -1;
     RangeSet touched;
@@ -73,7 +61,7 @@ class Planner {
       const Counted& counted = countsOf(pattern, head, s);
       plan_.sum.add(counted.counts);
       ++plan_.maps;
-      plan_.variesByHead |= headClass(pattern, head) != headClass(pattern, 0);
+      plan_.variesByHead |= pattern.headClass(head) != pattern.headClass(0);
       if (counted.counts.computed > plan_.worst.computed) {
         plan_.worst = counted.counts;
         plan_.worstHead = head;
@@ -90,7 +78,7 @@ class Planner {
 
   template <class Pattern>
   const Counted& countsOf(const Pattern& pattern, int32_t head, const Sequence& s) {
-    const auto [at, isNew] = counted_.try_emplace(headClass(pattern, head));
+    const auto [at, isNew] = counted_.try_emplace(pattern.headClass(head));
     if (isNew) at->second = countTiles(pattern, head, s.queries.size(), s.keys.size(), plan_.rule);
     return at->second;
   }
@@ -116,31 +104,36 @@ struct Viewer {
   Range queries;
 };
 
-// What ranges of queries see of a sequence. What a single query sees is exact.
+// Adds what one viewer sees. Of a single query that is exact: token masks are asked, too.
+template <class Pattern>
+void addSeen(const Pattern& pattern, int32_t box, const Viewer& viewer, std::vector<Seen>& seen) {
+  const auto& [head, queries] = viewer;
+  std::vector<Stretch> stretches;
+  forEachSeen(pattern, head, queries, [&](const Stretch& stretch) {
+    const uint8_t* tokens = tokenMask(pattern, stretch.run, queries.begin);
+    if (!tokens || queries.size() > 1) return stretches.push_back(stretch);
+    const Range& keys = stretch.run.places;
+    for (Token key = keys.begin; key < keys.end; ++key) {
+      if (tokens[key - keys.begin]) stretches.push_back({stretch.run.within({key, key + 1}), true});
+    }
+  });
+  for (const auto& [keys, interiors] : joined(stretches)) {
+    Token at = keys.begin;
+    for (const Range& interior : interiors) {
+      if (at < interior.begin) seen.push_back({box, at, interior.begin, false});
+      seen.push_back({box, interior.begin, interior.end, true});
+      at = interior.end;
+    }
+    if (at < keys.end) seen.push_back({box, at, keys.end, false});
+  }
+}
+
+// What ranges of queries see of a sequence. Grids are asked axis by axis instead.
 inline std::vector<Seen> seenBy(const AttentionProblem& problem, const std::vector<Viewer>& viewers) {
   std::vector<Seen> seen;
-  const Sequence sequence = problem.sequence(0);
-  withPattern(problem, sequence, [&](const auto& pattern) {
-    for (size_t i = 0; i < viewers.size(); ++i) {
-      const auto& [head, queries] = viewers[i];
-      std::vector<Stretch> stretches;
-      forEachSeen(pattern, head, queries, [&](const Stretch& stretch) {
-        const uint8_t* tokens = tokenMask(pattern, stretch.run, queries.begin);
-        if (!tokens || queries.size() > 1) return stretches.push_back(stretch);
-        const Range& keys = stretch.run.places;
-        for (Token key = keys.begin; key < keys.end; ++key) {
-          if (tokens[key - keys.begin]) stretches.push_back({stretch.run.within({key, key + 1}), true});
-        }
-      });
-      for (const auto& [keys, interiors] : joined(stretches)) {
-        Token at = keys.begin;
-        for (const Range& interior : interiors) {
-          if (at < interior.begin) seen.push_back({int32_t(i), at, interior.begin, false});
-          seen.push_back({int32_t(i), interior.begin, interior.end, true});
-          at = interior.end;
-        }
-        if (at < keys.end) seen.push_back({int32_t(i), at, keys.end, false});
-      }
+  withPattern(problem, problem.sequence(0), [&](const auto& pattern) {
+    if constexpr (!std::decay_t<decltype(pattern)>::kIsGrid) {
+      for (size_t i = 0; i < viewers.size(); ++i) addSeen(pattern, int32_t(i), viewers[i], seen);
     }
   });
   return seen;

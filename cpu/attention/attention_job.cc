@@ -17,7 +17,7 @@ namespace {
 // KV heads that one decode item walks together. Where the heads of a token lie side by side, a page's worth of them:
 // reading one head at a stride of pages halves the bandwidth.
 int32_t decodeBundle(const AttentionProblem& p) {
-  if (variesByHead(p)) return 1;
+  if (!traitsOf(p).sharesKeys(p.outputHeads())) return 1;
   const int64_t headStride = p.key.head < 0 ? -p.key.head : p.key.head;
   const int64_t tokenStride = p.key.token < 0 ? -p.key.token : p.key.token;
   if (headStride >= tokenStride) return 1;
@@ -26,19 +26,7 @@ int32_t decodeBundle(const AttentionProblem& p) {
 
 // Keys that a decode step of this sequence visits, about: what its splits are made for.
 Token decodedKeys(const AttentionProblem& p, const Sequence& s) {
-  const Token keys = s.keys.size();
-  switch (p.pattern) {
-    case PatternKind::stridedShards: {
-      const int64_t local = int64_t(p.shards.local) * p.shards.block;
-      return Token(smaller<int64_t>(keys, keys / p.shards.stride + local));
-    }
-    case PatternKind::blocks: {
-      const int64_t window = p.blocks.hasWindow ? int64_t(p.window.left) + p.window.sink : 0;
-      const int64_t listed = int64_t(p.blocks.counts[s.batch * p.blocks.byBatch]) * p.blocks.keys;
-      return Token(smaller<int64_t>(keys, listed + window));
-    }
-    default: return keys;
-  }
+  return withPattern(p, s, [](const auto& pattern) { return pattern.visitedKeys(); });
 }
 
 // Consecutive items that belong to one sequence: bundles of KV heads, and within each its tiles or key splits.

@@ -405,5 +405,7 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
 
 // Decodes with the pattern that the problem names; grids have no decode.
 void runDecodeTask(const DecodeTask& task, const PartialRows& out, float* scratch) {
-  withPattern(*task.problem, task.sequence, [&](const auto& pattern) { decode(task, pattern, out, scratch); });
+  withPattern(*task.problem, task.sequence, [&](const auto& pattern) {
+    if constexpr (!std::decay_t<decltype(pattern)>::kIsGrid) decode(task, pattern, out, scratch);
+  });
 }

@@ -15,7 +15,7 @@ static_assert(sizeof(PanelSights<BlockList>) <= kSightBytes && sizeof(PanelSight
 // Panels of a tile in one dimension are consecutive rows of its map.
 template <class Pattern>
 int panelsOf(const TileTask& task) {
-  if constexpr (Pattern::kRank == 1 && !std::is_same_v<Pattern, Neighborhood<1>>) {
+  if constexpr (!Pattern::kIsGrid) {
     return ceilDiv(task.rows, kPanel);
   } else {
     int panels = 1;
@@ -207,8 +207,6 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
 
 // Runs a tile with the pattern that its problem names.
 void runTileTask(const TileTask& task, float* scratch) {
-  const AttentionProblem& p = *task.problem;
   const auto run = [&](const auto& pattern) { runTile(task, pattern, scratch); };
-  if (p.pattern == PatternKind::neighborhood) return withNeighborhood(p.grid, task.grid.group, run);
-  withPattern(p, task.sequence, run);
+  withPattern(*task.problem, task.sequence, run, task.grid.group);
 }

@@ -8,37 +8,16 @@ namespace {
 
 // Query heads of one KV head whose rows share a tile or a decode step. Lists of keys are worth sharing at any length:
 // a block of 64 queries fills four panels of 16, with a group of 4 heads sixteen.
-int32_t headsPerToken(const AttentionProblem& p, Token queries, int panel) {
+int32_t headsPerToken(const AttentionProblem& p, const PatternTraits& traits, Token queries, int panel) {
   const int32_t group = p.kvHeads < p.queryHeads ? p.queryHeads / p.kvHeads : 1;
-  const bool isWorthIt = queries < panel || p.pattern == PatternKind::blocks;
-  return isWorthIt && groupSharesKeys(p, group) ? group : 1;
-}
-
-// The box of one panel: the one whose panels compute the fewest pairs, rows of keys counting for kRowOverhead keys
-// each. Small windows get compact boxes by themselves (4x4 for 7x7), full axes long ones.
-void choosePanel(const Grid& grid, int lanes, Token (&panel)[kMaxRank]) {
-  const Neighborhood<kMaxRank> n = neighborhoodOf<kMaxRank>(grid, 0);
-  double least = 0;
-  for (Token a = 1; a <= lanes; ++a) {
-    if (lanes % a != 0) continue;
-    for (Token b = 1; b <= lanes / a; ++b) {
-      if (lanes / a % b != 0) continue;
-      const Token size[kMaxRank] = {a, b, lanes / a / b};
-      AxisCost cost[kMaxRank];
-      for (int i = 0; i < kMaxRank; ++i) cost[i] = costOf(n.axis[i], size[i]);
-      const double rows = double(cost[0].keys) * double(cost[1].keys);
-      const double total = rows * (double(cost[2].keys) + kRowOverhead * double(cost[2].boxes));
-      if (least > 0 && total >= least) continue;
-      least = total;
-      for (int i = 0; i < kMaxRank; ++i) panel[i] = size[i];
-    }
-  }
+  const bool isWorthIt = queries < panel || traits.hasQueryBlocks();
+  return isWorthIt && traits.sharesKeys(group) ? group : 1;
 }
 
 void tileGrid(const AttentionProblem& p, Tiling& t) {
   const int rank = p.grid.rank;
   Token panel[kMaxRank];
-  choosePanel(asRank3(p.grid), t.kernels->panel, panel);
+  chooseBox(asRank3(p.grid), t.kernels->panel, kRunOverhead, panel);
   int64_t panels = 1;
   Token box[kMaxRank] = {1, 1, 1};
   for (int a = 0; a < kMaxRank; ++a) t.panel[a] = t.perAxis[a] = 1;
@@ -72,30 +51,27 @@ void tileGrid(const AttentionProblem& p, Tiling& t) {
 
 }  // namespace
 
-bool variesByHead(const AttentionProblem& p) {
-  return p.pattern == PatternKind::stridedShards || p.pattern == PatternKind::blocks;
-}
-
 Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kernels& kernels, int threads) {
   const Token queries = sequence.queries.size();
-  const bool isGrid = p.pattern == PatternKind::neighborhood, isList = p.pattern == PatternKind::blocks;
+  const PatternTraits traits = traitsOf(p);
   const bool isFloat = p.dtype == DType::float32;
   Tiling t{};
-  t.map.headsPerToken = headsPerToken(p, queries, kernels.panel);
+  t.isGrid = traits.isGrid;
+  t.map.headsPerToken = headsPerToken(p, traits, queries, kernels.panel);
   t.maps = p.outputHeads() / t.map.headsPerToken;
   const int64_t rows = t.map.rows(queries);
-  const bool isOneList = !isList || queries <= p.blocks.queries;
-  t.isDecode = !isGrid && isOneList && p.extraKeys == 0 && (queries == 1 || rows <= kDecodeRowLimit);
+  t.isDecode =
+      !traits.isGrid && queries <= traits.queryBlock && p.extraKeys == 0 && (queries == 1 || rows <= kDecodeRowLimit);
   t.kernels = &kernels;
-  t.rowsPerBlock = isList ? t.map.rows(smaller(queries, p.blocks.queries)) : rows;
-  if (!isGrid && kernels.wide && t.rowsPerBlock >= kWideFromRows) t.kernels = kernels.wide;
+  t.rowsPerBlock = t.map.rows(smaller(queries, traits.queryBlock));
+  if (!traits.isGrid && kernels.wide && t.rowsPerBlock >= kWideFromRows) t.kernels = kernels.wide;
   const int panel = t.kernels->panel;
   t.shape.keys = blockKeys(p.headDim, p.valueDim);
-  if (isGrid) {
+  if (traits.isGrid) {
     t.shape.keys = 2 * t.shape.keys;
     t.readsInPlace = isFloat;
     tileGrid(p, t);
-  } else if (p.pattern == PatternKind::window) {
+  } else if (traits.isDense) {
     t.alignsBlocks = true;
     const int64_t reach = int64_t(p.window.left) + p.window.right + 1;
     t.readsInPlace = isFloat && reach < int64_t(kInPlacePanels) * panel && rows > kInPlacePanels / 4 * panel;
@@ -110,7 +86,7 @@ Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kerne
 
 TileTask Tiling::task(const AttentionProblem& p, const Sequence& sequence, int32_t group, int64_t index) const {
   TileTask task{&p, sequence, map.next(group), 0, 0, shape, alignsBlocks, readsInPlace, {}};
-  if (p.pattern == PatternKind::neighborhood) {
+  if (isGrid) {
     for (int a = kMaxRank - 1; a >= 0; --a) {
       const Token begin = Token(index % perAxis[a]) * box[a];
       task.grid.queries.axis[a] = {begin, begin + box[a]};

@@ -10,6 +10,7 @@ namespace tilewise::cpu {
 struct Tiling {
   TileMap map;      // of the first KV head
   int32_t maps;     // how many such maps there are, one for each group of heads that shares tiles
+  bool isGrid;      // tiles are boxes of places
   bool isDecode;    // few rows: the decode loop takes them, split over keys
   const Kernels* kernels;
   TileShape shape;  // most rows of a tile, keys per block
@@ -24,8 +25,5 @@ struct Tiling {
 };
 
 Tiling tilingOf(const AttentionProblem& problem, const Sequence& sequence, const Kernels& kernels, int threads);
-
-// Whether heads differ in what they see.
-bool variesByHead(const AttentionProblem& problem);
 
 }  // namespace tilewise::cpu

@@ -11,10 +11,9 @@ namespace tilewise::gpu {
 namespace {
 
 // Keys of one split. Short enough that a few thousand keys of one sequence fill a GPU, long enough that partial results
-// are a small share of the traffic. Not measured yet.
+// are a small share of the traffic. Patterns that leave keys out are split less: a split should still hold some hundred
+// keys. Not measured yet.
 constexpr Token kSplitKeys = 512;
-// Lists leave most of the keys out; a split should still hold some hundred of them. Not measured.
-constexpr Token kListSplitKeys = 4096;
 // Rows of queries up to which keys are split at all: above, tiles of queries fill the GPU.
 constexpr int64_t kSplitRows = 64;
 
@@ -25,27 +24,9 @@ int tileDim(const AttentionProblem& p) {
   return kMaxDim;
 }
 
-// Nothing but a window over contiguous keys: what the stream's registers have room for.
+// Nothing but a pattern over contiguous keys: what the stream's registers have room for.
 bool isPlain(const AttentionProblem& p) {
-  return p.pattern == PatternKind::window && !p.hasScoreOperands() && p.softcap == 0 && p.scale > 0 &&
-         p.extraKeys == 0 && p.pageSize == 0;
-}
-
-// The box of a grid's tile: the one whose tiles visit the fewest keys in all.
-void chooseBox(const Grid& grid, int rowsLog2, AttentionParams& params) {
-  const Neighborhood<kMaxRank> pattern = neighborhoodOf<kMaxRank>(grid, 0);
-  double least = 0;
-  for (int a = 0; a <= rowsLog2; ++a) {
-    for (int b = 0; a + b <= rowsLog2; ++b) {
-      const int log2[kMaxRank] = {a, b, rowsLog2 - a - b};
-      double keys = 1;
-      for (int i = 0; i < kMaxRank; ++i) keys *= double(costOf(pattern.axis[i], 1 << log2[i]).keys);
-      if (least > 0 && keys >= least) continue;
-      least = keys;
-      for (int i = 0; i < kMaxRank; ++i) params.boxLog2[i] = log2[i];
-    }
-  }
-  for (int i = 0; i < kMaxRank; ++i) params.boxes[i] = ceilDiv(grid.groupLength(i), 1 << params.boxLog2[i]);
+  return !p.hasScoreOperands() && p.softcap == 0 && p.scale > 0 && p.extraKeys == 0 && p.pageSize == 0;
 }
 
 // Axes and biases of a grid as three axes.
@@ -57,40 +38,32 @@ void useRank3(AttentionProblem& p) {
   p.grid = asRank3(p.grid);
 }
 
-const char* patternName(PatternKind kind) {
-  switch (kind) {
-    case PatternKind::window: return "window";
-    case PatternKind::neighborhood: return "neighborhood";
-    case PatternKind::stridedShards: return "shards";
-    case PatternKind::blocks: return "blocks";
-  }
-  return "";
-}
-
 int log2Of(int n) {
   int log2 = 0;
   while (1 << log2 < n) ++log2;
   return log2;
 }
 
-Token splitKeysOf(const AttentionProblem& p) {
-  if (p.pattern == PatternKind::stridedShards) {
-    return Token(smaller<int64_t>(kMaxTokens, int64_t(kSplitKeys) * p.shards.stride));
+// Tiles of a grid: the boxes of so many queries that visit the fewest keys.
+void cutGrid(const Grid& grid, int rows, AttentionParams& params) {
+  Token box[kMaxRank];
+  chooseBox(grid, rows, 0, box);
+  for (int i = 0; i < kMaxRank; ++i) {
+    params.boxLog2[i] = log2Of(box[i]);
+    params.boxes[i] = ceilDiv(grid.groupLength(i), box[i]);
   }
-  return p.pattern == PatternKind::blocks ? kListSplitKeys : kSplitKeys;
 }
 
 }  // namespace
 
 std::string AttentionPlan::kernel() const {
   const char* feeds[] = {"stream", "gather", "decode"};
-  return std::string("attention_") + feeds[int(feed)] + "_" + patternName(params.problem.pattern) + "_" +
+  return std::string("attention_") + feeds[int(feed)] + "_" + traitsOf(params.problem).name + "_" +
          nameOf(params.problem.dtype) + "_" + std::to_string(dim);
 }
 
 TileChoice tilesOf(const AttentionPlan& plan, int rank) {
   const AttentionParams& params = plan.params;
-  const AttentionProblem& p = params.problem;
   TileChoice choice;
   TileRule& rule = choice.rule;
   const std::string rows = std::to_string(plan.rows), keys = std::to_string(plan.sizes.keys);
@@ -104,23 +77,22 @@ TileChoice tilesOf(const AttentionPlan& plan, int rank) {
   rule.isCut = true;
   choice.why = rows + " rows are a block of threads (" + (plan.feed == KeyFeed::decode ? "decode" : "gather") +
                " kernel); the keys that some of them see are brought together, " + keys + " at a time";
-  if (p.pattern == PatternKind::neighborhood) {
+  const PatternTraits traits = traitsOf(params.problem);
+  if (traits.isGrid) {
     for (int a = 0; a < rank; ++a) rule.queries[a] = 1 << params.boxLog2[a + kMaxRank - rank];
     return choice;
   }
   rule.queries[0] = plan.rows;
   rule.headsPerTile = params.map.headsPerToken;
   rule.rowsPerBlock = params.rowsPerBlock;
-  rule.keys[0] = p.pattern == PatternKind::stridedShards ? p.shards.block
-                 : p.pattern == PatternKind::blocks      ? p.blocks.keys
-                                                         : plan.sizes.keys;
+  rule.keys[0] = traits.keyBlock > 0 ? traits.keyBlock : plan.sizes.keys;
   if (rule.headsPerTile > 1)
     choice.why += "; shared by the " + std::to_string(rule.headsPerTile) + " heads of a KV head";
   return choice;
 }
 
 int64_t AttentionPlan::tilesOf(Token queries) const {
-  if (params.problem.pattern == PatternKind::neighborhood) {
+  if (traitsOf(params.problem).isGrid) {
     return int64_t(params.problem.grid.groups()) * params.boxes[0] * params.boxes[1] * params.boxes[2];
   }
   const int64_t all = params.map.rows(queries);
@@ -132,43 +104,42 @@ AttentionPlan planAttention(const AttentionProblem& problem, Token queries, Toke
   AttentionPlan plan{};
   AttentionParams& params = plan.params;
   params.problem = problem;
-  const bool isGrid = problem.pattern == PatternKind::neighborhood, isList = problem.pattern == PatternKind::blocks;
-  if (isGrid) useRank3(params.problem);
+  const PatternTraits traits = traitsOf(problem);
+  if (traits.isGrid) useRank3(params.problem);
   // Scores of scale 0 are 0 whether capped or not, and a 0 in the cap's argument is how kernels are told of no cap.
   if (problem.scale == 0) params.problem.softcap = 0;
   const AttentionProblem& p = params.problem;
   plan.dim = tileDim(p);
 
   const int32_t group = p.kvHeads < p.queryHeads ? p.queryHeads / p.kvHeads : 1;
-  const bool isShared = groupSharesKeys(p, group);
+  const bool isShared = traits.sharesKeys(group);
   const int64_t sharedRows = int64_t(queries) * (isShared ? group : 1);
-  const bool isOneList = !isList || queries <= p.blocks.queries;
+  const bool isOneBlock = queries <= traits.queryBlock;
   const int decodeRows = tileRows(tileSizes(2, plan.dim, KeyFeed::decode), KeyFeed::decode);
-  // Shards are gathered even then: a kernel of theirs would be a sixth of all machine code.
-  const bool hasDecode = p.pattern == PatternKind::window || isList;
-  if (hasDecode && isOneList && p.extraKeys == 0 && sharedRows <= decodeRows) {
+  if (traits.hasDecodeKernel && isOneBlock && p.extraKeys == 0 && sharedRows <= decodeRows) {
     plan.feed = KeyFeed::decode;
   } else {
-    plan.feed = isPlain(p) && sharedRows > kSplitRows ? KeyFeed::stream : KeyFeed::gather;
+    plan.feed = traits.hasStreamKernel && isPlain(p) && sharedRows > kSplitRows ? KeyFeed::stream : KeyFeed::gather;
   }
   plan.sizes = tileSizes(int(sizeOf(p.dtype)), plan.dim, plan.feed);
   plan.rows = tileRows(plan.sizes, plan.feed);
 
   // Heads of a group share tiles where one head's rows would leave them half empty.
-  const Token ownRows = isList ? smaller(queries, p.blocks.queries) : queries;
+  const Token ownRows = smaller(queries, traits.queryBlock);
   const bool isWorthIt = plan.feed != KeyFeed::stream && ownRows < plan.rows;
   params.map.headsPerToken = isShared && isWorthIt ? group : 1;
   params.maps = p.outputHeads() / params.map.headsPerToken;
-  params.rowsPerBlock = isList && queries > p.blocks.queries ? params.map.rows(p.blocks.queries) : 0;
-  params.isHeaviestFirst = !isGrid && p.window.right < keys;
+  params.rowsPerBlock = isOneBlock ? 0 : params.map.rows(traits.queryBlock);
+  params.isHeaviestFirst = !traits.isGrid && p.window.right < keys;
 
-  if (isGrid) chooseBox(p.grid, log2Of(plan.rows), params);
+  if (traits.isGrid) cutGrid(p.grid, plan.rows, params);
   params.tiles = uint32_t(plan.tilesOf(queries));
 
   params.splits = 1;
-  params.splitKeys = splitKeysOf(p);
+  params.splitKeys = Token(smaller<int64_t>(kMaxTokens, int64_t(kSplitKeys) * traits.sparsity));
   params.longestQueries = larger<Token>(queries, 1);
-  plan.maySplit = plan.feed != KeyFeed::stream && !isGrid && isOneList && p.extraKeys == 0 && sharedRows <= kSplitRows;
+  plan.maySplit =
+      plan.feed != KeyFeed::stream && !traits.isGrid && isOneBlock && p.extraKeys == 0 && sharedRows <= kSplitRows;
   if (plan.maySplit) params.splits = larger<int32_t>(1, ceilDiv(keys, params.splitKeys));
 
   params.queryIsAligned = hasPlainRows(p.query, p.dtype);

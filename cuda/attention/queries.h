@@ -121,20 +121,16 @@ __device__ __forceinline__ GridQueries queriesOf(const AttentionParams& p, const
   return GridQueries(p, work, pattern, tileRows);
 }
 
-// The pattern of a block. `tile` loses what numbers the dilation group and keeps the tile within it.
-__device__ __forceinline__ void patternOf(const AttentionParams& p, const Work& work, Window& pattern) {
-  pattern = windowOf(p.problem.window, work.sequence.queries.size(), work.sequence.keys.size());
-}
-__device__ __forceinline__ void patternOf(const AttentionParams& p, const Work& work, StridedShards& pattern) {
-  pattern = shardsOf(p.problem, work.sequence);
-}
-__device__ __forceinline__ void patternOf(const AttentionParams& p, const Work& work, BlockList& pattern) {
-  pattern = blockListOf(p.problem, work.sequence);
-}
-__device__ __forceinline__ void patternOf(const AttentionParams& p, Work& work, Neighborhood<kMaxRank>& pattern) {
-  const uint32_t perGroup = uint32_t(p.boxes[0] * p.boxes[1] * p.boxes[2]);
-  pattern = neighborhoodOf<kMaxRank>(p.problem.grid, int32_t(work.tile / perGroup));
-  work.tile %= perGroup;
+// The pattern of a block. A grid's `tile` numbers the dilation group, too; it becomes the tile within the group.
+template <class Pattern>
+__device__ __forceinline__ void patternOf(const AttentionParams& p, Work& work, Pattern& pattern) {
+  int32_t group = 0;
+  if constexpr (Pattern::kIsGrid) {
+    const uint32_t perGroup = uint32_t(p.boxes[0] * p.boxes[1] * p.boxes[2]);
+    group = int32_t(work.tile / perGroup);
+    work.tile %= perGroup;
+  }
+  pattern = tilewise::patternOf<Pattern>(p.problem, work.sequence, group);
 }
 
 }  // namespace tilewise::gpu

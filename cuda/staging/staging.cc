@@ -182,7 +182,7 @@ AttentionProblem Staging::stage(const AttentionProblem& problem, AttentionProble
   const auto axis = [&](int a) { return Axis{2 * int64_t(p.grid.kernel[a]) - 1, &p.relativeAxis[a]}; };
   p.relative =
       static_cast<const float*>(input(p.relative, {{heads, &p.relativeHead}, axis(0), axis(1), axis(2)}, floats));
-  if (p.pattern == PatternKind::blocks) stageBlocks(p);
+  stageBlocks(p);
   p.cuQueries = list(p.cuQueries, p.sequences + 1);
   p.cuKeys = list(p.cuKeys, p.sequences + 1);
   p.keyLengths = list(p.keyLengths, p.batch);

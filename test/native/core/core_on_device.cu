@@ -29,7 +29,8 @@ template <int Rank>
 __device__ float walkGrid(const AttentionProblem& p, int head) {
   Box<Rank> query;
   for (int a = 0; a < Rank; ++a) query.axis[a] = {Token(threadIdx.x), Token(threadIdx.x + 1)};
-  return walk(neighborhoodOf<Rank>(p.grid, int32_t(blockIdx.y)), head, query, p.sink(head));
+  const auto pattern = patternOf<Neighborhood<Rank>>(p, p.sequence(0), int32_t(blockIdx.y));
+  return walk(pattern, head, query, p.sink(head));
 }
 
 __global__ void walkAll(const __grid_constant__ AttentionProblem p, TileMap map, float* out) {
@@ -37,7 +38,8 @@ __global__ void walkAll(const __grid_constant__ AttentionProblem p, TileMap map,
   const TileMap::Row row = map.at(threadIdx.x);
   const Box<1> query{{{row.token, row.token + 1}}};
   const float* sink = p.sink(row.head);
-  float sum = walk(windowOf(p.window, s.queries.size(), s.keys.size()), row.head, query, sink);
-  sum += walk(shardsOf(p, s), row.head, query, sink) + walk(blockListOf(p, s), row.head, query, sink);
+  float sum = walk(patternOf<Window>(p, s), row.head, query, sink);
+  sum += walk(patternOf<StridedShards>(p, s), row.head, query, sink);
+  sum += walk(patternOf<BlockList>(p, s), row.head, query, sink);
   out[threadIdx.x] = sum + walkGrid<1>(p, row.head) + walkGrid<2>(p, row.head) + walkGrid<3>(p, row.head);
 }
