@@ -128,7 +128,7 @@ function whole(name, value) {
 const axes = (name, value) =>
   value === undefined ? undefined : unwrap(value.split(/[x,]/).map((one) => whole(name, one)));
 
-/** 32/8: two numbers, or one that stands for both. */
+/** 32/8: two numbers, or one for both. */
 function pair(name, value) {
   if (value === undefined) return [];
   const [first, second = first, ...rest] = value.split('/').map((one) => whole(name, one));

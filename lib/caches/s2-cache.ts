@@ -1,5 +1,5 @@
 // S2Cache: a KV cache that forgets what an S2 pattern no longer looks at.
-// Reader: someone who decodes with s2Attention() and wants the memory back. Blocks lie in pages of one pool that all heads
+// Reader: someone who decodes with s2Attention() and wants the memory back. Blocks are on pages of one pool that all heads
 // share, a page table per KV head; a page returns to the pool when its block leaves the window and is not kept for good.
 
 import { checkSame, mismatch } from '../call/shape.js';

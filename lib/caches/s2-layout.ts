@@ -218,7 +218,7 @@ export class S2Layout {
   }
 
   /**
-   * Where a cache of fixed places holds a block: blocks that stay have a list that only grows, the others a ring of
+   * The place of a block in a cache of fixed places: blocks that stay have a list that only grows, the others a ring of
    * localBlocks + 1 places.
    */
   slotOf(kb: number, kvHead = 0): { readonly isKept: boolean; readonly slot: number } {

@@ -1,12 +1,12 @@
 // The lists of an S2 cache: which pages the last tokens see, and which parts of them.
-// Reader: someone who reads s2-cache.ts. Pages lie anywhere in the pool, so positions become masks: the blocks that only
+// Reader: someone who reads s2-cache.ts. Pages are anywhere in the pool, so positions become masks: the blocks that only
 // some of the queries visit, and the one that is not full yet, show their tokens one by one.
 
 import { maxTokens } from '../check/validate.js';
 import { MaskSet, type NativeLists } from '../patterns/block-lists.js';
 import type { S2Layout } from './s2-layout.js';
 
-/** Where blocks lie. */
+/** Where blocks are. */
 interface Pages {
   readonly layout: S2Layout;
   /** Number of the first query head in the model. */
@@ -19,7 +19,7 @@ interface Pages {
 interface Rows {
   readonly layout: number;
   readonly pageOf: ReadonlyMap<number, number>;
-  /** Positions; they lie in two blocks at most. */
+  /** Positions; they are in two blocks at most. */
   readonly first: number;
   readonly end: number;
 }

@@ -31,7 +31,7 @@ export async function fly(
   }
 }
 
-/** Returns what ends the connection. */
+/** Cancels the flight when the signal aborts, until the returned function is called. */
 function cancelOnAbort(signal: AbortSignal, id: number): () => void {
   const flights = waiting.get(signal) ?? new Set();
   if (flights.size === 0) {

@@ -1,5 +1,5 @@
-// Placement: which device a call runs on, and where its results lie.
-// Reader: someone who asks why a call ran where it ran. Tensors decide: a call runs on the device they lie on. Without
+// Placement: which device a call runs on, and where its results are.
+// Reader: someone who asks why a call ran where it ran. Tensors decide: a call runs on the device they are on. Without
 // device tensors `device` decides, and 'auto' is a GPU that can run the problem, or the CPU.
 
 import { calling, TilewiseError, unsupported } from '../check/errors.js';
@@ -10,13 +10,13 @@ import { deviceOf } from '../tensor/views.js';
 export interface Placement {
   /** Backends by their place in the addon's list: the next one is asked when one cannot run the problem. */
   readonly candidates: readonly number[];
-  /** Where results lie that the caller brings no memory for: where the queries do. */
+  /** The device of results that the caller brings no memory for: that of the queries. */
   readonly results: number;
 }
 
 /**
  * @param operands everything the call reads or writes, queries first
- * @param best what 'auto' prefers to the CPU when nothing lies on a device
+ * @param best what 'auto' prefers to the CPU when no tensor is on a device
  */
 export function placementOf(
   device: DeviceName,

@@ -41,7 +41,7 @@ export interface ResultPlan {
   /** [batch, heads, ...tokens] or [heads, tokens]; undefined: not wanted. */
   readonly lseDims: number[] | undefined;
   readonly Tensor: TensorConstructor<object> | undefined;
-  /** The device where new results lie. */
+  /** The device of new results. */
   readonly device: number;
 }
 
@@ -99,7 +99,7 @@ export class Request {
     };
   }
 
-  /** Writes where an operand lies: its offset, then its strides in the order of its fields. */
+  /** Writes an operand's offset, then its strides in the order of its fields. */
   place(field: number, offset: number, strides: readonly number[]): void {
     this.numbers[field] = offset;
     this.numbers.set(strides, field + 1);

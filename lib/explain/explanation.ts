@@ -85,8 +85,8 @@ export interface Explanation {
     readonly idealSpeedup: number;
   };
   /**
-   * hierarchical() alone: what the selection costs at most, besides. Of such a pattern `useful` and `flops` are what it
-   * costs at most, and tiles are those of as many keys side by side.
+   * hierarchical() alone: the cost of the selection at most, which `flops` does not include. `useful` and `flops` of such
+   * a pattern are upper bounds too, and tiles are those of as many keys side by side.
    */
   readonly selection?: SelectionCost;
   /**

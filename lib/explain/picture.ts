@@ -149,7 +149,7 @@ function joined(tiles: readonly Run[], least: number): Run[] {
   return all;
 }
 
-/** What a query in a corner, one at an edge and one in the middle see, beside the tiles that their query tiles visit. */
+/** What a query in a corner, one at an edge and one in the middle see, next to the tiles that their query tiles visit. */
 function gridPanels(scene: Scene): Panel[] {
   const { lengths } = scene.grid!;
   const centre = middle(lengths);
@@ -190,7 +190,7 @@ function gridTilePanel(scene: Scene, query: GridQuery): Panel {
     query.groupLengths[across],
     down === undefined ? 1 : query.groupLengths[down],
   );
-  // The first of three axes is not drawn: tiles of the plane that the query itself lies in.
+  // The first of three axes is not drawn: tiles of the query's own plane.
   const isDeepInterior = query.tokens.length < 3 || isInteriorAt(tiles[0], query.places[0]);
   const rows: readonly Run[] = down === undefined ? [{ ...one, isInterior: true }] : joined(tiles[down], 0);
   const columns = joined(tiles[across], 0);

@@ -26,7 +26,7 @@ import { checkKeyLengths } from './attention/modifiers.js';
 import { type AttentionOptions, readOptions, type Settings } from './attention/options.js';
 import { type CommonOptions, type Meaning, namedOps, splitOptions } from './named.js';
 
-/** What hipAttention() can be told besides attention()'s options: those of hierarchical(), and for decoding a state. */
+/** The options of hipAttention() that attention() has not: those of hierarchical(), and for decoding a state. */
 export interface HipOptions extends HierarchicalOptions {
   /** Lists kept from step to step; one per layer and sequence. */
   state?: HipState;
@@ -81,7 +81,7 @@ export const hipAttention = ops.promised as HipAttention<'promised'>;
  */
 export const hipAttentionSync = ops.sync as HipAttention<'sync'>;
 
-/** What hipSelect() can be told besides hierarchical()'s options; as in attention(). */
+/** The options of hipSelect(): hierarchical()'s, and some of attention()'s. */
 export type HipSelectOptions = HierarchicalOptions &
   Pick<AttentionOptions, 'layout' | 'keyLengths' | 'pairing' | 'signal' | 'device' | 'copyInputs'>;
 
@@ -102,7 +102,7 @@ const selectNames: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The keys that hipAttention() would attend to besides sink and window, for a look or for fetching what a key store has
+ * The keys between sink and window that hipAttention() would attend to: for a look, or to fetch what a key store has
  * elsewhere.
  * @param q queries, as in hipAttention()
  * @param k keys

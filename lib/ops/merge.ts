@@ -30,7 +30,7 @@ export interface MergeOptions<T = Tensor> {
   signal?: AbortSignal;
   /**
    * As in attention(), but parts in the process's memory are merged on the CPU unless this says otherwise: a merge passes
-   * over them once, and bringing them elsewhere would, too. Results lie where the first part does.
+   * over them once, and bringing them elsewhere would, too. Results are where the first part is.
    */
   device?: DeviceName;
 }

@@ -16,7 +16,7 @@ export type CommonOptions<T = Tensor> = Omit<
   'pattern' | 'causal' | 'window' | 'sinkTokens' | 'align'
 >;
 
-/** An op with options of its own besides attention()'s. */
+/** An op with its own options and attention()'s. */
 export interface NamedOp<Own> {
   <T = Tensor>(
     q: TensorLike,

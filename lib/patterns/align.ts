@@ -1,10 +1,10 @@
-// Align: where queries stand among the keys, for every pattern that knows a position.
+// Align: where queries are among the keys, for every pattern that knows a position.
 // Reader: someone with fewer queries than keys.
 
 import { checkInteger, checkNames, invalid, is, maxTokens } from '../check/validate.js';
 
 /**
- * Where queries stand among the keys. Query `i` has position `i + offset`: `'bottom-right'` puts the last query at the
+ * Where queries are among the keys. Query `i` has position `i + offset`: `'bottom-right'` puts the last query at the
  * last key (flash-attention, the default), `'top-left'` the first query at the first key (ONNX, PyTorch), and
  * `{ offset }` says it outright.
  */

@@ -12,7 +12,7 @@ import { type HostView, readHostTensor, typedArrayName } from '../tensor/views.j
 export interface BlockCsr {
   /** int32 [queryBlocks + 1], [heads, queryBlocks + 1] or [batch, heads, queryBlocks + 1]. */
   rowOffsets: Int32Array | TensorLike;
-  /** Numbers of key blocks, int32 with the same leading axes; what stands behind the last offset is not read. */
+  /** Numbers of key blocks, int32 with the same leading axes; columns behind the last offset are not read. */
   columns: Int32Array | TensorLike;
 }
 

@@ -13,7 +13,7 @@ export interface NativeLists {
   readonly kind: 'lists';
   readonly blockQueries: number;
   readonly blockKeys: number;
-  /** Consecutive heads with one list, then how many lists lie between batch entries and between such groups. */
+  /** Consecutive heads with one list; lists from one batch entry to the next, and from one such group to the next. */
   readonly headsPerList: number;
   readonly listsByBatch: number;
   readonly listsByHead: number;

@@ -54,7 +54,7 @@ export interface BlocksOptions {
   predicate?: MaskPredicate;
   /** Hide what comes after a query's position; default false. */
   causal?: boolean;
-  /** Where queries stand among the keys, for `causal`; default `'bottom-right'`. */
+  /** Where queries are among the keys, for `causal`; default `'bottom-right'`. */
   align?: Align;
 }
 

@@ -25,7 +25,7 @@ interface Selected {
   readonly kind: 'hierarchical';
   /** Leading keys that every query sees. */
   readonly sink: number;
-  /** Keys up to a query's own position that it sees; the rest is selected from what lies between. */
+  /** Keys up to a query's own position that it sees; the rest is selected from the keys between sinks and window. */
   readonly window: number;
   readonly scope: SelectionScope;
 }
@@ -55,7 +55,7 @@ export type HierarchicalPreset = '16k-shallow' | '3k' | '5k' | 'default' | 'llam
 /** What hierarchical() can be told: a preset, `stages`, or `method: 'tree'` and its sizes. Nothing at all: 'default'. */
 export interface HierarchicalOptions {
   /**
-   * Stages, sink and window by name; the options below that are given stand instead. `'default'`: 2048 keys of 64:8k,
+   * Stages, sink and window by name; options below that are given replace theirs. `'default'`: 2048 keys of 64:8k,
    * 8:2k (chunk : keep); with fewer than 32768 keys 512 of 64:4k, 8:512. `'3k'`, `'5k'`, `'16k-shallow'`: InfiniteHiP's.
    * `'llama-3.1'`: its later configuration. `'test-high'`: near dense.
    */

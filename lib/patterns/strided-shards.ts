@@ -55,7 +55,7 @@ export interface StridedShardsOptions {
   homoHead?: boolean;
   /** `'relative'`: dkernel's bidirectional rule, by distance and the same for all heads; default `'absolute'`. */
   positions?: 'absolute' | 'relative';
-  /** Where queries stand among the keys; default `'bottom-right'`. */
+  /** Where queries are among the keys; default `'bottom-right'`. */
   align?: Align;
   /**
    * Other defaults. `'phi3'` (Phi-3-small, vLLM): layouts per query head, headStep from the number of query heads,

@@ -1,5 +1,6 @@
 // A pattern and a shape become the fields of a request.
-// Reader: someone who adds a pattern. The numbers are what core/op/attention.h holds; nothing here decides what is visible.
+// Reader: someone who adds a pattern. The numbers become a problem of core/op/attention.h; core's patterns decide what is
+// visible.
 
 import { Request } from '../call/request.js';
 import { outputHeads, putShape, type Shape } from '../call/shape.js';
@@ -94,7 +95,7 @@ function putShards(numbers: Float64Array, pattern: StridedShardsPattern, shape: 
   const { blockSize, localBlocks, positions } = pattern;
   const layouts = shardLayouts(pattern, outputHeads(shape), shape.kvHeads);
   const [left, right] = typeof localBlocks === 'number' ? [localBlocks, localBlocks] : localBlocks;
-  // Positions end at twice maxTokens, so a window of so many blocks holds them all.
+  // Positions end at twice maxTokens, so a window of so many blocks covers them all.
   const most = Math.floor((2 * maxTokens) / blockSize) + 1;
   numbers[field.shardBlock] = blockSize;
   numbers[field.shardLocal] = bounded(Math.min(left, most));

@@ -37,7 +37,7 @@ export function full(): WindowPattern {
 
 /**
  * Every query sees the keys up to its own position.
- * @param options.align where queries stand among the keys; default `'bottom-right'`
+ * @param options.align where queries are among the keys; default `'bottom-right'`
  * @throws {TypeError} ERR_TILEWISE_UNKNOWN_OPTION, ERR_TILEWISE_INVALID_OPTION
  */
 export function causal(options: { align?: Align } = {}): WindowPattern {
@@ -53,7 +53,7 @@ export function causal(options: { align?: Align } = {}): WindowPattern {
  * @param options.right keys after the query; default all
  * @param options.causal nothing after the query: the same as `right: 0`
  * @param options.sinkTokens leading keys that stay visible; default 0
- * @param options.align where queries stand among the keys; default `'bottom-right'`
+ * @param options.align where queries are among the keys; default `'bottom-right'`
  * @throws {TypeError | RangeError} ERR_TILEWISE_UNKNOWN_OPTION, ERR_TILEWISE_INVALID_OPTION
  */
 export function slidingWindow(options: {

@@ -35,7 +35,7 @@ export function selectionDots(pattern: HierarchicalPattern, queries: number, key
     for (let begin = 0; begin < queries; begin += stage.blockQ) {
       const end = Math.min(queries, begin + stage.blockQ);
       const rows = Math.ceil((end - begin) / stage.strideQ);
-      // Candidates lie behind the sinks and before the window of the block's last query.
+      // Candidates are behind the sinks and before the window of the block's last query.
       const region = Math.max(0, Math.min(keys, end - 1 + keys - queries - pattern.window + 1) - pattern.sink);
       dots += rows * (pattern.method === 'tree' ? treeDots(pattern, region) : stageDots(stage, region, before));
     }

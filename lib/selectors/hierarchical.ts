@@ -1,4 +1,4 @@
-// Selection laid out for native code: which stages run, where their lists lie, and what attention makes of them.
+// Selection laid out for native code: which stages run, where their lists are, and how attention reads them.
 // Reader: someone who follows hierarchical() from its pattern to block lists. The fields become core's SelectionProblem.
 
 import { fly } from '../call/flight.js';
@@ -166,7 +166,7 @@ function select(
   return { pattern, sizes, stages, lists, firstStage, window, headsPerList };
 }
 
-/** What attention() runs on: the lists of the last stage beside sinks and window. */
+/** What attention() runs on: the lists of the last stage, sinks and window. */
 function blocksOf({ pattern, lists, window, headsPerList }: Selection): NativeLists {
   const { blockQ, chunk, dims, begins, counts, starts } = lists[lists.length - 1];
   return {

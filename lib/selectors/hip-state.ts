@@ -7,7 +7,7 @@ import type { SelectionStage } from '../patterns/hierarchical.js';
 import { DeviceBuffer } from '../tensor/device-buffer.js';
 import { Tensor } from '../tensor/tensor.js';
 
-/** The lists that one stage has selected; they lie where the queries do. */
+/** The lists that one stage has selected; they are where the queries are. */
 export interface HipLists {
   /** Queries that share a list. */
   readonly blockQ: number;

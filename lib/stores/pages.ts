@@ -1,4 +1,4 @@
-// Pages: keys and values that lie in blocks of a shared pool, as servers keep them while they generate.
+// Pages: keys and values in blocks of a shared pool, as servers keep them while they generate.
 // Reader: someone with a paged KV cache (PagedAttention, arXiv 2309.06180). Sequences find their pages by a table; pages
 // that no length reaches are neither read nor looked up.
 
@@ -11,7 +11,7 @@ import { toDense } from '../tensor/dense.js';
 import type { TensorLike } from '../tensor/types.js';
 import { type HostView, readHostTensor, type View } from '../tensor/views.js';
 
-/** Where the keys of each batch entry lie. */
+/** Where the keys of each batch entry are. */
 export interface PagedKeys {
   /** int32 [batch, pagesPerSequence]: key t of an entry is row t % pageSize of page table[entry][floor(t / pageSize)]. */
   table: TensorLike;

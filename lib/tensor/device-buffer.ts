@@ -1,4 +1,4 @@
-// Device buffers: memory of a device, as views hold it in place of a typed array.
+// Device buffers: memory of a device, which views have in place of a typed array.
 // Reader: someone who asks when device memory is freed. Every tensor has a buffer of its own, those of views share the
 // memory; it is freed when the last was released or collected, and no call uses it any more.
 
@@ -21,7 +21,7 @@ export class DeviceBuffer {
     this.#handle = handle;
   }
 
-  /** New memory; what it holds is anything. */
+  /** New memory, not cleared. */
   static allocate(device: number, byteLength: number): DeviceBuffer {
     const handle = calling(() => native.allocate(Float64Array.of(device, Math.max(byteLength, 1))));
     return new DeviceBuffer(device, byteLength, handle);

@@ -13,9 +13,9 @@ import type { DataType, DataTypes, TensorLike } from './types.js';
 import { readParts, readTensor, sizeOf, type TensorData, type View } from './views.js';
 
 /**
- * Numbers with a type and dimensions: in a typed array, or in the memory of a device, where `to()` brings them and results
- * lie whose queries do. Views of a device tensor share its memory, which is freed when all of them have been disposed of,
- * or collected.
+ * Numbers with a type and dimensions: in a typed array, or in the memory of a device. `to()` brings them there; results
+ * are there when their queries are. Views of a device tensor share its memory, which is freed when all of them have been
+ * disposed of, or collected.
  */
 export class Tensor<T extends DataType = DataType> implements View {
   readonly type: T;
@@ -83,7 +83,7 @@ export class Tensor<T extends DataType = DataType> implements View {
   }
 
   /**
-   * The same numbers on another device, or a view of them if they lie there. A view that leaves gaps in memory becomes
+   * The same numbers on another device, or a view of them if they are there already. A view that leaves gaps in memory becomes
    * dense; otherwise strides stay. Until the promise settles, `data` must not be written, transferred or resized.
    * @param device 'cpu', 'cuda', 'cuda:1' and so on
    * @returns rejects with TypeError, or with TilewiseError ERR_TILEWISE_NO_DEVICE, ERR_TILEWISE_OUT_OF_MEMORY and others

@@ -26,7 +26,7 @@ interface Copy {
   runSync(): void;
 }
 
-/** A view's elements on a device; where they lie there already, a view of the same memory. */
+/** A view's elements on a device; where they are there already, a view of the same memory. */
 export async function move(view: View, device: number): Promise<View> {
   if (deviceOf(view) === device) return shared(view);
   if (!isOnHost(view) && device !== cpu) return move(await move(view, cpu), device);

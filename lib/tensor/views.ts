@@ -93,7 +93,7 @@ const makers: Record<DataType, new (size: number) => TensorData> = {
 
 export const isOnHost = (view: View): view is HostView => !(view.data instanceof DeviceBuffer);
 
-/** The device that a view lies on, as its place among the backends; 0, the CPU, for the process's own memory. */
+/** The device that a view is on, as its place among the backends; 0, the CPU, for the process's own memory. */
 export const deviceOf = ({ data }: Pick<View, 'data'>): number => (data instanceof DeviceBuffer ? data.device : 0);
 
 /** Reads an argument that should be a tensor of one of the `accepted` types, in the process's own memory. */

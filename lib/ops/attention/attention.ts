@@ -22,7 +22,7 @@ export interface AttentionResult<T = Tensor> {
 
 /**
  * Scaled dot-product attention, softmax(scale * q kᵀ) v, fused: memory beyond inputs and output does not grow with the
- * number of tokens, and keys that the pattern hides are never read. FlashAttention (arXiv 2205.14135) on the CPU's vector units.
+ * number of tokens, and keys that the pattern hides are never read. FlashAttention (arXiv 2205.14135).
  *
  * Runs outside the event loop and outside libuv's thread pool. Until the promise settles the inputs must not be written,
  * transferred or resized (`copyInputs` lifts that) and `out` must be left alone.
@@ -32,7 +32,7 @@ export interface AttentionResult<T = Tensor> {
  * @param q queries, [batch, queries, heads, headDim]; float32, float16 or bfloat16; headDim up to 512
  * @param k keys, [batch, keys, kvHeads, headDim], the type of q; heads % kvHeads == 0 (GQA, MQA) or the reverse
  * @param v values, [batch, keys, kvHeads, valueDim], the type of q; valueDim up to 512
- * @param options see AttentionOptions; with `layout: 'bhnd'` heads stand before tokens, with `cuSeqlensQ` and
+ * @param options see AttentionOptions; with `layout: 'bhnd'` heads come before tokens, with `cuSeqlensQ` and
  *   `cuSeqlensK` the batch axis is 1 or absent; with a neighborhood there are one to three axes of tokens
  * @returns rejects with TypeError (wrong kind), RangeError (wrong size or value) or TilewiseError, each with a `code`;
  *   with `signal.reason` when aborted

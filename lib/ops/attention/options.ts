@@ -35,7 +35,7 @@ export interface AttentionOptions<T = Tensor> {
   window?: WindowReach;
   /** Leading keys that stay visible behind the window. */
   sinkTokens?: number;
-  /** Where queries stand among the keys: `'bottom-right'` (default), `'top-left'` or `{ offset }`. */
+  /** Where queries are among the keys: `'bottom-right'` (default), `'top-left'` or `{ offset }`. */
   align?: Align;
   /** Factor on the scores; default 1/sqrt(headDim). */
   scale?: number;
@@ -50,9 +50,9 @@ export interface AttentionOptions<T = Tensor> {
   /** Type bool or uint8; broadcasts to [batch, heads, queries, keys]. 0 hides a key. */
   mask?: TensorLike;
   /**
-   * Keys that every query sees besides the pattern's, in the same softmax: registers, a prompt's summary. [batch, extras,
-   * kvHeads, headDim], with `layout: 'bhnd'` [batch, kvHeads, extras, headDim]. They have no position: bias, mask and ALiBi
-   * do not concern them.
+   * Extra keys: every query sees them whatever the pattern, in the same softmax (registers, a prompt's summary).
+   * [batch, extras, kvHeads, headDim], with `layout: 'bhnd'` [batch, kvHeads, extras, headDim]. They have no position:
+   * bias, mask and ALiBi do not concern them.
    */
   extraKeys?: TensorLike;
   /** Their values, [batch, extras, kvHeads, valueDim] likewise. */
@@ -84,19 +84,19 @@ export interface AttentionOptions<T = Tensor> {
    */
   returnLse?: boolean;
   /**
-   * Where to write the output: q's type, the output's shape, any strides; no memory in common with inputs. May lie on a
-   * device or not, wherever `q` lies.
+   * Where to write the output: q's type, the output's shape, any strides; no memory in common with inputs. May be on a
+   * device or not, wherever `q` is.
    */
   out?: TensorLike;
   /**
-   * Class of the results, called as `new Tensor(type, data, dims)`; default our own, which alone can lie on a device.
+   * Class of the results, called as `new Tensor(type, data, dims)`; default our own, which alone can be on a device.
    */
   Tensor?: TensorConstructor<T>;
   /** Cancels an asynchronous call: it rejects with `signal.reason` once native code has let go of the memory. */
   signal?: AbortSignal;
   /**
-   * Where to run: `'cpu'`, `'cuda'`, `'cuda:1'` and so on insist. `'auto'` (default) is the device that tensors lie on; if
-   * none lies on one, the first GPU that can run the problem, or the CPU. Results lie where `q` does.
+   * Where to run: `'cpu'`, `'cuda'`, `'cuda:1'` and so on insist. `'auto'` (default) is the device that tensors are on; if
+   * none is on one, the first GPU that can run the problem, or the CPU. Results are where `q` is.
    */
   device?: DeviceName;
   /**
