@@ -1,4 +1,4 @@
-// Entry points of mergeAttention, one per element type: what cuda/merge/run_merge.cc launches.
+// Entry points of mergeAttention, one per element type: what cuda/merge/run.cc launches.
 #include "../merge/merge_rows.h"
 #include "../prims/kernel.h"
 

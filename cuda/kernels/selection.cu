@@ -1,4 +1,4 @@
-// Entry points of selection: what cuda/selection/run_selection.cc launches, stage by stage.
+// Entry points of selection: what cuda/selection/run.cc launches, stage by stage.
 // Reader: someone who looks for a kernel by its name. Scores are named by element type, method, and for staged by
 // whether whole chunks lie in shared memory.
 #include "../prims/kernel.h"

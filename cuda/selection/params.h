@@ -1,5 +1,5 @@
 // What the kernels of a selection are told, and where things lie in the memory they share.
-// Reader: someone who reads a kernel or the plan (run_selection.cc).
+// Reader: someone who reads a kernel or the plan (run.cc).
 //
 // A stage is three steps: candidates (later stages: which chunks there are), scores (a number per candidate and head),
 // lists (the best are kept). Every query block of every list has a slot in memory that the steps hand things on in. A
