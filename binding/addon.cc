@@ -5,11 +5,9 @@
 
 #include <array>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "../cpu/backend.h"
 #include "backends.h"
 #include "call/device_buffer.h"
 #include "call/failures.h"
@@ -24,7 +22,7 @@ namespace tilewise {
 namespace {
 
 Backend& backendAt(Napi::Env env, size_t index) {
-  if (index == 0) return cpu::backend();  // calls on the CPU need not look for devices
+  if (index == 0) return host();
   if (index >= backends().size()) throw Napi::RangeError::New(env, "there is no such backend");
   return *backends()[index];
 }
@@ -96,20 +94,16 @@ class Addon : public Napi::Addon<Addon> {
     const Napi::Env env = info.Env();
     refuseResizable(env, info[1]);
     Backend& backend = backendAt(env, request.device);
-    if constexpr (!std::is_same_v<Request, MergeRequest>) {
-      const std::vector<std::string> reasons = backend.supports(request.problem);
-      if (!reasons.empty()) return toArray(env, reasons);
-    }
+    const std::vector<std::string> reasons = backend.supports(request.problem);
+    if (!reasons.empty()) return toArray(env, reasons);
     return guarded(env, [&] { return flights_.start(env, backend, std::move(request), info[1]); });
   }
   template <class Request>
   Napi::Value runHere(const Napi::CallbackInfo& info, const Request& request) {
     const Napi::Env env = info.Env();
     Backend& backend = backendAt(env, request.device);
-    if constexpr (!std::is_same_v<Request, MergeRequest>) {
-      const std::vector<std::string> reasons = backend.supports(request.problem);
-      if (!reasons.empty()) return toArray(env, reasons);
-    }
+    const std::vector<std::string> reasons = backend.supports(request.problem);
+    if (!reasons.empty()) return toArray(env, reasons);
     guarded(env, [&] { backend.run(request.problem, CancelFlag{false}); });
     return env.Undefined();
   }
@@ -198,15 +192,15 @@ class Addon : public Napi::Addon<Addon> {
     return list;
   }
 
-  Napi::Value numThreads(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), cpu::numThreads()); }
-  void setNumThreads(const Napi::CallbackInfo& info) { cpu::setNumThreads(info[0].ToNumber()); }
+  Napi::Value numThreads(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), host().threads()); }
+  void setNumThreads(const Napi::CallbackInfo& info) { host().setThreads(info[0].ToNumber()); }
 
-  Napi::Value instructionSets(const Napi::CallbackInfo& info) { return toArray(info.Env(), cpu::instructionSets()); }
+  Napi::Value instructionSets(const Napi::CallbackInfo& info) { return toArray(info.Env(), host().instructionSets()); }
   Napi::Value instructionSet(const Napi::CallbackInfo& info) {
-    return Napi::String::New(info.Env(), cpu::instructionSet());
+    return Napi::String::New(info.Env(), host().instructionSet());
   }
   Napi::Value setInstructionSet(const Napi::CallbackInfo& info) {
-    return Napi::Boolean::New(info.Env(), cpu::setInstructionSet(info[0].ToString()));
+    return Napi::Boolean::New(info.Env(), host().setInstructionSet(info[0].ToString()));
   }
 
   Napi::Value version(const Napi::CallbackInfo& info) {

@@ -6,9 +6,11 @@
 
 namespace tilewise {
 
+Backend& host() { return cpu::backend(); }
+
 const std::vector<Backend*>& backends() {
   static const auto* all = [] {
-    auto* found = new std::vector<Backend*>{&cpu::backend()};
+    auto* found = new std::vector<Backend*>{&host()};
     for (Backend* gpu : cuda::backends()) found->push_back(gpu);
     return found;
   }();

@@ -11,6 +11,9 @@
 
 namespace tilewise::gpu {
 
+// Every reason why a machine with these limits cannot run the problem.
+std::vector<std::string> reasonsAgainst(const AnyProblem& problem, const Limits& limits);
+
 class GpuBackend final : public Backend {
  public:
   // The machine must live as long as the backend; neither may end before the last submitted call.
@@ -22,17 +25,11 @@ class GpuBackend final : public Backend {
   std::string description() const override { return description_; }
   DeviceMemory* memory() override { return &memory_; }
 
-  std::vector<std::string> supports(const AttentionProblem& problem) const override;
-  std::vector<std::string> supports(const SelectionProblem& problem) const override;
+  std::vector<std::string> supports(const AnyProblem& problem) const override;
   TileChoice tiles(const AttentionProblem& problem) const override;
 
-  void run(const AttentionProblem& problem, const CancelFlag& cancel) override;
-  void run(const MergeProblem& problem, const CancelFlag& cancel) override;
-  void run(const SelectionProblem& problem, const CancelFlag& cancel) override;
-
-  void submit(const AttentionProblem& problem, const CancelFlag& cancel, Completion done) override;
-  void submit(const MergeProblem& problem, const CancelFlag& cancel, Completion done) override;
-  void submit(const SelectionProblem& problem, const CancelFlag& cancel, Completion done) override;
+  void run(const AnyProblem& problem, const CancelFlag& cancel) override;
+  void submit(const AnyProblem& problem, const CancelFlag& cancel, Completion done) override;
 
  private:
   class Memory final : public DeviceMemory {
@@ -46,9 +43,6 @@ class GpuBackend final : public Backend {
    private:
     Machine& machine_;
   };
-
-  template <class AnyProblem>
-  void start(const AnyProblem& problem, const CancelFlag& cancel, Completion done);
 
   std::string name_, description_;
   Machine& machine_;

@@ -60,8 +60,9 @@ class Bench {
     putOperands(c);
     AttentionProblem& p = c.problem;
     const CancelFlag cancel{false};
-    const auto select = [&] { gpu::runSelection(c.selection, device_.limits(), queue_, cancel); };
-    const auto attend = [&] { gpu::runAttention(p, p, device_.limits(), queue_, cancel); };
+    const gpu::StagedAttention staged{p, p};
+    const auto select = [&] { gpu::run(c.selection, device_.limits(), queue_, cancel); };
+    const auto attend = [&] { gpu::run(staged, device_.limits(), queue_, cancel); };
     const Times times = queue_.time(
         [&] {
           if (c.isSelected) select();

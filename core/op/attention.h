@@ -108,6 +108,9 @@ struct AttentionProblem {
   int32_t pages = 0;
   Token pageSize = 0;  // 0: not paged
 
+  // Whether the result has no elements; then it has no memory either.
+  bool isEmpty() const { return out.data == nullptr; }
+
   TW_HOST_DEVICE int32_t outputHeads() const { return larger(queryHeads, kvHeads); }
   // The larger number of heads is a multiple of the smaller.
   TW_HOST_DEVICE int32_t queryHeadOf(int32_t head) const {

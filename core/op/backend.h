@@ -11,9 +11,7 @@
 #include <vector>
 
 #include "../plan/tile_rule.h"
-#include "merge.h"
-#include "attention.h"
-#include "selection.h"
+#include "any_problem.h"
 
 namespace tilewise {
 
@@ -62,8 +60,7 @@ class Backend {
 
   // Every reason why this backend cannot run the problem; empty when it can. Error messages and the support table in
   // the docs are printed from this function. Answers without a device, too.
-  virtual std::vector<std::string> supports(const AttentionProblem& problem) const = 0;
-  virtual std::vector<std::string> supports(const SelectionProblem& problem) const = 0;
+  virtual std::vector<std::string> supports(const AnyProblem& problem) const = 0;
 
   // What the loops visit or skip as one for this problem, for explain().
   virtual TileChoice tiles(const AttentionProblem& problem) const {
@@ -76,14 +73,18 @@ class Backend {
   }
 
   // Runs the problem; the calling thread takes part. Returns when done or cancelled; throws when it failed.
-  virtual void run(const AttentionProblem& problem, const CancelFlag& cancel) = 0;
-  virtual void run(const MergeProblem& problem, const CancelFlag& cancel) = 0;
-  virtual void run(const SelectionProblem& problem, const CancelFlag& cancel) = 0;
+  virtual void run(const AnyProblem& problem, const CancelFlag& cancel) = 0;
 
-  // Runs the problem elsewhere. The flag and everything the problem points to must live until `done` is called.
-  virtual void submit(const AttentionProblem& problem, const CancelFlag& cancel, Completion done) = 0;
-  virtual void submit(const MergeProblem& problem, const CancelFlag& cancel, Completion done) = 0;
-  virtual void submit(const SelectionProblem& problem, const CancelFlag& cancel, Completion done) = 0;
+  // Runs a copy of the problem elsewhere. The flag and everything the problem points to must live until `done` is
+  // called.
+  virtual void submit(const AnyProblem& problem, const CancelFlag& cancel, Completion done) = 0;
+
+  // How calls use this process's processors; neutral where they do not. Changes take effect with the next call.
+  virtual int threads() const { return 0; }  // that work on one call
+  virtual void setThreads(int) {}
+  virtual std::vector<std::string> instructionSets() const { return {}; }  // that run here, best first
+  virtual std::string instructionSet() const { return {}; }
+  virtual bool setInstructionSet(const std::string&) { return false; }  // false: not available here
 };
 
 }  // namespace tilewise

@@ -23,6 +23,8 @@ struct MergeProblem {
   Operand out;
   float* lse = nullptr;
   int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
+
+  bool isEmpty() const { return out.data == nullptr; }
 };
 
 }  // namespace tilewise

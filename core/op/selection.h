@@ -52,6 +52,8 @@ struct SelectionProblem {
   int32_t stages = 1, firstStage = 0;
   SelectionStage stage[kMaxSelectionStages];
 
+  bool isEmpty() const { return batch == 0 || queries == 0; }
+
   TW_HOST_DEVICE int32_t outputHeads() const { return larger(queryHeads, kvHeads); }
   TW_HOST_DEVICE int32_t kvHeadOf(int32_t head) const { return int32_t(int64_t(head) * kvHeads / outputHeads()); }
   TW_HOST_DEVICE int32_t queryHeadOf(int32_t head) const {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "../../core/base/softmax.h"
-#include "../runtime/jobs.h"
+#include "job.h"
 #include "tuning.h"
 #include "tiling.h"
 
@@ -200,7 +200,15 @@ class AttentionJob {
 
 }  // namespace
 
-std::shared_ptr<Job> attentionJob(const AttentionProblem& problem, const Kernels& kernels, int threads) {
+void addReasons(Reasons& reasons, const AttentionProblem& problem) { addReasons(reasons, problem, kMaxDim); }
+
+double flopsOf(const AttentionProblem& p) {
+  return 2.0 * p.batch * p.outputHeads() * p.queries * double(p.keys) * (p.headDim + p.valueDim);
+}
+
+int32_t jobsOf(const AttentionProblem&) { return 1; }
+
+std::shared_ptr<Job> jobOf(const AttentionProblem& problem, int32_t, const Kernels& kernels, int threads) {
   const auto attention = std::make_shared<AttentionJob>(problem, kernels, threads);
   const auto job = std::make_shared<Job>();
   job->items = attention->items();

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "../../core/base/softmax.h"
-#include "../runtime/jobs.h"
+#include "job.h"
 
 namespace tilewise::cpu {
 namespace {
@@ -34,7 +34,14 @@ void mergeRow(const MergeProblem& p, const Kernels& kernels, int64_t b, int64_t 
 
 }  // namespace
 
-std::shared_ptr<Job> mergeJob(const MergeProblem& problem, const Kernels& kernels) {
+void addReasons(Reasons&, const MergeProblem&) {}
+
+// Bound by memory: about a row's time.
+double flopsOf(const MergeProblem& p) { return 100.0 * p.batch * p.heads * p.queries * double(p.parts.size()); }
+
+int32_t jobsOf(const MergeProblem&) { return 1; }
+
+std::shared_ptr<Job> jobOf(const MergeProblem& problem, int32_t, const Kernels& kernels, int) {
   const auto job = std::make_shared<Job>();
   const int64_t rows = int64_t(problem.batch) * problem.heads * problem.queries;
   job->items = ceilDiv<int64_t>(rows, kRowsPerItem);

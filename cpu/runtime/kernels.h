@@ -64,6 +64,8 @@ struct KeyList {
   int count;
 };
 
+constexpr int32_t kMaxDim = 512;  // elements of a row, for which loops have room
+
 struct Kernels {
   const char* name;
   int panel;  // query lanes per panel

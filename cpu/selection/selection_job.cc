@@ -8,7 +8,7 @@
 #include <atomic>
 #include <vector>
 
-#include "../runtime/jobs.h"
+#include "job.h"
 #include "selecting.h"
 
 namespace tilewise::cpu {
@@ -23,6 +23,7 @@ constexpr int32_t kRowsPerItem = 1024;
 // within a few points.
 constexpr int kChunks = 64;
 constexpr int64_t kLeastRange = 64;  // candidates worth an item
+constexpr int32_t kMaxSampledRows = 1 << 16;  // of a block: each thread holds them, per head of a group
 
 // Chunks on their way down. Of the better keys on its way the last two come back as candidates of small halves.
 struct Descents {
@@ -289,9 +290,25 @@ class StageJob {
 
 }  // namespace
 
-std::shared_ptr<Job> selectionJob(const SelectionProblem& problem, int32_t stage, const Kernels& kernels, int threads) {
+void addReasons(Reasons& reasons, const SelectionProblem& p) {
+  reasons.range("headDim", p.headDim, 1, kMaxDim);
+  for (int32_t s = 0; s < p.stages; ++s) {
+    const Token queries = smaller(p.queries, p.stage[s].blockQueries);
+    reasons.range("queries sampled of a block", ceilDiv(queries, p.stage[s].strideQueries), 0, kMaxSampledRows);
+  }
+}
+
+// A tenth of the keys against a quarter of the queries, roughly.
+double flopsOf(const SelectionProblem& p) {
+  return 0.05 * p.batch * p.outputHeads() * p.queries * double(p.keys) * p.headDim;
+}
+
+int32_t jobsOf(const SelectionProblem& problem) { return problem.stages - problem.firstStage; }
+
+// A stage reads what the one before has kept.
+std::shared_ptr<Job> jobOf(const SelectionProblem& problem, int32_t index, const Kernels& kernels, int threads) {
   if (problem.method == SelectionMethod::tree) return treeJob(problem, kernels);
-  const auto selection = std::make_shared<StageJob>(problem, stage, kernels, threads);
+  const auto selection = std::make_shared<StageJob>(problem, problem.firstStage + index, kernels, threads);
   const auto job = std::make_shared<Job>();
   job->items = selection->items();
   job->work = [selection](int64_t item, Scratch& scratch) { selection->work(item, scratch); };

@@ -1,8 +1,8 @@
-// runAttention(): a plan's launches. Reader: someone who reads operations.h.
+// A plan's launches. Reader: someone who reads run.h.
+#include "run.h"
+
 #include <vector>
 
-#include "../../core/op/reasons.h"
-#include "../operations.h"
 #include "plan.h"
 
 namespace tilewise::gpu {
@@ -59,10 +59,9 @@ void runPlan(PlannedSequences& planned, const AttentionProblem& lengths, Queue& 
 
 }  // namespace
 
-void runAttention(const AttentionProblem& problem, const AttentionProblem& lengths, const Limits&, Queue& queue,
-                  const CancelFlag& cancel) {
-  for (PlannedSequences& planned : planSequences(problem, lengths)) {
-    if (!cancel) runPlan(planned, lengths, queue, cancel);
+void run(const StagedAttention& staged, const Limits&, Queue& queue, const CancelFlag& cancel) {
+  for (PlannedSequences& planned : planSequences(staged.problem, staged.lengths)) {
+    if (!cancel) runPlan(planned, staged.lengths, queue, cancel);
   }
 }
 
@@ -70,14 +69,12 @@ TileChoice tilesFor(const AttentionProblem& problem) {
   return tilesOf(planAttention(problem, problem.queries, problem.keys), problem.grid.rank);
 }
 
-std::vector<std::string> reasonsAgainst(const AttentionProblem& p, const Limits& limits) {
-  Reasons reasons("the CUDA backend");
-  addReasons(reasons, p, kMaxDim);
+void addReasons(Reasons& reasons, const AttentionProblem& problem, const Limits& limits) {
+  addReasons(reasons, problem, kMaxDim);
   if (limits.computeCapability > 0 && limits.computeCapability < 80) {
     reasons.add("the GPU has compute capability " + std::to_string(limits.computeCapability / 10) + "." +
                 std::to_string(limits.computeCapability % 10) + ", the kernels need 8.0");
   }
-  return reasons.all();
 }
 
 }  // namespace tilewise::gpu

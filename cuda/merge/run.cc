@@ -1,14 +1,17 @@
 // mergeAttention on a GPU. Reader: someone who asks which rows are read how; the kernel is merge_rows.h.
+#include "run.h"
+
 #include <algorithm>
 #include <string>
 
-#include "../operations.h"
 #include "../machine/plain_rows.h"
 #include "params.h"
 
 namespace tilewise::gpu {
 
-void runMerge(const MergeProblem& problem, Queue& queue) {
+void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
+
+void run(const MergeProblem& problem, const Limits&, Queue& queue, const CancelFlag& cancel) {
   MergeParams p{};
   p.heads = problem.heads;
   p.queries = problem.queries;
@@ -38,7 +41,7 @@ void runMerge(const MergeProblem& problem, Queue& queue) {
   launch.threads = kMergeThreads;
   launch.params = &p;
   launch.paramBytes = sizeof p;
-  for (; p.firstRow < p.rows; p.firstRow += int64_t(launch.blocks) * kMergeWarps) {
+  for (; p.firstRow < p.rows && !cancel; p.firstRow += int64_t(launch.blocks) * kMergeWarps) {
     launch.blocks = uint32_t(smaller(kMaxBlocks, ceilDiv<int64_t>(p.rows - p.firstRow, kMergeWarps)));
     queue.launch(launch);
   }

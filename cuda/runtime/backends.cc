@@ -24,19 +24,10 @@ class Unavailable final : public Backend {
 
   const char* name() const override { return name_.c_str(); }
   Availability availability() const override { return {false, reason_, code_}; }
-  std::vector<std::string> supports(const AttentionProblem& p) const override {
-    return gpu::reasonsAgainst(p, kTypical);
-  }
-  std::vector<std::string> supports(const SelectionProblem& p) const override {
-    return gpu::reasonsAgainst(p, kTypical);
-  }
+  std::vector<std::string> supports(const AnyProblem& p) const override { return gpu::reasonsAgainst(p, kTypical); }
   TileChoice tiles(const AttentionProblem& p) const override { return gpu::tilesFor(p); }
-  void run(const AttentionProblem&, const CancelFlag&) override { refuse(); }
-  void run(const MergeProblem&, const CancelFlag&) override { refuse(); }
-  void run(const SelectionProblem&, const CancelFlag&) override { refuse(); }
-  void submit(const AttentionProblem&, const CancelFlag&, Completion) override { refuse(); }
-  void submit(const MergeProblem&, const CancelFlag&, Completion) override { refuse(); }
-  void submit(const SelectionProblem&, const CancelFlag&, Completion) override { refuse(); }
+  void run(const AnyProblem&, const CancelFlag&) override { refuse(); }
+  void submit(const AnyProblem&, const CancelFlag&, Completion) override { refuse(); }
 
  private:
   [[noreturn]] void refuse() const { throw BackendError(code_, reason_); }

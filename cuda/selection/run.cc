@@ -1,11 +1,11 @@
 // Selection on a GPU: stage after stage, slab after slab of query blocks, as many at once as the working memory holds.
 // Reader: someone who asks how work is divided, or why a problem is refused. The kernels' part is in params.h.
+#include "run.h"
+
 #include <string>
 #include <type_traits>
 #include <vector>
 
-#include "../../core/op/reasons.h"
-#include "../operations.h"
 #include "../machine/plain_rows.h"
 #include "params.h"
 
@@ -229,7 +229,7 @@ class StageRun {
 
 }  // namespace
 
-void runSelection(const SelectionProblem& problem, const Limits& limits, Queue& queue, const CancelFlag& cancel) {
+void run(const SelectionProblem& problem, const Limits& limits, Queue& queue, const CancelFlag& cancel) {
   std::vector<Plan> plans;
   int64_t bytes = 0;
   for (int32_t stage = problem.firstStage; stage < problem.stages; ++stage) {
@@ -240,17 +240,15 @@ void runSelection(const SelectionProblem& problem, const Limits& limits, Queue& 
   for (const Plan& plan : plans) StageRun(plan, queue, workspace).run(cancel);
 }
 
-std::vector<std::string> reasonsAgainst(const SelectionProblem& problem, const Limits& limits) {
-  Reasons reasons("the CUDA backend");
+void addReasons(Reasons& reasons, const SelectionProblem& problem, const Limits& limits) {
   reasons.range("headDim", problem.headDim, 1, kMaxDim);
-  if (!reasons.all().empty()) return reasons.all();  // no plan has such rows
+  if (!reasons.all().empty()) return;  // no plan has such rows
   const std::string where =
       " with headDim " + std::to_string(problem.headDim) + " in " + nameOf(problem.dtype) + " on this device";
   for (int32_t stage = 0; stage < problem.stages; ++stage) {
     const Plan plan(problem, stage, limits);
     if (!plan.fits) reasons.range("queries sampled of a block", plan.p.search.rowsPerPair, 0, plan.mostRows(), where);
   }
-  return reasons.all();
 }
 
 }  // namespace tilewise::gpu

@@ -147,9 +147,9 @@ void Staging::stageBlocks(AttentionProblem& p) {
   b.masks = list(b.masks, masks * b.queries * b.keys);
 }
 
-AttentionProblem Staging::stage(const AttentionProblem& problem, AttentionProblem& lengths) {
-  AttentionProblem p = problem;
-  lengths = problem;
+StagedAttention Staging::stage(const AttentionProblem& problem) {
+  StagedAttention staged{problem, problem};
+  AttentionProblem &p = staged.problem, &lengths = staged.lengths;
   lengths.cuQueries = onHost(p.cuQueries, p.sequences + 1);
   lengths.cuKeys = onHost(p.cuKeys, p.sequences + 1);
   lengths.keyLengths = onHost(p.keyLengths, p.batch);
@@ -190,7 +190,7 @@ AttentionProblem Staging::stage(const AttentionProblem& problem, AttentionProble
   stageOut(p.out, p.batch, queries, heads, p.valueDim, p.dtype);
   p.lse = static_cast<float*>(output(p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {queries, &p.lseToken}},
                                      {sizeof(float), sizeof(float), true}));
-  return p;
+  return staged;
 }
 
 MergeProblem Staging::stage(const MergeProblem& problem) {

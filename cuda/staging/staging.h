@@ -11,6 +11,7 @@
 #include "../../core/op/merge.h"
 #include "../../core/op/attention.h"
 #include "../../core/op/selection.h"
+#include "../attention/run.h"
 #include "../machine/machine.h"
 #include "packing.h"
 
@@ -21,9 +22,8 @@ class Staging {
  public:
   Staging(const Machine& machine, Queue& queue) : machine_(machine), queue_(queue) {}
 
-  // `lengths` becomes the problem with cuQueries, cuKeys and keyLengths on the host, wherever they lie; valid as long
-  // as this.
-  AttentionProblem stage(const AttentionProblem& problem, AttentionProblem& lengths);
+  // `lengths` is valid as long as this Staging.
+  StagedAttention stage(const AttentionProblem& problem);
   MergeProblem stage(const MergeProblem& problem);
   SelectionProblem stage(const SelectionProblem& problem);
 

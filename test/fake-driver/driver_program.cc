@@ -26,8 +26,8 @@ CancelFlag* cancelAfterFirst = nullptr;
 
 namespace tilewise::gpu {
 
-void runAttention(const AttentionProblem& p, const AttentionProblem&, const Limits&, Queue& queue,
-                  const CancelFlag& cancel) {
+void run(const StagedAttention& staged, const Limits&, Queue& queue, const CancelFlag& cancel) {
+  const AttentionProblem& p = staged.problem;
   for (int i = 0; i < launches && !cancel; ++i) {
     queue.launch({"probe", "touch", 1, 128, sharedBytes, &p, sizeof(p)});
     if (cancelAfterFirst) *cancelAfterFirst = true;
@@ -45,11 +45,12 @@ void runAttention(const AttentionProblem& p, const AttentionProblem&, const Limi
     }
   }
 }
-void runMerge(const MergeProblem&, Queue&) {}
-void runSelection(const SelectionProblem&, const Limits&, Queue&, const CancelFlag&) {}
+void run(const MergeProblem&, const Limits&, Queue&, const CancelFlag&) {}
+void run(const SelectionProblem&, const Limits&, Queue&, const CancelFlag&) {}
 TileChoice tilesFor(const AttentionProblem&) { return {}; }
-std::vector<std::string> reasonsAgainst(const AttentionProblem&, const Limits&) { return {}; }
-std::vector<std::string> reasonsAgainst(const SelectionProblem&, const Limits&) { return {}; }
+void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
+void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
+void addReasons(Reasons&, const SelectionProblem&, const Limits&) {}
 
 }  // namespace tilewise::gpu
 

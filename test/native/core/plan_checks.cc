@@ -36,8 +36,8 @@ void checkCounts(const Case& c, const std::string& instructionSet) {
 void checkAll(CaseMaker& maker, int seed, int32_t queries, int32_t keys) {
   const auto c = maker.make(queries, keys, 8, 8);
   c->name = "seed " + std::to_string(seed) + ": " + c->name;
-  for (const std::string& set : cpu::instructionSets()) {
-    cpu::setInstructionSet(set);
+  for (const std::string& set : cpu::backend().instructionSets()) {
+    cpu::backend().setInstructionSet(set);
     checkCounts(*c, set);
   }
 }

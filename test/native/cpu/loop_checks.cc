@@ -33,8 +33,8 @@ int main(int argc, char** argv) {
     const auto c = maker.make(queries, keys, headDim, valueDim);
     if (seed % 4 == 3) maker.spoilValues(*c);
     c->name = "seed " + std::to_string(seed) + ": " + c->name;
-    for (const std::string& set : cpu::instructionSets()) {
-      cpu::setInstructionSet(set);
+    for (const std::string& set : cpu::backend().instructionSets()) {
+      cpu::backend().setInstructionSet(set);
       cpu::backend().run(c->problem, cancel);
       checkAnswer(*c, set);
     }
@@ -44,8 +44,8 @@ int main(int argc, char** argv) {
     CaseMaker maker{uint32_t(10000 + seed)};
     const auto c = maker.make(1540 + maker.pick(100), 1 + maker.pick(300), 16, 24);
     c->name = "long, seed " + std::to_string(seed) + ": " + c->name;
-    for (const std::string& set : cpu::instructionSets()) {
-      cpu::setInstructionSet(set);
+    for (const std::string& set : cpu::backend().instructionSets()) {
+      cpu::backend().setInstructionSet(set);
       cpu::backend().run(c->problem, cancel);
       checkAnswer(*c, set);
     }

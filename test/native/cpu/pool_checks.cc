@@ -58,7 +58,7 @@ int main(int argc, char** argv) {
   for (uint32_t i = 0; i < 4; ++i) callers.emplace_back([=] { callRepeatedly(i, rounds); });
   callers.emplace_back([=] { cancelRepeatedly(rounds); });
   for (int i = 0; i < rounds; ++i) {
-    cpu::setNumThreads(1 + i % 5);
+    cpu::backend().setThreads(1 + i % 5);
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   for (std::thread& caller : callers) caller.join();

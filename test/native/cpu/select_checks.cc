@@ -168,8 +168,8 @@ int main(int argc, char** argv) {
   for (int seed = 0; seed < rounds; ++seed) {
     Case c;
     make(c, uint32_t(seed));
-    for (const std::string& set : cpu::instructionSets()) {
-      cpu::setInstructionSet(set);
+    for (const std::string& set : cpu::backend().instructionSets()) {
+      cpu::backend().setInstructionSet(set);
       cpu::backend().run(c.problem, cancel);
       checkLists(c, set);
     }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../../../cpu/backend.h"
+#include "../../../cuda/backend.h"
 #include "../../../cuda/operations.h"
 #include "../../../cuda/machine/plain_rows.h"
 #include "../check.h"
@@ -133,7 +134,7 @@ Lists runOnDevice(const Case& c, const std::string& mode) {
     p.stage[s].starts = device.upload(c.starts[size_t(s)]);
     p.stage[s].counts = device.upload(c.counts[size_t(s)]);
   }
-  gpu::runSelection(p, device.limits(), device.queue(), CancelFlag{false});
+  gpu::run(p, device.limits(), device.queue(), CancelFlag{false});
   Lists lists;
   for (int32_t s = 0; s < p.stages; ++s) {
     lists.starts.push_back(device.download(p.stage[s].starts, c.starts[size_t(s)].size()));

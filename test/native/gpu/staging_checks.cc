@@ -65,8 +65,8 @@ void mustBePadded(const Operand& o, DType type, int64_t tokens, int64_t dim, con
 namespace tilewise::gpu {
 
 TileChoice tilesFor(const AttentionProblem& p) { return cpu::backend().tiles(p); }
-void runAttention(const AttentionProblem& p, const AttentionProblem& lengths, const Limits&, Queue&,
-                  const CancelFlag& cancel) {
+void run(const StagedAttention& staged, const Limits&, Queue&, const CancelFlag& cancel) {
+  const AttentionProblem &p = staged.problem, &lengths = staged.lengths;
   mustBeRows(p.query, p.dtype, "query");
   mustBeRows(p.key, p.dtype, "key");
   mustBeRows(p.value, p.dtype, "value");
@@ -89,17 +89,17 @@ void runAttention(const AttentionProblem& p, const AttentionProblem& lengths, co
   cpu::backend().run(p, cancel);
 }
 
-void runMerge(const MergeProblem& p, Queue&) {
+void run(const MergeProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
   mustBeRows(p.out, p.dtype, "out");
   mustBeOnDevice(p.lse, "lse");
   for (const MergePart& part : p.parts) {
     mustBeRows(part.out, p.dtype, "a part's out");
     mustBeOnDevice(part.lse, "a part's lse");
   }
-  cpu::backend().run(p, CancelFlag{false});
+  cpu::backend().run(p, cancel);
 }
 
-void runSelection(const SelectionProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
+void run(const SelectionProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
   mustBeRows(p.query, p.dtype, "query");
   mustBeRows(p.key, p.dtype, "key");
   mustBeOnDevice(p.keyLengths, "keyLengths");
@@ -110,8 +110,9 @@ void runSelection(const SelectionProblem& p, const Limits&, Queue&, const Cancel
   cpu::backend().run(p, cancel);
 }
 
-std::vector<std::string> reasonsAgainst(const AttentionProblem&, const Limits&) { return {}; }
-std::vector<std::string> reasonsAgainst(const SelectionProblem&, const Limits&) { return {}; }
+void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
+void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
+void addReasons(Reasons&, const SelectionProblem&, const Limits&) {}
 
 }  // namespace tilewise::gpu
 
@@ -277,7 +278,6 @@ void disturb(Disturber& disturber, AttentionProblem& p) {
 }
 
 // The same call on the CPU and through the backend leaves the same memory.
-template <class AnyProblem>
 void compare(Backend& backend, const AnyProblem& p, const Disturber& disturber) {
   const CancelFlag cancel{false};
   const auto before = disturber.snapshot();

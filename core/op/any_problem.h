@@ -1,0 +1,15 @@
+// AnyProblem: a call of any operation. Reader: someone who adds an operation: its struct joins the list, and has
+// isEmpty(), whether nothing is to be computed.
+#pragma once
+
+#include <variant>
+
+#include "attention.h"
+#include "merge.h"
+#include "selection.h"
+
+namespace tilewise {
+
+using AnyProblem = std::variant<AttentionProblem, SelectionProblem, MergeProblem>;
+
+}  // namespace tilewise

@@ -1,0 +1,18 @@
+// mergeAttention on the CPU: what cpu/operations.h asks of an operation. Reader: the backend.
+#pragma once
+
+#include <memory>
+
+#include "../../core/op/merge.h"
+#include "../../core/op/reasons.h"
+#include "../runtime/kernels.h"
+#include "../runtime/pool.h"
+
+namespace tilewise::cpu {
+
+void addReasons(Reasons& reasons, const MergeProblem& problem);
+double flopsOf(const MergeProblem& problem);
+int32_t jobsOf(const MergeProblem& problem);
+std::shared_ptr<Job> jobOf(const MergeProblem& problem, int32_t index, const Kernels& kernels, int threads);
+
+}  // namespace tilewise::cpu

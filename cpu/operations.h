@@ -1,0 +1,11 @@
+// The operations of the CPU backend: a line each. Reader: someone who adds one. Its job.h declares, and its folder
+// defines, for its problem:
+//   addReasons(reasons, problem)                why it cannot run here
+//   flopsOf(problem)                            about; small problems do not wake other threads
+//   jobsOf(problem)                             how many jobs it takes, one after the other
+//   jobOf(problem, index, kernels, threads)     one of them, made once those before it are over
+#pragma once
+
+#include "attention/job.h"
+#include "merge/job.h"
+#include "selection/job.h"

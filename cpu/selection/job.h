@@ -1,0 +1,18 @@
+// Selection on the CPU: what cpu/operations.h asks of an operation. Reader: the backend.
+#pragma once
+
+#include <memory>
+
+#include "../../core/op/selection.h"
+#include "../../core/op/reasons.h"
+#include "../runtime/kernels.h"
+#include "../runtime/pool.h"
+
+namespace tilewise::cpu {
+
+void addReasons(Reasons& reasons, const SelectionProblem& problem);
+double flopsOf(const SelectionProblem& problem);
+int32_t jobsOf(const SelectionProblem& problem);
+std::shared_ptr<Job> jobOf(const SelectionProblem& problem, int32_t index, const Kernels& kernels, int threads);
+
+}  // namespace tilewise::cpu

@@ -1,0 +1,21 @@
+// Attention on a GPU: what cuda/operations.h asks of an operation. Reader: the backend.
+#pragma once
+
+#include "../../core/op/backend.h"
+#include "../../core/op/reasons.h"
+#include "../machine/machine.h"
+
+namespace tilewise::gpu {
+
+struct StagedAttention {
+  AttentionProblem problem;
+  AttentionProblem lengths;  // cuQueries, cuKeys and keyLengths as the host reads them; the rest is ignored
+};
+
+void addReasons(Reasons& reasons, const AttentionProblem& problem, const Limits& limits);
+void run(const StagedAttention& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
+
+// What the kernels visit or skip as one for a problem, for explain().
+TileChoice tilesFor(const AttentionProblem& problem);
+
+}  // namespace tilewise::gpu

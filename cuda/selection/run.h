@@ -1,0 +1,13 @@
+// Selection on a GPU: what cuda/operations.h asks of an operation. Reader: the backend.
+#pragma once
+
+#include "../../core/op/backend.h"
+#include "../../core/op/reasons.h"
+#include "../machine/machine.h"
+
+namespace tilewise::gpu {
+
+void addReasons(Reasons& reasons, const SelectionProblem& problem, const Limits& limits);
+void run(const SelectionProblem& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
+
+}  // namespace tilewise::gpu
