@@ -1,5 +1,5 @@
 // What both methods of selection share: a head's keys and sampled rows, and keeping the best.
-// Reader: selection_job.cc and tree_selection.cc.
+// Reader: job.cc and tree_selection.cc.
 #pragma once
 
 #include <algorithm>
