@@ -94,4 +94,26 @@ __device__ __forceinline__ void zeroNonFinite(const SharedTile<E, Rows, Dim>& va
   }
 }
 
+// The steps of one visit, in a loop whose layout is L. They run only where a masked visit has such values.
+template <class L>
+struct Repair {
+  bool isNeeded = false;  // the same for all that share keys
+
+  // Before scores become weights.
+  template <class Scores>
+  __device__ __forceinline__ void noteSeen(Scores& scores) const {
+    if (isNeeded) gpu::noteSeen(scores, L::seen());
+  }
+  // Before the values meet the weights.
+  template <class Output>
+  __device__ __forceinline__ void replaceValues(Output& output) const {
+    if (!isNeeded) return;
+    sync_warp();
+    addNonFinite<typename L::E, L::kWarpKeys>(output, L::values(), L::firstKey(), L::seen());
+    L::sync();
+    zeroNonFinite(L::values(), L::firstOwnKey(), L::kOwnKeys);
+    L::sync();
+  }
+};
+
 }  // namespace tilewise::gpu

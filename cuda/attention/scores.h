@@ -63,7 +63,7 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
   using Tile = RegisterTile<RowTiles, Keys>;
   const auto hide = [&](float& score, const auto& query, const typename Pattern::Sight& sight, int column) {
     bool isSeen = column < keys.visit.count;
-    if (!keys.visit.isExtra && isSeen) {
+    if (!(Gathers && keys.visit.isExtra) && isSeen) {
       const KeyRun row = keys.at(column).row();
       isSeen = !pattern.cut(sight, row).keys.isEmpty();
       const uint8_t* mask = isSeen ? tokenMask(pattern, row, query.token) : nullptr;
@@ -168,6 +168,24 @@ __device__ __forceinline__ void addOperands(RegisterTile<RowTiles, Keys>& scores
     }
     scores.turn();
   }
+}
+
+// Products of a visit become scores, by the rules in their order. Returns whether some may be hidden.
+template <class L, class Q>
+__device__ __forceinline__ bool applyRules(RegisterTile<L::kRowTiles, L::kWarpKeys>& scores, const AttentionParams& p,
+                                           const Work& work, const typename L::Pattern& pattern, const Q& queries,
+                                           const Visit& visit, const ScoreScale& scale) {
+  if constexpr (L::kGathers) scaleScores(scores, scale);
+  const VisitKeys<L::kGathers> keys{visit, L::slots()};
+  bool isMasked = !visit.isInterior;
+  if (isMasked) hideUnseen(scores, pattern, queries, keys, L::firstRow(), L::firstKey());
+  if constexpr (L::kGathers) {
+    if (!visit.isExtra && p.problem.hasScoreOperands()) {
+      addOperands(scores, p, work, queries, keys, L::firstRow(), L::firstKey());
+      isMasked = true;
+    }
+  }
+  return isMasked;
 }
 
 }  // namespace tilewise::gpu

@@ -41,10 +41,12 @@ struct ExtraKeys {
 template <class Pattern, int Keys>
 class StreamKeys {
  public:
-  __device__ __forceinline__ StreamKeys(const Pattern& pattern, const typename Pattern::Sight& sight)
+  // A stream has neither a clip nor extra keys, and notes no slots.
+  __device__ __forceinline__ StreamKeys(const Pattern& pattern, const typename Pattern::Sight& sight, const Range&,
+                                        Token)
       : pattern_(pattern), sight_(sight), rows_(pattern.runs(sight)) {}
 
-  __device__ __forceinline__ bool next(Visit& visit) {
+  __device__ __forceinline__ bool next(Visit& visit, saddr) {
     while (left_.isEmpty()) {
       if (index_ == rows_) return false;
       left_ = pattern_.run(sight_, index_++).places;

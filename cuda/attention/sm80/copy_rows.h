@@ -41,6 +41,36 @@ struct RowSource {
   }
 };
 
+// Where the keys or the values of a block's head are, extra keys (options.extraKeys) included.
+template <class E, bool Gathers>
+struct KeySources {
+  const AttentionParams& p;
+  RowSource<E> rows;  // of the block's own keys
+  const Operand& extra;
+  int64_t extraOffset;
+  bool isExtraAligned;
+
+  __device__ __forceinline__ KeySources(const AttentionParams& params, const Work& work, const Operand& operand,
+                                        const Operand& extraOperand, int dims, bool isAligned, bool isExtraAligned_)
+      : p(params), rows(operand, 0, dims, isAligned), extra(extraOperand), isExtraAligned(isExtraAligned_) {
+    const int32_t head = p.problem.kvHeadOf(work.map.firstHead);
+    if (Gathers && p.problem.pageSize > 0) {
+      rows.base += operand.offset(0, 0, head);
+      rows.pages = p.problem.pageTable + work.sequence.batch * p.problem.pageTableBatch;
+      rows.page = operand.batch;
+      rows.pageSize = p.problem.pageSize;
+    } else {
+      rows.base += operand.offset(work.sequence.batch, work.sequence.keys.begin, head);
+    }
+    extraOffset = extra.offset(work.sequence.batch, 0, head);
+  }
+
+  __device__ __forceinline__ RowSource<E> of(const Visit& visit) const {
+    if (Gathers && visit.isExtra) return RowSource<E>(extra, extraOffset, rows.dims, isExtraAligned);
+    return rows;
+  }
+};
+
 // Elements of a chunk one by one: rows that are not aligned, or dims that do not follow each other. Rare, so short.
 template <class E>
 __device__ __forceinline__ void gatherChunk(saddr to, const typename Element<E>::Bits* from, int64_t dim, int count) {

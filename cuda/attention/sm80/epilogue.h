@@ -1,5 +1,6 @@
 // The end of a tile: sums become outputs and lse, or partial results that the combine kernel joins.
-// Reader: someone who asks what is written, and where.
+// Reader: someone who asks what is written, and where. Start at finish() at the end. All keys have been visited; each
+// lane still has its own columns' sums.
 #pragma once
 
 #include "../../../core/base/softmax.h"
@@ -23,7 +24,7 @@ __device__ __forceinline__ void storeLse(const AttentionParams& p, const Work& w
   *p.problem.lseAt(work.sequence.batch, work.sequence.queries.begin + query.token, query.head) = lse;
 }
 
-// Rows of finished or partial sums, straight from registers to the workspace.
+// Split keys: sums and states go from registers straight to the workspace.
 template <class L, class Q>
 __device__ __forceinline__ void storePartials(const AttentionParams& p, const Work& work, const Q& queries,
                                               const OnlineSoftmax<2 * L::kRowTiles>& softmax,
@@ -47,8 +48,8 @@ __device__ __forceinline__ void storePartials(const AttentionParams& p, const Wo
   }
 }
 
-// Warps that divide the queries: through the warp's own rows of the tile of queries, long since in use by nobody else,
-// so that rows leave in whole chunks.
+// Warps that divide the queries: each warp stages its output in its own query rows (no longer read) to store 16-byte
+// chunks.
 template <class L, class Q>
 __device__ __forceinline__ void storeRows(const AttentionParams& p, const Work& work, const Q& queries,
                                           const OnlineSoftmax<2 * L::kRowTiles>& softmax,
@@ -83,71 +84,91 @@ __device__ __forceinline__ void storeRows(const AttentionParams& p, const Work& 
   }
 }
 
-// Warps that divide the keys: their sums meet in the memory of the keys and values, merged in the order of the warps.
-template <class L, class Q>
-__device__ __forceinline__ void storeMerged(const AttentionParams& p, const Work& work, const Q& queries,
-                                            const OnlineSoftmax<2 * L::kRowTiles>& softmax,
-                                            RegisterTile<L::kRowTiles, L::kDim>& output, float left) {
-  using E = typename L::E;
-  using Tile = RegisterTile<L::kRowTiles, L::kDim>;
-  constexpr int kPitch = L::kDim * 4;
-  const saddr states = smem_base();  // [row][warp] of max and sum, over the queries
-  const saddr sums = smem_base() + L::kShared.keys;  // [warp][row][dim]
+// Where the sums of warps that divide the keys meet: in the queries, keys and values, which nobody reads any more.
+template <class L>
+struct MergeMemory {
+  static constexpr int kPitch = L::kDim * 4;
   static_assert(L::kWarps * L::kRows * kPitch <= 2 * L::KeyTile::kBytes, "tuning.h: too few keys for the merge");
   static_assert(L::kWarps * L::kRows * 8 <= L::QueryTile::kBytes, "states fit where the queries were");
-  const int warp = warp_id();  // here, not below: every lane of the warp takes part in its shuffle
-  sync_block();
+
+  // Max and sum of a row of a warp's.
+  static __device__ __forceinline__ saddr state(int row, int warp) {
+    return smem_base() + (row * L::kWarps + warp) * 8;
+  }
+  static __device__ __forceinline__ saddr output(int row, int warp, int column) {
+    return smem_base() + L::kShared.keys + (warp * L::kRows + row) * kPitch + column * 4;
+  }
+};
+
+// The calling warp's states and sums.
+template <class L>
+__device__ __forceinline__ void writeForMerge(const OnlineSoftmax<2 * L::kRowTiles>& softmax,
+                                              RegisterTile<L::kRowTiles, L::kDim>& output, float left, int warp) {
+  using Tile = RegisterTile<L::kRowTiles, L::kDim>;
+  using Memory = MergeMemory<L>;
 #pragma unroll
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
     const int row = Tile::row(slot);
     const SoftmaxState state = softmax.finish(slot, left);
     if (lane_id() % 4 == 0) {
-      st_shared(states + (row * L::kWarps + warp) * 8, state.max);
-      st_shared(states + (row * L::kWarps + warp) * 8 + 4, state.sum);
+      st_shared(Memory::state(row, warp), state.max);
+      st_shared(Memory::state(row, warp) + 4, state.sum);
     }
 #pragma unroll
     for (int block = 0; block < L::kDim / 8; ++block)
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        st_shared(sums + (warp * L::kRows + row) * kPitch + Tile::column(block, i) * 4, output.at(slot, block, i));
+        st_shared(Memory::output(row, warp, Tile::column(block, i)), output.at(slot, block, i));
       }
   }
+}
+
+// One row of all warps, merged in the order of the warps, becomes a row of the output or of the workspace.
+template <class L, class Q>
+__device__ __forceinline__ void mergeRow(const AttentionParams& p, const Work& work, const Q& query, int row) {
+  using E = typename L::E;
+  using Memory = MergeMemory<L>;
+  SoftmaxState merged;
+  float factor[L::kWarps];
+#pragma unroll
+  for (int w = 0; w < L::kWarps; ++w) {
+    SoftmaxState part;
+    part.max = ld_shared_f32(Memory::state(row, w));
+    part.sum = ld_shared_f32(Memory::state(row, w) + 4);
+    const MergeFactors f = merge(merged, part);
+#pragma unroll
+    for (int before = 0; before < w; ++before) factor[before] *= f.into;
+    factor[w] = f.from;
+  }
+  const bool isPartial = p.splits > 1;
+  const int64_t partial = isPartial ? p.partial(work.index, query.head, query.token, work.split) : 0;
+  if (isPartial && lane_id() == 0) p.partialStates[partial] = {merged.max, merged.sum};
+  const float last = isPartial ? 1.0f : finishRow(merged, p.problem.sink(query.head));
+  if (!isPartial && lane_id() == 0) storeLse(p, work, query, merged.lse());
+#pragma unroll 1
+  for (int d = lane_id(); d < p.problem.valueDim; d += 32) {
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < L::kWarps; ++w) sum += factor[w] * ld_shared_f32(Memory::output(row, w, d));
+    if (isPartial) {
+      p.partialOutputs[partial * p.problem.valueDim + d] = sum;
+    } else {
+      auto* out = static_cast<typename Element<E>::Bits*>(p.problem.out.data);
+      out[outputOffset(p, work, query) + d * p.problem.out.dim] = Element<E>::fromFloat(sum * last);
+    }
+  }
+}
+
+template <class L, class Q>
+__device__ __forceinline__ void storeMerged(const AttentionParams& p, const Work& work, const Q& queries,
+                                            const OnlineSoftmax<2 * L::kRowTiles>& softmax,
+                                            RegisterTile<L::kRowTiles, L::kDim>& output, float left) {
+  const int warp = warp_id();  // here, not below: every lane of the warp takes part in its shuffle
+  sync_block();
+  writeForMerge<L>(softmax, output, left, warp);
   sync_block();
 #pragma unroll 1
-  for (int row = warp; row < queries.count; row += L::kWarps) {
-    const auto query = queries.at(row);
-    SoftmaxState merged;
-    float factor[L::kWarps];
-#pragma unroll
-    for (int w = 0; w < L::kWarps; ++w) {
-      SoftmaxState part;
-      part.max = ld_shared_f32(states + (row * L::kWarps + w) * 8);
-      part.sum = ld_shared_f32(states + (row * L::kWarps + w) * 8 + 4);
-      const MergeFactors f = merge(merged, part);
-#pragma unroll
-      for (int before = 0; before < w; ++before) factor[before] *= f.into;
-      factor[w] = f.from;
-    }
-    const bool isPartial = p.splits > 1;
-    const int64_t partial = isPartial ? p.partial(work.index, query.head, query.token, work.split) : 0;
-    if (isPartial && lane_id() == 0) p.partialStates[partial] = {merged.max, merged.sum};
-    const float last = isPartial ? 1.0f : finishRow(merged, p.problem.sink(query.head));
-    if (!isPartial && lane_id() == 0) storeLse(p, work, query, merged.lse());
-#pragma unroll 1
-    for (int d = lane_id(); d < p.problem.valueDim; d += 32) {
-      float sum = 0;
-#pragma unroll
-      for (int w = 0; w < L::kWarps; ++w) {
-        sum += factor[w] * ld_shared_f32(sums + (w * L::kRows + row) * kPitch + d * 4);
-      }
-      if (isPartial) {
-        p.partialOutputs[partial * p.problem.valueDim + d] = sum;
-      } else {
-        auto* out = static_cast<typename Element<E>::Bits*>(p.problem.out.data);
-        out[outputOffset(p, work, query) + d * p.problem.out.dim] = Element<E>::fromFloat(sum * last);
-      }
-    }
-  }
+  for (int row = warp; row < queries.count; row += L::kWarps) mergeRow<L>(p, work, queries.at(row), row);
 }
 
 template <class L, class Q>
@@ -157,7 +178,7 @@ __device__ __forceinline__ void finish(const AttentionParams& p, const Work& wor
   if constexpr (L::kDividesKeys) {
     storeMerged<L>(p, work, queries, softmax, output, scale.left());
   } else {
-    if constexpr (!L::kIsPlain) {
+    if constexpr (L::kGathers) {
       if (p.splits > 1) return storePartials<L>(p, work, queries, softmax, output, scale.left());
     }
     storeRows<L>(p, work, queries, softmax, output, scale.left());

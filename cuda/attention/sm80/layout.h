@@ -2,6 +2,8 @@
 // Reader: someone who reads the loop.
 #pragma once
 
+#include <type_traits>
+
 #include "../../tiles/shared_tile.h"
 #include "tuning.h"
 #include "../visits.h"
@@ -17,14 +19,15 @@ struct Layout {
   static constexpr int kDim = Dim, kWarps = kSizes.warps, kThreads = 32 * kWarps, kRowTiles = kSizes.rowTiles;
   static constexpr int kKeys = kSizes.keys;
   static constexpr int kOwnKeys = kKeys / kWarps;  // that a warp copies
+  // The stream kernel is out of registers. Problems with a bias, softcap, extra keys, packed heads or split keys use
+  // the gather kernel.
   static constexpr bool kGathers = kFeed != KeyFeed::stream;
-  // The stream has no room in its registers for anything that is added to scores or caps them, for keys besides, rows
-  // of several heads or splits: such problems gather.
-  static constexpr bool kIsPlain = kFeed == KeyFeed::stream;
   // Warps divide the queries and meet all keys, or divide the keys and meet all queries.
   static constexpr bool kDividesKeys = kFeed == KeyFeed::decode;
   static constexpr int kWarpRows = 16 * kRowTiles, kRows = tileRows(kSizes, kFeed);
   static constexpr int kWarpKeys = kDividesKeys ? kOwnKeys : kKeys;
+
+  using Visits = std::conditional_t<kGathers, GatherKeys<Pattern, kKeys, kOwnKeys>, StreamKeys<Pattern, kKeys>>;
 
   static_assert(kWarpKeys % 16 == 0, "fragments of keys are 16 wide");
 
@@ -42,7 +45,9 @@ struct Layout {
   __device__ __forceinline__ static saddr seen() {
     return smem_base() + kShared.seen + warp_id() * kWarpRows * ((kWarpKeys + 31) / 32) * 4;
   }
-  // The calling warp's first row and first key within the block's.
+  // The first of the keys that the calling warp copies.
+  __device__ __forceinline__ static int firstOwnKey() { return warp_id() * kOwnKeys; }
+  // The first row and the first key that the calling warp computes.
   __device__ __forceinline__ static int firstRow() { return kDividesKeys ? 0 : warp_id() * kWarpRows; }
   __device__ __forceinline__ static int firstKey() { return kDividesKeys ? warp_id() * kWarpKeys : 0; }
 

@@ -11,6 +11,7 @@ const selection = mutant('selection', 'selection/');
 const merge = (name, ...change) => mutant('merge', 'merge/')(name, 'merge_rows.h', ...change);
 
 const loop = 'attention/sm80/attend.h';
+const pipeline = 'attention/sm80/pipeline.h';
 const epilogue = 'attention/sm80/epilogue.h';
 const scores = 'attention/scores.h';
 const visits = 'attention/visits.h';
@@ -21,61 +22,58 @@ export const mutants = [
   // Order: barriers and waits.
   attention(
     'queries are used before all have been copied',
-    loop,
+    pipeline,
     '    if (isFirst) {\n      sync_block();\n    } else {\n',
     '    if (!isFirst) {\n',
   ),
   attention(
     'queries and the first keys of a stream are not waited for',
-    loop,
-    '    fetch();\n    cp_async_wait<0>();\n',
-    '    fetch();\n',
+    pipeline,
+    '      fetchKeys();\n      cp_async_wait<0>();\n',
+    '      fetchKeys();\n',
   ),
-  attention(
-    'values are not waited for',
-    loop,
-    '    // Values have landed, and nobody reads the keys any more.\n    cp_async_wait<0>();\n',
-  ),
+  attention('values are not waited for', pipeline, '    cp_async_wait<0>();\n    if (isMasked)', '    if (isMasked)'),
   attention(
     'one group too many may be missing when values are needed',
-    loop,
-    '    // Values have landed, and nobody reads the keys any more.\n    cp_async_wait<0>();\n',
-    '    cp_async_wait<1>();\n',
+    pipeline,
+    '    cp_async_wait<0>();\n    if (isMasked)',
+    '    cp_async_wait<1>();\n    if (isMasked)',
   ),
   attention(
     'the next keys are not waited for',
-    loop,
-    "    // The next keys have landed, and nobody reads these values any more; the queries are everyone's.\n    cp_async_wait<0>();\n",
+    pipeline,
+    '    cp_async_wait<0>();\n    if (isFirst)',
+    '    if (isFirst)',
   ),
   attention(
     'lanes that do not store the state take no part in the shuffle of warp_id()',
     epilogue,
-    'st_shared(states + (row * L::kWarps + warp) * 8, state.max);',
-    'st_shared(states + (row * L::kWarps + warp_id()) * 8, state.max);',
+    'st_shared(Memory::state(row, warp), state.max);',
+    'st_shared(Memory::state(row, warp_id()), state.max);',
   ),
   attention(
     'keys are overwritten while others read them',
-    loop,
-    '      } else {\n        L::sync();\n      }\n    }\n    fetch',
-    '      }\n    }\n    fetch',
+    pipeline,
+    '    L::sync();\n    return false;\n',
+    '    return false;\n',
   ),
   attention(
     'keys are overwritten while others read them, in masked visits',
-    loop,
-    'L::syncAny(findNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys))',
-    'findNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys)',
+    pipeline,
+    'L::syncAny(findNonFinite(L::values(), L::firstOwnKey(), L::kOwnKeys))',
+    'findNonFinite(L::values(), L::firstOwnKey(), L::kOwnKeys)',
   ),
   attention(
     'values are overwritten while others read them',
-    loop,
+    pipeline,
     '      sync_block();\n    } else {\n      L::sync();\n    }\n  }\n',
     '      sync_block();\n    }\n  }\n',
   ),
   attention(
     'the next keys go where the values are',
-    loop,
-    'copyVisit<L::kOwnKeys, L::kGathers>(L::keys(), keySource.of(visit), visit);',
-    'copyVisit<L::kOwnKeys, L::kGathers>(L::values(), keySource.of(visit), visit);',
+    pipeline,
+    'copyVisit<L::kOwnKeys, L::kGathers>(L::keys(), keyRows_.of(visit_), visit_);',
+    'copyVisit<L::kOwnKeys, L::kGathers>(L::values(), keyRows_.of(visit_), visit_);',
   ),
   attention(
     'warps that share keys meet alone',
@@ -93,8 +91,8 @@ export const mutants = [
   attention(
     'warps merge over keys that others still read',
     epilogue,
-    '  sync_block();\n#pragma unroll\n  for (int slot = 0; slot < Tile::kSlots; ++slot) {\n    const int row',
-    '#pragma unroll\n  for (int slot = 0; slot < Tile::kSlots; ++slot) {\n    const int row',
+    '  sync_block();\n  writeForMerge',
+    '  writeForMerge',
   ),
   attention(
     'warps merge before all have stored their sums',
@@ -212,7 +210,7 @@ export const mutants = [
 
   // Softmax.
   attention('sums are not rescaled', 'attention/online_softmax.h', '      sum[slot] *= rescale[slot];\n'),
-  attention('outputs are not rescaled', loop, '    output.scaleRows(rescale);\n'),
+  attention('outputs are not rescaled', loop, '  output.scaleRows(rescale);\n'),
   attention(
     'half of a quad has another maximum',
     'tiles/register_tile.h',
@@ -253,9 +251,9 @@ export const mutants = [
   // NaN and infinity among values that some queries see and others do not.
   attention(
     'nobody looks for NaN among values',
-    loop,
-    'hasStray = L::syncAny(findNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys));',
-    'L::sync();',
+    pipeline,
+    'if (isMasked) return L::syncAny(findNonFinite(L::values(), L::firstOwnKey(), L::kOwnKeys));',
+    '',
   ),
   attention(
     'NaN is not looked for in every second value',
@@ -266,34 +264,29 @@ export const mutants = [
   attention('NaN reaches rows that do not see it', nonFinite, 'if (seen >> (key % 32) & 1) output.at', 'output.at'),
   attention(
     'NaN stays among the values',
-    loop,
-    '        zeroNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys);\n',
+    nonFinite,
+    '    zeroNonFinite(L::values(), L::firstOwnKey(), L::kOwnKeys);\n',
   ),
   attention('the neighbour of a NaN is lost', nonFinite, 'x &= 0xffff0000;', 'x = 0;'),
   attention(
     'what rows see is read before all lanes have noted it',
-    loop,
-    '        sync_warp();\n        addNonFinite',
-    '        addNonFinite',
+    nonFinite,
+    '    sync_warp();\n    addNonFinite',
+    '    addNonFinite',
   ),
-  attention(
-    'NaN is zeroed while others add it',
-    loop,
-    '        L::sync();\n        zeroNonFinite',
-    '        zeroNonFinite',
-  ),
+  attention('NaN is zeroed while others add it', nonFinite, '    L::sync();\n    zeroNonFinite', '    zeroNonFinite'),
   attention(
     'values are used before all NaN among them are zero',
-    loop,
-    '        zeroNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys);\n        L::sync();\n',
-    '        zeroNonFinite(L::values(), warp_id() * L::kOwnKeys, L::kOwnKeys);\n',
+    nonFinite,
+    '    zeroNonFinite(L::values(), L::firstOwnKey(), L::kOwnKeys);\n    L::sync();\n',
+    '    zeroNonFinite(L::values(), L::firstOwnKey(), L::kOwnKeys);\n',
   ),
   attention('half of a quad says what it sees', nonFinite, '      seen[word] |= shfl_xor(seen[word], 2);\n'),
   attention('all keys are noted among the first 32', nonFinite, 'seen[block / 4]', 'seen[0]'),
   float32('NaN stays among the values', nonFinite, '      if (sizeof(E) == 4) x = 0;\n'),
 
   // Masks and scores.
-  attention('no visit is masked', loop, 'bool isMasked = !now.isInterior;', 'bool isMasked = false;'),
+  attention('no visit is masked', scores, 'bool isMasked = !visit.isInterior;', 'bool isMasked = false;'),
   attention('keys past the last are seen', scores, 'bool isSeen = column < keys.visit.count;', 'bool isSeen = true;'),
   attention(
     'a key too many is seen',
@@ -335,12 +328,12 @@ export const mutants = [
   attention(
     'scores are not turned past what is added',
     scores,
-    '    scores.turn();\n  }\n}\n\n}  // namespace',
-    '  }\n}\n\n}  // namespace',
+    '    scores.turn();\n  }\n}\n\n// Products of a visit',
+    '  }\n}\n\n// Products of a visit',
   ),
   attention(
-    'keys besides are those of the first batch entry',
-    loop,
+    'extra keys are those of the first batch entry',
+    'attention/sm80/copy_rows.h',
     'extra.offset(work.sequence.batch, 0, head)',
     'extra.offset(0, 0, head)',
   ),

@@ -1,0 +1,74 @@
+// Pipeline: brings the keys and values of a block's visits to shared memory by cp.async, and says when they are there.
+// Reader: someone who asks why no tile is read too early or overwritten too soon. It holds one tile of keys and one of
+// values: values are copied while scores are computed, the next keys while weights are (FlashAttention-2).
+#pragma once
+
+#include "../non_finite.h"
+#include "copy_rows.h"
+#include "layout.h"
+
+namespace tilewise::gpu {
+
+template <class L>
+class Pipeline {
+ public:
+  // fetchKeys() is large for gathered patterns, so it is instantiated once: the first iteration of their loop only
+  // fetches.
+  static constexpr bool kStartsInLoop = L::kGathers;
+
+  __device__ __forceinline__ Pipeline(const AttentionParams& p, const Work& work, const typename L::Pattern& pattern,
+                                      const Box<L::Pattern::kRank>& queries)
+      : keyRows_(p, work, p.problem.key, p.problem.extraKey, p.problem.headDim, p.keyIsAligned, p.extraKeyIsAligned),
+        valueRows_(p, work, p.problem.value, p.problem.extraValue, p.problem.valueDim, p.valueIsAligned,
+                   p.extraValueIsAligned),
+        visits_(pattern, pattern.look(work.map.firstHead, queries), work.clip, p.problem.extraKeys) {}
+
+  __device__ __forceinline__ bool hasVisit() const { return hasVisit_; }
+  // The visit whose keys are fetched.
+  __device__ __forceinline__ const Visit& visit() const { return visit_; }
+
+  // Brings the first keys, unless the loop does.
+  __device__ __forceinline__ void start() {
+    if constexpr (!kStartsInLoop) {
+      fetchKeys();
+      cp_async_wait<0>();
+      sync_block();
+    }
+  }
+  // Moves on to the next visit and copies its keys.
+  __device__ __forceinline__ void fetchKeys() {
+    hasVisit_ = visits_.next(visit_, L::slots());
+    if (hasVisit_) copyVisit<L::kOwnKeys, L::kGathers>(L::keys(), keyRows_.of(visit_), visit_);
+    cp_async_commit();
+  }
+  // Copies the values of the visit.
+  __device__ __forceinline__ void fetchValues() {
+    copyVisit<L::kOwnKeys, L::kGathers>(L::values(), valueRows_.of(visit_), visit_);
+    cp_async_commit();
+  }
+  // The values have landed, and nobody reads the keys any more. Returns whether a masked visit needs a repair.
+  __device__ __forceinline__ bool waitForValues(bool isMasked) {
+    cp_async_wait<0>();
+    if (isMasked) return L::syncAny(findNonFinite(L::values(), L::firstOwnKey(), L::kOwnKeys));
+    L::sync();
+    return false;
+  }
+  // The next keys have landed, and nobody reads the values any more. At first the queries, which everyone copied, have
+  // landed too.
+  __device__ __forceinline__ void waitForKeys(bool isFirst) {
+    cp_async_wait<0>();
+    if (isFirst) {
+      sync_block();
+    } else {
+      L::sync();
+    }
+  }
+
+ private:
+  KeySources<typename L::E, L::kGathers> keyRows_, valueRows_;
+  typename L::Visits visits_;
+  Visit visit_{};
+  bool hasVisit_ = false;
+};
+
+}  // namespace tilewise::gpu
