@@ -6,12 +6,10 @@
 #include "attention/tiling.h"
 #include "operations.h"
 #include "runtime/dispatch.h"
+#include "runtime/tuning.h"
 
 namespace tilewise::cpu {
 namespace {
-
-// Below about 5 MFLOP waking other threads costs more than they save. From notes on another machine, not measured here.
-constexpr double kSerialFlops = 5e6;
 
 TileChoice chooseTiles(const AttentionProblem& p) {
   const Sequence whole{0, {0, larger<Token>(p.queries, 1)}, {0, p.keys}};

@@ -1,13 +1,6 @@
 // A block of keys: a batch that all panels of a tile work on while it is in the cache, brought into the shape the
 // products want. Included inside a target's anonymous namespace. Reader: the fused loop.
 
-// Tiles with more panels than this pack their values: the copy is shared by all of them. With 4 panels (blocks of 64
-// queries, AVX2) packing costs 2 to 10 points of the FMA peak.
-constexpr int kPackFromPanels = 4;
-// Rows of fewer keys than this are gathered into one piece if all panels see them: products of a few keys waste half
-// a register tile. Not measured.
-constexpr int kGatherBelow = 16;
-
 // One row of keys of a block, or a part of one. Rows of a block are numbered from 0 across its spans.
 struct Span {
   KeyRun row;

@@ -1,14 +1,15 @@
-// Tile sizes of the CPU loop, each with the measurement that chose it. Reader: whoever tunes.
+// The numbers to tune in the CPU's attention loops, each with the measurement that chose it; 'budget' or 'not measured'
+// where nothing did. Reader: whoever tunes. Plain numbers: the loops of every instruction set are compiled with them.
 #pragma once
 
-#include "../../core/plan/tile_rule.h"
+#include "../../core/base/platform.h"
 
 namespace tilewise::cpu {
 
 // Keys per block: K and V of a block stay in L2 for all panels of a tile, a panel's scores in L1. Up to D = 128, 96 to
 // 256 are within 3 points of each other on Zen 3 (512 loses 4) and within 2 on Sapphire Rapids. Above: budget, not
 // measured.
-inline Token blockKeys(int32_t headDim, int32_t valueDim) {
+TW_HOST_DEVICE Token blockKeys(int32_t headDim, int32_t valueDim) {
   const int32_t dim = larger(headDim, valueDim);
   return dim <= 128 ? 192 : dim <= 256 ? 96 : 48;
 }
@@ -17,7 +18,7 @@ inline Token blockKeys(int32_t headDim, int32_t valueDim) {
 // and keep the tile's queries and outputs near 768 KB. Taller tiles share each staged block more widely (AVX2): 256
 // against 96 is worth 3 to 7 points at 512 tokens, 384 against 192 1 to 2 at 2048, 768 against 384 another 0 to 2. The
 // choice changes no bit of the result, so it may depend on the threads.
-inline Token tileQueries(int64_t rows, int64_t heads, int32_t dims, int threads, int panel) {
+TW_HOST_DEVICE Token tileQueries(int64_t rows, int64_t heads, int32_t dims, int threads, int panel) {
   constexpr int64_t kTallest = 768, kShortest = 64, kFloats = 768 * 256;
   const int64_t tilesPerHead = ceilDiv<int64_t>(4 * int64_t(threads), larger<int64_t>(1, heads));
   const int64_t tallest = clamp<int64_t>(kFloats / dims, 2 * kShortest, kTallest);
@@ -37,7 +38,14 @@ constexpr int64_t kSparseQueries = 256;
 // converted anyway, would lose 2.
 constexpr int kInPlacePanels = 80;
 
-// Grids: what a run of keys costs besides its keys, in keys. Not measured.
+// Tiles with more panels than this pack their values: the copy is shared by all of them. With 4 panels (blocks of 64
+// queries, AVX2) packing costs 2 to 10 points of the FMA peak.
+constexpr int kPackFromPanels = 4;
+// Rows of fewer keys than this are gathered into one piece if all panels see them: products of a few keys waste half
+// a register tile. Not measured.
+constexpr int kGatherBelow = 16;
+
+// Grids: what a run of keys costs in addition to its keys, in keys. Not measured.
 constexpr double kRunOverhead = 1;
 // Most panels of a tile of a grid: neighbours find their shared keys in the cache. 16 against 1 gains 11 % at 7x7, 16 %
 // at 13x13. Grids are cut into at least so many tiles.
@@ -49,10 +57,17 @@ constexpr Token kLeastInterior = 16;
 
 // Decode: rows of one KV head up to which the decode loop is used instead of panels. Not measured.
 constexpr int kDecodeRowLimit = 8;
+// Keys per softmax step: one of 8 keys costs half of one of 64.
+constexpr int kDecodeKeys = 64;
+// How far ahead of the current key the next ones of its head are requested from memory, in bytes of rows. Its value is
+// requested at the same time: requested while values are summed it comes too late, since that takes a few cycles a row
+// (a GQA 8:1 float16 step spent half its time waiting).
+constexpr int kPrefetchBytes = 4096;
 // Keys per work item of a split decode, and the most items a head is split into: the merge buffer stays a bounded
 // multiple of the output. Not measured.
 constexpr Token kDecodeChunk = 512;
 constexpr Token kDecodeMaxChunks = 64;
-constexpr int64_t kDecodeBundleBytes = 4096;  // of one token's heads, read together
+// Bytes of one token's heads that are read together. Not measured.
+constexpr int64_t kDecodeBundleBytes = 4096;
 
 }  // namespace tilewise::cpu

@@ -10,28 +10,20 @@
 
 #include "job.h"
 #include "selecting.h"
+#include "tuning.h"
 
 namespace tilewise::cpu {
 namespace {
 
-// Blocks of queries that search the same chunks together while these are in the cache; first stage only, since later
-// each block has its own. As many as bring so many rows: at 128k keys, which no cache holds, 8, 16 and 32 blocks of 16
-// rows run at 42, 47 and 53 % of the FMA peak (AVX-512).
-constexpr int32_t kBlocksPerItem = 32;
-constexpr int32_t kRowsPerItem = 1024;
-// Chunks that are searched level by level together, which gives lists of up to twice as many keys. 12 to 256 are equal
-// within a few points.
-constexpr int kChunks = 64;
-constexpr int64_t kLeastRange = 64;  // candidates worth an item
 constexpr int32_t kMaxSampledRows = 1 << 16;  // of a block: each thread holds them, per head of a group
 
 // Chunks on their way down. Of the better keys on its way the last two come back as candidates of small halves.
 struct Descents {
-  Token low[kChunks], high[kChunks];
-  float best[kChunks];
-  Token last[kChunks], beforeLast[kChunks];
-  float lastScore[kChunks], beforeLastScore[kChunks];
-  int32_t left[kChunks], right[kChunks];  // the halves' keys among the scored ones, or what follows
+  Token low[kChunksTogether], high[kChunksTogether];
+  float best[kChunksTogether];
+  Token last[kChunksTogether], beforeLast[kChunksTogether];
+  float lastScore[kChunksTogether], beforeLastScore[kChunksTogether];
+  int32_t left[kChunksTogether], right[kChunksTogether];  // the halves' keys among the scored ones, or what follows
   static constexpr int32_t kLast = -1, kBeforeLast = -2;
 
   void start(const Token* chunks, int n, Token chunk, Token end) {
@@ -146,7 +138,7 @@ class StageJob {
     float* scores;  // [blocksPerItem_][candidates_]
     uint64_t* order;  // [candidates_]
     Descents* descents;
-    Token *chunks, *tokens;  // [kChunks], [2 * kChunks]
+    Token *chunks, *tokens;  // [kChunksTogether], [2 * kChunksTogether]
     float* tokenScores;
     float* staging;
     float* rows;  // [query heads of a KV head][blocksPerItem_][rowFloats]
@@ -162,9 +154,9 @@ class StageJob {
     carver.take(m.scores, ranges_ > 1 ? 0 : blocksPerItem_ * candidates_);
     carver.take(m.order, candidates_);
     carver.take(m.descents, 1);
-    carver.take(m.chunks, kChunks);
-    carver.take(m.tokens, 2 * kChunks);
-    carver.take(m.tokenScores, 2 * kChunks);
+    carver.take(m.chunks, kChunksTogether);
+    carver.take(m.tokens, 2 * kChunksTogether);
+    carver.take(m.tokenScores, 2 * kChunksTogether);
     carver.take(m.staging, kernels_.keyFloats(p.headDim));
     m.rowFloats = (kernels_.sampledFloats(p.headDim, rows_) + 15) & ~15;
     const int32_t perKvHead = smaller(p.headsPerList, larger(1, p.outputHeads() / p.kvHeads));
@@ -211,8 +203,8 @@ class StageJob {
       }
     }
     const KeyList keys = keysOf(p, blocks.batch, heads.begin);
-    for (int64_t first = begin; first < end; first += kChunks) {
-      const int n = int(smaller<int64_t>(kChunks, end - first));
+    for (int64_t first = begin; first < end; first += kChunksTogether) {
+      const int n = int(smaller<int64_t>(kChunksTogether, end - first));
       for (int c = 0; c < n; ++c) m.chunks[c] = startOf(first + c, m);
       for (int32_t head = heads.begin; head < heads.end; ++head) {
         for (int32_t i = 0; i < blocks.count; ++i) {

@@ -5,15 +5,8 @@
 // vector lanes as in the fused loop, with keys read by pointer since a list jumps about; a few rows (decode) have dims
 // in the lanes instead, as in the decode loop.
 
-constexpr int kDotRows = 4;  // rows up to which dims lie in the lanes; kLanes is at least that
-// Keys whose running best is kept while the strips of rows pass: a multiple of kTileRows and of kLanes.
-constexpr int kScoredKeys = 48;
-static_assert(kScoredKeys % kTileRows == 0 && kScoredKeys % kLanes == 0 && kDotRows <= kLanes);
-
-// Keys per register tile of strips one vector wide, which are load-bound. In L1 8, 12 and 16 keys reach 80, 82 and 69 %
-// of the FMA peak with AVX-512, 77, 80 and 59 % with AVX2 (Zen 5).
-constexpr int kNarrowTile = 12;
-static_assert(kScoredKeys % kNarrowTile == 0);
+static_assert(kScoredKeys % kTileRows == 0 && kScoredKeys % kLanes == 0 && kScoredKeys % kNarrowTile == 0);
+static_assert(kDotRows <= kLanes);
 
 constexpr int dotRows(int rows) { return rows <= 2 ? rows : kDotRows; }
 

@@ -1,11 +1,10 @@
 // The `tree` method of selection as work items, a block of queries each: every halving needs the best of all ranges, so
 // a block is not cut further. Reader: see core/op/selection.h for the rule.
 #include "selecting.h"
+#include "tuning.h"
 
 namespace tilewise::cpu {
 namespace {
-
-constexpr int kTokens = 256;  // scored together
 
 class TreeJob {
  public:
@@ -70,8 +69,8 @@ class TreeJob {
     carver.take(t.children, 2 * int64_t(stage_.keep));
     carver.take(t.scores, 2 * int64_t(stage_.keep));
     carver.take(t.order, 2 * int64_t(stage_.keep));
-    carver.take(t.tokens, kTokens);
-    carver.take(t.tokenScores, kTokens);
+    carver.take(t.tokens, kTreeTokens);
+    carver.take(t.tokenScores, kTreeTokens);
     carver.take(t.staging, kernels_.keyFloats(p.headDim));
     const int rows = sampledRows({0, smaller(p.queries, stage_.blockQueries)}, stage_.strideQueries);
     t.rowFloats = (kernels_.sampledFloats(p.headDim, rows) + 15) & ~15;
@@ -116,7 +115,7 @@ class TreeJob {
         const Range tokens = tokensOf(t, i);
         for (Token g = 0; g < samplesOf(t, i); ++g) {
           t.tokens[keys.count++] = sampled(tokens, problem_.strideKeys, g);
-          if (keys.count == kTokens) flush();
+          if (keys.count == kTreeTokens) flush();
         }
       }
       flush();

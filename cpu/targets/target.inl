@@ -14,6 +14,7 @@
 #include "../../core/pattern/stretches.h"
 #include "../attention/tuning.h"
 #include "../runtime/kernels.h"
+#include "../selection/tuning.h"
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -32,6 +33,7 @@ namespace {
 #include "../attention/key_block.inl"
 #include "../attention/flash_loop.inl"
 #include "../attention/tile_loop.inl"
+#include "../attention/decode_steps.inl"
 #include "../attention/decode_loop.inl"
 #include "../selection/select_loop.inl"
 

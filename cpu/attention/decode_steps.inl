@@ -1,0 +1,156 @@
+// The steps of decode on a few rows that share each read of a key: scores, softmax, values. Dims are in the lanes.
+// Included inside a target's anonymous namespace. Reader: someone who reads decode_loop.inl, which calls them in turn.
+//
+// The panel loop is the wrong shape here: with one query its lanes are empty, and 8-wide panels are load-bound.
+
+// Up to RowsPad rows that share each read of a key: RowsPad is a power of two, so that whole keys fill a score vector.
+template <int RowsPad>
+struct DecodeRows {
+  const float* query;  // [RowsPad][paddedDim(headDim)], scaled
+  float *max, *sum;  // [RowsPad]
+  float* output;  // [RowsPad][paddedDim(valueDim)]
+};
+
+constexpr int kWidestRows = kLanes < 8 ? kLanes : 8;
+
+// Rows are taken kWidestRows at a time, the rest by the narrowest power of two that holds them.
+constexpr int rowsPad(int rows) {
+  int pad = kWidestRows;
+  while (pad / 2 >= rows) pad /= 2;
+  return pad;
+}
+constexpr int paddedRows(int rows) {
+  return rows <= kWidestRows ? rowsPad(rows) : kWidestRows + paddedRows(rows - kWidestRows);
+}
+
+SIMD void prefetchRow(const void* row, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(row) + at);
+}
+
+// The value rows that belong to the keys being read.
+struct ValuesToCome {
+  const char* row;
+  int64_t stride, bytes;
+};
+
+// s[key][row] = k[key] . query[row] for `n` keys, a vector of scores at a time: kLanes / RowsPad keys by RowsPad rows.
+// The last vector repeats the last key. Returns the maximum, lane by lane.
+template <int RowsPad, class Element>
+Vec decodeScores(const Element* k, int64_t stride, int n, const float* query, int ld, int dim, float* s,
+                 const ValuesToCome& values) {
+  constexpr int kKeys = kLanes / RowsPad;
+  const int64_t bytes = int64_t(dim) * sizeof(Element), ahead = larger<int64_t>(1, kPrefetchBytes / bytes) * stride;
+  Vec most = splat(-INFINITY);
+  for (int key = 0; key < n; key += kKeys) {
+    const Element* row[kKeys];
+#pragma GCC unroll 16
+    for (int j = 0; j < kKeys; ++j) {
+      const int index = smaller(key + j, n - 1);
+      row[j] = k + index * stride;
+      prefetchRow(row[j] + ahead, bytes);
+      prefetchRow(values.row + index * values.stride, values.bytes);
+    }
+    Vec acc[kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) acc[i] = zero();
+#pragma GCC unroll 1
+    for (int d = 0; d < dim; d += kLanes) {
+      Vec x[kKeys];
+#pragma GCC unroll 16
+      for (int j = 0; j < kKeys; ++j) x[j] = loadElements(row[j] + d);
+#pragma GCC unroll 8
+      for (int r = 0; r < RowsPad; ++r) {
+        const Vec q = load(query + r * ld + d);
+#pragma GCC unroll 16
+        for (int j = 0; j < kKeys; ++j) acc[j * RowsPad + r] = mulAdd(x[j], q, acc[j * RowsPad + r]);
+      }
+    }
+    const Vec scores = reduceAddEach(acc);
+    store(s + key * RowsPad, scores);
+    most = max(scores, most);
+  }
+  return most;
+}
+
+// output[row] = output[row] * rescale[row] + sum over keys of p[key][row] * v[key]
+template <int RowsPad, class Element>
+void decodeValues(const Element* v, int64_t stride, int n, const float* p, const float* rescale, float* output, int ld,
+                  int dim) {
+  constexpr int kRows = RowsPad < kDecodeRows ? RowsPad : kDecodeRows;
+  constexpr int kVecs = kDecodeAccumulators / kRows;
+  const auto strip = [&](auto vecs, int d, int r0) {
+    constexpr int kWide = decltype(vecs)::kRows;
+    Vec acc[kRows][kWide];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 16
+      for (int c = 0; c < kWide; ++c)
+        acc[r][c] = mul(load(output + (r0 + r) * ld + d + c * kLanes), splat(rescale[r0 + r]));
+    const Element* row = v + d;
+    const float* weight = p + r0;
+#pragma GCC unroll 1
+    for (int key = 0; key < n; ++key, row += stride, weight += RowsPad) {
+      Vec x[kWide];
+#pragma GCC unroll 16
+      for (int c = 0; c < kWide; ++c) x[c] = loadElements(row + c * kLanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const Vec w = splat(weight[r]);
+#pragma GCC unroll 16
+        for (int c = 0; c < kWide; ++c) acc[r][c] = mulAdd(w, x[c], acc[r][c]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 16
+      for (int c = 0; c < kWide; ++c) store(output + (r0 + r) * ld + d + c * kLanes, acc[r][c]);
+  };
+  for (int r0 = 0; r0 < RowsPad; r0 += kRows) {
+    int d = 0;
+    for (; d + kVecs * kLanes <= dim; d += kVecs * kLanes) strip(RegisterTile<kVecs>{}, d, r0);
+    if constexpr (kVecs > 4) {
+      for (; d + 4 * kLanes <= dim; d += 4 * kLanes) strip(RegisterTile<4>{}, d, r0);
+    }
+    for (; d < dim; d += kLanes) strip(RegisterTile<1>{}, d, r0);
+  }
+}
+
+// One softmax step over n keys of scores [key][RowsPad].
+template <int RowsPad>
+void decodeSoftmax(const DecodeRows<RowsPad>& group, float* s, int n, const Vec& most, float (&rescale)[RowsPad]) {
+  constexpr int kKeys = kLanes / RowsPad;
+  float lanes[kLanes], before[kLanes], base[kLanes];
+  store(lanes, most);
+  for (int r = 0; r < RowsPad; ++r) {
+    float now = group.max[r];
+    for (int j = 0; j < kKeys; ++j) now = larger(now, lanes[j * RowsPad + r]);
+    for (int j = 0; j < kKeys; ++j) {
+      before[j * RowsPad + r] = group.max[r];
+      base[j * RowsPad + r] = subtrahend(now);
+    }
+    group.max[r] = now;
+  }
+  const Vec baseVec = load(base);
+  store(lanes, exp2(sub(load(before), baseVec)));
+  for (int r = 0; r < RowsPad; ++r) rescale[r] = lanes[r];
+  Vec sum = zero();
+  const int whole = n / kKeys * kKeys;
+  for (int key = 0; key < whole; key += kKeys) {
+    const Vec e = exp2(sub(load(s + key * RowsPad), baseVec));
+    store(s + key * RowsPad, e);
+    sum = add(sum, e);
+  }
+  if (whole < n) {  // the last vector repeats a key: weigh it once
+    float tail[kLanes];
+    store(tail, exp2(sub(load(s + whole * RowsPad), baseVec)));
+    for (int i = (n - whole) * RowsPad; i < kLanes; ++i) tail[i] = 0;
+    store(s + whole * RowsPad, load(tail));
+    sum = add(sum, load(tail));
+  }
+  store(lanes, sum);
+  for (int r = 0; r < RowsPad; ++r) {
+    float total = 0;
+    for (int j = 0; j < kKeys; ++j) total += lanes[j * RowsPad + r];
+    group.sum[r] = group.sum[r] * rescale[r] + total;
+  }
+}
