@@ -102,7 +102,7 @@ void select(Case& c) {
   s.keys = p.keys;
   s.headDim = p.headDim;
   s.dtype = p.dtype;
-  s.sink = p.window.sink = 128;
+  s.sink = p.window.sinkTokens = 128;
   s.window = 1024;
   s.headsPerList = p.outputHeads() / p.kvHeads;
   s.stages = 2;
@@ -140,9 +140,9 @@ void readPattern(Words& words, const std::string& name, Case& c) {
     }
   } else if (name == "s2") {
     p.pattern = PatternKind::stridedShards;
-    p.shards.block = words.number("block", 64);
-    p.shards.local = words.number("local", 16);
-    p.shards.stride = words.number("stride", 16);
+    p.shards.blockSize = words.number("block", 64);
+    p.shards.localBlocks = words.number("local", 16);
+    p.shards.vertStride = words.number("stride", 16);
   } else if (name == "lists") {
     p.pattern = PatternKind::blocks;
     p.blocks.queries = 64;

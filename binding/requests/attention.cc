@@ -65,7 +65,7 @@ void readSizes(const Numbers& n, AttentionRequest& request) {
   p.softcap = static_cast<float>(n.at(size_t(Field::softcap)));
   p.window.left = count(Field::left, 0);
   p.window.right = count(Field::right, 0);
-  p.window.sink = count(Field::sinkTokens, 0);
+  p.window.sinkTokens = count(Field::sinkTokens, 0);
   p.window.align = static_cast<Align>(n.whole(size_t(Field::align), "align", 0, int32_t(Align::explicitOffset)));
   p.window.offset = count(Field::alignOffset, -kMaxTokens);
   p.pairing = static_cast<Pairing>(n.whole(size_t(Field::pairing), "pairing", 0, int32_t(Pairing::interleave)));
@@ -158,10 +158,10 @@ AttentionRequest readAttention(const Napi::CallbackInfo& info) {
 
   readPatternViews(n, views, request);
 
-  if (const View cuQueries = views.at(Slot::cuQueries); cuQueries.isPresent) {
+  if (const View cuQueries = views.at(Slot::cuSeqlensQ); cuQueries.isPresent) {
     if (p.batch != 1) refuse(env, "packed sequences have a batch of 1");
     request.cuQueries = copyOf(env, cuQueries);
-    request.cuKeys = copyOf(env, views.at(Slot::cuKeys));
+    request.cuKeys = copyOf(env, views.at(Slot::cuSeqlensK));
     requireRunningTotals(env, request.cuQueries, p.sequences, p.queries);
     requireRunningTotals(env, request.cuKeys, p.sequences, p.keys);
     p.cuQueries = request.cuQueries.data();

@@ -25,16 +25,16 @@ namespace tilewise {
 
 #define TW_PER_AXIS(X, name) X(name##0) X(name##1) X(name##2)
 #define TW_NEIGHBORHOOD(X)                                                                               \
-  X(rank) TW_PER_AXIS(X, length) TW_PER_AXIS(X, kernel) TW_PER_AXIS(X, stride) TW_PER_AXIS(X, dilation) \
+  X(rank) TW_PER_AXIS(X, length) TW_PER_AXIS(X, kernelSize) TW_PER_AXIS(X, stride) TW_PER_AXIS(X, dilation) \
   TW_PER_AXIS(X, causal) X(relativeOffset) X(relativeByHead) TW_PER_AXIS(X, relative)
 #define TW_SHARDS(X)                                                                                   \
-  X(shardBlock) X(shardLocal) X(shardLocalRight) X(shardStride) X(shardHeadStep) X(shardHeadOffset)    \
+  X(shardBlockSize) X(shardLocalBlocks) X(shardLocalBlocksRight) X(shardVertStride) X(shardHeadStep) X(shardHeadOffset)    \
   X(shardHeadBase) X(shardHeadsPerLayout) X(shardFirstDense) X(shardRelative)
 #define TW_BLOCKS(X)                                                                                    \
   X(blockQueries) X(blockKeys) X(headsPerList) X(listsByBatch) X(listsByHead) X(listWindow)
 
 #define TW_ATTENTION_VIEWS(X)                                                                                    \
-  X(query) X(key) X(value) X(out) X(lse) X(bias) X(mask) X(slopes) X(sinks) X(cuQueries) X(cuKeys) X(keyLengths) \
+  X(query) X(key) X(value) X(out) X(lse) X(bias) X(mask) X(slopes) X(sinks) X(cuSeqlensQ) X(cuSeqlensK) X(keyLengths) \
   X(pageTable) X(extraKey) X(extraValue) X(relativeBias) X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks)
 
 // A merge has these fields once, then the part's fields for every part; its views are out and lse, then every part's.
@@ -45,7 +45,7 @@ namespace tilewise {
 // A selection has these fields and views once, then the stage's for every stage.
 #define TW_SELECT_FIELDS(X)                                                                             \
   X(device) X(batch) X(queryHeads) X(kvHeads) X(queries) X(keys) X(headDim) X(type) X(pairing)          \
-  TW_OPERAND(X, query) TW_OPERAND(X, key) X(sinkTokens) X(window) X(headsPerList) X(method) X(strideKeys) \
+  TW_OPERAND(X, query) TW_OPERAND(X, key) X(sink) X(window) X(headsPerList) X(method) X(strideKeys) \
   X(firstStage) X(stages)
 #define TW_SELECT_VIEWS(X) X(query) X(key) X(keyLengths)
 #define TW_SELECT_STAGE_FIELDS(X) X(blockQueries) X(strideQueries) X(chunk) X(keep)

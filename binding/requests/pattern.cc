@@ -23,7 +23,7 @@ void readGrid(const Numbers& n, AttentionRequest& request) {
     if (tokens > kMaxTokens) refuse(n.env(), "the grid has too many tokens");
     if (g.length[a] == 0) continue;  // nothing to see and nobody to see it
     g.dilation[a] = count(Field::dilation0, a, g.length[a]);
-    g.kernel[a] = count(Field::kernel0, a, g.length[a] / g.dilation[a]);
+    g.kernel[a] = count(Field::kernelSize0, a, g.length[a] / g.dilation[a]);
     g.stride[a] = count(Field::stride0, a, g.kernel[a]);
     g.isCausal[a] = n.whole(size_t(axisOf(Field::causal0, a)), "causal", 0, 1) == 1;
     groups *= g.dilation[a];
@@ -35,10 +35,10 @@ void readGrid(const Numbers& n, AttentionRequest& request) {
 void readShards(const Numbers& n, AttentionRequest& request) {
   ShardOptions& s = request.problem.shards;
   const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFieldNames[size_t(f)], least); };
-  s.block = count(Field::shardBlock, 1);
-  s.local = count(Field::shardLocal, 0);
-  s.localRight = count(Field::shardLocalRight, 0);
-  s.stride = count(Field::shardStride, 1);
+  s.blockSize = count(Field::shardBlockSize, 1);
+  s.localBlocks = count(Field::shardLocalBlocks, 0);
+  s.localBlocksRight = count(Field::shardLocalBlocksRight, 0);
+  s.vertStride = count(Field::shardVertStride, 1);
   s.headStep = count(Field::shardHeadStep, -kMaxTokens);
   s.headOffset = count(Field::shardHeadOffset, -kMaxTokens);
   s.headBase = count(Field::shardHeadBase, 0);

@@ -59,7 +59,7 @@ SelectionRequest readSelection(const Napi::CallbackInfo& info) {
   p.headDim = count(SelectField::headDim, 1);
   p.dtype = n.type(size_t(SelectField::type));
   p.pairing = static_cast<Pairing>(n.whole(size_t(SelectField::pairing), "pairing", 0, int32_t(Pairing::interleave)));
-  p.sink = count(SelectField::sinkTokens, 0);
+  p.sink = count(SelectField::sink, 0);
   p.window = count(SelectField::window, 1);
   p.headsPerList = count(SelectField::headsPerList, 1);
   p.method =

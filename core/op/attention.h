@@ -42,7 +42,7 @@ enum class Align : int32_t { bottomRight = 0, topLeft = 1, explicitOffset = 2 };
 struct WindowOptions {
   Token left = Window::kUnbounded;
   Token right = Window::kUnbounded;
-  Token sink = 0;
+  Token sinkTokens = 0;
   Align align = Align::bottomRight;
   Token offset = 0;  // used with Align::explicitOffset
 };
@@ -146,7 +146,7 @@ struct AttentionProblem {
 template <class Pattern>
 TW_HOST_DEVICE Pattern patternOf(const AttentionProblem& p, const Sequence& s, int32_t group = 0) {
   const Token keys = s.keys.size(), offset = offsetOf(p.window, s.queries.size(), keys);
-  const Window window{keys, p.window.left, p.window.right, offset, p.window.sink};
+  const Window window{keys, p.window.left, p.window.right, offset, p.window.sinkTokens};
   if constexpr (std::is_same_v<Pattern, Window>) {
     return window;
   } else if constexpr (std::is_same_v<Pattern, StridedShards>) {

@@ -95,14 +95,14 @@ struct BlockList {
     return batch * lists.byBatch + head / lists.headsPerList * lists.byHead;
   }
   TW_HOST_DEVICE Token visitedKeys() const {
-    const int64_t inWindow = lists.hasWindow ? int64_t(window.left) + window.sink : 0;
+    const int64_t inWindow = lists.hasWindow ? int64_t(window.left) + window.sinkTokens : 0;
     const int64_t listed = int64_t(lists.counts[batch * lists.byBatch]) * lists.keys;
     return Token(smaller<int64_t>(window.keys, listed + inWindow));
   }
 
  private:
   // A query sees the listed keys from `from` up to `reach` after its position.
-  TW_HOST_DEVICE Token from() const { return lists.hasWindow ? window.sink : 0; }
+  TW_HOST_DEVICE Token from() const { return lists.hasWindow ? window.sinkTokens : 0; }
   TW_HOST_DEVICE Token reach() const { return lists.hasWindow ? -window.left : window.right + 1; }
 };
 

@@ -9,16 +9,16 @@
 namespace tilewise {
 
 struct ShardOptions {
-  Token block = 1;            // tokens per block, of queries and keys alike
-  Token local = 1;            // blocks of the window, the query's own included
-  Token localRight = 1;       // relative: blocks of the window after the query's own, that one included
-  Token stride = 1;           // one in so many older blocks stays visible
-  int32_t headStep = 1;       // from layout to layout the shard moves by so many blocks
+  Token blockSize = 1;  // tokens per block, of queries and keys alike
+  Token localBlocks = 1;  // blocks of the window, the query's own included
+  Token localBlocksRight = 1;  // relative: blocks of the window after the query's own, that one included
+  Token vertStride = 1;  // one in so many older blocks stays visible
+  int32_t headStep = 1;  // from layout to layout the shard moves by so many blocks
   int32_t headOffset = 0;
-  int32_t headBase = 0;       // layout of the first head
+  int32_t headBase = 0;  // layout of the first head
   int32_t headsPerLayout = 1;
   int32_t firstDense = 0x7fffffff;  // layouts from here on see all blocks up to their own
-  bool isRelative = false;    // both directions, by distance, the same for all heads
+  bool isRelative = false;  // both directions, by distance, the same for all heads
 };
 
 struct StridedShards {
@@ -48,13 +48,13 @@ struct StridedShards {
     s.lastBlock = blockOf(s.last);
     const int64_t layout = options.headBase + int64_t(head) / options.headsPerLayout;
     const int64_t shift = layout * options.headStep + options.headOffset;
-    s.remote = Token(((-shift) % options.stride + options.stride) % options.stride);
+    s.remote = Token(((-shift) % options.vertStride + options.vertStride) % options.vertStride);
     s.isDense = layout >= options.firstDense;
-    const Token blocks = ceilDiv(keys, options.block);
+    const Token blocks = ceilDiv(keys, options.blockSize);
     s.window.end = options.isRelative ? blocks : clamp<Token>(s.lastBlock + 1, 0, blocks);
     const bool isAll = options.isRelative || s.isDense;
-    s.window.begin = isAll ? 0 : clamp<Token>(s.firstBlock - options.local + 1, 0, s.window.end);
-    s.remotes = larger<Token>(0, ceilDiv(s.window.begin - s.remote, options.stride));
+    s.window.begin = isAll ? 0 : clamp<Token>(s.firstBlock - options.localBlocks + 1, 0, s.window.end);
+    s.remotes = larger<Token>(0, ceilDiv(s.window.begin - s.remote, options.vertStride));
     return s;
   }
 
@@ -62,19 +62,20 @@ struct StridedShards {
   TW_HOST_DEVICE bool sees(const Sight& s, Token queryBlock, Token keyBlock) const {
     const Token back = queryBlock - keyBlock;
     if (options.isRelative) {
-      const Token far = larger<Token>(0, back - options.local + 1) + larger<Token>(0, -back - options.localRight + 1);
-      return far % options.stride == 0;
+      const Token far =
+          larger<Token>(0, back - options.localBlocks + 1) + larger<Token>(0, -back - options.localBlocksRight + 1);
+      return far % options.vertStride == 0;
     }
-    return back >= 0 && (back < options.local || keyBlock % options.stride == s.remote || s.isDense);
+    return back >= 0 && (back < options.localBlocks || keyBlock % options.vertStride == s.remote || s.isDense);
   }
 
   // One run per block, at[0]; those that nobody sees, which only relative distances leave among others, are empty.
   TW_HOST_DEVICE int32_t runs(const Sight& s) const { return s.remotes + s.window.size(); }
   TW_HOST_DEVICE KeyRun run(const Sight& s, int32_t i) const {
-    const Token block = i < s.remotes ? s.remote + i * options.stride : s.window.begin + i - s.remotes;
+    const Token block = i < s.remotes ? s.remote + i * options.vertStride : s.window.begin + i - s.remotes;
     KeyRun run;
     run.at[0] = block;
-    run.places = {block * options.block, smaller((block + 1) * options.block, keys)};
+    run.places = {block * options.blockSize, smaller((block + 1) * options.blockSize, keys)};
     if (!options.isRelative) return run;
     for (Token q = s.firstBlock; q <= s.lastBlock; ++q) {
       if (sees(s, q, block)) return run;
@@ -98,8 +99,8 @@ struct StridedShards {
   TW_HOST_DEVICE PatternTraits traits() const {
     PatternTraits traits{"shards"};
     traits.headsAlike = options.isRelative ? 0 : options.headsPerLayout;
-    traits.keyBlock = options.block;
-    traits.sparsity = options.stride;
+    traits.keyBlock = options.blockSize;
+    traits.sparsity = options.vertStride;
     return traits;
   }
   TW_HOST_DEVICE int64_t headClass(int head) const {
@@ -108,12 +109,12 @@ struct StridedShards {
     return sight.isDense ? -1 : sight.remote;
   }
   TW_HOST_DEVICE Token visitedKeys() const {
-    return Token(smaller<int64_t>(keys, keys / options.stride + int64_t(options.local) * options.block));
+    return Token(smaller<int64_t>(keys, keys / options.vertStride + int64_t(options.localBlocks) * options.blockSize));
   }
 
  private:
   TW_HOST_DEVICE Token blockOf(Token position) const {
-    return position >= 0 ? position / options.block : -ceilDiv<Token>(-position, options.block);
+    return position >= 0 ? position / options.blockSize : -ceilDiv<Token>(-position, options.blockSize);
   }
 };
 

@@ -84,7 +84,7 @@ function putGrid(numbers: Float64Array, { lengths, rules }: Grid): void {
   lengths.forEach((length, axis) => {
     const { kernelSize, stride, dilation, causal } = rules[axis];
     numbers[field.length + axis] = length;
-    numbers[field.kernel + axis] = kernelSize;
+    numbers[field.kernelSize + axis] = kernelSize;
     numbers[field.stride + axis] = stride;
     numbers[field.dilation + axis] = dilation;
     numbers[field.causal + axis] = causal ? 1 : 0;
@@ -97,10 +97,10 @@ function putShards(numbers: Float64Array, pattern: StridedShardsPattern, shape: 
   const [left, right] = typeof localBlocks === 'number' ? [localBlocks, localBlocks] : localBlocks;
   // Positions end at twice maxTokens, so a window of so many blocks covers them all.
   const most = Math.floor((2 * maxTokens) / blockSize) + 1;
-  numbers[field.shardBlock] = blockSize;
-  numbers[field.shardLocal] = bounded(Math.min(left, most));
-  numbers[field.shardLocalRight] = bounded(Math.min(right, most));
-  numbers[field.shardStride] = pattern.vertStride;
+  numbers[field.shardBlockSize] = blockSize;
+  numbers[field.shardLocalBlocks] = bounded(Math.min(left, most));
+  numbers[field.shardLocalBlocksRight] = bounded(Math.min(right, most));
+  numbers[field.shardVertStride] = pattern.vertStride;
   numbers[field.shardHeadStep] = layouts.step;
   numbers[field.shardHeadOffset] = layouts.offset;
   numbers[field.shardHeadBase] = layouts.base;

@@ -32,7 +32,7 @@ const field = {
   headDim: fieldAt('headDim'),
   type: fieldAt('type'),
   pairing: fieldAt('pairing'),
-  sinkTokens: fieldAt('sinkTokens'),
+  sink: fieldAt('sink'),
   window: fieldAt('window'),
   headsPerList: fieldAt('headsPerList'),
   method: fieldAt('method'),
@@ -248,7 +248,7 @@ function layOut(selection: Selection, q: View, k: View, axes: Axes, settings: Se
   request.operand('q', place.q, q, isHeadsFirst);
   request.operand('k', place.k, k, isHeadsFirst);
   views[keyLengthsSlot] = settings.keyLengths;
-  numbers[field.sinkTokens] = pattern.sink;
+  numbers[field.sink] = pattern.sink;
   numbers[field.window] = window;
   numbers[field.headsPerList] = headsPerList;
   numbers[field.method] = pattern.method === 'tree' ? 1 : 0;

@@ -279,7 +279,7 @@ class CaseMaker {
                            : p.window.align == Align::topLeft   ? 0
                                                                 : p.window.offset;
     const int64_t position = int64_t(q) + offset;
-    const bool inWindow = k <= position + p.window.right && (k >= position - p.window.left || k < p.window.sink);
+    const bool inWindow = k <= position + p.window.right && (k >= position - p.window.left || k < p.window.sinkTokens);
     if (p.pattern == PatternKind::window) return inWindow;
     if (p.pattern == PatternKind::neighborhood) {
       for (int a = p.grid.rank - 1; a >= 0; --a) {
@@ -312,16 +312,16 @@ class CaseMaker {
     }
     if (p.pattern == PatternKind::stridedShards) {
       const ShardOptions& s = p.shards;
-      const auto blockOf = [&](int64_t t) { return int64_t(std::floor(double(t) / s.block)); };
+      const auto blockOf = [&](int64_t t) { return int64_t(std::floor(double(t) / s.blockSize)); };
       const int64_t qb = blockOf(position), kb = blockOf(k), layout = s.headBase + h / s.headsPerLayout;
       if (s.isRelative) {
-        const int64_t left = qb - kb - s.local + 1, right = kb - qb - s.localRight + 1;
-        return ((left > 0 ? left : 0) + (right > 0 ? right : 0)) % s.stride == 0;
+        const int64_t left = qb - kb - s.localBlocks + 1, right = kb - qb - s.localBlocksRight + 1;
+        return ((left > 0 ? left : 0) + (right > 0 ? right : 0)) % s.vertStride == 0;
       }
       if (k > position) return false;
-      if (layout >= s.firstDense || qb - kb < s.local) return true;
+      if (layout >= s.firstDense || qb - kb < s.localBlocks) return true;
       const int64_t shifted = kb + layout * s.headStep + s.headOffset;
-      return ((shifted % s.stride) + s.stride) % s.stride == 0;
+      return ((shifted % s.vertStride) + s.vertStride) % s.vertStride == 0;
     }
     const BlockLists& l = p.blocks;
     if (l.hasWindow && (inWindow || k > position)) return inWindow;
@@ -357,7 +357,7 @@ class CaseMaker {
     AttentionProblem& p = c.problem;
     if (pick(2)) p.window.right = pick(3) ? 0 : pick(9);
     if (pick(3) == 0) p.window.left = pick(40);
-    if (pick(4) == 0) p.window.sink = pick(5);
+    if (pick(4) == 0) p.window.sinkTokens = pick(5);
     p.window.align = Align(pick(3));
     p.window.offset = pick(21) - 10;
     if (pick(5) == 0) p.softcap = 3;
