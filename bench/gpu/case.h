@@ -7,7 +7,7 @@
 
 #include "../../core/plan/tile_rule.h"
 #include "../../core/op/selection.h"
-#include "../../cuda/attention/plan.h"
+#include "../../cuda/attention/launch_plan.h"
 
 namespace tilewise::bench {
 

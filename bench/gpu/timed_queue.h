@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "../../cuda/runtime/kernels.h"
+#include "../../cuda/runtime/loaded_kernels.h"
 
 namespace tilewise::bench {
 

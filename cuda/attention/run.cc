@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "plan.h"
+#include "launch_plan.h"
 
 namespace tilewise::gpu {
 namespace {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string>
 
-#include "../machine/plain_rows.h"
+#include "../machine/aligned_rows.h"
 #include "params.h"
 
 namespace tilewise::gpu {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "heap.h"
-#include "kernels.h"
+#include "loaded_kernels.h"
 #include "lane.h"
 
 namespace tilewise::cuda {

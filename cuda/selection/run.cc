@@ -6,7 +6,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "../machine/plain_rows.h"
+#include "../machine/aligned_rows.h"
 #include "params.h"
 
 namespace tilewise::gpu {

@@ -8,7 +8,7 @@
 #include <set>
 
 #include "../../../core/op/backend.h"
-#include "../../../cuda/attention/plan.h"
+#include "../../../cuda/attention/launch_plan.h"
 #include "../../../cuda/backends.h"
 #include "../check.h"
 #include "bounds.h"

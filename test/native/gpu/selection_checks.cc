@@ -9,7 +9,7 @@
 #include "../../../cpu/backend.h"
 #include "../../../cuda/backend.h"
 #include "../../../cuda/operations.h"
-#include "../../../cuda/machine/plain_rows.h"
+#include "../../../cuda/machine/aligned_rows.h"
 #include "../check.h"
 #include "operands.h"
 

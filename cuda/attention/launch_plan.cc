@@ -1,11 +1,11 @@
-// See plan.h.
-#include "plan.h"
+// See launch_plan.h.
+#include "launch_plan.h"
 
 #include <map>
 #include <tuple>
 #include <utility>
 
-#include "../machine/plain_rows.h"
+#include "../machine/aligned_rows.h"
 
 namespace tilewise::gpu {
 namespace {

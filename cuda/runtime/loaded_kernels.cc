@@ -1,6 +1,6 @@
-// See kernels.h.
+// See loaded_kernels.h.
 
-#include "kernels.h"
+#include "loaded_kernels.h"
 
 #include "../../core/op/backend.h"
 
