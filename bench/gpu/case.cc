@@ -184,7 +184,7 @@ Case readCase(const std::string& line) {
   return c;
 }
 
-TileRule ruleOf(const gpu::AttentionPlan& plan) {
+TileRule ruleOf(const gpu::LaunchPlan& plan) {
   const gpu::AttentionParams& params = plan.params;
   TileRule rule;
   rule.isDynamic = true;

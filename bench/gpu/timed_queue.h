@@ -44,7 +44,7 @@ class TimedQueue final : public gpu::Queue {
 
   cuda::Device& device_;
   const cuda::Api& api_;
-  cuda::Kernels kernels_;
+  cuda::LoadedKernels kernels_;
   ElapsedTime* elapsed_;
   Fill* fill_;
   cuda::Stream stream_ = nullptr;

@@ -1,5 +1,6 @@
 // combine(): partial results over pieces of the keys become one row, merged in the order of the pieces, so that the
-// result is the same bits every time. Reader: someone who reads core/base/softmax.h's merge() next. One block per row.
+// result has the same bits every time. One block of threads per row. Reader: someone who asks how split keys are
+// joined; the rule is merge() of core/base/softmax.h.
 #pragma once
 
 #include "../../core/base/softmax.h"

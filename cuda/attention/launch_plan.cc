@@ -6,16 +6,10 @@
 #include <utility>
 
 #include "../machine/aligned_rows.h"
+#include "tuning.h"
 
 namespace tilewise::gpu {
 namespace {
-
-// Keys of one split. Short enough that a few thousand keys of one sequence fill a GPU, long enough that partial results
-// are a small share of the traffic. Patterns that leave keys out are split less: a split should still hold some hundred
-// keys. Not measured yet.
-constexpr Token kSplitKeys = 512;
-// Rows of queries up to which keys are split at all: above, tiles of queries fill the GPU.
-constexpr int64_t kSplitRows = 64;
 
 int tileDim(const AttentionProblem& p) {
   for (int dim : {32, 64, 96, 128, 192}) {
@@ -24,8 +18,8 @@ int tileDim(const AttentionProblem& p) {
   return kMaxDim;
 }
 
-// Nothing but a pattern over contiguous keys: what the stream's registers have room for.
-bool isPlain(const AttentionProblem& p) {
+// Nothing but a pattern over contiguous keys: the stream kernel has registers for no more.
+bool fitsStream(const AttentionProblem& p) {
   return !p.hasScoreOperands() && p.softcap == 0 && p.scale > 0 && p.extraKeys == 0 && p.pageSize == 0;
 }
 
@@ -56,13 +50,13 @@ void cutGrid(const Grid& grid, int rows, AttentionParams& params) {
 
 }  // namespace
 
-std::string AttentionPlan::kernel() const {
+std::string LaunchPlan::kernel() const {
   const char* feeds[] = {"stream", "gather", "decode"};
   return std::string("attention_") + feeds[int(feed)] + "_" + traitsOf(params.problem).name + "_" +
          nameOf(params.problem.dtype) + "_" + std::to_string(dim);
 }
 
-TileChoice tilesOf(const AttentionPlan& plan, int rank) {
+TileChoice tilesOf(const LaunchPlan& plan, int rank) {
   const AttentionParams& params = plan.params;
   TileChoice choice;
   TileRule& rule = choice.rule;
@@ -91,7 +85,7 @@ TileChoice tilesOf(const AttentionPlan& plan, int rank) {
   return choice;
 }
 
-int64_t AttentionPlan::tilesOf(Token queries) const {
+int64_t LaunchPlan::tilesOf(Token queries) const {
   if (traitsOf(params.problem).isGrid) {
     return int64_t(params.problem.grid.groups()) * params.boxes[0] * params.boxes[1] * params.boxes[2];
   }
@@ -100,8 +94,8 @@ int64_t AttentionPlan::tilesOf(Token queries) const {
   return ceilDiv<int64_t>(all, params.rowsPerBlock) * ceilDiv<int64_t>(params.rowsPerBlock, rows);
 }
 
-AttentionPlan planAttention(const AttentionProblem& problem, Token queries, Token keys) {
-  AttentionPlan plan{};
+LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys) {
+  LaunchPlan plan{};
   AttentionParams& params = plan.params;
   params.problem = problem;
   const PatternTraits traits = traitsOf(problem);
@@ -119,7 +113,7 @@ AttentionPlan planAttention(const AttentionProblem& problem, Token queries, Toke
   if (traits.hasDecodeKernel && isOneBlock && p.extraKeys == 0 && sharedRows <= decodeRows) {
     plan.feed = KeyFeed::decode;
   } else {
-    plan.feed = traits.hasStreamKernel && isPlain(p) && sharedRows > kSplitRows ? KeyFeed::stream : KeyFeed::gather;
+    plan.feed = traits.hasStreamKernel && fitsStream(p) && sharedRows > kSplitRows ? KeyFeed::stream : KeyFeed::gather;
   }
   plan.sizes = tileSizes(int(sizeOf(p.dtype)), plan.dim, plan.feed);
   plan.rows = tileRows(plan.sizes, plan.feed);
@@ -142,17 +136,17 @@ AttentionPlan planAttention(const AttentionProblem& problem, Token queries, Toke
       plan.feed != KeyFeed::stream && !traits.isGrid && isOneBlock && p.extraKeys == 0 && sharedRows <= kSplitRows;
   if (plan.maySplit) params.splits = larger<int32_t>(1, ceilDiv(keys, params.splitKeys));
 
-  params.queryIsAligned = hasPlainRows(p.query, p.dtype);
-  params.keyIsAligned = hasPlainRows(p.key, p.dtype);
-  params.valueIsAligned = hasPlainRows(p.value, p.dtype);
-  params.extraKeyIsAligned = hasPlainRows(p.extraKey, p.dtype);
-  params.extraValueIsAligned = hasPlainRows(p.extraValue, p.dtype);
-  params.outIsAligned = hasPlainRows(p.out, p.dtype);
+  params.queryIsAligned = hasAlignedRows(p.query, p.dtype);
+  params.keyIsAligned = hasAlignedRows(p.key, p.dtype);
+  params.valueIsAligned = hasAlignedRows(p.value, p.dtype);
+  params.extraKeyIsAligned = hasAlignedRows(p.extraKey, p.dtype);
+  params.extraValueIsAligned = hasAlignedRows(p.extraValue, p.dtype);
+  params.outIsAligned = hasAlignedRows(p.out, p.dtype);
   return plan;
 }
 
 std::vector<PlannedSequences> planSequences(const AttentionProblem& problem, const AttentionProblem& lengths) {
-  if (!lengths.cuQueries) return {{planAttention(problem, problem.queries, problem.keys), {}}};
+  if (!lengths.cuQueries) return {{planLaunch(problem, problem.queries, problem.keys), {}}};
   struct Kind {
     Token queries = 0, keys = 0;
     std::vector<int32_t> sequences;
@@ -162,7 +156,7 @@ std::vector<PlannedSequences> planSequences(const AttentionProblem& problem, con
     const Token queries = lengths.cuQueries[s + 1] - lengths.cuQueries[s];
     const Token keys = lengths.cuKeys[s + 1] - lengths.cuKeys[s];
     if (queries == 0) continue;
-    const AttentionPlan alone = planAttention(problem, queries, keys);
+    const LaunchPlan alone = planLaunch(problem, queries, keys);
     Kind& kind = kinds[{alone.kernel(), alone.params.map.headsPerToken, alone.maySplit}];
     kind.queries = larger(kind.queries, queries);
     kind.keys = larger(kind.keys, keys);
@@ -170,7 +164,7 @@ std::vector<PlannedSequences> planSequences(const AttentionProblem& problem, con
   }
   std::vector<PlannedSequences> all;
   for (auto& [key, kind] : kinds) {
-    all.push_back({planAttention(problem, kind.queries, kind.keys), std::move(kind.sequences)});
+    all.push_back({planLaunch(problem, kind.queries, kind.keys), std::move(kind.sequences)});
   }
   return all;
 }

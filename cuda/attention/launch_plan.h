@@ -14,7 +14,7 @@ namespace tilewise::gpu {
 
 constexpr int32_t kMaxDim = 256;
 
-struct AttentionPlan {
+struct LaunchPlan {
   KeyFeed feed;
   int dim;  // of the kernel's tiles
   TileSizes sizes;
@@ -27,14 +27,14 @@ struct AttentionPlan {
 
 // The plan in the planner's words, for explain(): what is visited or skipped as one, and why. `rank`: of the grid, as
 // the caller counts its axes; plans count three.
-TileChoice tilesOf(const AttentionPlan& plan, int rank);
+TileChoice tilesOf(const LaunchPlan& plan, int rank);
 
 // For sequences of at most so many queries and keys, all of which would be planned alike by themselves.
-AttentionPlan planAttention(const AttentionProblem& problem, Token queries, Token keys);
+LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys);
 
 // Sequences that one plan takes; empty: all of them, none of which is packed.
 struct PlannedSequences {
-  AttentionPlan plan;
+  LaunchPlan plan;
   std::vector<int32_t> sequences;
 };
 // `lengths`: the problem with cuQueries and cuKeys as the host reads them. Packed sequences are sorted by how each

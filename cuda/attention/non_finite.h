@@ -1,7 +1,6 @@
-// NaN and infinity among values that some queries of a tile see and others do not: a weight of zero times NaN is NaN,
-// so such values must not meet the product. They are added by hand to the rows that see them and zeroed for the others.
-// Reader: someone who wonders what masked visits pay: one scan of the values; the rest runs only when something is
-// found.
+// NaN and infinity among values that some queries of a tile see and others do not. A weight of zero times NaN is NaN,
+// so such values are added to the rows that see them one by one, and are zero in the product. Reader: someone who asks
+// what masked visits cost: one scan of the values. The rest runs only where the scan finds something.
 #pragma once
 
 #include "../tiles/element.h"
@@ -10,7 +9,7 @@
 
 namespace tilewise::gpu {
 
-// Whether this lane finds any in its share of `rows` rows from `first` on.
+// Whether this lane finds such a value in its share of `rows` rows from `first` on.
 template <class E, int Rows, int Dim>
 __device__ __forceinline__ bool findNonFinite(const SharedTile<E, Rows, Dim>& values, int first, int rows) {
   constexpr int kChunks = SharedTile<E, Rows, Dim>::kChunks;
@@ -23,8 +22,9 @@ __device__ __forceinline__ bool findNonFinite(const SharedTile<E, Rows, Dim>& va
   return found;
 }
 
-// Which columns of a tile of scores are not hidden, a bit each, for every row: words of 32 columns at
-// rows + (row * Keys / 32 + word) * 4. Written before scores become weights, which may be zero all the same.
+// Notes which columns of a tile of scores are not hidden, a bit each: word w of a row has columns [32 w, 32 w + 32) and
+// is at rows + (row * Keys / 32 + w) * 4. Call this before scores become weights: the weight of a visible key may be
+// zero.
 template <int RowTiles, int Keys>
 __device__ __forceinline__ void noteSeen(RegisterTile<RowTiles, Keys>& scores, saddr rows) {
   using Tile = RegisterTile<RowTiles, Keys>;
@@ -48,8 +48,8 @@ __device__ __forceinline__ void noteSeen(RegisterTile<RowTiles, Keys>& scores, s
   }
 }
 
-// Adds the values that are not finite to the rows that see them, whatever their weight. Two columns at a time, the tile
-// turning past: this is rare and should be short.
+// Adds the values that are not finite to the rows that see them, whatever their weight. This is rare, so the code is
+// short: two columns at a time, past which the tile rotates.
 template <class E, int Keys, int RowTiles, int TileRows, int Dim>
 __device__ __forceinline__ void addNonFinite(RegisterTile<RowTiles, Dim>& output,
                                              const SharedTile<E, TileRows, Dim>& values, int firstKey, saddr rows) {
@@ -74,7 +74,7 @@ __device__ __forceinline__ void addNonFinite(RegisterTile<RowTiles, Dim>& output
   }
 }
 
-// Sets them to zero in `rows` rows from `first` on.
+// Sets such values to zero in `rows` rows from `first` on.
 template <class E, int Rows, int Dim>
 __device__ __forceinline__ void zeroNonFinite(const SharedTile<E, Rows, Dim>& values, int first, int rows) {
   constexpr int kChunks = SharedTile<E, Rows, Dim>::kChunks;
@@ -94,10 +94,10 @@ __device__ __forceinline__ void zeroNonFinite(const SharedTile<E, Rows, Dim>& va
   }
 }
 
-// The steps of one visit, in a loop whose layout is L. They run only where a masked visit has such values.
+// What a loop with layout L does in a visit. Nothing, unless the visit is masked and has such values.
 template <class L>
 struct Repair {
-  bool isNeeded = false;  // the same for all that share keys
+  bool isNeeded = false;  // the same in all threads that share keys
 
   // Before scores become weights.
   template <class Scores>

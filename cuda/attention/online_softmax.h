@@ -1,5 +1,5 @@
-// OnlineSoftmax: running maxima and sums of a warp's rows. Idea: Milakov & Gimelshein 2018; the rule is
-// core/base/softmax.h's. Reader: someone who reads the loop.
+// OnlineSoftmax: running maxima and sums of a warp's rows. Reader: someone who reads the loop. The rule is that of
+// core/base/softmax.h. Idea: Milakov & Gimelshein (arXiv 1805.02867).
 #pragma once
 
 #include "../../core/base/softmax.h"
@@ -9,7 +9,7 @@ namespace tilewise::gpu {
 
 template <int Slots>
 struct OnlineSoftmax {
-  float max[Slots];  // of scores as they are; `left` makes them log2 units
+  float max[Slots];  // of scores as they are; times the factor of step() they are in log2 units
   float sum[Slots];  // of this lane's columns until finish()
 
   __device__ __forceinline__ OnlineSoftmax() {
@@ -20,32 +20,33 @@ struct OnlineSoftmax {
     }
   }
 
-  // Scores become weights, exp2(left * (score - max)); `rescale` is what earlier outputs shrink by.
+  // Scores become weights, exp2(factor * (score - max)). Earlier outputs must be multiplied by `rescale`.
   template <int RowTiles, int Keys>
-  __device__ __forceinline__ void step(RegisterTile<RowTiles, Keys>& scores, float left, float (&rescale)[Slots]) {
-    float most[Slots];
+  __device__ __forceinline__ void step(RegisterTile<RowTiles, Keys>& scores, float factor, float (&rescale)[Slots]) {
+    float newMax[Slots];
 #pragma unroll
-    for (int slot = 0; slot < Slots; ++slot) most[slot] = max[slot];
-    scores.forEach([&](float& s, int slot, int, int) { most[slot] = max_f32(most[slot], s); });
+    for (int slot = 0; slot < Slots; ++slot) newMax[slot] = max[slot];
+    scores.forEach([&](float& s, int slot, int, int) { newMax[slot] = max_f32(newMax[slot], s); });
     float base[Slots];
 #pragma unroll
     for (int slot = 0; slot < Slots; ++slot) {
-      most[slot] = quadMax(most[slot]);
-      base[slot] = most[slot] == -INFINITY ? 0 : most[slot] * left;  // a finite subtrahend: -inf stays -inf, not NaN
-      rescale[slot] = exp2_approx(max[slot] * left - base[slot]);
-      max[slot] = most[slot];
+      newMax[slot] = quadMax(newMax[slot]);
+      // Finite also for a row that sees no key: -inf minus -inf would be NaN.
+      base[slot] = newMax[slot] == -INFINITY ? 0 : newMax[slot] * factor;
+      rescale[slot] = exp2_approx(max[slot] * factor - base[slot]);
+      max[slot] = newMax[slot];
       sum[slot] *= rescale[slot];
     }
     scores.forEach([&](float& s, int slot, int, int) {
-      s = exp2_approx(s * left - base[slot]);
+      s = exp2_approx(s * factor - base[slot]);
       sum[slot] += s;
     });
   }
 
   // The state of a row once all keys have been seen, in log2 units.
-  __device__ __forceinline__ SoftmaxState finish(int slot, float left) const {
+  __device__ __forceinline__ SoftmaxState finish(int slot, float factor) const {
     SoftmaxState state;
-    state.max = max[slot] * left;
+    state.max = max[slot] * factor;
     state.sum = quadSum(sum[slot]);
     return state;
   }

@@ -1,13 +1,12 @@
-// AttentionParams: what the attention kernels are given, the problem itself and how it is cut among blocks.
-// Reader: whoever reads a kernel or plans a launch. Written by plan.cc, one struct for all kernels.
+// AttentionParams: what the attention kernels are given: the problem itself, and how it is cut among blocks.
+// Reader: whoever reads a kernel or plans a launch. Written by launch_plan.cc, one struct for all kernels.
 #pragma once
 
 #include "../../core/op/attention.h"
 #include "../../core/base/tile_map.h"
+#include "tuning.h"
 
 namespace tilewise::gpu {
-
-constexpr int kCombineThreads = 128;
 
 struct AttentionParams {
   AttentionProblem problem;  // all pointers on the device
@@ -15,14 +14,14 @@ struct AttentionParams {
   // Rows of an operand can be copied 16 bytes at a time.
   bool queryIsAligned, keyIsAligned, valueIsAligned, extraKeyIsAligned, extraValueIsAligned, outIsAligned;
 
-  // A sequence's rows of queries, `map` says which, cut into tiles; tiles do not cross multiples of rowsPerBlock.
+  // Which rows of queries a sequence has. They are cut into tiles, which do not cross multiples of rowsPerBlock.
   TileMap map;
   int32_t maps;           // how many maps there are, one for each group of heads that shares tiles
   int64_t rowsPerBlock;   // 0: all rows are one block
   uint32_t tiles;         // per map, of the longest sequence
   bool isHeaviestFirst;   // later tiles see more keys: they start first, so that light ones fill the end of the grid
-  // Packed: [sequences + 1] tiles of one map before each sequence, which has none when another launch takes it; else
-  // null.
+  // Packed: [sequences + 1] tiles of one map before each sequence. A sequence without tiles belongs to another launch.
+  // Not packed: null.
   const int64_t* tileStarts;
 
   // Grids: a tile is a box of places of a dilation group, 2^boxLog2 along each of three axes.

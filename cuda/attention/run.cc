@@ -8,7 +8,7 @@
 namespace tilewise::gpu {
 namespace {
 
-void launch(Queue& queue, const AttentionPlan& plan, const char* module, const std::string& kernel, int64_t blocks,
+void launch(Queue& queue, const LaunchPlan& plan, const char* module, const std::string& kernel, int64_t blocks,
             int threads, int sharedBytes) {
   if (blocks > kMaxBlocks) {
     throw BackendError(
@@ -28,7 +28,7 @@ void launch(Queue& queue, const AttentionPlan& plan, const char* module, const s
 }
 
 void runPlan(PlannedSequences& planned, const AttentionProblem& lengths, Queue& queue, const CancelFlag& cancel) {
-  AttentionPlan& plan = planned.plan;
+  LaunchPlan& plan = planned.plan;
   AttentionParams& params = plan.params;
   const AttentionProblem& p = params.problem;
   int64_t tiles = int64_t(params.tiles) * p.sequences;
@@ -52,7 +52,7 @@ void runPlan(PlannedSequences& planned, const AttentionProblem& lengths, Queue& 
   }
   const std::string module = std::string("attention_") + nameOf(p.dtype);
   launch(queue, plan, module.c_str(), plan.kernel(), tiles * params.maps * params.splits, 32 * plan.sizes.warps,
-         sharedPlan(int(sizeOf(p.dtype)), plan.dim, plan.feed).bytes);
+         sharedLayout(int(sizeOf(p.dtype)), plan.dim, plan.feed).bytes);
   if (params.splits == 1 || cancel) return;
   launch(queue, plan, module.c_str(), std::string("attention_combine_") + nameOf(p.dtype), rows, kCombineThreads, 0);
 }
@@ -66,7 +66,7 @@ void run(const StagedAttention& staged, const Limits&, Queue& queue, const Cance
 }
 
 TileChoice tilesFor(const AttentionProblem& problem) {
-  return tilesOf(planAttention(problem, problem.queries, problem.keys), problem.grid.rank);
+  return tilesOf(planLaunch(problem, problem.queries, problem.keys), problem.grid.rank);
 }
 
 void addReasons(Reasons& reasons, const AttentionProblem& problem, const Limits& limits) {

@@ -1,5 +1,5 @@
-// Work: what one block does: which tile of which sequence, for which heads, over which part of the keys.
-// Reader: someone who follows a block number to rows of queries.
+// Work: what one block of threads does: which tile of which sequence, for which heads, over which part of the keys.
+// Reader: someone who follows the number of a block to rows of queries.
 #pragma once
 
 #include "../prims/prims.h"

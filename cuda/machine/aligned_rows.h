@@ -6,7 +6,7 @@
 
 namespace tilewise::gpu {
 
-inline bool hasPlainRows(const Operand& operand, DType type) {
+inline bool hasAlignedRows(const Operand& operand, DType type) {
   const auto isWhole = [&](int64_t stride) { return stride * sizeOf(type) % 16 == 0; };
   return operand.dim == 1 && reinterpret_cast<uintptr_t>(operand.data) % 16 == 0 && isWhole(operand.batch) &&
          isWhole(operand.head) && isWhole(operand.token);

@@ -19,8 +19,8 @@ struct RowPiece {
 
   __device__ __forceinline__ RowPiece() : whole{0, 0, 0, 0} {}
 
-  __device__ __forceinline__ void load(const E* from, int64_t stride, int count, bool isPlain) {
-    if (isPlain && count == kCount) {
+  __device__ __forceinline__ void load(const E* from, int64_t stride, int count, bool isAligned) {
+    if (isAligned && count == kCount) {
       whole = ld_global_128(from);
       return;
     }
@@ -29,8 +29,8 @@ struct RowPiece {
       if (i < count) element[i] = from[i * stride];
     }
   }
-  __device__ __forceinline__ void store(E* to, int64_t stride, int count, bool isPlain) const {
-    if (isPlain && count == kCount) return st_global(to, whole);
+  __device__ __forceinline__ void store(E* to, int64_t stride, int count, bool isAligned) const {
+    if (isAligned && count == kCount) return st_global(to, whole);
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       if (i < count) to[i * stride] = element[i];
@@ -66,14 +66,14 @@ __device__ __forceinline__ void mergeRows(const MergeParams& p) {
       const SoftmaxState from{lse * kLog2E, lse == -INFINITY ? 0.0f : 1.0f};
       const MergeFactors f = merge(state, from);
       if (from.sum == 0) continue;  // its output is 0 by contract; reading it could only add NaN
-      piece.load(rowOf(part.out) + first * part.out.dim, part.out.dim, count, p.isPlain);
+      piece.load(rowOf(part.out) + first * part.out.dim, part.out.dim, count, p.isAligned);
 #pragma unroll
       for (int e = 0; e < kCount; ++e) sum[e] = sum[e] * f.into + piece.numberOf(piece.element[e]) * f.from;
     }
     const float factor = finishRow(state, nullptr);
 #pragma unroll
     for (int e = 0; e < kCount; ++e) piece.round(sum[e] * factor, piece.element[e]);
-    piece.store(rowOf(p.out) + first * p.out.dim, p.out.dim, count, p.isPlain);
+    piece.store(rowOf(p.out) + first * p.out.dim, p.out.dim, count, p.isAligned);
     if (p.lse && first == 0) p.lse[batch * p.lseBatch + head * p.lseHead + token * p.lseToken] = state.lse();
   }
 }

@@ -15,7 +15,7 @@ struct MergeParams {
   int64_t rows;  // [batch][query][head]
   int64_t firstRow;  // of this launch
   int32_t valueDim;
-  bool isPlain;  // whether all rows can be read and written 16 bytes at a time
+  bool isAligned;  // all rows can be read and written 16 bytes at a time
   Operand out;
   float* lse;
   int64_t lseBatch, lseHead, lseToken;

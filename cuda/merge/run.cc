@@ -22,8 +22,8 @@ void run(const MergeProblem& problem, const Limits&, Queue& queue, const CancelF
   p.lseBatch = problem.lseBatch;
   p.lseHead = problem.lseHead;
   p.lseToken = problem.lseToken;
-  p.isPlain = hasPlainRows(problem.out, problem.dtype);
-  for (const MergePart& part : problem.parts) p.isPlain &= hasPlainRows(part.out, problem.dtype);
+  p.isAligned = hasAlignedRows(problem.out, problem.dtype);
+  for (const MergePart& part : problem.parts) p.isAligned &= hasAlignedRows(part.out, problem.dtype);
   p.count = int32_t(problem.parts.size());
   if (p.count <= kInlineParts) {
     std::copy(problem.parts.begin(), problem.parts.end(), p.inlined);

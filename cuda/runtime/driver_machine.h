@@ -37,7 +37,7 @@ class DriverMachine final : public gpu::Machine {
 
   Device device_;
   Heap heap_;
-  Kernels kernels_;
+  LoadedKernels kernels_;
   std::mutex mutex_;
   std::vector<Lane*> idle_;
 };

@@ -6,7 +6,7 @@
 
 namespace tilewise::cuda {
 
-Kernels::Loaded Kernels::load(const std::string& module) {
+LoadedKernels::LoadedModule LoadedKernels::load(const std::string& module) {
   const int32_t capability = device_.limits().computeCapability;
   const Image* image = images_.choose(module, capability);
   if (!image) {
@@ -14,7 +14,7 @@ Kernels::Loaded Kernels::load(const std::string& module) {
                                                      std::to_string(capability) + " (" + device_.name() +
                                                      "): " + images_.shipped(module));
   }
-  Loaded loaded;
+  LoadedModule loaded;
   loaded.file = image->file.filename().string();
   const std::vector<char> bytes = readImage(image->file);
   char log[4096] = "";
@@ -25,12 +25,12 @@ Kernels::Loaded Kernels::load(const std::string& module) {
   return loaded;
 }
 
-Function Kernels::find(const std::string& module, const std::string& kernel, uint32_t sharedBytes) {
+Function LoadedKernels::find(const std::string& module, const std::string& kernel, uint32_t sharedBytes) {
   const Api& api = device_.api();
   const std::lock_guard<std::mutex> lock(mutex_);
   auto found = modules_.find(module);
   if (found == modules_.end()) found = modules_.emplace(module, load(module)).first;
-  Loaded& loaded = found->second;
+  LoadedModule& loaded = found->second;
   Kernel& entry = loaded.kernels[kernel];
   if (!entry.function) {
     device_.check(api.cuModuleGetFunction(&entry.function, loaded.module, kernel.c_str()), "cuModuleGetFunction",

@@ -13,25 +13,25 @@ struct Rows {
   const E* first;  // of token 0
   int64_t token, dim;
   int32_t dims, pieces;
-  bool isPlain;  // elements side by side, every row on a boundary of 16 bytes
+  bool isAligned;  // elements side by side, every row on a boundary of 16 bytes
 
   static constexpr int kPerPiece = 16 / int(sizeof(E));
 
   __device__ __forceinline__ Rows(const Operand& from, int32_t batch, int32_t head, int32_t dims, int32_t pieces,
-                                  bool isPlain)
+                                  bool isAligned)
       : first(static_cast<const E*>(from.data) + from.offset(batch, 0, head)),
         token(from.token),
         dim(from.dim),
         dims(dims),
         pieces(pieces),
-        isPlain(isPlain) {}
+        isAligned(isAligned) {}
 
   // All lanes of a quad call this; the copy is complete after cp_async_wait() and a barrier.
   __device__ __forceinline__ void copy(Token which, saddr to) const {
     const E* const row = first + which * token;
     for (int piece = lane_id() % 4; piece < pieces; piece += 4) {
       const int left = dims - piece * kPerPiece;
-      if (isPlain) {
+      if (isAligned) {
         cp_async16(to + piece * 16, row + piece * kPerPiece, clamp(left, 0, kPerPiece) * int(sizeof(E)));
       } else {
         st_shared(to + piece * 16, gather(row + piece * kPerPiece * dim, left));

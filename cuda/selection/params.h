@@ -7,16 +7,9 @@
 #pragma once
 
 #include "../../core/op/selection.h"
+#include "tuning.h"
 
 namespace tilewise::gpu {
-
-constexpr int kSearchThreads = 256;  // of a thread block that scores
-constexpr int kSearchWarps = kSearchThreads / 32;
-constexpr int kListThreads = 256;  // of one that keeps the best of a list
-constexpr int kListWarps = kListThreads / 32;
-constexpr int kListSharedBytes = 2 * kListWarps * 3 * 4;  // three sums per warp, two buffers: best.h
-constexpr int kSplitThreads = 128;
-constexpr int kChunksPerWarp = 8;  // that go down together: two keys each are the 16 rows of a product
 
 // How a thread block that scores is laid out in shared memory, and what it works on. Bytes unless said otherwise.
 struct SearchShape {
@@ -35,7 +28,7 @@ struct SearchShape {
 struct SelectionParams {
   SelectionProblem problem;
   int32_t stage;
-  bool isQueryPlain, isKeyPlain;  // whether rows can be copied 16 bytes at a time
+  bool isQueryAligned, isKeyAligned;  // whether rows can be copied 16 bytes at a time
   int64_t firstGroup;  // of this launch
   int32_t blocksPerGroup;
   int64_t slots;  // of this launch

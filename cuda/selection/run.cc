@@ -13,12 +13,6 @@ namespace tilewise::gpu {
 namespace {
 
 constexpr int32_t kMaxDim = 512;
-constexpr int64_t kWorkspaceBytes = int64_t(64) << 20;  // about; a single group of blocks may need more
-constexpr int32_t kBlocksPerGroup = 64;  // most query blocks that search the same chunks in shared memory; a budget
-constexpr int32_t kTilesPerBlock = 16;  // most tiles for which query rows stay where they are; a budget
-constexpr int32_t kPairsPerBatch = kSearchWarps;  // where not all pairs fit
-constexpr int32_t kIdleBelow = kSearchWarps / 2 * kChunksPerWarp;  // searches of a batch that leave most warps idle
-constexpr int32_t kBlocksPerMultiprocessor = 8;  // worth dividing the candidates for; a budget
 
 int32_t roundUp(int64_t x, int32_t to) { return int32_t((x + to - 1) / to * to); }
 int32_t halvings(int64_t size) {
@@ -27,14 +21,14 @@ int32_t halvings(int64_t size) {
   return n;
 }
 
-// Of one stage.
-class Plan {
+// How one stage is cut into blocks of threads, and what they keep in shared memory.
+class LaunchPlan {
  public:
-  Plan(const SelectionProblem& problem, int32_t stage, const Limits& limits) : limits_(limits) {
+  LaunchPlan(const SelectionProblem& problem, int32_t stage, const Limits& limits) : limits_(limits) {
     p.problem = problem;
     p.stage = stage;
-    p.isQueryPlain = hasPlainRows(problem.query, problem.dtype);
-    p.isKeyPlain = hasPlainRows(problem.key, problem.dtype);
+    p.isQueryAligned = hasAlignedRows(problem.query, problem.dtype);
+    p.isKeyAligned = hasAlignedRows(problem.key, problem.dtype);
     const SelectionStage& now = p.now();
     const int64_t chunks = ceilDiv<int64_t>(larger<Token>(0, problem.keys - problem.sink), now.chunk);
     p.candidates = isTree()     ? smaller<int64_t>(chunks, 2 * int64_t(now.keep))
@@ -163,7 +157,7 @@ class Plan {
 // Launches of one stage.
 class StageRun {
  public:
-  StageRun(const Plan& plan, Queue& queue, char* workspace) : plan_(plan), p_(plan.p), queue_(queue) {
+  StageRun(const LaunchPlan& plan, Queue& queue, char* workspace) : plan_(plan), p_(plan.p), queue_(queue) {
     const int64_t slots = plan.slab() * p_.blocksPerGroup;
     const auto take = [&](auto*& array, int64_t perSlot) {
       array = reinterpret_cast<std::remove_reference_t<decltype(array)>>(workspace);
@@ -178,7 +172,9 @@ class StageRun {
       take(p_.starts, p_.candidates);
     }
   }
-  static int64_t bytes(const Plan& plan) { return plan.slab() * plan.p.blocksPerGroup * plan.bytesPerSlot() + 5 * 16; }
+  static int64_t bytes(const LaunchPlan& plan) {
+    return plan.slab() * plan.p.blocksPerGroup * plan.bytesPerSlot() + 5 * 16;
+  }
 
   void run(const CancelFlag& cancel) {
     for (p_.firstGroup = 0; p_.firstGroup < plan_.groups() && !cancel; p_.firstGroup += plan_.slab()) {
@@ -221,7 +217,7 @@ class StageRun {
     queue_.launch(launch);
   }
 
-  const Plan& plan_;
+  const LaunchPlan& plan_;
   SelectionParams p_;
   Queue& queue_;
   int64_t groups_ = 0;
@@ -230,14 +226,14 @@ class StageRun {
 }  // namespace
 
 void run(const SelectionProblem& problem, const Limits& limits, Queue& queue, const CancelFlag& cancel) {
-  std::vector<Plan> plans;
+  std::vector<LaunchPlan> plans;
   int64_t bytes = 0;
   for (int32_t stage = problem.firstStage; stage < problem.stages; ++stage) {
     plans.emplace_back(problem, stage, limits);
     bytes = larger(bytes, StageRun::bytes(plans.back()));
   }
   char* const workspace = static_cast<char*>(queue.allocate(bytes));
-  for (const Plan& plan : plans) StageRun(plan, queue, workspace).run(cancel);
+  for (const LaunchPlan& plan : plans) StageRun(plan, queue, workspace).run(cancel);
 }
 
 void addReasons(Reasons& reasons, const SelectionProblem& problem, const Limits& limits) {
@@ -246,7 +242,7 @@ void addReasons(Reasons& reasons, const SelectionProblem& problem, const Limits&
   const std::string where =
       " with headDim " + std::to_string(problem.headDim) + " in " + nameOf(problem.dtype) + " on this device";
   for (int32_t stage = 0; stage < problem.stages; ++stage) {
-    const Plan plan(problem, stage, limits);
+    const LaunchPlan plan(problem, stage, limits);
     if (!plan.fits) reasons.range("queries sampled of a block", plan.p.search.rowsPerPair, 0, plan.mostRows(), where);
   }
 }

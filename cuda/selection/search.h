@@ -67,7 +67,7 @@ struct GroupSearch {
     return first.list * problem.headsPerList + pair % problem.headsPerList;
   }
   __device__ __forceinline__ Rows<E> keyRows(int32_t head) const {
-    return {problem.key, first.batch, problem.kvHeadOf(head), problem.headDim, p.search.pieces, p.isKeyPlain};
+    return {problem.key, first.batch, problem.kvHeadOf(head), problem.headDim, p.search.pieces, p.isKeyAligned};
   }
   __device__ __forceinline__ saddr queryRow(int buffer, int row) const {
     const int rows = p.search.rowsPerPair * p.search.pairsPerBatch;
@@ -95,7 +95,7 @@ struct GroupSearch {
       const int block = pair / problem.headsPerList;
       if (g >= rowsOf(block)) continue;
       const Rows<E> rows(problem.query, first.batch, problem.queryHeadOf(head(pair)), problem.headDim, p.search.pieces,
-                         p.isQueryPlain);
+                         p.isQueryAligned);
       rows.copy(sampled(queriesOf(block), p.now().strideQueries, g), queryRow(buffer, row));
     }
   }
@@ -104,8 +104,9 @@ struct GroupSearch {
   __device__ __forceinline__ void searchBatch(int batch, int buffer, int64_t begin, int64_t end) const {
     const int from = batch * p.search.pairsPerBatch, n = smaller(p.search.pairsPerBatch, pairs - from);
     const int eights = int(ceilDiv<int64_t>(end - begin, kChunksPerWarp));
-    if (warp_id() >= p.search.searchers) return;
-    for (int item = warp_id(); item < n * eights; item += p.search.searchers) {
+    const int warp = warp_id();
+    if (warp >= p.search.searchers) return;
+    for (int item = warp; item < n * eights; item += p.search.searchers) {
       const int pair = from + item / eights, block = pair / problem.headsPerList;
       const int64_t eight = begin + item % eights * kChunksPerWarp;
       const Range keys = keysOf(block);

@@ -28,12 +28,12 @@ __device__ __forceinline__ void storeLse(const AttentionParams& p, const Work& w
 template <class L, class Q>
 __device__ __forceinline__ void storePartials(const AttentionParams& p, const Work& work, const Q& queries,
                                               const OnlineSoftmax<2 * L::kRowTiles>& softmax,
-                                              RegisterTile<L::kRowTiles, L::kDim>& output, float left) {
+                                              RegisterTile<L::kRowTiles, L::kDim>& output, float scoreFactor) {
   using Tile = RegisterTile<L::kRowTiles, L::kDim>;
 #pragma unroll
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
     const auto query = queries.at(L::firstRow() + Tile::row(slot));
-    const SoftmaxState state = softmax.finish(slot, left);
+    const SoftmaxState state = softmax.finish(slot, scoreFactor);
     if (!query.isReal) continue;
     const int64_t row = p.partial(work.index, query.head, query.token, work.split);
     if (lane_id() % 4 == 0) p.partialStates[row] = {state.max, state.sum};
@@ -53,14 +53,14 @@ __device__ __forceinline__ void storePartials(const AttentionParams& p, const Wo
 template <class L, class Q>
 __device__ __forceinline__ void storeRows(const AttentionParams& p, const Work& work, const Q& queries,
                                           const OnlineSoftmax<2 * L::kRowTiles>& softmax,
-                                          RegisterTile<L::kRowTiles, L::kDim>& output, float left) {
+                                          RegisterTile<L::kRowTiles, L::kDim>& output, float scoreFactor) {
   using E = typename L::E;
   using Tile = RegisterTile<L::kRowTiles, L::kDim>;
   float factor[Tile::kSlots];
 #pragma unroll
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
     const auto query = queries.at(L::firstRow() + Tile::row(slot));
-    SoftmaxState state = softmax.finish(slot, left);
+    SoftmaxState state = softmax.finish(slot, scoreFactor);
     factor[slot] = finishRow(state, p.problem.sink(query.head));
     if (query.isReal && lane_id() % 4 == 0) storeLse(p, work, query, state.lse());
   }
@@ -103,13 +103,14 @@ struct MergeMemory {
 // The calling warp's states and sums.
 template <class L>
 __device__ __forceinline__ void writeForMerge(const OnlineSoftmax<2 * L::kRowTiles>& softmax,
-                                              RegisterTile<L::kRowTiles, L::kDim>& output, float left, int warp) {
+                                              RegisterTile<L::kRowTiles, L::kDim>& output, float scoreFactor,
+                                              int warp) {
   using Tile = RegisterTile<L::kRowTiles, L::kDim>;
   using Memory = MergeMemory<L>;
 #pragma unroll
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
     const int row = Tile::row(slot);
-    const SoftmaxState state = softmax.finish(slot, left);
+    const SoftmaxState state = softmax.finish(slot, scoreFactor);
     if (lane_id() % 4 == 0) {
       st_shared(Memory::state(row, warp), state.max);
       st_shared(Memory::state(row, warp) + 4, state.sum);
@@ -162,10 +163,10 @@ __device__ __forceinline__ void mergeRow(const AttentionParams& p, const Work& w
 template <class L, class Q>
 __device__ __forceinline__ void storeMerged(const AttentionParams& p, const Work& work, const Q& queries,
                                             const OnlineSoftmax<2 * L::kRowTiles>& softmax,
-                                            RegisterTile<L::kRowTiles, L::kDim>& output, float left) {
+                                            RegisterTile<L::kRowTiles, L::kDim>& output, float scoreFactor) {
   const int warp = warp_id();  // here, not below: every lane of the warp takes part in its shuffle
   sync_block();
-  writeForMerge<L>(softmax, output, left, warp);
+  writeForMerge<L>(softmax, output, scoreFactor, warp);
   sync_block();
 #pragma unroll 1
   for (int row = warp; row < queries.count; row += L::kWarps) mergeRow<L>(p, work, queries.at(row), row);

@@ -1,6 +1,7 @@
-// The entry points of one element type: every key feed, every tile of dims. A problem runs in the next larger
-// tile of dims, its rows padded with zeros in shared memory only.
-// Reader: whoever adds a pattern (a line in TW_ATTENTION_DIM) or dims (kDims, and a line in TW_ATTENTION).
+// The entry points of one element type: a kernel for each key feed, pattern and tile of dims. A problem runs in the
+// next larger tile of dims; its rows are padded with zeros in shared memory alone. Reader: whoever adds a pattern (a
+// line in TW_ATTENTION_DIM, a name in launch_plan.cc) or a tile of dims (a line in TW_ATTENTION, a number in
+// launch_plan.cc).
 #pragma once
 
 #include "../../prims/kernel.h"

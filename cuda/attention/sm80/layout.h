@@ -1,4 +1,4 @@
-// Layout: what a kernel keeps in shared memory, and how its warps share the work. Derived from the table in tuning.h.
+// Layout: what a kernel keeps in shared memory, and how its warps divide the work. Derived from the table in tuning.h.
 // Reader: someone who reads the loop.
 #pragma once
 
@@ -15,10 +15,10 @@ struct Layout {
   using E = E_;
   using Pattern = Pattern_;
   static constexpr TileSizes kSizes = tileSizes(sizeof(E), Dim, kFeed);
-  static constexpr SharedPlan kShared = sharedPlan(sizeof(E), Dim, kFeed);
+  static constexpr SharedLayout kShared = sharedLayout(sizeof(E), Dim, kFeed);
   static constexpr int kDim = Dim, kWarps = kSizes.warps, kThreads = 32 * kWarps, kRowTiles = kSizes.rowTiles;
   static constexpr int kKeys = kSizes.keys;
-  static constexpr int kOwnKeys = kKeys / kWarps;  // that a warp copies
+  static constexpr int kOwnKeys = kKeys / kWarps;  // keys that each warp copies
   // The stream kernel is out of registers. Problems with a bias, softcap, extra keys, packed heads or split keys use
   // the gather kernel.
   static constexpr bool kGathers = kFeed != KeyFeed::stream;
@@ -33,15 +33,16 @@ struct Layout {
 
   using QueryTile = SharedTile<E, kRows, Dim>;
   using KeyTile = SharedTile<E, kKeys, Dim>;
-  static_assert(kShared.keys == QueryTile::kBytes && kShared.values - kShared.keys == KeyTile::kBytes, "one plan");
+  static_assert(kShared.keys == QueryTile::kBytes && kShared.values - kShared.keys == KeyTile::kBytes,
+                "as tuning.h lays them out");
   static_assert(sizeof(KeySlot) == 16, "as tuning.h counts");
 
   __device__ __forceinline__ static QueryTile queries() { return {smem_base()}; }
   __device__ __forceinline__ static KeyTile keys() { return {smem_base() + kShared.keys}; }
   __device__ __forceinline__ static KeyTile values() { return {smem_base() + kShared.values}; }
-  // Of one visit: a barrier stands between the last look at them and the notes of the next.
+  // Of one visit. A barrier separates the last read of a visit's slots from the writes of the next.
   __device__ __forceinline__ static saddr slots() { return smem_base() + kShared.slots; }
-  // Of the calling warp: see non_finite.h.
+  // The calling warp's part: see non_finite.h.
   __device__ __forceinline__ static saddr seen() {
     return smem_base() + kShared.seen + warp_id() * kWarpRows * ((kWarpKeys + 31) / 32) * 4;
   }
@@ -51,7 +52,7 @@ struct Layout {
   __device__ __forceinline__ static int firstRow() { return kDividesKeys ? 0 : warp_id() * kWarpRows; }
   __device__ __forceinline__ static int firstKey() { return kDividesKeys ? warp_id() * kWarpKeys : 0; }
 
-  // Among those who share keys: the block, or each warp alone.
+  // A barrier for all that share keys: the block, or each warp alone.
   __device__ __forceinline__ static void sync() {
     if constexpr (kDividesKeys) {
       sync_warp();
@@ -59,7 +60,7 @@ struct Layout {
       sync_block();
     }
   }
-  // The same, and whether any of them says yes.
+  // The same. Returns whether any thread of them says yes.
   __device__ __forceinline__ static bool syncAny(bool yes) {
     if constexpr (kDividesKeys) {
       sync_warp();

@@ -1,13 +1,13 @@
-// How large tiles are, and what they take of the shared memory: the one table to tune.
-// Reader: someone with a GPU and a benchmark. Host and device read the same numbers.
-// Shared memory stays below 99 KB a block, what sm_86, sm_89 and sm_120 have, so that one choice serves all.
+// How large the tiles of sm80 kernels are, and what they take of the shared memory: the one table to tune.
+// Reader: someone with a GPU and a benchmark. Host and device read the same numbers. A block stays below 99 KB of
+// shared memory, which is what sm_86, sm_89 and sm_120 have, so that one choice serves all.
 #pragma once
 
 #include "../../../core/base/platform.h"
 
 namespace tilewise::gpu {
 
-// Which kernel: a stream of tokens (dense windows), a gather (every other pattern, pages), or few queries on many keys.
+// Which kernel: stream (dense windows), gather (every other pattern, pages) or decode (few queries, many keys).
 enum class KeyFeed { stream, gather, decode };
 
 struct TileSizes {
@@ -17,11 +17,11 @@ struct TileSizes {
   int perMultiprocessor;  // blocks; limits registers
 };
 
-// Reasons: 'budget' means registers or shared memory allow no more; the rest is not measured yet.
+// Reasons: 'budget' means that registers or shared memory allow no more. Rows without a reason are not measured.
 TW_HOST_DEVICE constexpr TileSizes tileSizes(int elementBytes, int dim, KeyFeed feed) {
   const bool isHalf = elementBytes == 2;
-  // Warps divide the keys of a visit, 16 each at least; its memory must hold the warps' outputs at the end
-  // (epilogue.h).
+  // Warps divide the keys of a visit, at least 16 each. In the end the warps' outputs must fit in the memory of keys
+  // and values (epilogue.h).
   if (feed == KeyFeed::decode)
     return isHalf ? TileSizes{1, 4, 64, dim <= 64 ? 3 : 2} : TileSizes{1, 2, 32, dim <= 96 ? 4 : 2};
   if (!isHalf) return {1, 4, dim <= (feed == KeyFeed::gather ? 64 : 128) ? 32 : 16, dim <= 96 ? 2 : 1};
@@ -36,24 +36,24 @@ TW_HOST_DEVICE constexpr int tileRows(const TileSizes& sizes, KeyFeed feed) {
   return 16 * sizes.rowTiles * (feed == KeyFeed::decode ? 1 : sizes.warps);
 }
 
-// Where things lie in a block's shared memory, in bytes. Queries come first.
-struct SharedPlan {
+// Where a block of threads keeps what in shared memory, in bytes from its start. Queries come first.
+struct SharedLayout {
   int keys, values;
   int seen;  // a bit for every score, see non_finite.h
-  int slots;  // the keys of a visit as the pattern counts them, 16 bytes each
+  int slots;  // a KeySlot for each key of a visit
   int bytes;
 };
-TW_HOST_DEVICE constexpr SharedPlan sharedPlan(int elementBytes, int dim, KeyFeed feed) {
+TW_HOST_DEVICE constexpr SharedLayout sharedLayout(int elementBytes, int dim, KeyFeed feed) {
   const TileSizes sizes = tileSizes(elementBytes, dim, feed);
   const int rows = tileRows(sizes, feed), row = dim * elementBytes;
   const int scores = feed == KeyFeed::decode ? rows * sizes.warps * 32 : rows * ((sizes.keys + 31) / 32 * 32);
-  SharedPlan plan{};
-  plan.keys = rows * row;
-  plan.values = plan.keys + sizes.keys * row;
-  plan.seen = plan.values + sizes.keys * row;
-  plan.slots = plan.seen + scores / 8;
-  plan.bytes = plan.slots + (feed == KeyFeed::stream ? 0 : sizes.keys * 16);
-  return plan;
+  SharedLayout layout{};
+  layout.keys = rows * row;
+  layout.values = layout.keys + sizes.keys * row;
+  layout.seen = layout.values + sizes.keys * row;
+  layout.slots = layout.seen + scores / 8;
+  layout.bytes = layout.slots + (feed == KeyFeed::stream ? 0 : sizes.keys * 16);
+  return layout;
 }
 
 }  // namespace tilewise::gpu

@@ -193,7 +193,7 @@ void checkSlabs() {
 
 // More heads in a list than shared memory holds queries of: they come in batches, loaded ahead. Few keys are kept, so
 // that every score decides something. Rows are copied by themselves or by threads: seeds of which one has either.
-void checkBatches(uint32_t seed, bool isPlain) {
+void checkBatches(uint32_t seed, bool isAligned) {
   SelectionProblem p;
   p.queryHeads = 48;
   p.headDim = 128;
@@ -203,8 +203,8 @@ void checkBatches(uint32_t seed, bool isPlain) {
   p.window = 16;
   p.stage[0] = {16, 1, 8, 5};
   Case c = oneStage(p, seed);
-  CHECK(gpu::hasPlainRows(c.query.here(), p.dtype) == isPlain, "seed %u makes other rows", seed);
-  c.name = isPlain ? "batches, plain rows" : "batches, rows with gaps";
+  CHECK(gpu::hasAlignedRows(c.query.here(), p.dtype) == isAligned, "seed %u makes other rows", seed);
+  c.name = isAligned ? "batches, plain rows" : "batches, rows with gaps";
   checkCase(c, {"lazy", "races"});
 }
 

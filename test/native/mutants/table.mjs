@@ -226,8 +226,8 @@ export const mutants = [
   attention(
     'an empty row subtracts infinity',
     'attention/online_softmax.h',
-    'most[slot] == -INFINITY ? 0 : most[slot] * left',
-    'most[slot] * left',
+    'newMax[slot] == -INFINITY ? 0 : newMax[slot] * factor',
+    'newMax[slot] * factor',
   ),
   attention(
     'warps are merged without their distance',

@@ -1,0 +1,18 @@
+// The numbers to tune in attention on every GPU architecture; the tiles of one architecture are in its folder
+// (sm80/tuning.h). Reader: someone with a GPU and a benchmark.
+#pragma once
+
+#include "../../core/base/platform.h"
+
+namespace tilewise::gpu {
+
+// Keys of one split. Short enough that a few thousand keys of one sequence fill a GPU, long enough that partial results
+// are a small share of the traffic. Patterns that leave keys out are split less: a split should still hold some hundred
+// keys. Not measured.
+constexpr Token kSplitKeys = 512;
+// Rows of queries up to which keys are split at all: above, tiles of queries fill the GPU. Not measured.
+constexpr int64_t kSplitRows = 64;
+// Threads of a block that combines the partial results of one row. Not measured.
+constexpr int kCombineThreads = 128;
+
+}  // namespace tilewise::gpu

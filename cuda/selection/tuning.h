@@ -1,0 +1,34 @@
+// The numbers to tune in a GPU's selections: 'budget' means that shared memory or the chip allow no more; none of them
+// is measured yet. Reader: someone with a GPU and a benchmark. Host and device read the same numbers.
+#pragma once
+
+#include <cstdint>
+
+namespace tilewise::gpu {
+
+// Threads of a block that scores candidates, of one that keeps the best of a list, and of one that splits lists. Not
+// measured.
+constexpr int kSearchThreads = 256;
+constexpr int kSearchWarps = kSearchThreads / 32;
+constexpr int kListThreads = 256;
+constexpr int kListWarps = kListThreads / 32;
+constexpr int kSplitThreads = 128;
+// Chunks that a warp searches together: two keys of each are the 16 rows of a product.
+constexpr int kChunksPerWarp = 8;
+// Shared memory of a block that keeps the best of a list: three sums per warp, two buffers (best.h).
+constexpr int kListSharedBytes = 2 * kListWarps * 3 * 4;
+
+// Working memory of a launch, about: a single group of blocks may need more. Not measured.
+constexpr int64_t kWorkspaceBytes = int64_t(64) << 20;
+// The most query blocks that search the same chunks in shared memory. Budget.
+constexpr int32_t kBlocksPerGroup = 64;
+// The most tiles of chunks that pass while query rows stay in shared memory. Budget.
+constexpr int32_t kTilesPerBlock = 16;
+// Pairs of a query block and a head that are searched together where not all fit. Not measured.
+constexpr int32_t kPairsPerBatch = kSearchWarps;
+// A batch of fewer searches leaves most warps idle. Not measured.
+constexpr int32_t kIdleBelow = kSearchWarps / 2 * kChunksPerWarp;
+// Thread blocks per multiprocessor for which candidates are worth dividing. Budget.
+constexpr int32_t kBlocksPerMultiprocessor = 8;
+
+}  // namespace tilewise::gpu
