@@ -64,7 +64,7 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
   const auto hide = [&](float& score, const auto& query, const typename Pattern::Sight& sight, int column) {
     bool isSeen = column < keys.visit.count;
     if (!(Gathers && keys.visit.isExtra) && isSeen) {
-      const KeyRun row = keys.at(column).row();
+      const KeyRun row = keys.at(column).run();
       isSeen = !pattern.cut(sight, row).keys.isEmpty();
       const uint8_t* mask = isSeen ? tokenMask(pattern, row, query.token) : nullptr;
       if (mask) isSeen = *mask != 0;

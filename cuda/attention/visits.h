@@ -1,6 +1,6 @@
-// Visits: which keys a tile of queries meets next, `Keys` of them at a time, and whether all of them are seen by all.
-// Reader: someone who follows a pattern's rows into the loop. Two ways: a stream of tokens that follow each other, for
-// dense windows in contiguous memory, and a gather of whatever rows a pattern has, for everything else.
+// Visits: the keys that a tile of queries meets next, at most `Keys` of them, and whether every query sees all of them.
+// Reader: someone who follows a pattern's runs into the loop. There are two feeds: a stream of tokens that follow each
+// other, for windows in contiguous memory, and a gather of any runs of any pattern, for everything else.
 #pragma once
 
 #include "../../core/pattern/stretches.h"
@@ -11,19 +11,19 @@ namespace tilewise::gpu {
 struct Visit {
   int count;  // keys; the rest of the tile is filled with zeros and hidden
   bool isInterior;
-  bool isExtra;  // of the keys that every query sees besides
+  bool isExtra;  // of options.extraKeys
   Token first;  // stream and extra keys: token of key 0, the others follow
   Token token;  // gather: of this lane's key, -1 if there is none
 };
 
-// A key of a gathered tile as the pattern counts it. In shared memory, for those who mask.
+// A key of a gathered tile as the pattern counts it: in shared memory, for masks and score rules.
 struct KeySlot {
   Token place, at[2], token;
 
-  __device__ __forceinline__ KeyRun row() const { return {{place, place + 1}, 0, 1, {at[0], at[1]}}; }
+  __device__ __forceinline__ KeyRun run() const { return {{place, place + 1}, 0, 1, {at[0], at[1]}}; }
 };
 
-// The keys besides, after all others.
+// Extra keys (options.extraKeys), visited last.
 struct ExtraKeys {
   Token count, done = 0;
 
@@ -37,24 +37,24 @@ struct ExtraKeys {
   }
 };
 
-// Rows of tokens that follow each other, cut into tiles from their beginning.
+// Runs of tokens that follow each other, cut into tiles from their beginning.
 template <class Pattern, int Keys>
 class StreamKeys {
  public:
   // A stream has neither a clip nor extra keys, and notes no slots.
   __device__ __forceinline__ StreamKeys(const Pattern& pattern, const typename Pattern::Sight& sight, const Range&,
                                         Token)
-      : pattern_(pattern), sight_(sight), rows_(pattern.runs(sight)) {}
+      : pattern_(pattern), sight_(sight), runs_(pattern.runs(sight)) {}
 
   __device__ __forceinline__ bool next(Visit& visit, saddr) {
     while (left_.isEmpty()) {
-      if (index_ == rows_) return false;
+      if (index_ == runs_) return false;
       left_ = pattern_.run(sight_, index_++).places;
     }
     const Range keys{left_.begin, smaller(left_.end, left_.begin + Keys)};
-    KeyRun row;
-    row.places = keys;
-    const bool isInterior = visibleCut(pattern_, sight_, row).interior.size() == Keys;
+    KeyRun run;
+    run.places = keys;
+    const bool isInterior = visibleCut(pattern_, sight_, run).interior.size() == Keys;
     visit = {keys.size(), isInterior, false, keys.begin, -1};
     left_.begin = keys.end;
     return true;
@@ -64,11 +64,20 @@ class StreamKeys {
   const Pattern& pattern_;
   typename Pattern::Sight sight_;
   Range left_;
-  int32_t rows_, index_ = 0;
+  int32_t runs_, index_ = 0;
 };
 
-// Rows of any pattern, short ones side by side in one tile. Every warp works out the same tile, a row per lane, and
-// keeps the tokens of the `Own` keys that it copies, one per lane.
+// Runs of any pattern, short ones side by side in one tile. Every warp works out the same tile, a run per lane, and
+// keeps the tokens of the `Own` keys that it copies, one per lane. With four lanes and tiles of eight keys:
+//
+//   lane  keys left of its run   begin  end
+//     0   a b c                    0     3     tile    | a b c | d e | f g h |
+//     1   d e                      3     5     key       0 1 2   3 4   5 6 7
+//     2   none                     5     5     holder    0 0 0   1 1   3 3 3
+//     3   f g h i j                5    10
+//
+// The holder of key 6 is the first lane whose end is greater than 6: lane 3, and key 6 is g, 6 - begin = 1 place on.
+// Lane 3 fills the tile with `part` = 3 of its keys; the next tile begins with its run, 3 keys of it already taken.
 template <class Pattern, int Keys, int Own>
 class GatherKeys {
  public:
@@ -76,22 +85,22 @@ class GatherKeys {
 
   __device__ __forceinline__ GatherKeys(const Pattern& pattern, const typename Pattern::Sight& sight, const Range& clip,
                                         Token extras)
-      : pattern_(pattern), sight_(sight), clip_(clip), extras_{extras}, rows_(pattern.runs(sight)) {}
+      : pattern_(pattern), sight_(sight), clip_(clip), extras_{extras}, runs_(pattern.runs(sight)) {}
 
-  // `slots`: Keys of them.
+  // Fills `slots`, which has room for Keys of them.
   __device__ __forceinline__ bool next(Visit& visit, saddr slots) {
     const int lane = lane_id(), own = warp_id() * Own + lane % Own;
     visit = {0, true, false, 0, -1};
-    while (visit.count < Keys && index_ < rows_) {
-      KeyRun row;
+    while (visit.count < Keys && index_ < runs_) {
+      KeyRun run;
       Cut cut{};
-      if (index_ + lane < rows_) {
-        row = pattern_.run(sight_, index_ + lane);
-        cut = visibleCut(pattern_, sight_, row);
+      if (index_ + lane < runs_) {
+        run = pattern_.run(sight_, index_ + lane);
+        cut = visibleCut(pattern_, sight_, run);
         cut.keys = intersect(cut.keys, clip_);
         if (lane == 0) cut.keys.begin = smaller(cut.keys.end, cut.keys.begin + taken_);
       }
-      // Keys of this lane's row, capped: sums of whole rows could overflow.
+      // Keys left of this lane's run, capped: sums of whole runs could overflow.
       const int length = smaller<Token>(cut.keys.size(), Keys);
       int end = length;
 #pragma unroll
@@ -104,7 +113,7 @@ class GatherKeys {
       const bool isReached = begin < Keys && length > 0;
       const Range taken{cut.keys.begin, cut.keys.begin + smaller(length, Keys - begin)};
       visit.isInterior &= ballot(isReached && !cut.interior.contains(taken)) == 0;
-      resolve(visit, slots, own, begin, end, row, cut.keys.begin);
+      resolve(visit, slots, own, begin, end, run, cut.keys.begin);
       advance(visit, begin, end);
     }
     if (visit.count == 0) return extras_.template next<Keys>(visit);
@@ -113,7 +122,7 @@ class GatherKeys {
   }
 
  private:
-  // The lane whose row a key of the tile lies in, `end` being where each lane's row ends in the tile.
+  // The lane whose run has a key of the tile: the first that ends behind it. `end`: where this lane's run ends.
   static __device__ __forceinline__ int holderOf(int key, int end) {
     int holder = 0;
 #pragma unroll
@@ -123,15 +132,15 @@ class GatherKeys {
     return holder;
   }
 
-  // Notes this lane's own key if one of the rows that the lanes hold has it.
-  __device__ __forceinline__ void resolve(Visit& visit, saddr slots, int own, int begin, int end, const KeyRun& row,
+  // Notes this lane's own key if it has a holder among these runs.
+  __device__ __forceinline__ void resolve(Visit& visit, saddr slots, int own, int begin, int end, const KeyRun& run,
                                           Token firstPlace) {
     const int holder = holderOf(own, end);
     const int total = shfl(end, 31);
     const bool isHere = own >= visit.count && own < total;
     const Token place = shfl(firstPlace, holder) + own - shfl(begin, holder);
-    const Token token = shfl(row.origin, holder) + place * shfl(row.step, holder);
-    const Token at0 = shfl(row.at[0], holder), at1 = shfl(row.at[1], holder);
+    const Token token = shfl(run.origin, holder) + place * shfl(run.step, holder);
+    const Token at0 = shfl(run.at[0], holder), at1 = shfl(run.at[1], holder);
     if (!isHere) return;
     visit.token = token;
     if (lane_id() >= Own) return;  // an earlier lane has the same key
@@ -139,7 +148,7 @@ class GatherKeys {
               uint4{uint32_t(place), uint32_t(at0), uint32_t(at1), uint32_t(token)});
   }
 
-  // Moves past what was taken: whole rows, or a part of the row that fills the tile.
+  // Moves past the keys that the tile took: all 32 runs, or all before the one that fills the tile and part of that.
   __device__ __forceinline__ void advance(Visit& visit, int begin, int end) {
     const int total = shfl(end, 31);
     if (total < Keys) {
@@ -159,8 +168,8 @@ class GatherKeys {
   typename Pattern::Sight sight_;
   Range clip_;
   ExtraKeys extras_;
-  int32_t rows_, index_ = 0;
-  Token taken_ = 0;  // of row index_'s keys
+  int32_t runs_, index_ = 0;
+  Token taken_ = 0;  // keys of run index_
 };
 
 }  // namespace tilewise::gpu

@@ -297,22 +297,22 @@ export const mutants = [
   attention(
     'every full visit counts as interior',
     visits,
-    'visibleCut(pattern_, sight_, row).interior.size() == Keys;',
+    'visibleCut(pattern_, sight_, run).interior.size() == Keys;',
     'keys.size() == Keys;',
   ),
   attention(
-    'gathered rows that are cut count as whole',
+    'gathered runs that are cut count as whole',
     visits,
     'ballot(isReached && !cut.interior.contains(taken)) == 0',
     'ballot(isReached && cut.interior.contains(taken)) == 0',
   ),
   attention(
-    'the rest of a row is taken from its beginning',
+    'the rest of a run is taken from its beginning',
     visits,
     'taken_ = last == 0 ? taken_ + part : part;',
     'taken_ = part;',
   ),
-  attention('a row is left out when a tile is full', visits, '    index_ += last;\n', '    index_ += last + 1;\n'),
+  attention('a run is left out when a tile is full', visits, '    index_ += last;\n', '    index_ += last + 1;\n'),
   attention(
     'a mirrored distance has the wrong sign',
     scores,
