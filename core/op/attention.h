@@ -142,6 +142,13 @@ struct AttentionProblem {
   }
 };
 
+// Every pattern as GPUs run it: X(name of its kernels, type, ...), grids on three axes.
+#define TW_PATTERNS(X, ...)                            \
+  X(window, Window, __VA_ARGS__)                       \
+  X(neighborhood, Neighborhood<kMaxRank>, __VA_ARGS__) \
+  X(shards, StridedShards, __VA_ARGS__)                \
+  X(blocks, BlockList, __VA_ARGS__)
+
 // The pattern of one sequence, given its type; of a grid, that of a dilation group.
 template <class Pattern>
 TW_HOST_DEVICE Pattern patternOf(const AttentionProblem& p, const Sequence& s, int32_t group = 0) {

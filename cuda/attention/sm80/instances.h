@@ -1,7 +1,7 @@
 // The entry points of one element type: a kernel for each key feed, pattern and tile of dims. A problem runs in the
-// next larger tile of dims; its rows are padded with zeros in shared memory alone. Reader: whoever adds a pattern (a
-// line in TW_ATTENTION_DIM, a name in launch_plan.cc) or a tile of dims (a line in TW_ATTENTION, a number in
-// launch_plan.cc).
+// next larger tile of dims; its rows are padded with zeros in shared memory alone. Reader: whoever adds a tile of dims
+// (a line in TW_ATTENTION, a number in launch_plan.cc), or gives a pattern more kernels than the gather that all have
+// (a line in TW_ATTENTION_DIM, a trait of the pattern).
 #pragma once
 
 #include "../../prims/kernel.h"
@@ -15,13 +15,12 @@
     attend<Layout<E, dim, Pattern, KeyFeed::feed>>(p);                            \
   }
 
-#define TW_ATTENTION_DIM(type, E, dim)                                            \
-  TW_ATTENTION_KERNEL(stream, window, Window, type, E, dim)                       \
-  TW_ATTENTION_KERNEL(gather, window, Window, type, E, dim)                       \
-  TW_ATTENTION_KERNEL(gather, neighborhood, Neighborhood<kMaxRank>, type, E, dim) \
-  TW_ATTENTION_KERNEL(gather, shards, StridedShards, type, E, dim)                \
-  TW_ATTENTION_KERNEL(gather, blocks, BlockList, type, E, dim)                    \
-  TW_ATTENTION_KERNEL(decode, window, Window, type, E, dim)                       \
+#define TW_GATHER_KERNEL(pattern, Pattern, type, E, dim) TW_ATTENTION_KERNEL(gather, pattern, Pattern, type, E, dim)
+
+#define TW_ATTENTION_DIM(type, E, dim)                      \
+  TW_PATTERNS(TW_GATHER_KERNEL, type, E, dim)               \
+  TW_ATTENTION_KERNEL(stream, window, Window, type, E, dim) \
+  TW_ATTENTION_KERNEL(decode, window, Window, type, E, dim) \
   TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
 
 #define TW_ATTENTION(type, E)                                                                 \
