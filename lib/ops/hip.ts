@@ -1,6 +1,6 @@
 // hipAttention() and hipSelect(): attention to selected keys, and the selection by itself.
-// Reader: someone with more context than dense attention is affordable for. The pattern and what it approximates are in
-// hierarchical.ts, decoding in hip-state.ts; attention() with a hierarchical() pattern is the same without a state.
+// Reader: someone with more context than dense attention is affordable for. patterns/hierarchical.ts has the pattern and
+// says what it approximates, selectors/ the selection; attention() with hierarchical() is the same without a state.
 
 import { refuseSignal } from '../call/flight.js';
 import { placementOf } from '../call/placement.js';

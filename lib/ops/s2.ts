@@ -1,5 +1,6 @@
 // s2Attention(): sparsely-sharded attention, the pattern of Phi-3-small.
-// Reader: someone who comes from dkernel or vLLM. s2-layout.ts plans the same pattern, s2-cache.ts keeps only what it needs.
+// Reader: someone who comes from dkernel or vLLM. caches/s2-layout.ts plans the same pattern, caches/s2-cache.ts keeps
+// only the keys that it needs.
 
 import { type StridedShardsOptions, stridedShards, stridedShardsNames } from '../patterns/strided-shards.js';
 import { asPattern, namedOps } from './named.js';
