@@ -100,7 +100,7 @@ LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys
   params.problem = problem;
   const PatternTraits traits = traitsOf(problem);
   if (traits.isGrid) useRank3(params.problem);
-  // Scores of scale 0 are 0 whether capped or not, and a 0 in the cap's argument is how kernels are told of no cap.
+  // Scores of scale 0 are 0 whether capped or not, and kernels take a cap's argument of 0 for "no cap".
   if (problem.scale == 0) params.problem.softcap = 0;
   const AttentionProblem& p = params.problem;
   plan.dim = tileDim(p);

@@ -1,5 +1,6 @@
-// How an attention problem is cut into blocks, and which kernel takes it. Reader: someone who asks what runs where.
-// No choice depends on what else is in the batch or on the device, so that results do not either.
+// LaunchPlan: how an attention problem is cut into blocks of threads, and which kernel takes it.
+// Reader: someone who asks what runs where. No choice depends on the device or on the rest of the batch, so that
+// results do not either.
 #pragma once
 
 #include <string>
@@ -19,26 +20,26 @@ struct LaunchPlan {
   int dim;  // of the kernel's tiles
   TileSizes sizes;
   int rows;  // of a tile of queries
-  bool maySplit;  // keys may be cut, as far as there are enough of them
-  AttentionParams params;  // but for what lies on the device
+  bool maySplit;  // keys may be cut into splits, if there are enough of them
+  AttentionParams params;  // without the arrays on the device
   std::string kernel() const;
-  int64_t tilesOf(Token queries) const;  // of one map, for a sequence with so many queries
+  int64_t tilesOf(Token queries) const;  // tiles of one map, for a sequence with so many queries
 };
 
-// The plan in the planner's words, for explain(): what is visited or skipped as one, and why. `rank`: of the grid, as
-// the caller counts its axes; plans count three.
+// The plan in explain()'s words: which tiles are visited or skipped, and why. `rank` is that of the caller's grid;
+// plans count three axes.
 TileChoice tilesOf(const LaunchPlan& plan, int rank);
 
-// For sequences of at most so many queries and keys, all of which would be planned alike by themselves.
+// The plan for sequences of at most so many queries and keys, each of which would get the same plan alone.
 LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys);
 
-// Sequences that one plan takes; empty: all of them, none of which is packed.
+// The sequences of one plan. Empty: all of them, and they are not packed.
 struct PlannedSequences {
   LaunchPlan plan;
   std::vector<int32_t> sequences;
 };
-// `lengths`: the problem with cuQueries and cuKeys as the host reads them. Packed sequences are sorted by how each
-// would be planned alone: what else is in the batch must not change a bit of the result.
+// `lengths` is the problem with cumulative lengths that the host can read. Packed sequences are sorted by the plan that
+// each would get alone: the rest of the batch must not change a bit of the result.
 std::vector<PlannedSequences> planSequences(const AttentionProblem& problem, const AttentionProblem& lengths);
 
 }  // namespace tilewise::gpu

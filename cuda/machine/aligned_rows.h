@@ -1,5 +1,5 @@
 // Whether the rows of an operand can be moved 16 bytes at a time: elements side by side, every row on a boundary of 16.
-// Reader: whoever plans launches of kernels that have a path for that.
+// Reader: whoever plans launches; kernels have a path for such rows.
 #pragma once
 
 #include "../../core/op/attention.h"

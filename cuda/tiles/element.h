@@ -1,4 +1,5 @@
-// Element types as numbers: what a tile of them needs besides the products. Reader: someone who adds one.
+// Element types: how tiles of each are read, written and checked for NaN. Reader: someone who adds an element type; its
+// products are in mma.h.
 #pragma once
 
 #include "../../core/base/dtype.h"
@@ -48,7 +49,7 @@ struct Element<bf16> : HalfElement<bf16> {
   static __device__ __forceinline__ float load(saddr at) { return fromBfloat16(ld_shared_u16(at)); }
 };
 
-// Whether a word of one or two elements holds NaN or infinity.
+// Whether a word of one or two elements has NaN or infinity.
 template <class E>
 __device__ __forceinline__ bool hasNonFinite(uint32_t word) {
   constexpr uint32_t kLow = Element<E>::kExponent & 0xffff, kHigh = Element<E>::kExponent & 0xffff0000;

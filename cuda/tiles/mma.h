@@ -1,4 +1,4 @@
-// Mma: products of a warp's fragments, one step of kDepth at a time; what differs between 16-bit and 32-bit elements.
+// Mma: products of a warp's fragments, one step of kDepth at a time, for 16-bit and for 32-bit elements.
 // Reader: someone who adds an element type. The loop knows only the four loads and multiply().
 #pragma once
 
@@ -13,16 +13,16 @@ template <class E>
 struct Mma {
   static constexpr int kDepth = 16;
   static constexpr int kUnroll = 16;  // steps of a product of keys: all
-  // Of a product of values: all, but where the outputs alone take half of the registers.
+  // Columns of a product of values that are computed at once: all, unless the outputs alone take half of the registers.
   TW_HOST_DEVICE static constexpr int columnsAtOnce(int dim) { return dim == 256 ? 128 : dim; }
   struct Rows {
     uint32_t r[4];
   };
-  struct Columns {  // 16 of them
+  struct Columns {  // 16 columns
     uint32_t r[4];
   };
 
-  // Where this lane reads fragments from, for rows [first, first + 16).
+  // The address from which this lane reads fragments of rows [first, first + 16).
   template <class Tile>
   static __device__ __forceinline__ saddr rowsAt(const Tile& tile, int first) {
     return tile.at(first + lane_id() % 16, lane_id() / 16);
@@ -41,7 +41,7 @@ struct Mma {
   static __device__ __forceinline__ void loadRows(Rows& a, const Tile&, saddr at, int rowTile, int step) {
     ldmatrix_x4(a.r, Tile::ahead(at, rowTile, step));
   }
-  // The same as columns of the other operand.
+  // The same rows as columns of the other operand.
   template <class Tile>
   static __device__ __forceinline__ void loadColumns(Columns& b, const Tile&, saddr at, int rowTile, int step) {
     ldmatrix_x4(b.r, Tile::ahead(at, rowTile, step));
@@ -51,8 +51,8 @@ struct Mma {
   static __device__ __forceinline__ void loadDepth(Columns& b, const Tile&, saddr at, int step, int block) {
     ldmatrix_x4_trans(b.r, Tile::ahead(at, step, block));
   }
-  // Accumulators as rows of the next product, rounded to the element type: those of two neighbouring blocks are a
-  // fragment as they are.
+  // Accumulators as rows of the next product, rounded to the element type. Two neighbouring blocks of them have the
+  // order of a fragment.
   template <int RowTiles, int N>
   struct Weights {
     Rows rows[RowTiles][N / 16];
@@ -76,14 +76,14 @@ struct Mma {
   }
 };
 
-// float32 as three bfloat16 numbers each, whose sum is exact, on m16n8k16. Of the nine products of parts the three
-// smallest are below float32's rounding and left out. As many instructions as with two tf32 numbers, which would lose
-// two bits. Idea: splitting for tensor cores, Ootomo & Yokota (arXiv 2203.03341).
+// float32: each number is the exact sum of three bfloat16 numbers, multiplied on m16n8k16. Of the nine products of
+// parts the three smallest are below float32's rounding and left out. Two tf32 numbers would take as many instructions
+// and lose two bits. Idea: splitting for tensor cores, Ootomo & Yokota (arXiv 2203.03341).
 template <>
 struct Mma<float> {
   static constexpr int kDepth = 16;
   static constexpr int kParts = 3;  // largest first
-  // More at once do not fit in the registers: ptxas loads ahead until they spill.
+  // More steps at once do not fit in the registers: ptxas loads ahead until they spill.
   static constexpr int kUnroll = 1;
   TW_HOST_DEVICE static constexpr int columnsAtOnce(int dim) { return dim < 192 ? 32 : 16; }
   struct Rows {
@@ -93,8 +93,8 @@ struct Mma<float> {
     uint32_t part[kParts][4];
   };
 
-  // Two numbers, split into words of two parts. Parts that would round up to infinity are cut instead. Infinity leaves
-  // NaN, as it would in the product: the parts of the other number have either sign.
+  // Splits two numbers into words of two parts. Parts that would round up to infinity are cut off instead. Infinity
+  // becomes NaN, as in the product: the parts of the other number have either sign.
   template <class Fragment>
   static __device__ __forceinline__ void split(Fragment& fragment, int word, float low, float high) {
 #pragma unroll
@@ -118,7 +118,7 @@ struct Mma<float> {
   static __device__ __forceinline__ saddr columnsAt(const Tile& tile, int first) {
     return Mma<bf16>::columnsAt(tile, first);
   }
-  // Of this lane's even and odd row of eight; element lane / 4 of eight.
+  // The addresses of element lane / 4 (of eight) in this lane's even and odd row of eight.
   struct DepthAt {
     saddr even, odd;
   };
@@ -128,9 +128,8 @@ struct Mma<float> {
     return {tile.element(row, lane_id() / 4), tile.element(row + 1, lane_id() / 4)};
   }
 
-  // ldmatrix moves chunks of 16 bytes whatever they hold: four floats where it would move eight halves. A lane has dims
-  // t and t + 4 of eight where the product wants 2t and 2t + 1: counted alike on both sides, the order makes no
-  // difference.
+  // ldmatrix moves chunks of 16 bytes, here four floats instead of eight halves. A lane then has dims t and t + 4 of
+  // eight, where the product wants 2t and 2t + 1. Both operands have the same order, so it makes no difference.
   template <class Tile>
   static __device__ __forceinline__ void loadRows(Rows& a, const Tile&, saddr at, int rowTile, int step) {
 #pragma unroll
@@ -176,7 +175,7 @@ struct Mma<float> {
   };
   static __device__ __forceinline__ void multiply(float (&left)[4], float (&right)[4], const Rows& a,
                                                   const Columns& b) {
-    // Small terms among themselves: tensor cores cut sums where they do not fit, and would do so at each of them.
+    // Small terms are summed apart: tensor cores cut off what does not fit into a sum, and would do so at each term.
     float smallLeft[4] = {}, smallRight[4] = {};
 #pragma unroll
     for (int sum = kParts - 1; sum > 0; --sum) {

@@ -1,6 +1,6 @@
-// RegisterTile: the accumulators of a warp, 16 rows per row tile, float32, as mma leaves them.
-// Reader: someone who reads the loop. A thread holds two rows of each row tile (`slots`) and two of every eight
-// columns; four neighbouring lanes, a quad, share a row (PTX ISA, mma.m16n8k16 fragments).
+// RegisterTile: the accumulators of a warp, 16 rows per row tile, float32, in the order of mma.
+// Reader: someone who reads the loop. A thread has two rows of each row tile (`slots`) and two of every eight columns;
+// four neighbouring lanes, a quad, share a row (PTX ISA, mma.m16n8k16 fragments).
 #pragma once
 
 #include "../prims/prims.h"
@@ -14,13 +14,13 @@ struct RegisterTile {
 
   float v[RowTiles][Columns / 8][4];
 
-  // Row of a slot within the warp's rows, and column of an element.
+  // The row of a slot within the warp's rows, and the column of an element.
   static __device__ __forceinline__ int row(int slot) { return slot / 2 * 16 + slot % 2 * 8 + lane_id() / 4; }
   static __device__ __forceinline__ int column(int block, int i) { return block * 8 + lane_id() % 4 * 2 + i; }
 
   __device__ __forceinline__ float& at(int slot, int block, int i) { return v[slot / 2][block][slot % 2 * 2 + i]; }
 
-  // Calls f(element, slot, block, i): column(block, i) is the element's.
+  // Calls f(element, slot, block, i) for each element; its column is column(block, i).
   template <class F>
   __device__ __forceinline__ void forEach(F&& f) {
 #pragma unroll
@@ -31,8 +31,9 @@ struct RegisterTile {
         for (int i = 0; i < 2; ++i) f(at(slot, block, i), slot, block, i);
   }
 
-  // Moves every block `By` to the left, the first ones to the end: a loop over code for the first blocks visits all,
-  // and once all have been first they stand as before. Registers cannot be indexed by a loop that is not unrolled.
+  // Moves every block of columns `By` places to the left, and the first ones to the end. A loop that is not unrolled
+  // cannot index registers: it works on the first blocks and rotates. After a whole turn all blocks are in their
+  // places.
   template <int By = 1>
   __device__ __forceinline__ void turn() {
     constexpr int kBlocks = Columns / 8;

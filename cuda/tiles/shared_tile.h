@@ -1,6 +1,5 @@
-// SharedTile: rows of elements in shared memory, laid out so that neither copies nor fragment loads meet bank
-// conflicts. Reader: someone who wants to know where an element lies. Nobody above this layer computes a shared
-// address.
+// SharedTile: rows of elements in shared memory, laid out so that neither copies nor fragment loads have bank
+// conflicts. Reader: someone who asks where an element is. Only this file computes addresses of elements.
 #pragma once
 
 #include "../prims/prims.h"
@@ -8,7 +7,7 @@
 namespace tilewise::gpu {
 
 // Rows x Dim elements. The 16-byte chunks of a row are permuted by the row's number: the eight rows that one 8 x 8
-// matrix of ldmatrix touches then lie in eight different groups of banks.
+// matrix of ldmatrix reads are then in eight different groups of banks.
 template <class E, int Rows, int Dim>
 struct SharedTile {
   static constexpr int kPitch = Dim * int(sizeof(E));
@@ -26,8 +25,8 @@ struct SharedTile {
     const int key = kPermuted == 8 ? row & 7 : (row >> 1) & 3;
     return base + row * kPitch + chunk / kPermuted * kPermuted * 16 + ((chunk % kPermuted ^ key) << 4);
   }
-  // at(row + 16 * rows, chunk + 2 * pairs) from at(row, chunk) with chunk 0 or 1: for numbers that are known when the
-  // kernel is compiled one register and at most one xor, where at() leaves an address per chunk in registers.
+  // at(row + 16 * rows, chunk + 2 * pairs) from at(row, chunk), with chunk 0 or 1. For numbers that the compiler knows
+  // this takes one register and at most one xor; at() would keep an address per chunk in registers.
   static __device__ __forceinline__ saddr ahead(saddr at, int rows, int pairs) {
     return (at ^ (2 * pairs % kPermuted << 4)) + rows * 16 * kPitch + 2 * pairs / kPermuted * kPermuted * 16;
   }
