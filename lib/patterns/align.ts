@@ -2,6 +2,7 @@
 // Reader: someone with fewer queries than keys.
 
 import { checkInteger, checkNames, invalid, is, maxTokens } from '../check/validate.js';
+import { field } from '../native/fields.js';
 
 /**
  * Where queries are among the keys. Query `i` has position `i + offset`: `'bottom-right'` puts the last query at the
@@ -18,4 +19,10 @@ export function checkAlign(align: unknown, name = 'align'): Align {
   if (!is.object(align)) throw invalid(name, "'bottom-right', 'top-left' or { offset }", align);
   checkNames(`\`${name}\``, align, offsetNames);
   return Object.freeze({ offset: checkInteger(`${name}.offset`, align.offset, -maxTokens, maxTokens) });
+}
+
+/** Fills in where queries are. */
+export function putAlign(numbers: Float64Array, align: Align): void {
+  numbers[field.align] = align === 'bottom-right' ? 0 : align === 'top-left' ? 1 : 2;
+  numbers[field.alignOffset] = typeof align === 'object' ? align.offset : 0;
 }

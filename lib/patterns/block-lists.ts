@@ -2,11 +2,14 @@
 // Reader: someone who follows a BlockMask into a kernel. Blocks become tokens, tables for all heads become strides, and a
 // predicate becomes one byte per pair of the blocks that it cuts.
 
+import type { Request } from '../call/request.js';
 import { showDims, TilewiseRangeError } from '../check/errors.js';
-import type { DeviceBuffer } from '../tensor/device-buffer.js';
+import { field, slot } from '../native/fields.js';
+import { type DeviceBuffer, passed } from '../tensor/device-buffer.js';
 import type { Align } from './align.js';
 import type { BlockTable } from './block-formats.js';
 import type { BlocksPattern, MaskPredicate } from './blocks.js';
+import { putWindow } from './window.js';
 
 /** Lists as native code reads them; the fields are those of binding/requests/fields.h. Never seen by callers. */
 export interface NativeLists {
@@ -230,4 +233,20 @@ export class MaskSet {
     });
     return { maskIndex: Int32Array.from(numbers), masks };
   }
+}
+
+/** Fills in lists. */
+export function putLists({ numbers, views }: Request, lists: NativeLists): void {
+  numbers[field.blockQueries] = lists.blockQueries;
+  numbers[field.blockKeys] = lists.blockKeys;
+  numbers[field.headsPerList] = lists.headsPerList;
+  numbers[field.listsByBatch] = lists.listsByBatch;
+  numbers[field.listsByHead] = lists.listsByHead;
+  numbers[field.listWindow] = lists.listWindow;
+  putWindow(numbers, lists);
+  views[slot.blockBegins] = lists.begins;
+  views[slot.blockCounts] = passed(lists.counts);
+  views[slot.blockStarts] = passed(lists.starts);
+  views[slot.blockMaskIndex] = lists.maskIndex;
+  views[slot.blockMasks] = lists.masks;
 }

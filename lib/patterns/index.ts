@@ -1,13 +1,18 @@
 // Patterns: which keys a query may see, as plain frozen values. Here is the union of all kinds; each has a file.
-// Reader: someone who adds a kind. The rules themselves are in core/pattern/; nothing is computed here.
+// Reader: someone who adds a kind: a line in the union, in both switches and in `codes`. The rules themselves are in
+// core/pattern/; nothing is computed here.
 
+import { Request } from '../call/request.js';
+import { outputHeads, putShape, type Shape } from '../call/shape.js';
 import { invalid, is } from '../check/validate.js';
+import { attentionForm, field } from '../native/fields.js';
+import { listsOf, type NativeLists, putLists } from './block-lists.js';
 import { type BlocksPattern, checkBlocks } from './blocks.js';
 import { checkHierarchical, type HierarchicalPattern } from './hierarchical.js';
 import { isMade } from './made.js';
-import { checkNeighborhood, type NeighborhoodPattern } from './neighborhood.js';
-import { checkStridedShards, type StridedShardsPattern } from './strided-shards.js';
-import { checkWindow, type WindowPattern } from './window.js';
+import { checkNeighborhood, type Grid, type NeighborhoodPattern, putGrid } from './neighborhood.js';
+import { checkStridedShards, putShards, type StridedShardsPattern } from './strided-shards.js';
+import { checkWindow, putWindow, type WindowPattern } from './window.js';
 
 /** Every kind of pattern. */
 export type Pattern = WindowPattern | NeighborhoodPattern | StridedShardsPattern | BlocksPattern | HierarchicalPattern;
@@ -31,4 +36,45 @@ export function checkPattern(value: unknown): Pattern {
   }
   const makers = ['full()', 'causal()', 'slidingWindow()', 'neighborhood()', 'stridedShards()', 'blocks()'];
   throw invalid('pattern', `what ${makers.join(', ')} or hierarchical() return`, value);
+}
+
+/** A pattern that native code runs as it is: a hierarchical one has been turned into the lists it selects. */
+export type RunnablePattern = Exclude<Pattern, { kind: 'hierarchical' }> | NativeLists;
+
+// The values of the field `pattern`.
+const codes: Record<RunnablePattern['kind'], number> = {
+  window: 0,
+  neighborhood: 1,
+  stridedShards: 2,
+  blocks: 3,
+  lists: 3,
+};
+
+/** A problem of this shape and pattern without data, for explain(). `grid` belongs to neighborhoods. */
+export function describe(shape: Shape, pattern: RunnablePattern, grid: Grid | undefined): Request {
+  const request = new Request(attentionForm, false);
+  putShape(request.numbers, shape);
+  putPattern(request, pattern, shape, grid);
+  return request;
+}
+
+/** Fills in a pattern. `grid` belongs to neighborhoods. */
+export function putPattern(request: Request, pattern: RunnablePattern, shape: Shape, grid: Grid | undefined): void {
+  request.numbers[field.pattern] = codes[pattern.kind];
+  switch (pattern.kind) {
+    case 'window':
+      putWindow(request.numbers, pattern);
+      break;
+    case 'neighborhood':
+      putGrid(request.numbers, grid as Grid);
+      break;
+    case 'stridedShards':
+      putShards(request.numbers, pattern, shape);
+      break;
+    case 'blocks':
+      putLists(request, listsOf(pattern, { ...shape, heads: outputHeads(shape) }));
+      break;
+    case 'lists':
+      putLists(request, pattern);
+  }
 }

@@ -4,6 +4,7 @@
 
 import { showDims, TilewiseRangeError } from '../check/errors.js';
 import { checkBoolean, checkInteger, checkNames, invalid, maxTokens, namesOf } from '../check/validate.js';
+import { field } from '../native/fields.js';
 import { made } from './made.js';
 
 /** One value for every axis of the grid, or one per axis, outermost first. */
@@ -161,5 +162,24 @@ export function axisRules(pattern: NeighborhoodPattern, lengths: readonly number
       );
     }
     return rule;
+  });
+}
+
+/** A grid that a neighborhood is laid over. */
+export interface Grid {
+  readonly lengths: readonly number[];
+  readonly rules: readonly AxisRule[];
+}
+
+/** Fills in a grid. */
+export function putGrid(numbers: Float64Array, { lengths, rules }: Grid): void {
+  numbers[field.rank] = lengths.length;
+  lengths.forEach((length, axis) => {
+    const { kernelSize, stride, dilation, causal } = rules[axis];
+    numbers[field.length + axis] = length;
+    numbers[field.kernelSize + axis] = kernelSize;
+    numbers[field.stride + axis] = stride;
+    numbers[field.dilation + axis] = dilation;
+    numbers[field.causal + axis] = causal ? 1 : 0;
   });
 }

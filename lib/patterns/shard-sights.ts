@@ -6,9 +6,9 @@ import type { Shape } from '../call/shape.js';
 import { TilewiseRangeError } from '../check/errors.js';
 import { maxTokens } from '../check/validate.js';
 import { native } from '../native/native.js';
+import { describe } from './index.js';
 import { type Range, runsOf, unionOf } from './sights.js';
 import type { ShardLayouts, StridedShardsPattern } from './strided-shards.js';
-import { describe } from './to-fields.js';
 
 /** Queries of one layout. */
 export interface LayoutRange extends Range {

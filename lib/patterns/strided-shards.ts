@@ -2,10 +2,13 @@
 // Reader: someone who runs Phi-3-small or a model trained with dkernel. Semantics: S2-Attention (arXiv 2407.17678) as
 // dkernel, vLLM and onnxruntime compute it; the rule itself lives in core/pattern/strided_shards.h.
 
+import { outputHeads, type Shape } from '../call/shape.js';
 import { show, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { checkBoolean, checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
-import { type Align, checkAlign } from './align.js';
+import { field } from '../native/fields.js';
+import { type Align, checkAlign, putAlign } from './align.js';
 import { made } from './made.js';
+import { bounded } from './window.js';
 
 /**
  * Block `kb` of keys is visible to block `qb` of queries when `kb <= qb` and either `qb - kb < localBlocks` or
@@ -219,3 +222,23 @@ export function shardLayouts(pattern: StridedShardsPattern, heads: number, kvHea
 
 const tooMany = (what: string, limit: string): Error =>
   new TilewiseRangeError('ERR_TILEWISE_INVALID_OPTION', `${what} are more than ${limit}`);
+
+/** Fills in strided shards. */
+export function putShards(numbers: Float64Array, pattern: StridedShardsPattern, shape: Shape): void {
+  const { blockSize, localBlocks, positions } = pattern;
+  const layouts = shardLayouts(pattern, outputHeads(shape), shape.kvHeads);
+  const [left, right] = typeof localBlocks === 'number' ? [localBlocks, localBlocks] : localBlocks;
+  // Positions end at twice maxTokens, so a window of so many blocks covers them all.
+  const most = Math.floor((2 * maxTokens) / blockSize) + 1;
+  numbers[field.shardBlockSize] = blockSize;
+  numbers[field.shardLocalBlocks] = bounded(Math.min(left, most));
+  numbers[field.shardLocalBlocksRight] = bounded(Math.min(right, most));
+  numbers[field.shardVertStride] = pattern.vertStride;
+  numbers[field.shardHeadStep] = layouts.step;
+  numbers[field.shardHeadOffset] = layouts.offset;
+  numbers[field.shardHeadBase] = layouts.base;
+  numbers[field.shardHeadsPerLayout] = bounded(layouts.headsPerLayout);
+  numbers[field.shardFirstDense] = bounded(layouts.firstDense);
+  numbers[field.shardRelative] = positions === 'relative' ? 1 : 0;
+  putAlign(numbers, pattern.align);
+}

@@ -3,7 +3,8 @@
 
 import { TilewiseTypeError } from '../check/errors.js';
 import { checkBoolean, checkInteger, checkNames, invalid, is, maxTokens, namesOf } from '../check/validate.js';
-import { type Align, checkAlign } from './align.js';
+import { field } from '../native/fields.js';
+import { type Align, checkAlign, putAlign } from './align.js';
 import { made } from './made.js';
 
 /**
@@ -136,3 +137,16 @@ export function checkExclusive(options: Record<string, unknown>): void {
 }
 
 const fullPattern = pattern(open, open, 0, 'bottom-right');
+
+type WindowFields = Pick<WindowPattern, 'left' | 'right' | 'sinkTokens' | 'align'>;
+
+/** A number of keys in native code, where maxTokens reaches past every key: it means open and endless. */
+export const bounded = (value: number): number => Math.min(value, maxTokens);
+
+/** Fills in a window. */
+export function putWindow(numbers: Float64Array, { left, right, sinkTokens, align }: WindowFields): void {
+  numbers[field.left] = bounded(left);
+  numbers[field.right] = bounded(right);
+  numbers[field.sinkTokens] = sinkTokens;
+  putAlign(numbers, align);
+}

@@ -7,7 +7,7 @@ import { showDims, TilewiseRangeError } from '../../check/errors.js';
 import { maxTokens } from '../../check/validate.js';
 import { field, place, slot } from '../../native/fields.js';
 import { dataTypeCode } from '../../native/native.js';
-import type { Grid } from '../../patterns/to-fields.js';
+import type { Grid } from '../../patterns/neighborhood.js';
 import { axesOf } from '../../tensor/axes.js';
 import type { View } from '../../tensor/views.js';
 import type { Settings } from './options.js';

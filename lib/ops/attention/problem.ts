@@ -7,11 +7,10 @@ import { checkHeads, checkSame, mismatch, outputHeads, putShape, readShape, type
 import { showDims } from '../../check/errors.js';
 import { attentionForm, place } from '../../native/fields.js';
 import type { NativeLists } from '../../patterns/block-lists.js';
-import type { Pattern } from '../../patterns/index.js';
-import { axisRules, maxGridRank } from '../../patterns/neighborhood.js';
+import { type Pattern, putPattern, type RunnablePattern } from '../../patterns/index.js';
+import { axisRules, type Grid, maxGridRank } from '../../patterns/neighborhood.js';
 import { checkCoverage } from '../../patterns/shard-sights.js';
 import { shardLayouts } from '../../patterns/strided-shards.js';
-import { type Grid, putPattern, type RunnablePattern } from '../../patterns/to-fields.js';
 import { planSelection, type SelectionPlan, type SelectionState } from '../../selectors/hierarchical.js';
 import { checkPages, keysOnPages, putPages } from '../../stores/pages.js';
 import { type Axes, axesOf, lengthsOf, tokenAxesOf } from '../../tensor/axes.js';
