@@ -1,7 +1,6 @@
-// BlockList: every block of queries brings a list of the keys it sees, as far as the window's right end lets it; or it
-// sees the window and, behind that, the listed keys.
-// Reader: someone who reads window.h next. Lists are written by a selector (HiP, arXiv 2406.09827 and 2502.08910) or
-// brought by users (FlexAttention's BlockMask, CSR).
+// BlockList: every block of queries has a list of keys. It sees the listed keys up to the window's right end; or it
+// sees the window, and the listed keys between its sink tokens and its band. Reader: someone who reads window.h next.
+// Lists come from a selector (HiP, arXiv 2406.09827 and 2502.08910) or from users (FlexAttention's BlockMask, CSR).
 #pragma once
 
 #include "window.h"
@@ -14,7 +13,7 @@ struct BlockLists {
   Token keys = 1;            // tokens per entry
   int32_t headsPerList = 1;  // consecutive heads that share a list
   int64_t byBatch = 0, byHead = 0;  // lists from batch entry to batch entry, from head to head
-  bool hasWindow = false;    // the window is seen; lists count for what lies between its sinks and its band
+  bool hasWindow = false;    // the window is seen, too
   const int32_t* begins = nullptr;  // per list: its first entry
   const int32_t* counts = nullptr;  // and how many
   const int32_t* starts = nullptr;  // per entry: its first token, ascending inside a list

@@ -93,7 +93,7 @@ inline void chooseBox(const Grid& grid, Token queries, double perRun, Token (&bo
 // The queries of a grid that one tile takes: a box of places of a dilation group, cut into boxes of one panel each.
 struct GridTile {
   int32_t group = 0;
-  Box<kMaxRank> queries;  // may reach past the group, or lie outside of it
+  Box<kMaxRank> queries;  // may reach past the group, or be outside of it
   Token panel[kMaxRank] = {1, 1, 1};
 };
 

@@ -1,4 +1,4 @@
-// KeyRun: what patterns hand out. Reader: anyone writing a pattern or a loop.
+// KeyRun, and what a pattern is. Reader: anyone who writes a pattern or a loop.
 //
 // A pattern is a POD that answers three questions, each stated once for all processors:
 //   look(head, box)               a Sight: what the queries of a box see, as far as it does not depend on the key
@@ -8,14 +8,14 @@
 // For the box of one query a cut is exact, so what one query sees of a run is always one range of places: masks are
 // two numbers per query and run, and no rule is written a second time for single keys.
 //
-// What loops and planners ask about a pattern besides, it answers too, so that neither knows its name:
+// A pattern also answers everything else that loops and planners ask, so that none of them knows its name:
 //   kRank                         axes of its boxes
 //   kIsGrid                       queries and keys are places of a dilation group; else places are tokens
 //   kIsDense                      its runs are long: most of its keys follow each other
 //   kHasTokenMasks                runs may hide single tokens; then tokens(run, query) is as tokenMask() below
-//   traits()                      what tiles and kernels are chosen by
+//   traits()                      PatternTraits below: tiles and kernels are chosen by them
 //   headClass(head)               heads of one class see the same keys
-//   visitedKeys()                 keys that one query visits, about; a bound will do. Reads lists
+//   visitedKeys()                 about how many keys one query visits; an upper bound will do. Reads lists
 #pragma once
 
 #include "../base/box.h"
@@ -27,7 +27,7 @@ struct KeyRun {
   Range places;
   Token origin = 0;
   Token step = 1;
-  Token at[2] = {0, 0};  // where the run lies on the pattern's other axes; the pattern's own business
+  Token at[2] = {0, 0};  // the run's place on the pattern's other axes, or what else the pattern notes for itself
 
   TW_HOST_DEVICE Token token(Token place) const { return origin + place * step; }
   TW_HOST_DEVICE KeyRun within(const Range& part) const {
@@ -47,7 +47,7 @@ TW_HOST_DEVICE Cut cutRun(const KeyRun& run, const Range& some, const Range& all
   return {keys, intersect(keys, all)};
 }
 
-// What tiles and kernels are chosen by. Reads no lists, which may be on a device.
+// The traits by which tiles and kernels are chosen. They come without reading lists, which may be on a device.
 struct PatternTraits {
   const char* name;  // of its kernels
   bool isGrid = false, isDense = false;

@@ -1,4 +1,4 @@
-// Stretches: a run of keys, cut into what the queries of a box mask and what all of them see.
+// Stretches: the parts of a key run, each either seen by all queries of a box (interior) or masked.
 // Reader: someone writing a loop. CPU loops, GPU visits and explain() cut runs here and nowhere else.
 // Interior stretches take the path without predicates; that test is per stretch, never per problem.
 #pragma once
@@ -21,7 +21,8 @@ struct Stretch {
 };
 
 // Calls visit(Stretch) for the parts of a run that the queries behind `sight` may see, in ascending order of places.
-// An interior shorter than `leastInterior` and than what surrounds it is masked with that; 1 keeps every interior.
+// An interior of fewer than `leastInterior` places is masked together with its surroundings, if it has any; 1 keeps
+// every interior.
 template <class Pattern, class Visit>
 TW_HOST_DEVICE void forEachStretch(const Pattern& pattern, const typename Pattern::Sight& sight, const KeyRun& run,
                                    Token leastInterior, Visit&& visit) {

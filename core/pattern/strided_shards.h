@@ -29,13 +29,13 @@ struct StridedShards {
 
   ShardOptions options;
   Token keys = 0;
-  Token offset = 0;  // query q stands at position q + offset among the keys
+  Token offset = 0;  // query q has position q + offset among the keys
 
   struct Sight {
     Token first, last;            // positions of the box's queries
     Token firstBlock, lastBlock;  // and their blocks
     Token remote;                 // smallest visible block far away: remote, remote + stride, ...
-    int32_t remotes;              // how many of them lie before the window
+    int32_t remotes;              // how many of them are before the window
     Range window;                 // blocks among which every one is looked at
     bool isDense;
   };
@@ -69,7 +69,7 @@ struct StridedShards {
     return back >= 0 && (back < options.localBlocks || keyBlock % options.vertStride == s.remote || s.isDense);
   }
 
-  // One run per block, at[0]; those that nobody sees, which only relative distances leave among others, are empty.
+  // One run per block, its number in at[0]. A block that nobody sees is empty; only relative distances have such.
   TW_HOST_DEVICE int32_t runs(const Sight& s) const { return s.remotes + s.window.size(); }
   TW_HOST_DEVICE KeyRun run(const Sight& s, int32_t i) const {
     const Token block = i < s.remotes ? s.remote + i * options.vertStride : s.window.begin + i - s.remotes;

@@ -8,7 +8,7 @@
 
 namespace tilewise {
 
-// Query q stands at position q + offset among the keys and sees key k when
+// Query q has position q + offset among the keys and sees key k when
 //     k <= q + offset + right   and   ( k >= q + offset - left   or   k < sinkTokens ).
 // Full attention is left = right = kUnbounded; causal is right = 0.
 struct Window {
@@ -24,7 +24,7 @@ struct Window {
   Token offset = 0;  // keys - queries for bottom-right alignment, 0 for top-left
   Token sinkTokens = 0;  // leading keys that stay visible when the window has moved past them
 
-  // The bands of the box's queries: their union, and what they share. Both end where sinks end too.
+  // The bands of the box's queries: their union and their intersection. Sink tokens end where these end, too.
   struct Sight {
     Range some, all;
   };

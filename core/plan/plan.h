@@ -1,4 +1,4 @@
-// Plan: the tile counts of a whole problem, and what single boxes of queries see, for pictures.
+// Plan: the tile counts of a whole problem, and the keys that single boxes of queries see, for pictures.
 // Reader: someone who wants to know before running. Host only.
 #pragma once
 
@@ -104,7 +104,7 @@ struct Viewer {
   Range queries;
 };
 
-// Adds what one viewer sees. Of a single query that is exact: token masks are asked, too.
+// Adds the keys that one viewer sees. A single query's are exact: its token masks are read, too.
 template <class Pattern>
 void addSeen(const Pattern& pattern, int32_t box, const Viewer& viewer, std::vector<Seen>& seen) {
   const auto& [head, queries] = viewer;

@@ -1,4 +1,4 @@
-// explain: what a pattern costs on a processor's tiles, as plain data; core/plan/plan.h does the counting.
+// TileRule and Plan: a processor's tiles, and what a pattern costs on them, as plain data. plan.h counts.
 // Reader: someone who wants to know before running.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Which query stands in which row of a tile. Reader: someone who adds a way to cut queries into tiles.
+// Queries: which query is in which row of a tile. Reader: someone who adds a way to cut queries into tiles.
 #pragma once
 
 #include "work.h"
