@@ -66,7 +66,7 @@ export class S2Layout {
   readonly #blocks: ShardSights;
   readonly #tokens: ShardSights;
   /** The row that was asked last: whoever asks for one block of it will ask for the next. */
-  #last: { l: number; qb: number; row: Int32Array } = { l: -1, qb: -1, row: new Int32Array() };
+  #last: { readonly l: number; readonly qb: number; readonly row: Int32Array } | undefined;
   /** Per layout: the blocks of the first vertStride that it keeps; asked when they are wanted first. */
   readonly #kept = new Map<number, readonly Range[]>();
 
@@ -112,8 +112,8 @@ export class S2Layout {
 
   /** Whether layout `l` shows the queries of block `qb` the keys of block `kb`. */
   visits(l: number, qb: number, kb: number): boolean {
-    checkBlock('kb', kb);
     const row = this.#row(l, qb);
+    checkBlock('kb', kb);
     return row[positionIn(row, kb)] === kb;
   }
 
@@ -230,7 +230,7 @@ export class S2Layout {
   }
 
   #row(l: number, qb: number): Int32Array {
-    if (l === this.#last.l && qb === this.#last.qb) return this.#last.row;
+    if (l === this.#last?.l && qb === this.#last.qb) return this.#last.row;
     this.#checkLayout(l);
     checkBlock('qb', qb);
     const [row] = this.rows([{ layout: l, begin: qb, end: qb + 1 }]);
