@@ -261,7 +261,7 @@ void disturb(Disturber& disturber, AttentionProblem& p) {
   }
   disturber(relative, true);
   BlockLists& b = p.blocks;
-  if (p.pattern == PatternKind::blocks) {
+  if (b.begins) {
     const int64_t blocks = ceilDiv(p.queries, b.queries);
     const size_t lists = size_t((p.batch - 1) * b.byBatch + (heads - 1) / b.headsPerList * b.byHead + blocks);
     size_t entries = 0;
@@ -325,7 +325,8 @@ void checkAttention(Backend& backend, uint32_t seed, bool toDevice) {
   AttentionProblem& p = made->problem;
   nameOfCase = "seed " + std::to_string(seed) + (toDevice ? " mixed: " : ": ") + made->name;
   std::vector<int32_t> cuQueries, cuKeys;
-  const bool isSequence = p.pattern == PatternKind::window || p.pattern == PatternKind::stridedShards;
+  const PatternTraits traits = traitsOf(p);
+  const bool isSequence = !traits.isGrid && !p.blocks.begins;
   if (p.batch == 1 && isSequence && !p.keyLengths && maker.pick(2)) {
     p.sequences = 3;
     for (auto [totals, tokens] : {std::pair(&cuQueries, p.queries), std::pair(&cuKeys, p.keys)}) {
@@ -338,7 +339,7 @@ void checkAttention(Backend& backend, uint32_t seed, bool toDevice) {
   }
   std::vector<int32_t> pages, lengthsInUse;
   std::vector<char> pool;
-  const bool isPaged = p.pattern == PatternKind::window && !p.cuQueries && maker.pick(3) == 0;
+  const bool isPaged = traits.takesPages && !p.cuQueries && maker.pick(3) == 0;
   if (isPaged) {
     onPages(p, maker, pages, lengthsInUse, pool);
     nameOfCase += " on pages";

@@ -14,7 +14,7 @@ namespace {
 
 bool hasInstance(const AttentionProblem& p) {
   if (p.dtype == DType::bfloat16) return true;
-  return p.dtype == DType::float32 && p.pattern == PatternKind::window;
+  return p.dtype == DType::float32 && traitsOf(p).isDense;
 }
 
 std::string tried(gpu::GpuBackend& backend, uint32_t seed) {
@@ -29,7 +29,7 @@ std::string tried(gpu::GpuBackend& backend, uint32_t seed) {
   if (seed % 3 == 2) maker.spoilValues(*c);
   const bool isWide = dim > 32;
   const AttentionProblem& p = c->problem;
-  if (!hasInstance(p) || (isWide && p.pattern != PatternKind::window)) return "";
+  if (!hasInstance(p) || (isWide && !traitsOf(p).isDense)) return "";
   const CancelFlag cancel{false};
   try {
     backend.run(p, cancel);
