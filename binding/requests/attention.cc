@@ -48,6 +48,17 @@ void requireRunningTotals(Napi::Env env, const std::vector<int32_t>& totals, int
   }
 }
 
+// How keys are kept, as far as reading them needs it.
+KeyStore readStore(const Numbers& n) {
+  KeyStore store;
+  const Token pageSize = n.count(size_t(Field::pageSize), "pageSize");
+  if (pageSize == 0) return store;
+  store.kind = StoreKind::paged;
+  store.paged.pages = n.count(size_t(Field::pages), "pages");
+  store.paged.pageSize = pageSize;
+  return store;
+}
+
 void readSizes(const Numbers& n, AttentionRequest& request) {
   const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFieldNames[size_t(f)], least); };
   AttentionProblem& p = request.problem;
@@ -69,28 +80,28 @@ void readSizes(const Numbers& n, AttentionRequest& request) {
   p.window.align = static_cast<Align>(n.whole(size_t(Field::align), "align", 0, int32_t(Align::explicitOffset)));
   p.window.offset = count(Field::alignOffset, -kMaxTokens);
   p.pairing = static_cast<Pairing>(n.whole(size_t(Field::pairing), "pairing", 0, int32_t(Pairing::interleave)));
-  p.pages = count(Field::pages, 0);
-  p.pageSize = count(Field::pageSize, 0);
+  p.store = readStore(n);
   readPattern(n, request);
 }
 
 // The page table, once lengths are known: entries of pages in use must name pages, the others may be anything.
-void readPages(const Views& views, Napi::Env env, AttentionRequest& request) {
+void readPageTable(const Views& views, Napi::Env env, AttentionRequest& request) {
   AttentionProblem& p = request.problem;
+  PagedKeys& paged = p.store.paged;
   request.pageTable = copyOf(env, views.at(Slot::pageTable));
   const std::vector<int32_t>& table = request.pageTable;
-  const int64_t perSequence = p.keys / p.pageSize;
-  if (p.keys % p.pageSize != 0 || !p.keyLengths || int64_t(table.size()) != p.batch * perSequence) {
+  const int64_t perSequence = p.keys / paged.pageSize;
+  if (p.keys % paged.pageSize != 0 || !p.keyLengths || int64_t(table.size()) != p.batch * perSequence) {
     refuse(env, "pages need lengths, and a table with a row of them for each batch entry");
   }
   for (int32_t b = 0; b < p.batch; ++b) {
-    for (int64_t i = 0; i < ceilDiv<int64_t>(p.keyLengths[b], p.pageSize); ++i) {
+    for (int64_t i = 0; i < ceilDiv<int64_t>(p.keyLengths[b], paged.pageSize); ++i) {
       const int32_t page = table[size_t(b * perSequence + i)];
-      if (page < 0 || page >= p.pages) refuse(env, "the page table names a page that does not exist");
+      if (page < 0 || page >= paged.pages) refuse(env, "the page table names a page that does not exist");
     }
   }
-  p.pageTable = table.data();
-  p.pageTableBatch = perSequence;
+  paged.table = table.data();
+  paged.tableBatch = perSequence;
 }
 
 }  // namespace
@@ -120,10 +131,9 @@ AttentionRequest readAttention(const Napi::CallbackInfo& info) {
     return readOperand(n, name, size_t(base), views.at(slot), p.batch, tokens, count, dim, p.dtype);
   };
   p.query = operand("q", Field::queryOffset, Slot::query, p.queries, p.queryHeads, p.headDim);
-  const bool isPaged = p.pageSize > 0;
+  const KeyStore::Shape stored = p.store.shape(p.batch, p.keys);
   const auto ofKeys = [&](const char* name, Field base, Slot slot, int64_t dim) {
-    return readOperand(n, name, size_t(base), views.at(slot), isPaged ? p.pages : p.batch,
-                       isPaged ? p.pageSize : p.keys, p.kvHeads, dim, p.dtype);
+    return readOperand(n, name, size_t(base), views.at(slot), stored.batch, stored.tokens, p.kvHeads, dim, p.dtype);
   };
   p.key = ofKeys("k", Field::keyOffset, Slot::key, p.headDim);
   p.value = ofKeys("v", Field::valueOffset, Slot::value, p.valueDim);
@@ -178,7 +188,7 @@ AttentionRequest readAttention(const Napi::CallbackInfo& info) {
     }
   }
   if (p.pattern == PatternKind::neighborhood && (p.cuQueries || p.keyLengths)) refuse(env, "a grid is one sequence");
-  if (isPaged) readPages(views, env, request);
+  if (!p.store.isDense()) readPageTable(views, env, request);
   if (p.pattern == PatternKind::blocks && p.cuQueries) refuse(env, "lists are for one sequence per batch entry");
   return request;
 }

@@ -6,20 +6,14 @@
 #include <type_traits>
 
 #include "../base/dtype.h"
+#include "../base/operand.h"
 #include "../pattern/grid.h"
 #include "../pattern/block_list.h"
 #include "../pattern/strided_shards.h"
 #include "../pattern/window.h"
+#include "../store/key_store.h"
 
 namespace tilewise {
-
-// A 4-D operand [batch, token, head, dim]: base pointer and strides in elements (0 broadcasts, negative is allowed).
-struct Operand {
-  void* data = nullptr;
-  int64_t batch = 0, token = 0, head = 0, dim = 1;
-
-  TW_HOST_DEVICE int64_t offset(int64_t b, int64_t t, int64_t h) const { return b * batch + t * token + h * head; }
-};
 
 // A [batch, head, query, key] operand added to or selecting scores; stride 0 broadcasts. data == nullptr: absent.
 struct ScoreOperand {
@@ -69,6 +63,7 @@ struct AttentionProblem {
   DType dtype = DType::float32;  // of query, key, value and out
 
   Operand query, key, value, out;
+  KeyStore store;  // where the rows of key and value are
   float* lse = nullptr;  // optional
   int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
 
@@ -101,13 +96,6 @@ struct AttentionProblem {
   const int32_t* cuKeys = nullptr;
   const int32_t* keyLengths = nullptr;  // padded: [batch] keys in use, the rest is never read
 
-  // Paged: key and value are [pages, pageSize, kvHeads, dim], and key t of batch entry b is row t % pageSize of page
-  // pageTable[b * pageTableBatch + t / pageSize]. Only entries of pages in use hold page numbers. Windows alone.
-  const int32_t* pageTable = nullptr;
-  int64_t pageTableBatch = 0;
-  int32_t pages = 0;
-  Token pageSize = 0;  // 0: not paged
-
   // Whether the result has no elements; then it has no memory either.
   bool isEmpty() const { return out.data == nullptr; }
 
@@ -119,13 +107,6 @@ struct AttentionProblem {
   }
   TW_HOST_DEVICE int32_t kvHeadOf(int32_t head) const {
     return kvHeads < queryHeads ? head / (queryHeads / kvHeads) : head;
-  }
-
-  // Where the row of a key lies in `key` or `value`, in elements.
-  TW_HOST_DEVICE int64_t keyOffset(const Operand& operand, int64_t b, Token token, int64_t head) const {
-    if (pageSize == 0) return operand.offset(b, token, head);
-    const Token page = token / pageSize;
-    return operand.offset(pageTable[b * pageTableBatch + page], token - page * pageSize, head);
   }
 
   // Whether scores depend on more than their product: then even interior runs need a table of what is added or hidden.

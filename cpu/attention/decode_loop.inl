@@ -49,14 +49,13 @@ struct JoinedKeys {
 };
 
 // Copies the rows of the joined keys side by side, in float32. They lie anywhere, and were requested when they joined.
-template <class RowAt>
-DecodeOperand gatherOperand(const Operand& operand, const AttentionProblem& p, const RowAt& rowAt,
+DecodeOperand gatherOperand(const Operand& operand, const AttentionProblem& p, const StoredRows& from,
                             const JoinedKeys& keys, int dim, float* rows) {
   const int ld = paddedDim(dim);
   for (int i = 0; i < keys.count; ++i) {
     float* to = rows + i * ld;
     for (int d = dim; d < ld; ++d) to[d] = 0;
-    readRow(elementAt(operand.data, p.dtype, rowAt(keys.tokens[i])), p.dtype, operand.dim, dim, to);
+    readRow(elementAt(operand.data, p.dtype, from.at(keys.tokens[i])), p.dtype, operand.dim, dim, to);
   }
   return {rows, DType::float32, ld};
 }
@@ -178,16 +177,15 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
   setUpDecode(task, out, s);
   const int perGroup = paddedRows(task.rows), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
   const Token lastToken = task.map.at(task.rows - 1).token;
-  const auto rowAt = [&](const Operand& operand, Token key, const TileMap& map) {
-    return p.keyOffset(operand, task.sequence.batch, Token(task.sequence.keys.begin) + key, p.kvHeadOf(map.firstHead));
+  const auto rowsOf = [&](const Operand& operand, const TileMap& map) {
+    return p.store.rowsOf(operand, task.sequence.batch, task.sequence.keys.begin, p.kvHeadOf(map.firstHead));
   };
-  // stage(operand, where its rows lie, dim, buffer) brings the keys or values of a run to where they are read.
+  // stage(operand, its rows, dim, buffer) brings the keys or values of a run to where they are read.
   const auto visit = [&](const Stretch& stretch, auto&& stage) {
     for (int g = 0; g < task.groups; ++g) {
       const TileMap map = task.map.next(g);
-      const auto rowsOf = [&](const Operand& operand) { return [&](Token key) { return rowAt(operand, key, map); }; };
-      const DecodeOperand k = stage(p.key, rowsOf(p.key), p.headDim, s.kRows);
-      const DecodeOperand v = stage(p.value, rowsOf(p.value), p.valueDim, s.vRows);
+      const DecodeOperand k = stage(p.key, rowsOf(p.key, map), p.headDim, s.kRows);
+      const DecodeOperand v = stage(p.value, rowsOf(p.value, map), p.valueDim, s.vRows);
       forEachRowSlice(task.rows, [&](auto width, int first, int n) {
         const int row = g * perGroup + first;
         const DecodeRows<decltype(width)::kRows> rows{s.query + row * ldK, out.max + row, out.sum + row,
@@ -198,7 +196,7 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
   };
   const auto request = [&](const Operand& operand, Token key, int dim) {
     for (int g = 0; g < task.groups; ++g) {
-      const int64_t at = rowAt(operand, key, task.map.next(g));
+      const int64_t at = rowsOf(operand, task.map.next(g)).at(key);
       prefetchRow(elementAt(operand.data, p.dtype, at), dim * sizeOf(p.dtype));
     }
   };
@@ -206,15 +204,15 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
   const auto visitJoined = [&] {
     if (joined.count == 0) return;
     visit(Stretch{KeyRun{{0, joined.count}}, true},
-          [&](const Operand& operand, const auto& rowOf, int dim, float* rows) {
-            return gatherOperand(operand, p, rowOf, joined, dim, rows);
+          [&](const Operand& operand, const StoredRows& from, int dim, float* rows) {
+            return gatherOperand(operand, p, from, joined, dim, rows);
           });
     joined.count = 0;
   };
   const auto visitStretch = [&](const Stretch& whole) {
     const Range& places = whole.run.places;
     const bool isPlain = whole.isInterior && !p.hasScoreOperands();
-    const bool isShort = p.pageSize > 0 ? p.pageSize < kDecodeKeys : !Pattern::kIsDense && places.size() < kDecodeKeys;
+    const bool isShort = p.store.longestRun() < kDecodeKeys || (!Pattern::kIsDense && places.size() < kDecodeKeys);
     if (isShort && isPlain) {
       for (Token key = places.begin; key < places.end; ++key) {
         joined.tokens[joined.count++] = key;
@@ -225,11 +223,10 @@ void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& o
       return;
     }
     for (Token key = places.begin; key < places.end;) {
-      const Token onPage = p.pageSize > 0 ? p.pageSize - key % p.pageSize : kDecodeKeys;
-      const Token end = smaller<Token>(places.end, key + smaller<Token>(onPage, kDecodeKeys));
+      const Token end = smaller<Token>(places.end, key + smaller<Token>(p.store.consecutive(key), kDecodeKeys));
       visit(Stretch{whole.run.within({key, end}), whole.isInterior},
-            [&](const Operand& operand, const auto& rowOf, int dim, float* rows) {
-              return stageOperand(operand, p, rowOf(key), end - key, dim, rows);
+            [&](const Operand& operand, const StoredRows& from, int dim, float* rows) {
+              return stageOperand(operand, p, from.at(key), end - key, dim, rows);
             });
       key = end;
     }

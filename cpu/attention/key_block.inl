@@ -118,18 +118,19 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
   const AttentionProblem& p = *task.problem;
   const Operand &keys = block.isExtra ? p.extraKey : p.key, &values = block.isExtra ? p.extraValue : p.value;
   const int32_t kvHead = p.kvHeadOf(task.map.firstHead);
-  const int64_t firstToken = block.isExtra ? 0 : task.sequence.keys.begin;
-  const auto rowAt = [&](const Operand& operand, Token token) {
-    return block.isExtra ? operand.offset(task.sequence.batch, token, kvHead)
-                         : p.keyOffset(operand, task.sequence.batch, Token(firstToken + token), kvHead);
+  const int64_t batch = task.sequence.batch, firstToken = task.sequence.keys.begin;
+  const auto rowsOf = [&](const Operand& operand) {
+    return block.isExtra ? DenseKeys::rowsOf(operand, batch, 0, kvHead)
+                         : p.store.rowsOf(operand, batch, firstToken, kvHead);
   };
+  const StoredRows keyRows = rowsOf(keys), valueRows = rowsOf(values);
   block.isPacked = !task.readsInPlace && task.rows > kPackFromPanels * kPanel;
   // Keys stay in place where rows follow each other: rows strided by a power of two share cache sets and pages. Where
   // panels see small parts of a block, copying it costs more than that. Values that are packed are read once, so any
   // stride will do.
   const bool isFloat = p.dtype == DType::float32;
   const int64_t step = block.spans[0].row.step;
-  const bool isLong = (Pattern::kIsDense && p.pageSize == 0) || block.rows >= kGatherBelow * block.spanCount;
+  const bool isLong = (Pattern::kIsDense && p.store.isDense()) || block.rows >= kGatherBelow * block.spanCount;
   const auto staysInPlace = [&](const Operand& operand, int dim) {
     return isFloat && operand.dim == 1 && (task.readsInPlace || (isLong && operand.token * step == dim));
   };
@@ -140,8 +141,9 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
   for (int i = 0; i < block.spanCount; ++i) {
     Span& span = block.spans[i];
     const Token first = span.row.token(span.row.places.begin);
-    const auto stage = [&](const Operand& operand, bool inPlace, int dim, float* rows) -> const float* {
-      const int64_t at = rowAt(operand, first), stride = operand.token * step;
+    const auto stage = [&](const Operand& operand, const StoredRows& from, bool inPlace, int dim,
+                           float* rows) -> const float* {
+      const int64_t at = from.at(first), stride = operand.token * step;
       if (inPlace) return static_cast<const float*>(operand.data) + at;
       float* to = rows + span.first * int64_t(paddedDim(dim));
       for (Token key = 0; key < span.row.places.size(); ++key) {
@@ -150,24 +152,24 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
       }
       return to;
     };
-    span.k = stage(keys, kInPlace, p.headDim, s.kRows);
-    span.v = stage(values, vInPlace, p.valueDim, s.vRows);
+    span.k = stage(keys, keyRows, kInPlace, p.headDim, s.kRows);
+    span.v = stage(values, valueRows, vInPlace, p.valueDim, s.vRows);
   }
   if (block.isPacked) packValues(block, task.shape.keys, p.valueDim, s.packedV);
-  if (Pattern::kRank > 1 || next.spanCount == 0 || next.isExtra || p.pageSize > 0) return;
+  if (Pattern::kRank > 1 || next.spanCount == 0 || next.isExtra || !p.store.isDense()) return;
 
-  const auto request = [&](const Operand& operand, int dim) {
+  const auto request = [&](const Operand& operand, const StoredRows& from, int dim) {
     RowPrefetch prefetch;
     prefetch.span = next.spans;
     prefetch.end = next.spans + next.spanCount;
-    prefetch.base = static_cast<const char*>(elementAt(operand.data, p.dtype, rowAt(operand, 0)));
+    prefetch.base = static_cast<const char*>(elementAt(operand.data, p.dtype, from.first));
     prefetch.stride = operand.token * sizeOf(p.dtype);
     prefetch.bytes = dim * sizeOf(p.dtype);
     prefetch.start();
     return prefetch;
   };
-  block.nextKeys = request(keys, p.headDim);
-  block.nextValues = request(values, p.valueDim);
+  block.nextKeys = request(keys, keyRows, p.headDim);
+  block.nextValues = request(values, valueRows, p.valueDim);
   const int64_t lines = next.rows * ceilDiv<int64_t>(larger(p.headDim, p.valueDim) * sizeOf(p.dtype), 64);
   const int64_t tiles = ceilDiv<int64_t>(block.rows, kTileRows) * ceilDiv<int64_t>(task.rows, kPanel);
   block.prefetchSteps = int(ceilDiv(lines, tiles));

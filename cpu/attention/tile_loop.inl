@@ -143,7 +143,8 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
   };
   startBlock(block);
   startBlock(waiting);
-  const Token capacity = task.shape.keys, pageSize = task.problem->pageSize;
+  const Token capacity = task.shape.keys;
+  const KeyStore& store = task.problem->store;
   // Where tiles depend on the threads, blocks end at multiples of their length, wherever the tile's keys begin: a row's
   // sums are then cut alike in every tile, and the choice of tile changes no bit. Other tiles are chosen by the
   // problem.
@@ -161,7 +162,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
         if (block->rows == capacity) closeBlock();
         room = capacity - block->rows;
       }
-      if (pageSize > 0) room = smaller(room, pageSize - place % pageSize);  // a span lies on one page
+      room = smaller(room, store.consecutive(place));  // the rows of a span are at equal distances
       const Token end = smaller<Token>(row.places.end, place + room);
       block->add(row.within({place, end}));
       place = end;

@@ -20,7 +20,7 @@ int tileDim(const AttentionProblem& p) {
 
 // Nothing but a pattern over contiguous keys: the stream kernel has registers for no more.
 bool fitsStream(const AttentionProblem& p) {
-  return !p.hasScoreOperands() && p.softcap == 0 && p.scale > 0 && p.extraKeys == 0 && p.pageSize == 0;
+  return !p.hasScoreOperands() && p.softcap == 0 && p.scale > 0 && p.extraKeys == 0 && p.store.isDense();
 }
 
 // Axes and biases of a grid as three axes.

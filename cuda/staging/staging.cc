@@ -162,17 +162,14 @@ StagedAttention Staging::stage(const AttentionProblem& problem) {
     keys = 0;
     for (int32_t b = 0; b < p.batch; ++b) keys = std::max<int64_t>(keys, lengths.keyLengths[b]);
   }
-  const bool isPaged = p.pageSize > 0;
-  const int64_t entries =
-      isPaged && p.batch > 0 ? (p.batch - 1) * p.pageTableBatch + ceilDiv<int64_t>(keys, p.pageSize) : 0;
-  const int64_t keyBatch = isPaged ? p.pages : p.batch, keyTokens = isPaged ? p.pageSize : keys;
+  const KeyStore::Shape stored = p.store.shape(p.batch, keys);
   const int64_t heads = p.outputHeads();
   const Form floats{sizeof(float), sizeof(float), false};
 
   stageOperand(p.query, p.batch, queries, p.queryHeads, p.headDim, p.dtype);
-  stageOperand(p.key, keyBatch, keyTokens, p.kvHeads, p.headDim, p.dtype);
-  stageOperand(p.value, keyBatch, keyTokens, p.kvHeads, p.valueDim, p.dtype);
-  p.pageTable = list(p.pageTable, entries);
+  stageOperand(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, p.dtype);
+  stageOperand(p.value, stored.batch, stored.tokens, p.kvHeads, p.valueDim, p.dtype);
+  p.store.paged.table = list(p.store.paged.table, p.store.paged.tableSize(p.batch, Token(keys)));
   stageOperand(p.extraKey, p.batch, p.extraKeys, p.kvHeads, p.headDim, p.dtype);
   stageOperand(p.extraValue, p.batch, p.extraKeys, p.kvHeads, p.valueDim, p.dtype);
   stageScores(p.bias, p, queries, keys, sizeOf(p.bias.dtype));

@@ -1,5 +1,5 @@
 // Rows between global and shared memory: keys and values of a visit, queries, and the way back for outputs.
-// Reader: someone who asks how strides, odd sizes and pages reach a tile.
+// Reader: someone who asks how strides, odd sizes and stores reach a tile.
 #pragma once
 
 #include "../../tiles/element.h"
@@ -14,37 +14,25 @@ template <class E>
 struct RowSource {
   using Bits = typename Element<E>::Bits;
 
-  const Bits* base;
-  int64_t token, dim;
+  const Bits* base;  // of the first row
+  StoredRows rows;
+  int64_t dim;
   int dims;
   bool isAligned;
-  // Paged: entry i of the table is the page of tokens [i * pageSize, (i + 1) * pageSize).
-  const int32_t* pages;
-  int64_t page;
-  Token pageSize;
 
-  // Without pages.
-  __device__ __forceinline__ RowSource(const Operand& operand, int64_t offset, int dims_, bool aligned)
-      : base(static_cast<const Bits*>(operand.data) + offset),
-        token(operand.token),
+  __device__ __forceinline__ RowSource(const Operand& operand, const StoredRows& rows_, int dims_, bool aligned)
+      : base(static_cast<const Bits*>(operand.data) + rows_.first),
+        rows(rows_),
         dim(operand.dim),
         dims(dims_),
-        isAligned(aligned),
-        pages(nullptr),
-        page(0),
-        pageSize(1) {}
+        isAligned(aligned) {}
 
-  __device__ __forceinline__ const Bits* row(Token t) const {
-    if (!pages) return base + t * token;
-    const Token index = t / pageSize;
-    return base + pages[index] * page + (t - index * pageSize) * token;
-  }
+  __device__ __forceinline__ const Bits* row(Token t) const { return base + rows.fromFirst(t); }
 };
 
 // Where the keys or the values of a block's head are, extra keys (options.extraKeys) included.
 template <class E, bool Gathers>
 struct KeySources {
-  const AttentionParams& p;
   RowSource<E> rows;  // of the block's own keys
   const Operand& extra;
   int64_t extraOffset;
@@ -52,22 +40,26 @@ struct KeySources {
 
   __device__ __forceinline__ KeySources(const AttentionParams& params, const Work& work, const Operand& operand,
                                         const Operand& extraOperand, int dims, bool isAligned, bool isExtraAligned_)
-      : p(params), rows(operand, 0, dims, isAligned), extra(extraOperand), isExtraAligned(isExtraAligned_) {
-    const int32_t head = p.problem.kvHeadOf(work.map.firstHead);
-    if (Gathers && p.problem.pageSize > 0) {
-      rows.base += operand.offset(0, 0, head);
-      rows.pages = p.problem.pageTable + work.sequence.batch * p.problem.pageTableBatch;
-      rows.page = operand.batch;
-      rows.pageSize = p.problem.pageSize;
-    } else {
-      rows.base += operand.offset(work.sequence.batch, work.sequence.keys.begin, head);
-    }
-    extraOffset = extra.offset(work.sequence.batch, 0, head);
-  }
+      : rows(operand, rowsOf(params.problem, work, operand), dims, isAligned),
+        extra(extraOperand),
+        extraOffset(extra.offset(work.sequence.batch, 0, params.problem.kvHeadOf(work.map.firstHead))),
+        isExtraAligned(isExtraAligned_) {}
 
   __device__ __forceinline__ RowSource<E> of(const Visit& visit) const {
-    if (Gathers && visit.isExtra) return RowSource<E>(extra, extraOffset, rows.dims, isExtraAligned);
+    if (Gathers && visit.isExtra) {
+      return RowSource<E>(extra, StoredRows{extraOffset, extra.token}, rows.dims, isExtraAligned);
+    }
     return rows;
+  }
+
+ private:
+  // Kernels that do not gather run on dense stores alone.
+  static __device__ __forceinline__ StoredRows rowsOf(const AttentionProblem& problem, const Work& work,
+                                                      const Operand& operand) {
+    const int64_t batch = work.sequence.batch, first = work.sequence.keys.begin;
+    const int32_t head = problem.kvHeadOf(work.map.firstHead);
+    return Gathers ? problem.store.rowsOf(operand, batch, first, head)
+                   : DenseKeys::rowsOf(operand, batch, first, head);
   }
 };
 
@@ -147,7 +139,8 @@ __device__ __forceinline__ void copyQueries(const SharedTile<E, Rows, Dim>& tile
     const auto query = queries.at(i / kChunks);
     const int64_t offset = p.problem.query.offset(work.sequence.batch, work.sequence.queries.begin + query.token,
                                                   p.problem.queryHeadOf(query.head));
-    const RowSource<E> source(p.problem.query, offset, p.problem.headDim, p.queryIsAligned);
+    const StoredRows rows{offset, p.problem.query.token};
+    const RowSource<E> source(p.problem.query, rows, p.problem.headDim, p.queryIsAligned);
     copyChunk(tile.at(i / kChunks, i % kChunks), source, query.isReal ? source.base : nullptr, i % kChunks);
   }
 }

@@ -73,14 +73,14 @@ void run(const StagedAttention& staged, const Limits&, Queue&, const CancelFlag&
   mustBeRows(p.extraKey, p.dtype, "extraKey");
   mustBeRows(p.extraValue, p.dtype, "extraValue");
   mustBeRows(p.out, p.dtype, "out");
-  if (!lengths.cuQueries && !lengths.keyLengths && p.pageSize == 0) {
+  if (!lengths.cuQueries && !lengths.keyLengths && p.store.isDense()) {
     mustBePadded(p.query, p.dtype, p.queries, p.headDim, "query");
     mustBePadded(p.key, p.dtype, p.keys, p.headDim, "key");
   }
   const BlockLists& b = p.blocks;
-  for (const void* data : std::initializer_list<const void*>{p.lse, p.bias.data, p.mask.data, p.slopes, p.relative,
-                                                             p.sinks, p.cuQueries, p.cuKeys, p.keyLengths, p.pageTable,
-                                                             b.begins, b.counts, b.starts, b.maskIndex, b.masks}) {
+  for (const void* data : std::initializer_list<const void*>{
+           p.lse, p.bias.data, p.mask.data, p.slopes, p.relative, p.sinks, p.cuQueries, p.cuKeys, p.keyLengths,
+           p.store.paged.table, b.begins, b.counts, b.starts, b.maskIndex, b.masks}) {
     mustBeOnDevice(data, "an operand");
   }
   const auto isHost = [](const void* data) { return !data || !machine.owns(data); };
@@ -237,11 +237,10 @@ void** pointerTo(T*& data) {
 void disturb(Disturber& disturber, AttentionProblem& p) {
   const int64_t heads = p.outputHeads();
   disturber(rowsOf(p.query, p.batch, p.queries, p.queryHeads, p.headDim, p.dtype), true);
-  const bool isPaged = p.pageSize > 0;
-  const int64_t keyBatch = isPaged ? p.pages : p.batch, keyTokens = isPaged ? p.pageSize : p.keys;
-  disturber(rowsOf(p.key, keyBatch, keyTokens, p.kvHeads, p.headDim, p.dtype), true);
-  disturber(rowsOf(p.value, keyBatch, keyTokens, p.kvHeads, p.valueDim, p.dtype), true);
-  disturber.list(p.pageTable, isPaged ? size_t(p.batch) * size_t(p.pageTableBatch) : 0);
+  const KeyStore::Shape stored = p.store.shape(p.batch, p.keys);
+  disturber(rowsOf(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, p.dtype), true);
+  disturber(rowsOf(p.value, stored.batch, stored.tokens, p.kvHeads, p.valueDim, p.dtype), true);
+  disturber.list(p.store.paged.table, size_t(p.store.paged.tableSize(p.batch, p.keys)));
   disturber(rowsOf(p.extraKey, p.batch, p.extraKeys, p.kvHeads, p.headDim, p.dtype), true);
   disturber(rowsOf(p.extraValue, p.batch, p.extraKeys, p.kvHeads, p.valueDim, p.dtype), true);
   disturber(rowsOf(p.out, p.batch, p.queries, heads, p.valueDim, p.dtype), false);
@@ -294,25 +293,28 @@ void compare(Backend& backend, const AnyProblem& p, const Disturber& disturber) 
 // Keys and values on pages of a pool, in any order; entries of the table that are not in use hold what is no page.
 void onPages(AttentionProblem& p, CaseMaker& maker, std::vector<int32_t>& table, std::vector<int32_t>& lengths,
              std::vector<char>& pool) {
-  p.pageSize = 1 + maker.pick(20);
-  const int32_t perSequence = ceilDiv(p.keys, p.pageSize), used = p.batch * perSequence;
-  p.pages = used + 2;
+  p.store.kind = StoreKind::paged;
+  PagedKeys& paged = p.store.paged;
+  paged.pageSize = 1 + maker.pick(20);
+  const int32_t perSequence = ceilDiv(p.keys, paged.pageSize), used = p.batch * perSequence;
+  paged.pages = used + 2;
   for (int32_t b = 0; b < p.batch; ++b) lengths.push_back(p.keyLengths ? p.keyLengths[b] : p.keys);
   p.keyLengths = lengths.data();
   for (int32_t b = 0; b < p.batch; ++b) {
     for (int32_t i = 0; i < perSequence; ++i) {
-      const bool isUsed = i < ceilDiv(lengths[size_t(b)], p.pageSize);
+      const bool isUsed = i < ceilDiv(lengths[size_t(b)], paged.pageSize);
       table.push_back(isUsed ? (b * perSequence + i) * 7 % used + maker.pick(3) : -1);
     }
   }
-  p.pageTable = table.data();
-  p.pageTableBatch = perSequence;
-  pool.assign(size_t(p.pages) * size_t(p.pageSize) * size_t(p.kvHeads) * size_t(p.headDim + p.valueDim) * 4, 0x22);
+  paged.table = table.data();
+  paged.tableBatch = perSequence;
+  pool.assign(size_t(paged.pages) * size_t(paged.pageSize) * size_t(p.kvHeads) * size_t(p.headDim + p.valueDim) * 4,
+              0x22);
   for (size_t i = 0; i < pool.size(); i += 2) pool[i] = char(maker.pick(256));
   char* at = pool.data();
   for (auto [operand, dim] : {std::pair(&p.key, p.headDim), std::pair(&p.value, p.valueDim)}) {
-    *operand = {at, int64_t(p.pageSize) * p.kvHeads * dim, int64_t(p.kvHeads) * dim, dim, 1};
-    at += p.pages * operand->batch * 4;
+    *operand = {at, int64_t(paged.pageSize) * p.kvHeads * dim, int64_t(p.kvHeads) * dim, dim, 1};
+    at += paged.pages * operand->batch * 4;
   }
 }
 

@@ -1,0 +1,17 @@
+// Operand: a tensor of four axes as a pointer and strides.
+// Reader: anyone who addresses elements. Strides are in elements; 0 broadcasts, negative is allowed.
+#pragma once
+
+#include "platform.h"
+
+namespace tilewise {
+
+// [batch, token, head, dim]
+struct Operand {
+  void* data = nullptr;
+  int64_t batch = 0, token = 0, head = 0, dim = 1;
+
+  TW_HOST_DEVICE int64_t offset(int64_t b, int64_t t, int64_t h) const { return b * batch + t * token + h * head; }
+};
+
+}  // namespace tilewise
