@@ -24,7 +24,7 @@ void GpuBackend::run(const AnyProblem& problem, const CancelFlag& cancel) {
       [&](const auto& p) {
         if (p.isEmpty()) return;
         const auto queue = machine_.queue();
-        Staging staging(machine_, *queue);
+        Staging staging(*queue);
         const auto staged = staging.stage(p);
         if (cancel) return;
         gpu::run(staged, machine_.limits(), *queue, cancel);

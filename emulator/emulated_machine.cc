@@ -104,7 +104,6 @@ class EmulatedMachine : public gpu::Machine {
   std::unique_ptr<gpu::Queue> queue() override { return std::make_unique<EmulatedQueue>(options_, memory_); }
   void* allocate(int64_t bytes) override { return memory_.allocate(bytes); }
   void free(void* data) noexcept override { memory_.free(data); }
-  bool owns(const void* data) const override { return memory_.contains(data, 1); }
 
  private:
   MachineOptions options_;

@@ -107,8 +107,8 @@ class Bench {
         s.stage[i].counts = static_cast<int32_t*>(queue_.allocate(lists * 4));
         s.stage[i].starts = static_cast<int32_t*>(queue_.allocate(lists * s.stage[i].keep * 4));
       }
-      p.blocks.counts = s.stage[s.stages - 1].counts;
-      p.blocks.starts = s.stage[s.stages - 1].starts;
+      p.blocks.counts = s.stage[s.stages - 1].counts.data;
+      p.blocks.starts = s.stage[s.stages - 1].starts.data;
     } else if (!c.begins.empty()) {
       p.blocks.counts = array(c.counts);
       p.blocks.starts = array(c.starts);

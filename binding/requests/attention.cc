@@ -23,19 +23,20 @@ ScoreOperand readScores(const Numbers& numbers, const char* name, size_t base, c
   const Axis axes[] = {
       {p.batch, operand.batch}, {p.outputHeads(), operand.head}, {p.queries, operand.query}, {p.keys, operand.key}};
   operand.data = locate(numbers.env(), name, view, offset, axes, elementSize);
+  operand.isOnDevice = view.isOnDevice();
   return operand;
 }
 
 // The four fields of an lse from `base` on: offset, then strides by batch, head, token.
 struct Rows {
-  float* data;
+  Placed<float> data;
   int64_t batch, head, token;
 };
 Rows readRows(const Numbers& numbers, size_t base, const View& view, int64_t batch, int64_t heads, int64_t tokens) {
   const int64_t offset = numbers.whole(base, "an offset", 0, kMaxExact);
-  Rows rows{nullptr, numbers.stride(base + 1), numbers.stride(base + 2), numbers.stride(base + 3)};
+  Rows rows{{}, numbers.stride(base + 1), numbers.stride(base + 2), numbers.stride(base + 3)};
   const Axis axes[] = {{batch, rows.batch}, {heads, rows.head}, {tokens, rows.token}};
-  rows.data = static_cast<float*>(locate(numbers.env(), "lse", view, offset, axes, sizeof(float)));
+  rows.data = locate(numbers.env(), "lse", view, offset, axes, sizeof(float)).as<float>();
   return rows;
 }
 
@@ -157,13 +158,13 @@ AttentionRequest readAttention(const Napi::CallbackInfo& info) {
     p.slopesHead = n.stride(size_t(Field::slopesByHead));
     const Axis axes[] = {{p.batch, p.slopesBatch}, {heads, p.slopesHead}};
     const int64_t offset = n.whole(size_t(Field::slopesOffset), "an offset", 0, kMaxExact);
-    p.slopes = static_cast<float*>(locate(env, "alibiSlopes", slopes, offset, axes, sizeof(float)));
+    p.slopes = locate(env, "alibiSlopes", slopes, offset, axes, sizeof(float)).as<const float>();
   }
   if (const View sinks = views.at(Slot::sinks); sinks.isPresent) {
     p.sinksHead = n.stride(size_t(Field::sinksByHead));
     const Axis axes[] = {{heads, p.sinksHead}};
     const int64_t offset = n.whole(size_t(Field::sinksOffset), "an offset", 0, kMaxExact);
-    p.sinks = static_cast<float*>(locate(env, "sinks", sinks, offset, axes, sizeof(float)));
+    p.sinks = locate(env, "sinks", sinks, offset, axes, sizeof(float)).as<const float>();
   }
 
   readPatternViews(n, views, request);
@@ -230,7 +231,7 @@ MergeRequest readMerge(const Napi::CallbackInfo& info) {
     MergePart part;
     part.out = operand("a part's out", base + size_t(MergePartField::outOffset), slot);
     const Rows partLse = rows(base + size_t(MergePartField::lseOffset), slot + 1);
-    part.lse = partLse.data;
+    part.lse = partLse.data.as<const float>();
     part.lseBatch = partLse.batch;
     part.lseHead = partLse.head;
     part.lseToken = partLse.token;

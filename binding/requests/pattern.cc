@@ -87,13 +87,13 @@ void readListViews(const Views& views, Napi::Env env, AttentionRequest& request)
   }
   request.blockBegins = copyOf(env, begins);
   b.begins = request.blockBegins.data();
-  if (counts.held && starts.held) {  // a selection's own
+  if (counts.isOnDevice() && starts.isOnDevice()) {  // a selection's own
     for (const int32_t begin : request.blockBegins) {
       if (begin < 0 || begin > starts.bytes / int64_t(sizeof(int32_t)))
         refuse(env, "a block list begins outside its data");
     }
-    b.counts = reinterpret_cast<const int32_t*>(counts.data);
-    b.starts = reinterpret_cast<const int32_t*>(starts.data);
+    b.counts = {reinterpret_cast<const int32_t*>(counts.data), true};
+    b.starts = {reinterpret_cast<const int32_t*>(starts.data), true};
     return;
   }
   request.blockCounts = copyOf(env, counts);
@@ -103,6 +103,7 @@ void readListViews(const Views& views, Napi::Env env, AttentionRequest& request)
   b.starts = request.blockStarts.data();
   const View masks = views.at(Slot::blockMasks);
   if (!masks.isPresent) return;
+  if (masks.isOnDevice()) refuse(env, "token masks must lie in the process's memory");
   request.blockMaskIndex = copyOf(env, views.at(Slot::blockMaskIndex));
   if (request.blockMaskIndex.size() != request.blockStarts.size()) refuse(env, "one mask index per entry");
   const int64_t count = masks.bytes / (int64_t(b.queries) * b.keys);
@@ -139,7 +140,7 @@ void readPatternViews(const Numbers& n, const Views& views, AttentionRequest& re
     axes[1 + a] = {2 * int64_t(p.grid.kernel[a]) - 1, p.relativeAxis[a]};
   }
   const int64_t offset = n.whole(size_t(Field::relativeOffset), "an offset", 0, kMaxExact);
-  p.relative = static_cast<float*>(locate(n.env(), "relativeBias", relative, offset, axes, sizeof(float)));
+  p.relative = locate(n.env(), "relativeBias", relative, offset, axes, sizeof(float)).as<const float>();
 }
 
 }  // namespace tilewise

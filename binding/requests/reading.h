@@ -31,6 +31,8 @@ struct View {
   char* data = nullptr;
   int64_t bytes = 0;
   Held held;  // null: the process's own memory
+
+  bool isOnDevice() const { return held != nullptr; }
 };
 
 // Node 22 has a Float16Array behind a flag that its Node-API does not know: it leaves the type as it was.
@@ -112,14 +114,14 @@ struct Axis {
   int64_t stride;
 };
 
-// Pointer to the element at `offset`, after proving that every element the axes reach lies inside the view; nullptr
-// when they reach none.
+// The element at `offset`, after proving that every element the axes reach is inside the view; null when they reach
+// none.
 template <size_t N>
-void* locate(Napi::Env env, const char* name, const View& view, int64_t offset, const Axis (&axes)[N],
-             int64_t elementSize) {
+Placed<void> locate(Napi::Env env, const char* name, const View& view, int64_t offset, const Axis (&axes)[N],
+                    int64_t elementSize) {
   int64_t first = offset, last = offset;
   for (const Axis& axis : axes) {
-    if (axis.size == 0) return nullptr;
+    if (axis.size == 0) return {};
     if (axis.size == 1) continue;
     const int64_t steps = axis.size - 1;
     // No view is that long; past this the products and sums below cannot overflow.
@@ -133,7 +135,7 @@ void* locate(Napi::Env env, const char* name, const View& view, int64_t offset, 
                     " of data that has " + std::to_string(length));
   }
   if (reinterpret_cast<uintptr_t>(view.data) % elementSize != 0) refuse(env, std::string(name) + " is not aligned");
-  return view.data + offset * elementSize;
+  return {view.data + offset * elementSize, view.isOnDevice()};
 }
 
 // The five fields of an operand from `base` on: offset, then strides by batch, token, head, dim.
@@ -147,11 +149,12 @@ inline Operand readOperand(const Numbers& numbers, const char* name, size_t base
   operand.dim = numbers.stride(base + 4);
   const Axis axes[] = {{batch, operand.batch}, {tokens, operand.token}, {heads, operand.head}, {dim, operand.dim}};
   operand.data = locate(numbers.env(), name, view, offset, axes, sizeOf(type));
+  operand.isOnDevice = view.isOnDevice();
   return operand;
 }
 
 inline std::vector<int32_t> copyOf(Napi::Env env, const View& view) {
-  if (view.held) refuse(env, "lengths and lists that are copied must lie in the process's memory");
+  if (view.isOnDevice()) refuse(env, "lengths and lists that are copied must lie in the process's memory");
   std::vector<int32_t> copy(view.bytes / sizeof(int32_t));
   if (!copy.empty()) std::memcpy(copy.data(), view.data, copy.size() * sizeof(int32_t));
   return copy;

@@ -6,14 +6,14 @@ namespace tilewise {
 namespace {
 
 // A stage's lists, which lie one after the other from the start of its views.
-int32_t* readLists(Napi::Env env, const char* name, const View& view, const SelectionProblem& p, int32_t s,
-                   int64_t each) {
+Placed<int32_t> readLists(Napi::Env env, const char* name, const View& view, const SelectionProblem& p, int32_t s,
+                          int64_t each) {
   if (reinterpret_cast<uintptr_t>(view.data) % sizeof(int32_t) != 0) refuse(env, std::string(name) + " is not aligned");
   const int64_t room = view.bytes / int64_t(sizeof(int32_t)), blocks = p.blocks(s);
   if (blocks > 0 && p.batch > room / each / blocks / p.lists()) {
     refuse(env, std::string(name) + " has too little room for its lists");
   }
-  return reinterpret_cast<int32_t*>(view.data);
+  return {reinterpret_cast<int32_t*>(view.data), view.isOnDevice()};
 }
 
 void readStage(const Numbers& n, const Views& views, SelectionProblem& p, int32_t s) {

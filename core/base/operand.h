@@ -10,6 +10,7 @@ namespace tilewise {
 struct Operand {
   void* data = nullptr;
   int64_t batch = 0, token = 0, head = 0, dim = 1;
+  bool isOnDevice = false;  // data is memory of the device that runs the call
 
   TW_HOST_DEVICE int64_t offset(int64_t b, int64_t t, int64_t h) const { return b * batch + t * token + h * head; }
 };

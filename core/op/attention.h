@@ -7,6 +7,7 @@
 
 #include "../base/dtype.h"
 #include "../base/operand.h"
+#include "../base/placed.h"
 #include "../pattern/grid.h"
 #include "../pattern/block_list.h"
 #include "../pattern/strided_shards.h"
@@ -20,6 +21,7 @@ struct ScoreOperand {
   const void* data = nullptr;
   DType dtype = DType::float32;  // ignored by the mask, whose elements are bytes
   int64_t batch = 0, head = 0, query = 0, key = 0;
+  bool isOnDevice = false;
 
   TW_HOST_DEVICE int64_t offset(int64_t b, int64_t h, int64_t q, int64_t k) const {
     return b * batch + h * head + q * query + k * key;
@@ -64,7 +66,7 @@ struct AttentionProblem {
 
   Operand query, key, value, out;
   KeyStore store;  // where the rows of key and value are
-  float* lse = nullptr;  // optional
+  Placed<float> lse = nullptr;  // optional
   int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
 
   float scale = 1;
@@ -83,14 +85,15 @@ struct AttentionProblem {
 
   ScoreOperand bias;  // added to the scores after softcap; -inf hides the key
   ScoreOperand mask;  // bytes; 0 hides the key
-  const float* slopes = nullptr;  // ALiBi: scores -= slope * |query position - key|
+  Placed<const float> slopes = nullptr;  // ALiBi: scores -= slope * |query position - key|
   int64_t slopesBatch = 0, slopesHead = 0;
   // Grids: added to the scores by the key's place relative to the query's, [heads, 2 * kernel - 1 per axis].
-  const float* relative = nullptr;
+  Placed<const float> relative = nullptr;
   int64_t relativeHead = 0, relativeAxis[kMaxRank] = {0, 0, 0};
-  const float* sinks = nullptr;  // one logit per output head, in the denominator only
+  Placed<const float> sinks = nullptr;  // one logit per output head, in the denominator only
   int64_t sinksHead = 0;
 
+  // These lists are on the host, as the store's page table is.
   int32_t sequences = 0;                // batch, or the number of packed sequences
   const int32_t* cuQueries = nullptr;   // packed: [sequences + 1] running totals, ascending from 0
   const int32_t* cuKeys = nullptr;

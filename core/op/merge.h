@@ -10,7 +10,7 @@ namespace tilewise {
 
 struct MergePart {
   Operand out;
-  const float* lse = nullptr;
+  Placed<const float> lse = nullptr;
   int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
 };
 
@@ -21,7 +21,7 @@ struct MergeProblem {
   DType dtype = DType::float32;  // of the parts' outputs and of `out`
   std::vector<MergePart> parts;
   Operand out;
-  float* lse = nullptr;
+  Placed<float> lse = nullptr;
   int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
 
   bool isEmpty() const { return out.data == nullptr; }

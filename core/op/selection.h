@@ -31,8 +31,8 @@ struct SelectionStage {
   Token keep = 1;  // entries kept, the length of every list
   // [batch][list][query block][keep]: first tokens, ascending; [batch][list][query block]: how many. Written by the
   // stages that run; the stage before the first of them is read, and may hold anything.
-  int32_t* starts = nullptr;
-  int32_t* counts = nullptr;
+  Placed<int32_t> starts = nullptr;
+  Placed<int32_t> counts = nullptr;
 };
 
 struct SelectionProblem {

@@ -3,11 +3,14 @@
 // Lists come from a selector (HiP, arXiv 2406.09827 and 2502.08910) or from users (FlexAttention's BlockMask, CSR).
 #pragma once
 
+#include "../base/placed.h"
 #include "window.h"
 
 namespace tilewise {
 
-// The lists as plain data. List (batch, head, m) belongs to queries [m * queries, (m + 1) * queries).
+// The lists as plain data. Counts and starts are on the device together, where a selection wrote them, and then there
+// are no token masks; begins, mask indices and masks are on the host. List (batch, head, m) belongs to queries [m *
+// queries, (m + 1) * queries).
 struct BlockLists {
   Token queries = 1;         // tokens per block of queries
   Token keys = 1;            // tokens per entry
@@ -15,8 +18,8 @@ struct BlockLists {
   int64_t byBatch = 0, byHead = 0;  // lists from batch entry to batch entry, from head to head
   bool hasWindow = false;    // the window is seen, too
   const int32_t* begins = nullptr;  // per list: its first entry
-  const int32_t* counts = nullptr;  // and how many
-  const int32_t* starts = nullptr;  // per entry: its first token, ascending inside a list
+  Placed<const int32_t> counts = nullptr;  // and how many
+  Placed<const int32_t> starts = nullptr;  // per entry: its first token, ascending inside a list
   const int32_t* maskIndex = nullptr;  // per entry: which token mask it has, -1 for none; absent: none has
   const uint8_t* masks = nullptr;      // [index][queries][keys]; 0 hides
 

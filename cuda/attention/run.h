@@ -9,7 +9,7 @@ namespace tilewise::gpu {
 
 struct StagedAttention {
   AttentionProblem problem;
-  AttentionProblem lengths;  // cuQueries, cuKeys and keyLengths as the host reads them; the rest is ignored
+  AttentionProblem lengths;  // the caller's, with cuQueries and cuKeys on the host; the rest is ignored
 };
 
 void addReasons(Reasons& reasons, const AttentionProblem& problem, const Limits& limits);

@@ -48,7 +48,6 @@ class Machine {
   // Memory that outlives queues. Work of one queue on it must be waited for before another queue uses it.
   virtual void* allocate(int64_t bytes) = 0;
   virtual void free(void* data) noexcept = 0;
-  virtual bool owns(const void* data) const = 0;  // inside memory of this machine, by either allocate()
 };
 
 }  // namespace tilewise::gpu

@@ -23,7 +23,6 @@ class DriverMachine final : public gpu::Machine {
   std::unique_ptr<gpu::Queue> queue() override;
   void* allocate(int64_t bytes) override;
   void free(void* data) noexcept override;
-  bool owns(const void* data) const override { return heap_.owns(data); }
 
  private:
   friend class DriverQueue;

@@ -48,16 +48,10 @@ void* Heap::allocate(int64_t bytes, Stream stream) {
   device_.check(
       result, device_.hasPools() ? "cuMemAllocAsync" : "cuMemAlloc",
       result == Result::success ? std::string() : std::to_string(bytes) + " bytes were asked for on " + device_.name());
-  const std::lock_guard<std::mutex> lock(mutex_);
-  blocks_[uintptr_t(address)] = size;
   return reinterpret_cast<void*>(uintptr_t(address));
 }
 
 void Heap::free(void* data, Stream stream) noexcept {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    blocks_.erase(uintptr_t(data));
-  }
   try {
     const Current current(device_);
     const Api& api = device_.api();
@@ -66,14 +60,6 @@ void Heap::free(void* data, Stream stream) noexcept {
   } catch (const BackendError&) {
     // The context is lost or the driver has shut down: the memory is gone already.
   }
-}
-
-bool Heap::owns(const void* data) const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  const auto after = blocks_.upper_bound(uintptr_t(data));
-  if (after == blocks_.begin()) return false;
-  const auto& [first, size] = *std::prev(after);
-  return uintptr_t(data) < first + size;
 }
 
 }  // namespace tilewise::cuda

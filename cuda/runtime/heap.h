@@ -2,7 +2,6 @@
 // Reader: someone who looks for memory. A Current must be alive where nothing else is said.
 #pragma once
 
-#include <map>
 #include <mutex>
 
 #include "device.h"
@@ -15,18 +14,16 @@ class Heap {
 
   // Never null; usable by what comes later on the stream. Throws BackendError.
   void* allocate(int64_t bytes, Stream stream);
-  // Nothing may be using it any more. No Current needed, nor for owns().
+  // Nothing may be using it any more. No Current needed.
   void free(void* data, Stream stream) noexcept;
-  bool owns(const void* data) const;
 
  private:
   Result take(Address& address, size_t bytes, Stream stream);
   Pool pool();
 
   Device& device_;
-  mutable std::mutex mutex_;
+  std::mutex mutex_;  // of pool_
   Pool pool_ = nullptr;
-  std::map<uintptr_t, size_t> blocks_;  // by first address
 };
 
 }  // namespace tilewise::cuda

@@ -40,16 +40,16 @@ Packing Staging::packingOf(const Axes& axes, const Form& form) {
   return packing;
 }
 
-void* Staging::input(const void* data, const Axes& axes, const Form& form) {
-  if (!isOnHost(data)) return const_cast<void*>(data);
+void* Staging::input(const void* data, bool isOnDevice, const Axes& axes, const Form& form) {
+  if (!data || isOnDevice) return const_cast<void*>(data);
   const Packing packing = packingOf(axes, form);
   void* device = queue_.allocate(packing.bytes());
   upload(packing, data, device);
   return device;
 }
 
-void* Staging::output(void* data, const Axes& axes, const Form& form) {
-  if (!isOnHost(data)) return data;
+void* Staging::output(void* data, bool isOnDevice, const Axes& axes, const Form& form) {
+  if (!data || isOnDevice) return data;
   const Packing packing = packingOf(axes, form);
   void* device = queue_.allocate(packing.bytes());
   if (packing.bytes() > 0) results_.push_back({packing, data, device});
@@ -94,73 +94,79 @@ void Staging::deliver() {
 }
 
 template <class T>
-const T* Staging::list(const T* data, int64_t count) {
-  int64_t stride = 1;
-  return static_cast<const T*>(input(data, {{count, &stride}}, {sizeof(T), sizeof(T), true}));
+void Staging::stageInput(Placed<T>& array, const Axes& axes, const Form& form) {
+  array = {static_cast<T*>(input(array.data, array.isOnDevice, axes, form)), true};
 }
 
-int32_t* Staging::outputList(int32_t* data, int64_t count) {
-  int64_t stride = 1;
-  return static_cast<int32_t*>(output(data, {{count, &stride}}, {sizeof(int32_t), sizeof(int32_t), true}));
+template <class T>
+void Staging::stageOutput(Placed<T>& array, const Axes& axes, const Form& form) {
+  array = {static_cast<T*>(output(array.data, array.isOnDevice, axes, form)), true};
 }
 
-const int32_t* Staging::onHost(const int32_t* data, int64_t count) {
-  if (!data || isOnHost(data)) return data;
-  std::vector<int32_t>& copy = lists_.emplace_back(size_t(count));
-  queue_.download(copy.data(), data, count * int64_t(sizeof(int32_t)));
-  queue_.wait();
-  return copy.data();
+template <class T>
+void Staging::stageList(Placed<T>& list, int64_t count) {
+  int64_t stride = 1;
+  stageInput(list, {{count, &stride}}, {sizeof(T), sizeof(T), true});
+}
+
+void Staging::stageOutputList(Placed<int32_t>& list, int64_t count) {
+  int64_t stride = 1;
+  stageOutput(list, {{count, &stride}}, {sizeof(int32_t), sizeof(int32_t), true});
+}
+
+template <class T>
+void Staging::stageList(const T*& list, int64_t count) {
+  Placed<const T> placed = list;
+  stageList(placed, count);
+  list = placed;
 }
 
 void Staging::stageOperand(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type) {
-  o.data = input(o.data, {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}},
+  o.data = input(o.data, o.isOnDevice, {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}},
                  {sizeOf(type), kRowAlignment, true});
+  o.isOnDevice = true;
 }
 
 void Staging::stageOut(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type) {
-  o.data = output(o.data, {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}},
+  o.data = output(o.data, o.isOnDevice, {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}},
                   {sizeOf(type), kRowAlignment, true});
+  o.isOnDevice = true;
 }
 
 void Staging::stageScores(ScoreOperand& s, const AttentionProblem& p, int64_t queries, int64_t keys,
                           int64_t elementBytes) {
-  s.data = input(s.data, {{p.batch, &s.batch}, {p.outputHeads(), &s.head}, {queries, &s.query}, {keys, &s.key}},
+  s.data = input(s.data, s.isOnDevice,
+                 {{p.batch, &s.batch}, {p.outputHeads(), &s.head}, {queries, &s.query}, {keys, &s.key}},
                  {elementBytes, kRowAlignment, false});
+  s.isOnDevice = true;
 }
 
 void Staging::stageBlocks(AttentionProblem& p) {
   BlockLists& b = p.blocks;
   const int64_t lists = b.count(p.batch, p.outputHeads(), p.queries);
   int64_t entries = 0, masks = 0;
-  if (isOnHost(b.starts) || isOnHost(b.maskIndex) || isOnHost(b.masks)) {
-    const int32_t *begins = onHost(b.begins, lists), *counts = onHost(b.counts, lists);
-    for (int64_t i = 0; i < lists; ++i) entries = std::max(entries, int64_t(begins[i]) + counts[i]);
+  for (int64_t i = 0; i < lists && !b.counts.isOnDevice; ++i) {
+    entries = std::max(entries, int64_t(b.begins[i]) + b.counts[i]);
   }
-  if (isOnHost(b.masks)) {
-    const int32_t* index = onHost(b.maskIndex, entries);
-    for (int64_t i = 0; i < entries; ++i) masks = std::max(masks, int64_t(index[i]) + 1);
-  }
-  b.begins = list(b.begins, lists);
-  b.counts = list(b.counts, lists);
-  b.starts = list(b.starts, entries);
-  b.maskIndex = list(b.maskIndex, entries);
-  b.masks = list(b.masks, masks * b.queries * b.keys);
+  for (int64_t i = 0; i < entries && b.masks; ++i) masks = std::max(masks, int64_t(b.maskIndex[i]) + 1);
+  stageList(b.begins, lists);
+  stageList(b.counts, lists);
+  stageList(b.starts, entries);
+  stageList(b.maskIndex, entries);
+  stageList(b.masks, masks * b.queries * b.keys);
 }
 
 StagedAttention Staging::stage(const AttentionProblem& problem) {
   StagedAttention staged{problem, problem};
-  AttentionProblem &p = staged.problem, &lengths = staged.lengths;
-  lengths.cuQueries = onHost(p.cuQueries, p.sequences + 1);
-  lengths.cuKeys = onHost(p.cuKeys, p.sequences + 1);
-  lengths.keyLengths = onHost(p.keyLengths, p.batch);
+  AttentionProblem& p = staged.problem;
   // Rows of no sequence are neither read nor written, and keys behind the longest are not read.
   int64_t queries = p.queries, keys = p.keys;
-  if (lengths.cuQueries) {
-    queries = lengths.cuQueries[p.sequences];
-    keys = lengths.cuKeys[p.sequences];
-  } else if (lengths.keyLengths) {
+  if (p.cuQueries) {
+    queries = p.cuQueries[p.sequences];
+    keys = p.cuKeys[p.sequences];
+  } else if (p.keyLengths) {
     keys = 0;
-    for (int32_t b = 0; b < p.batch; ++b) keys = std::max<int64_t>(keys, lengths.keyLengths[b]);
+    for (int32_t b = 0; b < p.batch; ++b) keys = std::max<int64_t>(keys, p.keyLengths[b]);
   }
   const KeyStore::Shape stored = p.store.shape(p.batch, keys);
   const int64_t heads = p.outputHeads();
@@ -169,24 +175,23 @@ StagedAttention Staging::stage(const AttentionProblem& problem) {
   stageOperand(p.query, p.batch, queries, p.queryHeads, p.headDim, p.dtype);
   stageOperand(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, p.dtype);
   stageOperand(p.value, stored.batch, stored.tokens, p.kvHeads, p.valueDim, p.dtype);
-  p.store.paged.table = list(p.store.paged.table, p.store.paged.tableSize(p.batch, Token(keys)));
+  stageList(p.store.paged.table, p.store.paged.tableSize(p.batch, Token(keys)));
   stageOperand(p.extraKey, p.batch, p.extraKeys, p.kvHeads, p.headDim, p.dtype);
   stageOperand(p.extraValue, p.batch, p.extraKeys, p.kvHeads, p.valueDim, p.dtype);
   stageScores(p.bias, p, queries, keys, sizeOf(p.bias.dtype));
   stageScores(p.mask, p, queries, keys, 1);
-  p.slopes = static_cast<const float*>(input(p.slopes, {{p.batch, &p.slopesBatch}, {heads, &p.slopesHead}}, floats));
-  p.sinks = static_cast<const float*>(input(p.sinks, {{heads, &p.sinksHead}}, floats));
+  stageInput(p.slopes, {{p.batch, &p.slopesBatch}, {heads, &p.slopesHead}}, floats);
+  stageInput(p.sinks, {{heads, &p.sinksHead}}, floats);
   const auto axis = [&](int a) { return Axis{2 * int64_t(p.grid.kernel[a]) - 1, &p.relativeAxis[a]}; };
-  p.relative =
-      static_cast<const float*>(input(p.relative, {{heads, &p.relativeHead}, axis(0), axis(1), axis(2)}, floats));
+  stageInput(p.relative, {{heads, &p.relativeHead}, axis(0), axis(1), axis(2)}, floats);
   stageBlocks(p);
-  p.cuQueries = list(p.cuQueries, p.sequences + 1);
-  p.cuKeys = list(p.cuKeys, p.sequences + 1);
-  p.keyLengths = list(p.keyLengths, p.batch);
+  stageList(p.cuQueries, p.sequences + 1);
+  stageList(p.cuKeys, p.sequences + 1);
+  stageList(p.keyLengths, p.batch);
 
   stageOut(p.out, p.batch, queries, heads, p.valueDim, p.dtype);
-  p.lse = static_cast<float*>(output(p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {queries, &p.lseToken}},
-                                     {sizeof(float), sizeof(float), true}));
+  stageOutput(p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {queries, &p.lseToken}},
+              {sizeof(float), sizeof(float), true});
   return staged;
 }
 
@@ -195,12 +200,10 @@ MergeProblem Staging::stage(const MergeProblem& problem) {
   const Form floats{sizeof(float), sizeof(float), true};
   for (MergePart& part : p.parts) {
     stageOperand(part.out, p.batch, p.queries, p.heads, p.valueDim, p.dtype);
-    part.lse = static_cast<const float*>(
-        input(part.lse, {{p.batch, &part.lseBatch}, {p.heads, &part.lseHead}, {p.queries, &part.lseToken}}, floats));
+    stageInput(part.lse, {{p.batch, &part.lseBatch}, {p.heads, &part.lseHead}, {p.queries, &part.lseToken}}, floats);
   }
   stageOut(p.out, p.batch, p.queries, p.heads, p.valueDim, p.dtype);
-  p.lse = static_cast<float*>(
-      output(p.lse, {{p.batch, &p.lseBatch}, {p.heads, &p.lseHead}, {p.queries, &p.lseToken}}, floats));
+  stageOutput(p.lse, {{p.batch, &p.lseBatch}, {p.heads, &p.lseHead}, {p.queries, &p.lseToken}}, floats);
   return p;
 }
 
@@ -208,16 +211,16 @@ SelectionProblem Staging::stage(const SelectionProblem& problem) {
   SelectionProblem p = problem;
   stageOperand(p.query, p.batch, p.queries, p.queryHeads, p.headDim, p.dtype);
   stageOperand(p.key, p.batch, p.keys, p.kvHeads, p.headDim, p.dtype);
-  p.keyLengths = list(p.keyLengths, p.batch);
+  stageList(p.keyLengths, p.batch);
   for (int32_t s = 0; s < p.stages; ++s) {
     SelectionStage& stage = p.stage[s];
     const int64_t lists = int64_t(p.batch) * p.lists() * p.blocks(s);
     if (s >= p.firstStage) {
-      stage.starts = outputList(stage.starts, lists * stage.keep);
-      stage.counts = outputList(stage.counts, lists);
+      stageOutputList(stage.starts, lists * stage.keep);
+      stageOutputList(stage.counts, lists);
     } else if (s == p.firstStage - 1) {
-      stage.starts = const_cast<int32_t*>(list(stage.starts, lists * stage.keep));
-      stage.counts = const_cast<int32_t*>(list(stage.counts, lists));
+      stageList(stage.starts, lists * stage.keep);
+      stageList(stage.counts, lists);
     }
   }
   return p;

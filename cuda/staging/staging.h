@@ -1,10 +1,9 @@
-// Staging: a problem whose arrays lie on the host, on the device or here and there becomes one that lies on the device.
-// Reader: someone who asks what is copied for a call. What lies on the device already is used as it is. Copies of host
-// operands are laid out as cuda/staging/packing.h says, with rows that begin at multiples of 16 bytes; results come
-// back by deliver(), and only elements that the problem addresses and the call computes are written.
+// Staging: a problem with arrays on the host becomes one whose arrays are all on the device.
+// Reader: someone who asks what is copied for a call. Arrays that say that they are on the device are used as they are.
+// Copies of host operands are laid out as cuda/staging/packing.h says, with rows that begin at multiples of 16 bytes;
+// results come back by deliver(), and only elements that the problem addresses and the call computes are written.
 #pragma once
 
-#include <deque>
 #include <initializer_list>
 #include <vector>
 
@@ -20,9 +19,8 @@ namespace tilewise::gpu {
 // Of one call; the queue owns the copies.
 class Staging {
  public:
-  Staging(const Machine& machine, Queue& queue) : machine_(machine), queue_(queue) {}
+  explicit Staging(Queue& queue) : queue_(queue) {}
 
-  // `lengths` is valid as long as this Staging.
   StagedAttention stage(const AttentionProblem& problem);
   MergeProblem stage(const MergeProblem& problem);
   SelectionProblem stage(const SelectionProblem& problem);
@@ -50,18 +48,22 @@ class Staging {
     bool isRowDense;
   };
 
-  bool isOnHost(const void* data) const { return data && !machine_.owns(data); }
   static Packing packingOf(const Axes& axes, const Form& form);
-  // What stands for the array on the device: itself, a copy, or room for a result that deliver() will bring back.
-  void* input(const void* data, const Axes& axes, const Form& form);
-  void* output(void* data, const Axes& axes, const Form& form);
+  // The array on the device: itself, a copy, or room for a result that deliver() will bring back.
+  void* input(const void* data, bool isOnDevice, const Axes& axes, const Form& form);
+  void* output(void* data, bool isOnDevice, const Axes& axes, const Form& form);
   void upload(const Packing& packing, const void* host, void* device);
 
   template <class T>
-  const T* list(const T* data, int64_t count);
-  int32_t* outputList(int32_t* data, int64_t count);
-  // The same list on the host; it is fetched when it lies on the device.
-  const int32_t* onHost(const int32_t* data, int64_t count);
+  void stageInput(Placed<T>& array, const Axes& axes, const Form& form);
+  template <class T>
+  void stageOutput(Placed<T>& array, const Axes& axes, const Form& form);
+  template <class T>
+  void stageList(Placed<T>& list, int64_t count);
+  void stageOutputList(Placed<int32_t>& list, int64_t count);
+  // Lists that are always on the host.
+  template <class T>
+  void stageList(const T*& list, int64_t count);
 
   void stageOperand(Operand& operand, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
   void stageOut(Operand& out, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
@@ -69,10 +71,8 @@ class Staging {
                    int64_t elementBytes);
   void stageBlocks(AttentionProblem& p);
 
-  const Machine& machine_;
   Queue& queue_;
   std::vector<Result> results_;
-  std::deque<std::vector<int32_t>> lists_;  // copies of lists that lie on the device
   std::vector<char> buffer_;
 };
 

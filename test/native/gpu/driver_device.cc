@@ -32,7 +32,6 @@ class Limited final : public gpu::Machine {
   std::unique_ptr<gpu::Queue> queue() override { return machine().queue(); }
   void* allocate(int64_t bytes) override { return machine().allocate(bytes); }
   void free(void* data) noexcept override { machine().free(data); }
-  bool owns(const void* data) const override { return machine().owns(data); }
 
  private:
   gpu::Limits limits_;

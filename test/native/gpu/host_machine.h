@@ -27,7 +27,8 @@ class HostMachine final : public gpu::Machine {
     return data;
   }
   void free(void* data) noexcept override { blocks_.erase(static_cast<char*>(data)); }
-  bool owns(const void* data) const override {
+  // Whether it is inside memory that allocate() gave.
+  bool owns(const void* data) const {
     const auto after = blocks_.upper_bound(static_cast<const char*>(data));
     if (after == blocks_.begin()) return false;
     const auto& [first, block] = *std::prev(after);

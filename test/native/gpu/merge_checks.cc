@@ -119,7 +119,7 @@ void checkCase(Case& c, const std::string& mode) {
     OwnOperand out = c.out;
     out.bytes = device.download(outBytes, c.out.bytes.size());
     Lse lse = c.lse;
-    lse.values = device.download(p.lse, lse.values.size());
+    lse.values = device.download(p.lse.data, lse.values.size());
     for (int32_t b = 0; b < p.batch; ++b)
       for (int32_t t = 0; t < p.queries; ++t)
         for (int32_t h = 0; h < p.heads; ++h) checkRow(c, out, lse, b, t, h);

@@ -137,8 +137,8 @@ Lists runOnDevice(const Case& c, const std::string& mode) {
   gpu::run(p, device.limits(), device.queue(), CancelFlag{false});
   Lists lists;
   for (int32_t s = 0; s < p.stages; ++s) {
-    lists.starts.push_back(device.download(p.stage[s].starts, c.starts[size_t(s)].size()));
-    lists.counts.push_back(device.download(p.stage[s].counts, c.counts[size_t(s)].size()));
+    lists.starts.push_back(device.download(p.stage[s].starts.data, c.starts[size_t(s)].size()));
+    lists.counts.push_back(device.download(p.stage[s].counts.data, c.counts[size_t(s)].size()));
   }
   return lists;
 }

@@ -29,6 +29,7 @@ void mustBeOnDevice(const void* data, const char* what) {
 // An array of up to four axes, and where its strides stand.
 struct Array {
   void** data;
+  bool* isOnDevice;
   int64_t elementBytes;
   struct Axis {
     int64_t size;
@@ -127,18 +128,15 @@ class Disturber {
     if (!*array.data) return;
     relay(array, mayBroadcast);
   }
-  // Moves a list to the device, or not. Lists have no gaps.
-  template <class T>
-  void list(T*& data, size_t count) {
-    if (!data || !onDevice()) return;
-    void* moved = machine.allocate(int64_t(count * sizeof(T)));
-    std::memcpy(moved, data, count * sizeof(T));
-    data = static_cast<T*>(moved);
-    moved_.push_back(moved);
+  // Moves what a selection wrote to the device, or not. Lists have no gaps; token masks need them on the host.
+  void lists(BlockLists& b, size_t count, size_t entries) {
+    if (b.masks || !onDevice()) return;
+    move(b.counts, count);
+    move(b.starts, entries);
   }
-  void result(int32_t*& list, size_t count) {
-    this->list(list, count);
-    memory_.emplace_back(reinterpret_cast<char*>(list), count * sizeof(int32_t));
+  void result(Placed<int32_t>& list, size_t count) {
+    if (onDevice()) move(list, count);
+    memory_.emplace_back(reinterpret_cast<char*>(list.data), count * sizeof(int32_t));
   }
 
   ~Disturber() {
@@ -160,6 +158,14 @@ class Disturber {
 
  private:
   bool onDevice() { return toDevice_ && pick(2); }
+
+  template <class T>
+  void move(Placed<T>& list, size_t count) {
+    void* moved = machine.allocate(int64_t(count * sizeof(T)));
+    std::memcpy(moved, list, count * sizeof(T));
+    list = {static_cast<T*>(moved), true};
+    moved_.push_back(moved);
+  }
 
   void relay(const Array& a, bool mayBroadcast) {
     const size_t count = a.axes.size();
@@ -188,7 +194,8 @@ class Disturber {
     if (elements == 0) return;
     const int64_t bytes = (last - first + 1) * a.elementBytes;
     char* memory;
-    if (onDevice()) {
+    *a.isOnDevice = onDevice();
+    if (*a.isOnDevice) {
       memory = static_cast<char*>(machine.allocate(bytes));
       moved_.push_back(memory);
     } else {
@@ -227,11 +234,16 @@ class Disturber {
 };
 
 Array rowsOf(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type) {
-  return {&o.data, sizeOf(type), {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}}};
+  return {
+      &o.data, &o.isOnDevice, sizeOf(type), {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}}};
 }
 template <class T>
 void** pointerTo(T*& data) {
   return reinterpret_cast<void**>(const_cast<std::remove_const_t<T>**>(&data));
+}
+template <class T>
+Array floatsOf(Placed<T>& array, std::vector<Array::Axis> axes) {
+  return {pointerTo(array.data), &array.isOnDevice, sizeof(float), std::move(axes)};
 }
 
 void disturb(Disturber& disturber, AttentionProblem& p) {
@@ -240,21 +252,22 @@ void disturb(Disturber& disturber, AttentionProblem& p) {
   const KeyStore::Shape stored = p.store.shape(p.batch, p.keys);
   disturber(rowsOf(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, p.dtype), true);
   disturber(rowsOf(p.value, stored.batch, stored.tokens, p.kvHeads, p.valueDim, p.dtype), true);
-  disturber.list(p.store.paged.table, size_t(p.store.paged.tableSize(p.batch, p.keys)));
   disturber(rowsOf(p.extraKey, p.batch, p.extraKeys, p.kvHeads, p.headDim, p.dtype), true);
   disturber(rowsOf(p.extraValue, p.batch, p.extraKeys, p.kvHeads, p.valueDim, p.dtype), true);
   disturber(rowsOf(p.out, p.batch, p.queries, heads, p.valueDim, p.dtype), false);
-  disturber({pointerTo(p.lse), 4, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {p.queries, &p.lseToken}}}, false);
+  disturber(floatsOf(p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {p.queries, &p.lseToken}}), false);
   const auto scores = [&](ScoreOperand& s, int64_t bytes) {
-    disturber(
-        {pointerTo(s.data), bytes, {{p.batch, &s.batch}, {heads, &s.head}, {p.queries, &s.query}, {p.keys, &s.key}}},
-        true);
+    disturber({pointerTo(s.data),
+               &s.isOnDevice,
+               bytes,
+               {{p.batch, &s.batch}, {heads, &s.head}, {p.queries, &s.query}, {p.keys, &s.key}}},
+              true);
   };
   scores(p.bias, sizeOf(p.bias.dtype));
   scores(p.mask, 1);
-  disturber({pointerTo(p.slopes), 4, {{p.batch, &p.slopesBatch}, {heads, &p.slopesHead}}}, true);
-  disturber({pointerTo(p.sinks), 4, {{heads, &p.sinksHead}}}, true);
-  Array relative{pointerTo(p.relative), 4, {{heads, &p.relativeHead}}};
+  disturber(floatsOf(p.slopes, {{p.batch, &p.slopesBatch}, {heads, &p.slopesHead}}), true);
+  disturber(floatsOf(p.sinks, {{heads, &p.sinksHead}}), true);
+  Array relative = floatsOf(p.relative, {{heads, &p.relativeHead}});
   for (int a = 0; a < p.grid.rank; ++a) {
     relative.axes.push_back({2 * int64_t(p.grid.kernel[a]) - 1, &p.relativeAxis[a]});
   }
@@ -265,15 +278,8 @@ void disturb(Disturber& disturber, AttentionProblem& p) {
     const size_t lists = size_t((p.batch - 1) * b.byBatch + (heads - 1) / b.headsPerList * b.byHead + blocks);
     size_t entries = 0;
     for (size_t i = 0; i < lists; ++i) entries = std::max(entries, size_t(b.begins[i] + b.counts[i]));
-    disturber.list(b.begins, lists);
-    disturber.list(b.counts, lists);
-    disturber.list(b.starts, entries);
-    if (b.masks) disturber.list(b.masks, 2 * size_t(b.queries) * size_t(b.keys));
-    disturber.list(b.maskIndex, entries);
+    disturber.lists(b, lists, entries);
   }
-  disturber.list(p.cuQueries, size_t(p.sequences) + 1);
-  disturber.list(p.cuKeys, size_t(p.sequences) + 1);
-  disturber.list(p.keyLengths, size_t(p.batch));
 }
 
 // The same call on the CPU and through the backend leaves the same memory.
@@ -363,7 +369,7 @@ void checkMerge(Backend& backend, uint32_t seed, bool toDevice) {
   nameOfCase = "merge, seed " + std::to_string(seed) + (toDevice ? " mixed" : "");
   const size_t rows = size_t(p.batch) * size_t(p.heads) * size_t(p.queries), count = rows * size_t(p.valueDim);
   std::deque<std::vector<float>> buffers;
-  const auto fill = [&](Operand& out, auto*& lse, int64_t& byBatch, int64_t& byHead, int64_t& byToken, bool isInput) {
+  const auto fill = [&](Operand& out, auto& lse, int64_t& byBatch, int64_t& byHead, int64_t& byToken, bool isInput) {
     std::vector<float>& values = buffers.emplace_back(count, 0.5f);
     std::vector<float>& sums = buffers.emplace_back(rows, 0.0f);
     if (p.dtype == DType::float32) {
@@ -382,7 +388,7 @@ void checkMerge(Backend& backend, uint32_t seed, bool toDevice) {
     byHead = p.queries;
     byBatch = p.heads * byHead;
     disturber(rowsOf(out, p.batch, p.queries, p.heads, p.valueDim, p.dtype), isInput);
-    disturber({pointerTo(lse), 4, {{p.batch, &byBatch}, {p.heads, &byHead}, {p.queries, &byToken}}}, isInput);
+    disturber(floatsOf(lse, {{p.batch, &byBatch}, {p.heads, &byHead}, {p.queries, &byToken}}), isInput);
   };
   for (MergePart& part : p.parts) fill(part.out, part.lse, part.lseBatch, part.lseHead, part.lseToken, true);
   fill(p.out, p.lse, p.lseBatch, p.lseHead, p.lseToken, false);
@@ -414,7 +420,6 @@ void checkSelection(Backend& backend, uint32_t seed, bool toDevice) {
   if (disturber.pick(2)) {
     for (int32_t b = 0; b < p.batch; ++b) lengths.push_back(p.queries + disturber.pick(p.keys - p.queries + 1));
     p.keyLengths = lengths.data();
-    disturber.list(p.keyLengths, lengths.size());
   }
   disturber(rowsOf(p.query, p.batch, p.queries, p.queryHeads, p.headDim, p.dtype), true);
   disturber(rowsOf(p.key, p.batch, p.keys, p.kvHeads, p.headDim, p.dtype), true);
@@ -447,7 +452,7 @@ void checkNoCopies(Backend& backend) {
   p.headDim = p.valueDim = 16;
   std::vector<float> ones(8 * 16, 1.0f), out(8 * 16);
   for (Operand* o : {&p.query, &p.key, &p.value, &p.out}) {
-    *o = {memory.allocate(int64_t(sizeof(float)) * 8 * 16), 8 * 16, 16, 16, 1};
+    *o = {memory.allocate(int64_t(sizeof(float)) * 8 * 16), 8 * 16, 16, 16, 1, true};
     memory.write(o->data, ones.data(), int64_t(sizeof(float)) * 8 * 16);
   }
   machine.uploaded = machine.downloaded = 0;
