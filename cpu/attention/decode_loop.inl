@@ -9,19 +9,15 @@ struct DecodeScratch {
 };
 
 int64_t layOutDecode(const AttentionProblem& p, int groups, int rows, float* base, DecodeScratch& s) {
-  int64_t at = 0;
-  const auto take = [&](float*& pointer, int64_t floats) {
-    pointer = base ? base + at : nullptr;
-    at += (floats + 15) & ~15;
-  };
+  Carver carver(base);
   const int64_t d = paddedDim(p.headDim), dv = paddedDim(p.valueDim);
-  take(s.query, int64_t(groups) * paddedRows(rows) * d);
-  take(s.scores, (kDecodeKeys + kLanes) * kLanes);
-  take(s.table, (kDecodeKeys + kLanes) * kLanes);
-  take(s.kRows, kDecodeKeys * d);
-  take(s.vRows, kDecodeKeys * dv);
-  take(s.cleanV, kDecodeKeys * dv);
-  return at;
+  carver.take(s.query, int64_t(groups) * paddedRows(rows) * d);
+  carver.take(s.scores, (kDecodeKeys + kLanes) * kLanes);
+  carver.take(s.table, (kDecodeKeys + kLanes) * kLanes);
+  carver.take(s.kRows, kDecodeKeys * d);
+  carver.take(s.vRows, kDecodeKeys * dv);
+  carver.take(s.cleanV, kDecodeKeys * dv);
+  return carver.floats();
 }
 
 // Keys or values of a block: in place when they can be read as vectors, else converted to contiguous float32.

@@ -42,29 +42,25 @@ struct TileScratch {
 
 // Lays out a tile's scratch from `base`; with base == nullptr only counts floats.
 int64_t layOutTile(const AttentionProblem& p, TileShape shape, int64_t sightBytes, float* base, TileScratch& s) {
-  int64_t at = 0;
-  const auto take = [&](auto*& pointer, int64_t floats) {
-    pointer = base ? reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(base + at) : nullptr;
-    at += (floats + 15) & ~15;  // 64-byte lines
-  };
+  Carver carver(base);
   const int64_t panels = ceilDiv<int64_t>(shape.queries, kPanel), keys = shape.keys;
   const int64_t d = paddedDim(p.headDim), dv = paddedDim(p.valueDim);
-  take(s.queries, panels * d * kPanel);
-  take(s.outputs, panels * dv * kPanel);
-  take(s.buffers.kRows, keys * d);
-  take(s.buffers.vRows, keys * dv);
-  take(s.buffers.packedV, keys * dv);
-  take(s.buffers.cleanV, keys * dv);
-  take(s.scores, keys * kPanel);
-  take(s.table, keys * kPanel);
-  take(s.ends, keys * 2 * kPanel);
-  take(s.rowBuffer, kPanel * larger(d, dv));
-  take(s.panels, panels * sizeof(Panel) / sizeof(float));
-  take(s.sights, panels * sightBytes / sizeof(float));
-  take(s.spans, 2 * keys * sizeof(Span) / sizeof(float));
-  take(s.segments, keys * sizeof(Segment) / sizeof(float));
-  take(s.pieces, keys * sizeof(Piece) / sizeof(float));
-  return at;
+  carver.take(s.queries, panels * d * kPanel);
+  carver.take(s.outputs, panels * dv * kPanel);
+  carver.take(s.buffers.kRows, keys * d);
+  carver.take(s.buffers.vRows, keys * dv);
+  carver.take(s.buffers.packedV, keys * dv);
+  carver.take(s.buffers.cleanV, keys * dv);
+  carver.take(s.scores, keys * kPanel);
+  carver.take(s.table, keys * kPanel);
+  carver.take(s.ends, keys * 2 * kPanel);
+  carver.take(s.rowBuffer, kPanel * larger(d, dv));
+  carver.take(s.panels, panels);
+  carver.take(s.sights, panels * sightBytes);
+  carver.take(s.spans, 2 * keys);
+  carver.take(s.segments, keys);
+  carver.take(s.pieces, keys);
+  return carver.floats();
 }
 
 // S^T = K Q^T for `n` keys of the block, hidden outside of each query's ends if there are any. Raises `most` lane by

@@ -8,28 +8,13 @@
 #include <memory>
 
 #include "../../core/op/selection.h"
+#include "../runtime/carver.h"
 #include "../runtime/kernels.h"
 #include "../runtime/pool.h"
 
 namespace tilewise::cpu {
 
 std::shared_ptr<Job> treeJob(const SelectionProblem& problem, const Kernels& kernels);
-
-// Pieces of one allocation, each from a cache line on; with base == nullptr only counts floats.
-class Carver {
- public:
-  explicit Carver(float* base) : base_(base) {}
-  template <class T>
-  void take(T*& pointer, int64_t count) {
-    pointer = base_ ? reinterpret_cast<T*>(base_ + at_) : nullptr;
-    at_ += (count * int64_t(sizeof(T)) + 63) / 64 * 16;
-  }
-  int64_t floats() const { return at_; }
-
- private:
-  float* base_;
-  int64_t at_ = 0;
-};
 
 inline int sampledRows(const Range& queries, Token stride) { return int(ceilDiv(queries.size(), stride)); }
 

@@ -13,6 +13,7 @@
 #include "../../core/base/softmax.h"
 #include "../../core/pattern/stretches.h"
 #include "../attention/tuning.h"
+#include "../runtime/carver.h"
 #include "../runtime/kernels.h"
 #include "../selection/tuning.h"
 #if defined(__x86_64__) || defined(_M_X64)
