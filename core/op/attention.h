@@ -93,7 +93,7 @@ struct AttentionProblem {
   Placed<const float> sinks = nullptr;  // one logit per output head, in the denominator only
   int64_t sinksHead = 0;
 
-  // These lists are on the host, as the store's page table is.
+  // A caller's lists are on the host, those of the store too.
   int32_t sequences = 0;                // batch, or the number of packed sequences
   const int32_t* cuQueries = nullptr;   // packed: [sequences + 1] running totals, ascending from 0
   const int32_t* cuKeys = nullptr;

@@ -33,6 +33,12 @@ struct KeyStore {
   TW_HOST_DEVICE Shape shape(int64_t batch, int64_t keys) const {
     return isDense() ? Shape{batch, keys} : Shape{paged.pages, paged.pageSize};
   }
+
+  // Calls visit(list, length) for the lists by which rows are found.
+  template <class Visit>
+  void forEachList(int64_t batch, Token keys, Visit&& visit) {
+    if (kind == StoreKind::paged) visit(paged.table, paged.tableSize(batch, keys));
+  }
 };
 
 }  // namespace tilewise

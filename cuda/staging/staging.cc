@@ -143,6 +143,7 @@ void Staging::stageScores(ScoreOperand& s, const AttentionProblem& p, int64_t qu
 
 void Staging::stageBlocks(AttentionProblem& p) {
   BlockLists& b = p.blocks;
+  if (!b.begins) return;
   const int64_t lists = b.count(p.batch, p.outputHeads(), p.queries);
   int64_t entries = 0, masks = 0;
   for (int64_t i = 0; i < lists && !b.counts.isOnDevice; ++i) {
@@ -175,7 +176,7 @@ StagedAttention Staging::stage(const AttentionProblem& problem) {
   stageOperand(p.query, p.batch, queries, p.queryHeads, p.headDim, p.dtype);
   stageOperand(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, p.dtype);
   stageOperand(p.value, stored.batch, stored.tokens, p.kvHeads, p.valueDim, p.dtype);
-  stageList(p.store.paged.table, p.store.paged.tableSize(p.batch, Token(keys)));
+  p.store.forEachList(p.batch, Token(keys), [&](auto& list, int64_t length) { stageList(list, length); });
   stageOperand(p.extraKey, p.batch, p.extraKeys, p.kvHeads, p.headDim, p.dtype);
   stageOperand(p.extraValue, p.batch, p.extraKeys, p.kvHeads, p.valueDim, p.dtype);
   stageScores(p.bias, p, queries, keys, sizeOf(p.bias.dtype));

@@ -58,8 +58,7 @@ struct KeySources {
                                                       const Operand& operand) {
     const int64_t batch = work.sequence.batch, first = work.sequence.keys.begin;
     const int32_t head = problem.kvHeadOf(work.map.firstHead);
-    return Gathers ? problem.store.rowsOf(operand, batch, first, head)
-                   : DenseKeys::rowsOf(operand, batch, first, head);
+    return Gathers ? problem.store.rowsOf(operand, batch, first, head) : DenseKeys::rowsOf(operand, batch, first, head);
   }
 };
 

@@ -334,8 +334,8 @@ export const mutants = [
   attention(
     'extra keys are those of the first batch entry',
     'attention/sm80/copy_rows.h',
-    'extra.offset(work.sequence.batch, 0, head)',
-    'extra.offset(0, 0, head)',
+    'extra.offset(work.sequence.batch, 0,',
+    'extra.offset(0, 0,',
   ),
   attention(
     'heads that share a tile are taken for one',
