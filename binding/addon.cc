@@ -13,10 +13,9 @@
 #include "call/failures.h"
 #include "call/flights.h"
 #include "call/transfer.h"
-#include "requests/fields.h"
+#include "requests/ops.h"
 #include "requests/plan.h"
 #include "requests/reading.h"
-#include "requests/request.h"
 
 namespace tilewise {
 namespace {
@@ -35,6 +34,20 @@ Napi::Array toArray(Napi::Env env, const Strings& strings) {
   return array;
 }
 
+// Of every operation by name, what its numbers and views are called.
+Napi::Object listOps(Napi::Env env) {
+  Napi::Object list = Napi::Object::New(env);
+  for (const Op* op : ops()) {
+    Napi::Object names = Napi::Object::New(env);
+    names.Set("fields", toArray(env, op->fields));
+    names.Set("views", toArray(env, op->views));
+    names.Set("itemFields", toArray(env, op->itemFields));
+    names.Set("itemViews", toArray(env, op->itemViews));
+    list.Set(op->name, names);
+  }
+  return list;
+}
+
 const char* compiler() {
 #if defined(__clang__)
   return "clang " __clang_version__;
@@ -50,24 +63,12 @@ class Addon : public Napi::Addon<Addon> {
   Addon(Napi::Env env, Napi::Object exports) : flights_(env) {
     const std::array<const char*, 3> types{nameOf(DType::float32), nameOf(DType::float16), nameOf(DType::bfloat16)};
     DefineAddon(exports, {
-                             InstanceValue("attentionFields", toArray(env, kFieldNames)),
-                             InstanceValue("attentionViews", toArray(env, kSlotNames)),
-                             InstanceValue("mergeFields", toArray(env, kMergeFieldNames)),
-                             InstanceValue("mergePartFields", toArray(env, kMergePartFieldNames)),
-                             InstanceValue("selectFields", toArray(env, kSelectFieldNames)),
-                             InstanceValue("selectViews", toArray(env, kSelectSlotNames)),
-                             InstanceValue("selectStageFields", toArray(env, kSelectStageFieldNames)),
-                             InstanceValue("selectStageViews", toArray(env, kSelectStageSlotNames)),
+                             InstanceValue("ops", listOps(env)),
                              InstanceValue("dataTypes", toArray(env, types)),
-                             InstanceMethod("run", &Addon::run),
-                             InstanceMethod("runSync", &Addon::runSync),
-                             InstanceMethod("merge", &Addon::merge),
-                             InstanceMethod("mergeSync", &Addon::mergeSync),
-                             InstanceMethod("select", &Addon::select),
-                             InstanceMethod("selectSync", &Addon::selectSync),
-                             InstanceMethod("cancel", &Addon::cancel),
                              InstanceMethod("supports", &Addon::supports),
-                             InstanceMethod("supportsSelection", &Addon::supportsSelection),
+                             InstanceMethod("run", &Addon::run),
+                             InstanceMethod("submit", &Addon::submit),
+                             InstanceMethod("cancel", &Addon::cancel),
                              InstanceMethod("allocate", &Addon::allocate),
                              InstanceMethod("share", &Addon::share),
                              InstanceMethod("release", &Addon::releaseHandle),
@@ -88,47 +89,38 @@ class Addon : public Napi::Addon<Addon> {
   }
 
  private:
-  // Both forms return the reasons of a backend that cannot run the problem.
-  template <class Request>
-  Napi::Value start(const Napi::CallbackInfo& info, Request request) {
-    const Napi::Env env = info.Env();
-    refuseResizable(env, info[1]);
-    Backend& backend = backendAt(env, request.device);
-    const std::vector<std::string> reasons = backend.supports(request.problem);
-    if (!reasons.empty()) return toArray(env, reasons);
-    return guarded(env, [&] { return flights_.start(env, backend, std::move(request), info[1]); });
+  // (operation, numbers, views)
+  static Request readRequest(const Napi::CallbackInfo& info) {
+    return opNamed(info.Env(), info[0]).read(info.Env(), info[1], info[2]);
   }
-  template <class Request>
-  Napi::Value runHere(const Napi::CallbackInfo& info, const Request& request) {
+  // Why a backend, available or not, could not run a call.
+  Napi::Value supports(const Napi::CallbackInfo& info) {
+    const Request request = readRequest(info);
+    return toArray(info.Env(), backendAt(info.Env(), request.device).supports(request.problem));
+  }
+  // Both return the reasons of a backend that cannot run the problem.
+  Napi::Value run(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
+    const Request request = readRequest(info);
     Backend& backend = backendAt(env, request.device);
     const std::vector<std::string> reasons = backend.supports(request.problem);
     if (!reasons.empty()) return toArray(env, reasons);
     guarded(env, [&] { backend.run(request.problem, CancelFlag{false}); });
     return env.Undefined();
   }
-
-  Napi::Value run(const Napi::CallbackInfo& info) { return start(info, readAttention(info)); }
-  Napi::Value runSync(const Napi::CallbackInfo& info) { return runHere(info, readAttention(info)); }
-  Napi::Value merge(const Napi::CallbackInfo& info) { return start(info, readMerge(info)); }
-  Napi::Value mergeSync(const Napi::CallbackInfo& info) { return runHere(info, readMerge(info)); }
-  Napi::Value select(const Napi::CallbackInfo& info) { return start(info, readSelection(info)); }
-  Napi::Value selectSync(const Napi::CallbackInfo& info) { return runHere(info, readSelection(info)); }
-
-  // Why a backend, available or not, could not run a call.
-  Napi::Value supports(const Napi::CallbackInfo& info) {
-    const AttentionRequest request = readAttention(info);
-    return toArray(info.Env(), backendAt(info.Env(), request.device).supports(request.problem));
-  }
-  Napi::Value supportsSelection(const Napi::CallbackInfo& info) {
-    const SelectionRequest request = readSelection(info);
-    return toArray(info.Env(), backendAt(info.Env(), request.device).supports(request.problem));
+  Napi::Value submit(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    Request request = readRequest(info);
+    Backend& backend = backendAt(env, request.device);
+    const std::vector<std::string> reasons = backend.supports(request.problem);
+    if (!reasons.empty()) return toArray(env, reasons);
+    return guarded(env, [&] { return flights_.start(env, backend, std::move(request), info[2]); });
   }
 
   // (device, bytes): a handle of new memory on a device.
   Napi::Value allocate(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
-    const Numbers n(info, 2);
+    const Numbers n(env, info[0], 2);
     const size_t device = size_t(n.count(0, "a device"));
     const int64_t bytes = n.whole(1, "bytes", 0, kMaxExact);
     DeviceMemory* memory = backendAt(env, device).memory();
@@ -159,11 +151,12 @@ class Addon : public Napi::Addon<Addon> {
 
   // (numbers, views, tiles): the tiles of readTiles().
   Napi::Value explain(const Napi::CallbackInfo& info) {
-    const AttentionRequest request = readShape(info);
+    const Request request = readShape(info.Env(), info[0], info[1]);
+    const auto& problem = std::get<AttentionProblem>(request.problem);
     const Backend& backend = backendAt(info.Env(), request.device);
-    TileChoice choice = backend.tiles(request.problem);
-    const bool isAsked = readTiles(info, request.problem, choice.rule);
-    const Plan plan = tilewise::explain(request.problem, choice.rule);
+    TileChoice choice = backend.tiles(problem);
+    const bool isAsked = readTiles(info.Env(), info[2], problem, choice.rule);
+    const Plan plan = tilewise::explain(problem, choice.rule);
     Napi::Object result = toObject(info.Env(), plan);
     result.Set("why", isAsked ? "" : choice.why);
     result.Set("reasons", toArray(info.Env(), backend.supports(request.problem)));
@@ -171,8 +164,8 @@ class Addon : public Napi::Addon<Addon> {
   }
   // (numbers, views, boxes): what boxes of queries see, for pictures.
   Napi::Value sights(const Napi::CallbackInfo& info) {
-    const AttentionRequest request = readShape(info);
-    return toArray(info.Env(), readSights(info, request.problem));
+    const Request request = readShape(info.Env(), info[0], info[1]);
+    return toArray(info.Env(), readSights(info.Env(), info[2], std::get<AttentionProblem>(request.problem)));
   }
 
   Napi::Value listBackends(const Napi::CallbackInfo& info) {

@@ -6,9 +6,27 @@
 #include <mutex>
 #include <thread>
 
+#include "../requests/reading.h"
 #include "failures.h"
 
 namespace tilewise {
+namespace {
+
+// Views on resizable buffers could lose their memory while the call runs. A synchronous call cannot be interrupted by a
+// resize.
+void refuseResizable(Napi::Env env, const Napi::Value& views) {
+  const Napi::Array array = views.As<Napi::Array>();
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Value view = array.Get(i);
+    if (!view.IsObject()) continue;
+    const Napi::Value buffer = view.As<Napi::Object>().Get("buffer");
+    if (buffer.IsObject() && buffer.As<Napi::Object>().Get("resizable").ToBoolean()) {
+      refuse(env, "a view lies in a resizable buffer");
+    }
+  }
+}
+
+}  // namespace
 
 // How many calls backend threads still work on. A call leaves when its thread will not touch this environment again.
 struct Flights::Running {
@@ -61,8 +79,18 @@ Napi::Value Flights::launch(Napi::Env env, std::unique_ptr<Call> owned, const Su
   return flight;
 }
 
+Napi::Value Flights::start(Napi::Env env, Backend& backend, Request request, Napi::Value views) {
+  refuseResizable(env, views);
+  auto call = std::make_unique<Call>(env, views, std::move(request));
+  const AnyProblem& problem = call->request.problem;
+  return launch(env, std::move(call),
+                [&](const CancelFlag& cancel, Completion done) { backend.submit(problem, cancel, std::move(done)); });
+}
+
 Napi::Value Flights::start(Napi::Env env, std::function<void()> work, Napi::Value views, Held held) {
-  auto call = std::make_unique<TypedCall<Held>>(env, views, std::move(held));
+  Request request;
+  request.held.push_back(std::move(held));
+  auto call = std::make_unique<Call>(env, views, std::move(request));
   return launch(env, std::move(call), [&](const CancelFlag&, Completion done) {
     std::thread([work = std::move(work), done = std::move(done)] {
       std::exception_ptr error;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "../../core/op/backend.h"
+#include "../requests/request.h"
 #include "device_buffer.h"
 
 namespace tilewise {
@@ -26,13 +27,7 @@ class Flights {
 
   // Starts a call. `views` is held until the call has ended, which keeps the memory of its typed arrays alive.
   // Returns { id, done }; done resolves to whether the call ran to its end, and rejects when the backend failed.
-  template <class Request>
-  Napi::Value start(Napi::Env env, Backend& backend, Request request, Napi::Value views) {
-    auto call = std::make_unique<TypedCall<Request>>(env, views, std::move(request));
-    const auto& problem = call->request.problem;
-    return launch(env, std::move(call),
-                  [&](const CancelFlag& cancel, Completion done) { backend.submit(problem, cancel, std::move(done)); });
-  }
+  Napi::Value start(Napi::Env env, Backend& backend, Request request, Napi::Value views);
 
   // Runs `work` on a thread of its own, for what is neither a problem nor quick: transfers. `held` stays until its end.
   Napi::Value start(Napi::Env env, std::function<void()> work, Napi::Value views, Held held);
@@ -42,19 +37,16 @@ class Flights {
 
  private:
   struct Call {
-    Call(Napi::Env env, Napi::Value held)
-        : deferred(Napi::Promise::Deferred::New(env)), views(Napi::Persistent(held.As<Napi::Object>())) {}
-    virtual ~Call() = default;
+    Call(Napi::Env env, Napi::Value held, Request&& r)
+        : deferred(Napi::Promise::Deferred::New(env)),
+          views(Napi::Persistent(held.As<Napi::Object>())),
+          request(std::move(r)) {}
     uint32_t id = 0;
     CancelFlag cancel{false};
     Napi::Promise::Deferred deferred;
     Napi::ObjectReference views;
-    std::exception_ptr error;
-  };
-  template <class Request>
-  struct TypedCall : Call {
-    TypedCall(Napi::Env env, Napi::Value held, Request&& r) : Call(env, held), request(std::move(r)) {}
     Request request;
+    std::exception_ptr error;
   };
   struct Running;
 

@@ -1,10 +1,8 @@
-// Unpacking with checks; see request.h. Reader: someone who adds a field.
-
-#include "request.h"
-
-#include <string>
-
+// The request of attention. Reader: someone who adds a field.
+#include "fields.h"
+#include "ops.h"
 #include "pattern.h"
+#include "plan.h"
 #include "reading.h"
 
 namespace tilewise {
@@ -27,19 +25,6 @@ ScoreOperand readScores(const Numbers& numbers, const char* name, size_t base, c
   return operand;
 }
 
-// The four fields of an lse from `base` on: offset, then strides by batch, head, token.
-struct Rows {
-  Placed<float> data;
-  int64_t batch, head, token;
-};
-Rows readRows(const Numbers& numbers, size_t base, const View& view, int64_t batch, int64_t heads, int64_t tokens) {
-  const int64_t offset = numbers.whole(base, "an offset", 0, kMaxExact);
-  Rows rows{{}, numbers.stride(base + 1), numbers.stride(base + 2), numbers.stride(base + 3)};
-  const Axis axes[] = {{batch, rows.batch}, {heads, rows.head}, {tokens, rows.token}};
-  rows.data = locate(numbers.env(), "lse", view, offset, axes, sizeof(float)).as<float>();
-  return rows;
-}
-
 void requireRunningTotals(Napi::Env env, const std::vector<int32_t>& totals, int32_t sequences, Token rows) {
   if (totals.size() != size_t(sequences) + 1 || totals.front() != 0 || totals.back() > rows) {
     refuse(env, "running totals must go from 0 to the number of rows");
@@ -60,10 +45,8 @@ KeyStore readStore(const Numbers& n) {
   return store;
 }
 
-void readSizes(const Numbers& n, AttentionRequest& request) {
+void readSizes(const Numbers& n, AttentionProblem& p) {
   const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFieldNames[size_t(f)], least); };
-  AttentionProblem& p = request.problem;
-  request.device = count(Field::device, 0);
   p.batch = count(Field::batch, 0);
   p.queryHeads = count(Field::queryHeads, 1);
   p.kvHeads = count(Field::kvHeads, 1);
@@ -82,15 +65,13 @@ void readSizes(const Numbers& n, AttentionRequest& request) {
   p.window.offset = count(Field::alignOffset, -kMaxTokens);
   p.pairing = static_cast<Pairing>(n.whole(size_t(Field::pairing), "pairing", 0, int32_t(Pairing::interleave)));
   p.store = readStore(n);
-  readPattern(n, request);
+  readPattern(n, p);
 }
 
 // The page table, once lengths are known: entries of pages in use must name pages, the others may be anything.
-void readPageTable(const Views& views, Napi::Env env, AttentionRequest& request) {
-  AttentionProblem& p = request.problem;
+void readPageTable(const Views& views, Napi::Env env, AttentionProblem& p) {
+  const std::vector<int32_t>& table = views.keep(views.at(Slot::pageTable));
   PagedKeys& paged = p.store.paged;
-  request.pageTable = copyOf(env, views.at(Slot::pageTable));
-  const std::vector<int32_t>& table = request.pageTable;
   const int64_t perSequence = p.keys / paged.pageSize;
   if (p.keys % paged.pageSize != 0 || !p.keyLengths || int64_t(table.size()) != p.batch * perSequence) {
     refuse(env, "pages need lengths, and a table with a row of them for each batch entry");
@@ -105,29 +86,9 @@ void readPageTable(const Views& views, Napi::Env env, AttentionRequest& request)
   paged.tableBatch = perSequence;
 }
 
-}  // namespace
-
-AttentionRequest readShape(const Napi::CallbackInfo& info) {
-  AttentionRequest request;
-  const Numbers n(info, size_t(Field::count));
-  readSizes(n, request);
-  if (request.problem.pattern == PatternKind::blocks) {
-    readPatternViews(n, Views(info, size_t(Slot::count), request.device, request.held), request);
-  }
-  if (request.problem.sequences != request.problem.batch) refuse(info.Env(), "one sequence per batch entry");
-  return request;
-}
-
-AttentionRequest readAttention(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const Numbers n(info, size_t(Field::count));
-  AttentionRequest request;
-  readSizes(n, request);
-  const Views views(info, size_t(Slot::count), request.device, request.held);
-  AttentionProblem& p = request.problem;
+void readOperands(const Numbers& n, const Views& views, AttentionProblem& p) {
   const int32_t heads = p.outputHeads();
-  if (heads % p.queryHeads != 0 || heads % p.kvHeads != 0) refuse(env, "the numbers of heads must divide");
-
+  if (heads % p.queryHeads != 0 || heads % p.kvHeads != 0) refuse(n.env(), "the numbers of heads must divide");
   const auto operand = [&](const char* name, Field base, Slot slot, int64_t tokens, int64_t count, int64_t dim) {
     return readOperand(n, name, size_t(base), views.at(slot), p.batch, tokens, count, dim, p.dtype);
   };
@@ -143,13 +104,13 @@ AttentionRequest readAttention(const Napi::CallbackInfo& info) {
   p.extraKey = operand("extraKeys", Field::extraKeyOffset, Slot::extraKey, p.extraKeys, p.kvHeads, p.headDim);
   p.extraValue = operand("extraValues", Field::extraValueOffset, Slot::extraValue, p.extraKeys, p.kvHeads, p.valueDim);
   if (const View lse = views.at(Slot::lse); lse.isPresent) {
-    const Rows rows = readRows(n, size_t(Field::lseOffset), lse, p.batch, heads, p.queries);
-    p.lse = rows.data;
-    p.lseBatch = rows.batch;
-    p.lseHead = rows.head;
-    p.lseToken = rows.token;
+    readLse(n, size_t(Field::lseOffset), lse, p.batch, heads, p.queries, p);
   }
+}
 
+// What is added to scores or hides them, and the sinks.
+void readModifiers(const Numbers& n, const Views& views, AttentionProblem& p) {
+  const int32_t heads = p.outputHeads();
   const DType biasType = n.type(size_t(Field::biasType));
   p.bias = readScores(n, "bias", size_t(Field::biasOffset), views.at(Slot::bias), p, biasType, sizeOf(biasType));
   p.mask = readScores(n, "mask", size_t(Field::maskOffset), views.at(Slot::mask), p, DType::float32, 1);
@@ -158,98 +119,68 @@ AttentionRequest readAttention(const Napi::CallbackInfo& info) {
     p.slopesHead = n.stride(size_t(Field::slopesByHead));
     const Axis axes[] = {{p.batch, p.slopesBatch}, {heads, p.slopesHead}};
     const int64_t offset = n.whole(size_t(Field::slopesOffset), "an offset", 0, kMaxExact);
-    p.slopes = locate(env, "alibiSlopes", slopes, offset, axes, sizeof(float)).as<const float>();
+    p.slopes = locate(n.env(), "alibiSlopes", slopes, offset, axes, sizeof(float)).as<const float>();
   }
   if (const View sinks = views.at(Slot::sinks); sinks.isPresent) {
     p.sinksHead = n.stride(size_t(Field::sinksByHead));
     const Axis axes[] = {{heads, p.sinksHead}};
     const int64_t offset = n.whole(size_t(Field::sinksOffset), "an offset", 0, kMaxExact);
-    p.sinks = locate(env, "sinks", sinks, offset, axes, sizeof(float)).as<const float>();
+    p.sinks = locate(n.env(), "sinks", sinks, offset, axes, sizeof(float)).as<const float>();
   }
+}
 
-  readPatternViews(n, views, request);
-
-  if (const View cuQueries = views.at(Slot::cuSeqlensQ); cuQueries.isPresent) {
-    if (p.batch != 1) refuse(env, "packed sequences have a batch of 1");
-    request.cuQueries = copyOf(env, cuQueries);
-    request.cuKeys = copyOf(env, views.at(Slot::cuSeqlensK));
-    requireRunningTotals(env, request.cuQueries, p.sequences, p.queries);
-    requireRunningTotals(env, request.cuKeys, p.sequences, p.keys);
-    p.cuQueries = request.cuQueries.data();
-    p.cuKeys = request.cuKeys.data();
-  } else {
+// Which rows belong to which sequence.
+void readLengths(const Views& views, Napi::Env env, AttentionProblem& p) {
+  const View cuQueries = views.at(Slot::cuSeqlensQ);
+  if (!cuQueries.isPresent) {
     if (p.sequences != p.batch) refuse(env, "one sequence per batch entry");
-    if (const View keyLengths = views.at(Slot::keyLengths); keyLengths.isPresent) {
-      request.keyLengths = copyOf(env, keyLengths);
-      if (request.keyLengths.size() != size_t(p.batch)) refuse(env, "one key length per batch entry");
-      for (int32_t length : request.keyLengths) {
-        if (length < 0 || length > p.keys) refuse(env, "key lengths must be from 0 to the number of keys");
-      }
-      p.keyLengths = request.keyLengths.data();
-    }
+    p.keyLengths = readKeyLengths(env, views, views.at(Slot::keyLengths), p.batch, p.keys);
+    return;
   }
+  if (p.batch != 1) refuse(env, "packed sequences have a batch of 1");
+  const auto runningTotals = [&](const View& view, Token rows) {
+    const std::vector<int32_t>& totals = views.keep(view);
+    requireRunningTotals(env, totals, p.sequences, rows);
+    return totals.data();
+  };
+  p.cuQueries = runningTotals(cuQueries, p.queries);
+  p.cuKeys = runningTotals(views.at(Slot::cuSeqlensK), p.keys);
+}
+
+size_t readDevice(const Numbers& n) { return size_t(n.count(size_t(Field::device), "device")); }
+
+Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
+  const Numbers n(env, numbers, size_t(Field::count));
+  Request request;
+  request.device = readDevice(n);
+  AttentionProblem p;
+  readSizes(n, p);
+  const Views views(env, objects, size_t(Slot::count), request);
+  readOperands(n, views, p);
+  readModifiers(n, views, p);
+  readPatternViews(n, views, p);
+  readLengths(views, env, p);
   if (p.pattern == PatternKind::neighborhood && (p.cuQueries || p.keyLengths)) refuse(env, "a grid is one sequence");
-  if (!p.store.isDense()) readPageTable(views, env, request);
+  if (!p.store.isDense()) readPageTable(views, env, p);
   if (p.pattern == PatternKind::blocks && p.cuQueries) refuse(env, "lists are for one sequence per batch entry");
+  request.problem = p;
   return request;
 }
 
-MergeRequest readMerge(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  constexpr size_t head = size_t(MergeField::count), perPart = size_t(MergePartField::count);
-  const Numbers n(info, head);
-  const auto count = [&](MergeField f, int32_t least) {
-    return n.count(size_t(f), kMergeFieldNames[size_t(f)], least);
-  };
-  MergeRequest request;
-  MergeProblem& p = request.problem;
-  request.device = count(MergeField::device, 0);
-  p.batch = count(MergeField::batch, 0);
-  p.heads = count(MergeField::heads, 1);
-  p.queries = count(MergeField::queries, 0);
-  p.valueDim = count(MergeField::valueDim, 1);
-  p.dtype = n.type(size_t(MergeField::type));
-  const size_t parts = count(MergeField::parts, 1);
-  if (n.size() < head + parts * perPart) refuse(env, "the request lacks fields");
-  const Views views(info, 2 * (1 + parts), request.device, request.held);
+}  // namespace
 
-  const auto operand = [&](const char* name, size_t base, size_t slot) {
-    return readOperand(n, name, base, views.at(slot), p.batch, p.queries, p.heads, p.valueDim, p.dtype);
-  };
-  const auto rows = [&](size_t base, size_t slot) {
-    return readRows(n, base, views.at(slot), p.batch, p.heads, p.queries);
-  };
-  p.out = operand("out", size_t(MergeField::outOffset), 0);
-  const Rows lse = rows(size_t(MergeField::lseOffset), 1);
-  p.lse = lse.data;
-  p.lseBatch = lse.batch;
-  p.lseHead = lse.head;
-  p.lseToken = lse.token;
-  p.parts.reserve(parts);
-  for (size_t i = 0; i < parts; ++i) {
-    const size_t base = head + i * perPart, slot = 2 * (1 + i);
-    MergePart part;
-    part.out = operand("a part's out", base + size_t(MergePartField::outOffset), slot);
-    const Rows partLse = rows(base + size_t(MergePartField::lseOffset), slot + 1);
-    part.lse = partLse.data.as<const float>();
-    part.lseBatch = partLse.batch;
-    part.lseHead = partLse.head;
-    part.lseToken = partLse.token;
-    p.parts.push_back(part);
-  }
+const Op kAttention{"attention", kFieldNames, kSlotNames, {}, {}, readAttention};
+
+Request readShape(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
+  const Numbers n(env, numbers, size_t(Field::count));
+  Request request;
+  request.device = readDevice(n);
+  AttentionProblem p;
+  readSizes(n, p);
+  if (p.pattern == PatternKind::blocks) readPatternViews(n, Views(env, objects, size_t(Slot::count), request), p);
+  if (p.sequences != p.batch) refuse(env, "one sequence per batch entry");
+  request.problem = p;
   return request;
-}
-
-void refuseResizable(const Napi::Env& env, const Napi::Value& views) {
-  const Napi::Array array = views.As<Napi::Array>();
-  for (uint32_t i = 0; i < array.Length(); ++i) {
-    const Napi::Value view = array.Get(i);
-    if (!view.IsObject()) continue;
-    const Napi::Value buffer = view.As<Napi::Object>().Get("buffer");
-    if (buffer.IsObject() && buffer.As<Napi::Object>().Get("resizable").ToBoolean()) {
-      refuse(env, "a view lies in a resizable buffer");
-    }
-  }
 }
 
 }  // namespace tilewise

@@ -1,13 +1,17 @@
-// How a request crosses from lib/ to native code: one Float64Array of the fields below, one array of typed arrays
-// and device buffers.
-// Reader: whoever adds an operand or an option. The order is stated here and nowhere else: lib/ asks the addon for the
-// names. Strides and offsets count elements and are exact in a double up to 2^53.
+// How a request crosses from lib/ to native code: one Float64Array of fields, one array of typed arrays and device
+// buffers. Here: attention's, and what lists of fields are made of; other operations have their lists in their files.
+// Reader: someone who adds an operand or an option. The order is stated here and nowhere else: lib/ asks the addon for
+// the names. Strides and offsets count elements and are exact in a double up to 2^53.
 #pragma once
 
 #include <array>
 #include <cstddef>
 
 namespace tilewise {
+
+// Enumerators and names from a list of fields or views.
+#define TW_ENUMERATOR(name) name,
+#define TW_STRING(name) #name,
 
 // clang-format off
 #define TW_OPERAND(X, name) X(name##Offset) X(name##ByBatch) X(name##ByToken) X(name##ByHead) X(name##ByDim)
@@ -36,43 +40,12 @@ namespace tilewise {
 #define TW_ATTENTION_VIEWS(X)                                                                                    \
   X(query) X(key) X(value) X(out) X(lse) X(bias) X(mask) X(slopes) X(sinks) X(cuSeqlensQ) X(cuSeqlensK) X(keyLengths) \
   X(pageTable) X(extraKey) X(extraValue) X(relativeBias) X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks)
-
-// A merge has these fields once, then the part's fields for every part; its views are out and lse, then every part's.
-#define TW_MERGE_FIELDS(X) \
-  X(device) X(batch) X(heads) X(queries) X(valueDim) X(type) X(parts) TW_OPERAND(X, out) TW_ROWS(X, lse)
-#define TW_MERGE_PART_FIELDS(X) TW_OPERAND(X, out) TW_ROWS(X, lse)
-
-// A selection has these fields and views once, then the stage's for every stage.
-#define TW_SELECT_FIELDS(X)                                                                             \
-  X(device) X(batch) X(queryHeads) X(kvHeads) X(queries) X(keys) X(headDim) X(type) X(pairing)          \
-  TW_OPERAND(X, query) TW_OPERAND(X, key) X(sink) X(window) X(headsPerList) X(method) X(strideKeys) \
-  X(firstStage) X(stages)
-#define TW_SELECT_VIEWS(X) X(query) X(key) X(keyLengths)
-#define TW_SELECT_STAGE_FIELDS(X) X(blockQueries) X(strideQueries) X(chunk) X(keep)
-#define TW_SELECT_STAGE_VIEWS(X) X(starts) X(counts)
 // clang-format on
-
-#define TW_ENUMERATOR(name) name,
-#define TW_STRING(name) #name,
 
 enum class Field : size_t { TW_ATTENTION_FIELDS(TW_ENUMERATOR) count };
 enum class Slot : size_t { TW_ATTENTION_VIEWS(TW_ENUMERATOR) count };
-enum class MergeField : size_t { TW_MERGE_FIELDS(TW_ENUMERATOR) count };
-enum class MergePartField : size_t { TW_MERGE_PART_FIELDS(TW_ENUMERATOR) count };
-enum class SelectField : size_t { TW_SELECT_FIELDS(TW_ENUMERATOR) count };
-enum class SelectSlot : size_t { TW_SELECT_VIEWS(TW_ENUMERATOR) count };
-enum class SelectStageField : size_t { TW_SELECT_STAGE_FIELDS(TW_ENUMERATOR) count };
-enum class SelectStageSlot : size_t { TW_SELECT_STAGE_VIEWS(TW_ENUMERATOR) count };
 
 constexpr std::array<const char*, size_t(Field::count)> kFieldNames{TW_ATTENTION_FIELDS(TW_STRING)};
 constexpr std::array<const char*, size_t(Slot::count)> kSlotNames{TW_ATTENTION_VIEWS(TW_STRING)};
-constexpr std::array<const char*, size_t(MergeField::count)> kMergeFieldNames{TW_MERGE_FIELDS(TW_STRING)};
-constexpr std::array<const char*, size_t(MergePartField::count)> kMergePartFieldNames{TW_MERGE_PART_FIELDS(TW_STRING)};
-constexpr std::array<const char*, size_t(SelectField::count)> kSelectFieldNames{TW_SELECT_FIELDS(TW_STRING)};
-constexpr std::array<const char*, size_t(SelectSlot::count)> kSelectSlotNames{TW_SELECT_VIEWS(TW_STRING)};
-constexpr std::array<const char*, size_t(SelectStageField::count)> kSelectStageFieldNames{
-    TW_SELECT_STAGE_FIELDS(TW_STRING)};
-constexpr std::array<const char*, size_t(SelectStageSlot::count)> kSelectStageSlotNames{
-    TW_SELECT_STAGE_VIEWS(TW_STRING)};
 
 }  // namespace tilewise

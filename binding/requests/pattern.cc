@@ -1,15 +1,14 @@
 // See pattern.h.
 #include "pattern.h"
 
-#include <tuple>
+#include "fields.h"
 
 namespace tilewise {
 namespace {
 
 Field axisOf(Field first, int axis) { return Field(size_t(first) + size_t(axis)); }
 
-void readGrid(const Numbers& n, AttentionRequest& request) {
-  AttentionProblem& p = request.problem;
+void readGrid(const Numbers& n, AttentionProblem& p) {
   Grid& g = p.grid;
   const auto count = [&](Field first, int axis, int32_t most) {
     const Field f = axisOf(first, axis);
@@ -32,8 +31,8 @@ void readGrid(const Numbers& n, AttentionRequest& request) {
   if (groups > kMaxTokens) refuse(n.env(), "the grid has too many dilation groups");
 }
 
-void readShards(const Numbers& n, AttentionRequest& request) {
-  ShardOptions& s = request.problem.shards;
+void readShards(const Numbers& n, AttentionProblem& p) {
+  ShardOptions& s = p.shards;
   const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFieldNames[size_t(f)], least); };
   s.blockSize = count(Field::shardBlockSize, 1);
   s.localBlocks = count(Field::shardLocalBlocks, 0);
@@ -47,8 +46,7 @@ void readShards(const Numbers& n, AttentionRequest& request) {
   s.isRelative = n.whole(size_t(Field::shardRelative), "shardRelative", 0, 1) == 1;
 }
 
-void readLists(const Numbers& n, AttentionRequest& request) {
-  AttentionProblem& p = request.problem;
+void readLists(const Numbers& n, AttentionProblem& p) {
   BlockLists& b = p.blocks;
   const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFieldNames[size_t(f)], least); };
   b.queries = count(Field::blockQueries, 1);
@@ -60,14 +58,13 @@ void readLists(const Numbers& n, AttentionRequest& request) {
 }
 
 // Entries of lists in the process's memory: within their data, ascending and apart.
-void checkEntries(Napi::Env env, const AttentionRequest& request) {
-  const auto& [begins, counts, starts] = std::tie(request.blockBegins, request.blockCounts, request.blockStarts);
+void checkEntries(Napi::Env env, Token keys, const std::vector<int32_t>& begins, const std::vector<int32_t>& counts,
+                  const std::vector<int32_t>& starts) {
   if (counts.size() != begins.size()) refuse(env, "there are too few block lists");
   for (size_t i = 0; i < begins.size(); ++i) {
     const int64_t begin = begins[i], end = begin + counts[i];
     if (begin < 0 || counts[i] < 0 || end > int64_t(starts.size())) refuse(env, "a block list ends outside its data");
     for (int64_t e = begin; e < end; ++e) {
-      const int64_t keys = request.problem.blocks.keys;
       const bool isAscending = e == begin || int64_t(starts[size_t(e)]) >= int64_t(starts[size_t(e - 1)]) + keys;
       if (starts[size_t(e)] < 0 || starts[size_t(e)] > kMaxTokens || !isAscending) {
         refuse(env, "the entries of a block list must ascend and not overlap");
@@ -76,8 +73,7 @@ void checkEntries(Napi::Env env, const AttentionRequest& request) {
   }
 }
 
-void readListViews(const Views& views, Napi::Env env, AttentionRequest& request) {
-  AttentionProblem& p = request.problem;
+void readListViews(const Views& views, Napi::Env env, AttentionProblem& p) {
   BlockLists& b = p.blocks;
   const View begins = views.at(Slot::blockBegins), counts = views.at(Slot::blockCounts),
              starts = views.at(Slot::blockStarts);
@@ -85,51 +81,48 @@ void readListViews(const Views& views, Napi::Env env, AttentionRequest& request)
   if (smaller(begins.bytes, counts.bytes) / int64_t(sizeof(int32_t)) < lists) {
     refuse(env, "there are too few block lists");
   }
-  request.blockBegins = copyOf(env, begins);
-  b.begins = request.blockBegins.data();
+  const std::vector<int32_t>& begin = views.keep(begins);
+  b.begins = begin.data();
   if (counts.isOnDevice() && starts.isOnDevice()) {  // a selection's own
-    for (const int32_t begin : request.blockBegins) {
-      if (begin < 0 || begin > starts.bytes / int64_t(sizeof(int32_t)))
+    for (const int32_t first : begin) {
+      if (first < 0 || first > starts.bytes / int64_t(sizeof(int32_t)))
         refuse(env, "a block list begins outside its data");
     }
     b.counts = {reinterpret_cast<const int32_t*>(counts.data), true};
     b.starts = {reinterpret_cast<const int32_t*>(starts.data), true};
     return;
   }
-  request.blockCounts = copyOf(env, counts);
-  request.blockStarts = copyOf(env, starts);
-  checkEntries(env, request);
-  b.counts = request.blockCounts.data();
-  b.starts = request.blockStarts.data();
+  const std::vector<int32_t>&count = views.keep(counts), &start = views.keep(starts);
+  checkEntries(env, b.keys, begin, count, start);
+  b.counts = count.data();
+  b.starts = start.data();
   const View masks = views.at(Slot::blockMasks);
   if (!masks.isPresent) return;
   if (masks.isOnDevice()) refuse(env, "token masks must lie in the process's memory");
-  request.blockMaskIndex = copyOf(env, views.at(Slot::blockMaskIndex));
-  if (request.blockMaskIndex.size() != request.blockStarts.size()) refuse(env, "one mask index per entry");
-  const int64_t count = masks.bytes / (int64_t(b.queries) * b.keys);
-  for (const int32_t index : request.blockMaskIndex) {
-    if (index >= count) refuse(env, "a token mask lies outside its data");
+  const std::vector<int32_t>& indices = views.keep(views.at(Slot::blockMaskIndex));
+  if (indices.size() != start.size()) refuse(env, "one mask index per entry");
+  const int64_t known = masks.bytes / (int64_t(b.queries) * b.keys);
+  for (const int32_t index : indices) {
+    if (index >= known) refuse(env, "a token mask lies outside its data");
   }
-  b.maskIndex = request.blockMaskIndex.data();
+  b.maskIndex = indices.data();
   b.masks = reinterpret_cast<const uint8_t*>(masks.data);
 }
 
 }  // namespace
 
-void readPattern(const Numbers& n, AttentionRequest& request) {
-  AttentionProblem& p = request.problem;
+void readPattern(const Numbers& n, AttentionProblem& p) {
   p.pattern = static_cast<PatternKind>(n.whole(size_t(Field::pattern), "pattern", 0, int32_t(PatternKind::blocks)));
   switch (p.pattern) {
     case PatternKind::window: return;
-    case PatternKind::neighborhood: return readGrid(n, request);
-    case PatternKind::stridedShards: return readShards(n, request);
-    case PatternKind::blocks: return readLists(n, request);
+    case PatternKind::neighborhood: return readGrid(n, p);
+    case PatternKind::stridedShards: return readShards(n, p);
+    case PatternKind::blocks: return readLists(n, p);
   }
 }
 
-void readPatternViews(const Numbers& n, const Views& views, AttentionRequest& request) {
-  AttentionProblem& p = request.problem;
-  if (p.pattern == PatternKind::blocks) readListViews(views, n.env(), request);
+void readPatternViews(const Numbers& n, const Views& views, AttentionProblem& p) {
+  if (p.pattern == PatternKind::blocks) readListViews(views, n.env(), p);
   const View relative = views.at(Slot::relativeBias);
   if (!relative.isPresent) return;
   if (p.pattern != PatternKind::neighborhood) refuse(n.env(), "relativeBias belongs to a neighborhood");

@@ -5,8 +5,8 @@
 
 namespace tilewise {
 
-bool readTiles(const Napi::CallbackInfo& info, const AttentionProblem& p, TileRule& rule) {
-  const Numbers n(info, 1 + 2 * kMaxRank, 2);
+bool readTiles(Napi::Env env, const Napi::Value& tiles, const AttentionProblem& p, TileRule& rule) {
+  const Numbers n(env, tiles, 1 + 2 * kMaxRank);
   const PatternTraits traits = traitsOf(p);
   rule.isDynamic = n.whole(0, "isDynamic", 0, 1) == 1;
   bool isAsked = rule.isDynamic;
@@ -77,8 +77,8 @@ std::vector<Seen> readGridSights(const Numbers& n, const Grid& grid) {
 
 }  // namespace
 
-std::vector<Seen> readSights(const Napi::CallbackInfo& info, const AttentionProblem& p) {
-  const Numbers n(info, 0, 2);
+std::vector<Seen> readSights(Napi::Env env, const Napi::Value& boxes, const AttentionProblem& p) {
+  const Numbers n(env, boxes, 0);
   if (p.sequences == 0) return {};
   const PatternTraits traits = traitsOf(p);
   if (traits.isGrid) return readGridSights(n, p.grid);
@@ -88,7 +88,7 @@ std::vector<Seen> readSights(const Napi::CallbackInfo& info, const AttentionProb
     const int32_t head = int32_t(n.whole(i, "a head", 0, p.outputHeads() - 1));
     const Range queries = readRange(n, i + 1, p.queries);
     if (queries.begin / traits.queryBlock != (queries.end - 1) / traits.queryBlock) {
-      refuse(info.Env(), "a box crosses blocks");
+      refuse(env, "a box crosses blocks");
     }
     viewers.push_back({head, queries});
   }

@@ -5,18 +5,22 @@
 #include <napi.h>
 
 #include "../../core/plan/plan.h"
+#include "request.h"
 
 namespace tilewise {
 
+// Sizes and pattern of an attention request, no data; views are looked at if the pattern has lists.
+Request readShape(Napi::Env env, const Napi::Value& numbers, const Napi::Value& views);
+
 // The third argument of explain(): [isDynamic, queries and keys of a tile per axis], 0 where the backend's own choice
 // stands. Returns whether anything was asked for.
-bool readTiles(const Napi::CallbackInfo& info, const AttentionProblem& problem, TileRule& rule);
+bool readTiles(Napi::Env env, const Napi::Value& tiles, const AttentionProblem& problem, TileRule& rule);
 
 Napi::Object toObject(Napi::Env env, const Plan& plan);
 
 // The third argument of sights(): [head, begin, end] of every range of queries; for grids [dilation group, axis, then
 // begin and end of every range of places of that axis].
-std::vector<Seen> readSights(const Napi::CallbackInfo& info, const AttentionProblem& problem);
+std::vector<Seen> readSights(Napi::Env env, const Napi::Value& boxes, const AttentionProblem& problem);
 // [box, begin, end, isInterior] of every run, in one Int32Array.
 Napi::Value toArray(Napi::Env env, const std::vector<Seen>& seen);
 

@@ -8,12 +8,11 @@
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "../../core/op/attention.h"
-#include "../call/device_buffer.h"
-#include "fields.h"
+#include "request.h"
 
 namespace tilewise {
 
@@ -73,12 +72,11 @@ inline View readView(Napi::Env env, napi_value value) {
 // The numbers of a request, by field; every one is checked when it is read.
 class Numbers {
  public:
-  Numbers(const Napi::CallbackInfo& info, size_t least, size_t argument = 0) : env_(info.Env()) {
+  Numbers(Napi::Env env, const Napi::Value& value, size_t least) : env_(env) {
     size_t length = 0;
     void* data = nullptr;
     napi_typedarray_type type{};
-    const bool isView = info.Length() > argument && napi_get_typedarray_info(env_, info[argument], &type, &length,
-                                                                             &data, nullptr, nullptr) == napi_ok;
+    const bool isView = napi_get_typedarray_info(env_, value, &type, &length, &data, nullptr, nullptr) == napi_ok;
     if (!isView || type != napi_float64_array || length < least) refuse(env_, "the request lacks fields");
     values_ = static_cast<double*>(data);
     size_ = length;
@@ -153,6 +151,19 @@ inline Operand readOperand(const Numbers& numbers, const char* name, size_t base
   return operand;
 }
 
+// The four fields of an lse from `base` on: offset, then strides by batch, head, token; into a problem or a part.
+template <class P>
+void readLse(const Numbers& numbers, size_t base, const View& view, int64_t batch, int64_t heads, int64_t tokens,
+             P& into) {
+  const int64_t offset = numbers.whole(base, "an offset", 0, kMaxExact);
+  into.lseBatch = numbers.stride(base + 1);
+  into.lseHead = numbers.stride(base + 2);
+  into.lseToken = numbers.stride(base + 3);
+  const Axis axes[] = {{batch, into.lseBatch}, {heads, into.lseHead}, {tokens, into.lseToken}};
+  using Element = std::remove_pointer_t<decltype(into.lse.data)>;
+  into.lse = locate(numbers.env(), "lse", view, offset, axes, sizeof(float)).template as<Element>();
+}
+
 inline std::vector<int32_t> copyOf(Napi::Env env, const View& view) {
   if (view.isOnDevice()) refuse(env, "lengths and lists that are copied must lie in the process's memory");
   std::vector<int32_t> copy(view.bytes / sizeof(int32_t));
@@ -160,29 +171,42 @@ inline std::vector<int32_t> copyOf(Napi::Env env, const View& view) {
   return copy;
 }
 
-// The views of a request, by slot. Those on a device must lie on `device`, and are held by `held` once they are read.
+// The views of a request, by slot. The request holds those on a device, which must be its own, once they are read.
 class Views {
  public:
-  Views(const Napi::CallbackInfo& info, size_t least, size_t device, std::vector<Held>& held)
-      : env_(info.Env()), array_(info[1].As<Napi::Array>()), device_(device), held_(held) {
-    if (!info[1].IsArray() || array_.Length() < least) refuse(env_, "the request lacks views");
+  Views(Napi::Env env, const Napi::Value& value, size_t least, Request& request)
+      : env_(env), array_(value.As<Napi::Array>()), request_(request) {
+    if (!value.IsArray() || array_.Length() < least) refuse(env_, "the request lacks views");
   }
-  View at(size_t i) const {
+
+  template <class Slot>
+  View at(Slot slot) const {
     napi_value value;
-    if (napi_get_element(env_, array_, static_cast<uint32_t>(i), &value) != napi_ok) throw Napi::Error::New(env_);
+    if (napi_get_element(env_, array_, static_cast<uint32_t>(slot), &value) != napi_ok) throw Napi::Error::New(env_);
     View view = readView(env_, value);
     if (!view.held) return view;
-    if (view.held->device() != device_) refuse(env_, "a view lies on another device than the request runs on");
-    held_.push_back(view.held);
+    if (view.held->device() != request_.device) refuse(env_, "a view lies on another device than the request runs on");
+    request_.held.push_back(view.held);
     return view;
   }
-  View at(Slot slot) const { return at(size_t(slot)); }
+  // A copy of a list, which the request keeps.
+  const std::vector<int32_t>& keep(const View& list) const { return request_.lists.emplace_back(copyOf(env_, list)); }
 
  private:
   Napi::Env env_;
   Napi::Array array_;
-  size_t device_;
-  std::vector<Held>& held_;
+  Request& request_;
 };
+
+// Keys in use per batch entry; null when the view is absent.
+inline const int32_t* readKeyLengths(Napi::Env env, const Views& views, const View& view, int32_t batch, Token keys) {
+  if (!view.isPresent) return nullptr;
+  const std::vector<int32_t>& lengths = views.keep(view);
+  if (lengths.size() != size_t(batch)) refuse(env, "one key length per batch entry");
+  for (const int32_t length : lengths) {
+    if (length < 0 || length > keys) refuse(env, "key lengths must be from 0 to the number of keys");
+  }
+  return lengths.data();
+}
 
 }  // namespace tilewise

@@ -1,9 +1,31 @@
-// The request of a selection; see request.h. Reader: someone who adds a field.
+// The request of a selection. Reader: someone who adds a field.
+#include "fields.h"
+#include "ops.h"
 #include "reading.h"
-#include "request.h"
 
 namespace tilewise {
 namespace {
+
+// These fields and views once, then the stage's for every stage.
+// clang-format off
+#define TW_SELECTION_FIELDS(X)                                                                          \
+  X(device) X(batch) X(queryHeads) X(kvHeads) X(queries) X(keys) X(headDim) X(type) X(pairing)          \
+  TW_OPERAND(X, query) TW_OPERAND(X, key) X(sink) X(window) X(headsPerList) X(method) X(strideKeys) \
+  X(firstStage) X(stages)
+#define TW_SELECTION_VIEWS(X) X(query) X(key) X(keyLengths)
+#define TW_STAGE_FIELDS(X) X(blockQueries) X(strideQueries) X(chunk) X(keep)
+#define TW_STAGE_VIEWS(X) X(starts) X(counts)
+// clang-format on
+
+enum class Field : size_t { TW_SELECTION_FIELDS(TW_ENUMERATOR) count };
+enum class Slot : size_t { TW_SELECTION_VIEWS(TW_ENUMERATOR) count };
+enum class StageField : size_t { TW_STAGE_FIELDS(TW_ENUMERATOR) count };
+enum class StageSlot : size_t { TW_STAGE_VIEWS(TW_ENUMERATOR) count };
+
+constexpr std::array<const char*, size_t(Field::count)> kFields{TW_SELECTION_FIELDS(TW_STRING)};
+constexpr std::array<const char*, size_t(Slot::count)> kSlots{TW_SELECTION_VIEWS(TW_STRING)};
+constexpr std::array<const char*, size_t(StageField::count)> kStageFields{TW_STAGE_FIELDS(TW_STRING)};
+constexpr std::array<const char*, size_t(StageSlot::count)> kStageSlots{TW_STAGE_VIEWS(TW_STRING)};
 
 // A stage's lists, which lie one after the other from the start of its views.
 Placed<int32_t> readLists(Napi::Env env, const char* name, const View& view, const SelectionProblem& p, int32_t s,
@@ -18,15 +40,13 @@ Placed<int32_t> readLists(Napi::Env env, const char* name, const View& view, con
 
 void readStage(const Numbers& n, const Views& views, SelectionProblem& p, int32_t s) {
   SelectionStage& stage = p.stage[s];
-  const size_t base = size_t(SelectField::count) + size_t(s) * size_t(SelectStageField::count);
-  const size_t slot = size_t(SelectSlot::count) + size_t(s) * size_t(SelectStageSlot::count);
-  const auto count = [&](SelectStageField f) {
-    return n.count(base + size_t(f), kSelectStageFieldNames[size_t(f)], 1);
-  };
-  stage.blockQueries = count(SelectStageField::blockQueries);
-  stage.strideQueries = count(SelectStageField::strideQueries);
-  stage.chunk = count(SelectStageField::chunk);
-  stage.keep = count(SelectStageField::keep);
+  const size_t base = size_t(Field::count) + size_t(s) * size_t(StageField::count);
+  const size_t slot = size_t(Slot::count) + size_t(s) * size_t(StageSlot::count);
+  const auto count = [&](StageField f) { return n.count(base + size_t(f), kStageFields[size_t(f)], 1); };
+  stage.blockQueries = count(StageField::blockQueries);
+  stage.strideQueries = count(StageField::strideQueries);
+  stage.chunk = count(StageField::chunk);
+  stage.keep = count(StageField::keep);
   if (s > 0) {
     const SelectionStage& before = p.stage[s - 1];
     if (before.blockQueries % stage.blockQueries != 0 || before.chunk % stage.chunk != 0) {
@@ -34,64 +54,55 @@ void readStage(const Numbers& n, const Views& views, SelectionProblem& p, int32_
     }
   }
   if (s < p.firstStage - 1) return;  // neither read nor written
-  const View starts = views.at(slot + size_t(SelectStageSlot::starts));
-  const View counts = views.at(slot + size_t(SelectStageSlot::counts));
+  const View starts = views.at(slot + size_t(StageSlot::starts));
+  const View counts = views.at(slot + size_t(StageSlot::counts));
   stage.starts = readLists(n.env(), "starts", starts, p, s, stage.keep);
   stage.counts = readLists(n.env(), "counts", counts, p, s, 1);
 }
 
-}  // namespace
-
-SelectionRequest readSelection(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const Numbers n(info, size_t(SelectField::count));
-  const auto count = [&](SelectField f, int32_t least) {
-    return n.count(size_t(f), kSelectFieldNames[size_t(f)], least);
-  };
-  SelectionRequest request;
-  SelectionProblem& p = request.problem;
-  request.device = count(SelectField::device, 0);
-  p.batch = count(SelectField::batch, 0);
-  p.queryHeads = count(SelectField::queryHeads, 1);
-  p.kvHeads = count(SelectField::kvHeads, 1);
-  p.queries = count(SelectField::queries, 0);
-  p.keys = count(SelectField::keys, 0);
-  p.headDim = count(SelectField::headDim, 1);
-  p.dtype = n.type(size_t(SelectField::type));
-  p.pairing = static_cast<Pairing>(n.whole(size_t(SelectField::pairing), "pairing", 0, int32_t(Pairing::interleave)));
-  p.sink = count(SelectField::sink, 0);
-  p.window = count(SelectField::window, 1);
-  p.headsPerList = count(SelectField::headsPerList, 1);
-  p.method =
-      static_cast<SelectionMethod>(n.whole(size_t(SelectField::method), "method", 0, int32_t(SelectionMethod::tree)));
-  p.strideKeys = count(SelectField::strideKeys, 1);
-  p.stages = int32_t(n.whole(size_t(SelectField::stages), "stages", 1, kMaxSelectionStages));
-  p.firstStage = int32_t(n.whole(size_t(SelectField::firstStage), "firstStage", 0, p.stages));
+Request readSelection(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
+  const Numbers n(env, numbers, size_t(Field::count));
+  const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFields[size_t(f)], least); };
+  Request request;
+  SelectionProblem p;
+  request.device = count(Field::device, 0);
+  p.batch = count(Field::batch, 0);
+  p.queryHeads = count(Field::queryHeads, 1);
+  p.kvHeads = count(Field::kvHeads, 1);
+  p.queries = count(Field::queries, 0);
+  p.keys = count(Field::keys, 0);
+  p.headDim = count(Field::headDim, 1);
+  p.dtype = n.type(size_t(Field::type));
+  p.pairing = static_cast<Pairing>(n.whole(size_t(Field::pairing), "pairing", 0, int32_t(Pairing::interleave)));
+  p.sink = count(Field::sink, 0);
+  p.window = count(Field::window, 1);
+  p.headsPerList = count(Field::headsPerList, 1);
+  p.method = static_cast<SelectionMethod>(n.whole(size_t(Field::method), "method", 0, int32_t(SelectionMethod::tree)));
+  p.strideKeys = count(Field::strideKeys, 1);
+  p.stages = int32_t(n.whole(size_t(Field::stages), "stages", 1, kMaxSelectionStages));
+  p.firstStage = int32_t(n.whole(size_t(Field::firstStage), "firstStage", 0, p.stages));
   const int32_t heads = p.outputHeads();
   if (heads % p.queryHeads != 0 || heads % p.kvHeads != 0 || heads % p.headsPerList != 0) {
     refuse(env, "the numbers of heads must divide");
   }
   if (p.method == SelectionMethod::tree && p.stages != 1) refuse(env, "a tree has one stage");
-  if (n.size() < size_t(SelectField::count) + size_t(p.stages) * size_t(SelectStageField::count)) {
+  if (n.size() < size_t(Field::count) + size_t(p.stages) * size_t(StageField::count)) {
     refuse(env, "the request lacks fields");
   }
 
-  const Views views(info, size_t(SelectSlot::count) + size_t(p.stages) * size_t(SelectStageSlot::count), request.device,
-                    request.held);
-  p.query = readOperand(n, "q", size_t(SelectField::queryOffset), views.at(size_t(SelectSlot::query)), p.batch,
-                        p.queries, p.queryHeads, p.headDim, p.dtype);
-  p.key = readOperand(n, "k", size_t(SelectField::keyOffset), views.at(size_t(SelectSlot::key)), p.batch, p.keys,
-                      p.kvHeads, p.headDim, p.dtype);
+  const Views views(env, objects, size_t(Slot::count) + size_t(p.stages) * size_t(StageSlot::count), request);
+  p.query = readOperand(n, "q", size_t(Field::queryOffset), views.at(Slot::query), p.batch, p.queries, p.queryHeads,
+                        p.headDim, p.dtype);
+  p.key = readOperand(n, "k", size_t(Field::keyOffset), views.at(Slot::key), p.batch, p.keys, p.kvHeads, p.headDim,
+                      p.dtype);
   for (int32_t s = 0; s < p.stages; ++s) readStage(n, views, p, s);
-  if (const View keyLengths = views.at(size_t(SelectSlot::keyLengths)); keyLengths.isPresent) {
-    request.keyLengths = copyOf(env, keyLengths);
-    if (request.keyLengths.size() != size_t(p.batch)) refuse(env, "one key length per batch entry");
-    for (const int32_t length : request.keyLengths) {
-      if (length < 0 || length > p.keys) refuse(env, "key lengths must be from 0 to the number of keys");
-    }
-    p.keyLengths = request.keyLengths.data();
-  }
+  p.keyLengths = readKeyLengths(env, views, views.at(Slot::keyLengths), p.batch, p.keys);
+  request.problem = p;
   return request;
 }
+
+}  // namespace
+
+const Op kSelection{"selection", kFields, kSlots, kStageFields, kStageSlots, readSelection};
 
 }  // namespace tilewise
