@@ -1,7 +1,7 @@
 // Support: whether a device could run a call, even one that this machine does not have.
 // Reader: docs/reference/support.mjs, which prints docs/reference/support.md from it. Not part of the public interface.
 
-import { field } from '../native/fields.js';
+import { attentionOp } from '../native/fields.js';
 import { native } from '../native/native.js';
 import { type AttentionOptions, readOptions } from '../ops/attention/options.js';
 import { prepare } from '../ops/attention/problem.js';
@@ -23,6 +23,5 @@ export function reasonsAgainst(
   const index = knownIndex(device);
   const settings = readOptions('attention()', options);
   const { request, selection } = prepare(q, k, v, undefined, settings, {}, { candidates: [index], results: 0 });
-  request.numbers[field.device] = index;
-  return [...(selection?.reasons(index) ?? []), ...native.supports(request.numbers, request.views)];
+  return [...(selection?.reasons(index) ?? []), ...attentionOp.supports(index, request)];
 }

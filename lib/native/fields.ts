@@ -1,10 +1,10 @@
 // The fields and views of an attention request, as positions; the names are those of binding/requests/fields.h.
 // Reader: someone who adds an operand or an option. Names are looked up once, when the package loads.
 
-import { native, positions } from './native.js';
+import { Op } from './op.js';
 
-const fieldAt = positions(native.attentionFields);
-const slotAt = positions(native.attentionViews);
+export const attentionOp = new Op('attention');
+const { field: fieldAt, view: slotAt } = attentionOp;
 
 export const field = {
   device: fieldAt('device'),
@@ -103,7 +103,7 @@ export const place = {
 
 /** The form of an attention request. */
 export const attentionForm = {
-  fields: native.attentionFields.length,
-  slots: native.attentionViews.length,
+  fields: attentionOp.fields,
+  slots: attentionOp.views,
   results: { out: { field: field.out, slot: slot.out }, lse: { field: field.lse, slot: slot.lse } },
 };

@@ -1,6 +1,6 @@
 // The native addon: its surface as TypeScript sees it, and the only place that loads it.
-// Reader: someone who changes binding/. Fields and views cross in the order that binding/requests/fields.h states; names are
-// looked up here once, so that the order is written down in one language only.
+// Reader: someone who changes binding/. Fields and views cross in the order that binding/requests states; op.ts looks names
+// up, so that the order is written down in one language only.
 
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -67,26 +67,23 @@ export interface NativeBackend {
   bytesInUse: number;
 }
 
+/** Names of the fields and views of every request, and then, again and again, of every part or stage. */
+export interface NativeOp {
+  readonly fields: readonly string[];
+  readonly views: readonly string[];
+  readonly itemFields: readonly string[];
+  readonly itemViews: readonly string[];
+}
+
 export interface Native {
-  readonly attentionFields: readonly string[];
-  readonly attentionViews: readonly string[];
-  readonly mergeFields: readonly string[];
-  readonly mergePartFields: readonly string[];
-  readonly selectFields: readonly string[];
-  readonly selectViews: readonly string[];
-  readonly selectStageFields: readonly string[];
-  readonly selectStageViews: readonly string[];
+  /** By name: what the numbers and views of an operation are called, in order. */
+  readonly ops: Readonly<Record<string, NativeOp>>;
   readonly dataTypes: readonly string[];
-  run(numbers: Float64Array, views: NativeViews): Flight | string[];
-  runSync(numbers: Float64Array, views: NativeViews): Refusal;
-  merge(numbers: Float64Array, views: NativeViews): Flight;
-  mergeSync(numbers: Float64Array, views: NativeViews): void;
-  select(numbers: Float64Array, views: NativeViews): Flight | string[];
-  selectSync(numbers: Float64Array, views: NativeViews): Refusal;
-  cancel(id: number): void;
   /** Every reason why a backend, available or not, could not run a call. */
-  supports(numbers: Float64Array, views: NativeViews): string[];
-  supportsSelection(numbers: Float64Array, views: NativeViews): string[];
+  supports(op: string, numbers: Float64Array, views: NativeViews): string[];
+  run(op: string, numbers: Float64Array, views: NativeViews): Refusal;
+  submit(op: string, numbers: Float64Array, views: NativeViews): Flight | string[];
+  cancel(id: number): void;
   /** `[device, bytes]`; not cleared. */
   allocate(numbers: Float64Array): NativeMemory;
   /** Another handle of the same memory, which lives until all have been released or collected. */
@@ -134,15 +131,6 @@ function load(): Native {
 
 /** The addon of this thread. */
 export const native: Native = load();
-
-/** Finds the position of a name in one of the addon's lists; names that are not there are mistakes in lib/. */
-export function positions(names: readonly string[]): (name: string) => number {
-  return (name) => {
-    const position = names.indexOf(name);
-    if (position < 0) throw new Error(`binding/requests/fields.h has no ${name}`);
-    return position;
-  };
-}
 
 /** Number of an element type in native code. */
 export const dataTypeCode = (type: string): number => native.dataTypes.indexOf(type);

@@ -8,7 +8,8 @@ import { type Place, Request, type RequestForm, type Results } from '../call/req
 import { checkSame, checkSize, maxHeadDim, mismatch } from '../call/shape.js';
 import { showDims } from '../check/errors.js';
 import { checkNames, checkOneOf, invalid, is, maxTokens, namesOf } from '../check/validate.js';
-import { dataTypeCode, native, positions } from '../native/native.js';
+import { dataTypeCode } from '../native/native.js';
+import { Op } from '../native/op.js';
 import { maxGridRank } from '../patterns/neighborhood.js';
 import { axesOf, lengthsOf, tokenAxesOf } from '../tensor/axes.js';
 import { checkDevice, cpu, type DeviceName } from '../tensor/devices.js';
@@ -42,37 +43,33 @@ export interface AttentionPart {
 }
 
 const optionNames = namesOf<MergeOptions>({ layout: 1, out: 1, Tensor: 1, signal: 1, device: 1 });
-const fieldAt = positions(native.mergeFields);
-const headFields = native.mergeFields.length;
+const op = new Op('merge');
 const field = {
-  device: fieldAt('device'),
-  batch: fieldAt('batch'),
-  heads: fieldAt('heads'),
-  queries: fieldAt('queries'),
-  valueDim: fieldAt('valueDim'),
-  type: fieldAt('type'),
-  parts: fieldAt('parts'),
-  out: fieldAt('outOffset'),
-  lse: fieldAt('lseOffset'),
+  batch: op.field('batch'),
+  heads: op.field('heads'),
+  queries: op.field('queries'),
+  valueDim: op.field('valueDim'),
+  type: op.field('type'),
+  parts: op.field('parts'),
+  out: op.field('outOffset'),
+  lse: op.field('lseOffset'),
 };
-const partAt = positions(native.mergePartFields);
-const partFields = native.mergePartFields.length;
-const partField = { out: partAt('outOffset'), lse: partAt('lseOffset') };
-// Views: out and lse of the result, then of every part.
-const slotsEach = 2;
+const slot = { out: op.view('out'), lse: op.view('lse') };
+const partField = { out: op.itemField('outOffset'), lse: op.itemField('lseOffset') };
+const partSlot = { out: op.itemView('out'), lse: op.itemView('lse') };
 
 const formOf = (parts: number): RequestForm => ({
-  fields: headFields + parts * partFields,
-  slots: slotsEach * (1 + parts),
-  results: { out: { field: field.out, slot: 0 }, lse: { field: field.lse, slot: 1 } },
+  fields: op.fields + parts * op.itemFields,
+  slots: op.views + parts * op.itemViews,
+  results: { out: { field: field.out, slot: slot.out }, lse: { field: field.lse, slot: slot.lse } },
 });
 
 /** Where the out and lse of a part cross. */
 const partPlaces = (part: number): { out: Place; lse: Place } => {
-  const [fields, slots] = [headFields + part * partFields, slotsEach * (1 + part)];
+  const [fields, slots] = [op.fields + part * op.itemFields, op.views + part * op.itemViews];
   return {
-    out: { field: fields + partField.out, slot: slots },
-    lse: { field: fields + partField.lse, slot: slots + 1 },
+    out: { field: fields + partField.out, slot: slots + partSlot.out },
+    lse: { field: fields + partField.lse, slot: slots + partSlot.lse },
   };
 };
 
@@ -91,7 +88,7 @@ export async function mergeAttention<T = Tensor>(
 ): Promise<Required<AttentionResult<T>>> {
   const { request, results, signal, placement } = prepareMerge('mergeAttention()', parts, options);
   try {
-    await fly(placement, (device) => native.merge(numbersFor(device, request), request.views), results.lent, signal);
+    await fly(placement, (device) => op.submit(device, request), results.lent, signal);
   } catch (error) {
     results.discard();
     throw error;
@@ -110,17 +107,12 @@ export function mergeAttentionSync<T = Tensor>(
   const { request, results, signal, placement } = prepareMerge('mergeAttentionSync()', parts, options);
   refuseSignal('mergeAttentionSync()', signal);
   try {
-    onDevice(placement, (device) => native.mergeSync(numbersFor(device, request), request.views));
+    onDevice(placement, (device) => op.run(device, request));
   } catch (error) {
     results.discard();
     throw error;
   }
   return results.wrap() as Required<AttentionResult<T>>;
-}
-
-function numbersFor(device: number, { numbers }: Request): Float64Array {
-  numbers[field.device] = device;
-  return numbers;
 }
 
 /** The arguments of a merge, read one by one. */

@@ -7,7 +7,8 @@ import { Request } from '../call/request.js';
 import { mismatch } from '../call/shape.js';
 import { showDims, TilewiseTypeError } from '../check/errors.js';
 import { maxTokens } from '../check/validate.js';
-import { dataTypeCode, native, positions } from '../native/native.js';
+import { dataTypeCode } from '../native/native.js';
+import { Op } from '../native/op.js';
 import type { NativeLists } from '../patterns/block-lists.js';
 import { type HierarchicalPattern, type SelectionStage, stagesOf } from '../patterns/hierarchical.js';
 import type { Axes } from '../tensor/axes.js';
@@ -16,42 +17,36 @@ import { backendName, cpu } from '../tensor/devices.js';
 import type { View } from '../tensor/views.js';
 import type { HipState, Refresh, Remembered, StageLists } from './hip-state.js';
 
-const fieldAt = positions(native.selectFields);
-const slotAt = positions(native.selectViews);
-const stageFieldAt = positions(native.selectStageFields);
-const stageSlotAt = positions(native.selectStageViews);
-const [fields, slots] = [native.selectFields.length, native.selectViews.length];
-const [stageFields, stageSlots] = [native.selectStageFields.length, native.selectStageViews.length];
+const op = new Op('selection');
 const field = {
-  device: fieldAt('device'),
-  batch: fieldAt('batch'),
-  queryHeads: fieldAt('queryHeads'),
-  kvHeads: fieldAt('kvHeads'),
-  queries: fieldAt('queries'),
-  keys: fieldAt('keys'),
-  headDim: fieldAt('headDim'),
-  type: fieldAt('type'),
-  pairing: fieldAt('pairing'),
-  sink: fieldAt('sink'),
-  window: fieldAt('window'),
-  headsPerList: fieldAt('headsPerList'),
-  method: fieldAt('method'),
-  strideKeys: fieldAt('strideKeys'),
-  firstStage: fieldAt('firstStage'),
-  stages: fieldAt('stages'),
+  batch: op.field('batch'),
+  queryHeads: op.field('queryHeads'),
+  kvHeads: op.field('kvHeads'),
+  queries: op.field('queries'),
+  keys: op.field('keys'),
+  headDim: op.field('headDim'),
+  type: op.field('type'),
+  pairing: op.field('pairing'),
+  sink: op.field('sink'),
+  window: op.field('window'),
+  headsPerList: op.field('headsPerList'),
+  method: op.field('method'),
+  strideKeys: op.field('strideKeys'),
+  firstStage: op.field('firstStage'),
+  stages: op.field('stages'),
 };
 const place = {
-  q: { field: fieldAt('queryOffset'), slot: slotAt('query') },
-  k: { field: fieldAt('keyOffset'), slot: slotAt('key') },
+  q: { field: op.field('queryOffset'), slot: op.view('query') },
+  k: { field: op.field('keyOffset'), slot: op.view('key') },
 };
-const keyLengthsSlot = slotAt('keyLengths');
+const keyLengthsSlot = op.view('keyLengths');
 const stageField = {
-  blockQueries: stageFieldAt('blockQueries'),
-  strideQueries: stageFieldAt('strideQueries'),
-  chunk: stageFieldAt('chunk'),
-  keep: stageFieldAt('keep'),
+  blockQueries: op.itemField('blockQueries'),
+  strideQueries: op.itemField('strideQueries'),
+  chunk: op.itemField('chunk'),
+  keep: op.itemField('keep'),
 };
-const stageSlot = { starts: stageSlotAt('starts'), counts: stageSlotAt('counts') };
+const stageSlot = { starts: op.itemView('starts'), counts: op.itemView('counts') };
 
 /** What selection remembers from call to call, and how often it is to select from this call on. */
 export interface SelectionState {
@@ -193,17 +188,12 @@ function runs(
   placement: Placement,
   use: () => { commit(): void; release(): void } | undefined,
 ): Pick<SelectionPlan, 'run' | 'runSync' | 'reasons'> {
-  const numbersFor = (device: number, { numbers }: Request): Float64Array => {
-    numbers[field.device] = device;
-    return numbers;
-  };
   return {
     async run(signal) {
       signal?.throwIfAborted();
       const remember = use();
       try {
-        const start = (device: number) => native.select(numbersFor(device, request!), request!.views);
-        await (request && fly(placement, start, undefined, signal));
+        if (request) await fly(placement, (device) => op.submit(device, request), undefined, signal);
         remember?.commit();
       } finally {
         remember?.release();
@@ -212,15 +202,13 @@ function runs(
     runSync() {
       const remember = use();
       try {
-        if (request) {
-          onDevice(placement, (device) => native.selectSync(numbersFor(device, request), request.views) ?? {});
-        }
+        if (request) onDevice(placement, (device) => op.run(device, request));
         remember?.commit();
       } finally {
         remember?.release();
       }
     },
-    reasons: (device) => (request ? native.supportsSelection(numbersFor(device, request), request.views) : []),
+    reasons: (device) => (request ? op.supports(device, request) : []),
   };
 }
 
@@ -233,7 +221,7 @@ function release(lists: readonly StageLists[]): void {
 /** A call as native code reads it. */
 function layOut(selection: Selection, q: View, k: View, axes: Axes, settings: SelectionSettings): Request {
   const { pattern, sizes, stages, lists, firstStage, window, headsPerList } = selection;
-  const form = { fields: fields + stages.length * stageFields, slots: slots + stages.length * stageSlots };
+  const form = { fields: op.fields + stages.length * op.itemFields, slots: op.views + stages.length * op.itemViews };
   const request = new Request(form, settings.copyInputs);
   const { numbers, views } = request;
   numbers[field.batch] = sizes.batch;
@@ -256,7 +244,7 @@ function layOut(selection: Selection, q: View, k: View, axes: Axes, settings: Se
   numbers[field.firstStage] = firstStage;
   numbers[field.stages] = stages.length;
   for (const [i, stage] of stages.entries()) {
-    const [base, first] = [fields + i * stageFields, slots + i * stageSlots];
+    const [base, first] = [op.fields + i * op.itemFields, op.views + i * op.itemViews];
     numbers[base + stageField.blockQueries] = stage.blockQ;
     numbers[base + stageField.strideQueries] = stage.strideQ;
     numbers[base + stageField.chunk] = stage.chunk;

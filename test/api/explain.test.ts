@@ -192,8 +192,8 @@ describe('options of explain()', () => {
   });
 
   it('native code takes nothing on trust', () => {
-    const numbers = new Float64Array(native.attentionFields.length).fill(1);
-    const views = native.attentionViews.map(() => undefined);
+    const numbers = new Float64Array(native.ops.attention.fields.length).fill(1);
+    const views = native.ops.attention.views.map(() => undefined);
     for (const call of [native.explain, native.sights]) {
       for (const last of [
         undefined,
@@ -204,7 +204,7 @@ describe('options of explain()', () => {
         [1],
       ]) {
         for (const pattern of [0, 1, 2, 3]) {
-          numbers[native.attentionFields.indexOf('pattern')] = pattern;
+          numbers[native.ops.attention.fields.indexOf('pattern')] = pattern;
           const thrown = thrownBy(() => call(numbers, views, last as never));
           if (thrown !== undefined) expect(thrown).toBeInstanceOf(Error);
         }

@@ -12,13 +12,15 @@ import { expectError, thrownBy } from '../support/expect-error.js';
 import { expectForAllAsync } from '../support/property.js';
 import { operands } from '../support/tensors.js';
 
+const { fields, views: slotNames } = native.ops.attention;
+
 /** One valid request, as it crosses to native code. */
 function captureRequest(): { numbers: Float64Array; views: (ArrayBufferView | undefined)[] } {
   const { q, k, v } = operands(3, 2, 4);
-  const count = native.attentionFields.length;
+  const count = fields.length;
   const numbers = new Float64Array(count);
   const set = (name: string, ...values: number[]) => {
-    const at = native.attentionFields.indexOf(name);
+    const at = fields.indexOf(name);
     expect(at, name).toBeGreaterThanOrEqual(0);
     numbers.set(values, at);
   };
@@ -45,25 +47,25 @@ function captureRequest(): { numbers: Float64Array; views: (ArrayBufferView | un
     sinks: new Float32Array(2),
     keyLengths: Int32Array.of(3),
   };
-  return { numbers, views: native.attentionViews.map((name) => slots[name]) };
+  return { numbers, views: slotNames.map((name) => slots[name]) };
 }
 
 describe('native code trusts nothing', () => {
   it('runs the request that the next tests spoil', () => {
     const { numbers, views } = captureRequest();
-    expect(native.runSync(numbers, views)).toBeUndefined();
+    expect(native.run('attention', numbers, views)).toBeUndefined();
   });
 
   it('has a valid request refused by the backend with every reason', () => {
     const { numbers, views } = captureRequest();
-    for (const name of ['headDim', 'valueDim']) numbers[native.attentionFields.indexOf(name)] = 600;
+    for (const name of ['headDim', 'valueDim']) numbers[fields.indexOf(name)] = 600;
     for (const name of ['queryByDim', 'keyByDim', 'valueByDim', 'outByDim']) {
-      numbers[native.attentionFields.indexOf(name)] = 0;
+      numbers[fields.indexOf(name)] = 0;
     }
-    const reasons = native.runSync(numbers, views);
+    const reasons = native.run('attention', numbers, views);
     expect(reasons).toHaveLength(2);
     expect(reasons?.join()).toMatch(/headDim is 600.*valueDim is 600/);
-    expect(native.run(numbers, views)).toEqual(reasons);
+    expect(native.submit('attention', numbers, views)).toEqual(reasons);
     expectError(unsupported('cpu', reasons ?? []), {
       code: 'ERR_TILEWISE_UNSUPPORTED',
       says: ['cpu', 'headDim is 600', 'valueDim is 600'],
@@ -74,16 +76,16 @@ describe('native code trusts nothing', () => {
   it('refuses or survives every spoilt number', () => {
     const bad = [-1, 0.5, 1e9, 2 ** 31, 2 ** 53, -(2 ** 53), 1e300, Number.NaN, Infinity, -Infinity, 100, -9];
     const ofOtherPatterns = /^(rank|length|kernel|stride|dilation|causal|relative|shard|block|headsPerList|list)/;
-    const used = native.attentionFields.filter((name) => !ofOtherPatterns.test(name));
+    const used = fields.filter((name) => !ofOtherPatterns.test(name));
     let refused = 0;
-    for (let field = 0; field < native.attentionFields.length; ++field) {
+    for (let field = 0; field < fields.length; ++field) {
       for (const value of bad) {
         const { numbers, views } = captureRequest();
         numbers[field] = value;
-        const error = thrownBy(() => native.runSync(numbers, views));
+        const error = thrownBy(() => native.run('attention', numbers, views));
         if (error === undefined) continue;
         ++refused;
-        expect(error, native.attentionFields[field]).toBeInstanceOf(Error);
+        expect(error, fields[field]).toBeInstanceOf(Error);
       }
     }
     expect(refused).toBeGreaterThan(8 * used.length);
@@ -104,32 +106,32 @@ describe('native code trusts nothing', () => {
       detached,
       new DataView(new ArrayBuffer(64)),
     ];
-    for (let slot = 0; slot < native.attentionViews.length; ++slot) {
+    for (let slot = 0; slot < slotNames.length; ++slot) {
       for (const value of bad) {
         const { numbers, views } = captureRequest();
         (views as unknown[])[slot] = value;
-        const error = thrownBy(() => native.runSync(numbers, views));
+        const error = thrownBy(() => native.run('attention', numbers, views));
         if (error !== undefined) expect(error).toBeInstanceOf(Error);
       }
     }
     for (const name of ['query', 'key', 'value', 'out']) {
       const { numbers, views } = captureRequest();
-      views[native.attentionViews.indexOf(name)] = detached;
+      views[slotNames.indexOf(name)] = detached;
       expectError(
-        thrownBy(() => native.runSync(numbers, views)),
+        thrownBy(() => native.run('attention', numbers, views)),
         { code: 'ERR_TILEWISE_OUT_OF_BOUNDS', type: RangeError },
       );
     }
   });
 
   it('refuses running totals and lengths that leave the rows', () => {
-    const slot = (name: string) => native.attentionViews.indexOf(name);
+    const slot = (name: string) => slotNames.indexOf(name);
     for (const totals of [[0, 4], [1, 3], [0, -1], [0], [], [0, 3, 3], [0, 2 ** 31 - 1]]) {
       const { numbers, views } = captureRequest();
       views[slot('cuQueries')] = Int32Array.from(totals);
       views[slot('cuKeys')] = Int32Array.of(0, 3);
       expectError(
-        thrownBy(() => native.runSync(numbers, views)),
+        thrownBy(() => native.run('attention', numbers, views)),
         { code: 'ERR_TILEWISE_OUT_OF_BOUNDS' },
       );
     }
@@ -137,7 +139,7 @@ describe('native code trusts nothing', () => {
       const { numbers, views } = captureRequest();
       views[slot('keyLengths')] = Int32Array.from(lengths);
       expectError(
-        thrownBy(() => native.runSync(numbers, views)),
+        thrownBy(() => native.run('attention', numbers, views)),
         { code: 'ERR_TILEWISE_OUT_OF_BOUNDS' },
       );
     }
@@ -148,15 +150,19 @@ describe('native code trusts nothing', () => {
     const resizable = new (ArrayBuffer as unknown as new (n: number, o: object) => ArrayBuffer)(96, {
       maxByteLength: 192,
     });
-    views[native.attentionViews.indexOf('query')] = new Float32Array(resizable);
+    views[slotNames.indexOf('query')] = new Float32Array(resizable);
     expectError(
-      thrownBy(() => native.run(numbers, views)),
+      thrownBy(() => native.submit('attention', numbers, views)),
       { code: 'ERR_TILEWISE_OUT_OF_BOUNDS', says: ['resizable'] },
     );
   });
 
   it('refuses calls with nothing in them', () => {
-    const calls = [native.run, native.runSync, native.merge, native.mergeSync, native.explain] as unknown as ((
+    const named = Object.keys(native.ops).flatMap((op) => [
+      native.run.bind(native, op),
+      native.submit.bind(native, op),
+    ]);
+    const calls = [...named, native.run, native.submit, native.explain] as unknown as ((
       ...args: unknown[]
     ) => unknown)[];
     for (const call of calls) {

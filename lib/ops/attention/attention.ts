@@ -3,9 +3,7 @@
 
 import { fly, refuseSignal } from '../../call/flight.js';
 import { onDevice } from '../../call/placement.js';
-import type { Request } from '../../call/request.js';
-import { field } from '../../native/fields.js';
-import { native } from '../../native/native.js';
+import { attentionOp } from '../../native/fields.js';
 import { lend } from '../../tensor/leases.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { TensorLike } from '../../tensor/types.js';
@@ -94,8 +92,7 @@ export async function runAttention<T>(
 ): Promise<AttentionResult<T>> {
   const settings = readOptions(where, options);
   const { request, results, selection, placement } = prepare(q, k, v, options.out, settings, internals);
-  const attend = () =>
-    fly(placement, (device) => native.run(numbersFor(device, request), request.views), results.lent, settings.signal);
+  const attend = () => fly(placement, (device) => attentionOp.submit(device, request), results.lent, settings.signal);
   try {
     if (selection) {
       // Inputs may be disposed of meanwhile.
@@ -127,7 +124,7 @@ export function runAttentionSync<T>(
   const { request, results, selection, placement } = prepare(q, k, v, options.out, settings, internals);
   try {
     selection?.runSync();
-    onDevice(placement, (device) => native.runSync(numbersFor(device, request), request.views) ?? {});
+    onDevice(placement, (device) => attentionOp.run(device, request));
   } catch (error) {
     results.discard();
     throw error;
@@ -135,9 +132,4 @@ export function runAttentionSync<T>(
     selection?.end();
   }
   return results.wrap() as AttentionResult<T>;
-}
-
-function numbersFor(device: number, { numbers }: Request): Float64Array {
-  numbers[field.device] = device;
-  return numbers;
 }
