@@ -89,7 +89,7 @@ class Addon : public Napi::Addon<Addon> {
   }
 
  private:
-  // (operation, numbers, views)
+  // (operation, numbers, views), all three.
   static Request readRequest(const Napi::CallbackInfo& info) {
     return opNamed(info.Env(), info[0]).read(info.Env(), info[1], info[2]);
   }
@@ -98,23 +98,26 @@ class Addon : public Napi::Addon<Addon> {
     const Request request = readRequest(info);
     return toArray(info.Env(), backendAt(info.Env(), request.device).supports(request.problem));
   }
-  // Both return the reasons of a backend that cannot run the problem.
   Napi::Value run(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    const Request request = readRequest(info);
-    Backend& backend = backendAt(env, request.device);
-    const std::vector<std::string> reasons = backend.supports(request.problem);
-    if (!reasons.empty()) return toArray(env, reasons);
-    guarded(env, [&] { backend.run(request.problem, CancelFlag{false}); });
-    return env.Undefined();
+    return runOrRefuse(info, [&](Backend& backend, const Request& request) {
+      backend.run(request.problem, CancelFlag{false});
+      return info.Env().Undefined();
+    });
   }
   Napi::Value submit(const Napi::CallbackInfo& info) {
+    return runOrRefuse(info, [&](Backend& backend, Request& request) {
+      return flights_.start(info.Env(), backend, std::move(request), info[2]);
+    });
+  }
+  // Returns the reasons of a backend that cannot run the request.
+  template <class Go>
+  static Napi::Value runOrRefuse(const Napi::CallbackInfo& info, Go&& go) {
     const Napi::Env env = info.Env();
     Request request = readRequest(info);
     Backend& backend = backendAt(env, request.device);
     const std::vector<std::string> reasons = backend.supports(request.problem);
     if (!reasons.empty()) return toArray(env, reasons);
-    return guarded(env, [&] { return flights_.start(env, backend, std::move(request), info[2]); });
+    return guarded(env, [&]() -> Napi::Value { return go(backend, request); });
   }
 
   // (device, bytes): a handle of new memory on a device.
