@@ -128,8 +128,8 @@ describe('native code trusts nothing', () => {
     const slot = (name: string) => slotNames.indexOf(name);
     for (const totals of [[0, 4], [1, 3], [0, -1], [0], [], [0, 3, 3], [0, 2 ** 31 - 1]]) {
       const { numbers, views } = captureRequest();
-      views[slot('cuQueries')] = Int32Array.from(totals);
-      views[slot('cuKeys')] = Int32Array.of(0, 3);
+      views[slot('cuSeqlensQ')] = Int32Array.from(totals);
+      views[slot('cuSeqlensK')] = Int32Array.of(0, 3);
       expectError(
         thrownBy(() => native.run('attention', numbers, views)),
         { code: 'ERR_TILEWISE_OUT_OF_BOUNDS' },
