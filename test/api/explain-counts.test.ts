@@ -1,6 +1,6 @@
-// The planner: tiles and pairs counted against the rules themselves, the bounds that others have published,
-// and bounds of what depends on the data. Reader: someone who asks whether explain() can be believed. That the CPU's
-// loop computes as many pairs as planned is checked where the loop counts itself: test/native/core/plan_checks.cc.
+// The counts of explain(): tiles and pairs against the rules themselves, bounds that others have published, and bounds
+// where the data decides. Reader: someone who asks whether explain() is right. That the CPU's loop computes as many pairs
+// as planned is checked where the loop counts itself: test/native/core/plan_checks.cc.
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';

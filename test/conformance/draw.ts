@@ -1,6 +1,6 @@
-// The vocabulary of random cases, over fast-check: shares, sizes and places. Every value names its simplest form, which is
-// what a failing case is brought to. Reader: someone who adds an option to a sweep.
-// Numbers that depend on others are drawn as places from 0 to 1 in a range that is known later: no draw waits for another.
+// The vocabulary of random cases, over fast-check: shares, sizes and places. Every value has a simplest form, to which a
+// failing case shrinks. Reader: someone who adds an option to a sweep.
+// A number that depends on others is drawn as a place from 0 to 1 in a range that is known later: no draw waits for another.
 
 import fc from 'fast-check';
 

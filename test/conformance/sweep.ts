@@ -1,5 +1,5 @@
 // Random cases of windows: every option at every size, small ones most often. Reader: someone chasing a failure of the sweep.
-// A failing case becomes smaller by fast-check's means; its message prints the case itself, which outlives this revision.
+// fast-check makes a failing case smaller; the message prints the case itself, which outlives this revision.
 
 import fc from 'fast-check';
 import type { Case } from './case.js';

@@ -1,5 +1,5 @@
 // The addon on the fake driver: what a program sees of devices and errors, and how the process ends with calls on a GPU in
-// flight. Reader: someone who debugs a leak or a hang with a GPU. Kernels do not run there: results are not looked at.
+// flight. Reader: someone who debugs a leak or a hang with a GPU. Kernels do not run there, so no test looks at results.
 
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readdirSync } from 'node:fs';

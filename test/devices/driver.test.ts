@@ -1,5 +1,5 @@
-// The CUDA runtime on a driver that is none: what is said when there is no GPU, which image a GPU gets, what becomes of
-// errors. Reader: someone who changes cuda/runtime. Each scenario is a process with a fake driver, test/fake-driver.
+// The CUDA runtime on a fake driver (test/fake-driver): its words when there is no GPU, the image that a GPU gets, errors.
+// Reader: someone who changes cuda/runtime. Each scenario is a process of its own.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// What is prepared for a GPU says clearly when there is none, and its ratios are those of the rows they are made of.
-// Bugs to be seeded fit the kernels as they are. Reader: someone who changes scripts/gpu-check.mjs, bench/gpu or a kernel.
+// The scripts for a machine with a GPU say clearly when there is none, and their ratios follow from their rows. Seeded bugs
+// fit the kernels as they are. Reader: someone who changes scripts/gpu-check.mjs, bench/gpu or a kernel.
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// Memory of devices: freed with the last tensor that lies in it and the last call that uses it, and at the latest by the
-// collector, at the end of a worker or of the process. Reader: someone who runs out of it.
+// Device memory is freed with the last tensor in it and the last call that uses it, and at the latest by the collector, at
+// the end of a worker or of the process. Reader: someone who runs out of it.
 
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';

@@ -1,6 +1,6 @@
-// Attention over a hierarchical selection: laws, decoding with a state, arguments, and a seeded sweep.
-// Reader: someone with long contexts, or who changed how lists, windows and sinks meet. What is selected is judged in
-// hip-selection.test.ts; here the library's own lists count, since near ties may go either way in float32.
+// Attention over a hierarchical selection: laws, decoding with a state, arguments, and a random sweep.
+// Reader: someone with long contexts, or who changed how lists, windows and sinks meet. hip-selection.test.ts judges the
+// selection; these tests take the library's own lists, because near ties may go either way in float32.
 
 import { describe, expect, it } from 'vitest';
 import { attention, attentionSync, HipState, hipAttention, hipAttentionSync } from '../../dist/index.js';

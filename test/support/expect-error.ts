@@ -1,4 +1,4 @@
-// Expectations about errors: class, stable code, and words that must stand in the message.
+// Expectations about errors: class, stable code, and words that the message must have.
 
 import { expect } from 'vitest';
 import type { ErrorCode } from '../../dist/index.js';

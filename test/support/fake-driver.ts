@@ -1,5 +1,5 @@
-// The fake driver of test/fake-driver: builds it, makes kernel images for it, runs programs on it.
-// Reader: someone who writes a test of the CUDA runtime. Every scenario is a process of its own, for drivers are loaded once.
+// Builds the fake driver (test/fake-driver), makes kernel images for it and runs programs on it.
+// Reader: someone who writes a test of the CUDA runtime. Every scenario is a process of its own: a driver is loaded once.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// Tests that need a GPU, or what poses as one. Reader: someone who wonders why a test was skipped: its name says why.
+// Tests that need a GPU, real or emulated. Reader: someone who wonders why a test was skipped: its name says why.
 
 import { describe } from 'vitest';
 import { type DeviceInfo, devices } from '../../dist/index.js';
