@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { root } from './script.js';
 
-const build = join(root, 'build', 'fake-driver');
+/** One for each worker of the test runner, since two may build at a time. */
+const build = join(root, 'build', 'fake-driver', process.env.VITEST_POOL_ID ?? '1');
 export const library = join(build, 'fake_driver.so');
 
 /** A folder of this test file, gone when it has run. */
