@@ -8,6 +8,7 @@
 
 #include "../../../cpu/backend.h"
 #include "../check.h"
+#include "../pick.h"
 
 using namespace tilewise;
 
@@ -103,8 +104,7 @@ void checkLists(const Case& c, const std::string& set) {
 }
 
 void make(Case& c, uint32_t seed) {
-  uint32_t state = seed * 2654435761u + 1;
-  const auto pick = [&](int32_t n) { return int32_t((state = state * 1664525 + 1013904223) >> 8) % n; };
+  Pick pick(seed);
   SelectionProblem& p = c.problem;
   const int32_t dims[] = {1, 7, 16, 40, 64}, blocks[] = {1, 4, 16, 32}, chunks[] = {1, 6, 16, 64};
   p.batch = 1 + pick(2);

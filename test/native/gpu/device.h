@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../../../cuda/machine/machine.h"
+#include "../pick.h"
 
 namespace tilewise {
 
@@ -40,20 +41,6 @@ class Device {
  private:
   std::unique_ptr<gpu::Machine> machine_;
   std::unique_ptr<gpu::Queue> queue_;
-};
-
-// Small numbers from a seed, the same everywhere.
-class Pick {
- public:
-  explicit Pick(uint32_t seed) : state_(seed * 2654435761u + 1) {}
-  int32_t operator()(int32_t n) { return int32_t((state_ = state_ * 1664525 + 1013904223) >> 8) % n; }
-  template <class T, size_t N>
-  T of(const T (&values)[N]) {
-    return values[(*this)(int32_t(N))];
-  }
-
- private:
-  uint32_t state_;
 };
 
 }  // namespace tilewise
