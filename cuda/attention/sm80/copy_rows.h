@@ -38,12 +38,10 @@ struct KeySources {
   int64_t extraOffset;
   bool isExtraAligned;
 
-  __device__ __forceinline__ KeySources(const AttentionParams& params, const Work& work, const Operand& operand,
+  __device__ __forceinline__ KeySources(const AttentionParams& p, const Work& work, const Operand& operand,
                                         const Operand& extraOperand, int dims, bool isAligned, bool isExtraAligned_)
-      : rows(operand, rowsOf(params.problem, work, operand), dims, isAligned),
-        extra(extraOperand),
-        extraOffset(extra.offset(work.sequence.batch, 0, params.problem.kvHeadOf(work.map.firstHead))),
-        isExtraAligned(isExtraAligned_) {}
+      : KeySources(p.problem.store, work.sequence, p.problem.kvHeadOf(work.map.firstHead), operand, extraOperand, dims,
+                   isAligned, isExtraAligned_) {}
 
   __device__ __forceinline__ RowSource<E> of(const Visit& visit) const {
     if (Gathers && visit.isExtra) {
@@ -53,12 +51,19 @@ struct KeySources {
   }
 
  private:
+  __device__ __forceinline__ KeySources(const KeyStore& store, const Sequence& sequence, int32_t head,
+                                        const Operand& operand, const Operand& extraOperand, int dims, bool isAligned,
+                                        bool isExtraAligned_)
+      : rows(operand, rowsOf(store, sequence, head, operand), dims, isAligned),
+        extra(extraOperand),
+        extraOffset(extra.offset(sequence.batch, 0, head)),
+        isExtraAligned(isExtraAligned_) {}
+
   // Kernels that do not gather run on dense stores alone.
-  static __device__ __forceinline__ StoredRows rowsOf(const AttentionProblem& problem, const Work& work,
+  static __device__ __forceinline__ StoredRows rowsOf(const KeyStore& store, const Sequence& sequence, int32_t head,
                                                       const Operand& operand) {
-    const int64_t batch = work.sequence.batch, first = work.sequence.keys.begin;
-    const int32_t head = problem.kvHeadOf(work.map.firstHead);
-    return Gathers ? problem.store.rowsOf(operand, batch, first, head) : DenseKeys::rowsOf(operand, batch, first, head);
+    return Gathers ? store.rowsOf(operand, sequence.batch, sequence.keys.begin, head)
+                   : DenseKeys::rowsOf(operand, sequence.batch, sequence.keys.begin, head);
   }
 };
 
