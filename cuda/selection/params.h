@@ -1,9 +1,9 @@
-// What the kernels of a selection are told, and where things lie in the memory they share.
-// Reader: someone who reads a kernel or the plan (run.cc).
+// SelectionParams: what the kernels of a selection are given, and the memory they share.
+// Reader: someone who reads a kernel, or the launch plan (run.cc).
 //
 // A stage is three steps: candidates (later stages: which chunks there are), scores (a number per candidate and head),
-// lists (the best are kept). Every query block of every list has a slot in memory that the steps hand things on in. A
-// group of blocks, consecutive slots, searches the same candidates together.
+// lists (the best are kept). Every query block of every list has a slot in memory, through which a step passes its
+// results to the next. A group of blocks, consecutive slots, searches the same candidates together.
 #pragma once
 
 #include "../../core/op/selection.h"
@@ -11,9 +11,9 @@
 
 namespace tilewise::gpu {
 
-// How a thread block that scores is laid out in shared memory, and what it works on. Bytes unless said otherwise.
+// The shared memory of a thread block that scores, and its part of the work. Pitches and offsets are in bytes.
 struct SearchShape {
-  int32_t pieces;  // of 16 bytes that a row of elements has, with zeros up to whole products
+  int32_t pieces;  // a row of elements is so many pieces of 16 bytes, with zeros up to whole products
   // Keys: rows of `keyPitch`, `chunkPitch` from chunk to chunk. Rows start in the same bank, chunks one piece apart:
   // the eight rows that a matrix instruction reads at once belong to eight chunks.
   int32_t keyPitch, chunkPitch;
@@ -22,13 +22,13 @@ struct SearchShape {
   int32_t ranges;  // thread blocks that share the candidates of a group
   int32_t searchers;  // warps that search; the others only copy
   int32_t rowsPerPair, pairsPerBatch;  // query rows of a block under a head; of how many such pairs at once
-  bool isAhead;  // whether there is room for the next batch of pairs while one is searched
+  bool isAhead;  // there is room for the next batch of pairs while one is searched
 };
 
 struct SelectionParams {
   SelectionProblem problem;
   int32_t stage;
-  bool isQueryAligned, isKeyAligned;  // whether rows can be copied 16 bytes at a time
+  bool isQueryAligned, isKeyAligned;  // rows can be copied 16 bytes at a time
   int64_t firstGroup;  // of this launch
   int32_t blocksPerGroup;
   int64_t slots;  // of this launch
@@ -46,7 +46,7 @@ struct SelectionParams {
   TW_HOST_DEVICE int64_t groupsPerList() const { return ceilDiv<int64_t>(problem.blocks(stage), blocksPerGroup); }
 };
 
-// A score as an integer: ascending as scores ascend, -0 as 0. Never 0, which is left for "no candidate".
+// A score as an integer: ascending as scores ascend, -0 as 0. Never 0: that says "no candidate".
 TW_HOST_DEVICE uint32_t rankOf(float score) {
   const uint32_t bits = detail::bitsOf(score + 0.0f);
   return bits & 0x80000000 ? ~bits : bits | 0x80000000;

@@ -84,8 +84,8 @@ class LaunchPlan {
     p.blocksPerGroup = 1;
   }
 
-  // Whole chunks in shared memory: where those who share them would else fetch twice as many keys, and small chunks,
-  // which cost hardly more at once than step by step.
+  // Keeps whole chunks in shared memory if the searches that share them would otherwise fetch twice as many keys. Small
+  // chunks too: copying them at once costs hardly more than step by step.
   bool shapeResident() {
     const SelectionProblem& problem = p.problem;
     const int64_t chunk = p.now().chunk;
@@ -99,7 +99,7 @@ class LaunchPlan {
       p.search.searchers = kSearchWarps;
       for (int32_t chunks = chunksForAllWarps(); chunks > 0; chunks -= kChunksPerWarp) {
         const bool isLeast = chunks == kChunksPerWarp;
-        // Two thread blocks to a multiprocessor, where that is possible.
+        // Two thread blocks per multiprocessor, where that is possible.
         const bool fits = fitQueries(chunks, chunks, limits_.sharedBytesPerBlock / (isLeast ? 1 : 2));
         const bool isIdle = p.search.pairsPerBatch < pairs() && p.search.pairsPerBatch * chunks < kIdleBelow;
         if (fits && !isIdle) return true;
@@ -109,7 +109,7 @@ class LaunchPlan {
     return false;
   }
 
-  // Two keys a chunk, for as many warps as there is room for.
+  // Keeps two keys of each chunk, for as many warps as have room.
   bool shapeFetched() {
     p.search.chunkPitch = int32_t(fetchedPitch());
     for (p.search.searchers = kSearchWarps; p.search.searchers > 0; p.search.searchers /= 2) {
@@ -123,7 +123,7 @@ class LaunchPlan {
     return kChunksPerWarp * int32_t(ceilDiv<int64_t>(kSearchWarps, smaller<int64_t>(pairs(), kSearchWarps)));
   }
 
-  // All pairs, or a batch of them, or two, behind `chunks` chunks of keys.
+  // Puts all pairs, or one batch of them, or two, after `chunks` chunks of keys. False: there is no room.
   bool fitQueries(int32_t chunksPerTile, int64_t chunks, int64_t bytes) {
     SearchShape& s = p.search;
     const int64_t keyBytes = chunks * s.chunkPitch;
@@ -139,7 +139,8 @@ class LaunchPlan {
     return true;
   }
 
-  // Enough thread blocks for the machine; beyond that, query rows and chunks are loaded for longer.
+  // Makes enough thread blocks for the machine. With more work than that, each block keeps its query rows for more
+  // tiles.
   void shareCandidates() {
     const int64_t enough = int64_t(limits_.multiprocessors) * kBlocksPerMultiprocessor;
     const int64_t tiles = larger<int64_t>(1, ceilDiv<int64_t>(p.candidates, p.search.chunksPerTile));
