@@ -44,10 +44,11 @@ struct KeySources {
                    isAligned, isExtraAligned_) {}
 
   __device__ __forceinline__ RowSource<E> of(const Visit& visit) const {
+    RowSource<E> found = rows;
     if (Gathers && visit.isExtra) {
-      return RowSource<E>(extra, StoredRows{extraOffset, extra.token}, rows.dims, isExtraAligned);
+      found = RowSource<E>(extra, StoredRows{extraOffset, extra.token}, rows.dims, isExtraAligned);
     }
-    return rows;
+    return found;
   }
 
  private:

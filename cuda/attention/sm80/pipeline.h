@@ -21,7 +21,8 @@ class Pipeline {
       : keyRows_(p, work, p.problem.key, p.problem.extraKey, p.problem.headDim, p.keyIsAligned, p.extraKeyIsAligned),
         valueRows_(p, work, p.problem.value, p.problem.extraValue, p.problem.valueDim, p.valueIsAligned,
                    p.extraValueIsAligned),
-        visits_(pattern, pattern.look(work.map.firstHead, queries), work.clip, p.problem.extraKeys) {}
+        visits_(pattern, pattern.look(work.map.firstHead, queries), work.clip,
+                L::kHasExtraKeys ? p.problem.extraKeys : 0) {}
 
   __device__ __forceinline__ bool hasVisit() const { return hasVisit_; }
   // The visit whose keys are fetched.
