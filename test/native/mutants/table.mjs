@@ -334,7 +334,7 @@ export const mutants = [
   attention(
     'extra keys are those of the first batch entry',
     'attention/sm80/copy_rows.h',
-    'extra.offset(work.sequence.batch, 0,',
+    'extra.offset(sequence.batch, 0,',
     'extra.offset(0, 0,',
   ),
   attention(
