@@ -11,33 +11,6 @@
 namespace tilewise::cpu {
 namespace {
 
-TileChoice chooseTiles(const AttentionProblem& p) {
-  const Sequence whole{0, {0, larger<Token>(p.queries, 1)}, {0, p.keys}};
-  const Tiling tiling = tilingOf(p, whole, activeKernels(), 1);
-  const std::string panel = std::to_string(tiling.kernels->panel), set = tiling.kernels->name;
-  TileChoice choice;
-  TileRule& rule = choice.rule;
-  rule.isCut = true;
-  if (tiling.isGrid) {
-    for (int a = 0; a < kMaxRank; ++a) rule.queries[a] = tiling.panel[a];
-    choice.why =
-        "the box of " + panel + " queries (" + set +
-        ") whose windows together hold the fewest keys; keys are read in rows, each row as far as some query of "
-        "the box sees it";
-    return choice;
-  }
-  rule.headsPerTile = tiling.map.headsPerToken;
-  rule.rowsPerBlock = tiling.rowsPerBlock;
-  rule.queries[0] = tiling.kernels->panel;
-  const Token keyBlock = traitsOf(p).keyBlock;
-  rule.keys[0] = keyBlock > 0 ? keyBlock : tiling.shape.keys;
-  choice.why = panel + " rows are a panel of vector registers (" + set + ")";
-  if (rule.headsPerTile > 1)
-    choice.why += ", shared by the " + std::to_string(rule.headsPerTile) + " heads of a KV head";
-  choice.why += keyBlock > 0 ? "; keys in the blocks of the pattern" : "; so many keys and values stay in the L2 cache";
-  return choice;
-}
-
 class CpuBackend final : public Backend {
  public:
   const char* name() const override { return "cpu"; }
@@ -48,7 +21,7 @@ class CpuBackend final : public Backend {
     std::visit([&](const auto& p) { addReasons(reasons, p); }, problem);
     return reasons.all();
   }
-  TileChoice tiles(const AttentionProblem& p) const override { return chooseTiles(p); }
+  TileChoice tiles(const AttentionProblem& p) const override { return tilesFor(p, activeKernels()); }
 
   void run(const AnyProblem& problem, const CancelFlag& cancel) override {
     Pool& pool = Pool::shared();

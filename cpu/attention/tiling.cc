@@ -106,4 +106,31 @@ TileTask Tiling::task(const AttentionProblem& p, const Sequence& sequence, int32
   return task;
 }
 
+TileChoice tilesFor(const AttentionProblem& p, const Kernels& kernels) {
+  const Sequence whole{0, {0, larger<Token>(p.queries, 1)}, {0, p.keys}};
+  const Tiling tiling = tilingOf(p, whole, kernels, 1);
+  const std::string panel = std::to_string(tiling.kernels->panel), set = tiling.kernels->name;
+  TileChoice choice;
+  TileRule& rule = choice.rule;
+  rule.isCut = true;
+  if (tiling.isGrid) {
+    for (int a = 0; a < kMaxRank; ++a) rule.queries[a] = tiling.panel[a];
+    choice.why =
+        "the box of " + panel + " queries (" + set +
+        ") whose windows together hold the fewest keys; keys are read in rows, each row as far as some query of "
+        "the box sees it";
+    return choice;
+  }
+  rule.headsPerTile = tiling.map.headsPerToken;
+  rule.rowsPerBlock = tiling.rowsPerBlock;
+  rule.queries[0] = tiling.kernels->panel;
+  const Token keyBlock = traitsOf(p).keyBlock;
+  rule.keys[0] = keyBlock > 0 ? keyBlock : tiling.shape.keys;
+  choice.why = panel + " rows are a panel of vector registers (" + set + ")";
+  if (rule.headsPerTile > 1)
+    choice.why += ", shared by the " + std::to_string(rule.headsPerTile) + " heads of a KV head";
+  choice.why += keyBlock > 0 ? "; keys in the blocks of the pattern" : "; so many keys and values stay in the L2 cache";
+  return choice;
+}
+
 }  // namespace tilewise::cpu

@@ -3,6 +3,7 @@
 // threads or with what else is in the batch.
 #pragma once
 
+#include "../../core/op/backend.h"
 #include "../runtime/kernels.h"
 
 namespace tilewise::cpu {
@@ -25,5 +26,8 @@ struct Tiling {
 };
 
 Tiling tilingOf(const AttentionProblem& problem, const Sequence& sequence, const Kernels& kernels, int threads);
+
+// What the loops visit or skip as one for a problem, for explain().
+TileChoice tilesFor(const AttentionProblem& problem, const Kernels& kernels);
 
 }  // namespace tilewise::cpu
