@@ -1,5 +1,5 @@
 // Decode: few query rows against many keys, at memory speed. Every query head of a KV head shares one read of its keys
-// and values. Included inside a target's anonymous namespace. Reader: start at decode() at the end; decode_steps.inl
+// and values. Included inside a target's anonymous namespace. Reader: start at Decode at the end; decode_steps.inl
 // has what is computed.
 
 struct DecodeScratch {
@@ -163,81 +163,107 @@ void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScr
   }
 }
 
-// Blocks of keys outermost, KV heads within: where heads of a token lie side by side (bnhd) a block is then read from
-// memory once, page by page, and not in pieces of one head.
+// One task: visits the keys that its rows may see, in order. Pieces of keys outermost, KV heads within: where the heads
+// of a token are side by side (bnhd) a piece is then read from memory once, page by page, and not in parts of one head.
 template <class Pattern>
-void decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& out, float* scratch) {
-  const AttentionProblem& p = *task.problem;
-  DecodeScratch s;
-  layOutDecode(p, task.groups, task.rows, scratch, s);
-  setUpDecode(task, out, s);
-  const int perGroup = paddedRows(task.rows), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
-  const Token lastToken = task.map.at(task.rows - 1).token;
-  const auto rowsOf = [&](const Operand& operand, const TileMap& map) {
-    return p.store.rowsOf(operand, task.sequence.batch, task.sequence.keys.begin, p.kvHeadOf(map.firstHead));
-  };
-  // stage(operand, its rows, dim, buffer) brings the keys or values of a run to where they are read.
-  const auto visit = [&](const Stretch& stretch, auto&& stage) {
-    for (int g = 0; g < task.groups; ++g) {
-      const TileMap map = task.map.next(g);
-      const DecodeOperand k = stage(p.key, rowsOf(p.key, map), p.headDim, s.kRows);
-      const DecodeOperand v = stage(p.value, rowsOf(p.value, map), p.valueDim, s.vRows);
-      forEachRowSlice(task.rows, [&](auto width, int first, int n) {
-        const int row = g * perGroup + first;
-        const DecodeRows<decltype(width)::kRows> rows{s.query + row * ldK, out.max + row, out.sum + row,
-                                                      out.output + row * ldV};
-        decodeRun(task, pattern, map, first, n, stretch, k, v, s, rows);
+class Decode {
+ public:
+  Decode(const DecodeTask& task, const Pattern& pattern, const PartialRows& out, float* scratch)
+      : task_(task), p_(*task.problem), pattern_(pattern), out_(out) {
+    layOutDecode(p_, task.groups, task.rows, scratch, s_);
+    setUpDecode(task, out, s_);
+  }
+
+  void run() {
+    const Token lastToken = task_.map.at(task_.rows - 1).token;
+    const typename Pattern::Sight sight = pattern_.look(task_.map.firstHead, Box<1>{{{0, lastToken + 1}}});
+    forEachRun(pattern_, sight, [&](const KeyRun& run) {
+      const Range places = intersect(run.places, task_.keys);
+      if (places.isEmpty()) return;
+      forEachStretch(pattern_, sight, run.within(places), kLeastInterior, [&](const Stretch& stretch) {
+        canJoin(stretch) ? join(stretch.run.places) : visitPieces(stretch);
       });
+    });
+    visitJoined();
+  }
+
+ private:
+  // Short stretches that every row sees are bundled; the others are visited in pieces.
+  bool canJoin(const Stretch& stretch) const {
+    const bool isShort =
+        p_.store.longestRun() < kDecodeKeys || (!Pattern::kIsDense && stretch.run.places.size() < kDecodeKeys);
+    return isShort && stretch.isInterior && !p_.hasScoreOperands();
+  }
+
+  void join(const Range& places) {
+    for (Token key = places.begin; key < places.end; ++key) {
+      joined_.tokens[joined_.count++] = key;
+      request(p_.key, key, p_.headDim);
+      request(p_.value, key, p_.valueDim);
+      if (joined_.count == kDecodeKeys) visitJoined();
     }
-  };
-  const auto request = [&](const Operand& operand, Token key, int dim) {
-    for (int g = 0; g < task.groups; ++g) {
-      const int64_t at = rowsOf(operand, task.map.next(g)).at(key);
-      prefetchRow(elementAt(operand.data, p.dtype, at), dim * sizeOf(p.dtype));
-    }
-  };
-  JoinedKeys joined;
-  const auto visitJoined = [&] {
-    if (joined.count == 0) return;
-    visit(Stretch{KeyRun{{0, joined.count}}, true},
+  }
+  void visitJoined() {
+    if (joined_.count == 0) return;
+    visit(Stretch{KeyRun{{0, joined_.count}}, true},
           [&](const Operand& operand, const StoredRows& from, int dim, float* rows) {
-            return gatherOperand(operand, p, from, joined, dim, rows);
+            return gatherOperand(operand, p_, from, joined_, dim, rows);
           });
-    joined.count = 0;
-  };
-  const auto visitStretch = [&](const Stretch& whole) {
+    joined_.count = 0;
+  }
+
+  void visitPieces(const Stretch& whole) {
     const Range& places = whole.run.places;
-    const bool isPlain = whole.isInterior && !p.hasScoreOperands();
-    const bool isShort = p.store.longestRun() < kDecodeKeys || (!Pattern::kIsDense && places.size() < kDecodeKeys);
-    if (isShort && isPlain) {
-      for (Token key = places.begin; key < places.end; ++key) {
-        joined.tokens[joined.count++] = key;
-        request(p.key, key, p.headDim);
-        request(p.value, key, p.valueDim);
-        if (joined.count == kDecodeKeys) visitJoined();
-      }
-      return;
-    }
     for (Token key = places.begin; key < places.end;) {
-      const Token end = smaller<Token>(places.end, key + smaller<Token>(p.store.consecutive(key), kDecodeKeys));
+      const Token end = smaller<Token>(places.end, key + smaller<Token>(p_.store.consecutive(key), kDecodeKeys));
       visit(Stretch{whole.run.within({key, end}), whole.isInterior},
             [&](const Operand& operand, const StoredRows& from, int dim, float* rows) {
-              return stageOperand(operand, p, from.at(key), end - key, dim, rows);
+              return stageOperand(operand, p_, from.at(key), end - key, dim, rows);
             });
       key = end;
     }
-  };
-  const typename Pattern::Sight sight = pattern.look(task.map.firstHead, Box<1>{{{0, lastToken + 1}}});
-  forEachRun(pattern, sight, [&](const KeyRun& run) {
-    const Range places = intersect(run.places, task.keys);
-    if (!places.isEmpty()) forEachStretch(pattern, sight, run.within(places), kLeastInterior, visitStretch);
-  });
-  visitJoined();
-}
+  }
+
+  // Every row against a piece of keys. stage(operand, its rows, dim, buffer) brings keys or values to where they are
+  // read.
+  template <class Stage>
+  void visit(const Stretch& stretch, Stage&& stage) {
+    const int perGroup = paddedRows(task_.rows), ldK = paddedDim(p_.headDim), ldV = paddedDim(p_.valueDim);
+    for (int g = 0; g < task_.groups; ++g) {
+      const TileMap map = task_.map.next(g);
+      const DecodeOperand k = stage(p_.key, rowsOf(p_.key, map), p_.headDim, s_.kRows);
+      const DecodeOperand v = stage(p_.value, rowsOf(p_.value, map), p_.valueDim, s_.vRows);
+      forEachRowSlice(task_.rows, [&](auto width, int first, int n) {
+        const int row = g * perGroup + first;
+        const DecodeRows<decltype(width)::kRows> rows{s_.query + row * ldK, out_.max + row, out_.sum + row,
+                                                      out_.output + row * ldV};
+        decodeRun(task_, pattern_, map, first, n, stretch, k, v, s_, rows);
+      });
+    }
+  }
+
+  StoredRows rowsOf(const Operand& operand, const TileMap& map) const {
+    return p_.store.rowsOf(operand, task_.sequence.batch, task_.sequence.keys.begin, p_.kvHeadOf(map.firstHead));
+  }
+  // Requests a key's row of every KV head from memory.
+  void request(const Operand& operand, Token key, int dim) const {
+    for (int g = 0; g < task_.groups; ++g) {
+      const int64_t at = rowsOf(operand, task_.map.next(g)).at(key);
+      prefetchRow(elementAt(operand.data, p_.dtype, at), dim * sizeOf(p_.dtype));
+    }
+  }
+
+  const DecodeTask& task_;
+  const AttentionProblem& p_;
+  const Pattern& pattern_;
+  const PartialRows& out_;
+  DecodeScratch s_;
+  JoinedKeys joined_;
+};
 
 // Decodes with the pattern that the problem names; grids have no decode.
 void runDecodeTask(const DecodeTask& task, const PartialRows& out, float* scratch) {
   withPattern(*task.problem, task.sequence, [&](const auto& pattern) {
-    if constexpr (!std::decay_t<decltype(pattern)>::kIsGrid) decode(task, pattern, out, scratch);
+    if constexpr (!std::decay_t<decltype(pattern)>::kIsGrid) Decode(task, pattern, out, scratch).run();
   });
 }
