@@ -150,12 +150,12 @@ void readLengths(const Views& views, Napi::Env env, AttentionProblem& p) {
 size_t readDevice(const Numbers& n) { return size_t(n.count(size_t(Field::device), "device")); }
 
 Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
-  const Numbers n(env, numbers, size_t(Field::count));
+  const Numbers n(env, numbers, kAttentionFields.size());
   Request request;
   request.device = readDevice(n);
   AttentionProblem p;
   readSizes(n, p);
-  const Views views(env, objects, size_t(Slot::count), request);
+  const Views views(env, objects, kAttentionViews.size(), request);
   readOperands(n, views, p);
   readModifiers(n, views, p);
   readPatternViews(n, views, p);
@@ -169,15 +169,15 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
 
 }  // namespace
 
-const Op kAttention{"attention", kFieldNames, kSlotNames, {}, {}, readAttention};
+const Op kAttention{"attention", kAttentionFields, kAttentionViews, {}, {}, readAttention};
 
 Request readShape(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
-  const Numbers n(env, numbers, size_t(Field::count));
+  const Numbers n(env, numbers, kAttentionFields.size());
   Request request;
   request.device = readDevice(n);
   AttentionProblem p;
   readSizes(n, p);
-  if (p.pattern == PatternKind::blocks) readPatternViews(n, Views(env, objects, size_t(Slot::count), request), p);
+  if (p.pattern == PatternKind::blocks) readPatternViews(n, Views(env, objects, kAttentionViews.size(), request), p);
   if (p.sequences != p.batch) refuse(env, "one sequence per batch entry");
   request.problem = p;
   return request;

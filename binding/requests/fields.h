@@ -1,5 +1,6 @@
 // How a request crosses from lib/ to native code: one Float64Array of fields, one array of typed arrays and device
-// buffers. Here: attention's, and what lists of fields are made of; other operations have their lists in their files.
+// buffers. Here: attention's, and what lists of fields are made of; patterns and other operations have
+// their lists in their files.
 // Reader: someone who adds an operand or an option. The order is stated here and nowhere else: lib/ asks the addon for
 // the names. Strides and offsets count elements and are exact in a double up to 2^53.
 #pragma once
@@ -25,27 +26,16 @@ namespace tilewise {
   X(biasType) TW_SCORES(X, bias) TW_SCORES(X, mask)                                                       \
   X(slopesOffset) X(slopesByBatch) X(slopesByHead) X(sinksOffset) X(sinksByHead)                          \
   X(extraKeys) TW_OPERAND(X, extraKey) TW_OPERAND(X, extraValue) X(pages) X(pageSize)                     \
-  X(pattern) TW_NEIGHBORHOOD(X) TW_SHARDS(X) TW_BLOCKS(X)
-
-#define TW_PER_AXIS(X, name) X(name##0) X(name##1) X(name##2)
-#define TW_NEIGHBORHOOD(X)                                                                               \
-  X(rank) TW_PER_AXIS(X, length) TW_PER_AXIS(X, kernelSize) TW_PER_AXIS(X, stride) TW_PER_AXIS(X, dilation) \
-  TW_PER_AXIS(X, causal) X(relativeOffset) X(relativeByHead) TW_PER_AXIS(X, relative)
-#define TW_SHARDS(X)                                                                                   \
-  X(shardBlockSize) X(shardLocalBlocks) X(shardLocalBlocksRight) X(shardVertStride) X(shardHeadStep) X(shardHeadOffset)    \
-  X(shardHeadBase) X(shardHeadsPerLayout) X(shardFirstDense) X(shardRelative)
-#define TW_BLOCKS(X)                                                                                    \
-  X(blockQueries) X(blockKeys) X(headsPerList) X(listsByBatch) X(listsByHead) X(listWindow)
+  X(pattern)
 
 #define TW_ATTENTION_VIEWS(X)                                                                                    \
   X(query) X(key) X(value) X(out) X(lse) X(bias) X(mask) X(slopes) X(sinks) X(cuSeqlensQ) X(cuSeqlensK) X(keyLengths) \
-  X(pageTable) X(extraKey) X(extraValue) X(relativeBias) X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks)
+  X(pageTable) X(extraKey) X(extraValue)
 // clang-format on
 
 enum class Field : size_t { TW_ATTENTION_FIELDS(TW_ENUMERATOR) count };
 enum class Slot : size_t { TW_ATTENTION_VIEWS(TW_ENUMERATOR) count };
 
 constexpr std::array<const char*, size_t(Field::count)> kFieldNames{TW_ATTENTION_FIELDS(TW_STRING)};
-constexpr std::array<const char*, size_t(Slot::count)> kSlotNames{TW_ATTENTION_VIEWS(TW_STRING)};
 
 }  // namespace tilewise

@@ -6,25 +6,49 @@
 namespace tilewise {
 namespace {
 
-Field axisOf(Field first, int axis) { return Field(size_t(first) + size_t(axis)); }
+// clang-format off
+#define TW_PER_AXIS(X, name) X(name##0) X(name##1) X(name##2)
+#define TW_NEIGHBORHOOD(X)                                                                               \
+  X(rank) TW_PER_AXIS(X, length) TW_PER_AXIS(X, kernelSize) TW_PER_AXIS(X, stride) TW_PER_AXIS(X, dilation) \
+  TW_PER_AXIS(X, causal) X(relativeOffset) X(relativeByHead) TW_PER_AXIS(X, relative)
+#define TW_SHARDS(X)                                                                                   \
+  X(shardBlockSize) X(shardLocalBlocks) X(shardLocalBlocksRight) X(shardVertStride) X(shardHeadStep) X(shardHeadOffset)    \
+  X(shardHeadBase) X(shardHeadsPerLayout) X(shardFirstDense) X(shardRelative)
+#define TW_BLOCKS(X)                                                                                    \
+  X(blockQueries) X(blockKeys) X(headsPerList) X(listsByBatch) X(listsByHead) X(listWindow)
+
+#define TW_PATTERN_FIELDS(X) TW_NEIGHBORHOOD(X) TW_SHARDS(X) TW_BLOCKS(X)
+#define TW_PATTERN_VIEWS(X) X(relativeBias) X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks)
+// clang-format on
+
+// The patterns' fields and views follow those of fields.h.
+enum class PatternField : size_t { before = size_t(Field::count) - 1, TW_PATTERN_FIELDS(TW_ENUMERATOR) count };
+enum class PatternSlot : size_t { before = size_t(Slot::count) - 1, TW_PATTERN_VIEWS(TW_ENUMERATOR) count };
+
+constexpr std::array<const char*, size_t(PatternField::count)> kFields{TW_ATTENTION_FIELDS(TW_STRING)
+                                                                           TW_PATTERN_FIELDS(TW_STRING)};
+constexpr std::array<const char*, size_t(PatternSlot::count)> kSlots{TW_ATTENTION_VIEWS(TW_STRING)
+                                                                         TW_PATTERN_VIEWS(TW_STRING)};
+
+PatternField axisOf(PatternField first, int axis) { return PatternField(size_t(first) + size_t(axis)); }
 
 void readGrid(const Numbers& n, AttentionProblem& p) {
   Grid& g = p.grid;
-  const auto count = [&](Field first, int axis, int32_t most) {
-    const Field f = axisOf(first, axis);
-    return Token(n.whole(size_t(f), kFieldNames[size_t(f)], 1, most));
+  const auto count = [&](PatternField first, int axis, int32_t most) {
+    const PatternField f = axisOf(first, axis);
+    return Token(n.whole(size_t(f), kFields[size_t(f)], 1, most));
   };
-  g.rank = int32_t(n.whole(size_t(Field::rank), "rank", 1, kMaxRank));
+  g.rank = int32_t(n.whole(size_t(PatternField::rank), "rank", 1, kMaxRank));
   int64_t tokens = 1, groups = 1;
   for (int a = 0; a < g.rank; ++a) {
-    g.length[a] = Token(n.whole(size_t(axisOf(Field::length0, a)), "a length", 0, kMaxTokens));
+    g.length[a] = Token(n.whole(size_t(axisOf(PatternField::length0, a)), "a length", 0, kMaxTokens));
     tokens *= g.length[a];
     if (tokens > kMaxTokens) refuse(n.env(), "the grid has too many tokens");
     if (g.length[a] == 0) continue;  // nothing to see and nobody to see it
-    g.dilation[a] = count(Field::dilation0, a, g.length[a]);
-    g.kernel[a] = count(Field::kernelSize0, a, g.length[a] / g.dilation[a]);
-    g.stride[a] = count(Field::stride0, a, g.kernel[a]);
-    g.isCausal[a] = n.whole(size_t(axisOf(Field::causal0, a)), "causal", 0, 1) == 1;
+    g.dilation[a] = count(PatternField::dilation0, a, g.length[a]);
+    g.kernel[a] = count(PatternField::kernelSize0, a, g.length[a] / g.dilation[a]);
+    g.stride[a] = count(PatternField::stride0, a, g.kernel[a]);
+    g.isCausal[a] = n.whole(size_t(axisOf(PatternField::causal0, a)), "causal", 0, 1) == 1;
     groups *= g.dilation[a];
   }
   if (tokens != p.queries || tokens != p.keys) refuse(n.env(), "a grid's queries and keys are its tokens");
@@ -33,28 +57,28 @@ void readGrid(const Numbers& n, AttentionProblem& p) {
 
 void readShards(const Numbers& n, AttentionProblem& p) {
   ShardOptions& s = p.shards;
-  const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFieldNames[size_t(f)], least); };
-  s.blockSize = count(Field::shardBlockSize, 1);
-  s.localBlocks = count(Field::shardLocalBlocks, 0);
-  s.localBlocksRight = count(Field::shardLocalBlocksRight, 0);
-  s.vertStride = count(Field::shardVertStride, 1);
-  s.headStep = count(Field::shardHeadStep, -kMaxTokens);
-  s.headOffset = count(Field::shardHeadOffset, -kMaxTokens);
-  s.headBase = count(Field::shardHeadBase, 0);
-  s.headsPerLayout = count(Field::shardHeadsPerLayout, 1);
-  s.firstDense = count(Field::shardFirstDense, 0);
-  s.isRelative = n.whole(size_t(Field::shardRelative), "shardRelative", 0, 1) == 1;
+  const auto count = [&](PatternField f, int32_t least) { return n.count(size_t(f), kFields[size_t(f)], least); };
+  s.blockSize = count(PatternField::shardBlockSize, 1);
+  s.localBlocks = count(PatternField::shardLocalBlocks, 0);
+  s.localBlocksRight = count(PatternField::shardLocalBlocksRight, 0);
+  s.vertStride = count(PatternField::shardVertStride, 1);
+  s.headStep = count(PatternField::shardHeadStep, -kMaxTokens);
+  s.headOffset = count(PatternField::shardHeadOffset, -kMaxTokens);
+  s.headBase = count(PatternField::shardHeadBase, 0);
+  s.headsPerLayout = count(PatternField::shardHeadsPerLayout, 1);
+  s.firstDense = count(PatternField::shardFirstDense, 0);
+  s.isRelative = n.whole(size_t(PatternField::shardRelative), "shardRelative", 0, 1) == 1;
 }
 
 void readLists(const Numbers& n, AttentionProblem& p) {
   BlockLists& b = p.blocks;
-  const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFieldNames[size_t(f)], least); };
-  b.queries = count(Field::blockQueries, 1);
-  b.keys = count(Field::blockKeys, 1);
-  b.headsPerList = count(Field::headsPerList, 1);
-  b.byBatch = count(Field::listsByBatch, 0);
-  b.byHead = count(Field::listsByHead, 0);
-  b.hasWindow = n.whole(size_t(Field::listWindow), "listWindow", 0, 1) == 1;
+  const auto count = [&](PatternField f, int32_t least) { return n.count(size_t(f), kFields[size_t(f)], least); };
+  b.queries = count(PatternField::blockQueries, 1);
+  b.keys = count(PatternField::blockKeys, 1);
+  b.headsPerList = count(PatternField::headsPerList, 1);
+  b.byBatch = count(PatternField::listsByBatch, 0);
+  b.byHead = count(PatternField::listsByHead, 0);
+  b.hasWindow = n.whole(size_t(PatternField::listWindow), "listWindow", 0, 1) == 1;
 }
 
 // Entries of lists in the process's memory: within their data, ascending and apart.
@@ -75,8 +99,8 @@ void checkEntries(Napi::Env env, Token keys, const std::vector<int32_t>& begins,
 
 void readListViews(const Views& views, Napi::Env env, AttentionProblem& p) {
   BlockLists& b = p.blocks;
-  const View begins = views.at(Slot::blockBegins), counts = views.at(Slot::blockCounts),
-             starts = views.at(Slot::blockStarts);
+  const View begins = views.at(PatternSlot::blockBegins), counts = views.at(PatternSlot::blockCounts),
+             starts = views.at(PatternSlot::blockStarts);
   const int64_t lists = b.count(p.batch, p.outputHeads(), p.queries);
   if (smaller(begins.bytes, counts.bytes) / int64_t(sizeof(int32_t)) < lists) {
     refuse(env, "there are too few block lists");
@@ -96,10 +120,10 @@ void readListViews(const Views& views, Napi::Env env, AttentionProblem& p) {
   checkEntries(env, b.keys, begin, count, start);
   b.counts = count.data();
   b.starts = start.data();
-  const View masks = views.at(Slot::blockMasks);
+  const View masks = views.at(PatternSlot::blockMasks);
   if (!masks.isPresent) return;
   if (masks.isOnDevice()) refuse(env, "token masks must lie in the process's memory");
-  const std::vector<int32_t>& indices = views.keep(views.at(Slot::blockMaskIndex));
+  const std::vector<int32_t>& indices = views.keep(views.at(PatternSlot::blockMaskIndex));
   if (indices.size() != start.size()) refuse(env, "one mask index per entry");
   const int64_t known = masks.bytes / (int64_t(b.queries) * b.keys);
   for (const int32_t index : indices) {
@@ -110,6 +134,9 @@ void readListViews(const Views& views, Napi::Env env, AttentionProblem& p) {
 }
 
 }  // namespace
+
+const Names kAttentionFields = kFields;
+const Names kAttentionViews = kSlots;
 
 void readPattern(const Numbers& n, AttentionProblem& p) {
   p.pattern = static_cast<PatternKind>(n.whole(size_t(Field::pattern), "pattern", 0, int32_t(PatternKind::blocks)));
@@ -123,16 +150,16 @@ void readPattern(const Numbers& n, AttentionProblem& p) {
 
 void readPatternViews(const Numbers& n, const Views& views, AttentionProblem& p) {
   if (p.pattern == PatternKind::blocks) readListViews(views, n.env(), p);
-  const View relative = views.at(Slot::relativeBias);
+  const View relative = views.at(PatternSlot::relativeBias);
   if (!relative.isPresent) return;
   if (p.pattern != PatternKind::neighborhood) refuse(n.env(), "relativeBias belongs to a neighborhood");
-  p.relativeHead = n.stride(size_t(Field::relativeByHead));
+  p.relativeHead = n.stride(size_t(PatternField::relativeByHead));
   Axis axes[1 + kMaxRank] = {{p.outputHeads(), p.relativeHead}, {1, 0}, {1, 0}, {1, 0}};
   for (int a = 0; a < p.grid.rank; ++a) {
-    p.relativeAxis[a] = n.stride(size_t(axisOf(Field::relative0, a)));
+    p.relativeAxis[a] = n.stride(size_t(axisOf(PatternField::relative0, a)));
     axes[1 + a] = {2 * int64_t(p.grid.kernel[a]) - 1, p.relativeAxis[a]};
   }
-  const int64_t offset = n.whole(size_t(Field::relativeOffset), "an offset", 0, kMaxExact);
+  const int64_t offset = n.whole(size_t(PatternField::relativeOffset), "an offset", 0, kMaxExact);
   p.relative = locate(n.env(), "relativeBias", relative, offset, axes, sizeof(float)).as<const float>();
 }
 

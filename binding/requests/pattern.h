@@ -2,9 +2,13 @@
 #pragma once
 
 #include "../../core/op/attention.h"
+#include "ops.h"
 #include "reading.h"
 
 namespace tilewise {
+
+// The fields and views of an attention request: those of fields.h, then those of the patterns.
+extern const Names kAttentionFields, kAttentionViews;
 
 // The pattern's numbers, once the sizes are read; throws what does not fit them.
 void readPattern(const Numbers& n, AttentionProblem& p);
