@@ -1,4 +1,5 @@
-// The fields and views of an attention request, as positions; the names are those of binding/requests/fields.h.
+// The fields and views of an attention request, as positions; the names are those of binding/requests/fields.h. Patterns look
+// theirs up in their own files.
 // Reader: someone who adds an operand or an option. Names are looked up once, when the package loads.
 
 import { Op } from './op.js';
@@ -42,30 +43,7 @@ export const field = {
   pages: fieldAt('pages'),
   pageSize: fieldAt('pageSize'),
   pattern: fieldAt('pattern'),
-  rank: fieldAt('rank'),
-  // Three fields, one per axis, as for the next four.
-  length: fieldAt('length0'),
-  kernelSize: fieldAt('kernelSize0'),
-  stride: fieldAt('stride0'),
-  dilation: fieldAt('dilation0'),
-  causal: fieldAt('causal0'),
   relativeBias: fieldAt('relativeOffset'),
-  shardBlockSize: fieldAt('shardBlockSize'),
-  shardLocalBlocks: fieldAt('shardLocalBlocks'),
-  shardLocalBlocksRight: fieldAt('shardLocalBlocksRight'),
-  shardVertStride: fieldAt('shardVertStride'),
-  shardHeadStep: fieldAt('shardHeadStep'),
-  shardHeadOffset: fieldAt('shardHeadOffset'),
-  shardHeadBase: fieldAt('shardHeadBase'),
-  shardHeadsPerLayout: fieldAt('shardHeadsPerLayout'),
-  shardFirstDense: fieldAt('shardFirstDense'),
-  shardRelative: fieldAt('shardRelative'),
-  blockQueries: fieldAt('blockQueries'),
-  blockKeys: fieldAt('blockKeys'),
-  headsPerList: fieldAt('headsPerList'),
-  listsByBatch: fieldAt('listsByBatch'),
-  listsByHead: fieldAt('listsByHead'),
-  listWindow: fieldAt('listWindow'),
 };
 
 export const slot = {
@@ -85,11 +63,6 @@ export const slot = {
   extraKeys: slotAt('extraKey'),
   extraValues: slotAt('extraValue'),
   relativeBias: slotAt('relativeBias'),
-  blockBegins: slotAt('blockBegins'),
-  blockCounts: slotAt('blockCounts'),
-  blockStarts: slotAt('blockStarts'),
-  blockMaskIndex: slotAt('blockMaskIndex'),
-  blockMasks: slotAt('blockMasks'),
 };
 
 /** Where the operands that have batch, token, head and dim cross. */

@@ -4,7 +4,7 @@
 
 import type { Request } from '../call/request.js';
 import { showDims, TilewiseRangeError } from '../check/errors.js';
-import { field, slot } from '../native/fields.js';
+import { attentionOp } from '../native/fields.js';
 import { type DeviceBuffer, passed } from '../tensor/device-buffer.js';
 import type { Align } from './align.js';
 import type { BlockTable } from './block-formats.js';
@@ -235,6 +235,25 @@ export class MaskSet {
   }
 }
 
+const { field: fieldAt, view: slotAt } = attentionOp;
+
+const field = {
+  blockQueries: fieldAt('blockQueries'),
+  blockKeys: fieldAt('blockKeys'),
+  headsPerList: fieldAt('headsPerList'),
+  listsByBatch: fieldAt('listsByBatch'),
+  listsByHead: fieldAt('listsByHead'),
+  listWindow: fieldAt('listWindow'),
+};
+
+const slot = {
+  begins: slotAt('blockBegins'),
+  counts: slotAt('blockCounts'),
+  starts: slotAt('blockStarts'),
+  maskIndex: slotAt('blockMaskIndex'),
+  masks: slotAt('blockMasks'),
+};
+
 /** Fills in lists. */
 export function putLists({ numbers, views }: Request, lists: NativeLists): void {
   numbers[field.blockQueries] = lists.blockQueries;
@@ -244,9 +263,9 @@ export function putLists({ numbers, views }: Request, lists: NativeLists): void 
   numbers[field.listsByHead] = lists.listsByHead;
   numbers[field.listWindow] = lists.listWindow;
   putWindow(numbers, lists);
-  views[slot.blockBegins] = lists.begins;
-  views[slot.blockCounts] = passed(lists.counts);
-  views[slot.blockStarts] = passed(lists.starts);
-  views[slot.blockMaskIndex] = lists.maskIndex;
-  views[slot.blockMasks] = lists.masks;
+  views[slot.begins] = lists.begins;
+  views[slot.counts] = passed(lists.counts);
+  views[slot.starts] = passed(lists.starts);
+  views[slot.maskIndex] = lists.maskIndex;
+  views[slot.masks] = lists.masks;
 }

@@ -4,7 +4,7 @@
 
 import { showDims, TilewiseRangeError } from '../check/errors.js';
 import { checkBoolean, checkInteger, checkNames, invalid, maxTokens, namesOf } from '../check/validate.js';
-import { field } from '../native/fields.js';
+import { attentionOp } from '../native/fields.js';
 import { made } from './made.js';
 
 /** One value for every axis of the grid, or one per axis, outermost first. */
@@ -170,6 +170,18 @@ export interface Grid {
   readonly lengths: readonly number[];
   readonly rules: readonly AxisRule[];
 }
+
+const fieldAt = attentionOp.field;
+
+// Those of an axis follow each other.
+const field = {
+  rank: fieldAt('rank'),
+  length: fieldAt('length0'),
+  kernelSize: fieldAt('kernelSize0'),
+  stride: fieldAt('stride0'),
+  dilation: fieldAt('dilation0'),
+  causal: fieldAt('causal0'),
+};
 
 /** Fills in a grid. */
 export function putGrid(numbers: Float64Array, { lengths, rules }: Grid): void {

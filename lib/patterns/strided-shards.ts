@@ -5,7 +5,7 @@
 import { outputHeads, type Shape } from '../call/shape.js';
 import { show, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { checkBoolean, checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
-import { field } from '../native/fields.js';
+import { attentionOp } from '../native/fields.js';
 import { type Align, checkAlign, putAlign } from './align.js';
 import { made } from './made.js';
 import { bounded } from './window.js';
@@ -223,6 +223,21 @@ export function shardLayouts(pattern: StridedShardsPattern, heads: number, kvHea
 const tooMany = (what: string, limit: string): Error =>
   new TilewiseRangeError('ERR_TILEWISE_INVALID_OPTION', `${what} are more than ${limit}`);
 
+const fieldAt = attentionOp.field;
+
+const field = {
+  blockSize: fieldAt('shardBlockSize'),
+  localBlocks: fieldAt('shardLocalBlocks'),
+  localBlocksRight: fieldAt('shardLocalBlocksRight'),
+  vertStride: fieldAt('shardVertStride'),
+  headStep: fieldAt('shardHeadStep'),
+  headOffset: fieldAt('shardHeadOffset'),
+  headBase: fieldAt('shardHeadBase'),
+  headsPerLayout: fieldAt('shardHeadsPerLayout'),
+  firstDense: fieldAt('shardFirstDense'),
+  relative: fieldAt('shardRelative'),
+};
+
 /** Fills in strided shards. */
 export function putShards(numbers: Float64Array, pattern: StridedShardsPattern, shape: Shape): void {
   const { blockSize, localBlocks, positions } = pattern;
@@ -230,15 +245,15 @@ export function putShards(numbers: Float64Array, pattern: StridedShardsPattern, 
   const [left, right] = typeof localBlocks === 'number' ? [localBlocks, localBlocks] : localBlocks;
   // Positions end at twice maxTokens, so a window of so many blocks covers them all.
   const most = Math.floor((2 * maxTokens) / blockSize) + 1;
-  numbers[field.shardBlockSize] = blockSize;
-  numbers[field.shardLocalBlocks] = bounded(Math.min(left, most));
-  numbers[field.shardLocalBlocksRight] = bounded(Math.min(right, most));
-  numbers[field.shardVertStride] = pattern.vertStride;
-  numbers[field.shardHeadStep] = layouts.step;
-  numbers[field.shardHeadOffset] = layouts.offset;
-  numbers[field.shardHeadBase] = layouts.base;
-  numbers[field.shardHeadsPerLayout] = bounded(layouts.headsPerLayout);
-  numbers[field.shardFirstDense] = bounded(layouts.firstDense);
-  numbers[field.shardRelative] = positions === 'relative' ? 1 : 0;
+  numbers[field.blockSize] = blockSize;
+  numbers[field.localBlocks] = bounded(Math.min(left, most));
+  numbers[field.localBlocksRight] = bounded(Math.min(right, most));
+  numbers[field.vertStride] = pattern.vertStride;
+  numbers[field.headStep] = layouts.step;
+  numbers[field.headOffset] = layouts.offset;
+  numbers[field.headBase] = layouts.base;
+  numbers[field.headsPerLayout] = bounded(layouts.headsPerLayout);
+  numbers[field.firstDense] = bounded(layouts.firstDense);
+  numbers[field.relative] = positions === 'relative' ? 1 : 0;
   putAlign(numbers, pattern.align);
 }
