@@ -193,7 +193,8 @@ function runs(
       signal?.throwIfAborted();
       const remember = use();
       try {
-        if (request) await fly(placement, (device) => op.submit(device, request), undefined, signal);
+        // Without a request the state is in use until the next turn, too.
+        await (request && fly(placement, (device) => op.submit(device, request), undefined, signal));
         remember?.commit();
       } finally {
         remember?.release();
