@@ -64,9 +64,9 @@ bool cleanValues(const DecodeOperand& v, int n, int dim, float* clean) {
     float* row = clean + key * ld;
     readRow(elementAt(v.data, v.type, key * v.stride), v.type, 1, dim, row);
     for (int d = 0; d < ld; ++d) {
-      const bool isFinite = d < dim && row[d] - row[d] == 0;
-      found |= d < dim && !isFinite;
-      if (!isFinite) row[d] = 0;
+      const bool isKept = d < dim && isFinite(row[d]);
+      found |= d < dim && !isKept;
+      if (!isKept) row[d] = 0;
     }
   }
   return found;
@@ -122,7 +122,7 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
     for (int key = 0; key < keys; ++key)
       for (int d = 0; d < p.valueDim; ++d) {
         const float x = toFloat(rows[key * v.stride + d]);
-        if (x - x == 0) continue;
+        if (isFinite(x)) continue;
         for (int r = 0; r < RowsPad; ++r)
           if (s.table[key * RowsPad + r] != kHidden) group.output[r * ldV + d] += s.scores[key * RowsPad + r] * x;
       }

@@ -139,7 +139,7 @@ void addNonFiniteValues(const Panel& panel, const Segment& segment, int64_t vStr
     const float* v = segment.v + key * vStride;
     const int row = (segment.scoreRow + key) * kPanel;
     for (int d = 0; d < dim; ++d) {
-      if (v[d] - v[d] == 0) continue;
+      if (isFinite(v[d])) continue;
       for (int lane = 0; lane < kPanel; ++lane) {
         if (ends && !(ends[lane] <= key && key < ends[kPanel + lane])) continue;
         if (segment.hasTable && table[row + lane] == kHidden) continue;

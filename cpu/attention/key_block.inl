@@ -94,7 +94,7 @@ void checkValues(KeyBlock& block, int dim, float* cleanV) {
       const float* v = span.v + key * block.vStride;
       Vec bad = zero();
       int d = 0;
-      // !(|v| <= FLT_MAX) in vectors: |v| - |v| is 0 for finite numbers and NaN for the others.
+      // isFinite() in vectors: a sum of v - v is 0, or NaN.
       for (; d + kLanes <= dim; d += kLanes) bad = add(bad, sub(load(v + d), load(v + d)));
       for (; d < dim; ++d) bad = add(bad, splat(v[d] - v[d]));
       block.hasNonFinite |= reduceMax(whereEqual(bad, bad, zero(), largest)) > 0;
@@ -106,7 +106,7 @@ void checkValues(KeyBlock& block, int dim, float* cleanV) {
     for (Token key = 0; key < span.row.places.size(); ++key) {
       const float* v = span.v + key * block.vStride;
       float* clean = cleanV + (span.first + key) * int64_t(paddedDim(dim));
-      for (int d = 0; d < dim; ++d) clean[d] = v[d] - v[d] == 0 ? v[d] : 0;
+      for (int d = 0; d < dim; ++d) clean[d] = isFinite(v[d]) ? v[d] : 0;
     }
   }
 }

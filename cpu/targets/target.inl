@@ -10,6 +10,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "../../core/base/number.h"
 #include "../../core/base/softmax.h"
 #include "../../core/pattern/stretches.h"
 #include "../attention/tuning.h"

@@ -3,6 +3,7 @@
 // what masked visits cost: one scan of the values. The rest runs only where the scan finds something.
 #pragma once
 
+#include "../../core/base/number.h"
 #include "../tiles/element.h"
 #include "../tiles/register_tile.h"
 #include "../tiles/shared_tile.h"
@@ -62,7 +63,7 @@ __device__ __forceinline__ void addNonFinite(RegisterTile<RowTiles, Dim>& output
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         const float v = Element<E>::load(values.element(firstKey + key, Tile::column(block, i)));
-        if (v - v == 0) continue;
+        if (isFinite(v)) continue;
 #pragma unroll
         for (int slot = 0; slot < Tile::kSlots; ++slot) {
           const uint32_t seen = ld_shared_u32(rows + (Tile::row(slot) * kWords + key / 32) * 4);
