@@ -16,7 +16,7 @@
 
 namespace tilewise::gpu {
 
-// Of one call; the queue owns the copies.
+// The operands of one call on the device. The queue owns the copies.
 class Staging {
  public:
   explicit Staging(Queue& queue) : queue_(queue) {}
@@ -35,7 +35,7 @@ class Staging {
     const void* device;
   };
 
-  // An axis of an array and where its stride stands, which becomes that of the copy.
+  // An axis of an array. `stride` is set to the stride of the copy.
   struct Axis {
     int64_t size;
     int64_t* stride;
