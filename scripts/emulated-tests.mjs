@@ -4,12 +4,9 @@
 // "random:7", "eager"), TILEWISE_SWEEP_CASES how many random cases a sweep has, TILEWISE_TEST_BACKENDS which backends the
 // suite runs on.
 
-import { spawnSync } from 'node:child_process';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import process from 'node:process';
+import { build, prebuildOf, program, run, runChecks } from './trees.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const folder = 'build/emulated';
 const asked = process.argv.slice(2);
 
 // The tests inside onEveryBackend(), and those about devices that need a working one.
@@ -23,42 +20,37 @@ const suite = [
   'test/devices/memory',
 ];
 
-function run(command, args, env = {}) {
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } });
-  if (error) throw error;
-  return status === 0;
-}
+const check = (name, args, schedule = 'lazy') => ({
+  program: program('emulated', name, 'gpu'),
+  args,
+  env: { TILEWISE_EMULATOR: schedule },
+});
 
-function check(program, args, schedule = 'lazy') {
-  console.log(`# ${program} ${args.join(' ')}, ${schedule}`);
-  const file = path.join(root, folder, 'build', 'test', 'native', 'gpu', program);
-  return run(file, args.map(String), { TILEWISE_EMULATOR: schedule });
-}
+const checks = [
+  check('attention_checks', [100, 1000], 'races'),
+  ...[1, 2, 3, 4, 5, 6, 7, 8].map((seed) => check('attention_checks', [15, 2000 + 15 * seed], `random:${seed}`)),
+  check('attention_checks', [20, 3000], 'eager'),
+  check('selection_checks', [40]),
+  check('merge_checks', []),
+];
 
-function checkKernels() {
-  const seeds = [1, 2, 3, 4, 5, 6, 7, 8];
-  return (
-    check('attention_checks', [100, 1000], 'races') &&
-    seeds.every((seed) => check('attention_checks', [15, 2000 + 15 * seed], `random:${seed}`)) &&
-    check('attention_checks', [20, 3000], 'eager') &&
-    check('selection_checks', [40]) &&
-    check('merge_checks', [])
-  );
+async function checkKernels() {
+  // The program of the mutants is only compiled: scripts/mutants.mjs links it with few kernels.
+  const targets = ['attention_checks', 'selection_checks', 'merge_checks', 'attention_mutants'];
+  return (await build('emulated', targets)) && runChecks(checks);
 }
 
 function runSuite(files) {
-  // node-gyp-build looks for the addon below this folder first. What takes a millisecond elsewhere may take seconds here.
+  // What takes a millisecond elsewhere may take seconds here.
   return run(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', '--testTimeout=600000', ...files], {
-    TILEWISE_PREBUILD: `${root}${folder}`,
+    TILEWISE_PREBUILD: prebuildOf('emulated'), // node-gyp-build looks for the addon below this folder first
     TILEWISE_TEST_BACKENDS: process.env.TILEWISE_TEST_BACKENDS ?? 'cuda',
   });
 }
 
-const options = ['--CDTILEWISE_EMULATOR=ON', '--CDTILEWISE_CUDA=OFF'];
-const cmakeJs = 'node_modules/cmake-js/bin/cmake-js';
-let isOk = run(process.execPath, [cmakeJs, 'compile', '--out', `${folder}/build`, ...options]);
+let isOk = await build('emulated');
 // Reporters are for vitest, files are a choice of what to run.
 const files = asked.filter((argument) => !argument.startsWith('-'));
-if (isOk && files.length === 0) isOk = checkKernels();
-if (isOk) isOk = runSuite(files.length === 0 ? [...suite, ...asked] : asked);
+if (isOk && files.length === 0) isOk = await checkKernels();
+if (isOk) isOk = await runSuite(files.length === 0 ? [...suite, ...asked] : asked);
 process.exit(isOk ? 0 : 1);

@@ -3,6 +3,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { readdirSync, statSync, utimesSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -29,7 +30,8 @@ for (const name of wanted) {
   const built = statSync(join(root, output), { throwIfNoEntry: false })?.mtimeMs ?? 0;
   if (sources.every((source) => newest(join(root, source)) <= built)) continue;
   const started = new Date();
-  const { status } = spawnSync('npm', ['run', '--silent', script], { cwd: root, stdio: 'inherit', shell: true });
+  const env = { CMAKE_BUILD_PARALLEL_LEVEL: String(availableParallelism()), ...process.env };
+  const { status } = spawnSync('npm', ['run', '--silent', script], { cwd: root, stdio: 'inherit', shell: true, env });
   if (status !== 0) process.exit(status ?? 1);
   // A change of kernels alone makes images, and leaves the addon as old as it was.
   utimesSync(join(root, output), started, started);

@@ -6,8 +6,7 @@ import path from 'node:path';
 import process from 'node:process';
 import { buildPrimitives, primitives } from './gpu-programs.mjs';
 import { root } from './travelling.mjs';
-
-const emulatedBuild = path.join('build', 'native-emulator');
+import { build, program, runChecks } from './trees.mjs';
 
 const schedules = ['lazy', 'eager', 'races', 'random:1', 'random:2', 'races,random:3'];
 
@@ -24,16 +23,13 @@ function majorVersion() {
   return query.status === 0 ? Number.parseInt(query.stdout, 10) : 0;
 }
 
-function runEmulated() {
-  const isBuilt =
-    run('cmake', ['-S', 'test/native/emulator', '-B', emulatedBuild]) &&
-    run('cmake', ['--build', emulatedBuild, '--parallel', '2', '--target', 'conformance']);
-  const program = path.join(root, emulatedBuild, 'conformance');
-  const failed = schedules.filter((schedule) => {
-    console.log(`# emulated, ${schedule}`);
-    return !(isBuilt && run(program, [schedule]));
-  });
-  return failed.length === 0;
+async function runEmulated() {
+  return (
+    (await build('emulated', ['conformance'])) &&
+    runChecks(
+      schedules.map((schedule) => ({ program: program('emulated', 'conformance', 'emulator'), args: [schedule] })),
+    )
+  );
 }
 
 function runOnDevice(asked) {
@@ -56,6 +52,6 @@ const asked = process.argv.slice(2);
 for (const name of asked) {
   if (!primitives[name]) throw new Error(`unknown architecture ${name}, expected ${Object.keys(primitives)}`);
 }
-const isEmulatedOk = runEmulated();
+const isEmulatedOk = await runEmulated();
 const isDeviceOk = runOnDevice(asked.length > 0 ? asked : Object.keys(primitives));
 process.exit(isEmulatedOk && isDeviceOk ? 0 : 1);

@@ -35,8 +35,8 @@ function layTree() {
 }
 
 function layNativeChecks() {
-  const folder = 'build/native-plain';
-  run('cmake', ['-S', 'test/native', '-B', folder, '-DCMAKE_BUILD_TYPE=Release']);
+  const folder = 'build/native';
+  run('cmake', ['-S', 'test/native', '-B', folder, '-DTILEWISE_COUNT_VISITS=ON']);
   run('cmake', ['--build', folder, '--parallel', '2']);
   mkdirSync(path.join(pack, 'native'), { recursive: true });
   for (const name of readdirSync(path.join(root, folder)).filter((file) => /_checks(_\w+)?$/.test(file)))
