@@ -1,4 +1,6 @@
 // The request of attention. Reader: someone who adds a field.
+#include <type_traits>
+
 #include "fields.h"
 #include "ops.h"
 #include "pattern.h"
@@ -8,21 +10,24 @@
 namespace tilewise {
 namespace {
 
-ScoreOperand readScores(const Numbers& numbers, const char* name, size_t base, const View& view,
-                        const AttentionProblem& p, DType type, int64_t elementSize) {
-  ScoreOperand operand;
-  if (!view.isPresent) return operand;
-  const int64_t offset = numbers.whole(base, "an offset", 0, kMaxExact);
-  operand.dtype = type;
-  operand.batch = numbers.stride(base + 1);
-  operand.head = numbers.stride(base + 2);
-  operand.query = numbers.stride(base + 3);
-  operand.key = numbers.stride(base + 4);
-  const Axis axes[] = {
-      {p.batch, operand.batch}, {p.outputHeads(), operand.head}, {p.queries, operand.query}, {p.keys, operand.key}};
-  operand.data = locate(numbers.env(), name, view, offset, axes, elementSize);
-  operand.isOnDevice = view.isOnDevice();
-  return operand;
+// The fields of a score rule from `base` on: type, offset, then strides in the order of the rule's axes.
+template <class Rule>
+void readRule(const Numbers& numbers, const char* name, size_t base, const View& view, const ScoreShape& shape,
+              Rule& rule) {
+  if (!view.isPresent) return;
+  if constexpr (Rule::kHasType) rule.dtype = numbers.type(base);
+  const int64_t offset = numbers.whole(base + 1, "an offset", 0, kMaxExact);
+  rule.operand(shape, [&](auto& array, int64_t elementBytes, const auto& axes) {
+    constexpr size_t kAxes = std::extent_v<std::remove_reference_t<decltype(axes)>>;
+    static_assert(kAxes <= 4, "fields.h has four strides");
+    Axis located[kAxes];
+    for (size_t i = 0; i < kAxes; ++i) {
+      *axes[i].stride = numbers.stride(base + 2 + i);
+      located[i] = {axes[i].size, *axes[i].stride};
+    }
+    const Placed<void> found = locate(numbers.env(), name, view, offset, located, elementBytes);
+    array = found.as<std::remove_pointer_t<decltype(array.data)>>();
+  });
 }
 
 void requireRunningTotals(Napi::Env env, const std::vector<int32_t>& totals, int32_t sequences, Token rows) {
@@ -108,18 +113,16 @@ void readOperands(const Numbers& n, const Views& views, AttentionProblem& p) {
   }
 }
 
-// What is added to scores or hides them, and the sinks.
+// The score rules and the sinks.
 void readModifiers(const Numbers& n, const Views& views, AttentionProblem& p) {
   const int32_t heads = p.outputHeads();
-  const DType biasType = n.type(size_t(Field::biasType));
-  p.bias = readScores(n, "bias", size_t(Field::biasOffset), views.at(Slot::bias), p, biasType, sizeOf(biasType));
-  p.mask = readScores(n, "mask", size_t(Field::maskOffset), views.at(Slot::mask), p, DType::float32, 1);
-  if (const View slopes = views.at(Slot::slopes); slopes.isPresent) {
-    p.slopesBatch = n.stride(size_t(Field::slopesByBatch));
-    p.slopesHead = n.stride(size_t(Field::slopesByHead));
-    const Axis axes[] = {{p.batch, p.slopesBatch}, {heads, p.slopesHead}};
-    const int64_t offset = n.whole(size_t(Field::slopesOffset), "an offset", 0, kMaxExact);
-    p.slopes = locate(n.env(), "alibiSlopes", slopes, offset, axes, sizeof(float)).as<const float>();
+  const ScoreShape shape{p.batch, heads, p.queries, p.keys};
+#define TW_READ_RULE(Rule, name, ...) \
+  readRule(n, #name, size_t(Field::name##Type), views.at(Slot::name), shape, p.rules.name);
+  TW_SCORE_RULES(TW_READ_RULE)
+#undef TW_READ_RULE
+  if (p.rules.relativeBias.isPresent() && p.pattern != PatternKind::neighborhood) {
+    refuse(n.env(), "relativeBias belongs to a neighborhood");
   }
   if (const View sinks = views.at(Slot::sinks); sinks.isPresent) {
     p.sinksHead = n.stride(size_t(Field::sinksByHead));

@@ -8,6 +8,8 @@
 #include <array>
 #include <cstddef>
 
+#include "../../core/score/rules.h"
+
 namespace tilewise {
 
 // Enumerators and names from a list of fields or views.
@@ -16,20 +18,20 @@ namespace tilewise {
 
 // clang-format off
 #define TW_OPERAND(X, name) X(name##Offset) X(name##ByBatch) X(name##ByToken) X(name##ByHead) X(name##ByDim)
-#define TW_SCORES(X, name) X(name##Offset) X(name##ByBatch) X(name##ByHead) X(name##ByQuery) X(name##ByKey)
+#define TW_RULE(Rule, name, X) X(name##Type) X(name##Offset) X(name##Stride0) X(name##Stride1) X(name##Stride2) X(name##Stride3)
+#define TW_RULE_VIEW(Rule, name, X) X(name)
 #define TW_ROWS(X, name) X(name##Offset) X(name##ByBatch) X(name##ByHead) X(name##ByToken)
 
 #define TW_ATTENTION_FIELDS(X)                                                                            \
   X(device) X(batch) X(queryHeads) X(kvHeads) X(queries) X(keys) X(headDim) X(valueDim) X(type) X(sequences) \
   TW_OPERAND(X, query) TW_OPERAND(X, key) TW_OPERAND(X, value) TW_OPERAND(X, out) TW_ROWS(X, lse)         \
   X(scale) X(softcap) X(left) X(right) X(sinkTokens) X(align) X(alignOffset) X(pairing)                   \
-  X(biasType) TW_SCORES(X, bias) TW_SCORES(X, mask)                                                       \
-  X(slopesOffset) X(slopesByBatch) X(slopesByHead) X(sinksOffset) X(sinksByHead)                          \
+  TW_SCORE_RULES(TW_RULE, X) X(sinksOffset) X(sinksByHead)                                                \
   X(extraKeys) TW_OPERAND(X, extraKey) TW_OPERAND(X, extraValue) X(pages) X(pageSize)                     \
   X(pattern)
 
 #define TW_ATTENTION_VIEWS(X)                                                                                    \
-  X(query) X(key) X(value) X(out) X(lse) X(bias) X(mask) X(slopes) X(sinks) X(cuSeqlensQ) X(cuSeqlensK) X(keyLengths) \
+  X(query) X(key) X(value) X(out) X(lse) TW_SCORE_RULES(TW_RULE_VIEW, X) X(sinks) X(cuSeqlensQ) X(cuSeqlensK) X(keyLengths) \
   X(pageTable) X(extraKey) X(extraValue)
 // clang-format on
 

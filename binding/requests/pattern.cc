@@ -10,7 +10,7 @@ namespace {
 #define TW_PER_AXIS(X, name) X(name##0) X(name##1) X(name##2)
 #define TW_NEIGHBORHOOD(X)                                                                               \
   X(rank) TW_PER_AXIS(X, length) TW_PER_AXIS(X, kernelSize) TW_PER_AXIS(X, stride) TW_PER_AXIS(X, dilation) \
-  TW_PER_AXIS(X, causal) X(relativeOffset) X(relativeByHead) TW_PER_AXIS(X, relative)
+  TW_PER_AXIS(X, causal)
 #define TW_SHARDS(X)                                                                                   \
   X(shardBlockSize) X(shardLocalBlocks) X(shardLocalBlocksRight) X(shardVertStride) X(shardHeadStep) X(shardHeadOffset)    \
   X(shardHeadBase) X(shardHeadsPerLayout) X(shardFirstDense) X(shardRelative)
@@ -18,7 +18,7 @@ namespace {
   X(blockQueries) X(blockKeys) X(headsPerList) X(listsByBatch) X(listsByHead) X(listWindow)
 
 #define TW_PATTERN_FIELDS(X) TW_NEIGHBORHOOD(X) TW_SHARDS(X) TW_BLOCKS(X)
-#define TW_PATTERN_VIEWS(X) X(relativeBias) X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks)
+#define TW_PATTERN_VIEWS(X) X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks)
 // clang-format on
 
 // The patterns' fields and views follow those of fields.h.
@@ -50,6 +50,7 @@ void readGrid(const Numbers& n, AttentionProblem& p) {
     g.stride[a] = count(PatternField::stride0, a, g.kernel[a]);
     g.isCausal[a] = n.whole(size_t(axisOf(PatternField::causal0, a)), "causal", 0, 1) == 1;
     groups *= g.dilation[a];
+    p.rules.relativeBias.reach[a + kMaxRank - g.rank] = g.kernel[a] - 1;
   }
   if (tokens != p.queries || tokens != p.keys) refuse(n.env(), "a grid's queries and keys are its tokens");
   if (groups > kMaxTokens) refuse(n.env(), "the grid has too many dilation groups");
@@ -150,17 +151,6 @@ void readPattern(const Numbers& n, AttentionProblem& p) {
 
 void readPatternViews(const Numbers& n, const Views& views, AttentionProblem& p) {
   if (p.pattern == PatternKind::blocks) readListViews(views, n.env(), p);
-  const View relative = views.at(PatternSlot::relativeBias);
-  if (!relative.isPresent) return;
-  if (p.pattern != PatternKind::neighborhood) refuse(n.env(), "relativeBias belongs to a neighborhood");
-  p.relativeHead = n.stride(size_t(PatternField::relativeByHead));
-  Axis axes[1 + kMaxRank] = {{p.outputHeads(), p.relativeHead}, {1, 0}, {1, 0}, {1, 0}};
-  for (int a = 0; a < p.grid.rank; ++a) {
-    p.relativeAxis[a] = n.stride(size_t(axisOf(PatternField::relative0, a)));
-    axes[1 + a] = {2 * int64_t(p.grid.kernel[a]) - 1, p.relativeAxis[a]};
-  }
-  const int64_t offset = n.whole(size_t(PatternField::relativeOffset), "an offset", 0, kMaxExact);
-  p.relative = locate(n.env(), "relativeBias", relative, offset, axes, sizeof(float)).as<const float>();
 }
 
 }  // namespace tilewise

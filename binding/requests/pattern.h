@@ -12,7 +12,7 @@ extern const Names kAttentionFields, kAttentionViews;
 
 // The pattern's numbers, once the sizes are read; throws what does not fit them.
 void readPattern(const Numbers& n, AttentionProblem& p);
-// Its lists and its bias.
+// Its lists.
 void readPatternViews(const Numbers& n, const Views& views, AttentionProblem& p);
 
 }  // namespace tilewise

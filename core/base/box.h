@@ -5,6 +5,8 @@
 
 namespace tilewise {
 
+constexpr int kMaxRank = 3;  // axes of a grid of tokens, at most
+
 struct Range {
   Token begin = 0;
   Token end = 0;

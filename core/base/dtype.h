@@ -58,6 +58,40 @@ TW_HOST_DEVICE uint16_t toFloat16(float value) {
   return uint16_t(sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >> 13) & 1)) >> 13));
 }
 
+// The storage types as C++ types: what a pointer to elements points to. Bytes are those of masks.
+struct Float16 {
+  uint16_t bits;
+};
+struct Bfloat16 {
+  uint16_t bits;
+};
+TW_HOST_DEVICE float toFloat(float x) { return x; }
+TW_HOST_DEVICE float toFloat(Float16 x) { return fromFloat16(x.bits); }
+TW_HOST_DEVICE float toFloat(Bfloat16 x) { return fromBfloat16(x.bits); }
+TW_HOST_DEVICE float toFloat(uint8_t x) { return float(x); }
+
+// Calls f with a null pointer to the element type.
+template <class F>
+TW_HOST_DEVICE void withElementType(DType type, F&& f) {
+  switch (type) {
+    case DType::float32: return f(static_cast<const float*>(nullptr));
+    case DType::float16: return f(static_cast<const Float16*>(nullptr));
+    case DType::bfloat16: return f(static_cast<const Bfloat16*>(nullptr));
+  }
+}
+
+// Elements as floats, by index.
+template <class Element>
+struct ElementReader {
+  const Element* data;
+
+  TW_HOST_DEVICE float operator()(int64_t at) const { return toFloat(data[at]); }
+};
+template <class Element>
+TW_HOST_DEVICE ElementReader<Element> readerOf(const Element* data) {
+  return {data};
+}
+
 inline const char* nameOf(DType type) {
   switch (type) {
     case DType::float32: return "float32";

@@ -15,4 +15,10 @@ struct Operand {
   TW_HOST_DEVICE int64_t offset(int64_t b, int64_t t, int64_t h) const { return b * batch + t * token + h * head; }
 };
 
+// An axis of any array, and where its stride is.
+struct OperandAxis {
+  int64_t size;
+  int64_t* stride;
+};
+
 }  // namespace tilewise

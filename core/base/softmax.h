@@ -8,7 +8,7 @@
 #include <cfloat>
 #include <cmath>
 
-#include "platform.h"
+#include "number.h"
 
 namespace tilewise {
 
@@ -20,9 +20,10 @@ TW_HOST_DEVICE float subtrahend(float max) { return max < -FLT_MAX ? -FLT_MAX : 
 
 // An additive bias in log2 units. A finite bias stays finite (finfo.min masks of other libraries overflow to -inf when
 // multiplied by log2(e)), because -inf alone means "not visible".
-TW_HOST_DEVICE float biasToLog2(float bias) {
-  const float scaled = bias * kLog2E;
-  return scaled < -FLT_MAX && bias >= -FLT_MAX ? -FLT_MAX : scaled;
+template <class N>
+TW_HOST_DEVICE N biasToLog2(N bias) {
+  const N scaled = bias * N(kLog2E), lowest(-FLT_MAX);
+  return whereLess(scaled, lowest, whereLess(bias, lowest, scaled, lowest), scaled);
 }
 
 struct SoftmaxState {

@@ -12,21 +12,11 @@
 #include "../pattern/block_list.h"
 #include "../pattern/strided_shards.h"
 #include "../pattern/window.h"
+#include "../score/rules.h"
+#include "../score/scale.h"
 #include "../store/key_store.h"
 
 namespace tilewise {
-
-// A [batch, head, query, key] operand added to or selecting scores; stride 0 broadcasts. data == nullptr: absent.
-struct ScoreOperand {
-  const void* data = nullptr;
-  DType dtype = DType::float32;  // ignored by the mask, whose elements are bytes
-  int64_t batch = 0, head = 0, query = 0, key = 0;
-  bool isOnDevice = false;
-
-  TW_HOST_DEVICE int64_t offset(int64_t b, int64_t h, int64_t q, int64_t k) const {
-    return b * batch + h * head + q * query + k * key;
-  }
-};
 
 // Which query head meets which KV head when there are more KV heads than query heads (reverse SQA, arXiv 2510.01817):
 // output head j reads query head j mod Hq (tile) or floor(j * Hq / Hkv) (interleave).
@@ -70,7 +60,7 @@ struct AttentionProblem {
   int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
 
   float scale = 1;
-  float softcap = 0;  // 0: off; else scores become softcap * tanh(score / softcap) before mask and bias
+  float softcap = 0;  // 0: off
   Pairing pairing = Pairing::tile;
 
   PatternKind pattern = PatternKind::window;
@@ -83,13 +73,7 @@ struct AttentionProblem {
   Token extraKeys = 0;
   Operand extraKey, extraValue;
 
-  ScoreOperand bias;  // added to the scores after softcap; -inf hides the key
-  ScoreOperand mask;  // bytes; 0 hides the key
-  Placed<const float> slopes = nullptr;  // ALiBi: scores -= slope * |query position - key|
-  int64_t slopesBatch = 0, slopesHead = 0;
-  // Grids: added to the scores by the key's place relative to the query's, [heads, 2 * kernel - 1 per axis].
-  Placed<const float> relative = nullptr;
-  int64_t relativeHead = 0, relativeAxis[kMaxRank] = {0, 0, 0};
+  ScoreRules rules;  // after softcap
   Placed<const float> sinks = nullptr;  // one logit per output head, in the denominator only
   int64_t sinksHead = 0;
 
@@ -112,8 +96,7 @@ struct AttentionProblem {
     return kvHeads < queryHeads ? head / (queryHeads / kvHeads) : head;
   }
 
-  // Whether scores depend on more than their product: then even interior runs need a table of what is added or hidden.
-  TW_HOST_DEVICE bool hasScoreOperands() const { return mask.data || bias.data || slopes || relative; }
+  TW_HOST_DEVICE ScoreScale scoreScale() const { return {scale, softcap, rules.areAny()}; }
 
   TW_HOST_DEVICE const float* sink(int32_t head) const { return sinks ? sinks + head * sinksHead : nullptr; }
   TW_HOST_DEVICE float* lseAt(int64_t b, int64_t token, int64_t head) const {

@@ -7,8 +7,6 @@
 
 namespace tilewise {
 
-constexpr int kMaxRank = 3;
-
 // Axes are outermost first; unused ones have length 1.
 struct Grid {
   int32_t rank = 0;

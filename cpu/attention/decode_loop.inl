@@ -78,7 +78,7 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
                const Stretch& stretch, const DecodeOperand& k, const DecodeOperand& v, const DecodeScratch& s,
                const DecodeRows<RowsPad>& group) {
   const AttentionProblem& p = *task.problem;
-  const ScoreScale scale(p);
+  const ScoreScale scale = p.scoreScale();
   const int keys = stretch.run.places.size(), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
   const int dimK = (p.headDim + kLanes - 1) / kLanes * kLanes, dimV = (p.valueDim + kLanes - 1) / kLanes * kLanes;
   const ValuesToCome toCome{static_cast<const char*>(v.data), v.stride * sizeOf(v.type), p.valueDim * sizeOf(v.type)};
@@ -88,7 +88,7 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
                                     s.scores, toCome);
   });
   const uint8_t* mask = tokenMask(pattern, stretch.run);
-  const bool isMasked = !stretch.isInterior || p.hasScoreOperands();
+  const bool isMasked = !stretch.isInterior || p.rules.areAny();
   const int vectors = ceilDiv(keys * RowsPad, kLanes);
   if (isMasked) {
     QueryRows<RowsPad> rows;
@@ -103,9 +103,9 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
     }
     fillTable(p, rows, MaskedRun{stretch.run, stretch.isInterior ? nullptr : ends, mask}, s.table);
   }
-  if (isMasked || scale.softcap > 0) {
+  if (isMasked || scale.hasCap()) {
     most[0] = splat(-INFINITY);
-    modifyScores(s.scores, isMasked ? s.table : nullptr, vectors, scale.softcap, most);
+    modifyScores(s.scores, isMasked ? s.table : nullptr, vectors, scale, most);
   }
   float rescale[RowsPad];
   decodeSoftmax(group, s.scores, keys, most[0], rescale);
@@ -143,7 +143,7 @@ SIMD void forEachRowSlice(int rows, F&& f) {
 
 void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScratch& s) {
   const AttentionProblem& p = *task.problem;
-  const ScoreScale scale(p);
+  const ScoreScale scale = p.scoreScale();
   const int ldK = paddedDim(p.headDim), perGroup = paddedRows(task.rows), total = task.groups * perGroup;
   __builtin_memset(s.query, 0, sizeof(float) * total * ldK);
   __builtin_memset(out.output, 0, sizeof(float) * total * paddedDim(p.valueDim));
@@ -158,7 +158,7 @@ void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScr
       const int64_t token = task.sequence.queries.begin + row.token;
       const int64_t at = p.query.offset(task.sequence.batch, token, p.queryHeadOf(row.head));
       readRow(elementAt(p.query.data, p.dtype, at), p.dtype, p.query.dim, p.headDim, query);
-      for (int d = 0; d < p.headDim; ++d) query[d] *= scale.query;
+      for (int d = 0; d < p.headDim; ++d) query[d] *= scale.ofQueries();
     }
   }
 }
@@ -192,7 +192,7 @@ class Decode {
   bool canJoin(const Stretch& stretch) const {
     const bool isShort =
         p_.store.longestRun() < kDecodeKeys || (!Pattern::kIsDense && stretch.run.places.size() < kDecodeKeys);
-    return isShort && stretch.isInterior && !p_.hasScoreOperands();
+    return isShort && stretch.isInterior && !p_.rules.areAny();
   }
 
   void join(const Range& places) {

@@ -170,7 +170,7 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
     rows += n;
 
     float* segmentScores = s.scores + segment.scoreRow * kPanel;
-    if (!segment.hasTable && scale.softcap == 0) {
+    if (!segment.hasTable && !scale.hasCap()) {
       scores(block, segment.k, n, panel, p.headDim, segment.run.ends, segmentScores, most);
       continue;
     }
@@ -179,7 +179,7 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
     scores(block, segment.k, n, panel, p.headDim, nullptr, segmentScores, raw);
     float* table = s.table + segment.scoreRow * kPanel;
     if (segment.isMasked) fillTable(p, panel.rows, segment.run, table);
-    modifyScores(segmentScores, segment.isMasked ? table : nullptr, n * kTileVecs, scale.softcap, most);
+    modifyScores(segmentScores, segment.isMasked ? table : nullptr, n * kTileVecs, scale, most);
   }
 
   Vec rescale[kTileVecs];
@@ -237,7 +237,7 @@ void setUpPanel(const TileTask& task, const TileScratch& s, int index, const Sco
     readRow(from, p.dtype, p.query.dim, p.headDim, buffer);
     for (int d = p.headDim; d < ld; ++d) buffer[d] = 0;
   }
-  rowsToLanes(rows, p.headDim, scale.query, panel.query);
+  rowsToLanes(rows, p.headDim, scale.ofQueries(), panel.query);
   __builtin_memset(panel.output, 0, sizeof(float) * kPanel * paddedDim(p.valueDim));
   for (int lane = 0; lane < kPanel; ++lane) {
     panel.max[lane] = -INFINITY;

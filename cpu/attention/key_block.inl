@@ -94,9 +94,8 @@ void checkValues(KeyBlock& block, int dim, float* cleanV) {
       const float* v = span.v + key * block.vStride;
       Vec bad = zero();
       int d = 0;
-      // isFinite() in vectors: a sum of v - v is 0, or NaN.
-      for (; d + kLanes <= dim; d += kLanes) bad = add(bad, sub(load(v + d), load(v + d)));
-      for (; d < dim; ++d) bad = add(bad, splat(v[d] - v[d]));
+      for (; d + kLanes <= dim; d += kLanes) bad = add(bad, zeroIfFinite(Lanes(v + d)).v);
+      for (; d < dim; ++d) bad = add(bad, splat(zeroIfFinite(v[d])));
       block.hasNonFinite |= reduceMax(whereEqual(bad, bad, zero(), largest)) > 0;
     }
   }

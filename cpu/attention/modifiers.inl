@@ -4,8 +4,6 @@
 // Hidden keys are selected away, never multiplied by zero: the table below holds -inf for them, and a score whose table
 // entry is -inf becomes -inf whatever it was, so NaN in keys that a query does not see stays out of its row.
 
-constexpr float kHidden = -INFINITY;
-
 // Rows that share one list of keys, one per lane: a panel of the fused loop or the query heads of a decode step.
 // `width` lanes are computed; lanes past `count` repeat the last row and are never written out.
 template <int Width>
@@ -16,14 +14,7 @@ struct QueryRows {
   int32_t head[Width];  // output head
   Token place[kMaxRank][Width];  // grids: place in the dilation group
   Token offset = 0;  // position of query 0 among the keys
-  int64_t biasRow[Width], maskRow[Width];  // offsets of key 0 of the sequence
-  float slope[Width];  // in log2 units
-
-  bool sharesRow(const int64_t (&row)[Width]) const {
-    for (int i = 1; i < Width; ++i)
-      if (row[i] != row[0]) return false;
-    return true;
-  }
+  RuleRows<Width> rules;
 
   // Rows [first, first + n) of the map.
   void set(const AttentionProblem& p, const Sequence& s, const TileMap& map, int64_t first, int n) {
@@ -33,15 +24,16 @@ struct QueryRows {
       token[i] = row.token;
       head[i] = row.head;
     }
-    locate(p, s);
+    setRules(p, s, 0);
   }
-  // Where the score operands of the rows lie, once token and head are known.
-  void locate(const AttentionProblem& p, const Sequence& s) {
+  // What the score rules know of the rows, once token, head and place on the `rank` axes of a grid are known.
+  void setRules(const AttentionProblem& p, const Sequence& s, int rank) {
     offset = offsetOf(p.window, s.queries.size(), s.keys.size());
+    if (!p.rules.areAny()) return;
     for (int i = 0; i < Width; ++i) {
-      biasRow[i] = p.bias.data ? p.bias.offset(s.batch, head[i], token[i], 0) : 0;
-      maskRow[i] = p.mask.data ? p.mask.offset(s.batch, head[i], token[i], 0) : 0;
-      slope[i] = p.slopes ? p.slopes[s.batch * p.slopesBatch + head[i] * p.slopesHead] * kLog2E : 0;
+      ScoreQuery query{s.batch, head[i], s.queries.begin + token[i], s.keys.begin, {}};
+      for (int a = 0; a < rank; ++a) query.place[a + kMaxRank - rank] = place[a][i];
+      rules.set(i, p.rules, query);
     }
   }
 };
@@ -53,62 +45,105 @@ struct MaskedRun {
   const uint8_t* mask;  // token mask of the run's first place for query 0 of its block; null: none
 };
 
-// table[i][lane] = f(table[i][lane], value of (lane, key i of the row)) for an operand laid out by rows of keys.
-// Blocks of kLanes x kLanes are transposed in registers; rows that all lanes share are broadcast.
-template <class Rows, class Read, class Apply>
-void applyOperand(const Rows& rows, const int64_t (&row)[Rows::kWidth], int64_t tokenStride, const KeyRun& keys,
-                  float* table, Read&& read, Apply&& apply) {
-  constexpr int kWidth = Rows::kWidth;
-  const int n = keys.places.size();
-  const int64_t keyStride = tokenStride * keys.step, begin = tokenStride * keys.token(keys.places.begin);
-  if constexpr (kWidth % kLanes == 0) {
-    const bool isShared = rows.sharesRow(row);
-    for (int i = 0; i < n; i += kLanes) {
-      const int m = smaller(kLanes, n - i);
-      const int64_t first = begin + i * keyStride;
-      for (int lane = 0; lane < kWidth; lane += kLanes) {
-        float values[kLanes][kLanes] = {};
-        Vec block[kLanes];
-        for (int r = 0; r < (isShared ? 1 : kLanes); ++r) {
-          for (int j = 0; j < m; ++j) values[r][j] = read(row[lane + r] + first + j * keyStride);
-        }
-        if (!isShared) {
-          for (int r = 0; r < kLanes; ++r) block[r] = load(values[r]);
-          transpose(block);
-        }
-        for (int j = 0; j < m; ++j) {
-          float* t = table + (i + j) * kWidth + lane;
-          store(t, apply(load(t), isShared ? splat(values[0][j]) : block[j]));
-        }
+ScoreKey keyAt(const KeyRun& run, Token place) { return {run.token(place), {run.at[0], run.at[1], place}}; }
+
+// Adds a rule whose values exist for every pair of row and key. Blocks of kLanes rows by kLanes keys are transposed in
+// registers; rows that all lanes share are broadcast.
+template <int Width, class Rule, class Read>
+void addBlocks(const Rule& rule, const int64_t (&first)[Width], int64_t stride, int n, Read&& read, float* table) {
+  bool isShared = true;
+  for (int i = 1; i < Width; ++i) isShared &= first[i] == first[0];
+  for (int i = 0; i < n; i += kLanes) {
+    const int m = smaller(kLanes, n - i);
+    for (int lane = 0; lane < Width; lane += kLanes) {
+      float values[kLanes][kLanes] = {};
+      Vec block[kLanes];
+      for (int r = 0; r < (isShared ? 1 : kLanes); ++r) {
+        const int64_t at = first[lane + r] + i * stride;
+        for (int j = 0; j < m; ++j) values[r][j] = read(at + j * stride);
       }
-    }
-  } else {
-    for (int i = 0; i < n; ++i) {
-      for (int lane = 0; lane < kWidth; ++lane) {
-        float lanes[kLanes] = {table[i * kWidth + lane]};
-        const Vec value = splat(read(row[lane] + begin + i * keyStride));
-        store(lanes, apply(load(lanes), value));
-        table[i * kWidth + lane] = lanes[0];
+      for (int r = 0; r < (isShared ? 1 : kLanes); ++r) block[r] = rule.addend(Lanes(values[r])).v;
+      if (isShared) {
+        store(values[0], block[0]);
+      } else {
+        transpose(block);
+      }
+      for (int j = 0; j < m; ++j) {
+        float* t = table + (i + j) * Width + lane;
+        store(t, addUnlessHidden(Lanes(t), isShared ? Lanes(values[0][j]) : Lanes(block[j])).v);
       }
     }
   }
 }
 
-// Adds the relative position bias of a grid to the table, for the queries that see the key.
-template <class Rows>
-void addRelativeBias(const AttentionProblem& p, const Rows& rows, const MaskedRun& run, float* table) {
-  constexpr int kWidth = Rows::kWidth;
-  const int rank = p.grid.rank, last = rank - 1, n = run.row.places.size();
-  for (int lane = 0; lane < kWidth; ++lane) {
-    const auto index = [&](int axis, Token place) {
-      return (place - rows.place[axis][lane] + p.grid.kernel[axis] - 1) * p.relativeAxis[axis];
-    };
-    const float* bias = p.relative + rows.head[lane] * p.relativeHead + index(last, run.row.places.begin);
-    for (int a = 0; a < last; ++a) bias += index(a, run.row.at[a + kMaxRank - rank]);
-    for (int i = 0; i < n; ++i) {
-      float& t = table[i * kWidth + lane];
-      if (t != kHidden) t += biasToLog2(bias[i * p.relativeAxis[last]]);
+// The same for rows that fill less than a vector: it holds several keys.
+template <int Width, class Rule, class Read>
+void addPacked(const Rule& rule, const int64_t (&first)[Width], int64_t stride, int n, Read&& read, float* table) {
+  for (int at = 0; at < n * Width; at += kLanes) {
+    float values[kLanes] = {};
+    for (int i = at; i < smaller(n * Width, at + kLanes); ++i) {
+      values[i - at] = read(first[i % Width] + i / Width * stride);
     }
+    store(table + at, addUnlessHidden(Lanes(table + at), rule.addend(Lanes(values))).v);
+  }
+}
+
+// Adds a rule that may not be read where a key is hidden.
+template <int Width, class Rule, class Read>
+void addWhereSeen(const Rule& rule, const int64_t (&first)[Width], int64_t stride, int n, Read&& read, float* table) {
+  for (int lane = 0; lane < Width; ++lane) {
+    for (int i = 0; i < n; ++i) {
+      float& t = table[i * Width + lane];
+      if (t != kHidden) t = addUnlessHidden(t, rule.addend(read(first[lane] + i * stride)));
+    }
+  }
+}
+
+// Adds a rule that computes. Where rows fill less than a vector it holds several keys.
+template <class Rule, class Rows>
+void addComputed(const Rule& rule, const float (&row)[Rows::kWidth], const Rows& rows, const KeyRun& keys,
+                 float* table) {
+  constexpr int kWidth = Rows::kWidth, kVecs = kWidth < kLanes ? 1 : kWidth / kLanes;
+  constexpr int kKeys = kVecs * kLanes / kWidth;
+  const int n = keys.places.size();
+  const Token firstKey = keys.token(keys.places.begin);
+  float rowOf[kVecs * kLanes], distance[kVecs * kLanes];  // to the first keys
+  for (int i = 0; i < kVecs * kLanes; ++i) {
+    const int lane = i % kWidth;
+    rowOf[i] = row[lane];
+    distance[i] = float(rows.token[lane] + rows.offset - firstKey - i / kWidth * keys.step);
+  }
+  for (int i = 0; i < n; i += kKeys) {
+    const Lanes moved(float(i * keys.step));
+#pragma GCC unroll 4
+    for (int c = 0; c < kVecs * kLanes; c += kLanes) {
+      float* t = table + i * kWidth + c;
+      store(t, addUnlessHidden(Lanes(t), rule.addend(Lanes(rowOf + c), Lanes(distance + c) - moved)).v);
+    }
+  }
+}
+
+// Adds what a rule says of a run of keys to the table.
+template <class Rule, class Rows>
+void addRule(const Rule& rule, const typename Rule::Row (&row)[Rows::kWidth], const Rows& rows, const KeyRun& keys,
+             float* table) {
+  if constexpr (Rule::kReads) {
+    const ScoreKey key = keyAt(keys, keys.places.begin), next = keyAt(keys, keys.places.begin + 1);
+    const int n = keys.places.size();
+    int64_t first[Rows::kWidth];
+    for (int i = 0; i < Rows::kWidth; ++i) first[i] = rule.at(row[i], key);
+    const int64_t stride = rule.at(row[0], next) - first[0];
+    rule.withReader([&](const auto& read) {
+      if constexpr (!Rule::kCoversAll) {
+        addWhereSeen(rule, first, stride, n, read, table);
+      } else if constexpr (Rows::kWidth % kLanes == 0) {
+        addBlocks(rule, first, stride, n, read, table);
+      } else {
+        addPacked(rule, first, stride, n, read, table);
+      }
+    });
+  } else {
+    addComputed(rule, row, rows, keys, table);
   }
 }
 
@@ -131,58 +166,21 @@ void fillTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& run
       }
     }
   }
-  if (p.mask.data) {
-    const uint8_t* mask = static_cast<const uint8_t*>(p.mask.data);
-    applyOperand(
-        rows, rows.maskRow, p.mask.key, run.row, table, [=](int64_t at) { return mask[at] ? 0.0f : kHidden; },
-        [](Vec t, Vec m) { return whereEqual(m, splat(kHidden), m, t); });
-  }
-  if (p.bias.data) {
-    withElementType(p.bias.dtype, [&](auto* element) {
-      const auto* bias = static_cast<decltype(element)>(p.bias.data);
-      applyOperand(
-          rows, rows.biasRow, p.bias.key, run.row, table, [=](int64_t at) { return biasToLog2(toFloat(bias[at])); },
-          [](Vec t, Vec b) { return whereEqual(t, splat(kHidden), t, add(t, b)); });
-    });
-  }
-  if (p.relative) addRelativeBias(p, rows, run, table);
-  if (p.slopes) {
-    for (int i = 0; i < n; ++i) {
-      const Token key = run.row.token(run.row.places.begin + i);
-      float* t = table + i * kWidth;
-      for (int lane = 0; lane < kWidth; ++lane) {
-        const Token distance = rows.token[lane] + rows.offset - key;
-        const float bias = -rows.slope[lane] * float(distance < 0 ? -distance : distance);
-        t[lane] = t[lane] == kHidden ? kHidden : t[lane] + bias;
-      }
-    }
-  }
+  rows.rules.forEach(p.rules, [&](const auto& rule, const auto& row) { addRule(rule, row, rows, run.row, table); });
 }
-
-// What turns a raw product into a score; the same for every key of a problem.
-struct ScoreScale {
-  float query;  // multiplies queries as they are read: scale * log2(e), or scale / softcap
-  float softcap;  // softcap * log2(e), or 0
-
-  explicit ScoreScale(const AttentionProblem& p)
-      : query(p.softcap > 0 ? p.scale / p.softcap : p.scale * kLog2E), softcap(p.softcap * kLog2E) {}
-};
 
 // scores[i] (vectors) = softcap(scores[i]) + table[i], hidden where the table says so; table may be null.
 // `n` counts vectors; most[c] collects the maximum of vectors c, c + Cycle, c + 2 Cycle, ...
 template <int Cycle>
-void modifyScores(float* scores, const float* table, int n, float softcap, Vec (&most)[Cycle]) {
-  const Vec cap = splat(softcap), hidden = splat(kHidden);
+void modifyScores(float* scores, const float* table, int n, const ScoreScale& scale, Vec (&most)[Cycle]) {
+  const Vec factor = splat(scale.factor);
   for (int i = 0; i < n; i += Cycle) {
 #pragma GCC unroll 4
     for (int c = 0; c < Cycle; ++c) {
       float* p = scores + (i + c) * kLanes;
       Vec s = load(p);
-      if (softcap > 0) s = mul(tanh(s), cap);
-      if (table) {
-        const Vec t = load(table + (i + c) * kLanes);
-        s = whereEqual(t, hidden, t, add(s, t));
-      }
+      if (scale.hasCap()) s = mul(tanh(s), factor);
+      if (table) s = addUnlessHidden(Lanes(table + (i + c) * kLanes), Lanes(s)).v;
       store(p, s);
       most[c] = max(s, most[c]);
     }

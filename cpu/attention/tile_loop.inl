@@ -56,7 +56,7 @@ Box<Rank> fillPanel(const TileTask& task, const Neighborhood<Rank>& pattern, int
     if (lane >= n - 1) continue;  // lanes past the last query repeat it
     for (int a = Rank - 1; ++place[a] == box.axis[a].end; --a) place[a] = box.axis[a].begin;
   }
-  rows.locate(*task.problem, task.sequence);
+  rows.setRules(*task.problem, task.sequence, Rank);
   return box;
 }
 // The box of one lane's query.
@@ -76,7 +76,7 @@ Box<Rank> laneBox(const Neighborhood<Rank>&, const QueryRows<kPanel>& rows, int 
 template <class Pattern>
 int findSegments(const TileTask& task, const TileScratch& s, const Pattern& pattern, const KeyBlock& block,
                  const PanelSights<Pattern>& sights) {
-  const bool isBiased = !block.isExtra && task.problem->hasScoreOperands();
+  const bool isBiased = !block.isExtra && task.problem->rules.areAny();
   int count = 0, rows = 0;
   for (int i = 0; i < block.spanCount; ++i) {
     const Span& span = block.spans[i];
@@ -181,7 +181,7 @@ template <class Pattern>
 void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
   TileScratch s;
   layOutTile(*task.problem, task.shape, kSightBytes, scratch, s);
-  const ScoreScale scale(*task.problem);
+  const ScoreScale scale = task.problem->scoreScale();
   auto* const sights = reinterpret_cast<PanelSights<Pattern>*>(s.sights);
   const int head = task.map.firstHead, candidates = panelsOf<Pattern>(task);
   int panels = 0;

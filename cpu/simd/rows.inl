@@ -3,30 +3,9 @@
 //
 // Converting once per key tile costs 0-1 % when a tile has 64 or more queries, so arithmetic is float32 everywhere.
 
-// Storage types as C++ types: what a pointer to elements points to.
-struct Float16 {
-  uint16_t bits;
-};
-struct Bfloat16 {
-  uint16_t bits;
-};
-
 SIMD Vec loadElements(const float* p) { return load(p); }
 SIMD Vec loadElements(const Float16* p) { return loadFloat16(&p->bits); }
 SIMD Vec loadElements(const Bfloat16* p) { return loadBfloat16(&p->bits); }
-SIMD float toFloat(float x) { return x; }
-SIMD float toFloat(Float16 x) { return fromFloat16(x.bits); }
-SIMD float toFloat(Bfloat16 x) { return fromBfloat16(x.bits); }
-
-// Calls f with a null pointer of the element type.
-template <class F>
-SIMD void withElementType(DType type, F&& f) {
-  switch (type) {
-    case DType::float32: return f(static_cast<const float*>(nullptr));
-    case DType::float16: return f(static_cast<const Float16*>(nullptr));
-    case DType::bfloat16: return f(static_cast<const Bfloat16*>(nullptr));
-  }
-}
 
 constexpr int paddedDim(int dim) { return (dim + 15) & ~15; }  // a multiple of every target's lanes
 

@@ -29,6 +29,7 @@ namespace {
 #include TILEWISE_SIMD
 // These read in this order.
 #include "../simd/math.inl"
+#include "../simd/lanes.inl"
 #include "../simd/register_tile.inl"
 #include "../simd/rows.inl"
 #include "../attention/modifiers.inl"

@@ -20,16 +20,7 @@ int tileDim(const AttentionProblem& p) {
 
 // Nothing but a pattern over contiguous keys: the stream kernel has registers for no more.
 bool fitsStream(const AttentionProblem& p) {
-  return !p.hasScoreOperands() && p.softcap == 0 && p.scale > 0 && p.extraKeys == 0 && p.store.isDense();
-}
-
-// Axes and biases of a grid as three axes.
-void useRank3(AttentionProblem& p) {
-  const int missing = kMaxRank - p.grid.rank;
-  int64_t axis[kMaxRank] = {0, 0, 0};
-  for (int a = 0; a < p.grid.rank; ++a) axis[a + missing] = p.relativeAxis[a];
-  for (int a = 0; a < kMaxRank; ++a) p.relativeAxis[a] = axis[a];
-  p.grid = asRank3(p.grid);
+  return !p.rules.areAny() && p.softcap == 0 && p.scale > 0 && p.extraKeys == 0 && p.store.isDense();
 }
 
 int log2Of(int n) {
@@ -99,9 +90,7 @@ LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys
   AttentionParams& params = plan.params;
   params.problem = problem;
   const PatternTraits traits = traitsOf(problem);
-  if (traits.isGrid) useRank3(params.problem);
-  // Scores of scale 0 are 0 whether capped or not, and kernels take a cap's argument of 0 for "no cap".
-  if (problem.scale == 0) params.problem.softcap = 0;
+  if (traits.isGrid) params.problem.grid = asRank3(problem.grid);
   const AttentionProblem& p = params.problem;
   plan.dim = tileDim(p);
 

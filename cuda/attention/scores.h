@@ -1,32 +1,17 @@
 // Scores: what turns raw products into them: scale, softcap, what is added, what is hidden.
-// Reader: someone who adds a modifier. The rules are those of core (patterns, softmax.h); this applies them to a tile.
+// Reader: someone who follows a tile through the loop. The rules are those of core (pattern, score); this applies them.
 #pragma once
 
-#include "../../core/base/softmax.h"
 #include "../tiles/register_tile.h"
 #include "queries.h"
 #include "visits.h"
 
 namespace tilewise::gpu {
 
-// Raw products become log2 units by a factor that exp2 takes along in its argument, at no cost. Where something is
-// added to the scores, or the factor is not positive and maxima of raw products would be minima, tiles are multiplied.
-struct ScoreScale {
-  float factor;
-  bool isApplied;  // by scaleScores(); then softmax has nothing left to multiply
-  float inCap;     // products to softcap's argument; 0: no softcap
-
-  __device__ __forceinline__ explicit ScoreScale(const AttentionProblem& p)
-      : factor((p.softcap > 0 ? p.softcap : p.scale) * kLog2E),
-        isApplied(p.hasScoreOperands() || !(factor > 0)),
-        inCap(p.softcap > 0 ? p.scale / p.softcap : 0) {}
-
-  __device__ __forceinline__ float left() const { return isApplied ? 1.0f : factor; }
-};
-
+// Products become scores; their factor waits for softmax where it can.
 template <int RowTiles, int Keys>
 __device__ __forceinline__ void scaleScores(RegisterTile<RowTiles, Keys>& scores, const ScoreScale& scale) {
-  if (scale.inCap != 0) {
+  if (scale.hasCap()) {
 #pragma unroll 1
     for (int block = 0; block < Keys / 8; ++block) {
 #pragma unroll
@@ -36,7 +21,7 @@ __device__ __forceinline__ void scaleScores(RegisterTile<RowTiles, Keys>& scores
       scores.turn();
     }
   }
-  if (scale.isApplied) scores.forEach([&](float& s, int, int, int) { s *= scale.factor; });
+  if (!scale.canWait) scores.forEach([&](float& s, int, int, int) { s *= scale.factor; });
 }
 
 // The keys of a visit by column.
@@ -99,72 +84,43 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
   }
 }
 
-// What is added to one query's scores. -inf hides.
 template <int Rank>
-struct Addends {
-  const AttentionProblem& p;
-  const Query<Rank>& query;
-  int64_t biasRow, maskRow;
-  Token position;
-  float slope;
-
-  __device__ __forceinline__ Addends(const AttentionParams& params, const Work& work, const Query<Rank>& q)
-      : p(params.problem), query(q) {
-    const int64_t token = work.sequence.queries.begin + q.token, firstKey = work.sequence.keys.begin;
-    biasRow = p.bias.offset(work.sequence.batch, q.head, token, firstKey);
-    maskRow = p.mask.offset(work.sequence.batch, q.head, token, firstKey);
-    position = q.token + offsetOf(p.window, work.sequence.queries.size(), work.sequence.keys.size());
-    slope = p.slopes ? p.slopes[work.sequence.batch * p.slopesBatch + q.head * p.slopesHead] * kLog2E : 0;
-  }
-
-  __device__ __forceinline__ float of(const KeySlot& key) const {
-    float sum = 0;
-    if (p.mask.data && !static_cast<const uint8_t*>(p.mask.data)[maskRow + key.token * p.mask.key]) return -INFINITY;
-    if (p.bias.data) sum += biasToLog2(bias(biasRow + key.token * p.bias.key));
-    if (p.relative) sum += biasToLog2(relative(key));
-    if (p.slopes) {
-      const Token distance = position - key.token;
-      sum -= slope * float(distance < 0 ? -distance : distance);
-    }
-    return sum;
-  }
-
- private:
-  __device__ __forceinline__ float bias(int64_t at) const {
-    if (p.bias.dtype == DType::float32) return static_cast<const float*>(p.bias.data)[at];
-    const uint16_t bits = static_cast<const uint16_t*>(p.bias.data)[at];
-    return p.bias.dtype == DType::float16 ? fromFloat16(bits) : fromBfloat16(bits);
-  }
-  __device__ __forceinline__ float relative(const KeySlot& key) const {
-    int64_t at = query.head * p.relativeHead;
-    const Token place[kMaxRank] = {key.at[0], key.at[1], key.place};
+__device__ __forceinline__ ScoreQuery scoreQueryOf(const Work& work, const Query<Rank>& query) {
+  const Sequence& sequence = work.sequence;
+  ScoreQuery q{sequence.batch, query.head, sequence.queries.begin + query.token, sequence.keys.begin, {}};
 #pragma unroll
-    for (int a = 0; a < Rank; ++a) {
-      at += (place[a + kMaxRank - Rank] - query.place[a] + p.grid.kernel[a] - 1) * p.relativeAxis[a];
-    }
-    return p.relative[at];
-  }
-};
+  for (int a = 0; a < Rank; ++a) q.place[a + kMaxRank - Rank] = query.place[a];
+  return q;
+}
 
-// Adds bias, mask, distances. The code is long, so it stands once per two columns and the tile is turned past it.
+// Adds the score rules. The code is long, so it stands once per two columns and the tile is turned past it.
 template <class Q, bool Gathers, int RowTiles, int Keys>
-__device__ __forceinline__ void addOperands(RegisterTile<RowTiles, Keys>& scores, const AttentionParams& p,
-                                            const Work& work, const Q& queries, const VisitKeys<Gathers>& keys,
-                                            int firstRow, int firstColumn) {
+__device__ __forceinline__ void addRules(RegisterTile<RowTiles, Keys>& scores, const AttentionProblem& p,
+                                         const Work& work, const Q& queries, const VisitKeys<Gathers>& keys,
+                                         int firstRow, int firstColumn) {
   using Tile = RegisterTile<RowTiles, Keys>;
+  const Token offset = offsetOf(p.window, work.sequence.queries.size(), work.sequence.keys.size());
 #pragma unroll 1
   for (int block = 0; block < Keys / 8; ++block) {
 #pragma unroll
     for (int slot = 0; slot < Tile::kSlots; ++slot) {
       const auto query = queries.at(firstRow + Tile::row(slot));
-      const Addends addends(p, work, query);
+      const ScoreQuery scoreQuery = scoreQueryOf(work, query);
+      float sum[2];
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        float& s = scores.at(slot, 0, i);
-        if (s == -INFINITY) continue;
-        const float added = addends.of(keys.at(firstColumn + Tile::column(block, i)));
-        s = added == -INFINITY ? added : s + added;
-      }
+      for (int i = 0; i < 2; ++i) sum[i] = scores.at(slot, 0, i) == kHidden ? kHidden : 0;
+      p.rules.forEach([&](const auto& rule) {
+        if (!rule.isPresent()) return;
+        const auto& row = rule.row(scoreQuery);
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          if (sum[i] == kHidden) continue;
+          const ScoreKey key = keys.at(firstColumn + Tile::column(block, i)).key();
+          sum[i] = addUnlessHidden(sum[i], addendOf(rule, row, key, query.token + offset - key.token));
+        }
+      });
+#pragma unroll
+      for (int i = 0; i < 2; ++i) scores.at(slot, 0, i) = addUnlessHidden(sum[i], scores.at(slot, 0, i));
     }
     scores.turn();
   }
@@ -180,8 +136,8 @@ __device__ __forceinline__ bool applyRules(RegisterTile<L::kRowTiles, L::kWarpKe
   bool isMasked = !visit.isInterior;
   if (isMasked) hideUnseen(scores, pattern, queries, keys, L::firstRow(), L::firstKey());
   if constexpr (L::kGathers) {
-    if (!visit.isExtra && p.problem.hasScoreOperands()) {
-      addOperands(scores, p, work, queries, keys, L::firstRow(), L::firstKey());
+    if (!visit.isExtra && p.problem.rules.areAny()) {
+      addRules(scores, p.problem, work, queries, keys, L::firstRow(), L::firstKey());
       isMasked = true;
     }
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../../core/pattern/stretches.h"
+#include "../../core/score/rule.h"
 #include "../prims/prims.h"
 
 namespace tilewise::gpu {
@@ -21,6 +22,7 @@ struct KeySlot {
   Token place, at[2], token;
 
   __device__ __forceinline__ KeyRun run() const { return {{place, place + 1}, 0, 1, {at[0], at[1]}}; }
+  __device__ __forceinline__ ScoreKey key() const { return {token, {at[0], at[1], place}}; }
 };
 
 // Extra keys (options.extraKeys), visited last.

@@ -33,10 +33,10 @@ const char* at(const void* data, int64_t bytes) { return static_cast<const char*
 Packing Staging::packingOf(const Axes& axes, const Form& form) {
   PackAxis sizes[Packing::kMaxAxes];
   int count = 0;
-  for (const Axis& axis : axes) sizes[count++] = {axis.size, *axis.stride};
+  for (const OperandAxis& axis : axes) sizes[count++] = {axis.size, *axis.stride};
   const Packing packing(sizes, count, form.elementBytes, form.rowAlignment, form.isRowDense);
   count = 0;
-  for (const Axis& axis : axes) *axis.stride = packing.stride(count++);
+  for (const OperandAxis& axis : axes) *axis.stride = packing.stride(count++);
   return packing;
 }
 
@@ -133,14 +133,6 @@ void Staging::stageOut(Operand& o, int64_t batch, int64_t tokens, int64_t heads,
   o.isOnDevice = true;
 }
 
-void Staging::stageScores(ScoreOperand& s, const AttentionProblem& p, int64_t queries, int64_t keys,
-                          int64_t elementBytes) {
-  s.data = input(s.data, s.isOnDevice,
-                 {{p.batch, &s.batch}, {p.outputHeads(), &s.head}, {queries, &s.query}, {keys, &s.key}},
-                 {elementBytes, kRowAlignment, false});
-  s.isOnDevice = true;
-}
-
 void Staging::stageBlocks(AttentionProblem& p) {
   BlockLists& b = p.blocks;
   if (!b.begins) return;
@@ -171,7 +163,6 @@ StagedAttention Staging::stage(const AttentionProblem& problem) {
   }
   const KeyStore::Shape stored = p.store.shape(p.batch, keys);
   const int64_t heads = p.outputHeads();
-  const Form floats{sizeof(float), sizeof(float), false};
 
   stageOperand(p.query, p.batch, queries, p.queryHeads, p.headDim, p.dtype);
   stageOperand(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, p.dtype);
@@ -179,12 +170,12 @@ StagedAttention Staging::stage(const AttentionProblem& problem) {
   p.store.forEachList(p.batch, Token(keys), [&](auto& list, int64_t length) { stageList(list, length); });
   stageOperand(p.extraKey, p.batch, p.extraKeys, p.kvHeads, p.headDim, p.dtype);
   stageOperand(p.extraValue, p.batch, p.extraKeys, p.kvHeads, p.valueDim, p.dtype);
-  stageScores(p.bias, p, queries, keys, sizeOf(p.bias.dtype));
-  stageScores(p.mask, p, queries, keys, 1);
-  stageInput(p.slopes, {{p.batch, &p.slopesBatch}, {heads, &p.slopesHead}}, floats);
-  stageInput(p.sinks, {{heads, &p.sinksHead}}, floats);
-  const auto axis = [&](int a) { return Axis{2 * int64_t(p.grid.kernel[a]) - 1, &p.relativeAxis[a]}; };
-  stageInput(p.relative, {{heads, &p.relativeHead}, axis(0), axis(1), axis(2)}, floats);
+  p.rules.forEach([&](auto& rule) {
+    rule.operand({p.batch, heads, queries, keys}, [&](auto& array, int64_t elementBytes, const auto& axes) {
+      stageInput(array, {std::begin(axes), std::end(axes)}, {elementBytes, kRowAlignment, false});
+    });
+  });
+  stageInput(p.sinks, {{heads, &p.sinksHead}}, {sizeof(float), sizeof(float), false});
   stageBlocks(p);
   stageList(p.cuQueries, p.sequences + 1);
   stageList(p.cuKeys, p.sequences + 1);

@@ -4,7 +4,6 @@
 // results come back by deliver(), and only elements that the problem addresses and the call computes are written.
 #pragma once
 
-#include <initializer_list>
 #include <vector>
 
 #include "../../core/op/merge.h"
@@ -35,12 +34,8 @@ class Staging {
     const void* device;
   };
 
-  // An axis of an array. `stride` is set to the stride of the copy.
-  struct Axis {
-    int64_t size;
-    int64_t* stride;
-  };
-  using Axes = std::initializer_list<Axis>;
+  // The axes of an array; their strides become those of the copy.
+  using Axes = std::vector<OperandAxis>;
   // How the copy is laid out: rows begin at multiples of `rowAlignment` bytes; `isRowDense` as in
   // cuda/staging/packing.h.
   struct Form {
@@ -67,8 +62,6 @@ class Staging {
 
   void stageOperand(Operand& operand, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
   void stageOut(Operand& out, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
-  void stageScores(ScoreOperand& scores, const AttentionProblem& p, int64_t queries, int64_t keys,
-                   int64_t elementBytes);
   void stageBlocks(AttentionProblem& p);
 
   Queue& queue_;

@@ -35,7 +35,7 @@ export const field = {
   lse: fieldAt('lseOffset'),
   bias: fieldAt('biasOffset'),
   mask: fieldAt('maskOffset'),
-  alibiSlopes: fieldAt('slopesOffset'),
+  alibiSlopes: fieldAt('alibiSlopesOffset'),
   sinks: fieldAt('sinksOffset'),
   extraCount: fieldAt('extraKeys'),
   extraKeys: fieldAt('extraKeyOffset'),
@@ -43,7 +43,7 @@ export const field = {
   pages: fieldAt('pages'),
   pageSize: fieldAt('pageSize'),
   pattern: fieldAt('pattern'),
-  relativeBias: fieldAt('relativeOffset'),
+  relativeBias: fieldAt('relativeBiasOffset'),
 };
 
 export const slot = {
@@ -54,7 +54,7 @@ export const slot = {
   lse: slotAt('lse'),
   bias: slotAt('bias'),
   mask: slotAt('mask'),
-  alibiSlopes: slotAt('slopes'),
+  alibiSlopes: slotAt('alibiSlopes'),
   sinks: slotAt('sinks'),
   cuSeqlensQ: slotAt('cuSeqlensQ'),
   cuSeqlensK: slotAt('cuSeqlensK'),

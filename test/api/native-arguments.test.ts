@@ -33,7 +33,7 @@ function captureRequest(): { numbers: Float64Array; views: (ArrayBufferView | un
   for (const name of ['query', 'key', 'value', 'out']) set(`${name}Offset`, 0, 24, 8, 4, 1);
   set('lseOffset', 0, 6, 3, 1);
   for (const name of ['bias', 'mask']) set(`${name}Offset`, 0, 0, 9, 3, 1);
-  set('slopesOffset', 0, 2, 1);
+  set('alibiSlopesOffset', 0, 2, 1);
   set('sinksOffset', 0, 1);
   const slots: Record<string, ArrayBufferView> = {
     query: q.data,
@@ -43,7 +43,7 @@ function captureRequest(): { numbers: Float64Array; views: (ArrayBufferView | un
     lse: new Float32Array(6),
     bias: new Float32Array(18),
     mask: new Uint8Array(18).fill(1),
-    slopes: new Float32Array(2),
+    alibiSlopes: new Float32Array(2),
     sinks: new Float32Array(2),
     keyLengths: Int32Array.of(3),
   };

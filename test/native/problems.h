@@ -99,9 +99,14 @@ class CaseMaker {
     return made;
   }
 
+  static int64_t indexOf(const ScoreOperand& o, int64_t b, int64_t h, int64_t q, int64_t k) {
+    return b * o.batch + h * o.head + q * o.query + k * o.key;
+  }
+
   // Plain loops from the definitions; shares nothing with the code under test but the problem's fields.
   void answer(Case& c) {
     const AttentionProblem& p = c.problem;
+    const ScoreRules& rules = p.rules;
     const int32_t heads = p.queryHeads > p.kvHeads ? p.queryHeads : p.kvHeads;
     c.out.assign(size_t(int64_t(p.batch) * heads * p.queries * p.valueDim), 0);
     c.lse.assign(size_t(int64_t(p.batch) * heads * p.queries), -INFINITY);
@@ -134,22 +139,23 @@ class CaseMaker {
           for (int32_t k = 0; k < keys; ++k) {
             const int64_t position = int64_t(q) + offset;
             if (!sees(p, b, h, q, k, keys)) continue;
-            if (p.mask.data && !static_cast<const uint8_t*>(p.mask.data)[p.mask.offset(b, h, q, k)]) continue;
+            if (rules.mask.data && !static_cast<const uint8_t*>(rules.mask.data.data)[indexOf(rules.mask, b, h, q, k)])
+              continue;
             double s = product(p.key, k);
-            if (p.relative) {
+            if (const RelativeBias& relative = rules.relativeBias; relative.data) {
               int32_t qr = q, kr = k;
-              int64_t at = h * p.relativeHead;
+              int64_t at = h * relative.head;
               for (int a = p.grid.rank - 1; a >= 0; --a) {
                 const Token length = p.grid.length[a];
                 const Token apart = (kr % length - qr % length) / p.grid.dilation[a];
-                at += (apart + p.grid.kernel[a] - 1) * p.relativeAxis[a];
+                at += (apart + p.grid.kernel[a] - 1) * relative.axis[a + kMaxRank - p.grid.rank];
                 qr /= length;
                 kr /= length;
               }
-              s += p.relative[at];
+              s += relative.data[at];
             }
-            if (p.bias.data) s += static_cast<const float*>(p.bias.data)[p.bias.offset(b, h, q, k)];
-            if (p.slopes) s -= double(p.slopes[h]) * double(std::llabs(position - k));
+            if (rules.bias.data) s += static_cast<const float*>(rules.bias.data.data)[indexOf(rules.bias, b, h, q, k)];
+            if (rules.alibiSlopes.data) s -= double(rules.alibiSlopes.data[h]) * double(std::llabs(position - k));
             score[size_t(k)] = s;
             if (s > -INFINITY) c.largestScore = std::fmax(c.largestScore, std::fabs(s));
           }
@@ -192,8 +198,7 @@ class CaseMaker {
     AttentionProblem& p = c.problem;
     p.softcap = 0;
     p.extraKeys = 0;
-    p.bias = p.mask = {};
-    p.slopes = p.relative = nullptr;
+    p.rules = {};
     answer(c);
   }
 
@@ -365,31 +370,32 @@ class CaseMaker {
     if (pick(4) == 0) {
       float* bias = reinterpret_cast<float*>(buffer(c, scores * 4));
       for (int64_t i = 0; i < scores; ++i) bias[i] = pick(10) == 0 ? -INFINITY : number();
-      p.bias = {
-          bias, DType::float32, int64_t(p.outputHeads()) * p.queries * p.keys, int64_t(p.queries) * p.keys, p.keys, 1};
+      const int64_t perHead = int64_t(p.queries) * p.keys;
+      p.rules.bias = {{bias, p.outputHeads() * perHead, perHead, p.keys, 1}};
     }
     if (pick(4) == 0) {  // one mask for all queries
       uint8_t* mask = reinterpret_cast<uint8_t*>(buffer(c, int64_t(p.batch) * p.keys));
       for (int64_t i = 0; i < int64_t(p.batch) * p.keys; ++i) mask[i] = pick(4) != 0;
-      p.mask = {mask, DType::float32, p.keys, 0, 0, 1};
+      p.rules.mask = {{mask, p.keys, 0, 0, 1}};
     }
     const bool isGrid = p.pattern == PatternKind::neighborhood;
     if (isGrid && pick(3) == 0) {
+      RelativeBias& relative = p.rules.relativeBias;
       int64_t size = 1;
-      for (int a = p.grid.rank - 1; a >= 0; --a) {
-        p.relativeAxis[a] = size;
-        size *= 2 * p.grid.kernel[a] - 1;
+      for (int a = kMaxRank - 1, axis = p.grid.rank - 1; axis >= 0; --a, --axis) {
+        relative.reach[a] = p.grid.kernel[axis] - 1;
+        relative.axis[a] = size;
+        size *= 2 * p.grid.kernel[axis] - 1;
       }
-      p.relativeHead = size;
-      float* relative = list<float>(c, size_t(size * p.outputHeads()));
-      for (int64_t i = 0; i < size * p.outputHeads(); ++i) relative[i] = number();
-      p.relative = relative;
+      relative.head = size;
+      float* values = list<float>(c, size_t(size * p.outputHeads()));
+      for (int64_t i = 0; i < size * p.outputHeads(); ++i) values[i] = number();
+      relative.data = values;
     }
     if (!isGrid && pick(5) == 0) {
       float* slopes = reinterpret_cast<float*>(buffer(c, p.outputHeads() * 4));
       for (int h = 0; h < p.outputHeads(); ++h) slopes[h] = 0.1f * float(h + 1);
-      p.slopes = slopes;
-      p.slopesHead = 1;
+      p.rules.alibiSlopes = {slopes, 0, 1};
     }
     if (pick(5) == 0) {
       float* sinks = reinterpret_cast<float*>(buffer(c, p.outputHeads() * 4));

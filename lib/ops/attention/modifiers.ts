@@ -86,8 +86,12 @@ export function putRelativeBias(request: Request, settings: Settings, shape: Sha
     ...rules.map(({ kernelSize }) => 2 * kernelSize - 1),
   ]);
   const { offset, strides } = request.input('relativeBias', slot.relativeBias, settings.relativeBias);
-  request.place(field.relativeBias, offset, strides);
+  const [byHead, ...byAxis] = strides;
+  request.place(field.relativeBias, offset, [byHead, ...asRank3(byAxis)]);
 }
+
+/** Native code counts three axes, the last of the grid last. */
+const asRank3 = (strides: number[]): number[] => [...new Array<number>(3 - strides.length).fill(0), ...strides];
 
 /** Strides that read a tensor as if it had the dims of `target`: NumPy's broadcasting, aligned at the last axis. */
 function broadcast(name: string, view: View, target: readonly number[]): number[] {

@@ -1,4 +1,5 @@
-// exp2, tanh, transposes and half conversions of one instruction set against float64.
+// exp2, tanh, transposes and half conversions of one instruction set against float64, and its score rules against those
+// of floats.
 // An earlier exp2 with errors of 3e-6 passed every end-to-end test, so it is checked by itself.
 #include <cfloat>
 #include <cmath>
@@ -11,7 +12,7 @@
 #endif
 
 #include "../../../core/base/dtype.h"
-#include "../../../core/base/softmax.h"
+#include "../../../core/score/rules.h"
 #include "../check.h"
 
 namespace tilewise::cpu {
@@ -20,6 +21,7 @@ namespace {
 #include TILEWISE_SIMD
 
 #include "../../../cpu/simd/math.inl"
+#include "../../../cpu/simd/lanes.inl"
 
 template <class F>
 float lane0(F&& f, float x) {
@@ -122,6 +124,28 @@ void checkBfloat16() {
   CHECK(toBfloat16(1.00390625f) == 0x3f80 && toBfloat16(1.01171875f) == 0x3f82, "ties go to even");
 }
 
+// A score rule says the same of vectors as of floats.
+void checkRules() {
+  const auto check = [](const char* what, const auto& rule) {
+    for (const float x : {0.0f, 1.0f, -3.25f, 255.0f, 1e38f, FLT_MAX, -FLT_MAX, -INFINITY, INFINITY, NAN}) {
+      for (const float sum : {0.0f, -2.5f, kHidden}) {
+        const auto say = [&](auto number) {
+          using N = decltype(number);
+          return addUnlessHidden(N(sum), rule(number));
+        };
+        const float want = say(x), got = lane0([&](Vec v) { return say(Lanes(v)).v; }, x);
+        CHECK(got == want || (std::isnan(got) && std::isnan(want)), "%s of %g and %g: %g, not %g", what, x, sum, got,
+              want);
+        CHECK(sum != kHidden || want == kHidden, "%s shows a hidden key", what);
+      }
+    }
+  };
+  check("mask", [](auto x) { return Mask{}.addend(x); });
+  check("bias", [](auto x) { return Bias{}.addend(x); });
+  check("relativeBias", [](auto x) { return RelativeBias{}.addend(x); });
+  check("alibiSlopes", [](auto x) { return AlibiSlopes{}.addend(decltype(x)(-0.5f), x); });
+}
+
 }  // namespace
 }  // namespace tilewise::cpu
 
@@ -131,5 +155,6 @@ int main() {
   tilewise::cpu::checkShuffles();
   tilewise::cpu::checkFloat16();
   tilewise::cpu::checkBfloat16();
+  tilewise::cpu::checkRules();
   return finish("math " TILEWISE_SIMD);
 }

@@ -21,11 +21,7 @@ struct Array {
   void** data;
   bool* isOnDevice;
   int64_t elementBytes;
-  struct Axis {
-    int64_t size;
-    int64_t* stride;
-  };
-  std::vector<Axis> axes;
+  std::vector<OperandAxis> axes;
 };
 
 class Disturber {
@@ -152,7 +148,7 @@ void** pointerTo(T*& data) {
   return reinterpret_cast<void**>(const_cast<std::remove_const_t<T>**>(&data));
 }
 template <class T>
-Array floatsOf(Placed<T>& array, std::vector<Array::Axis> axes) {
+Array floatsOf(Placed<T>& array, std::vector<OperandAxis> axes) {
   return {pointerTo(array.data), &array.isOnDevice, sizeof(float), std::move(axes)};
 }
 
@@ -166,22 +162,12 @@ inline void disturb(Disturber& disturber, AttentionProblem& p) {
   disturber(rowsOf(p.extraValue, p.batch, p.extraKeys, p.kvHeads, p.valueDim, p.dtype), true);
   disturber(rowsOf(p.out, p.batch, p.queries, heads, p.valueDim, p.dtype), false);
   disturber(floatsOf(p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {p.queries, &p.lseToken}}), false);
-  const auto scores = [&](ScoreOperand& s, int64_t bytes) {
-    disturber({pointerTo(s.data),
-               &s.isOnDevice,
-               bytes,
-               {{p.batch, &s.batch}, {heads, &s.head}, {p.queries, &s.query}, {p.keys, &s.key}}},
-              true);
-  };
-  scores(p.bias, sizeOf(p.bias.dtype));
-  scores(p.mask, 1);
-  disturber(floatsOf(p.slopes, {{p.batch, &p.slopesBatch}, {heads, &p.slopesHead}}), true);
+  p.rules.forEach([&](auto& rule) {
+    rule.operand({p.batch, heads, p.queries, p.keys}, [&](auto& array, int64_t bytes, const auto& axes) {
+      disturber({pointerTo(array.data), &array.isOnDevice, bytes, {std::begin(axes), std::end(axes)}}, true);
+    });
+  });
   disturber(floatsOf(p.sinks, {{heads, &p.sinksHead}}), true);
-  Array relative = floatsOf(p.relative, {{heads, &p.relativeHead}});
-  for (int a = 0; a < p.grid.rank; ++a) {
-    relative.axes.push_back({2 * int64_t(p.grid.kernel[a]) - 1, &p.relativeAxis[a]});
-  }
-  disturber(relative, true);
   BlockLists& b = p.blocks;
   if (b.begins) {
     const size_t lists = size_t(b.count(p.batch, p.outputHeads(), p.queries));

@@ -68,11 +68,12 @@ void run(const StagedAttention& staged, const Limits&, Queue&, const CancelFlag&
     mustBePadded(p.key, p.dtype, p.keys, p.headDim, "key");
   }
   const BlockLists& b = p.blocks;
-  for (const void* data : std::initializer_list<const void*>{
-           p.lse, p.bias.data, p.mask.data, p.slopes, p.relative, p.sinks, p.cuQueries, p.cuKeys, p.keyLengths,
-           p.store.paged.table, b.begins, b.counts, b.starts, b.maskIndex, b.masks}) {
+  for (const void* data :
+       std::initializer_list<const void*>{p.lse, p.sinks, p.cuQueries, p.cuKeys, p.keyLengths, p.store.paged.table,
+                                          b.begins, b.counts, b.starts, b.maskIndex, b.masks}) {
     mustBeOnDevice(data, "an operand");
   }
+  p.rules.forEach([](const auto& rule) { mustBeOnDevice(rule.data, "a score rule"); });
   const auto isHost = [](const void* data) { return !data || !machine.owns(data); };
   CHECK(isHost(lengths.cuQueries) && isHost(lengths.cuKeys) && isHost(lengths.keyLengths), "%s: lengths are not known",
         nameOfCase.c_str());

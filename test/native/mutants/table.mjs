@@ -4,11 +4,12 @@
 
 const mutant =
   (family, folder) =>
-  (name, file, find, replace = '') => ({ family, name, file: `cuda/${folder}${file}`, find, replace });
-const attention = mutant('attention', '');
-const float32 = mutant('float32', '');
-const selection = mutant('selection', 'selection/');
-const merge = (name, ...change) => mutant('merge', 'merge/')(name, 'merge_rows.h', ...change);
+  (name, file, find, replace = '') => ({ family, name, file: `${folder}${file}`, find, replace });
+const attention = mutant('attention', 'cuda/');
+const scoreRule = mutant('attention', 'core/score/');
+const float32 = mutant('float32', 'cuda/');
+const selection = mutant('selection', 'cuda/selection/');
+const merge = (name, ...change) => mutant('merge', 'cuda/merge/')(name, 'merge_rows.h', ...change);
 
 const loop = 'attention/sm80/attend.h';
 const pipeline = 'attention/sm80/pipeline.h';
@@ -313,17 +314,12 @@ export const mutants = [
     'taken_ = part;',
   ),
   attention('a run is left out when a tile is full', visits, '    index_ += last;\n', '    index_ += last + 1;\n'),
-  attention(
-    'a mirrored distance has the wrong sign',
-    scores,
-    'float(distance < 0 ? -distance : distance)',
-    'float(distance)',
-  ),
-  attention(
+  scoreRule('a mirrored distance has the wrong sign', 'alibi_slopes.h', 'absolute(distance)', 'distance'),
+  scoreRule(
     'softcap takes the scale as it is',
-    scores,
-    'p.softcap > 0 ? p.scale / p.softcap : 0',
-    'p.softcap > 0 ? p.scale : 0',
+    'scale.h',
+    'softcap > 0 ? scale / softcap : 0',
+    'softcap > 0 ? scale : 0',
   ),
   attention(
     'scores are not turned past what is added',

@@ -1,0 +1,31 @@
+// ScoreOperand: a value for each [batch, head, query, key], whatever of it broadcasts. Reader: someone who adds a rule
+// that reads one; bias and mask do.
+#pragma once
+
+#include "rule.h"
+
+namespace tilewise {
+
+// Strides are in elements; stride 0 broadcasts. data == nullptr: absent.
+struct ScoreOperand {
+  Placed<const void> data;
+  int64_t batch = 0, head = 0, query = 0, key = 0;
+
+  static constexpr bool kReads = true, kCoversAll = true;
+  using Row = int64_t;
+
+  TW_HOST_DEVICE bool isPresent() const { return data; }
+  TW_HOST_DEVICE int64_t row(const ScoreQuery& q) const {
+    return q.batch * batch + q.head * head + q.token * query + q.firstKey * key;
+  }
+  TW_HOST_DEVICE int64_t at(int64_t row, const ScoreKey& k) const { return row + k.token * key; }
+
+ protected:
+  template <class Visit>
+  void operandOf(int64_t elementBytes, const ScoreShape& s, Visit&& visit) {
+    const OperandAxis axes[] = {{s.batch, &batch}, {s.heads, &head}, {s.queries, &query}, {s.keys, &key}};
+    visit(data, elementBytes, axes);
+  }
+};
+
+}  // namespace tilewise

@@ -1,0 +1,43 @@
+// RelativeBias: a number to add for each distance between a query and a key of a grid, per head and axis
+// (options.relativeBias), [heads, 2 * kernel - 1 per axis]. Idea: NATTEN, Swin (arXiv 2103.14030).
+#pragma once
+
+#include "../base/dtype.h"
+#include "../base/softmax.h"
+#include "rule.h"
+
+namespace tilewise {
+
+struct RelativeBias {
+  Placed<const float> data;  // of the most negative distances
+  int64_t head = 0, axis[kMaxRank] = {0, 0, 0};  // strides; axes as in ScoreQuery::place
+  Token reach[kMaxRank] = {0, 0, 0};  // the longest distance along each axis, kernel - 1
+
+  static constexpr bool kReads = true, kHasType = false;
+  static constexpr bool kCoversAll = false;  // keys that a query does not see may lie beyond its reach
+  using Row = ScoreQuery;
+
+  TW_HOST_DEVICE bool isPresent() const { return data; }
+  TW_HOST_DEVICE const ScoreQuery& row(const ScoreQuery& q) const { return q; }
+  TW_HOST_DEVICE int64_t at(const ScoreQuery& q, const ScoreKey& k) const {
+    int64_t at = q.head * head;
+    for (int a = 0; a < kMaxRank; ++a) at += (k.place[a] - q.place[a] + reach[a]) * axis[a];
+    return at;
+  }
+  template <class Visit>
+  TW_HOST_DEVICE void withReader(Visit&& visit) const {
+    visit(readerOf(data.data));
+  }
+  template <class N>
+  TW_HOST_DEVICE N addend(N bias) const {
+    return biasToLog2(bias);
+  }
+  template <class Visit>
+  void operand(const ScoreShape& s, Visit&& visit) {
+    const auto size = [&](int a) { return 2 * int64_t(reach[a]) + 1; };
+    const OperandAxis axes[] = {{s.heads, &head}, {size(0), &axis[0]}, {size(1), &axis[1]}, {size(2), &axis[2]}};
+    visit(data, int64_t(sizeof(float)), axes);
+  }
+};
+
+}  // namespace tilewise
