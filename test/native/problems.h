@@ -1,56 +1,18 @@
-// Random problems with exact-size buffers, and a float64 answer for each, for the native checks.
+// Random problems with exact-size buffers, each with its answer (answer.h), for the native checks.
 // Buffers end where the tensor ends, so that a sanitizer sees any read past it.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "../../core/op/attention.h"
+#include "answer.h"
 
 namespace tilewise {
-
-struct Case {
-  AttentionProblem problem;
-  std::vector<std::vector<char>> buffers;
-  std::vector<double> out, lse;  // float64 answers, out in the order of problem.out's elements
-  double largestScore = 0;       // in magnitude: float32 scores are off by up to its rounding
-  std::string name;
-};
-
-inline double elementAt(const void* data, DType type, int64_t at) {
-  if (type == DType::float32) return static_cast<const float*>(data)[at];
-  const uint16_t bits = static_cast<const uint16_t*>(data)[at];
-  return type == DType::float16 ? fromFloat16(bits) : fromBfloat16(bits);
-}
-
-// How far the output is from the answer, less `relative` times the answer; infinite where one is finite and the other
-// not. Infinity and NaN are alike: a weight of 1e-60 is zero in float32, and zero times infinity is NaN.
-inline double outError(const Case& c, double relative) {
-  double worst = 0;
-  for (size_t i = 0; i < c.out.size(); ++i) {
-    const double got = elementAt(c.problem.out.data, c.problem.dtype, int64_t(i)), want = c.out[i];
-    if (std::isfinite(got) != std::isfinite(want)) return INFINITY;
-    if (std::isfinite(got)) worst = std::fmax(worst, std::fabs(got - want) - relative * std::fabs(want));
-  }
-  return worst;
-}
-
-inline double lseError(const Case& c) {
-  double worst = 0;
-  for (size_t i = 0; i < c.lse.size(); ++i) {
-    const double got = c.problem.lse[i], want = c.lse[i];
-    if (got == want) continue;  // both -inf
-    if (!std::isfinite(got - want)) return INFINITY;
-    worst = std::fmax(worst, std::fabs(got - want));
-  }
-  return worst;
-}
 
 class CaseMaker {
  public:
@@ -97,87 +59,6 @@ class CaseMaker {
     }
     addOptions(c);
     return made;
-  }
-
-  static int64_t indexOf(const ScoreOperand& o, int64_t b, int64_t h, int64_t q, int64_t k) {
-    return b * o.batch + h * o.head + q * o.query + k * o.key;
-  }
-
-  // Plain loops from the definitions; shares nothing with the code under test but the problem's fields.
-  void answer(Case& c) {
-    const AttentionProblem& p = c.problem;
-    const ScoreRules& rules = p.rules;
-    const int32_t heads = p.queryHeads > p.kvHeads ? p.queryHeads : p.kvHeads;
-    c.out.assign(size_t(int64_t(p.batch) * heads * p.queries * p.valueDim), 0);
-    c.lse.assign(size_t(int64_t(p.batch) * heads * p.queries), -INFINITY);
-    for (int32_t b = 0; b < p.batch; ++b) {
-      const int32_t keys = p.keyLengths ? p.keyLengths[b] : p.keys;
-      const int32_t offset = p.window.align == Align::bottomRight ? keys - p.queries
-                             : p.window.align == Align::topLeft   ? 0
-                                                                  : p.window.offset;
-      for (int32_t h = 0; h < heads; ++h) {
-        const int32_t kvHead = p.kvHeads < heads ? h / (heads / p.kvHeads) : h;
-        const int32_t queryHead = p.queryHeads == heads        ? h
-                                  : p.pairing == Pairing::tile ? h % p.queryHeads
-                                                               : h / (heads / p.queryHeads);
-        for (int32_t q = 0; q < p.queries; ++q) {
-          std::vector<double> score(size_t(keys) + size_t(p.extraKeys), -INFINITY);
-          const auto product = [&](const Operand& key, int32_t k) {
-            double s = 0;
-            for (int32_t d = 0; d < p.headDim; ++d) {
-              s += elementAt(p.query.data, p.dtype, p.query.offset(b, q, queryHead) + d) *
-                   elementAt(key.data, p.dtype, key.offset(b, k, kvHead) + d);
-            }
-            s *= p.scale;
-            return p.softcap > 0 ? p.softcap * std::tanh(s / p.softcap) : s;
-          };
-          for (int32_t k = 0; k < p.extraKeys; ++k) {
-            const double s = score[size_t(keys + k)] = product(p.extraKey, k);
-            c.largestScore = std::fmax(c.largestScore, std::fabs(s));
-          }
-          double most = p.sinks ? p.sinks[h] : -INFINITY;
-          for (int32_t k = 0; k < keys; ++k) {
-            const int64_t position = int64_t(q) + offset;
-            if (!sees(p, b, h, q, k, keys)) continue;
-            if (rules.mask.data && !static_cast<const uint8_t*>(rules.mask.data.data)[indexOf(rules.mask, b, h, q, k)])
-              continue;
-            double s = product(p.key, k);
-            if (const RelativeBias& relative = rules.relativeBias; relative.data) {
-              int32_t qr = q, kr = k;
-              int64_t at = h * relative.head;
-              for (int a = p.grid.rank - 1; a >= 0; --a) {
-                const Token length = p.grid.length[a];
-                const Token apart = (kr % length - qr % length) / p.grid.dilation[a];
-                at += (apart + p.grid.kernel[a] - 1) * relative.axis[a + kMaxRank - p.grid.rank];
-                qr /= length;
-                kr /= length;
-              }
-              s += relative.data[at];
-            }
-            if (rules.bias.data) s += static_cast<const float*>(rules.bias.data.data)[indexOf(rules.bias, b, h, q, k)];
-            if (rules.alibiSlopes.data) s -= double(rules.alibiSlopes.data[h]) * double(std::llabs(position - k));
-            score[size_t(k)] = s;
-            if (s > -INFINITY) c.largestScore = std::fmax(c.largestScore, std::fabs(s));
-          }
-          for (const double s : score) most = std::fmax(most, s);
-          if (most == -INFINITY) continue;
-          double sum = p.sinks ? std::exp(p.sinks[h] - most) : 0;
-          std::vector<double> weight;
-          for (const double s : score) sum += weight.emplace_back(std::exp(s - most));
-          c.lse[size_t(b * p.lseBatch + h * p.lseHead + q)] = most + std::log(sum);
-          for (int32_t d = 0; d < p.valueDim; ++d) {
-            double o = 0;
-            for (int32_t k = 0; k < keys + p.extraKeys; ++k) {
-              const Operand& value = k < keys ? p.value : p.extraValue;
-              if (score[size_t(k)] == -INFINITY) continue;
-              o += weight[size_t(k)] *
-                   elementAt(value.data, p.dtype, value.offset(b, k < keys ? k : k - keys, kvHead) + d);
-            }
-            c.out[size_t(p.out.offset(b, q, h) + d)] = o / sum;
-          }
-        }
-      }
-    }
   }
 
   // A few values become NaN or infinite: queries that see one must say so, the others must not. And one of float32 the
@@ -276,68 +157,6 @@ class CaseMaker {
     for (size_t i = 0; i < 2 * size; ++i) masks[i] = pick(2);
     b.maskIndex = index;
     b.masks = masks;
-  }
-
-  // Whether the pattern shows key k to query q, from the families' definitions.
-  static bool sees(const AttentionProblem& p, int32_t b, int32_t h, int32_t q, int32_t k, int32_t keys) {
-    const int32_t offset = p.window.align == Align::bottomRight ? keys - p.queries
-                           : p.window.align == Align::topLeft   ? 0
-                                                                : p.window.offset;
-    const int64_t position = int64_t(q) + offset;
-    const bool inWindow = k <= position + p.window.right && (k >= position - p.window.left || k < p.window.sinkTokens);
-    if (p.pattern == PatternKind::window) return inWindow;
-    if (p.pattern == PatternKind::neighborhood) {
-      for (int a = p.grid.rank - 1; a >= 0; --a) {
-        const Token length = p.grid.length[a], d = p.grid.dilation[a], kernel = p.grid.kernel[a];
-        const Token qi = q % length, ki = k % length;
-        q /= length;
-        k /= length;
-        if (qi % d != ki % d) return false;
-        std::vector<Token> group;  // the tokens of the dilation group, by place
-        for (Token t = qi % d; t < length; t += d) group.push_back(t);
-        const Token n = Token(group.size()), place = qi / d, stride = p.grid.stride[a];
-        std::vector<Token> mates;  // the places of the stride group
-        for (Token i = 0; i < place / stride * stride + stride; ++i)
-          if (i / stride == place / stride) mates.push_back(i);
-        Token begin, end;
-        if (p.grid.isCausal[a]) {
-          const Token leader = mates.back() < n ? mates.back() : n - 1;
-          begin = leader + 1 - kernel < 0 ? 0 : leader + 1 - kernel;
-          end = place + 1;
-        } else {  // the run of kernel places whose anchor comes nearest to the leader
-          const Token middle = mates[mates.size() / 2], leader = middle < n ? middle : n - 1;
-          begin = 0;
-          for (Token i = 1; i + kernel <= n; ++i)
-            if (std::abs(i + kernel / 2 - leader) < std::abs(begin + kernel / 2 - leader)) begin = i;
-          end = begin + kernel;
-        }
-        if (ki / d < begin || ki / d >= end) return false;
-      }
-      return true;
-    }
-    if (p.pattern == PatternKind::stridedShards) {
-      const ShardOptions& s = p.shards;
-      const auto blockOf = [&](int64_t t) { return int64_t(std::floor(double(t) / s.blockSize)); };
-      const int64_t qb = blockOf(position), kb = blockOf(k), layout = s.headBase + h / s.headsPerLayout;
-      if (s.isRelative) {
-        const int64_t left = qb - kb - s.localBlocks + 1, right = kb - qb - s.localBlocksRight + 1;
-        return ((left > 0 ? left : 0) + (right > 0 ? right : 0)) % s.vertStride == 0;
-      }
-      if (k > position) return false;
-      if (layout >= s.firstDense || qb - kb < s.localBlocks) return true;
-      const int64_t shifted = kb + layout * s.headStep + s.headOffset;
-      return ((shifted % s.vertStride) + s.vertStride) % s.vertStride == 0;
-    }
-    const BlockLists& l = p.blocks;
-    if (l.hasWindow && (inWindow || k > position)) return inWindow;
-    if (!l.hasWindow && k > position + p.window.right) return false;
-    const int64_t list = b * l.byBatch + h / l.headsPerList * l.byHead + q / l.queries;
-    for (int32_t e = l.begins[list]; e < l.begins[list] + l.counts[list]; ++e) {
-      if (k < l.starts[e] || k >= l.starts[e] + l.keys) continue;
-      if (!l.maskIndex || l.maskIndex[e] < 0) return true;
-      return l.masks[(int64_t(l.maskIndex[e]) * l.queries + q % l.queries) * l.keys + k - l.starts[e]];
-    }
-    return false;
   }
 
   static void set(const Operand& o, DType type, int64_t at, float x) {

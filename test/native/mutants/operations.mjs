@@ -1,0 +1,94 @@
+// Seeded bugs of the kernels of selection and merging.
+import { mutant } from './mutant.mjs';
+
+const selection = mutant('selection', 'cuda/selection/');
+const merge = (name, ...change) => mutant('merge', 'cuda/merge/')(name, 'merge_rows.h', ...change);
+
+export const operationMutants = [
+  // Selection.
+  selection(
+    'keys are fetched over those that others read',
+    'search.h',
+    '    sync_warp();  // nobody reads the rows before these any more\n',
+  ),
+  selection(
+    'fetched keys are not waited for',
+    'search.h',
+    '    cp_async_commit();\n    cp_async_wait<0>();\n    sync_warp();\n',
+    '    cp_async_commit();\n    sync_warp();\n',
+  ),
+  selection(
+    'fetched keys are read before other lanes have them',
+    'search.h',
+    '    cp_async_wait<0>();\n    sync_warp();\n',
+    '    cp_async_wait<0>();\n',
+  ),
+  selection(
+    'a batch of queries is not waited for',
+    'search.h',
+    '      cp_async_wait<1>();\n',
+    '      cp_async_wait<2>();\n',
+  ),
+  selection(
+    'a batch is searched before all have loaded it',
+    'search.h',
+    '      sync_block();\n      group.searchBatch(batch, buffer, tile, tileEnd);\n',
+    '      group.searchBatch(batch, buffer, tile, tileEnd);\n',
+  ),
+  selection(
+    'a batch is overwritten while others search it',
+    'search.h',
+    '      group.searchBatch(batch, buffer, tile, tileEnd);\n      sync_block();\n',
+    '      group.searchBatch(batch, buffer, tile, tileEnd);\n',
+  ),
+  selection('two batches share a buffer', 'search.h', '      if (isAhead) buffer ^= 1;\n'),
+  selection(
+    'a quad joins only its neighbours',
+    'score_keys.h',
+    'for (int mask = 1; mask < 4; mask *= 2)',
+    'for (int mask = 1; mask < 2; mask *= 2)',
+  ),
+  selection(
+    'left and right keys are exchanged',
+    'score_keys.h',
+    '(lane_id() & 8 ? right : left)',
+    '(lane_id() & 8 ? left : right)',
+  ),
+  selection(
+    'lanes that do not store the sums take no part in the shuffle of warp_id()',
+    'best.h',
+    'st_shared(buffer + (warp * kValues + v) * 4, uint32_t(own[v]));',
+    'st_shared(buffer + (warp_id() * kValues + v) * 4, uint32_t(own[v]));',
+  ),
+  selection('sums are read before all warps have them', 'best.h', '    sync_block();\n'),
+  selection(
+    'sums of two rounds share a buffer',
+    'best.h',
+    '(turn_ ^= 1) * (kListSharedBytes / 2)',
+    '0 * (kListSharedBytes / 2)',
+  ),
+  selection('of equals all are kept', 'best.h', '(isEqual && e < equals)', 'isEqual'),
+  selection('of equals the right half is taken', 'methods.h', 'rightScore > leftScore', 'rightScore >= leftScore'),
+  selection(
+    'a row is copied past its dims',
+    'copy_rows.h',
+    'clamp(left, 0, kPerPiece) * int(sizeof(E))',
+    'kPerPiece * int(sizeof(E))',
+  ),
+  selection(
+    'one candidate too many is ranked',
+    'search.h',
+    'if (own < count && lane_id()',
+    'if (own <= count && lane_id()',
+  ),
+
+  // Merging.
+  merge('sums are not rescaled', 'sum[e] = sum[e] * f.into + ', 'sum[e] = sum[e] + '),
+  merge('rows of parts that saw nothing are read', '      if (from.sum == 0) continue;'),
+  merge(
+    'a row is stored past its dims',
+    'const int count = smaller(kCount, p.valueDim - first);',
+    'const int count = kCount;',
+  ),
+  merge('rows past the last are merged', '  if (row >= p.rows) return;\n'),
+];
