@@ -15,14 +15,17 @@ struct RelativeBias {
 
   static constexpr bool kReads = true, kHasType = false;
   static constexpr bool kCoversAll = false;  // keys that a query does not see may lie beyond its reach
-  using Row = ScoreQuery;
+  using Row = int64_t;  // where the key of place 0 would be
 
   TW_HOST_DEVICE bool isPresent() const { return data; }
-  TW_HOST_DEVICE const ScoreQuery& row(const ScoreQuery& q) const { return q; }
-  TW_HOST_DEVICE int64_t at(const ScoreQuery& q, const ScoreKey& k) const {
+  TW_HOST_DEVICE int64_t row(const ScoreQuery& q) const {
     int64_t at = q.head * head;
-    for (int a = 0; a < kMaxRank; ++a) at += (k.place[a] - q.place[a] + reach[a]) * axis[a];
+    for (int a = 0; a < kMaxRank; ++a) at += (reach[a] - q.place[a]) * axis[a];
     return at;
+  }
+  TW_HOST_DEVICE int64_t at(int64_t row, const ScoreKey& k) const {
+    for (int a = 0; a < kMaxRank; ++a) row += k.place[a] * axis[a];
+    return row;
   }
   template <class Visit>
   TW_HOST_DEVICE void withReader(Visit&& visit) const {

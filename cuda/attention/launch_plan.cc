@@ -89,6 +89,7 @@ LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys
   LaunchPlan plan{};
   AttentionParams& params = plan.params;
   params.problem = problem;
+  params.scale = problem.scoreScale();
   const PatternTraits traits = traitsOf(problem);
   if (traits.isGrid) params.problem.grid = asRank3(problem.grid);
   const AttentionProblem& p = params.problem;

@@ -10,6 +10,7 @@ namespace tilewise::gpu {
 
 struct AttentionParams {
   AttentionProblem problem;  // all pointers on the device
+  ScoreScale scale;          // the problem's: as a parameter it takes no register
 
   // Rows of an operand can be copied 16 bytes at a time.
   bool queryIsAligned, keyIsAligned, valueIsAligned, extraKeyIsAligned, extraValueIsAligned, outIsAligned;

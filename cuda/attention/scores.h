@@ -85,8 +85,7 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
 }
 
 template <int Rank>
-__device__ __forceinline__ ScoreQuery scoreQueryOf(const Work& work, const Query<Rank>& query) {
-  const Sequence& sequence = work.sequence;
+__device__ __forceinline__ ScoreQuery scoreQueryOf(const Sequence& sequence, const Query<Rank>& query) {
   ScoreQuery q{sequence.batch, query.head, sequence.queries.begin + query.token, sequence.keys.begin, {}};
 #pragma unroll
   for (int a = 0; a < Rank; ++a) q.place[a + kMaxRank - Rank] = query.place[a];
@@ -99,13 +98,14 @@ __device__ __forceinline__ void addRules(RegisterTile<RowTiles, Keys>& scores, c
                                          const Work& work, const Q& queries, const VisitKeys<Gathers>& keys,
                                          int firstRow, int firstColumn) {
   using Tile = RegisterTile<RowTiles, Keys>;
-  const Token offset = offsetOf(p.window, work.sequence.queries.size(), work.sequence.keys.size());
+  const Sequence sequence = p.sequence(work.index);  // again, because it would take registers of the whole loop
+  const Token offset = offsetOf(p.window, sequence.queries.size(), sequence.keys.size());
 #pragma unroll 1
   for (int block = 0; block < Keys / 8; ++block) {
 #pragma unroll
     for (int slot = 0; slot < Tile::kSlots; ++slot) {
       const auto query = queries.at(firstRow + Tile::row(slot));
-      const ScoreQuery scoreQuery = scoreQueryOf(work, query);
+      const ScoreQuery scoreQuery = scoreQueryOf(sequence, query);
       float sum[2];
 #pragma unroll
       for (int i = 0; i < 2; ++i) sum[i] = scores.at(slot, 0, i) == kHidden ? kHidden : 0;

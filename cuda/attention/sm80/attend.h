@@ -31,7 +31,7 @@ __device__ __forceinline__ void accumulate(RegisterTile<L::kRowTiles, L::kDim>& 
                                            const Repair<L>& repair) {
   repair.noteSeen(scores);
   float rescale[2 * L::kRowTiles];
-  softmax.step(scores, scale.inSoftmax(), rescale);
+  softmax.step(scores, scale.inSoftmax, rescale);
   const typename Mma<typename L::E>::template Weights<L::kRowTiles, L::kWarpKeys> weights(scores);
   output.scaleRows(rescale);
   repair.replaceValues(output);
@@ -48,7 +48,7 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
 
   copyQueries<L::kThreads>(L::queries(), p, work, queries);
   Pipeline<L> pipeline(p, work, pattern, queries.box());
-  const ScoreScale scale = p.problem.scoreScale();
+  const ScoreScale& scale = p.scale;
   OnlineSoftmax<2 * L::kRowTiles> softmax;
   RegisterTile<L::kRowTiles, L::kDim> output;
   output.setZero();

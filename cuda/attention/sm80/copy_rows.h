@@ -30,8 +30,9 @@ struct RowSource {
   __device__ __forceinline__ const Bits* row(Token t) const { return base + rows.fromFirst(t); }
 };
 
-// Where the keys or the values of a block's head are, extra keys (options.extraKeys) included.
-template <class E, bool Gathers>
+// Where the keys or the values of a block's head are, extra keys (options.extraKeys) included. Only a pattern that
+// takes pages has registers for them.
+template <class E, bool Gathers, bool TakesPages>
 struct KeySources {
   RowSource<E> rows;  // of the block's own keys
   const Operand& extra;
@@ -60,11 +61,10 @@ struct KeySources {
         extraOffset(extra.offset(sequence.batch, 0, head)),
         isExtraAligned(isExtraAligned_) {}
 
-  // Kernels that do not gather run on dense stores alone.
   static __device__ __forceinline__ StoredRows rowsOf(const KeyStore& store, const Sequence& sequence, int32_t head,
                                                       const Operand& operand) {
-    return Gathers ? store.rowsOf(operand, sequence.batch, sequence.keys.begin, head)
-                   : DenseKeys::rowsOf(operand, sequence.batch, sequence.keys.begin, head);
+    return Gathers && TakesPages ? store.rowsOf(operand, sequence.batch, sequence.keys.begin, head)
+                                 : DenseKeys::rowsOf(operand, sequence.batch, sequence.keys.begin, head);
   }
 };
 
