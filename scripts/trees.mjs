@@ -84,18 +84,14 @@ function runQuietly(command, args, env) {
 export async function build(tree, targets = [], more = []) {
   const { folder, hasAddon } = trees[tree];
   const settings = [...trees[tree].settings, ...more];
-  const parallel = ['--parallel', String(cores)];
-  if (hasAddon) {
-    const options = settings.map((setting) => `--CD${setting}`);
-    const cmakeJs = path.join('node_modules', 'cmake-js', 'bin', 'cmake-js');
-    const command = targets.length > 0 ? ['configure'] : ['compile', ...parallel];
-    const out = folder === 'build' ? [] : ['--out', folder];
-    if (!(await run(process.execPath, [cmakeJs, ...command, ...out, ...options]))) return false;
-  } else {
-    const options = settings.map((setting) => `-D${setting}`);
-    if (!(await run('cmake', ['-S', 'test/native', '-B', folder, ...options]))) return false;
-  }
-  return targets.length === 0 || run('cmake', ['--build', folder, ...parallel, '--target', ...targets]);
+  const options = settings.map((setting) => (hasAddon ? `--CD${setting}` : `-D${setting}`));
+  const configure = hasAddon
+    ? [process.execPath, path.join('node_modules', 'cmake-js', 'bin', 'cmake-js'), 'configure', '--out', folder]
+    : ['cmake', '-S', 'test/native', '-B', folder];
+  const [command, ...args] = [...configure, ...options];
+  if (!(await run(command, args))) return false;
+  const named = targets.length > 0 ? ['--target', ...targets] : [];
+  return run('cmake', ['--build', folder, '--parallel', String(cores), ...named]);
 }
 
 /** A program of a tree: of test/native's folder `room`, or of its own. */
