@@ -36,7 +36,6 @@ struct BlockList {
   static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = false;
   static constexpr bool kHasTokenMasks = true;
-  static constexpr bool kTakesPages = false;
 
   BlockLists lists;
   Window window;

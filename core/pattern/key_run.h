@@ -13,7 +13,6 @@
 //   kIsGrid                       queries and keys are places of a dilation group; else places are tokens
 //   kIsDense                      its runs are long: most of its keys follow each other
 //   kHasTokenMasks                runs may hide single tokens; then tokens(run, query) is as tokenMask() below
-//   kTakesPages                   its keys may be on pages (core/store)
 //   traits()                      PatternTraits below: tiles and kernels are chosen by them
 //   headClass(head)               heads of one class see the same keys
 //   visitedKeys()                 about how many keys one query visits; an upper bound will do. Reads lists

@@ -26,7 +26,6 @@ struct StridedShards {
   static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = false;
   static constexpr bool kHasTokenMasks = false;
-  static constexpr bool kTakesPages = false;
 
   ShardOptions options;
   Token keys = 0;

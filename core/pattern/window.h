@@ -16,7 +16,6 @@ struct Window {
   static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = true;
   static constexpr bool kHasTokenMasks = false;
-  static constexpr bool kTakesPages = true;
   static constexpr Token kUnbounded = kMaxTokens;
 
   Token keys = 0;  // keys of the sequence; nothing at or past it is ever visible
@@ -51,8 +50,7 @@ struct Window {
 
   TW_HOST_DEVICE PatternTraits traits() const {
     PatternTraits traits{"window"};
-    traits.isDense = traits.hasStreamKernel = traits.hasDecodeKernel = true;
-    traits.takesPages = kTakesPages;
+    traits.isDense = traits.hasStreamKernel = traits.hasDecodeKernel = traits.takesPages = true;
     return traits;
   }
   TW_HOST_DEVICE int64_t headClass(int /*head*/) const { return 0; }

@@ -30,9 +30,9 @@ struct RowSource {
   __device__ __forceinline__ const Bits* row(Token t) const { return base + rows.fromFirst(t); }
 };
 
-// Where the keys or the values of a block's head are, extra keys (options.extraKeys) included. Only a pattern that
-// takes pages has registers for them.
-template <class E, bool Gathers, bool TakesPages>
+// Where the keys or the values of a block's head are, extra keys (options.extraKeys) included. Grids
+// are never on pages, and have no registers for them.
+template <class E, bool Gathers, bool IsGrid>
 struct KeySources {
   RowSource<E> rows;  // of the block's own keys
   const Operand& extra;
@@ -63,8 +63,8 @@ struct KeySources {
 
   static __device__ __forceinline__ StoredRows rowsOf(const KeyStore& store, const Sequence& sequence, int32_t head,
                                                       const Operand& operand) {
-    return Gathers && TakesPages ? store.rowsOf(operand, sequence.batch, sequence.keys.begin, head)
-                                 : DenseKeys::rowsOf(operand, sequence.batch, sequence.keys.begin, head);
+    return Gathers && !IsGrid ? store.rowsOf(operand, sequence.batch, sequence.keys.begin, head)
+                              : DenseKeys::rowsOf(operand, sequence.batch, sequence.keys.begin, head);
   }
 };
 

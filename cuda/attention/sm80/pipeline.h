@@ -66,7 +66,7 @@ class Pipeline {
   }
 
  private:
-  KeySources<typename L::E, L::kGathers, L::Pattern::kTakesPages> keyRows_, valueRows_;
+  KeySources<typename L::E, L::kGathers, L::Pattern::kIsGrid> keyRows_, valueRows_;
   typename L::Visits visits_;
   Visit visit_{};
   bool hasVisit_ = false;
