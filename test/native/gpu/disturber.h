@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <random>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -67,7 +68,8 @@ class Disturber {
   template <class T>
   void move(Placed<T>& list, size_t count) {
     void* moved = machine_.allocate(int64_t(count * sizeof(T)));
-    std::memcpy(moved, list, count * sizeof(T));
+    // memcpy refuses a list of no entries, whose pointer is null.
+    std::copy_n(list.data, count, static_cast<std::remove_const_t<T>*>(moved));
     list = {static_cast<T*>(moved), true};
     moved_.push_back(moved);
   }
