@@ -104,11 +104,13 @@ struct Viewer {
   Range queries;
 };
 
-// Adds the keys that one viewer sees. A single query's are exact: its token masks are read, too.
+// Adds the keys that one viewer sees. A single query's are exact: its token masks are read, too. `stretches` is
+// scratch.
 template <class Pattern>
-void addSeen(const Pattern& pattern, int32_t box, const Viewer& viewer, std::vector<Seen>& seen) {
+void addSeen(const Pattern& pattern, int32_t box, const Viewer& viewer, std::vector<Stretch>& stretches,
+             std::vector<Seen>& seen) {
   const auto& [head, queries] = viewer;
-  std::vector<Stretch> stretches;
+  stretches.clear();
   forEachSeen(pattern, head, queries, [&](const Stretch& stretch) {
     const uint8_t* tokens = tokenMask(pattern, stretch.run, queries.begin);
     if (!tokens || queries.size() > 1) return stretches.push_back(stretch);
@@ -117,23 +119,24 @@ void addSeen(const Pattern& pattern, int32_t box, const Viewer& viewer, std::vec
       if (tokens[key - keys.begin]) stretches.push_back({stretch.run.within({key, key + 1}), true});
     }
   });
-  for (const auto& [keys, interiors] : joined(stretches)) {
-    Token at = keys.begin;
-    for (const Range& interior : interiors) {
+  forEachJoined(stretches, [&](const SeenKeys& joined) {
+    Token at = joined.keys.begin;
+    for (const Range& interior : joined.interior) {
       if (at < interior.begin) seen.push_back({box, at, interior.begin, false});
       seen.push_back({box, interior.begin, interior.end, true});
       at = interior.end;
     }
-    if (at < keys.end) seen.push_back({box, at, keys.end, false});
-  }
+    if (at < joined.keys.end) seen.push_back({box, at, joined.keys.end, false});
+  });
 }
 
 // What ranges of queries see of a sequence. Grids are asked axis by axis instead.
 inline std::vector<Seen> seenBy(const AttentionProblem& problem, const std::vector<Viewer>& viewers) {
   std::vector<Seen> seen;
+  std::vector<Stretch> stretches;
   withPattern(problem, problem.sequence(0), [&](const auto& pattern) {
     if constexpr (!std::decay_t<decltype(pattern)>::kIsGrid) {
-      for (size_t i = 0; i < viewers.size(); ++i) addSeen(pattern, int32_t(i), viewers[i], seen);
+      for (size_t i = 0; i < viewers.size(); ++i) addSeen(pattern, int32_t(i), viewers[i], stretches, seen);
     }
   });
   return seen;

@@ -23,25 +23,31 @@ struct SeenKeys {
   std::vector<Range> interior;
 };
 
-// Joins the stretches that the queries of a box see, ascending. Lists and their window may overlap.
-inline std::vector<SeenKeys> joined(std::vector<Stretch>& stretches) {
+// Joins the stretches that the queries of a box see: calls visit(SeenKeys) in the order of positions. Sorts
+// `stretches`, because lists and their window may overlap.
+template <class Visit>
+void forEachJoined(std::vector<Stretch>& stretches, Visit&& visit) {
   const auto isBefore = [](const Stretch& a, const Stretch& b) { return a.run.places.begin < b.run.places.begin; };
   if (!std::is_sorted(stretches.begin(), stretches.end(), isBefore)) {
     std::sort(stretches.begin(), stretches.end(), isBefore);
   }
-  std::vector<SeenKeys> all;
+  SeenKeys seen{};  // one for all: patterns have runs by the thousand
   for (const auto& [run, isInterior] : stretches) {
-    if (all.empty() || run.places.begin > all.back().keys.end) all.push_back({run.places, {}});
-    SeenKeys& last = all.back();
-    last.keys.end = larger(last.keys.end, run.places.end);
+    const Range& keys = run.places;
+    if (keys.begin > seen.keys.end) {
+      if (seen.keys.size() > 0) visit(seen);
+      seen.keys = {keys.begin, keys.begin};
+      seen.interior.clear();
+    }
+    seen.keys.end = larger(seen.keys.end, keys.end);
     if (!isInterior) continue;
-    if (!last.interior.empty() && run.places.begin <= last.interior.back().end) {
-      last.interior.back().end = larger(last.interior.back().end, run.places.end);
+    if (!seen.interior.empty() && keys.begin <= seen.interior.back().end) {
+      seen.interior.back().end = larger(seen.interior.back().end, keys.end);
     } else {
-      last.interior.push_back(run.places);
+      seen.interior.push_back(keys);
     }
   }
-  return all;
+  if (seen.keys.size() > 0) visit(seen);
 }
 
 }  // namespace tilewise

@@ -31,7 +31,7 @@ class TileCounter {
       stretches_.push_back(stretch);
     });
     const int64_t before = counts.visited;
-    for (const SeenKeys& seen : joined(stretches_)) addTiles(seen, rows);
+    forEachJoined(stretches_, [&](const SeenKeys& seen) { addTiles(seen, rows); });
     ++counts.queryTiles;
     counts.most = larger(counts.most, counts.visited - before);
   }
