@@ -3,9 +3,8 @@
 #include "backend.h"
 
 #include "operations.h"
-#include "staging/staging.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 std::vector<std::string> reasonsAgainst(const AnyProblem& problem, const Limits& limits) {
   Reasons reasons("the CUDA backend");
@@ -25,9 +24,9 @@ void GpuBackend::run(const AnyProblem& problem, const CancelFlag& cancel) {
         if (p.isEmpty()) return;
         const auto queue = machine_.queue();
         Staging staging(*queue);
-        const auto staged = staging.stage(p);
+        const auto staged = stage(staging, p);
         if (cancel) return;
-        gpu::run(staged, machine_.limits(), *queue, cancel);
+        cuda::run(staged, machine_.limits(), *queue, cancel);
         if (!cancel) staging.deliver();
       },
       problem);
@@ -57,4 +56,4 @@ void GpuBackend::Memory::read(void* to, const void* from, int64_t bytes) {
   queue->wait();
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

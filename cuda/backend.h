@@ -9,7 +9,7 @@
 #include "machine/machine.h"
 #include "machine/workers.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Every reason why a machine with these limits cannot run the problem.
 std::vector<std::string> reasonsAgainst(const AnyProblem& problem, const Limits& limits);
@@ -50,4 +50,4 @@ class GpuBackend final : public Backend {
   Workers workers_;
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -15,7 +15,7 @@ std::vector<Backend*> backends() {
   const char* schedule = std::getenv("TILEWISE_EMULATOR");
   options.emulator = emulator::parseOptions(schedule ? schedule : "");
   // They outlive every thread.
-  static Backend* const gpu = new gpu::GpuBackend("cuda", *emulator::makeMachine(options).release(), "emulated GPU");
+  static Backend* const gpu = new cuda::GpuBackend("cuda", *emulator::makeMachine(options).release(), "emulated GPU");
   return {gpu};
 }
 

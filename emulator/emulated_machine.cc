@@ -15,7 +15,7 @@ namespace {
 
 constexpr const char* kErrorCode = "ERR_TILEWISE_DEVICE";
 
-class EmulatedQueue : public gpu::Queue {
+class EmulatedQueue : public cuda::Queue {
  public:
   EmulatedQueue(const MachineOptions& options, Memory& memory) : options_(options), memory_(memory) {}
   ~EmulatedQueue() override {
@@ -40,7 +40,7 @@ class EmulatedQueue : public gpu::Queue {
     std::fill_n(static_cast<uint8_t*>(to), bytes, uint8_t(0xff));
   }
 
-  void launch(const gpu::Launch& launch) override {
+  void launch(const cuda::Launch& launch) override {
     const Kernel& kernel = checked(launch);
     // A copy, aligned as parameters are on the device.
     alignas(64) uint8_t params[4096];
@@ -73,7 +73,7 @@ class EmulatedQueue : public gpu::Queue {
   }
 
   // What the driver would refuse, and what it would not notice.
-  const Kernel& checked(const gpu::Launch& launch) const {
+  const Kernel& checked(const cuda::Launch& launch) const {
     const std::string name = std::string(launch.module) + "/" + launch.kernel;
     const Kernel* kernel = findKernel(launch.module, launch.kernel);
     if (kernel == nullptr) throw BackendError(kErrorCode, "there is no kernel " + name);
@@ -96,12 +96,12 @@ class EmulatedQueue : public gpu::Queue {
   std::vector<Download> downloads_;
 };
 
-class EmulatedMachine : public gpu::Machine {
+class EmulatedMachine : public cuda::Machine {
  public:
   explicit EmulatedMachine(const MachineOptions& options) : options_(options) { options_.emulator.memory = &memory_; }
 
-  const gpu::Limits& limits() const override { return options_.limits; }
-  std::unique_ptr<gpu::Queue> queue() override { return std::make_unique<EmulatedQueue>(options_, memory_); }
+  const cuda::Limits& limits() const override { return options_.limits; }
+  std::unique_ptr<cuda::Queue> queue() override { return std::make_unique<EmulatedQueue>(options_, memory_); }
   void* allocate(int64_t bytes) override { return memory_.allocate(bytes); }
   void free(void* data) noexcept override { memory_.free(data); }
 
@@ -112,7 +112,7 @@ class EmulatedMachine : public gpu::Machine {
 
 }  // namespace
 
-std::unique_ptr<gpu::Machine> makeMachine(const MachineOptions& options) {
+std::unique_ptr<cuda::Machine> makeMachine(const MachineOptions& options) {
   return std::make_unique<EmulatedMachine>(options);
 }
 

@@ -12,10 +12,10 @@ namespace tilewise::emulator {
 
 struct MachineOptions {
   // The least that kernels are to run on.
-  gpu::Limits limits{80, 8, 99 * 1024};
+  cuda::Limits limits{80, 8, 99 * 1024};
   Options emulator;
 };
 
-std::unique_ptr<gpu::Machine> makeMachine(const MachineOptions& options = {});
+std::unique_ptr<cuda::Machine> makeMachine(const MachineOptions& options = {});
 
 }  // namespace tilewise::emulator

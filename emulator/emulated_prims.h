@@ -13,7 +13,7 @@
 
 #define TW_PRIM __forceinline__
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // ptx/shared.h
 TW_PRIM saddr smem_base() { return emulator::kSharedBase; }
@@ -181,4 +181,4 @@ TW_PRIM void setmaxnreg_dec() {
   emulator::setMaxRegisters(Registers);
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

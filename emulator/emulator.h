@@ -65,6 +65,6 @@ struct TensorShape {
   uint32_t box[5];
   int swizzleBytes;  // 0, 32, 64 or 128
 };
-gpu::TensorMap makeTensorMap(const TensorShape& shape);
+cuda::TensorMap makeTensorMap(const TensorShape& shape);
 
 }  // namespace tilewise::emulator

@@ -32,13 +32,13 @@ uint64_t SoftTensorMap::extentBytes() const {
 
 const SoftTensorMap& tensorMapAt(const void* address) {
   const auto* map = static_cast<const SoftTensorMap*>(address);
-  if (reinterpret_cast<uintptr_t>(address) % alignof(gpu::TensorMap) != 0 || map->magic != kMagic) {
+  if (reinterpret_cast<uintptr_t>(address) % alignof(cuda::TensorMap) != 0 || map->magic != kMagic) {
     fail("TMA: not a tensor map");
   }
   return *map;
 }
 
-gpu::TensorMap makeTensorMap(const TensorShape& shape) {
+cuda::TensorMap makeTensorMap(const TensorShape& shape) {
   require(shape.rank >= 1 && shape.rank <= 5, "rank is 1 to 5");
   require(reinterpret_cast<uintptr_t>(shape.base) % 16 == 0, "base is a multiple of 16 bytes");
   SoftTensorMap map{};
@@ -62,7 +62,7 @@ gpu::TensorMap makeTensorMap(const TensorShape& shape) {
   require(span == 0 || span == 32 || span == 64 || span == 128, "swizzles are 0, 32, 64 or 128 bytes");
   // Narrower is allowed on the machine; how it pads is not documented.
   require(span == 0 || innerBytes == span, "the inner box is as wide as the swizzle");
-  gpu::TensorMap encoded{};
+  cuda::TensorMap encoded{};
   std::memcpy(&encoded, &map, sizeof map);
   return encoded;
 }

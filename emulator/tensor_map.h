@@ -22,7 +22,7 @@ struct SoftTensorMap {
   uint32_t boxBytes() const { return rows() * box[0] * kElementBytes; }
   uint64_t extentBytes() const;  // from the first element to past the last
 };
-static_assert(sizeof(SoftTensorMap) <= sizeof(gpu::TensorMap));
+static_assert(sizeof(SoftTensorMap) <= sizeof(cuda::TensorMap));
 
 // Fails where there is none.
 const SoftTensorMap& tensorMapAt(const void* address);

@@ -15,8 +15,8 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const build = path.join(root, 'build', 'mutants');
 const checks = path.join(build, 'checks');
 const libraries = [
-  'cuda/libtilewise_gpu.a',
-  'cuda/libtilewise_operations.a',
+  'cuda/libtilewise_cuda.a',
+  'cuda/libtilewise_cuda_operations.a',
   'emulator/libtilewise_emulator.a',
   'cpu/libtilewise_cpu.a',
 ];

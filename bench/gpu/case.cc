@@ -184,11 +184,11 @@ Case readCase(const std::string& line) {
   return c;
 }
 
-TileRule ruleOf(const gpu::LaunchPlan& plan) {
-  const gpu::AttentionParams& params = plan.params;
+TileRule ruleOf(const cuda::LaunchPlan& plan) {
+  const cuda::AttentionParams& params = plan.params;
   TileRule rule;
   rule.isDynamic = true;
-  rule.isCut = plan.feed != gpu::KeyFeed::stream;
+  rule.isCut = plan.feed != cuda::KeyFeed::stream;
   if (traitsOf(params.problem).isGrid) {
     for (int a = 0; a < kMaxRank; ++a) rule.queries[a] = Token(1) << params.boxLog2[a];
     return rule;

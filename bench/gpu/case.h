@@ -24,6 +24,6 @@ struct Case {
 Case readCase(const std::string& line);
 
 // The tiles of a plan, for explain(): streams mask the keys at a run's end, gathers never load what no query sees.
-TileRule ruleOf(const gpu::LaunchPlan& plan);
+TileRule ruleOf(const cuda::LaunchPlan& plan);
 
 }  // namespace tilewise::bench

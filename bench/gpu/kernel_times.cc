@@ -60,21 +60,21 @@ class Bench {
     putOperands(c);
     AttentionProblem& p = c.problem;
     const CancelFlag cancel{false};
-    const gpu::StagedAttention staged{p, p};
-    const auto select = [&] { gpu::run(c.selection, device_.limits(), queue_, cancel); };
-    const auto attend = [&] { gpu::run(staged, device_.limits(), queue_, cancel); };
+    const cuda::StagedAttention staged{p, p};
+    const auto select = [&] { cuda::run(c.selection, device_.limits(), queue_, cancel); };
+    const auto attend = [&] { cuda::run(staged, device_.limits(), queue_, cancel); };
     const Times times = queue_.time(
         [&] {
           if (c.isSelected) select();
           attend();
         },
         kSamples, c.isCold);
-    const gpu::LaunchPlan plan = gpu::planLaunch(p, p.queries, p.keys);
+    const cuda::LaunchPlan plan = cuda::planLaunch(p, p.queries, p.keys);
     std::string row = "\"case\": " + jsonText(c.line) + ", \"kernel\": " + jsonText(plan.kernel()) + timesOf(times);
     if (c.isSelected) row += field("selectMs", queue_.time(select, kSamples, c.isCold).median);
     const double bytes = double(sizeOf(p.dtype)) * p.batch * p.kvHeads * double(p.keys) * (p.headDim + p.valueDim);
     row += field("keyGbps", bytes / times.median / 1e6);
-    if (!c.isSelected) row += countsOf(c, gpu::planLaunch(p, p.queries, p.keys), times);
+    if (!c.isSelected) row += countsOf(c, cuda::planLaunch(p, p.queries, p.keys), times);
     queue_.freeAll();
     print("tilewise", row);
   }
@@ -117,7 +117,7 @@ class Bench {
   }
 
   // Pairs that are visible, and pairs that these tiles compute: their ratio between two patterns is what one can gain.
-  static std::string countsOf(const Case& c, const gpu::LaunchPlan& plan, const Times& times) {
+  static std::string countsOf(const Case& c, const cuda::LaunchPlan& plan, const Times& times) {
     AttentionProblem p = plan.params.problem;
     p.blocks.begins = c.begins.data();
     p.blocks.counts = c.counts.data();

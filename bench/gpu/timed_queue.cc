@@ -69,7 +69,7 @@ void TimedQueue::download(void* to, const void* from, int64_t bytes) {
   wait();
 }
 
-void TimedQueue::launch(const gpu::Launch& launch) {
+void TimedQueue::launch(const cuda::Launch& launch) {
   const cuda::Current current(device_);
   const cuda::Function function = kernels_.find(launch.module, launch.kernel, launch.sharedBytes);
   void* params[] = {const_cast<void*>(launch.params)};

@@ -13,7 +13,7 @@ struct Times {
   double median, least, most;  // milliseconds
 };
 
-class TimedQueue final : public gpu::Queue {
+class TimedQueue final : public cuda::Queue {
  public:
   TimedQueue(cuda::Device& device, const cuda::Images& images);
   ~TimedQueue() override;
@@ -23,7 +23,7 @@ class TimedQueue final : public gpu::Queue {
   void keep() { kept_ = blocks_.size(); }
   void upload(void* to, const void* from, int64_t bytes) override;
   void download(void* to, const void* from, int64_t bytes) override;
-  void launch(const gpu::Launch& launch) override;
+  void launch(const cuda::Launch& launch) override;
   void wait() override;
   void freeAll();
 

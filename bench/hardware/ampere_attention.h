@@ -7,7 +7,7 @@
 
 namespace tilewise::probe {
 
-using namespace gpu;
+using namespace cuda;
 
 struct AmpereParams {
   const uint16_t *q, *k, *v;  // [heads, tokens, D], bfloat16

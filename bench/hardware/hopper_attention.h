@@ -8,7 +8,7 @@
 
 namespace tilewise::probe {
 
-using namespace gpu;
+using namespace cuda;
 
 struct HopperParams {
   TensorMap q, k, v, o;  // (d, token, head): boxes of 64 columns, swizzled by 128 bytes

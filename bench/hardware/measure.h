@@ -15,7 +15,7 @@
 
 namespace tilewise::probe {
 
-using gpu::TensorMap;
+using cuda::TensorMap;
 
 #define CUDA_CHECK(call) ::tilewise::probe::check((call), #call)
 

@@ -3,7 +3,7 @@
 // decides how a kernel fetches its tiles. Prints a line of JSON per measurement.
 #include "measure.h"
 
-using namespace tilewise::gpu;
+using namespace tilewise::cuda;
 using namespace tilewise::probe;
 
 namespace {

@@ -105,9 +105,10 @@ void readOperands(const Numbers& n, const Views& views, AttentionProblem& p) {
   p.key = ofKeys("k", Field::keyOffset, Slot::key, p.headDim);
   p.value = ofKeys("v", Field::valueOffset, Slot::value, p.valueDim);
   p.out = operand("out", Field::outOffset, Slot::out, p.queries, heads, p.valueDim);
-  p.extraKeys = n.count(size_t(Field::extraKeys), "extraKeys");
-  p.extraKey = operand("extraKeys", Field::extraKeyOffset, Slot::extraKey, p.extraKeys, p.kvHeads, p.headDim);
-  p.extraValue = operand("extraValues", Field::extraValueOffset, Slot::extraValue, p.extraKeys, p.kvHeads, p.valueDim);
+  p.extraTokens = n.count(size_t(Field::extraTokens), "extraKeys");
+  p.extraKeys = operand("extraKeys", Field::extraKeysOffset, Slot::extraKeys, p.extraTokens, p.kvHeads, p.headDim);
+  p.extraValues =
+      operand("extraValues", Field::extraValuesOffset, Slot::extraValues, p.extraTokens, p.kvHeads, p.valueDim);
   if (const View lse = views.at(Slot::lse); lse.isPresent) {
     readLse(n, size_t(Field::lseOffset), lse, p.batch, heads, p.queries, p);
   }
@@ -134,8 +135,8 @@ void readModifiers(const Numbers& n, const Views& views, AttentionProblem& p) {
 
 // Which rows belong to which sequence.
 void readLengths(const Views& views, Napi::Env env, AttentionProblem& p) {
-  const View cuQueries = views.at(Slot::cuSeqlensQ);
-  if (!cuQueries.isPresent) {
+  const View cuSeqlensQ = views.at(Slot::cuSeqlensQ);
+  if (!cuSeqlensQ.isPresent) {
     if (p.sequences != p.batch) refuse(env, "one sequence per batch entry");
     p.keyLengths = readKeyLengths(env, views, views.at(Slot::keyLengths), p.batch, p.keys);
     return;
@@ -146,8 +147,8 @@ void readLengths(const Views& views, Napi::Env env, AttentionProblem& p) {
     requireRunningTotals(env, totals, p.sequences, rows);
     return totals.data();
   };
-  p.cuQueries = runningTotals(cuQueries, p.queries);
-  p.cuKeys = runningTotals(views.at(Slot::cuSeqlensK), p.keys);
+  p.cuSeqlensQ = runningTotals(cuSeqlensQ, p.queries);
+  p.cuSeqlensK = runningTotals(views.at(Slot::cuSeqlensK), p.keys);
 }
 
 size_t readDevice(const Numbers& n) { return size_t(n.count(size_t(Field::device), "device")); }
@@ -163,9 +164,9 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   readModifiers(n, views, p);
   readPatternViews(n, views, p);
   readLengths(views, env, p);
-  if (p.pattern == PatternKind::neighborhood && (p.cuQueries || p.keyLengths)) refuse(env, "a grid is one sequence");
+  if (p.pattern == PatternKind::neighborhood && (p.cuSeqlensQ || p.keyLengths)) refuse(env, "a grid is one sequence");
   if (!p.store.isDense()) readPageTable(views, env, p);
-  if (p.pattern == PatternKind::blocks && p.cuQueries) refuse(env, "lists are for one sequence per batch entry");
+  if (p.pattern == PatternKind::blocks && p.cuSeqlensQ) refuse(env, "lists are for one sequence per batch entry");
   request.problem = p;
   return request;
 }

@@ -27,12 +27,12 @@ namespace tilewise {
   TW_OPERAND(X, query) TW_OPERAND(X, key) TW_OPERAND(X, value) TW_OPERAND(X, out) TW_ROWS(X, lse)         \
   X(scale) X(softcap) X(left) X(right) X(sinkTokens) X(align) X(alignOffset) X(pairing)                   \
   TW_SCORE_RULES(TW_RULE, X) X(sinksOffset) X(sinksByHead)                                                \
-  X(extraKeys) TW_OPERAND(X, extraKey) TW_OPERAND(X, extraValue) X(pages) X(pageSize)                     \
+  X(extraTokens) TW_OPERAND(X, extraKeys) TW_OPERAND(X, extraValues) X(pages) X(pageSize)                     \
   X(pattern)
 
 #define TW_ATTENTION_VIEWS(X)                                                                                    \
   X(query) X(key) X(value) X(out) X(lse) TW_SCORE_RULES(TW_RULE_VIEW, X) X(sinks) X(cuSeqlensQ) X(cuSeqlensK) X(keyLengths) \
-  X(pageTable) X(extraKey) X(extraValue)
+  X(pageTable) X(extraKeys) X(extraValues)
 // clang-format on
 
 enum class Field : size_t { TW_ATTENTION_FIELDS(TW_ENUMERATOR) count };

@@ -69,9 +69,9 @@ struct AttentionProblem {
   ShardOptions shards;
   BlockLists blocks;
 
-  // Keys and values that every query sees besides: registers, text tokens. [batch, extraKeys, kvHeads, dim].
-  Token extraKeys = 0;
-  Operand extraKey, extraValue;
+  // What every query sees, whatever the pattern says: registers, text tokens. [batch, extraTokens, kvHeads, dim].
+  Token extraTokens = 0;
+  Operand extraKeys, extraValues;
 
   ScoreRules rules;  // after softcap
   Placed<const float> sinks = nullptr;  // one logit per output head, in the denominator only
@@ -79,8 +79,8 @@ struct AttentionProblem {
 
   // A caller's lists are on the host, those of the store too.
   int32_t sequences = 0;                // batch, or the number of packed sequences
-  const int32_t* cuQueries = nullptr;   // packed: [sequences + 1] running totals, ascending from 0
-  const int32_t* cuKeys = nullptr;
+  const int32_t* cuSeqlensQ = nullptr;   // packed: [sequences + 1] running totals, ascending from 0
+  const int32_t* cuSeqlensK = nullptr;
   const int32_t* keyLengths = nullptr;  // padded: [batch] keys in use, the rest is never read
 
   // Whether the result has no elements; then it has no memory either.
@@ -104,7 +104,7 @@ struct AttentionProblem {
   }
 
   TW_HOST_DEVICE Sequence sequence(int32_t s) const {
-    if (cuQueries) return {0, {cuQueries[s], cuQueries[s + 1]}, {cuKeys[s], cuKeys[s + 1]}};
+    if (cuSeqlensQ) return {0, {cuSeqlensQ[s], cuSeqlensQ[s + 1]}, {cuSeqlensK[s], cuSeqlensK[s + 1]}};
     return {s, {0, queries}, {0, keyLengths ? keyLengths[s] : keys}};
   }
 };

@@ -1,6 +1,6 @@
-// SelectionProblem: hierarchically pruned selection, which keys each block of queries attends to besides a window and
-// sinks. Reader: backend authors; filled by the binding, as AttentionProblem is. Ideas: InfiniteHiP (arXiv 2502.08910)
-// for `staged`, HiP (arXiv 2406.09827) for `tree`.
+// SelectionProblem: hierarchically pruned selection, which keys between the sinks and the window each block of queries
+// attends to. Reader: backend authors; filled by the binding, as AttentionProblem is. Ideas: InfiniteHiP (arXiv
+// 2502.08910) for `staged`, HiP (arXiv 2406.09827) for `tree`.
 //
 // Queries stand at the end of the keys. A query block's candidates are the keys [sink, end) that lie outside the window
 // of its last query, so with window >= the block's queries no query of it stands before a candidate. A key's score is
@@ -26,7 +26,7 @@ constexpr int32_t kNoEntry = 0x7fffffff;
 
 struct SelectionStage {
   Token blockQueries = 1;  // queries that share a list
-  Token strideQueries = 1;  // of which every so manieth is scored: the last of each group
+  Token strideQueries = 1;  // queries per group, of which the last is scored
   Token chunk = 1;  // keys per entry of the list
   Token keep = 1;  // entries kept, the length of every list
   // [batch][list][query block][keep]: first tokens, ascending; [batch][list][query block]: how many. Written by the

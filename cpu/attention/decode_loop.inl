@@ -82,10 +82,10 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
   const int keys = stretch.run.places.size(), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
   const int dimK = (p.headDim + kLanes - 1) / kLanes * kLanes, dimV = (p.valueDim + kLanes - 1) / kLanes * kLanes;
   const ValuesToCome toCome{static_cast<const char*>(v.data), v.stride * sizeOf(v.type), p.valueDim * sizeOf(v.type)};
-  Vec most[1];
+  Vec blockMax[1];
   withElementType(k.type, [&](auto* element) {
-    most[0] = decodeScores<RowsPad>(static_cast<decltype(element)>(k.data), k.stride, keys, group.query, ldK, dimK,
-                                    s.scores, toCome);
+    blockMax[0] = decodeScores<RowsPad>(static_cast<decltype(element)>(k.data), k.stride, keys, group.query, ldK, dimK,
+                                        s.scores, toCome);
   });
   const uint8_t* mask = tokenMask(pattern, stretch.run);
   const bool isMasked = !stretch.isInterior || p.rules.areAny();
@@ -104,11 +104,11 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
     fillTable(p, rows, MaskedRun{stretch.run, stretch.isInterior ? nullptr : ends, mask}, s.table);
   }
   if (isMasked || scale.hasCap()) {
-    most[0] = splat(-INFINITY);
-    modifyScores(s.scores, isMasked ? s.table : nullptr, vectors, scale, most);
+    blockMax[0] = splat(-INFINITY);
+    modifyScores(s.scores, isMasked ? s.table : nullptr, vectors, scale, blockMax);
   }
   float rescale[RowsPad];
-  decodeSoftmax(group, s.scores, keys, most[0], rescale);
+  decodeSoftmax(group, s.scores, keys, blockMax[0], rescale);
 
   const bool isClean = !isMasked || !cleanValues(v, keys, p.valueDim, s.cleanV);
   const DecodeOperand values = isClean ? v : DecodeOperand{s.cleanV, DType::float32, ldV};

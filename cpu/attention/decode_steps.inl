@@ -40,7 +40,7 @@ Vec decodeScores(const Element* k, int64_t stride, int n, const float* query, in
                  const ValuesToCome& values) {
   constexpr int kKeys = kLanes / RowsPad;
   const int64_t bytes = int64_t(dim) * sizeof(Element), ahead = larger<int64_t>(1, kPrefetchBytes / bytes) * stride;
-  Vec most = splat(-INFINITY);
+  Vec blockMax = splat(-INFINITY);
   for (int key = 0; key < n; key += kKeys) {
     const Element* row[kKeys];
 #pragma GCC unroll 16
@@ -67,9 +67,9 @@ Vec decodeScores(const Element* k, int64_t stride, int n, const float* query, in
     }
     const Vec scores = reduceAddEach(acc);
     store(s + key * RowsPad, scores);
-    most = max(scores, most);
+    blockMax = max(scores, blockMax);
   }
-  return most;
+  return blockMax;
 }
 
 // output[row] = output[row] * rescale[row] + sum over keys of p[key][row] * v[key]
@@ -117,10 +117,10 @@ void decodeValues(const Element* v, int64_t stride, int n, const float* p, const
 
 // One softmax step over n keys of scores [key][RowsPad].
 template <int RowsPad>
-void decodeSoftmax(const DecodeRows<RowsPad>& group, float* s, int n, const Vec& most, float (&rescale)[RowsPad]) {
+void decodeSoftmax(const DecodeRows<RowsPad>& group, float* s, int n, const Vec& blockMax, float (&rescale)[RowsPad]) {
   constexpr int kKeys = kLanes / RowsPad;
   float lanes[kLanes], before[kLanes], base[kLanes];
-  store(lanes, most);
+  store(lanes, blockMax);
   for (int r = 0; r < RowsPad; ++r) {
     float now = group.max[r];
     for (int j = 0; j < kKeys; ++j) now = larger(now, lanes[j * RowsPad + r]);

@@ -63,10 +63,10 @@ int64_t layOutTile(const AttentionProblem& p, TileShape shape, int64_t sightByte
   return carver.floats();
 }
 
-// S^T = K Q^T for `n` keys of the block, hidden outside of each query's ends if there are any. Raises `most` lane by
-// lane.
+// S^T = K Q^T for `n` keys of the block, hidden outside of each query's ends if there are any. Raises `blockMax` lane
+// by lane.
 void scores(KeyBlock& block, const float* k, int n, const Panel& panel, int dim, const float* ends, float* s,
-            Vec (&most)[kTileVecs]) {
+            Vec (&blockMax)[kTileVecs]) {
   const int64_t kStride = block.kStride;
   forEachTile(n, [&](auto tile, int first) {
     for (int i = 0; i < block.prefetchSteps; ++i) {
@@ -76,16 +76,16 @@ void scores(KeyBlock& block, const float* k, int n, const Panel& panel, int dim,
     tile.setZero();
     addProducts(tile, k + first * kStride, 1, kStride, panel.query, dim);
     if (ends) hideOutside(tile, ends, float(first));
-    tile.raiseTo(most);
+    tile.raiseTo(blockMax);
     tile.writeTo(s + first * kPanel);
   });
 }
 
 // P = exp2(S - max) in place; max and sum move on, `rescale` is what earlier outputs shrink by.
-void softmaxStep(Panel& panel, float* s, int n, const Vec (&most)[kTileVecs], Vec (&rescale)[kTileVecs]) {
+void softmaxStep(Panel& panel, float* s, int n, const Vec (&blockMax)[kTileVecs], Vec (&rescale)[kTileVecs]) {
 #pragma GCC unroll 4
   for (int c = 0; c < kTileVecs; ++c) {
-    const Vec before = load(panel.max + c * kLanes), now = max(most[c], before);
+    const Vec before = load(panel.max + c * kLanes), now = max(blockMax[c], before);
     const Vec base = max(splat(-FLT_MAX), now);  // subtrahend(): finite even when nothing is visible yet
     rescale[c] = exp2(sub(before, base));
     Vec sum[4] = {zero(), zero(), zero(), zero()};
@@ -153,8 +153,8 @@ void addNonFiniteValues(const Panel& panel, const Segment& segment, int64_t vStr
 void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale& scale, KeyBlock& block, Panel& panel,
                    int count) {
   const AttentionProblem& p = *task.problem;
-  Vec most[kTileVecs];
-  for (Vec& m : most) m = splat(-INFINITY);
+  Vec blockMax[kTileVecs];
+  for (Vec& m : blockMax) m = splat(-INFINITY);
   int pieces = 0, rows = 0;
   bool isMasked = false;
   for (int i = 0; i < count; ++i) {
@@ -171,7 +171,7 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
 
     float* segmentScores = s.scores + segment.scoreRow * kPanel;
     if (!segment.hasTable && !scale.hasCap()) {
-      scores(block, segment.k, n, panel, p.headDim, segment.run.ends, segmentScores, most);
+      scores(block, segment.k, n, panel, p.headDim, segment.run.ends, segmentScores, blockMax);
       continue;
     }
     Vec raw[kTileVecs];
@@ -179,11 +179,11 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
     scores(block, segment.k, n, panel, p.headDim, nullptr, segmentScores, raw);
     float* table = s.table + segment.scoreRow * kPanel;
     if (segment.isMasked) fillTable(p, panel.rows, segment.run, table);
-    modifyScores(segmentScores, segment.isMasked ? table : nullptr, n * kTileVecs, scale, most);
+    modifyScores(segmentScores, segment.isMasked ? table : nullptr, n * kTileVecs, scale, blockMax);
   }
 
   Vec rescale[kTileVecs];
-  softmaxStep(panel, s.scores, rows, most, rescale);
+  softmaxStep(panel, s.scores, rows, blockMax, rescale);
 
   const auto add = [&](auto&& valuesOf) {
     addValues(panel, s.pieces, pieces, s.scores, p.valueDim, rescale, valuesOf);

@@ -47,7 +47,7 @@ struct KeyBlock {
   Span* spans;
   int spanCount = 0;
   int rows = 0;
-  bool isExtra = false;  // keys that every query sees besides the pattern's
+  bool isExtra = false;  // extra keys (options.extraKeys)
   int64_t kStride, vStride;  // floats from key to key
   RowPrefetch nextKeys, nextValues;
   int prefetchSteps = 0;  // per register tile of scores
@@ -115,7 +115,7 @@ void checkValues(KeyBlock& block, int dim, float* cleanV) {
 template <class Pattern>
 void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, const KeyBlock& next) {
   const AttentionProblem& p = *task.problem;
-  const Operand &keys = block.isExtra ? p.extraKey : p.key, &values = block.isExtra ? p.extraValue : p.value;
+  const Operand &keys = block.isExtra ? p.extraKeys : p.key, &values = block.isExtra ? p.extraValues : p.value;
   const int32_t kvHead = p.kvHeadOf(task.map.firstHead);
   const int64_t batch = task.sequence.batch, firstToken = task.sequence.keys.begin;
   const auto rowsOf = [&](const Operand& operand) {

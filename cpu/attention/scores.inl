@@ -170,9 +170,9 @@ void fillTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& run
 }
 
 // scores[i] (vectors) = softcap(scores[i]) + table[i], hidden where the table says so; table may be null.
-// `n` counts vectors; most[c] collects the maximum of vectors c, c + Cycle, c + 2 Cycle, ...
+// `n` counts vectors; blockMax[c] collects the maximum of vectors c, c + Cycle, c + 2 Cycle, ...
 template <int Cycle>
-void modifyScores(float* scores, const float* table, int n, const ScoreScale& scale, Vec (&most)[Cycle]) {
+void modifyScores(float* scores, const float* table, int n, const ScoreScale& scale, Vec (&blockMax)[Cycle]) {
   const Vec factor = splat(scale.factor);
   for (int i = 0; i < n; i += Cycle) {
 #pragma GCC unroll 4
@@ -182,7 +182,7 @@ void modifyScores(float* scores, const float* table, int n, const ScoreScale& sc
       if (scale.hasCap()) s = mul(tanh(s), factor);
       if (table) s = addUnlessHidden(Lanes(table + (i + c) * kLanes), Lanes(s)).v;
       store(p, s);
-      most[c] = max(s, most[c]);
+      blockMax[c] = max(s, blockMax[c]);
     }
   }
 }

@@ -169,9 +169,9 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
     }
   });
   closeBlock();
-  for (Token first = 0; first < task.problem->extraKeys; first += capacity) {
+  for (Token first = 0; first < task.problem->extraTokens; first += capacity) {
     block->isExtra = true;
-    block->add(KeyRun{{first, smaller(first + capacity, task.problem->extraKeys)}});
+    block->add(KeyRun{{first, smaller(first + capacity, task.problem->extraTokens)}});
     closeBlock();
   }
   runWaiting();

@@ -61,7 +61,7 @@ Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kerne
   t.maps = p.outputHeads() / t.map.headsPerToken;
   const int64_t rows = t.map.rows(queries);
   t.isDecode =
-      !traits.isGrid && queries <= traits.queryBlock && p.extraKeys == 0 && (queries == 1 || rows <= kDecodeRowLimit);
+      !traits.isGrid && queries <= traits.queryBlock && p.extraTokens == 0 && (queries == 1 || rows <= kDecodeRowLimit);
   t.kernels = &kernels;
   t.rowsPerBlock = t.map.rows(smaller(queries, traits.queryBlock));
   if (!traits.isGrid && kernels.wide && t.rowsPerBlock >= kWideFromRows) t.kernels = kernels.wide;

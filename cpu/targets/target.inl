@@ -32,7 +32,7 @@ namespace {
 #include "../simd/lanes.inl"
 #include "../simd/register_tile.inl"
 #include "../simd/rows.inl"
-#include "../attention/modifiers.inl"
+#include "../attention/scores.inl"
 #include "../attention/key_block.inl"
 #include "../attention/flash_loop.inl"
 #include "../attention/tile_loop.inl"

@@ -7,7 +7,7 @@
 #include "../tiles/element.h"
 #include "params.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 template <class E>
 __device__ __forceinline__ void combine(const AttentionParams& p) {
@@ -46,4 +46,4 @@ __device__ __forceinline__ void combine(const AttentionParams& p) {
   }
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -8,7 +8,7 @@
 #include "../machine/aligned_rows.h"
 #include "tuning.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 namespace {
 
 int tileDim(const AttentionProblem& p) {
@@ -20,7 +20,7 @@ int tileDim(const AttentionProblem& p) {
 
 // Nothing but a pattern over contiguous keys: the stream kernel has registers for no more.
 bool fitsStream(const AttentionProblem& p) {
-  return !p.rules.areAny() && p.softcap == 0 && p.scale > 0 && p.extraKeys == 0 && p.store.isDense();
+  return !p.rules.areAny() && p.softcap == 0 && p.scale > 0 && p.extraTokens == 0 && p.store.isDense();
 }
 
 int log2Of(int n) {
@@ -100,7 +100,7 @@ LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys
   const int64_t sharedRows = int64_t(queries) * (isShared ? group : 1);
   const bool isOneBlock = queries <= traits.queryBlock;
   const int decodeRows = tileRows(tileSizes(2, plan.dim, KeyFeed::decode), KeyFeed::decode);
-  if (traits.hasDecodeKernel && isOneBlock && p.extraKeys == 0 && sharedRows <= decodeRows) {
+  if (traits.hasDecodeKernel && isOneBlock && p.extraTokens == 0 && sharedRows <= decodeRows) {
     plan.feed = KeyFeed::decode;
   } else {
     plan.feed = traits.hasStreamKernel && fitsStream(p) && sharedRows > kSplitRows ? KeyFeed::stream : KeyFeed::gather;
@@ -123,28 +123,28 @@ LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys
   params.splitKeys = Token(smaller<int64_t>(kMaxTokens, int64_t(kSplitKeys) * traits.sparsity));
   params.longestQueries = larger<Token>(queries, 1);
   plan.maySplit =
-      plan.feed != KeyFeed::stream && !traits.isGrid && isOneBlock && p.extraKeys == 0 && sharedRows <= kSplitRows;
+      plan.feed != KeyFeed::stream && !traits.isGrid && isOneBlock && p.extraTokens == 0 && sharedRows <= kSplitRows;
   if (plan.maySplit) params.splits = larger<int32_t>(1, ceilDiv(keys, params.splitKeys));
 
   params.queryIsAligned = hasAlignedRows(p.query, p.dtype);
   params.keyIsAligned = hasAlignedRows(p.key, p.dtype);
   params.valueIsAligned = hasAlignedRows(p.value, p.dtype);
-  params.extraKeyIsAligned = hasAlignedRows(p.extraKey, p.dtype);
-  params.extraValueIsAligned = hasAlignedRows(p.extraValue, p.dtype);
+  params.extraKeysAreAligned = hasAlignedRows(p.extraKeys, p.dtype);
+  params.extraValuesAreAligned = hasAlignedRows(p.extraValues, p.dtype);
   params.outIsAligned = hasAlignedRows(p.out, p.dtype);
   return plan;
 }
 
 std::vector<PlannedSequences> planSequences(const AttentionProblem& problem, const AttentionProblem& lengths) {
-  if (!lengths.cuQueries) return {{planLaunch(problem, problem.queries, problem.keys), {}}};
+  if (!lengths.cuSeqlensQ) return {{planLaunch(problem, problem.queries, problem.keys), {}}};
   struct Kind {
     Token queries = 0, keys = 0;
     std::vector<int32_t> sequences;
   };
   std::map<std::tuple<std::string, int32_t, bool>, Kind> kinds;
   for (int32_t s = 0; s < problem.sequences; ++s) {
-    const Token queries = lengths.cuQueries[s + 1] - lengths.cuQueries[s];
-    const Token keys = lengths.cuKeys[s + 1] - lengths.cuKeys[s];
+    const Token queries = lengths.cuSeqlensQ[s + 1] - lengths.cuSeqlensQ[s];
+    const Token keys = lengths.cuSeqlensK[s + 1] - lengths.cuSeqlensK[s];
     if (queries == 0) continue;
     const LaunchPlan alone = planLaunch(problem, queries, keys);
     Kind& kind = kinds[{alone.kernel(), alone.params.map.headsPerToken, alone.maySplit}];
@@ -159,4 +159,4 @@ std::vector<PlannedSequences> planSequences(const AttentionProblem& problem, con
   return all;
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

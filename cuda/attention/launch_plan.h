@@ -11,7 +11,7 @@
 #include "params.h"
 #include "sm80/tuning.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 constexpr int32_t kMaxDim = 256;
 
@@ -42,4 +42,4 @@ struct PlannedSequences {
 // each would get alone: the rest of the batch must not change a bit of the result.
 std::vector<PlannedSequences> planSequences(const AttentionProblem& problem, const AttentionProblem& lengths);
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

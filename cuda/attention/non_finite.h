@@ -8,7 +8,7 @@
 #include "../tiles/register_tile.h"
 #include "../tiles/shared_tile.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Whether this lane finds such a value in its share of `rows` rows from `first` on.
 template <class E, int Rows, int Dim>
@@ -71,7 +71,7 @@ __device__ __forceinline__ void addNonFinite(RegisterTile<RowTiles, Dim>& output
         }
       }
     }
-    output.turn();
+    output.rotate();
   }
 }
 
@@ -103,7 +103,7 @@ struct Repair {
   // Before scores become weights.
   template <class Scores>
   __device__ __forceinline__ void noteSeen(Scores& scores) const {
-    if (isNeeded) gpu::noteSeen(scores, L::seen());
+    if (isNeeded) cuda::noteSeen(scores, L::seen());
   }
   // Before the values meet the weights.
   template <class Output>
@@ -117,4 +117,4 @@ struct Repair {
   }
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -5,7 +5,7 @@
 #include "../../core/base/softmax.h"
 #include "../tiles/register_tile.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 template <int Slots>
 struct OnlineSoftmax {
@@ -52,4 +52,4 @@ struct OnlineSoftmax {
   }
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -6,14 +6,14 @@
 #include "../../core/base/tile_map.h"
 #include "tuning.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 struct AttentionParams {
   AttentionProblem problem;  // all pointers on the device
   ScoreScale scale;          // the problem's: as a parameter it takes no register
 
   // Rows of an operand can be copied 16 bytes at a time.
-  bool queryIsAligned, keyIsAligned, valueIsAligned, extraKeyIsAligned, extraValueIsAligned, outIsAligned;
+  bool queryIsAligned, keyIsAligned, valueIsAligned, extraKeysAreAligned, extraValuesAreAligned, outIsAligned;
 
   // Which rows of queries a sequence has. They are cut into tiles, which do not cross multiples of rowsPerBlock.
   TileMap map;
@@ -48,4 +48,4 @@ struct AttentionParams {
   }
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -3,7 +3,7 @@
 
 #include "work.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // One row. Rows past the last query repeat a real one, so that nothing has to ask before it looks; they are not stored.
 template <int Rank>
@@ -133,4 +133,4 @@ __device__ __forceinline__ void patternOf(const AttentionParams& p, Work& work, 
   pattern = tilewise::patternOf<Pattern>(p.problem, work.sequence, group);
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -5,7 +5,7 @@
 
 #include "launch_plan.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 namespace {
 
 void launch(Queue& queue, const LaunchPlan& plan, const char* module, const std::string& kernel, int64_t blocks,
@@ -32,10 +32,10 @@ void runPlan(PlannedSequences& planned, const AttentionProblem& lengths, Queue& 
   AttentionParams& params = plan.params;
   const AttentionProblem& p = params.problem;
   int64_t tiles = int64_t(params.tiles) * p.sequences;
-  if (lengths.cuQueries) {
+  if (lengths.cuSeqlensQ) {
     std::vector<int64_t> starts(size_t(p.sequences) + 1);
     for (const int32_t s : planned.sequences) {
-      starts[size_t(s) + 1] = plan.tilesOf(lengths.cuQueries[s + 1] - lengths.cuQueries[s]);
+      starts[size_t(s) + 1] = plan.tilesOf(lengths.cuSeqlensQ[s + 1] - lengths.cuSeqlensQ[s]);
     }
     for (size_t s = 0; s < size_t(p.sequences); ++s) starts[s + 1] += starts[s];
     tiles = starts.back();
@@ -77,4 +77,4 @@ void addReasons(Reasons& reasons, const AttentionProblem& problem, const Limits&
   }
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -4,18 +4,20 @@
 #include "../../core/op/backend.h"
 #include "../../core/op/reasons.h"
 #include "../machine/machine.h"
+#include "../staging/staging.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 struct StagedAttention {
   AttentionProblem problem;
-  AttentionProblem lengths;  // the caller's, with cuQueries and cuKeys on the host; the rest is ignored
+  AttentionProblem lengths;  // the caller's, with cuSeqlensQ and cuSeqlensK on the host; the rest is ignored
 };
 
 void addReasons(Reasons& reasons, const AttentionProblem& problem, const Limits& limits);
+StagedAttention stage(Staging& staging, const AttentionProblem& problem);
 void run(const StagedAttention& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
 // What the kernels visit or skip as one for a problem, for explain().
 TileChoice tilesFor(const AttentionProblem& problem);
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -6,7 +6,7 @@
 #include "queries.h"
 #include "visits.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Products become scores; their factor waits for softmax where it can.
 template <int RowTiles, int Keys>
@@ -18,7 +18,7 @@ __device__ __forceinline__ void scaleScores(RegisterTile<RowTiles, Keys>& scores
       for (int slot = 0; slot < 2 * RowTiles; ++slot)
 #pragma unroll
         for (int i = 0; i < 2; ++i) scores.at(slot, 0, i) = tanhf(scores.at(slot, 0, i) * scale.inCap);
-      scores.turn();
+      scores.rotate();
     }
   }
   if (!scale.canWait) scores.forEach([&](float& s, int, int, int) { s *= scale.factor; });
@@ -79,7 +79,7 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
 #pragma unroll
         for (int i = 0; i < 2; ++i) hide(scores.at(slot, 0, i), query, sight, firstColumn + Tile::column(block, i));
       }
-      scores.turn();
+      scores.rotate();
     }
   }
 }
@@ -92,7 +92,7 @@ __device__ __forceinline__ ScoreQuery scoreQueryOf(const Sequence& sequence, con
   return q;
 }
 
-// Adds the score rules. The code is long, so it stands once per two columns and the tile is turned past it.
+// Adds the score rules. The code is long, so it stands once per two columns and the tile rotates past it.
 template <class Q, bool Gathers, int RowTiles, int Keys>
 __device__ __forceinline__ void addRules(RegisterTile<RowTiles, Keys>& scores, const AttentionProblem& p,
                                          const Work& work, const Q& queries, const VisitKeys<Gathers>& keys,
@@ -122,7 +122,7 @@ __device__ __forceinline__ void addRules(RegisterTile<RowTiles, Keys>& scores, c
 #pragma unroll
       for (int i = 0; i < 2; ++i) scores.at(slot, 0, i) = addUnlessHidden(sum[i], scores.at(slot, 0, i));
     }
-    scores.turn();
+    scores.rotate();
   }
 }
 
@@ -144,4 +144,4 @@ __device__ __forceinline__ bool applyRules(RegisterTile<L::kRowTiles, L::kWarpKe
   return isMasked;
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

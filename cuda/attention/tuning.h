@@ -4,7 +4,7 @@
 
 #include "../../core/base/platform.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Keys of one split. Short enough that a few thousand keys of one sequence fill a GPU, long enough that partial results
 // are a small share of the traffic. Patterns that leave keys out are split less: a split should still hold some hundred
@@ -15,4 +15,4 @@ constexpr int64_t kSplitRows = 64;
 // Threads of a block that combines the partial results of one row. Not measured.
 constexpr int kCombineThreads = 128;
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -7,7 +7,7 @@
 #include "../../core/score/rule.h"
 #include "../prims/prims.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 struct Visit {
   int count;  // keys; the rest of the tile is filled with zeros and hidden
@@ -174,4 +174,4 @@ class GatherKeys {
   Token taken_ = 0;  // keys of run index_
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -5,7 +5,7 @@
 #include "../prims/prims.h"
 #include "params.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 struct Work {
   int32_t index;  // of the sequence
@@ -45,4 +45,4 @@ __device__ __forceinline__ Work workOf(const AttentionParams& p, uint32_t block)
   return work;
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

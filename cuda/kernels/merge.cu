@@ -2,7 +2,7 @@
 #include "../merge/merge_rows.h"
 #include "../prims/kernel.h"
 
-using namespace tilewise::gpu;
+using namespace tilewise::cuda;
 
 TW_KERNEL(merge_float32, MergeParams, kMergeThreads, 8) { mergeRows<float>(p); }
 TW_KERNEL(merge_float16, MergeParams, kMergeThreads, 8) { mergeRows<f16>(p); }

@@ -6,7 +6,7 @@
 #include "../selection/search.h"
 
 using namespace tilewise;
-using namespace tilewise::gpu;
+using namespace tilewise::cuda;
 
 TW_KERNEL(split_lists, SelectionParams, kSplitThreads, 8) { splitLists(p); }
 TW_KERNEL(keep_chunks, SelectionParams, kListThreads, 4) { keepChunks(p); }

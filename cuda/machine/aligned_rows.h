@@ -4,7 +4,7 @@
 
 #include "../../core/op/attention.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 inline bool hasAlignedRows(const Operand& operand, DType type) {
   const auto isWhole = [&](int64_t stride) { return stride * sizeOf(type) % 16 == 0; };
@@ -12,4 +12,4 @@ inline bool hasAlignedRows(const Operand& operand, DType type) {
          isWhole(operand.head) && isWhole(operand.token);
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

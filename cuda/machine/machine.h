@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <memory>
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 struct Limits {
   int32_t computeCapability = 0;  // 80, 90, ...
@@ -50,4 +50,4 @@ class Machine {
   virtual void free(void* data) noexcept = 0;
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -4,7 +4,7 @@
 
 #include <thread>
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 namespace {
 
 // Calls on one GPU at the same time; more wait for their turn. Each has a stream and its pinned memory. Not measured.
@@ -40,4 +40,4 @@ void Workers::serve() {
   }
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -7,7 +7,7 @@
 #include <functional>
 #include <mutex>
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Starts threads as calls come; they never end, so this must live as long as the process once it has been used.
 class Workers {
@@ -23,4 +23,4 @@ class Workers {
   int threads_ = 0, idle_ = 0;
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

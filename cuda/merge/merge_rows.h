@@ -6,7 +6,7 @@
 #include "../prims/prims.h"
 #include "params.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // 16 bytes of a row, or what is left of it.
 template <class E>
@@ -78,4 +78,4 @@ __device__ __forceinline__ void mergeRows(const MergeParams& p) {
   }
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -3,7 +3,7 @@
 
 #include "../../core/op/merge.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 constexpr int kMergeThreads = 128;  // a warp per row
 constexpr int kMergeWarps = kMergeThreads / 32;
@@ -26,4 +26,4 @@ struct MergeParams {
   TW_HOST_DEVICE const MergePart* parts() const { return count <= kInlineParts ? inlined : memory; }
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

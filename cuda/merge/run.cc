@@ -7,7 +7,7 @@
 #include "../machine/aligned_rows.h"
 #include "params.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
 
@@ -47,4 +47,4 @@ void run(const MergeProblem& problem, const Limits&, Queue& queue, const CancelF
   }
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

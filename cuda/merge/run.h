@@ -4,10 +4,12 @@
 #include "../../core/op/backend.h"
 #include "../../core/op/reasons.h"
 #include "../machine/machine.h"
+#include "../staging/staging.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 void addReasons(Reasons& reasons, const MergeProblem& problem, const Limits& limits);
+MergeProblem stage(Staging& staging, const MergeProblem& problem);
 void run(const MergeProblem& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -6,7 +6,7 @@
 
 #include "../../core/base/platform.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Storage of 16 bits. Arithmetic on it happens in tensor cores only.
 struct bf16 {
@@ -37,4 +37,4 @@ TW_HOST_DEVICE constexpr uint64_t smem_desc(uint32_t start, uint32_t leadingOffs
          uint64_t((strideOffset & 0x3FFFF) >> 4) << 32 | uint64_t(swizzle) << 62;
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

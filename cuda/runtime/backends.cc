@@ -14,7 +14,7 @@ namespace tilewise::cuda {
 namespace {
 
 // What the least of the GPUs that images are built for has: sm_86 and sm_89 give a block 99 KB.
-constexpr gpu::Limits kTypical{80, 64, 99 << 10};
+constexpr cuda::Limits kTypical{80, 64, 99 << 10};
 
 // A GPU that cannot be used, and why.
 class Unavailable final : public Backend {
@@ -24,8 +24,8 @@ class Unavailable final : public Backend {
 
   const char* name() const override { return name_.c_str(); }
   Availability availability() const override { return {false, reason_, code_}; }
-  std::vector<std::string> supports(const AnyProblem& p) const override { return gpu::reasonsAgainst(p, kTypical); }
-  TileChoice tiles(const AttentionProblem& p) const override { return gpu::tilesFor(p); }
+  std::vector<std::string> supports(const AnyProblem& p) const override { return cuda::reasonsAgainst(p, kTypical); }
+  TileChoice tiles(const AttentionProblem& p) const override { return cuda::tilesFor(p); }
   void run(const AnyProblem&, const CancelFlag&) override { refuse(); }
   void submit(const AnyProblem&, const CancelFlag&, Completion) override { refuse(); }
 
@@ -42,7 +42,7 @@ Backend* backendOf(const Driver& driver, int ordinal, const Images& images) {
   try {
     auto* machine = new DriverMachine(driver, ordinal, images);
     const int32_t capability = machine->limits().computeCapability;
-    if (images.hasAnyFor(capability)) return new gpu::GpuBackend(name, *machine, machine->name());
+    if (images.hasAnyFor(capability)) return new cuda::GpuBackend(name, *machine, machine->name());
     return new Unavailable(
         name, "ERR_TILEWISE_NO_KERNEL",
         "no kernel image for sm_" + std::to_string(capability) + " (" + machine->name() + "): " + images.shipped());

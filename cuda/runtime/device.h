@@ -18,7 +18,7 @@ class Device {
   const Api& api() const { return api_; }
   DeviceHandle handle() const { return handle_; }
   const std::string& name() const { return name_; }
-  const gpu::Limits& limits() const { return limits_; }
+  const cuda::Limits& limits() const { return limits_; }
   bool hasPools() const { return hasPools_; }
 
   // Throws BackendError unless the result is success.
@@ -34,7 +34,7 @@ class Device {
   const Api& api_;
   DeviceHandle handle_ = 0;
   std::string name_;
-  gpu::Limits limits_;
+  cuda::Limits limits_;
   bool hasPools_ = false;
 
   std::mutex mutex_;

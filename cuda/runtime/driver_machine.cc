@@ -6,7 +6,7 @@
 
 namespace tilewise::cuda {
 
-class DriverQueue final : public gpu::Queue {
+class DriverQueue final : public cuda::Queue {
  public:
   explicit DriverQueue(DriverMachine& machine)
       : machine_(machine), device_(machine.device_), lane_(machine.takeLane()) {}
@@ -35,7 +35,7 @@ class DriverQueue final : public gpu::Queue {
     lane_->download(to, from, bytes);
   }
 
-  void launch(const gpu::Launch& launch) override {
+  void launch(const cuda::Launch& launch) override {
     const Current current(device_);
     const Function function = machine_.kernels_.find(launch.module, launch.kernel, launch.sharedBytes);
     isBusy_ = true;
@@ -53,7 +53,7 @@ class DriverQueue final : public gpu::Queue {
   }
 
  private:
-  static std::string describe(const gpu::Launch& launch) {
+  static std::string describe(const cuda::Launch& launch) {
     return std::string(launch.kernel) + " with " + std::to_string(launch.blocks) + " blocks of " +
            std::to_string(launch.threads) + " threads and " + std::to_string(launch.sharedBytes) +
            " bytes of shared memory";
@@ -67,7 +67,7 @@ class DriverQueue final : public gpu::Queue {
   bool isBusy_ = false;  // something was put on the stream and not waited for
 };
 
-std::unique_ptr<gpu::Queue> DriverMachine::queue() { return std::make_unique<DriverQueue>(*this); }
+std::unique_ptr<cuda::Queue> DriverMachine::queue() { return std::make_unique<DriverQueue>(*this); }
 
 void* DriverMachine::allocate(int64_t bytes) {
   const Current current(device_);

@@ -13,14 +13,14 @@
 namespace tilewise::cuda {
 
 // Lives as long as the process. The first use of its memory or queues makes the context, not the constructor.
-class DriverMachine final : public gpu::Machine {
+class DriverMachine final : public cuda::Machine {
  public:
   DriverMachine(const Driver& driver, int ordinal, const Images& images)
       : device_(driver, ordinal), heap_(device_), kernels_(device_, images) {}
 
   const std::string& name() const { return device_.name(); }
-  const gpu::Limits& limits() const override { return device_.limits(); }
-  std::unique_ptr<gpu::Queue> queue() override;
+  const cuda::Limits& limits() const override { return device_.limits(); }
+  std::unique_ptr<cuda::Queue> queue() override;
   void* allocate(int64_t bytes) override;
   void free(void* data) noexcept override;
 

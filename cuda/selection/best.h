@@ -7,7 +7,7 @@
 #include "../prims/prims.h"
 #include "params.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Sums over the thread block, of numbers that the lanes of a warp agree on. Two buffers take turns, so that one barrier
 // a sum is enough.
@@ -95,4 +95,4 @@ __device__ __forceinline__ void forEachBest(const uint32_t* ranks, int64_t count
   }
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

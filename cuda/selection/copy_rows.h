@@ -6,7 +6,7 @@
 #include "../prims/prims.h"
 #include "../../core/op/attention.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 template <class E>
 struct Rows {
@@ -53,4 +53,4 @@ struct Rows {
   static __device__ __forceinline__ uint32_t bits(bf16 x) { return x.bits; }
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -7,7 +7,7 @@
 #include "best.h"
 #include "methods.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // The chunks of a block's list in the stage before, cut into this stage's, by a warp. That list is memory of the
 // caller's: whatever it holds, the tokens that come out are candidates and ascend.
@@ -144,4 +144,4 @@ __device__ __forceinline__ void halveRanges(const SelectionParams& p) {
   if (thread_index() == 0) p.counts[slot] = halved == 0 ? 0 : int32_t(n + halved);
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

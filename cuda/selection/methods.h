@@ -6,7 +6,7 @@
 #include "../prims/prims.h"
 #include "params.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // A chunk, halved down to a token. Between steps left() and right() are keys of it, also when it is done.
 struct StagedSearch {
@@ -72,4 +72,4 @@ struct TreeSearch {
   }
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -9,7 +9,7 @@
 #include "../../core/op/selection.h"
 #include "tuning.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // The shared memory of a thread block that scores, and its part of the work. Pitches and offsets are in bytes.
 struct SearchShape {
@@ -67,4 +67,4 @@ struct Place {
   }
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

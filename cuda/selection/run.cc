@@ -9,7 +9,7 @@
 #include "../machine/aligned_rows.h"
 #include "params.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 namespace {
 
 constexpr int32_t kMaxDim = 512;
@@ -248,4 +248,4 @@ void addReasons(Reasons& reasons, const SelectionProblem& problem, const Limits&
   }
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -4,10 +4,12 @@
 #include "../../core/op/backend.h"
 #include "../../core/op/reasons.h"
 #include "../machine/machine.h"
+#include "../staging/staging.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 void addReasons(Reasons& reasons, const SelectionProblem& problem, const Limits& limits);
+SelectionProblem stage(Staging& staging, const SelectionProblem& problem);
 void run(const SelectionProblem& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -5,7 +5,7 @@
 
 #include "../prims/prims.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Query rows in shared memory; `rows` of them, at least one.
 struct QueryRows {
@@ -136,4 +136,4 @@ __device__ __forceinline__ ScorePair scoreKeys(const KeyPair& keys, const QueryR
   return scores;
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

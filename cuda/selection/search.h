@@ -10,7 +10,7 @@
 #include "methods.h"
 #include "score_keys.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Keys that a warp fetches when it needs them: two rows per quad.
 template <class E>
@@ -181,4 +181,4 @@ __device__ __forceinline__ void scoreCandidates(const SelectionParams& p) {
   }
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Threads of a block that scores candidates, of one that keeps the best of a list, and of one that splits lists. Not
 // measured.
@@ -31,4 +31,4 @@ constexpr int32_t kIdleBelow = kSearchWarps / 2 * kChunksPerWarp;
 // Thread blocks per multiprocessor for which candidates are worth dividing. Budget.
 constexpr int32_t kBlocksPerMultiprocessor = 8;
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 namespace {
 
 template <class T>
@@ -115,4 +115,4 @@ void Packing::unpack(void* host, int64_t first, int64_t count, const void* packe
   });
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

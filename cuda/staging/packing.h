@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 struct PackAxis {
   int64_t size;
@@ -51,4 +51,4 @@ class Packing {
   int64_t strides_[kMaxAxes] = {};
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

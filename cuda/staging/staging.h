@@ -6,23 +6,59 @@
 
 #include <vector>
 
-#include "../../core/op/merge.h"
-#include "../../core/op/attention.h"
-#include "../../core/op/selection.h"
-#include "../attention/run.h"
+#include "../../core/base/dtype.h"
+#include "../../core/base/operand.h"
+#include "../../core/base/placed.h"
 #include "../machine/machine.h"
 #include "packing.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
-// The operands of one call on the device. The queue owns the copies.
+// The operands of one call on the device; each op's stage() names them. An input becomes itself or a copy, an output
+// itself or room for what deliver() brings back, and strides become those of the copy. The queue owns the copies.
 class Staging {
  public:
   explicit Staging(Queue& queue) : queue_(queue) {}
 
-  StagedAttention stage(const AttentionProblem& problem);
-  MergeProblem stage(const MergeProblem& problem);
-  SelectionProblem stage(const SelectionProblem& problem);
+  // An array's axes with pointers to their strides.
+  using Axes = std::vector<OperandAxis>;
+  // How a copy is laid out: rows begin at multiples of `rowAlignment` bytes; `isRowDense` as in packing.h.
+  struct Form {
+    int64_t elementBytes, rowAlignment;
+    bool isRowDense;
+  };
+  static constexpr int64_t kRowAlignment = 16;  // kernels load rows 16 bytes at a time
+
+  template <class T>
+  void input(Placed<T>& array, const Axes& axes, const Form& form) {
+    array = {static_cast<T*>(copyOf(array.data, array.isOnDevice, axes, form)), true};
+  }
+  template <class T>
+  void output(Placed<T>& array, const Axes& axes, const Form& form) {
+    array = {static_cast<T*>(roomFor(array.data, array.isOnDevice, axes, form)), true};
+  }
+
+  // Rows of [batch, tokens, heads, dim].
+  void input(Operand& rows, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
+  void output(Operand& rows, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
+
+  template <class T>
+  void inputList(Placed<T>& list, int64_t count) {
+    int64_t stride = 1;
+    input(list, {{count, &stride}}, {sizeof(T), sizeof(T), true});
+  }
+  template <class T>
+  void outputList(Placed<T>& list, int64_t count) {
+    int64_t stride = 1;
+    output(list, {{count, &stride}}, {sizeof(T), sizeof(T), true});
+  }
+  // A list that is always on the host.
+  template <class T>
+  void inputList(const T*& list, int64_t count) {
+    Placed<const T> placed = list;
+    inputList(placed, count);
+    list = placed;
+  }
 
   // Waits for the queue, then writes the results that belong on the host.
   void deliver();
@@ -34,39 +70,13 @@ class Staging {
     const void* device;
   };
 
-  // The axes of an array; their strides become those of the copy.
-  using Axes = std::vector<OperandAxis>;
-  // How the copy is laid out: rows begin at multiples of `rowAlignment` bytes; `isRowDense` as in
-  // cuda/staging/packing.h.
-  struct Form {
-    int64_t elementBytes, rowAlignment;
-    bool isRowDense;
-  };
-
-  static Packing packingOf(const Axes& axes, const Form& form);
-  // The array on the device: itself, a copy, or room for a result that deliver() will bring back.
-  void* input(const void* data, bool isOnDevice, const Axes& axes, const Form& form);
-  void* output(void* data, bool isOnDevice, const Axes& axes, const Form& form);
+  void* copyOf(const void* data, bool isOnDevice, const Axes& axes, const Form& form);
+  void* roomFor(void* data, bool isOnDevice, const Axes& axes, const Form& form);
   void upload(const Packing& packing, const void* host, void* device);
-
-  template <class T>
-  void stageInput(Placed<T>& array, const Axes& axes, const Form& form);
-  template <class T>
-  void stageOutput(Placed<T>& array, const Axes& axes, const Form& form);
-  template <class T>
-  void stageList(Placed<T>& list, int64_t count);
-  void stageOutputList(Placed<int32_t>& list, int64_t count);
-  // Lists that are always on the host.
-  template <class T>
-  void stageList(const T*& list, int64_t count);
-
-  void stageOperand(Operand& operand, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
-  void stageOut(Operand& out, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
-  void stageBlocks(AttentionProblem& p);
 
   Queue& queue_;
   std::vector<Result> results_;
   std::vector<char> buffer_;
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

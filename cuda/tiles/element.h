@@ -5,7 +5,7 @@
 #include "../../core/base/dtype.h"
 #include "../prims/prims.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 template <class E>
 struct Element;
@@ -56,4 +56,4 @@ __device__ __forceinline__ bool hasNonFinite(uint32_t word) {
   return (word & kHigh) == kHigh || (sizeof(E) == 2 && (word & kLow) == kLow);
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

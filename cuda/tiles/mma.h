@@ -6,7 +6,7 @@
 #include "register_tile.h"
 #include "shared_tile.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // 16-bit elements: m16n8k16, pairs of them fed by one ldmatrix.
 template <class E>
@@ -193,4 +193,4 @@ struct Mma<float> {
   }
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -5,7 +5,7 @@
 
 #include "../prims/prims.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 template <int RowTiles, int Columns>
 struct RegisterTile {
@@ -32,10 +32,10 @@ struct RegisterTile {
   }
 
   // Moves every block of columns `By` places to the left, and the first ones to the end. A loop that is not unrolled
-  // cannot index registers: it works on the first blocks and rotates. After a whole turn all blocks are in their
+  // cannot index registers: it works on the first blocks and rotates. After the whole loop all blocks are in their
   // places.
   template <int By = 1>
-  __device__ __forceinline__ void turn() {
+  __device__ __forceinline__ void rotate() {
     constexpr int kBlocks = Columns / 8;
 #pragma unroll
     for (int r = 0; r < RowTiles; ++r)
@@ -68,4 +68,4 @@ __device__ __forceinline__ float quadSum(float x) {
   return x + shfl_xor(x, 2);
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -4,7 +4,7 @@
 
 #include "../prims/prims.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Rows x Dim elements. The 16-byte chunks of a row are permuted by the row's number: the eight rows that one 8 x 8
 // matrix of ldmatrix reads are then in eight different groups of banks.
@@ -35,4 +35,4 @@ struct SharedTile {
   }
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

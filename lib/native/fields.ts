@@ -37,9 +37,9 @@ export const field = {
   mask: fieldAt('maskOffset'),
   alibiSlopes: fieldAt('alibiSlopesOffset'),
   sinks: fieldAt('sinksOffset'),
-  extraCount: fieldAt('extraKeys'),
-  extraKeys: fieldAt('extraKeyOffset'),
-  extraValues: fieldAt('extraValueOffset'),
+  extraCount: fieldAt('extraTokens'),
+  extraKeys: fieldAt('extraKeysOffset'),
+  extraValues: fieldAt('extraValuesOffset'),
   pages: fieldAt('pages'),
   pageSize: fieldAt('pageSize'),
   pattern: fieldAt('pattern'),
@@ -60,8 +60,8 @@ export const slot = {
   cuSeqlensK: slotAt('cuSeqlensK'),
   keyLengths: slotAt('keyLengths'),
   pageTable: slotAt('pageTable'),
-  extraKeys: slotAt('extraKey'),
-  extraValues: slotAt('extraValue'),
+  extraKeys: slotAt('extraKeys'),
+  extraValues: slotAt('extraValues'),
   relativeBias: slotAt('relativeBias'),
 };
 

@@ -23,7 +23,7 @@ export interface NeighborhoodCase {
   causal?: boolean | boolean[];
 }
 
-/** How lists are handed over; a block mask has full blocks besides. */
+/** How lists are handed over; a block mask also has full blocks. */
 export type BlockForm = 'csr' | 'lists' | 'blockMask';
 
 export interface BlockCase {

@@ -24,7 +24,7 @@ CancelFlag* cancelAfterFirst = nullptr;
 
 }  // namespace
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 void run(const StagedAttention& staged, const Limits&, Queue& queue, const CancelFlag& cancel) {
   const AttentionProblem& p = staged.problem;
@@ -52,7 +52,7 @@ void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
 void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
 void addReasons(Reasons&, const SelectionProblem&, const Limits&) {}
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda
 
 namespace {
 

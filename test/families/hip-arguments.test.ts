@@ -78,7 +78,7 @@ describe('arguments', () => {
       { code: mismatch, type: RangeError, says: ['[1, 40, 2, 8]', '[1, 8, 4, 8]'] },
     ));
 
-  it('presets are patterns by name, and what is given besides stands instead', () => {
+  it('presets are patterns by name, and an option that is given replaces theirs', () => {
     for (const preset of ['default', '3k', '5k', '16k-shallow', 'test-high', 'llama-3.1'] as HierarchicalPreset[]) {
       const pattern = hierarchical(preset);
       expect(pattern).toEqual(hierarchical({ preset }));

@@ -178,13 +178,13 @@ inline double addendOfRules(const AttentionProblem& p, const AnswerRow& row, int
 
 inline void answer(Case& c, const AnswerRow& row) {
   const AttentionProblem& p = c.problem;
-  std::vector<double> score(size_t(row.keys) + size_t(p.extraKeys), -INFINITY);
+  std::vector<double> score(size_t(row.keys) + size_t(p.extraTokens), -INFINITY);
   for (int32_t k = 0; k < row.keys; ++k) {
     if (!sees(p, row, k)) continue;
     const double addend = addendOfRules(p, row, k);
     if (addend > -INFINITY) score[size_t(k)] = cappedProduct(p, row, p.key, k) + addend;
   }
-  for (int32_t k = 0; k < p.extraKeys; ++k) score[size_t(row.keys + k)] = cappedProduct(p, row, p.extraKey, k);
+  for (int32_t k = 0; k < p.extraTokens; ++k) score[size_t(row.keys + k)] = cappedProduct(p, row, p.extraKeys, k);
   double most = p.sinks ? p.sinks[row.head] : -INFINITY;
   for (const double s : score) {
     if (s > -INFINITY) c.largestScore = std::fmax(c.largestScore, std::fabs(s));
@@ -197,10 +197,10 @@ inline void answer(Case& c, const AnswerRow& row) {
   c.lse[size_t(row.batch * p.lseBatch + row.head * p.lseHead + row.query)] = most + std::log(sum);
   for (int32_t d = 0; d < p.valueDim; ++d) {
     double o = 0;
-    for (int32_t k = 0; k < row.keys + p.extraKeys; ++k) {
+    for (int32_t k = 0; k < row.keys + p.extraTokens; ++k) {
       if (score[size_t(k)] == -INFINITY) continue;
       const bool isExtra = k >= row.keys;
-      const Operand& value = isExtra ? p.extraValue : p.value;
+      const Operand& value = isExtra ? p.extraValues : p.value;
       const int64_t at = value.offset(row.batch, isExtra ? k - row.keys : k, row.kvHead) + d;
       o += weight[size_t(k)] * elementAt(value.data, p.dtype, at);
     }

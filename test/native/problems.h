@@ -53,9 +53,9 @@ class CaseMaker {
     p.lseToken = 1;
     p.scale = 1 / std::sqrt(float(headDim));
     if (pick(4) == 0) {
-      p.extraKeys = pick(4) == 0 ? 200 : 1 + pick(20);
-      p.extraKey = operand(c, p.kvHeads, p.extraKeys, headDim, isBnhd);
-      p.extraValue = operand(c, p.kvHeads, p.extraKeys, valueDim, isBnhd);
+      p.extraTokens = pick(4) == 0 ? 200 : 1 + pick(20);
+      p.extraKeys = operand(c, p.kvHeads, p.extraTokens, headDim, isBnhd);
+      p.extraValues = operand(c, p.kvHeads, p.extraTokens, valueDim, isBnhd);
     }
     addOptions(c);
     return made;
@@ -78,7 +78,7 @@ class CaseMaker {
   void makePlain(Case& c) {
     AttentionProblem& p = c.problem;
     p.softcap = 0;
-    p.extraKeys = 0;
+    p.extraTokens = 0;
     p.rules = {};
     answer(c);
   }

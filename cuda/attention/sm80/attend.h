@@ -11,7 +11,7 @@
 #include "pipeline.h"
 #include "products.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 template <class L>
 __device__ __forceinline__ auto blockQueries(const AttentionParams& p, const Work& work,
@@ -70,4 +70,4 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
   finish<L>(p, work, queries, softmax, output, scale);
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

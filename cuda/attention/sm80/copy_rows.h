@@ -7,7 +7,7 @@
 #include "../queries.h"
 #include "../visits.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Where the rows of one operand lie, for one batch entry and head.
 template <class E>
@@ -162,4 +162,4 @@ __device__ __forceinline__ void storeChunk(const AttentionParams& p, int64_t off
   for (int i = 0; i < count; ++i) to[i * p.problem.out.dim] = Element<E>::loadBits(from + i * int(sizeof(E)));
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

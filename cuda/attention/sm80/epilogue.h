@@ -10,7 +10,7 @@
 #include "copy_rows.h"
 #include "../scores.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Offset of a query's row of the output.
 template <class Q>
@@ -186,4 +186,4 @@ __device__ __forceinline__ void finish(const AttentionParams& p, const Work& wor
   }
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

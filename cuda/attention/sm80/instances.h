@@ -24,7 +24,7 @@
   TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
 
 #define TW_ATTENTION(type, E)                                                                 \
-  namespace tilewise::gpu {                                                                   \
+  namespace tilewise::cuda {                                                                  \
   TW_ATTENTION_DIM(type, E, 32)                                                               \
   TW_ATTENTION_DIM(type, E, 64)                                                               \
   TW_ATTENTION_DIM(type, E, 96)                                                               \

@@ -8,7 +8,7 @@
 #include "tuning.h"
 #include "../visits.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 template <class E_, int Dim, class Pattern_, KeyFeed kFeed>
 struct Layout {
@@ -73,4 +73,4 @@ struct Layout {
   }
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -7,7 +7,7 @@
 #include "copy_rows.h"
 #include "layout.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 template <class L>
 class Pipeline {
@@ -18,11 +18,11 @@ class Pipeline {
 
   __device__ __forceinline__ Pipeline(const AttentionParams& p, const Work& work, const typename L::Pattern& pattern,
                                       const Box<L::Pattern::kRank>& queries)
-      : keyRows_(p, work, p.problem.key, p.problem.extraKey, p.problem.headDim, p.keyIsAligned, p.extraKeyIsAligned),
-        valueRows_(p, work, p.problem.value, p.problem.extraValue, p.problem.valueDim, p.valueIsAligned,
-                   p.extraValueIsAligned),
+      : keyRows_(p, work, p.problem.key, p.problem.extraKeys, p.problem.headDim, p.keyIsAligned, p.extraKeysAreAligned),
+        valueRows_(p, work, p.problem.value, p.problem.extraValues, p.problem.valueDim, p.valueIsAligned,
+                   p.extraValuesAreAligned),
         visits_(pattern, pattern.look(work.map.firstHead, queries), work.clip,
-                L::kHasExtraKeys ? p.problem.extraKeys : 0) {}
+                L::kHasExtraKeys ? p.problem.extraTokens : 0) {}
 
   __device__ __forceinline__ bool hasVisit() const { return hasVisit_; }
   // The visit whose keys are fetched.
@@ -72,4 +72,4 @@ class Pipeline {
   bool hasVisit_ = false;
 };
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -6,7 +6,7 @@
 #include "../../tiles/mma.h"
 #include "layout.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // S = Q K^T for the calling warp's rows and keys.
 template <class L>
@@ -63,4 +63,4 @@ __device__ __forceinline__ void addValues(
   }
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -5,7 +5,7 @@
 
 #include "../../../core/base/platform.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Which kernel: stream (dense windows), gather (every other pattern, pages) or decode (few queries, many keys).
 enum class KeyFeed { stream, gather, decode };
@@ -56,4 +56,4 @@ TW_HOST_DEVICE constexpr SharedLayout sharedLayout(int elementBytes, int dim, Ke
   return layout;
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

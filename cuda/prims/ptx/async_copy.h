@@ -3,7 +3,7 @@
 
 #include "shared.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Fills 16 bytes: the first `bytes` (0 to 16) from global memory, the rest with zeros. With 0 nothing is read.
 TW_PRIM void cp_async16(saddr to, const void* from, int bytes) {
@@ -16,4 +16,4 @@ TW_PRIM void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -3,7 +3,7 @@
 
 #include "shared.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 TW_PRIM void sync_warp() { __syncwarp(); }
 TW_PRIM void sync_block() { __syncthreads(); }
@@ -16,4 +16,4 @@ TW_PRIM void barrier_arrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

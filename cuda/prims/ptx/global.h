@@ -3,7 +3,7 @@
 
 #include "shared.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 TW_PRIM uint4 ld_global_128(const void* from) {
   uint4 value;
@@ -22,4 +22,4 @@ TW_PRIM void st_global(float* to, float value) {
   asm volatile("st.global.f32 [%0], %1;" ::"l"(to), "f"(value) : "memory");
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

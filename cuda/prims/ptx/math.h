@@ -3,7 +3,7 @@
 
 #include "shared.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Denormal arguments and results count as zero.
 TW_PRIM float exp2_approx(float x) {
@@ -42,4 +42,4 @@ TW_PRIM uint32_t to_tf32(float x) {
   return r;
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -4,7 +4,7 @@
 
 #include "shared.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Four 8x8 matrices of 16 bits. Lane 8m + i gives the address of row i of matrix m; lane l receives, in r[m], columns
 // 2 (l % 4) and the next of row l / 4.
@@ -62,4 +62,4 @@ TW_PRIM void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], uint32_t b0
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

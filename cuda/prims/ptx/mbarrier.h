@@ -3,7 +3,7 @@
 
 #include "shared.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // Before others use it: fence_mbarrier_init by the same thread, then a barrier of the block.
 TW_PRIM void mbarrier_init(saddr barrier, int count) {
@@ -30,4 +30,4 @@ TW_PRIM void fence_mbarrier_init() { asm volatile("fence.mbarrier_init.release.c
 // This thread's writes to shared memory become visible to TMA and wgmma, once a barrier orders them.
 TW_PRIM void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

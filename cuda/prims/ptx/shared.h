@@ -6,7 +6,7 @@
 // How every PTX twin is declared.
 #define TW_PRIM __device__ __forceinline__
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 // 1024: the widest swizzle pattern of TMA and wgmma starts on such a boundary.
 extern __shared__ __align__(1024) uint8_t dynamicShared[];
@@ -52,4 +52,4 @@ TW_PRIM uint4 ld_shared_128(saddr from) {
   return value;
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

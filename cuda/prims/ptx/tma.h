@@ -4,7 +4,7 @@
 
 #include "shared.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 TW_PRIM void tma_prefetch(const TensorMap& map) { asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory"); }
 
@@ -56,4 +56,4 @@ TW_PRIM void tma_store_wait() {
   asm volatile("cp.async.bulk.wait_group %0;" ::"n"(Pending) : "memory");
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -3,7 +3,7 @@
 
 #include "shared.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 TW_PRIM uint32_t block_index() { return blockIdx.x; }
 TW_PRIM uint32_t block_count() { return gridDim.x; }
@@ -31,4 +31,4 @@ TW_PRIM bool elect_one() {
   return elected;
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -4,7 +4,7 @@
 
 #include "shared.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 template <class E, int N>
 struct Wgmma;  // the instruction for one type and width
@@ -46,4 +46,4 @@ TW_PRIM void setmaxnreg_dec() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Registers));
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

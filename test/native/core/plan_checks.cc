@@ -16,7 +16,7 @@ int64_t planned = 0, plannedUnmasked = 0, countedUnmasked = 0;
 
 void checkCounts(const Case& c, const std::string& instructionSet) {
   const AttentionProblem& p = c.problem;
-  if (p.keyLengths || p.cuQueries || p.queries == 0) return;  // explain() is asked about sequences of one length
+  if (p.keyLengths || p.cuSeqlensQ || p.queries == 0) return;  // explain() is asked about sequences of one length
   const cpu::Tiling tiling = cpu::tilingOf(p, p.sequence(0), cpu::activeKernels(), 1);
   if (tiling.isDecode) return;
   const Plan plan = explain(p, cpu::backend().tiles(p).rule);

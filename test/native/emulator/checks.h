@@ -1,12 +1,12 @@
 // The checks of each file. Reader: main.cc.
 #pragma once
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 void checkRaces();
 void checkFaults();
 void checkSchedules();
 void checkMachine();
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda
 
 namespace tilewise::emulator {
 void checkDescriptors();

@@ -37,10 +37,10 @@ struct Example {
 
 void check(const Example& example) {
   constexpr int kStart = 4096;
-  const gpu::Swizzle swizzles[] = {gpu::Swizzle::none, gpu::Swizzle::b32, gpu::Swizzle::b64, gpu::Swizzle::b128};
+  const cuda::Swizzle swizzles[] = {cuda::Swizzle::none, cuda::Swizzle::b32, cuda::Swizzle::b64, cuda::Swizzle::b128};
   const uint64_t descriptor =
-      gpu::smem_desc(kStart, uint32_t(example.leadingOffset * example.elementBytes),
-                     uint32_t(example.strideOffset * example.elementBytes), swizzles[example.swizzleBits]);
+      cuda::smem_desc(kStart, uint32_t(example.leadingOffset * example.elementBytes),
+                      uint32_t(example.strideOffset * example.elementBytes), swizzles[example.swizzleBits]);
   const Operand operand(descriptor, example.isMnMajor);
   for (int mn = 0; mn < example.mn.extent(); ++mn) {
     for (int k = 0; k < example.k.extent(); ++k) {

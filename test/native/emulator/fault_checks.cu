@@ -4,7 +4,7 @@
 #include "checks.h"
 #include "expect.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 namespace {
 
 using emulator::expectError;
@@ -252,4 +252,4 @@ void checkFaults() {
   checkWgmma();
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -8,7 +8,7 @@
 #include "checks.h"
 #include "expect.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 namespace {
 
 constexpr const char* kModule = "machine_checks";  // this file
@@ -130,4 +130,4 @@ void checkMachine() {
   checkMemory(*machine);
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

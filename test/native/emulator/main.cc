@@ -4,9 +4,9 @@
 
 int main() {
   tilewise::emulator::checkDescriptors();
-  tilewise::gpu::checkSchedules();
-  tilewise::gpu::checkFaults();
-  tilewise::gpu::checkRaces();
-  tilewise::gpu::checkMachine();
+  tilewise::cuda::checkSchedules();
+  tilewise::cuda::checkFaults();
+  tilewise::cuda::checkRaces();
+  tilewise::cuda::checkMachine();
   return finish("emulator_checks");
 }

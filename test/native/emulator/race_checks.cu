@@ -3,7 +3,7 @@
 #include "checks.h"
 #include "expect.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 namespace {
 
 using emulator::expectError;
@@ -198,4 +198,4 @@ void checkRaces() {
   checkAsyncProxy();
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -7,7 +7,7 @@
 #include "checks.h"
 #include "expect.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 namespace {
 
 constexpr uint32_t kThreads = 128;
@@ -96,4 +96,4 @@ void checkSchedules() {
   checkLimits();
 }
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

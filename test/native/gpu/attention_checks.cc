@@ -64,7 +64,7 @@ void checkEachKernel(Backend& backend) {
     CaseMaker maker{seed};
     const int32_t queries = queryCounts[maker.pick(4)], keys = keyCounts[maker.pick(2)], dim = dims[maker.pick(6)];
     const auto c = maker.draw(queries, keys, dim, dim - maker.pick(9));
-    const std::string kernel = gpu::planLaunch(c->problem, c->problem.queries, c->problem.keys).kernel();
+    const std::string kernel = cuda::planLaunch(c->problem, c->problem.queries, c->problem.keys).kernel();
     if (!met.insert(kernel).second) continue;
     answer(*c);
     c->name = kernel + ": " + c->name;

@@ -13,15 +13,15 @@ namespace tilewise {
 
 // The linked file decides which: emulated_device.cc, or driver_device.cc, whose limits are at most those asked for, and
 // which has no use for `options`, the emulator's. Host planning thus meets the same limits on both.
-std::unique_ptr<gpu::Machine> makeCheckedMachine(const std::string& options, const gpu::Limits& limits);
+std::unique_ptr<cuda::Machine> makeCheckedMachine(const std::string& options, const cuda::Limits& limits);
 
 class Device {
  public:
-  explicit Device(const std::string& options, const gpu::Limits& limits)
+  explicit Device(const std::string& options, const cuda::Limits& limits)
       : machine_(makeCheckedMachine(options, limits)), queue_(machine_->queue()) {}
 
-  gpu::Queue& queue() { return *queue_; }
-  const gpu::Limits& limits() const { return machine_->limits(); }
+  cuda::Queue& queue() { return *queue_; }
+  const cuda::Limits& limits() const { return machine_->limits(); }
 
   template <class T>
   T* upload(const std::vector<T>& from) {
@@ -39,8 +39,8 @@ class Device {
   }
 
  private:
-  std::unique_ptr<gpu::Machine> machine_;
-  std::unique_ptr<gpu::Queue> queue_;
+  std::unique_ptr<cuda::Machine> machine_;
+  std::unique_ptr<cuda::Queue> queue_;
 };
 
 }  // namespace tilewise

@@ -160,8 +160,8 @@ inline void disturb(Disturber& disturber, AttentionProblem& p) {
   const KeyStore::Shape stored = p.store.shape(p.batch, p.keys);
   disturber(rowsOf(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, p.dtype), true);
   disturber(rowsOf(p.value, stored.batch, stored.tokens, p.kvHeads, p.valueDim, p.dtype), true);
-  disturber(rowsOf(p.extraKey, p.batch, p.extraKeys, p.kvHeads, p.headDim, p.dtype), true);
-  disturber(rowsOf(p.extraValue, p.batch, p.extraKeys, p.kvHeads, p.valueDim, p.dtype), true);
+  disturber(rowsOf(p.extraKeys, p.batch, p.extraTokens, p.kvHeads, p.headDim, p.dtype), true);
+  disturber(rowsOf(p.extraValues, p.batch, p.extraTokens, p.kvHeads, p.valueDim, p.dtype), true);
   disturber(rowsOf(p.out, p.batch, p.queries, heads, p.valueDim, p.dtype), false);
   disturber(floatsOf(p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {p.queries, &p.lseToken}}), false);
   p.rules.forEach([&](auto& rule) {

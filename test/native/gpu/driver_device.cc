@@ -10,8 +10,8 @@
 namespace tilewise {
 namespace {
 
-gpu::Machine& machine() {
-  static gpu::Machine& first = []() -> gpu::Machine& {
+cuda::Machine& machine() {
+  static cuda::Machine& first = []() -> cuda::Machine& {
     const cuda::Driver& driver = cuda::driver();
     if (driver.code) {
       std::printf("left out, no GPU: %s\n", driver.reason.c_str());
@@ -22,24 +22,24 @@ gpu::Machine& machine() {
   return first;
 }
 
-class Limited final : public gpu::Machine {
+class Limited final : public cuda::Machine {
  public:
-  explicit Limited(const gpu::Limits& limits) : limits_(machine().limits()) {
+  explicit Limited(const cuda::Limits& limits) : limits_(machine().limits()) {
     limits_.multiprocessors = limits.multiprocessors;  // only a hint at how finely to divide work
     limits_.sharedBytesPerBlock = smaller(limits.sharedBytesPerBlock, limits_.sharedBytesPerBlock);
   }
-  const gpu::Limits& limits() const override { return limits_; }
-  std::unique_ptr<gpu::Queue> queue() override { return machine().queue(); }
+  const cuda::Limits& limits() const override { return limits_; }
+  std::unique_ptr<cuda::Queue> queue() override { return machine().queue(); }
   void* allocate(int64_t bytes) override { return machine().allocate(bytes); }
   void free(void* data) noexcept override { machine().free(data); }
 
  private:
-  gpu::Limits limits_;
+  cuda::Limits limits_;
 };
 
 }  // namespace
 
-std::unique_ptr<gpu::Machine> makeCheckedMachine(const std::string&, const gpu::Limits& limits) {
+std::unique_ptr<cuda::Machine> makeCheckedMachine(const std::string&, const cuda::Limits& limits) {
   return std::make_unique<Limited>(limits);
 }
 

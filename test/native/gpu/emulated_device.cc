@@ -4,7 +4,7 @@
 
 namespace tilewise {
 
-std::unique_ptr<gpu::Machine> makeCheckedMachine(const std::string& options, const gpu::Limits& limits) {
+std::unique_ptr<cuda::Machine> makeCheckedMachine(const std::string& options, const cuda::Limits& limits) {
   return emulator::makeMachine({limits, emulator::parseOptions(options)});
 }
 

@@ -11,12 +11,12 @@
 
 namespace tilewise {
 
-class HostMachine final : public gpu::Machine {
+class HostMachine final : public cuda::Machine {
  public:
   int64_t uploaded = 0, downloaded = 0;  // bytes, by all queues
 
-  const gpu::Limits& limits() const override { return limits_; }
-  std::unique_ptr<gpu::Queue> queue() override { return std::make_unique<HostQueue>(*this); }
+  const cuda::Limits& limits() const override { return limits_; }
+  std::unique_ptr<cuda::Queue> queue() override { return std::make_unique<HostQueue>(*this); }
   // Of the exact size, and full of what no test expects.
   void* allocate(int64_t bytes) override {
     const size_t size = size_t(bytes > 0 ? bytes : 1);
@@ -42,7 +42,7 @@ class HostMachine final : public gpu::Machine {
     size_t bytes;
   };
 
-  class HostQueue final : public gpu::Queue {
+  class HostQueue final : public cuda::Queue {
    public:
     explicit HostQueue(HostMachine& machine) : machine_(machine) {}
     ~HostQueue() override {
@@ -61,7 +61,7 @@ class HostMachine final : public gpu::Machine {
       machine_.downloaded += bytes;
       pending_.push_back({to, from, size_t(bytes)});
     }
-    void launch(const gpu::Launch&) override {}
+    void launch(const cuda::Launch&) override {}
     void wait() override {
       for (const Copy& copy : pending_) std::memcpy(copy.to, copy.from, copy.bytes);
       pending_.clear();
@@ -78,7 +78,7 @@ class HostMachine final : public gpu::Machine {
     std::vector<Copy> pending_;
   };
 
-  gpu::Limits limits_{80, 1, 100 << 10};
+  cuda::Limits limits_{80, 1, 100 << 10};
   std::map<const char*, Block> blocks_;
 };
 

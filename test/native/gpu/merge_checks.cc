@@ -115,7 +115,7 @@ void checkCase(Case& c, const std::string& mode) {
   p.lseHead = c.lse.head;
   p.lseToken = c.lse.token;
   try {
-    gpu::run(p, device.limits(), device.queue(), CancelFlag{false});
+    cuda::run(p, device.limits(), device.queue(), CancelFlag{false});
     OwnOperand out = c.out;
     out.bytes = device.download(outBytes, c.out.bytes.size());
     Lse lse = c.lse;

@@ -22,7 +22,7 @@ struct Case {
   OwnOperand query, key;
   std::vector<int32_t> lengths;
   std::vector<std::vector<int32_t>> starts, counts;  // before the call
-  gpu::Limits limits;
+  cuda::Limits limits;
   std::string name;
 };
 
@@ -134,7 +134,7 @@ Lists runOnDevice(const Case& c, const std::string& mode) {
     p.stage[s].starts = device.upload(c.starts[size_t(s)]);
     p.stage[s].counts = device.upload(c.counts[size_t(s)]);
   }
-  gpu::run(p, device.limits(), device.queue(), CancelFlag{false});
+  cuda::run(p, device.limits(), device.queue(), CancelFlag{false});
   Lists lists;
   for (int32_t s = 0; s < p.stages; ++s) {
     lists.starts.push_back(device.download(p.stage[s].starts.data, c.starts[size_t(s)].size()));
@@ -144,7 +144,7 @@ Lists runOnDevice(const Case& c, const std::string& mode) {
 }
 
 void checkCase(Case& c, const std::vector<std::string>& modes) {
-  if (!gpu::reasonsAgainst(c.problem, c.limits).empty()) return;
+  if (!cuda::reasonsAgainst(c.problem, c.limits).empty()) return;
   const Lists expected = runOnCpu(c);
   for (const std::string& mode : modes) {
     try {
@@ -203,7 +203,7 @@ void checkBatches(uint32_t seed, bool isAligned) {
   p.window = 16;
   p.stage[0] = {16, 1, 8, 5};
   Case c = oneStage(p, seed);
-  CHECK(gpu::hasAlignedRows(c.query.here(), p.dtype) == isAligned, "seed %u makes other rows", seed);
+  CHECK(cuda::hasAlignedRows(c.query.here(), p.dtype) == isAligned, "seed %u makes other rows", seed);
   c.name = isAligned ? "batches, plain rows" : "batches, rows with gaps";
   checkCase(c, {"lazy", "races"});
 }
@@ -215,12 +215,12 @@ void checkReasons() {
   p.queries = p.keys = 100000;
   p.headDim = 64;
   p.stage[0] = {100000, 1, 64, 7};
-  const auto reasons = gpu::reasonsAgainst(p, {80, 8, 99 * 1024});
+  const auto reasons = cuda::reasonsAgainst(p, {80, 8, 99 * 1024});
   CHECK(reasons.size() == 1, "%zu reasons", reasons.size());
   p.stage[0].strideQueries = 1000;
-  CHECK(gpu::reasonsAgainst(p, {80, 8, 99 * 1024}).empty(), "100 rows fit");
+  CHECK(cuda::reasonsAgainst(p, {80, 8, 99 * 1024}).empty(), "100 rows fit");
   p.headDim = 513;
-  CHECK(gpu::reasonsAgainst(p, {80, 8, 99 * 1024}).size() == 1, "513 dims do not");
+  CHECK(cuda::reasonsAgainst(p, {80, 8, 99 * 1024}).size() == 1, "513 dims do not");
 }
 
 }  // namespace

@@ -52,7 +52,7 @@ void mustBePadded(const Operand& o, DType type, int64_t tokens, int64_t dim, con
 }  // namespace
 
 // Operations of a device that is the host: what a kernel may assume is checked, then the CPU works in place.
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 
 TileChoice tilesFor(const AttentionProblem& p) { return cpu::backend().tiles(p); }
 void run(const StagedAttention& staged, const Limits&, Queue&, const CancelFlag& cancel) {
@@ -60,23 +60,23 @@ void run(const StagedAttention& staged, const Limits&, Queue&, const CancelFlag&
   mustBeRows(p.query, p.dtype, "query");
   mustBeRows(p.key, p.dtype, "key");
   mustBeRows(p.value, p.dtype, "value");
-  mustBeRows(p.extraKey, p.dtype, "extraKey");
-  mustBeRows(p.extraValue, p.dtype, "extraValue");
+  mustBeRows(p.extraKeys, p.dtype, "extraKeys");
+  mustBeRows(p.extraValues, p.dtype, "extraValues");
   mustBeRows(p.out, p.dtype, "out");
-  if (!lengths.cuQueries && !lengths.keyLengths && p.store.isDense()) {
+  if (!lengths.cuSeqlensQ && !lengths.keyLengths && p.store.isDense()) {
     mustBePadded(p.query, p.dtype, p.queries, p.headDim, "query");
     mustBePadded(p.key, p.dtype, p.keys, p.headDim, "key");
   }
   const BlockLists& b = p.blocks;
   for (const void* data :
-       std::initializer_list<const void*>{p.lse, p.sinks, p.cuQueries, p.cuKeys, p.keyLengths, p.store.paged.table,
+       std::initializer_list<const void*>{p.lse, p.sinks, p.cuSeqlensQ, p.cuSeqlensK, p.keyLengths, p.store.paged.table,
                                           b.begins, b.counts, b.starts, b.maskIndex, b.masks}) {
     mustBeOnDevice(data, "an operand");
   }
   p.rules.forEach([](const auto& rule) { mustBeOnDevice(rule.data, "a score rule"); });
   const auto isHost = [](const void* data) { return !data || !machine.owns(data); };
-  CHECK(isHost(lengths.cuQueries) && isHost(lengths.cuKeys) && isHost(lengths.keyLengths), "%s: lengths are not known",
-        nameOfCase.c_str());
+  CHECK(isHost(lengths.cuSeqlensQ) && isHost(lengths.cuSeqlensK) && isHost(lengths.keyLengths),
+        "%s: lengths are not known", nameOfCase.c_str());
   cpu::backend().run(p, cancel);
 }
 
@@ -105,7 +105,7 @@ void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
 void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
 void addReasons(Reasons&, const SelectionProblem&, const Limits&) {}
 
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda
 
 namespace {
 
@@ -159,22 +159,22 @@ void checkAttention(Backend& backend, uint32_t seed, bool toDevice) {
   const auto made = maker.make(queries, keys, headDim, valueDim);
   AttentionProblem& p = made->problem;
   nameOfCase = "seed " + std::to_string(seed) + (toDevice ? " mixed: " : ": ") + made->name;
-  std::vector<int32_t> cuQueries, cuKeys;
+  std::vector<int32_t> cuSeqlensQ, cuSeqlensK;
   const PatternTraits traits = traitsOf(p);
   const bool isSequence = !traits.isGrid && !p.blocks.begins;
   if (p.batch == 1 && isSequence && !p.keyLengths && maker.pick(2)) {
     p.sequences = 3;
-    for (auto [totals, tokens] : {std::pair(&cuQueries, p.queries), std::pair(&cuKeys, p.keys)}) {
+    for (auto [totals, tokens] : {std::pair(&cuSeqlensQ, p.queries), std::pair(&cuSeqlensK, p.keys)}) {
       *totals = {0, maker.pick(tokens + 1), maker.pick(tokens + 1), maker.pick(tokens + 1)};
       std::sort(totals->begin(), totals->end());
     }
-    p.cuQueries = cuQueries.data();
-    p.cuKeys = cuKeys.data();
+    p.cuSeqlensQ = cuSeqlensQ.data();
+    p.cuSeqlensK = cuSeqlensK.data();
     nameOfCase += " packed";
   }
   std::vector<int32_t> pages, lengthsInUse;
   std::vector<char> pool;
-  const bool isPaged = traits.takesPages && !p.cuQueries && maker.pick(3) == 0;
+  const bool isPaged = traits.takesPages && !p.cuSeqlensQ && maker.pick(3) == 0;
   if (isPaged) {
     onPages(p, maker, pages, lengthsInUse, pool);
     nameOfCase += " on pages";
@@ -294,8 +294,8 @@ void checkNoCopies(Backend& backend) {
 }
 
 void checkPackings() {
-  using gpu::PackAxis;
-  using gpu::Packing;
+  using cuda::PackAxis;
+  using cuda::Packing;
   // [batch, token, head, dim] without gaps is one run, in either order of the middle axes.
   const PackAxis bnhd[] = {{2, 3 * 4 * 8}, {3, 4 * 8}, {4, 8}, {8, 1}},
                  bhnd[] = {{2, 3 * 4 * 8}, {3, 8}, {4, 3 * 8}, {8, 1}};
@@ -325,7 +325,7 @@ void checkPackings() {
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 200;
-  static auto& backend = *new gpu::GpuBackend("cuda", machine);
+  static auto& backend = *new cuda::GpuBackend("cuda", machine);
   checkPackings();
   checkNoCopies(backend);
   for (uint32_t seed = 0; seed < uint32_t(rounds); ++seed) {

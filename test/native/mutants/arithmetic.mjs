@@ -190,9 +190,9 @@ export const arithmeticMutants = [
     'softcap > 0 ? scale : 0',
   ),
   attention(
-    'scores are not turned past what is added',
+    'scores are not rotated past what is added',
     scores,
-    '    scores.turn();\n  }\n}\n\n// Products of a visit',
+    '    scores.rotate();\n  }\n}\n\n// Products of a visit',
     '  }\n}\n\n// Products of a visit',
   ),
   attention(

@@ -1,8 +1,8 @@
 // The few bfloat16 instances that mutants are tried on: each compiles them anew.
 #include "../../../cuda/attention/sm80/instances.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 TW_ATTENTION_DIM(bfloat16, bf16, 32)
 TW_ATTENTION_KERNEL(stream, window, Window, bfloat16, bf16, 64)
 TW_KERNEL(attention_combine_bfloat16, AttentionParams, kCombineThreads, 8) { combine<bf16>(p); }
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

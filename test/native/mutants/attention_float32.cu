@@ -1,9 +1,9 @@
 // The few float32 instances that mutants are tried on.
 #include "../../../cuda/attention/sm80/instances.h"
 
-namespace tilewise::gpu {
+namespace tilewise::cuda {
 TW_ATTENTION_KERNEL(stream, window, Window, float32, float, 32)
 TW_ATTENTION_KERNEL(gather, window, Window, float32, float, 32)
 TW_ATTENTION_KERNEL(decode, window, Window, float32, float, 32)
 TW_KERNEL(attention_combine_float32, AttentionParams, kCombineThreads, 8) { combine<float>(p); }
-}  // namespace tilewise::gpu
+}  // namespace tilewise::cuda

@@ -17,7 +17,7 @@ bool hasInstance(const AttentionProblem& p) {
   return p.dtype == DType::float32 && traitsOf(p).isDense;
 }
 
-std::string tried(gpu::GpuBackend& backend, uint32_t seed) {
+std::string tried(cuda::GpuBackend& backend, uint32_t seed) {
   static const int32_t shapes[][2] = {{64, 64}, {130, 200}, {65, 129},  {1, 600}, {2, 1100},
                                       {7, 100}, {33, 31},   {24, 1100}, {40, 700}};
   static const int32_t dims[] = {32, 32, 24, 20};
@@ -47,7 +47,7 @@ int main(int argc, char** argv) {
   emulator::MachineOptions options;
   options.emulator = emulator::parseOptions(argc > 2 ? argv[2] : "");
   const auto machine = emulator::makeMachine(options);
-  gpu::GpuBackend backend("cuda", *machine);
+  cuda::GpuBackend backend("cuda", *machine);
   for (int seed = 0; seed < problems; ++seed) {
     const std::string error = tried(backend, uint32_t(seed));
     if (error.empty()) continue;

@@ -11,7 +11,7 @@
 #include "../../../cuda/prims/prims.h"
 #include "report.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 
 // A tensor of 16-bit elements as TMA sees it; strides of dims 1 and up, in bytes.
 struct TensorShape {
@@ -49,7 +49,7 @@ struct Grid {
   uint32_t blocks, threads, sharedBytes;
 };
 
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance
 
 #if defined(TILEWISE_EMULATE)
 #include "host_emulated.h"

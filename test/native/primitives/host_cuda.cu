@@ -8,7 +8,7 @@
 #include "host.h"
 #include "main.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 
 void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
@@ -59,4 +59,4 @@ TensorMap tensorMap(const TensorShape& shape) {
   return encoded;
 }
 
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

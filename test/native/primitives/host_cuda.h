@@ -3,7 +3,7 @@
 
 #include <cuda_runtime.h>
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 
 void check(cudaError_t error, const char* what);
 
@@ -16,4 +16,4 @@ void launch(void (*kernel)(Params), const Grid& grid, const Params& params) {
   check(cudaDeviceSynchronize(), "run");
 }
 
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

@@ -5,7 +5,7 @@
 #include "host.h"
 #include "main.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 
 emulator::Options& emulatorOptions() {
   static emulator::Options options;
@@ -29,4 +29,4 @@ TensorMap tensorMap(const TensorShape& shape) {
   return emulator::makeTensorMap(same);
 }
 
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

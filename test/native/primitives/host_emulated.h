@@ -3,7 +3,7 @@
 
 #include "../../../emulator/emulator.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 
 emulator::Options& emulatorOptions();
 
@@ -12,4 +12,4 @@ void launch(void (*kernel)(Params), const Grid& grid, const Params& params) {
   emulator::launch({grid.blocks, grid.threads, grid.sharedBytes}, emulatorOptions(), [&] { kernel(params); });
 }
 
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

@@ -7,7 +7,7 @@
 
 #include "report.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 namespace {
 
 int passed = 0, failed = 0;
@@ -26,10 +26,10 @@ void report(const std::string& name, bool isOk) {
 
 Registration::Registration(void (*cases)()) { allCases().push_back(cases); }
 
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance
 
 int main(int count, char** arguments) {
-  using namespace tilewise::gpu::conformance;
+  using namespace tilewise::cuda::conformance;
   prepareMachine(count > 1 ? arguments[1] : "");
   for (const auto cases : allCases()) {
     try {

@@ -3,8 +3,8 @@
 
 #include <string>
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 
 void prepareMachine(const std::string& options);
 
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

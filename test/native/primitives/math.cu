@@ -4,7 +4,7 @@
 
 #include "values.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 namespace {
 
 constexpr int kThreads = 128;
@@ -131,4 +131,4 @@ CONFORMANCE(math) {
 }
 
 }  // namespace
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

@@ -3,7 +3,7 @@
 
 #include "values.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 namespace {
 
 // ---- ldmatrix
@@ -159,4 +159,4 @@ CONFORMANCE(tf32Products) {
 }
 
 }  // namespace
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

@@ -3,7 +3,7 @@
 
 #include "values.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 namespace {
 
 struct AccessParams {
@@ -101,4 +101,4 @@ CONFORMANCE(asyncCopies) {
 }
 
 }  // namespace
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

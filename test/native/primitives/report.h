@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 
 void report(const std::string& name, bool isOk);
 
@@ -12,9 +12,9 @@ void report(const std::string& name, bool isOk);
 struct Registration {
   explicit Registration(void (*cases)());
 };
-#define CONFORMANCE(name)                                                           \
-  static void name();                                                               \
-  static const ::tilewise::gpu::conformance::Registration name##Registration(name); \
+#define CONFORMANCE(name)                                                            \
+  static void name();                                                                \
+  static const ::tilewise::cuda::conformance::Registration name##Registration(name); \
   static void name()
 
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

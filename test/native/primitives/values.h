@@ -8,7 +8,7 @@
 #include "../../../core/base/dtype.h"
 #include "host.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 
 using tilewise::detail::bitsOf;
 using tilewise::detail::floatOfBits;
@@ -33,4 +33,4 @@ constexpr const char* nameOf() {
   return std::is_same_v<E, bf16> ? "bf16" : "f16";
 }
 
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

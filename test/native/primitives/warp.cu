@@ -1,7 +1,7 @@
 // Shuffles, votes, indices and barriers.
 #include "values.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 namespace {
 
 // ---- indices
@@ -178,4 +178,4 @@ CONFORMANCE(rotations) {
 }
 
 }  // namespace
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

@@ -1,7 +1,7 @@
 // mbarrier: phases, counts and parities, without TMA.
 #include "../values.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 namespace {
 
 constexpr int kRounds = 7;
@@ -50,4 +50,4 @@ CONFORMANCE(handOvers) {
 }
 
 }  // namespace
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

@@ -1,7 +1,7 @@
 // Images of operands: for each element, its place by the canonical layout.
 #include "operand.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 namespace {
 
 constexpr int kDepth = 64, kChunk = 8;  // elements
@@ -101,4 +101,4 @@ Image makeImage(const Layout& layout, const std::function<uint32_t(int, int)>& v
   return builder.build(16, stride, rowElements, panel);
 }
 
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

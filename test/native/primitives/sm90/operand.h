@@ -7,7 +7,7 @@
 #include <functional>
 #include <vector>
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 
 // For the kernel: descriptor fields, and the start of each of the four slices of k16.
 struct Operand {
@@ -31,4 +31,4 @@ struct Image {
 // (extent x 64) elements value(mn, k).
 Image makeImage(const Layout& layout, const std::function<uint32_t(int, int)>& value);
 
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

@@ -1,7 +1,7 @@
 // stmatrix and elect.sync.
 #include "../values.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 namespace {
 
 struct StoreParams {
@@ -42,4 +42,4 @@ CONFORMANCE(matrixStores) {
 }
 
 }  // namespace
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

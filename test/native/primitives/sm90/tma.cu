@@ -5,7 +5,7 @@
 
 #include "../values.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 namespace {
 
 constexpr int kThreads = 128;
@@ -174,4 +174,4 @@ CONFORMANCE(boxes) {
 }
 
 }  // namespace
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

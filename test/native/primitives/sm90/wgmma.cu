@@ -6,7 +6,7 @@
 #include "../values.h"
 #include "operand.h"
 
-namespace tilewise::gpu::conformance {
+namespace tilewise::cuda::conformance {
 namespace {
 
 constexpr int kThreads = 128, kRows = 64, kDepth = 64, kSlices = 4;
@@ -144,4 +144,4 @@ CONFORMANCE(warpgroupProducts) {
 }
 
 }  // namespace
-}  // namespace tilewise::gpu::conformance
+}  // namespace tilewise::cuda::conformance

@@ -1,0 +1,66 @@
+// See run.h. What a call copies to the device and back.
+
+#include "run.h"
+
+#include <algorithm>
+
+namespace tilewise::cuda {
+namespace {
+
+void stageBlocks(Staging& staging, AttentionProblem& p) {
+  BlockLists& b = p.blocks;
+  if (!b.begins) return;
+  const int64_t lists = b.count(p.batch, p.outputHeads(), p.queries);
+  int64_t entries = 0, masks = 0;
+  for (int64_t i = 0; i < lists && !b.counts.isOnDevice; ++i) {
+    entries = std::max(entries, int64_t(b.begins[i]) + b.counts[i]);
+  }
+  for (int64_t i = 0; i < entries && b.masks; ++i) masks = std::max(masks, int64_t(b.maskIndex[i]) + 1);
+  staging.inputList(b.begins, lists);
+  staging.inputList(b.counts, lists);
+  staging.inputList(b.starts, entries);
+  staging.inputList(b.maskIndex, entries);
+  staging.inputList(b.masks, masks * b.queries * b.keys);
+}
+
+}  // namespace
+
+StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
+  StagedAttention staged{problem, problem};
+  AttentionProblem& p = staged.problem;
+  // Rows of no sequence are neither read nor written, and keys behind the longest are not read.
+  int64_t queries = p.queries, keys = p.keys;
+  if (p.cuSeqlensQ) {
+    queries = p.cuSeqlensQ[p.sequences];
+    keys = p.cuSeqlensK[p.sequences];
+  } else if (p.keyLengths) {
+    keys = 0;
+    for (int32_t b = 0; b < p.batch; ++b) keys = std::max<int64_t>(keys, p.keyLengths[b]);
+  }
+  const KeyStore::Shape stored = p.store.shape(p.batch, keys);
+  const int64_t heads = p.outputHeads();
+
+  staging.input(p.query, p.batch, queries, p.queryHeads, p.headDim, p.dtype);
+  staging.input(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, p.dtype);
+  staging.input(p.value, stored.batch, stored.tokens, p.kvHeads, p.valueDim, p.dtype);
+  p.store.forEachList(p.batch, Token(keys), [&](auto& list, int64_t length) { staging.inputList(list, length); });
+  staging.input(p.extraKeys, p.batch, p.extraTokens, p.kvHeads, p.headDim, p.dtype);
+  staging.input(p.extraValues, p.batch, p.extraTokens, p.kvHeads, p.valueDim, p.dtype);
+  p.rules.forEach([&](auto& rule) {
+    rule.operand({p.batch, heads, queries, keys}, [&](auto& array, int64_t elementBytes, const auto& axes) {
+      staging.input(array, {std::begin(axes), std::end(axes)}, {elementBytes, Staging::kRowAlignment, false});
+    });
+  });
+  staging.input(p.sinks, {{heads, &p.sinksHead}}, {sizeof(float), sizeof(float), false});
+  stageBlocks(staging, p);
+  staging.inputList(p.cuSeqlensQ, p.sequences + 1);
+  staging.inputList(p.cuSeqlensK, p.sequences + 1);
+  staging.inputList(p.keyLengths, p.batch);
+
+  staging.output(p.out, p.batch, queries, heads, p.valueDim, p.dtype);
+  staging.output(p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {queries, &p.lseToken}},
+                 {sizeof(float), sizeof(float), true});
+  return staged;
+}
+
+}  // namespace tilewise::cuda
