@@ -156,8 +156,10 @@ export class S2Cache {
     // Tokens of a block that others have begun move no window.
     if (begin % blockSize !== 0 && first === last) return pagesOf.map((_, head) => ({ head, block: last }));
     const queries = { begin: Math.max(0, last - this.#blocksBack), end: last + 1 };
+    const kvHeads = pagesOf.map((_, head) => this.#firstKvHead + head);
+    const neededOf = this.#layout.neededBlocks(queries, kvHeads);
     return pagesOf.flatMap((pageOf, head) => {
-      const needed = new Set(this.#layout.neededBlocks(queries, this.#firstKvHead + head));
+      const needed = neededOf[head];
       for (const [block, page] of pageOf) {
         if (needed.has(block)) continue;
         pageOf.delete(block);

@@ -69,6 +69,8 @@ export class S2Layout {
   #last: { readonly l: number; readonly qb: number; readonly row: Int32Array } | undefined;
   /** Per layout: the blocks of the first vertStride that it keeps; asked when they are wanted first. */
   readonly #kept = new Map<number, readonly Range[]>();
+  /** Those that some layout keeps. */
+  #covered: readonly Range[] | undefined;
 
   /** As s2Layout(). */
   constructor(options: S2LayoutOptions) {
@@ -161,7 +163,8 @@ export class S2Layout {
   coverage(numBlocks = Number.POSITIVE_INFINITY): S2Coverage {
     if (numBlocks !== Number.POSITIVE_INFINITY) checkInteger('numBlocks', numBlocks, 0, maxTokens);
     const { vertStride } = this;
-    const covered = coveredBlocks(this.#pattern, this.#layouts);
+    this.#covered ??= coveredBlocks(this.#pattern, this.#layouts);
+    const covered = this.#covered;
     const missing = membersOf(gapsOf(covered, vertStride));
     // The first far block of a residue is the residue itself.
     const farBlocks = numBlocks - this.localBlocks;
@@ -180,20 +183,25 @@ export class S2Layout {
   /** The key blocks that a KV head of the model needs for the queries of block `qb` and all after them, ascending. */
   retainedBlocks(qb: number, kvHead: number): Int32Array {
     checkBlock('qb', qb);
-    return this.neededBlocks({ begin: qb, end: qb + 1 }, kvHead);
+    const [needed] = this.neededBlocks({ begin: qb, end: qb + 1 }, [kvHead]);
+    return Int32Array.from(needed).sort();
   }
 
   /**
-   * The key blocks that a KV head needs for the queries of a range of blocks and all after them, ascending: a block that
-   * leaves sight never comes back.
+   * The key blocks that each of some KV heads needs for the queries of a range of blocks and all after them: a block
+   * that leaves sight never comes back.
    * @internal
    */
-  neededBlocks({ begin, end }: Range, kvHead: number): Int32Array {
-    const asked = this.#layoutsOf(kvHead).map((layout) => ({ layout, begin, end }));
-    const rows = this.rows(asked);
-    if (rows.length === 1) return rows[0];
-    const all = Int32Array.from(rows.flatMap((row) => Array.from(row))).sort();
-    return all.filter((block, i) => block !== all[i - 1]);
+  neededBlocks({ begin, end }: Range, kvHeads: readonly number[]): Set<number>[] {
+    const layouts = kvHeads.map((kvHead) => this.#layoutsOf(kvHead));
+    const distinct = [...new Set(layouts.flat())];
+    const rows = this.rows(distinct.map((layout) => ({ layout, begin, end })));
+    const rowOf = new Map(distinct.map((layout, i) => [layout, rows[i]]));
+    return layouts.map((own) => {
+      const needed = new Set<number>();
+      for (const layout of own) for (const block of rowOf.get(layout) ?? []) needed.add(block);
+      return needed;
+    });
   }
 
   /**
