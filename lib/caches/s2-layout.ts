@@ -65,8 +65,9 @@ export class S2Layout {
   /** The pattern in blocks, and in tokens. */
   readonly #blocks: ShardSights;
   readonly #tokens: ShardSights;
-  /** The row that was asked last: whoever asks for one block of it will ask for the next. */
-  #last: { readonly l: number; readonly qb: number; readonly row: Int32Array } | undefined;
+  /** Rows that were asked lately, by layout and block: who asks for one block of a row asks for the next, and around it. */
+  readonly #rows = new Map<number, Map<number, Int32Array>>();
+  #rowEntries = 0;
   /** Per layout: the blocks of the first vertStride that it keeps; asked when they are wanted first. */
   readonly #kept = new Map<number, readonly Range[]>();
   /** Those that some layout keeps. */
@@ -238,11 +239,18 @@ export class S2Layout {
   }
 
   #row(l: number, qb: number): Int32Array {
-    if (l === this.#last?.l && qb === this.#last.qb) return this.#last.row;
+    const known = this.#rows.get(l)?.get(qb);
+    if (known) return known;
     this.#checkLayout(l);
     checkBlock('qb', qb);
     const [row] = this.rows([{ layout: l, begin: qb, end: qb + 1 }]);
-    this.#last = { l, qb, row };
+    this.#rowEntries += row.length + 1;
+    if (this.#rowEntries > mostRowEntries) {
+      this.#rows.clear();
+      this.#rowEntries = row.length + 1;
+    }
+    const ofLayout = this.#rows.get(l) ?? new Map<number, Int32Array>();
+    this.#rows.set(l, ofLayout.set(qb, row));
     return row;
   }
 
@@ -270,6 +278,9 @@ export class S2Layout {
     checkInteger('l', l, 0, this.numLayouts - 1);
   }
 }
+
+/** Memory of rows that were asked lately: 256 KiB. */
+const mostRowEntries = 1 << 16;
 
 const checkBlock = (name: string, block: number): number => checkInteger(name, block, 0, maxTokens - 1);
 
