@@ -59,7 +59,7 @@ __device__ __forceinline__ void addValues(
         }
       }
     }
-    if constexpr (16 * kAtOnce < L::kDim) output.template turn<2 * kAtOnce>();
+    if constexpr (16 * kAtOnce < L::kDim) output.template rotate<2 * kAtOnce>();
   }
 }
 
