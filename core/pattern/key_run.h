@@ -3,15 +3,18 @@
 // A pattern is a POD that answers three questions, each stated once for all processors:
 //   look(head, box)               a Sight: what the queries of a box see, as far as it does not depend on the key
 //   runs(sight), run(sight, i)    the runs of keys that some query of the box may see, some of them perhaps empty;
-//                                 nothing else is ever read. By number, so that a GPU's loop can take them as it goes
-//   cut(sight, run)               which places of a run some query sees, and which every query sees (the interior)
+//                                 nothing else is ever read. By number, so that a GPU's loop can take them as it goes.
+//                                 A query sees a key in one run at most
+//   cut(sight, run)               which places of a run some query sees, and which every query sees (the interior). A
+//                                 kernel asks key by key: of run() it keeps the place and at[], not origin and step
 // For the box of one query a cut is exact, so what one query sees of a run is always one range of places: masks are
 // two numbers per query and run, and no rule is written a second time for single keys.
 //
 // A pattern also answers everything else that loops and planners ask, so that none of them knows its name:
 //   kRank                         axes of its boxes
-//   kIsGrid                       queries and keys are places of a dilation group; else places are tokens
-//   kIsDense                      its runs are long: most of its keys follow each other
+//   kIsGrid                       queries and keys are places of a dilation group; else places are tokens: origin is 0,
+//                                 step is 1, and keys that do not follow each other are runs of their own
+//   kIsDense                      its runs are long: most of its keys follow each other. They ascend
 //   kHasTokenMasks                runs may hide single tokens; then tokens(run, query) is as tokenMask() below
 //   traits()                      PatternTraits below: tiles and kernels are chosen by them
 //   headClass(head)               heads of one class see the same keys
@@ -38,7 +41,7 @@ struct KeyRun {
 };
 
 struct Cut {
-  Range keys;      // places some query of the box sees
+  Range keys;  // places some query of the box sees
   Range interior;  // places every query sees; inside `keys`, maybe empty
 };
 
