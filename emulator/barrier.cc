@@ -1,8 +1,9 @@
-// Barriers of the block: bar.sync, bar.arrive, and bar.red.or.
+// Barriers of the block: bar.sync, bar.arrive, and bar.red.or. All are aligned: the lanes of a warp come together.
 #include "barrier.h"
 
 #include "block.h"
 #include "errors.h"
+#include "rendezvous.h"
 #include "scheduler.h"
 
 namespace tilewise::emulator {
@@ -10,9 +11,17 @@ namespace {
 
 constexpr int kBarriers = 16;
 
+// A lane's call. The vote becomes the block's.
+struct Arrival {
+  int id, threads;
+  bool waits, reduces, vote;
+};
+
 // `threads` 0 is the whole block, none of which may have exited.
-NamedBarrier& check(int id, int threads, bool reduces) {
+NamedBarrier& check(const Arrival& arrival) {
   const Block& running = block();
+  const int id = arrival.id;
+  int threads = arrival.threads;
   if (threads == 0) {
     threads = int(running.threads);
     if (running.alive != running.threads) fail("a barrier of the whole block after some threads have exited");
@@ -22,60 +31,65 @@ NamedBarrier& check(int id, int threads, bool reduces) {
     fail("a barrier of " + std::to_string(threads) + " threads");
   }
   NamedBarrier& barrier = block().barriers[id];
-  if (barrier.arrived > 0 && (barrier.expected != threads || barrier.reduces != reduces)) {
+  if (barrier.arrived > 0 && (barrier.expected != threads || barrier.reduces != arrival.reduces)) {
     fail("threads disagree on barrier " + std::to_string(id) + ", of " + std::to_string(barrier.expected) + " and " +
          std::to_string(threads) + " threads @" + sourceLine(self().where));
   }
   barrier.expected = threads;
-  barrier.reduces = reduces;
+  barrier.reduces = arrival.reduces;
   return barrier;
 }
 
-void arrive(int id, int threads, bool waits, bool* vote) {
-  NamedBarrier& barrier = check(id, threads, vote != nullptr);
-  const bool checksRaces = block().races.isEnabled();
-  if (checksRaces) release(barrier.view);
-  if (vote != nullptr) {
-    barrier.any = barrier.any || *vote;
-    self().arguments = vote;
-  }
-  if (waits) barrier.waiting.push_back(&self());
-  if (++barrier.arrived < barrier.expected) {
-    if (waits) {
-      suspend();
-    } else {
-      yieldSometimes();
-    }
-    return;
-  }
+void open(NamedBarrier& barrier) {
   for (Thread* thread : barrier.waiting) {
-    if (checksRaces) thread->view.join(barrier.view);
-    if (barrier.reduces) *static_cast<bool*>(const_cast<void*>(thread->arguments)) = barrier.any;
+    if (block().races.isEnabled()) thread->view.join(barrier.view);
+    static_cast<Arrival*>(const_cast<void*>(thread->arguments))->vote = barrier.any;
     if (thread != &self()) makeReady(*thread);
   }
   barrier = NamedBarrier();
-  yieldIfSeeded();
+}
+
+// The arrival of a whole warp. Returns whether it opened the barrier.
+bool arriveTogether(Lanes<Arrival> lanes) {
+  NamedBarrier& barrier = check(lanes[0]);
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    const Arrival& arrival = lanes[lane];
+    if (arrival.id != lanes[0].id || arrival.threads != lanes[0].threads) {
+      fail("lanes of one warp disagree on the barrier @" + sourceLine(lanes.thread(lane).where));
+    }
+    if (block().races.isEnabled()) release(lanes.thread(lane), barrier.view);
+    barrier.any |= arrival.vote;
+    if (arrival.waits) barrier.waiting.push_back(&lanes.thread(lane));
+  }
+  barrier.arrived += int(kLanes);
+  if (barrier.arrived < barrier.expected) return false;
+  open(barrier);
+  return true;
+}
+
+// Returns the block's vote, in lanes that wait for it.
+bool arrive(const char* operation, const void* where, Arrival arrival) {
+  if (!isLastToMeet(operation, where, arrival)) return arrival.vote;
+  const bool isOpen = arriveTogether(lanesThatMet<Arrival>());
+  if (!arrival.waits) {
+    partAgain();
+    yieldSometimes();
+  } else if (isOpen) {
+    yieldIfSeeded();
+  } else {
+    suspend();
+  }
+  return arrival.vote;
 }
 
 }  // namespace
 
-TW_OPERATION void barrierSync(int id, int threads) {
-  self().operation = "bar.sync";
-  self().where = TW_WHERE;
-  arrive(id, threads, true, nullptr);
-}
+TW_OPERATION void barrierSync(int id, int threads) { arrive("bar.sync", TW_WHERE, {id, threads, true, false, false}); }
 
 TW_OPERATION void barrierArrive(int id, int threads) {
-  self().operation = "bar.arrive";
-  self().where = TW_WHERE;
-  arrive(id, threads, false, nullptr);
+  arrive("bar.arrive", TW_WHERE, {id, threads, false, false, false});
 }
 
-TW_OPERATION bool barrierOr(bool yes) {
-  self().operation = "bar.red.or";
-  self().where = TW_WHERE;
-  arrive(0, 0, true, &yes);
-  return yes;
-}
+TW_OPERATION bool barrierOr(bool yes) { return arrive("bar.red.or", TW_WHERE, {0, 0, true, true, yes}); }
 
 }  // namespace tilewise::emulator

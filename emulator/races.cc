@@ -106,8 +106,8 @@ Agent thisThread(const char* operation, const void* where) {
   return {thread.index, thread.view.ordered[thread.index], &thread.view, false, operation, where};
 }
 
-void release(View& to) {
-  Thread& thread = self();
+void release(View& to) { release(self(), to); }
+void release(Thread& thread, View& to) {
   to.join(thread.view);
   ++thread.view.ordered[thread.index];
 }

@@ -14,6 +14,8 @@
 
 namespace tilewise::emulator {
 
+struct Thread;
+
 struct View {
   std::vector<uint32_t> ordered;  // per agent
   std::vector<uint32_t> fenced;  // per thread: what has crossed a proxy fence, too
@@ -68,8 +70,10 @@ class RaceChecker {
 
 // The running thread as an agent.
 Agent thisThread(const char* operation, const void* where);
-// What the running thread did becomes part of a view that others will acquire; and the other way round.
+// What the running thread (or another, that waits) did becomes part of a view that others will acquire; and the other
+// way round.
 void release(View& to);
+void release(Thread& thread, View& to);
 void acquire(const View& from);
 
 }  // namespace tilewise::emulator

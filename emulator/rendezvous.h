@@ -24,11 +24,12 @@ class Lanes {
   Thread* first_;
 };
 
-// The operation is known by its literal, never by its call: a compiler may copy a call for each side of a branch.
-// `execute(warp, lanes)` runs once.
-template <class Arguments, class Execute>
-inline __attribute__((always_inline)) void rendezvous(const char* operation, const void* where, Arguments& arguments,
-                                                      Execute execute) {
+// Stops a lane until the warp's others have come. True in the last one, which acts for all of them and makes the others
+// ready; they return false. The operation is known by its literal, never by its call: a compiler may copy a call for
+// each side of a branch.
+template <class Arguments>
+inline __attribute__((always_inline)) bool isLastToMeet(const char* operation, const void* where,
+                                                        Arguments& arguments) {
   Thread& thread = self();
   Warp& warp = warpOf(thread);
   thread.arguments = &arguments;
@@ -43,12 +44,32 @@ inline __attribute__((always_inline)) void rendezvous(const char* operation, con
   warp.arrived |= 1u << thread.lane;
   if (warp.arrived != kAllLanes) {
     suspend();
-    return;
+    return false;
   }
   warp.arrived = 0;
-  execute(warp, Lanes<Arguments>(&block().threadStates[thread.warp * kLanes]));
-  warp.ready |= kAllLanes & ~(1u << thread.lane);
+  return true;
+}
+
+// The arguments of all lanes that met; the running one is the last.
+template <class Arguments>
+Lanes<Arguments> lanesThatMet() {
+  return Lanes<Arguments>(&block().threadStates[self().warp * kLanes]);
+}
+
+// Makes all lanes ready but the running one.
+inline void partAgain() {
+  Thread& thread = self();
+  warpOf(thread).ready |= kAllLanes & ~(1u << thread.lane);
   block().readyWarps |= 1u << thread.warp;
+}
+
+// `execute(warp, lanes)` runs once, when all lanes have come.
+template <class Arguments, class Execute>
+inline __attribute__((always_inline)) void rendezvous(const char* operation, const void* where, Arguments& arguments,
+                                                      Execute execute) {
+  if (!isLastToMeet(operation, where, arguments)) return;
+  execute(warpOf(self()), lanesThatMet<Arguments>());
+  partAgain();
   yieldIfSeeded();
 }
 

@@ -265,7 +265,9 @@ TW_OPERATION void warpgroupWait(int pending, float* const* accumulators, int cou
   rendezvous("wgmma.wait_group", where, wait, [&](Warp&, Lanes<Wait> lanes) { finish(warpIndex, lanes); });
 }
 
-void setMaxRegisters(int registers) {
+namespace {
+
+void setWarpgroup(int registers) {
   Block& running = block();
   if (registers < 24 || registers > 256 || registers % 8 != 0) {
     fail("setmaxnreg: " + std::to_string(registers) + " registers");
@@ -283,6 +285,13 @@ void setMaxRegisters(int registers) {
     fail("setmaxnreg: the warpgroups want " + std::to_string(sum) + " registers of " + std::to_string(pool) +
          ", per thread and summed");
   }
+}
+
+}  // namespace
+
+TW_OPERATION void setMaxRegisters(int registers) {
+  NoArguments none;
+  rendezvous("setmaxnreg", TW_WHERE, none, [&](Warp&, Lanes<NoArguments>) { setWarpgroup(registers); });
 }
 
 }  // namespace tilewise::emulator

@@ -2,6 +2,7 @@
 #pragma once
 
 namespace tilewise::cuda {
+void checkCollectives();
 void checkRaces();
 void checkFaults();
 void checkSchedules();

@@ -6,6 +6,7 @@ int main() {
   tilewise::emulator::checkDescriptors();
   tilewise::cuda::checkSchedules();
   tilewise::cuda::checkFaults();
+  tilewise::cuda::checkCollectives();
   tilewise::cuda::checkRaces();
   tilewise::cuda::checkMachine();
   return finish("emulator_checks");
