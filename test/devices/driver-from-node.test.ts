@@ -17,7 +17,7 @@ beforeAll(() => {
   copyFileSync(join(root, 'build', 'Release', 'tilewise.node'), join(folder, 'tilewise.node'));
   const modules = readdirSync(join(root, 'cuda', 'kernels')).map((name) => name.replace('.cu', ''));
   makeKernels({ architectures: ['sm_80', 'sm_90a'], kernels: 'any kernel', modules, folder: join(folder, 'kernels') });
-}, 300_000);
+});
 
 const prelude = `
   const tilewise = await import(${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)});

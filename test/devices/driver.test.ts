@@ -8,7 +8,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { buildFakeDriver, makeKernels, runCommands, scratch, shipped } from '../support/fake-driver.js';
 import { root } from '../support/script.js';
 
-beforeAll(buildFakeDriver, 300_000);
+beforeAll(buildFakeDriver);
 
 const hasNvcc = spawnSync('nvcc', ['--version']).status === 0;
 const balanced = { memory: 0, contexts: 0, misuse: '' };
@@ -116,7 +116,7 @@ describe('a GPU gets the image that fits best', () => {
     expect(report.calls.cuModuleLoadDataEx).toBe(1);
   });
 
-  it.runIf(hasNvcc).each(['sm_80', 'compute_80'])('%s as the toolkit packs it', { timeout: 60_000 }, async (chosen) => {
+  it.runIf(hasNvcc).each(['sm_80', 'compute_80'])('%s as the toolkit packs it', async (chosen) => {
     const kernels = makeKernels({ architectures: [] });
     const [source, ptx] = ['cu', 'ptx'].map((type) => join(kernels, `probe.${type}`));
     writeFileSync(source, 'extern "C" __global__ void touch(float* x) { x[threadIdx.x] *= 2; }');

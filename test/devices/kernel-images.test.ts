@@ -168,7 +168,7 @@ describe('the gate', () => {
     ]);
   });
 
-  it.runIf(hasNvcc)('judges what the real ptxas says', { timeout: 120_000 }, () => {
+  it.runIf(hasNvcc)('judges what the real ptxas says', () => {
     const ptx = (name: string, body: string) => {
       const file = join(scratch, name);
       writeFileSync(`${file}.cu`, `extern "C" __global__ void touch(float* x, int i) { ${body} }`);

@@ -102,7 +102,7 @@ describe('generated pages', () => {
     return status === 0 ? '' : stderr;
   };
 
-  it('docs/reference and the picture are what the code and its docstrings say', { timeout: 120_000 }, () => {
+  it('docs/reference and the picture are what the code and its docstrings say', () => {
     expect(check('docs/reference/generate.mjs')).toBe('');
   });
 

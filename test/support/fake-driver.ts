@@ -96,7 +96,7 @@ export function runOnFake(
   return new Promise((resolve, reject) => {
     const child = spawn(command[0], command.slice(1), {
       cwd: root,
-      timeout: 60_000,
+      timeout: 300_000,
       killSignal: 'SIGKILL',
       env: {
         ...process.env,

@@ -21,12 +21,12 @@ const prelude = `
   };
 `;
 
-/** Runs an ES module given as text; `flags` go to Node. Fails when it takes longer than a minute. */
+/** Runs an ES module given as text; `flags` go to Node. Fails when it hangs, for five minutes. */
 export function runScript(source: string, flags: readonly string[] = []): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...flags, '--input-type=module', '--eval', prelude + source], {
       cwd: root,
-      timeout: 60_000,
+      timeout: 300_000,
       killSignal: 'SIGKILL',
     });
     const ended: Ended = { code: null, signal: null, stdout: '', stderr: '' };
