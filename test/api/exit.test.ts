@@ -8,12 +8,10 @@ const clean = { code: 0, signal: null, stderr: '' };
 
 describe('the process', () => {
   it('ends by itself when nothing is in flight', async () => {
-    const started = performance.now();
     expect(await runScript('await importTilewise();')).toMatchObject(clean);
     expect(
       await runScript('const { attention } = await importTilewise(); await attention(...operands(64));'),
     ).toMatchObject(clean);
-    expect(performance.now() - started).toBeLessThan(20_000);
   });
 
   it('stays until the last call has settled', async () => {

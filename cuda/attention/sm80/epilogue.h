@@ -30,9 +30,10 @@ __device__ __forceinline__ void storePartials(const AttentionParams& p, const Wo
                                               const OnlineSoftmax<2 * L::kRowTiles>& softmax,
                                               RegisterTile<L::kRowTiles, L::kDim>& output, float scoreFactor) {
   using Tile = RegisterTile<L::kRowTiles, L::kDim>;
+  const int firstRow = L::firstRow();
 #pragma unroll
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
-    const auto query = queries.at(L::firstRow() + Tile::row(slot));
+    const auto query = queries.at(firstRow + Tile::row(slot));
     const SoftmaxState state = softmax.finish(slot, scoreFactor);
     if (!query.isReal) continue;
     const int64_t row = p.partial(work.index, query.head, query.token, work.split);
@@ -56,10 +57,11 @@ __device__ __forceinline__ void storeRows(const AttentionParams& p, const Work& 
                                           RegisterTile<L::kRowTiles, L::kDim>& output, float scoreFactor) {
   using E = typename L::E;
   using Tile = RegisterTile<L::kRowTiles, L::kDim>;
+  const int firstRow = L::firstRow();
   float factor[Tile::kSlots];
 #pragma unroll
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
-    const auto query = queries.at(L::firstRow() + Tile::row(slot));
+    const auto query = queries.at(firstRow + Tile::row(slot));
     SoftmaxState state = softmax.finish(slot, scoreFactor);
     factor[slot] = finishRow(state, p.problem.sink(query.head));
     if (query.isReal && lane_id() % 4 == 0) storeLse(p, work, query, state.lse());
@@ -70,15 +72,15 @@ __device__ __forceinline__ void storeRows(const AttentionParams& p, const Work& 
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
 #pragma unroll
     for (int block = 0; block < L::kDim / 8; ++block) {
-      Element<E>::store(rows.element(L::firstRow() + Tile::row(slot), Tile::column(block, 0)),
-                        output.at(slot, block, 0), output.at(slot, block, 1));
+      Element<E>::store(rows.element(firstRow + Tile::row(slot), Tile::column(block, 0)), output.at(slot, block, 0),
+                        output.at(slot, block, 1));
     }
   }
   sync_warp();
   constexpr int kChunks = L::QueryTile::kChunks;
 #pragma unroll 1
   for (int i = lane_id(); i < L::kWarpRows * kChunks; i += 32) {
-    const int row = L::firstRow() + i / kChunks, c = i % kChunks;
+    const int row = firstRow + i / kChunks, c = i % kChunks;
     const auto query = queries.at(row);
     if (query.isReal) storeChunk<E>(p, outputOffset(p, work, query), c, rows.at(row, c));
   }
