@@ -10,7 +10,8 @@ TW_PRIM uint32_t block_count() { return gridDim.x; }
 TW_PRIM uint32_t thread_index() { return threadIdx.x; }
 TW_PRIM uint32_t threads_per_block() { return blockDim.x; }
 TW_PRIM int lane_id() { return threadIdx.x & 31; }
-// Through a shuffle, so that the compiler knows it to be the same in all lanes.
+// Through a shuffle, so that the compiler knows it to be the same in all lanes. Asked for at the top of each step of a
+// loop: kept in a register through attend()'s loop, it makes 4 of 43 bfloat16 kernels spill on sm_90a, 3 on sm_80.
 TW_PRIM int warp_id() { return __shfl_sync(0xffffffff, int(threadIdx.x) >> 5, 0); }
 
 TW_PRIM float shfl_xor(float value, int mask) { return __shfl_xor_sync(0xffffffff, value, mask); }
