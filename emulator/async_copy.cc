@@ -1,9 +1,5 @@
 // cp.async: 16 bytes from global to shared memory, at some time between the issue and the wait.
-#include "async_copy.h"
-
-#include <algorithm>
-#include <cstring>
-
+#include "async_copies.h"
 #include "block.h"
 #include "errors.h"
 #include "global_memory.h"
@@ -12,13 +8,7 @@
 namespace tilewise::emulator {
 namespace {
 
-constexpr uint32_t kBytes = 16;
-
-void land(const AsyncCopies::Copy& copy) {
-  uint8_t* to = block().sharedMemory + copy.to;
-  if (copy.bytes > 0) std::memcpy(to, copy.from, size_t(copy.bytes));
-  std::memset(to + copy.bytes, 0, kBytes - size_t(copy.bytes));
-}
+constexpr uint32_t kBytes = AsyncCopies::kBytes;
 
 void checkSource(const void* from, int bytes, const void* where) {
   if (bytes < 0 || bytes > int(kBytes)) {
@@ -39,35 +29,21 @@ TW_OPERATION void asyncCopy(uint32_t to, const void* from, int bytes) {
   AsyncCopies& copies = self().copies;
   checkSource(from, bytes, TW_WHERE);
   if (to % kBytes != 0) fail("cp.async: misaligned destination @" + sourceLine(TW_WHERE));
-  uint8_t* destination = sharedBytes(to, kBytes, "cp.async");
+  sharedBytes(to, kBytes, "cp.async");
   if (running.races.isEnabled()) {
-    const Agent agent{
-        running.races.copyAgent(self().index), copies.committed + 1, &self().view, false, "cp.async", TW_WHERE};
-    running.races.write(to, kBytes, agent);
+    const uint32_t agent = running.races.copyAgent(self().index);
+    running.races.write(to, kBytes, {agent, copies.clock(), &self().view, false, "cp.async", TW_WHERE});
   }
-  const AsyncCopies::Copy copy{to, from, bytes, copies.committed};
   const Async when = running.options.async;
-  if (when == Async::eager || (when == Async::random && running.chance(2))) {
-    land(copy);
-  } else {
-    std::memset(destination, kPoison, kBytes);
-    copies.issued.push_back(copy);
-  }
+  copies.issue(running.sharedMemory, {to, from, uint32_t(bytes)},
+               when == Async::eager || (when == Async::random && running.chance(2)));
 }
 
-void asyncCopyCommit() { ++self().copies.committed; }
+void asyncCopyCommit() { self().copies.commit(); }
 
 void asyncCopyWait(int pending) {
-  AsyncCopies& copies = self().copies;
-  const uint32_t groups = copies.committed - std::min(copies.committed, uint32_t(pending));
-  while (copies.done < copies.issued.size() && copies.issued[copies.done].group < groups) {
-    land(copies.issued[copies.done++]);
-  }
-  if (copies.done == copies.issued.size()) {
-    copies.issued.clear();
-    copies.done = 0;
-  }
-  if (block().races.isEnabled()) self().view.complete(block().races.copyAgent(self().index), groups);
+  const uint32_t complete = self().copies.wait(block().sharedMemory, uint32_t(pending));
+  if (block().races.isEnabled()) self().view.complete(block().races.copyAgent(self().index), complete);
 }
 
 }  // namespace tilewise::emulator

@@ -5,6 +5,7 @@
 #include "errors.h"
 #include "rendezvous.h"
 #include "scheduler.h"
+#include "thread_order.h"
 
 namespace tilewise::emulator {
 namespace {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "shared_memory.h"
+#include "thread_order.h"
 
 namespace tilewise::emulator {
 namespace {
@@ -35,7 +36,9 @@ void Block::reset(uint32_t blockIndex) {
   mbarriers.clear();
   flights.reset(kHastes[random() % 4]);
   tmaClocks = TmaClocks();
-  if (options.races) races.enable(threads, uint32_t(warpgroups.size()), sharedEnd);
+  if (options.races) {
+    races.enable(threads, uint32_t(warpgroups.size()), sharedEnd, threadReporter());
+  }
   alive = threads;
   readyWarps = 0;
   error = nullptr;

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "async_copy.h"
+#include "async_copies.h"
 #include "barrier.h"
 #include "emulator.h"
 #include "fiber.h"

@@ -31,11 +31,13 @@ bool isKernelLine(const std::string& line) {
 
 }  // namespace
 
-void fail(const std::string& what) {
+std::string withThread(const std::string& what) {
   const Thread& thread = self();
-  throw Error("block " + std::to_string(block().index) + " thread " + std::to_string(thread.index) + " (warp " +
-              std::to_string(thread.warp) + " lane " + std::to_string(thread.lane) + "): " + what);
+  return "block " + std::to_string(block().index) + " thread " + std::to_string(thread.index) + " (warp " +
+         std::to_string(thread.warp) + " lane " + std::to_string(thread.lane) + "): " + what;
 }
+
+void fail(const std::string& what) { throw Error(withThread(what)); }
 
 std::string sourceLine(const void* where) {
   Dl_info image;

@@ -10,7 +10,10 @@
 
 namespace tilewise::emulator {
 
-// Throws an Error on behalf of the running thread.
+// The message, after the running thread's name.
+std::string withThread(const std::string& what);
+
+// Throws it as an Error.
 [[noreturn]] void fail(const std::string& what);
 
 // "softmax.h:41 < attention.h:120": the line, and those that inlined it. An address where there is no debug

@@ -1,16 +1,14 @@
-// Global memory: allocations, and accesses by primitives. What kernels touch by plain C++ only sanitizers see.
+// Global memory: the allocations of a device.
 #include "global_memory.h"
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <mutex>
 #include <new>
-#include <string>
 
-#include "block.h"
-#include "errors.h"
-#include "shared_memory.h"
+#include "access.h"
 
 namespace tilewise::emulator {
 namespace {
@@ -22,7 +20,7 @@ std::atomic<uint64_t> generations{0};
 // The allocation a worker used last: it will mostly use it again.
 struct Remembered {
   uint64_t generation = 0;
-  uintptr_t begin = 0, end = 0;
+  Memory::Allocation allocation;
 };
 thread_local Remembered remembered;
 
@@ -53,25 +51,26 @@ void Memory::free(void* data) noexcept {
 }
 
 bool Memory::contains(const void* data, size_t bytes) const {
-  const auto begin = reinterpret_cast<uintptr_t>(data);
-  if (remembered.generation == generation_ && begin >= remembered.begin && begin + bytes <= remembered.end) return true;
-  const std::shared_lock<std::shared_mutex> lock(mutex_);
-  auto next = sizes_.upper_bound(begin);
-  if (next == sizes_.begin()) return false;
-  const auto& [start, size] = *--next;
-  remembered = {generation_, start, start + size};
-  return begin + bytes <= start + size;
+  const auto address = reinterpret_cast<uintptr_t>(data);
+  const uint64_t generation = generation_;
+  if (remembered.generation == generation && remembered.allocation.contains(address, bytes)) return true;
+  remembered = {generation, before(address)};
+  return remembered.allocation.contains(address, bytes);
 }
 
-TW_OPERATION void checkGlobal(const void* address, uint32_t bytes, Access access) {
-  const char* operation = access == Access::read ? "ld.global" : "st.global";
-  if (reinterpret_cast<uintptr_t>(address) % bytes != 0) {
-    fail(std::string(operation) + ": misaligned @" + sourceLine(TW_WHERE));
-  }
-  const Memory* memory = block().options.memory;
-  if (memory != nullptr && !memory->contains(address, bytes)) {
-    fail(std::string(operation) + ": outside every allocation @" + sourceLine(TW_WHERE));
-  }
+Memory::Allocation Memory::before(uintptr_t address) const {
+  const std::shared_lock<std::shared_mutex> lock(mutex_);
+  const auto next = sizes_.upper_bound(address);
+  if (next == sizes_.begin()) return {};
+  const auto& [begin, size] = *std::prev(next);
+  return {begin, begin + size};
+}
+
+std::vector<Memory::Allocation> Memory::allocations() const {
+  const std::shared_lock<std::shared_mutex> lock(mutex_);
+  std::vector<Allocation> all;
+  for (const auto& [begin, size] : sizes_) all.push_back({begin, begin + size});
+  return all;
 }
 
 }  // namespace tilewise::emulator

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <shared_mutex>
+#include <vector>
 
 namespace tilewise::emulator {
 
@@ -20,6 +21,14 @@ class Memory {
   void* allocate(int64_t bytes);  // aligned to 256 bytes
   void free(void* data) noexcept;
   bool contains(const void* data, size_t bytes) const;  // all of it within one allocation
+
+  struct Allocation {
+    uintptr_t begin = 1, end = 0;
+    bool contains(uintptr_t address, size_t bytes) const { return address >= begin && address + bytes <= end; }
+  };
+  // The last that begins at the address or before it; one that contains nothing where there is none.
+  Allocation before(uintptr_t address) const;
+  std::vector<Allocation> allocations() const;
 
  private:
   mutable std::shared_mutex mutex_;

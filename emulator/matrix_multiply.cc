@@ -7,32 +7,6 @@
 namespace tilewise::emulator {
 namespace {
 
-template <uint32_t Columns>
-void loadAccumulator(float* c, uint32_t lane, const float* d) {
-  float* first = c + lane / 4 * Columns + lane % 4 * 2;
-  std::memcpy(first, d, 8);
-  std::memcpy(first + 8 * Columns, d + 2, 8);
-}
-template <uint32_t Columns>
-void storeAccumulator(float* d, uint32_t lane, const float* c) {
-  const float* first = c + lane / 4 * Columns + lane % 4 * 2;
-  std::memcpy(d, first, 8);
-  std::memcpy(d + 2, first + 8 * Columns, 8);
-}
-
-// One lane's part of eight columns of b.
-template <Element E, uint32_t Columns>
-void unpackB(float* b, uint32_t lane, uint32_t b0, uint32_t b1) {
-  float low[2], high[2];
-  widenPair<E>(low, b0);
-  widenPair<E>(high, b1);
-  float* first = b + lane % 4 * 2 * Columns + lane / 4;
-  first[0] = low[0];
-  first[Columns] = low[1];
-  first[8 * Columns] = high[0];
-  first[9 * Columns] = high[1];
-}
-
 template <Element E, uint32_t Columns>
 void execute(Lanes<const Product> lanes) {
   float a[kFragmentRows * kDepth], b[kDepth * Columns], c[kFragmentRows * Columns];
@@ -60,22 +34,15 @@ struct Tf32Product {
   uint32_t b[2];
 };
 
-// What is not rounded to tf32 gives undefined results, unless it is no number.
-float tf32(uint32_t bits) {
-  if ((bits & 0x1fff) != 0 && (bits & 0x7f800000) != 0x7f800000)
-    fail("mma.tf32: an operand that to_tf32 did not round");
-  return floatOf(bits);
-}
-
 void executeTf32(Lanes<Tf32Product> lanes) {
-  constexpr uint32_t kTf32Depth = 8, kColumns = 8;
+  constexpr uint32_t kColumns = 8;
   float a[kFragmentRows * kTf32Depth], b[kTf32Depth * kColumns], c[kFragmentRows * kColumns];
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
     const Tf32Product& part = lanes[lane];
-    for (uint32_t r = 0; r < 4; ++r) {
-      a[(lane / 4 + 8 * (r % 2)) * kTf32Depth + lane % 4 + 4 * (r / 2)] = tf32(part.a[r]);
+    for (const uint32_t bits : {part.a[0], part.a[1], part.a[2], part.a[3], part.b[0], part.b[1]}) {
+      if (!isTf32(bits)) fail("mma.tf32: an operand that to_tf32 did not round");
     }
-    for (uint32_t r = 0; r < 2; ++r) b[(lane % 4 + 4 * r) * kColumns + lane / 4] = tf32(part.b[r]);
+    unpackTf32(a, b, lane, part.a, part.b);
     loadAccumulator<kColumns>(c, lane, part.d);
   }
   accumulate(c, a, b, kColumns, kTf32Depth);

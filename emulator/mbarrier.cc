@@ -5,6 +5,7 @@
 #include "errors.h"
 #include "scheduler.h"
 #include "shared_memory.h"
+#include "thread_order.h"
 
 namespace tilewise::emulator {
 

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "access.h"
+
 namespace tilewise::emulator {
 
 // What a running thread may see of itself, and of its block. Read again after every operation: the emulator switches
@@ -17,13 +19,10 @@ struct BlockView {
 extern __thread ThreadView* currentThread __attribute__((tls_model("initial-exec")));
 extern __thread BlockView* currentBlock __attribute__((tls_model("initial-exec")));
 
-constexpr uint32_t kSharedBase = 1024;  // as on sm_90: the first KiB is the system's
-
 // shared_memory.cc: the bytes behind a shared address, after every check.
-enum class Access { read, write };
 void* shared(uint32_t address, uint32_t bytes, Access access);
 
-// global_memory.cc: fails unless the bytes are aligned, and inside an allocation where those are known.
+// global_access.cc: fails unless the bytes are aligned, and inside an allocation where those are known.
 void checkGlobal(const void* address, uint32_t bytes, Access access);
 
 // async_copy.cc

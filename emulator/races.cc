@@ -3,8 +3,7 @@
 
 #include <algorithm>
 
-#include "block.h"
-#include "errors.h"
+#include "emulator.h"
 
 namespace tilewise::emulator {
 namespace {
@@ -34,7 +33,13 @@ void View::meet(const View& other) {
 
 void View::complete(uint32_t agent, uint32_t clock) { ordered[agent] = std::max(ordered[agent], clock); }
 
-void RaceChecker::enable(uint32_t threads, uint32_t warpgroups, uint32_t sharedEnd) {
+void View::release(View& to, uint32_t agent) {
+  to.join(*this);
+  ++ordered[agent];
+}
+
+void RaceChecker::enable(uint32_t threads, uint32_t warpgroups, uint32_t sharedEnd, const Reporter& reporter) {
+  reporter_ = &reporter;
   threads_ = threads;
   warpgroups_ = warpgroups;
   words_.assign(sharedEnd / 4 + 1, Word());
@@ -89,9 +94,10 @@ void RaceChecker::write(uint32_t address, uint32_t bytes, const Agent& agent) {
 void RaceChecker::failRace(const char* kind, uint32_t address, const Access& before, const Agent& now) const {
   const bool lacksFence =
       now.isAsyncProxy && before.agent < threads_ && before.clock <= now.view->ordered[before.agent];
-  fail(std::string(lacksFence ? "missing proxy fence, " : "race, ") + kind + " at shared " + std::to_string(address) +
-       ": " + before.operation + " by " + nameOf(before.agent) + " @" + sourceLine(before.where) +
-       " is not ordered before " + now.operation + " by " + nameOf(now.id) + " @" + sourceLine(now.where));
+  throw Error(reporter_->onBehalf(std::string(lacksFence ? "missing proxy fence, " : "race, ") + kind + " at shared " +
+                                  std::to_string(address) + ": " + before.operation + " by " + nameOf(before.agent) +
+                                  " @" + reporter_->placeOf(before.where) + " is not ordered before " + now.operation +
+                                  " by " + nameOf(now.id) + " @" + reporter_->placeOf(now.where)));
 }
 
 std::string RaceChecker::nameOf(uint32_t agent) const {
@@ -100,18 +106,5 @@ std::string RaceChecker::nameOf(uint32_t agent) const {
   if (agent < tmaAgent(0)) return "wgmma of warpgroup " + std::to_string(agent - wgmmaAgent(0));
   return "TMA";
 }
-
-Agent thisThread(const char* operation, const void* where) {
-  const Thread& thread = self();
-  return {thread.index, thread.view.ordered[thread.index], &thread.view, false, operation, where};
-}
-
-void release(View& to) { release(self(), to); }
-void release(Thread& thread, View& to) {
-  to.join(thread.view);
-  ++thread.view.ordered[thread.index];
-}
-
-void acquire(const View& from) { self().view.join(from); }
 
 }  // namespace tilewise::emulator

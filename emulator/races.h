@@ -5,6 +5,7 @@
 // agent's clock counts its steps; a view says, for every agent, up to which step its accesses are known to come before.
 // TMA and wgmma see shared memory through another proxy: they also want the writer to have crossed fence_proxy_async.
 // Barriers and syncwarp order memory. Shuffles, ldmatrix and mma do not: PTX promises nothing of the kind.
+// Knows nothing of how threads run: both machines of this folder use it.
 // Reader: whoever writes an operation that touches shared memory, or orders it.
 #pragma once
 
@@ -14,15 +15,27 @@
 
 namespace tilewise::emulator {
 
-struct Thread;
-
 struct View {
   std::vector<uint32_t> ordered;  // per agent
   std::vector<uint32_t> fenced;  // per thread: what has crossed a proxy fence, too
   void join(const View& other);
   void meet(const View& other);
   void complete(uint32_t agent, uint32_t clock);  // the agent is waited for, up to this step
+  void release(View& to, uint32_t agent);  // what the agent, whose view this is, did becomes part of another
 };
+
+// A barrier of agents: each learns what all of them know, and goes on to its next step.
+template <class ViewOf>
+void synchronize(const uint32_t* agents, uint32_t count, ViewOf viewOf) {
+  View joined;
+  for (uint32_t i = 0; i < count; ++i) joined.join(viewOf(agents[i]));
+  for (uint32_t i = 0; i < count; ++i) {
+    View& view = viewOf(agents[i]);
+    const uint32_t own = view.ordered[agents[i]];
+    view = joined;
+    view.ordered[agents[i]] = own + 1;
+  }
+}
 
 // Who accesses, at which step, and what is ordered before.
 struct Agent {
@@ -33,9 +46,19 @@ struct Agent {
   const void* where;
 };
 
+// The machine, which knows what a place is, and what runs.
+class Reporter {
+ public:
+  virtual std::string placeOf(const void* where) const = 0;
+  virtual std::string onBehalf(const std::string& what) const = 0;  // the message, with the thread that is checked
+
+ protected:
+  ~Reporter() = default;
+};
+
 class RaceChecker {
  public:
-  void enable(uint32_t threads, uint32_t warpgroups, uint32_t sharedEnd);
+  void enable(uint32_t threads, uint32_t warpgroups, uint32_t sharedEnd, const Reporter& reporter);
   bool isEnabled() const { return !words_.empty(); }
   View freshView() const;
 
@@ -65,15 +88,8 @@ class RaceChecker {
   std::string nameOf(uint32_t agent) const;
 
   uint32_t threads_ = 0, warpgroups_ = 0;
+  const Reporter* reporter_ = nullptr;
   std::vector<Word> words_;
 };
-
-// The running thread as an agent.
-Agent thisThread(const char* operation, const void* where);
-// What the running thread (or another, that waits) did becomes part of a view that others will acquire; and the other
-// way round.
-void release(View& to);
-void release(Thread& thread, View& to);
-void acquire(const View& from);
 
 }  // namespace tilewise::emulator

@@ -3,6 +3,7 @@
 
 #include "block.h"
 #include "errors.h"
+#include "thread_order.h"
 
 namespace tilewise::emulator {
 

@@ -5,8 +5,6 @@
 
 namespace tilewise::emulator {
 
-constexpr uint8_t kPoison = 0xff;  // not a number in every format
-
 // The bytes behind a shared address; fails where the block has none.
 uint8_t* sharedBytes(uint32_t address, uint32_t bytes, const char* operation);
 

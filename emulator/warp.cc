@@ -3,8 +3,10 @@
 
 #include "block.h"
 #include "errors.h"
+#include "fragments.h"
 #include "rendezvous.h"
 #include "shared_memory.h"
+#include "thread_order.h"
 
 namespace tilewise::emulator {
 namespace {
@@ -39,13 +41,7 @@ void loadOne(uint32_t matrix, bool transposed, Lanes<MatrixLoad> lanes) {
   }
   block().stats.matrixLoadConflicts += kRows - uint32_t(__builtin_popcount(banks));
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
-    uint32_t& result = lanes[lane].registers[matrix];
-    if (!transposed) {
-      std::memcpy(&result, elements + 2 * lane, sizeof result);
-    } else {
-      const uint16_t* column = elements + lane % 4 * 2 * kRows + lane / 4;
-      result = column[0] | uint32_t(column[kRows]) << 16;
-    }
+    lanes[lane].registers[matrix] = pairOf(elements, lane, transposed);
   }
 }
 
@@ -114,14 +110,9 @@ TW_OPERATION void syncWarp() {
   NoArguments none;
   rendezvous("bar.warp.sync", TW_WHERE, none, [](Warp&, Lanes<NoArguments> lanes) {
     if (!block().races.isEnabled()) return;
-    View joined;
-    for (uint32_t lane = 0; lane < kLanes; ++lane) joined.join(lanes.thread(lane).view);
-    for (uint32_t lane = 0; lane < kLanes; ++lane) {
-      Thread& thread = lanes.thread(lane);
-      const uint32_t own = thread.view.ordered[thread.index];
-      thread.view = joined;
-      thread.view.ordered[thread.index] = own + 1;
-    }
+    uint32_t members[kLanes];
+    for (uint32_t lane = 0; lane < kLanes; ++lane) members[lane] = lanes.thread(lane).index;
+    synchronize(members, kLanes, [&](uint32_t thread) -> View& { return block().threadStates[thread].view; });
   });
 }
 
