@@ -2,12 +2,12 @@
 // the machine is said there, and by the emulator's source files; here each is only handed on.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 
 #include "dialect.h"
+#include "float32.h"
 #include "half.h"
 #include "operations.h"
 
@@ -79,10 +79,9 @@ TW_PRIM void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], uint32_t b0
 }
 
 // ptx/math.h
-TW_PRIM float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.f, x) : x; }
-TW_PRIM float exp2_approx(float x) { return flushed(std::exp2(flushed(x))); }
-TW_PRIM float log2_approx(float x) { return std::log2(flushed(x)); }
-TW_PRIM float max_f32(float a, float b) { return std::fmax(a, b); }
+TW_PRIM float exp2_approx(float x) { return emulator::exp2Flushed(x); }
+TW_PRIM float log2_approx(float x) { return emulator::log2Flushed(x); }
+TW_PRIM float max_f32(float a, float b) { return emulator::maximum(a, b); }
 template <class E>
 TW_PRIM uint32_t pack2(float low, float high) {
   if constexpr (std::is_same_v<E, bf16>) {
