@@ -11,16 +11,24 @@ get_filename_component(logs ${LOG} DIRECTORY)
 file(MAKE_DIRECTORY ${folder} ${logs})
 set(cubin ${LOG}.cubin)
 
+# Without the lines of the sources, which tests want (emulator/ptx): ptxas would put them and the text into an image, which
+# doubles it. What is left is what nvcc writes without -lineinfo.
+set(bare ${LOG}.ptx)
+file(READ ${PTX} text)
+string(REGEX REPLACE "\n\t\\.(loc|file)[^\n]*" "" text "${text}")
+string(REGEX REPLACE "\n\t\\.section\t\\.debug_str.*" "\n" text "${text}")
+file(WRITE ${bare} "${text}")
+
 macro(refuse why)
-  file(REMOVE ${IMAGE} ${cubin})
+  file(REMOVE ${IMAGE} ${cubin} ${bare})
   message(FATAL_ERROR "${name}: ${why}")
 endmacro()
 
 if(name MATCHES "\\.compute_([0-9]+)\\.fatbin$")
-  set(packed kind=ptx,sm=${CMAKE_MATCH_1},file=${PTX})
+  set(packed kind=ptx,sm=${CMAKE_MATCH_1},file=${bare})
 elseif(name MATCHES "\\.sm_([0-9]+a?)\\.fatbin$")
   set(packed kind=elf,sm=${CMAKE_MATCH_1},file=${cubin})
-  execute_process(COMMAND ${PTXAS} -v -arch=sm_${CMAKE_MATCH_1} -o ${cubin} ${PTX}
+  execute_process(COMMAND ${PTXAS} -v -arch=sm_${CMAKE_MATCH_1} -o ${cubin} ${bare}
     RESULT_VARIABLE status OUTPUT_VARIABLE log ERROR_VARIABLE log)
   file(WRITE ${LOG} "${log}")
   if(NOT status EQUAL 0)
@@ -52,4 +60,4 @@ execute_process(COMMAND ${FATBINARY} --create=${IMAGE} --compress-mode=size --im
 if(NOT status EQUAL 0)
   refuse("fatbinary failed:\n${log}")
 endif()
-file(REMOVE ${cubin})
+file(REMOVE ${cubin} ${bare})

@@ -83,7 +83,7 @@ function(tilewise_add_kernels target folder)
     set(ptx ${work}/${module}.ptx)
     add_custom_command(
       OUTPUT ${ptx}
-      COMMAND ${TILEWISE_NVCC} -std=c++17 -ptx -arch=compute_${virtual} -MD -MF ${ptx}.d -MT ${ptx} -o ${ptx} ${source}
+      COMMAND ${TILEWISE_NVCC} -std=c++17 -ptx -lineinfo -arch=compute_${virtual} -MD -MF ${ptx}.d -MT ${ptx} -o ${ptx} ${source}
       DEPENDS ${source} ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
       DEPFILE ${ptx}.d
       COMMENT "Compiling kernels of ${module}"

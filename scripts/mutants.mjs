@@ -17,6 +17,8 @@ const checks = path.join(build, 'checks');
 const libraries = [
   'cuda/libtilewise_cuda.a',
   'cuda/libtilewise_cuda_operations.a',
+  'emulator/libtilewise_machines.a',
+  'emulator/ptx/libtilewise_ptx.a',
   'emulator/libtilewise_emulator.a',
   'cpu/libtilewise_cpu.a',
 ];

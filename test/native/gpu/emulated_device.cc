@@ -1,11 +1,11 @@
-// The emulated GPU as device.h wants it.
-#include "../../../emulator/emulated_machine.h"
+// A machine of emulator/ as device.h wants it.
+#include "../../../emulator/machines.h"
 #include "device.h"
 
 namespace tilewise {
 
 std::unique_ptr<cuda::Machine> makeCheckedMachine(const std::string& options, const cuda::Limits& limits) {
-  return emulator::makeMachine({limits, emulator::parseOptions(options)});
+  return emulator::chooseMachine(options, limits).machine;
 }
 
 }  // namespace tilewise

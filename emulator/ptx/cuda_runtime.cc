@@ -1,0 +1,160 @@
+// The few functions of the CUDA runtime that the tests of the primitives call, over PTX on the processor: those
+// programs run as nvcc compiles them for a card, with the PTX that it embeds. Linked in the runtime's place (--cudart
+// none). TILEWISE_EMULATOR chooses the schedule, in the words of emulator.h. Reader: scripts/gpu-programs.mjs builds
+// it.
+#include <cuda_runtime.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+#include "../global_memory.h"
+#include "ptx.h"
+
+namespace {
+
+using tilewise::emulator::Error;
+using tilewise::ptx::Module;
+
+// What nvcc puts into a program, as far as it is needed: a wrapper, around entries of which one is text.
+struct Wrapper {
+  uint32_t magic, version;
+  const uint8_t* data;
+};
+struct Header {
+  uint32_t magic;
+  uint16_t version, headerBytes;
+  uint64_t bytes;
+};
+struct Entry {
+  uint16_t kind, version;
+  uint32_t headerBytes;
+  uint64_t bytes;
+};
+constexpr uint32_t kWrapperMagic = 0x466243b1, kHeaderMagic = 0xba55ed50;
+constexpr uint16_t kPtx = 1;
+
+std::string textOf(const Wrapper& wrapper) {
+  Header header;
+  std::memcpy(&header, wrapper.data, sizeof header);
+  if (wrapper.magic != kWrapperMagic || header.magic != kHeaderMagic) throw Error("no fat binary");
+  const uint8_t* const end = wrapper.data + header.headerBytes + header.bytes;
+  for (const uint8_t* at = wrapper.data + header.headerBytes; at < end;) {
+    Entry entry;
+    std::memcpy(&entry, at, sizeof entry);
+    const auto* text = reinterpret_cast<const char*>(at + entry.headerBytes);
+    if (entry.kind == kPtx) return std::string(text, strnlen(text, entry.bytes));
+    at += entry.headerBytes + entry.bytes;
+  }
+  throw Error("no PTX in a fat binary");
+}
+
+struct Function {
+  const Module* module;
+  std::string name;
+};
+struct Configuration {
+  dim3 grid, block;
+  size_t sharedBytes;
+};
+
+// Made by the first registration, before main.
+std::map<const void*, Function>& functions() {
+  static std::map<const void*, Function> known;
+  return known;
+}
+tilewise::emulator::Memory& memory() {
+  static tilewise::emulator::Memory device;
+  return device;
+}
+
+Configuration pushed;
+std::string failure;  // of the last launch
+
+tilewise::emulator::Options options() {
+  const char* words = std::getenv("TILEWISE_EMULATOR");
+  tilewise::emulator::Options chosen = tilewise::emulator::parseOptions(words ? words : "");
+  chosen.memory = &memory();
+  return chosen;
+}
+
+void launch(const Function& function, const Configuration& how, void** arguments) {
+  const tilewise::ptx::Declaration& declaration = function.module->declaration(function.name);
+  std::vector<uint8_t> params(declaration.paramBytes);
+  if (declaration.paramOffsets.size() != 1) throw Error("a kernel of several parameters");
+  std::memcpy(params.data(), arguments[0], params.size());
+  function.module->launch(function.name, {how.grid.x, how.block.x, uint32_t(how.sharedBytes)}, options(),
+                          params.data());
+}
+
+}  // namespace
+
+extern "C" {
+
+void** __cudaRegisterFatBinary(void* wrapper) {
+  try {
+    return reinterpret_cast<void**>(new Module(textOf(*static_cast<const Wrapper*>(wrapper))));
+  } catch (const Error& error) {
+    std::printf("%s\n", error.what());
+    std::exit(2);
+  }
+}
+void __cudaRegisterFatBinaryEnd(void**) {}
+void __cudaUnregisterFatBinary(void**) {}
+void __cudaRegisterFunction(void** module, const char* host, char*, const char* device, int, uint3*, uint3*, dim3*,
+                            dim3*, int*) {
+  functions()[host] = {reinterpret_cast<const Module*>(module), device};
+}
+
+unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t sharedBytes, CUstream_st*) {
+  pushed = {grid, block, sharedBytes};
+  return 0;
+}
+cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, size_t* sharedBytes, void* stream) {
+  *grid = pushed.grid;
+  *block = pushed.block;
+  *sharedBytes = pushed.sharedBytes;
+  *static_cast<cudaStream_t*>(stream) = nullptr;
+  return cudaSuccess;
+}
+cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* host) {
+  *kernel = static_cast<cudaKernel_t>(const_cast<void*>(host));
+  return cudaSuccess;
+}
+cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, size_t sharedBytes,
+                               cudaStream_t) {
+  const Function& function = functions().at(kernel);
+  try {
+    launch(function, {grid, block, sharedBytes}, arguments);
+    return cudaSuccess;
+  } catch (const Error& error) {
+    failure = function.name + ": " + error.what();
+    return cudaErrorLaunchFailure;
+  }
+}
+
+cudaError_t cudaGetLastError() { return failure.empty() ? cudaSuccess : cudaErrorLaunchFailure; }
+const char* cudaGetErrorString(cudaError_t) { return failure.c_str(); }
+cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
+cudaError_t cudaMalloc(void** data, size_t bytes) {
+  *data = memory().allocate(int64_t(bytes));
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = {};
+  std::strcpy(properties->name, "PTX on the processor");
+  properties->major = 8;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDriverEntryPointByVersion(const char*, void**, unsigned int, unsigned long long,
+                                             cudaDriverEntryPointQueryResult*) {
+  failure = "there is no driver";
+  return cudaErrorNotSupported;
+}
+}
