@@ -8,8 +8,8 @@ namespace tilewise::ptx {
 namespace {
 
 constexpr size_t kAlignment = 1024;
-// Of a register that nothing was written to: no number, and as an address nowhere.
-constexpr uint32_t kRegisterPoison = 0x7fffdead;
+// Of a register that nothing was written to: no number, and as an address aligned and nowhere.
+constexpr uint32_t kRegisterPoison = 0x7fffdea0;
 
 uint8_t* aligned(std::vector<uint8_t>& storage) {
   const auto start = reinterpret_cast<uintptr_t>(storage.data());

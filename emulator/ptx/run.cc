@@ -7,7 +7,7 @@ namespace tilewise::ptx {
 namespace {
 
 // Far more than any kernel takes for a block of the tests.
-constexpr uint64_t kMostSteps = 400'000'000;
+constexpr uint64_t kMostSteps = 100'000'000;
 constexpr size_t kMostPaths = 1000;
 constexpr uint32_t kTurns = 16;  // a seeded schedule interrupts one loop in so many
 

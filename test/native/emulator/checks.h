@@ -12,3 +12,7 @@ void checkMachine();
 namespace tilewise::emulator {
 void checkDescriptors();
 }  // namespace tilewise::emulator
+
+namespace tilewise::ptx {
+void checkPtx();
+}  // namespace tilewise::ptx

@@ -9,5 +9,6 @@ int main() {
   tilewise::cuda::checkCollectives();
   tilewise::cuda::checkRaces();
   tilewise::cuda::checkMachine();
+  tilewise::ptx::checkPtx();
   return finish("emulator_checks");
 }
