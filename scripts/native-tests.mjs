@@ -9,10 +9,11 @@ import { build, program, root, run, runChecks } from './trees.mjs';
 
 const host = process.arch === 'x64' ? ['portable', 'avx2', 'avx512'] : ['portable', 'neon'];
 
-// Checks of core, cpu and staging: `rounds` random problems each. plan_checks needs loops that count.
+// Checks of core, cpu, staging and launches: `rounds` random problems each. plan_checks needs loops that count.
 const cpuChecks = (rounds, { sets = host, counts = true } = {}) => [
   ...sets.map((set) => ({ name: `math_checks_${set}` })),
   { name: 'pool_checks' },
+  { name: 'launch_checks' },
   ...['loop_checks', ...(counts ? ['plan_checks'] : []), 'select_checks', 'staging_checks'].map((name) => ({
     name,
     args: [rounds],

@@ -1,6 +1,7 @@
 // A plan's launches. Reader: someone who reads run.h.
 #include "run.h"
 
+#include <string>
 #include <vector>
 
 #include "launch_plan.h"
@@ -8,60 +9,80 @@
 namespace tilewise::cuda {
 namespace {
 
-void launch(Queue& queue, const LaunchPlan& plan, const char* module, const std::string& kernel, int64_t blocks,
-            int threads, int sharedBytes) {
-  if (blocks > kMaxBlocks) {
-    throw BackendError(
-        "ERR_TILEWISE_UNSUPPORTED",
-        "the call needs " + std::to_string(blocks) + " blocks of threads, a launch has " + std::to_string(kMaxBlocks));
-  }
-  if (blocks == 0) return;
-  Launch launch{};
-  launch.module = module;
-  launch.kernel = kernel.c_str();
-  launch.blocks = uint32_t(blocks);
-  launch.threads = uint32_t(threads);
-  launch.sharedBytes = uint32_t(sharedBytes);
-  launch.params = &plan.params;
-  launch.paramBytes = sizeof(plan.params);
-  queue.launch(launch);
-}
-
-void runPlan(PlannedSequences& planned, const AttentionProblem& lengths, Queue& queue, const CancelFlag& cancel) {
-  LaunchPlan& plan = planned.plan;
-  AttentionParams& params = plan.params;
-  const AttentionProblem& p = params.problem;
-  int64_t tiles = int64_t(params.tiles) * p.sequences;
-  if (lengths.cuSeqlensQ) {
-    std::vector<int64_t> starts(size_t(p.sequences) + 1);
-    for (const int32_t s : planned.sequences) {
-      starts[size_t(s) + 1] = plan.tilesOf(lengths.cuSeqlensQ[s + 1] - lengths.cuSeqlensQ[s]);
+// One plan's launches. Constructing it does nothing yet, but throws where a launch has no room for its blocks: a call
+// is refused as a whole, before its first launch.
+class PlanRun {
+ public:
+  PlanRun(const PlannedSequences& planned, const AttentionProblem& lengths) : plan_(planned.plan) {
+    const AttentionParams& params = plan_.params;
+    const AttentionProblem& p = params.problem;
+    if (lengths.cuSeqlensQ) {
+      tileStarts_.resize(size_t(p.sequences) + 1);
+      for (const int32_t s : planned.sequences) {
+        tileStarts_[size_t(s) + 1] = plan_.tilesOf(lengths.cuSeqlensQ[s + 1] - lengths.cuSeqlensQ[s]);
+      }
+      for (size_t s = 0; s < size_t(p.sequences); ++s) tileStarts_[s + 1] += tileStarts_[s];
     }
-    for (size_t s = 0; s < size_t(p.sequences); ++s) starts[s + 1] += starts[s];
-    tiles = starts.back();
-    const int64_t bytes = int64_t(starts.size() * sizeof(starts[0]));
-    void* const device = queue.allocate(bytes);
-    queue.upload(device, starts.data(), bytes);
-    params.tileStarts = static_cast<const int64_t*>(device);
+    const int64_t tiles = lengths.cuSeqlensQ ? tileStarts_.back() : plan_.tilesOf(p.queries) * p.sequences;
+    blocks_ = tiles * params.maps * params.splits;
+    if (params.splits > 1) rows_ = int64_t(p.sequences) * p.outputHeads() * params.longestQueries;
+    if (const int64_t most = larger(blocks_, rows_); most > kMaxBlocks) {
+      throw BackendError(
+          "ERR_TILEWISE_UNSUPPORTED",
+          "the call needs " + std::to_string(most) + " blocks of threads, a launch has " + std::to_string(kMaxBlocks));
+    }
   }
-  const int64_t rows = int64_t(p.sequences) * p.outputHeads() * params.longestQueries;
-  if (params.splits > 1) {
-    params.partialStates = static_cast<AttentionParams::State*>(
-        queue.allocate(rows * params.splits * int64_t(sizeof(AttentionParams::State))));
-    params.partialOutputs = static_cast<float*>(queue.allocate(rows * params.splits * p.valueDim * 4));
+
+  void run(Queue& queue, const CancelFlag& cancel) {
+    AttentionParams& params = plan_.params;
+    const AttentionProblem& p = params.problem;
+    if (!tileStarts_.empty()) {
+      const int64_t bytes = int64_t(tileStarts_.size() * sizeof(tileStarts_[0]));
+      void* const device = queue.allocate(bytes);
+      queue.upload(device, tileStarts_.data(), bytes);
+      params.tileStarts = static_cast<const int64_t*>(device);
+    }
+    if (params.splits > 1) {
+      params.partialStates = static_cast<AttentionParams::State*>(
+          queue.allocate(rows_ * params.splits * int64_t(sizeof(AttentionParams::State))));
+      params.partialOutputs = static_cast<float*>(queue.allocate(rows_ * params.splits * p.valueDim * 4));
+    }
+    launch(queue, plan_.kernel(), blocks_, 32 * plan_.sizes.warps,
+           sharedLayout(int(sizeOf(p.dtype)), plan_.dim, plan_.feed).bytes);
+    if (params.splits == 1 || cancel) return;
+    launch(queue, std::string("attention_combine_") + nameOf(p.dtype), rows_, kCombineThreads, 0);
   }
-  const std::string module = std::string("attention_") + nameOf(p.dtype);
-  launch(queue, plan, module.c_str(), plan.kernel(), tiles * params.maps * params.splits, 32 * plan.sizes.warps,
-         sharedLayout(int(sizeOf(p.dtype)), plan.dim, plan.feed).bytes);
-  if (params.splits == 1 || cancel) return;
-  launch(queue, plan, module.c_str(), std::string("attention_combine_") + nameOf(p.dtype), rows, kCombineThreads, 0);
-}
+
+ private:
+  void launch(Queue& queue, const std::string& kernel, int64_t blocks, int threads, int sharedBytes) const {
+    if (blocks == 0) return;
+    const std::string module = std::string("attention_") + nameOf(plan_.params.problem.dtype);
+    Launch launch{};
+    launch.module = module.c_str();
+    launch.kernel = kernel.c_str();
+    launch.blocks = uint32_t(blocks);
+    launch.threads = uint32_t(threads);
+    launch.sharedBytes = uint32_t(sharedBytes);
+    launch.params = &plan_.params;
+    launch.paramBytes = sizeof plan_.params;
+    queue.launch(launch);
+  }
+
+  LaunchPlan plan_;
+  std::vector<int64_t> tileStarts_;  // packed: tiles of one map before each sequence
+  int64_t blocks_;  // of threads
+  int64_t rows_ = 0;  // where keys are split: rows to combine, a block each
+};
 
 }  // namespace
 
 void run(const StagedAttention& staged, const Limits&, Queue& queue, const CancelFlag& cancel) {
-  for (PlannedSequences& planned : planSequences(staged.problem, staged.lengths)) {
-    if (!cancel) runPlan(planned, staged.lengths, queue, cancel);
+  std::vector<PlanRun> runs;
+  for (const PlannedSequences& planned : planSequences(staged.problem, staged.lengths)) {
+    runs.emplace_back(planned, staged.lengths);
+  }
+  for (PlanRun& run : runs) {
+    if (!cancel) run.run(queue, cancel);
   }
 }
 

@@ -1,0 +1,234 @@
+// Every launch that the host side can ask of a machine is one that a GPU takes: checked by problems of any size, of
+// which nothing runs. Reader: someone who changes a launch plan. Usage: launch_checks, or launch_checks largest
+// <compute capability> <multiprocessors> <bytes of shared memory per block>: every kernel's largest launch on such a
+// GPU, as JSON, which scripts/launch-limits.mjs holds against the machine code.
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+#include "../../../cuda/attention/launch_plan.h"
+#include "../../../cuda/merge/params.h"
+#include "../../../cuda/operations.h"
+#include "../check.h"
+#include "../pick.h"
+#include "noting_queue.h"
+
+using namespace tilewise;
+
+namespace {
+
+constexpr cuda::Limits kSmallest{86, 16, 99 << 10};
+constexpr DType kTypes[] = {DType::float32, DType::float16, DType::bfloat16};
+
+// The largest launch of each kernel.
+class Largest {
+ public:
+  void add(const std::vector<NotedLaunch>& launches) {
+    for (const NotedLaunch& l : launches) {
+      NotedLaunch& most = launches_.try_emplace(l.module + "/" + l.kernel, l).first->second;
+      CHECK(most.threads == l.threads && most.params.size() == l.params.size(), "%s has two forms", l.kernel.c_str());
+      most.blocks = larger(most.blocks, l.blocks);
+      most.sharedBytes = larger(most.sharedBytes, l.sharedBytes);
+    }
+  }
+  size_t kernels() const { return launches_.size(); }
+  void print() const {
+    const char* separator = "[";
+    for (const auto& [name, l] : launches_) {
+      std::printf(
+          "%s\n{\"module\":\"%s\",\"kernel\":\"%s\",\"blocks\":%u,\"threads\":%u,\"sharedBytes\":%u,"
+          "\"paramBytes\":%zu}",
+          separator, l.module.c_str(), l.kernel.c_str(), l.blocks, l.threads, l.sharedBytes, l.params.size());
+      separator = ",";
+    }
+    std::printf("\n]\n");
+  }
+
+ private:
+  std::map<std::string, NotedLaunch> launches_;
+};
+
+void checkLaunch(const NotedLaunch& l, const cuda::Limits& limits) {
+  const char* const name = l.kernel.c_str();
+  CHECK(l.blocks >= 1 && l.blocks <= cuda::kMaxBlocks, "%s: %u blocks", name, l.blocks);
+  CHECK(l.threads >= 32 && l.threads <= 1024 && l.threads % 32 == 0, "%s: %u threads", name, l.threads);
+  CHECK(l.sharedBytes <= limits.sharedBytesPerBlock, "%s: %u bytes of shared memory", name, l.sharedBytes);
+}
+
+// What a call would launch. Empty, with the code in `code`: it is refused.
+template <class Problem>
+std::vector<NotedLaunch> launchesOf(const Problem& problem, const cuda::Limits& limits, std::string* code = nullptr) {
+  NotingQueue queue;
+  try {
+    if constexpr (std::is_same_v<Problem, AttentionProblem>) {
+      cuda::run(cuda::StagedAttention{problem, problem}, limits, queue, queue.cancel());
+    } else {
+      cuda::run(problem, limits, queue, queue.cancel());
+    }
+  } catch (const BackendError& error) {
+    CHECK(code, "refused: %s", error.what());
+    CHECK(queue.launches.empty() && !queue.hasAllocated, "refused after a part of the call");
+    if (code) *code = error.code;
+  }
+  for (const NotedLaunch& l : queue.launches) checkLaunch(l, limits);
+  return queue.launches;
+}
+
+AttentionProblem plainAttention(DType type, int32_t dim, Token queries, Token keys) {
+  AttentionProblem p;
+  p.batch = p.sequences = 1;
+  p.queryHeads = p.kvHeads = 2;
+  p.queries = queries;
+  p.keys = keys;
+  p.headDim = p.valueDim = dim;
+  p.dtype = type;
+  return p;
+}
+
+// A problem for each kernel of attention.
+std::vector<AttentionProblem> attentionProblems() {
+  std::vector<AttentionProblem> all;
+  for (const DType type : kTypes) {
+    for (const int32_t dim : {32, 64, 96, 128, 192, 256}) {
+      const AttentionProblem stream = plainAttention(type, dim, 100, 100);
+      AttentionProblem gather = stream, decode = stream, split = stream;
+      gather.softcap = 1;
+      decode.queries = 1;
+      split.queries = 64;
+      split.keys = 600;
+      all.insert(all.end(), {stream, gather, decode, split});
+      AttentionProblem grid = plainAttention(type, dim, 64, 64), shards = stream, lists = stream;
+      grid.pattern = PatternKind::neighborhood;
+      grid.grid.rank = 3;
+      for (int a = 0; a < 3; ++a) grid.grid.length[a] = grid.grid.kernel[a] = 4;
+      shards.pattern = PatternKind::stridedShards;
+      lists.pattern = PatternKind::blocks;
+      lists.blocks.queries = 64;
+      AttentionProblem decodeLists = lists;
+      decodeLists.queries = 1;
+      all.insert(all.end(), {grid, shards, lists, decodeLists});
+    }
+  }
+  return all;
+}
+
+// As many batch entries as a launch has blocks for are taken; one more is refused before anything is done.
+void checkAttention(Largest& largest, const cuda::Limits& limits) {
+  for (AttentionProblem p : attentionProblems()) {
+    int64_t blocks = 0;
+    for (const NotedLaunch& l : launchesOf(p, limits)) blocks = larger<int64_t>(blocks, l.blocks);
+    p.batch = p.sequences = int32_t(cuda::kMaxBlocks / blocks);
+    largest.add(launchesOf(p, limits));
+    ++p.batch;
+    ++p.sequences;
+    std::string code;
+    CHECK(launchesOf(p, limits, &code).empty() && code == "ERR_TILEWISE_UNSUPPORTED", "%d batch entries: %s", p.batch,
+          code.c_str());
+  }
+}
+
+// The last of two packed sequences needs too many blocks: nothing is done for the first either.
+void checkPacked() {
+  AttentionProblem p = plainAttention(DType::float16, 32, (1 << 20) + 1, 100);
+  p.queryHeads = p.kvHeads = 1 << 20;
+  p.sequences = 2;
+  const int32_t queries[] = {0, 1, p.queries}, keys[] = {0, 50, 100};
+  p.cuSeqlensQ = queries;
+  p.cuSeqlensK = keys;
+  std::string code;
+  CHECK(launchesOf(p, kSmallest, &code).empty() && code == "ERR_TILEWISE_UNSUPPORTED", "packed: %s", code.c_str());
+}
+
+// The tiles of one list alone pass 2^32.
+void checkManyTiles() {
+  AttentionProblem p = plainAttention(DType::float16, 32, kMaxTokens, 64);
+  p.queryHeads = 512;
+  p.kvHeads = 1;
+  p.pattern = PatternKind::blocks;
+  p.blocks.headsPerList = 512;
+  std::string code;
+  CHECK(launchesOf(p, kSmallest, &code).empty() && code == "ERR_TILEWISE_UNSUPPORTED", "2^32 tiles: %s", code.c_str());
+}
+
+// Rows of any number are merged, each once.
+void checkMerge(Largest& largest, const cuda::Limits& limits) {
+  for (const DType type : kTypes) {
+    for (const int32_t batch : {1, 1 << 16}) {
+      MergeProblem p;
+      p.batch = batch;
+      p.heads = 1 << 10;
+      p.queries = 1001;
+      p.dtype = type;
+      p.parts.resize(3);
+      int64_t row = 0;
+      const std::vector<NotedLaunch> launches = launchesOf(p, limits);
+      largest.add(launches);
+      for (const NotedLaunch& l : launches) {
+        cuda::MergeParams params;
+        std::memcpy(static_cast<void*>(&params), l.params.data(), sizeof params);
+        CHECK(params.firstRow == row, "a launch begins at row %lld, not %lld", (long long)params.firstRow,
+              (long long)row);
+        row += int64_t(l.blocks) * cuda::kMergeWarps;
+      }
+      const int64_t rows = int64_t(p.batch) * p.heads * p.queries;
+      CHECK(row >= rows && row < rows + cuda::kMergeWarps, "%lld rows of %lld", (long long)row, (long long)rows);
+    }
+  }
+}
+
+SelectionProblem drawSelection(Pick& pick) {
+  SelectionProblem p;
+  const int32_t dims[] = {1, 40, 64, 128, 256, 512}, heads[] = {1, 4, 8, 48, 1024};
+  const Token lengths[] = {1, 64, 5000, 1 << 20, kMaxTokens}, chunks[] = {1, 2, 8, 32, 64, 128, 256, 4096};
+  const Token blocks[] = {1, 16, 64, 100, 128, 1 << 20}, keeps[] = {1, 32, 2048, 1 << 20};
+  p.batch = 1 + pick(2) * 4000;
+  p.kvHeads = 1 + pick(2) * 7;
+  p.queryHeads = p.kvHeads * pick.of(heads);
+  const int32_t scopes[] = {1, p.queryHeads / p.kvHeads, p.queryHeads};
+  p.headsPerList = pick.of(scopes);
+  p.headDim = pick.of(dims);
+  p.dtype = pick.of(kTypes);
+  p.queries = pick.of(lengths);
+  p.keys = larger(p.queries, pick.of(lengths));
+  p.method = SelectionMethod(pick(3) == 0);
+  p.stages = p.method == SelectionMethod::tree ? 1 : 2;
+  p.stage[0] = {pick.of(blocks), 1 + pick(100), pick.of(chunks), pick.of(keeps)};
+  p.stage[1] = p.stage[0];
+  if (p.stage[1].chunk % 2 == 0) p.stage[1].chunk /= 2;
+  return p;
+}
+
+void checkSelection(Largest& largest, const cuda::Limits& limits) {
+  Pick pick(1);
+  for (int i = 0; i < 20'000; ++i) {
+    const SelectionProblem p = drawSelection(pick);
+    Reasons reasons("");
+    cuda::addReasons(reasons, p, limits);
+    if (reasons.all().empty()) largest.add(launchesOf(p, limits));
+  }
+}
+
+Largest checkAll(const cuda::Limits& limits) {
+  // Ways to meet the keys of a pattern, types, tiles of dims; combine and merge by type; selection.
+  constexpr size_t kKernels = 7 * 3 * 6 + 3 + 3 + 12;
+  Largest largest;
+  checkAttention(largest, limits);
+  checkMerge(largest, limits);
+  checkSelection(largest, limits);
+  CHECK(largest.kernels() == kKernels, "%zu kernels were launched, there are %zu", largest.kernels(), kKernels);
+  return largest;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 5 && std::strcmp(argv[1], "largest") == 0) {
+    const Largest largest = checkAll({std::atoi(argv[2]), std::atoi(argv[3]), std::atoll(argv[4])});
+    largest.print();
+    return failures == 0 ? 0 : 1;
+  }
+  checkAll(kSmallest);
+  checkPacked();
+  checkManyTiles();
+  return finish("launches");
+}
