@@ -57,6 +57,7 @@ const steps = [
     run: async () => one(await build('release', [], ['TILEWISE_CUDA_ARCHS=80;90a;80-virtual'])),
   },
   { name: 'registers of kernels', isLeftOut: !hasNvcc, run: async () => one(await node('scripts/kernel-report.mjs')) },
+  { name: 'launch limits', isLeftOut: !hasNvcc, run: async () => one(await node('scripts/launch-limits.mjs')) },
   { name: 'types', run: async () => one(await npm('types')) },
   { name: 'tests', run: () => countTests('tests', 'npm', ['test', '--']) },
   { name: 'C++ checks', run: async () => one(await npm('test:native', 'release', 'thread', 'neon', 'device')) },

@@ -1,6 +1,7 @@
 # One kernel image: PTX becomes machine code of one architecture, or stays PTX, and is packed for the driver, which unpacks it
 # itself. Machine code passes a gate first: no spilled register, no stack, no warning of ptxas about code that it had to
-# make slower (C75xx). What ptxas says of each kernel stays in a log, from which scripts/kernel-report.mjs makes its table.
+# make slower (C75xx). What ptxas says of each kernel stays in a log, from which scripts/kernel-report.mjs makes its table,
+# and the machine code beside it, which scripts/launch-limits.mjs reads.
 # Reader: someone whose kernel does not build. A script, for builds and CI alike:
 #   cmake -D PTXAS=<ptxas> -D FATBINARY=<fatbinary> -D PTX=<file> -D IMAGE=<module>.sm_80.fatbin or .compute_80.fatbin
 #         -D LOG=<file> -P kernel-image.cmake
@@ -9,7 +10,7 @@ get_filename_component(name ${IMAGE} NAME)
 get_filename_component(folder ${IMAGE} DIRECTORY)
 get_filename_component(logs ${LOG} DIRECTORY)
 file(MAKE_DIRECTORY ${folder} ${logs})
-set(cubin ${LOG}.cubin)
+cmake_path(REPLACE_EXTENSION LOG LAST_ONLY cubin OUTPUT_VARIABLE cubin)
 
 # Without the lines of the sources, which tests want (emulator/ptx): ptxas would put them and the text into an image, which
 # doubles it. What is left is what nvcc writes without -lineinfo.
@@ -60,4 +61,4 @@ execute_process(COMMAND ${FATBINARY} --create=${IMAGE} --compress-mode=size --im
 if(NOT status EQUAL 0)
   refuse("fatbinary failed:\n${log}")
 endif()
-file(REMOVE ${cubin} ${bare})
+file(REMOVE ${bare})

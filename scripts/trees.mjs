@@ -1,7 +1,8 @@
 // The build trees: what CI, the tests and the checks compile, each thing once. Reader: someone who adds a check, or asks
 // where a program comes from. A tree of the addon is configured through cmake-js, which knows Node's headers.
 //
-//   release    the addon as it ships, with kernel images; checks of core, cpu and staging
+//   release    the addon as it ships, with kernel images; checks of core, cpu, staging and launches
+//   kernels    images for every architecture, where scripts/prebuilds.mjs builds what is published
 //   emulated   the addon with the emulated GPU in the driver's place; checks of kernels, emulator and primitives
 //   address    everything once more under AddressSanitizer and UndefinedBehaviorSanitizer
 //   thread     checks of core, cpu and staging under ThreadSanitizer; no addon
@@ -19,6 +20,11 @@ const counting = ['TILEWISE_COUNT_VISITS=ON', 'TILEWISE_WERROR=ON'];
 
 const trees = {
   release: { folder: 'build', hasAddon: true, settings: checked },
+  kernels: {
+    folder: 'build/release',
+    hasAddon: true,
+    settings: ['TILEWISE_CUDA=ON', 'TILEWISE_CUDA_ARCHS=ALL'],
+  },
   emulated: {
     folder: 'build/emulated/build',
     hasAddon: true,

@@ -104,7 +104,8 @@ describe('the gate', () => {
   it('lets clean kernels pass, and their registers are reported', () => {
     const toolkit = fakeToolkit(kernel('a') + kernel('b', undefined, 96));
     const { passes, isThere, left, report } = gate(toolkit, 'probe.ptx');
-    expect({ passes, isThere, left }).toEqual({ passes: true, isThere: true, left: ['probe.sm_80.log'] });
+    const records = ['probe.sm_80.cubin', 'probe.sm_80.log'];
+    expect({ passes, isThere, left }).toEqual({ passes: true, isThere: true, left: records });
     expect(callsOf(toolkit, 'ptxas')).toEqual([expect.stringMatching(/^-v -arch=sm_80 -o \S+ probe\.ptx$/)]);
     expect(callsOf(toolkit, 'fatbinary')).toEqual([
       expect.stringMatching(/--compress-mode=size --image3=kind=elf,sm=80,file=/),

@@ -1,0 +1,11 @@
+// Types of cubin.mjs. Reader: the compiler.
+
+export interface Kernel {
+  maxThreads?: number;
+  paramBytes?: number;
+  registers?: number;
+  stackBytes?: number;
+  barriers: number;
+  staticSharedBytes: number;
+}
+export declare function readCubin(file: Buffer): Map<string, Kernel>;
