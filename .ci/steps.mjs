@@ -58,6 +58,7 @@ const steps = [
   },
   { name: 'registers of kernels', isLeftOut: !hasNvcc, run: async () => one(await node('scripts/kernel-report.mjs')) },
   { name: 'launch limits', isLeftOut: !hasNvcc, run: async () => one(await node('scripts/launch-limits.mjs')) },
+  { name: 'machine code', isLeftOut: !hasNvcc, run: async () => one(await node('scripts/machine-code.mjs')) },
   { name: 'types', run: async () => one(await npm('types')) },
   { name: 'tests', run: () => countTests('tests', 'npm', ['test', '--']) },
   { name: 'C++ checks', run: async () => one(await npm('test:native', 'release', 'thread', 'neon', 'device')) },

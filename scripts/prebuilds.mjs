@@ -1,7 +1,7 @@
 // Lays out prebuilds/<platform>-<arch>/ for this machine, as node-gyp-build looks for it at run time, with kernel images
 // for every architecture: Linux needs nvcc for that. Usage: node scripts/prebuilds.mjs [--as-built] [folder];
 // --as-built takes the working build with the images that it has, for the tests. Launches of the images are held against
-// the limits of their GPUs (launch-limits.mjs).
+// the limits of their GPUs (launch-limits.mjs), and their code is searched (machine-code.mjs).
 // Reader: someone releasing. prebuildify names and strips the file; it knows node-gyp only, so cmake-js is put in its
 // place, and a staging folder, because it moves the file it finds and the working build should stay.
 
@@ -39,7 +39,9 @@ await promisify(prebuildify)({
   nodeGyp: `"${process.execPath}" "${join(root, 'scripts', 'cmake-js-as-node-gyp.mjs')}"`,
 });
 if (isLinux && !isAsBuilt) {
-  const args = [join(root, 'scripts', 'launch-limits.mjs'), join(root, 'build', 'release', 'kernel-logs')];
-  execFileSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
+  for (const script of ['launch-limits.mjs', 'machine-code.mjs']) {
+    const args = [join(root, 'scripts', script), join(root, 'build', 'release', 'kernel-logs')];
+    execFileSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
+  }
 }
 console.log(`prebuilds/${process.platform}-${process.arch} is laid out in ${out}`);

@@ -7,5 +7,6 @@ export interface Kernel {
   stackBytes?: number;
   barriers: number;
   staticSharedBytes: number;
+  code: Buffer;
 }
 export declare function readCubin(file: Buffer): Map<string, Kernel>;

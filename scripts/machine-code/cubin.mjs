@@ -1,4 +1,4 @@
-// What a cubin says of its kernels: an ELF file of NVIDIA's, read without the toolkit's tools.
+// What a cubin says of its kernels, and their code: an ELF file of NVIDIA's, read without the toolkit's tools.
 // Reader: someone who adds an attribute. ELF is the standard's; the attributes were found by kernels that differ in one of
 // them, and test/devices/launch-limits.test.ts holds each against what ptxas prints.
 
@@ -52,7 +52,7 @@ export function readCubin(file) {
   const kernels = new Map();
   // From Hopper on a block's first KB is the system's, and is counted with the kernel's own.
   const reserved = byName.has('.nv.shared.reserved.0') ? 1024 : 0;
-  for (const name of byName.keys()) {
+  for (const [name, { offset, size }] of byName) {
     if (!name.startsWith('.text.')) continue;
     const kernel = name.slice('.text.'.length);
     const own = attributesOf(file, byName.get(`.nv.info.${kernel}`));
@@ -62,6 +62,7 @@ export function readCubin(file) {
       maxThreads: threads && threads.readUInt32LE(0) * threads.readUInt32LE(4) * threads.readUInt32LE(8),
       paramBytes: find(kAttributes.paramBytes),
       barriers: find(kAttributes.barriers) ?? 0,
+      code: file.subarray(offset, offset + size),
       staticSharedBytes: Math.max(0, (byName.get(`.nv.shared.${kernel}`)?.size ?? 0) - reserved),
     });
   }

@@ -10,10 +10,11 @@ export interface Launch {
   sharedBytes: number;
   paramBytes: number;
 }
+type Attributes = Omit<Kernel, 'code'>;
 export declare function blocksPerMultiprocessor(
   launch: Launch,
-  kernel: Kernel,
+  kernel: Attributes,
   gpu: Gpu,
 ): Record<'registers' | 'sharedMemory' | 'threads' | 'blocks', number>;
-export declare function complaints(launch: Launch, kernel: Kernel, gpu: Gpu): string[];
-export declare function judge(launches: Launch[], kernels: Map<string, Kernel>, gpu: Gpu): string[];
+export declare function complaints(launch: Launch, kernel: Attributes, gpu: Gpu): string[];
+export declare function judge(launches: Launch[], kernels: Map<string, Attributes>, gpu: Gpu): string[];
