@@ -16,7 +16,7 @@ cmake_path(REPLACE_EXTENSION LOG LAST_ONLY cubin OUTPUT_VARIABLE cubin)
 # doubles it. What is left is what nvcc writes without -lineinfo.
 set(bare ${LOG}.ptx)
 file(READ ${PTX} text)
-string(REGEX REPLACE "\n\t\\.(loc|file)[^\n]*" "" text "${text}")
+string(REGEX REPLACE "\n\t\\.(loc|file)[ \t][^\n]*" "" text "${text}")
 string(REGEX REPLACE "\n\t\\.section\t\\.debug_str.*" "\n" text "${text}")
 file(WRITE ${bare} "${text}")
 

@@ -31,7 +31,7 @@ function fakeToolkit(said: string, status = 0): string {
   writeFileSync(join(folder, 'said'), said);
   const scripts = {
     nvcc: `echo "$target : $1 $(dirname "$1")/header.h" > "$deps"`,
-    ptxas: `cat ${folder}/said >&2; [ ${status} = 0 ] || exit ${status}`,
+    ptxas: `cp "$1" ${folder}/given; cat ${folder}/said >&2; [ ${status} = 0 ] || exit ${status}`,
     fatbinary: '',
   };
   for (const [name, body] of Object.entries(scripts)) {
@@ -101,12 +101,24 @@ function gate(toolkit: string, ptx: string, architecture = 'sm_80') {
 }
 
 describe('the gate', () => {
+  const probe = join(scratch, 'probe.ptx');
+  const code = '.visible .entry touch()\n{\n\t.local .b64 %depot;\n\t.loc\t1 3 9\n\tret;\n}\n';
+  writeFileSync(probe, `${code}\t.file\t1 "touch.cu"\n\t.section\t.debug_str\n\t{\n\t}\n`);
+
+  it('takes the lines of the sources out of the PTX, and nothing else', () => {
+    const toolkit = fakeToolkit(kernel('touch'));
+    expect(gate(toolkit, probe).passes).toBe(true);
+    expect(readFileSync(join(toolkit, 'given'), 'utf8')).toBe(code.replace('\t.loc\t1 3 9\n', ''));
+  });
+
   it('lets clean kernels pass, and their registers are reported', () => {
     const toolkit = fakeToolkit(kernel('a') + kernel('b', undefined, 96));
-    const { passes, isThere, left, report } = gate(toolkit, 'probe.ptx');
+    const { passes, isThere, left, report } = gate(toolkit, probe);
     const records = ['probe.sm_80.cubin', 'probe.sm_80.log'];
     expect({ passes, isThere, left }).toEqual({ passes: true, isThere: true, left: records });
-    expect(callsOf(toolkit, 'ptxas')).toEqual([expect.stringMatching(/^-v -arch=sm_80 -o \S+ probe\.ptx$/)]);
+    expect(callsOf(toolkit, 'ptxas')).toEqual([
+      expect.stringMatching(/^-v -arch=sm_80 -o \S+ \S+probe\.sm_80\.log\.ptx$/),
+    ]);
     expect(callsOf(toolkit, 'fatbinary')).toEqual([
       expect.stringMatching(/--compress-mode=size --image3=kind=elf,sm=80,file=/),
     ]);
@@ -147,7 +159,7 @@ describe('the gate', () => {
     ],
     ['an image without kernels', 'ptxas info    : 0 bytes gmem\n', 'there is no kernel in'],
   ])('stops %s, and leaves no image', (_, said, why) => {
-    const { passes, isThere, left, stderr } = gate(fakeToolkit(said), 'probe.ptx');
+    const { passes, isThere, left, stderr } = gate(fakeToolkit(said), probe);
     expect({ passes, isThere, left }).toEqual({ passes: false, isThere: false, left: ['probe.sm_80.log'] });
     expect(stderr).toContain('probe.sm_80.fatbin:');
     expect(stderr).toContain(why);
@@ -155,17 +167,17 @@ describe('the gate', () => {
   });
 
   it('passes on what ptxas says when it fails', () => {
-    const { passes, isThere, stderr } = gate(fakeToolkit('error: expected a ";"', 1), 'probe.ptx');
+    const { passes, isThere, stderr } = gate(fakeToolkit('error: expected a ";"', 1), probe);
     expect({ passes, isThere }).toEqual({ passes: false, isThere: false });
     expect(stderr).toContain('expected a');
   });
 
   it('has nothing to say of PTX', () => {
     const toolkit = fakeToolkit('');
-    expect(gate(toolkit, 'probe.ptx', 'compute_80')).toMatchObject({ passes: true, isThere: true, left: [] });
+    expect(gate(toolkit, probe, 'compute_80')).toMatchObject({ passes: true, isThere: true, left: [] });
     expect(callsOf(toolkit, 'ptxas')).toEqual([]);
     expect(callsOf(toolkit, 'fatbinary')).toEqual([
-      expect.stringMatching(/--compress-mode=size --image3=kind=ptx,sm=80,file=probe\.ptx$/),
+      expect.stringMatching(/--compress-mode=size --image3=kind=ptx,sm=80,file=\S+probe\.compute_80\.log\.ptx$/),
     ]);
   });
 
@@ -222,7 +234,7 @@ describe('images', () => {
     expect(images()).toEqual(['one.sm_80.fatbin', 'one.sm_86.fatbin', 'two.sm_80.fatbin', 'two.sm_86.fatbin']);
     expect(callsOf(toolkit, 'ptxas')).toHaveLength(4);
     expect(callsOf(toolkit, 'nvcc')).toEqual(
-      Array(2).fill(expect.stringMatching(/-std=c\+\+17 -ptx -arch=compute_80 .*\/(one|two)\.cu$/)),
+      Array(2).fill(expect.stringMatching(/-std=c\+\+17 -ptx -lineinfo -arch=compute_80 .*\/(one|two)\.cu$/)),
     );
     // Nothing to do.
     compile();
@@ -245,9 +257,10 @@ describe('images', () => {
     configure(`-DTILEWISE_NVCC=${join(toolkit, 'nvcc')}`, '-DTILEWISE_CUDA_ARCHS=90a');
     writeFileSync(join(sources, 'fast_sm90a.cu'), '// changed');
     compile();
-    const forFast = (program: string) => callsOf(toolkit, program).filter((call) => /fast_sm90a\.(cu|ptx)$/.test(call));
+    const forFast = (program: string) =>
+      callsOf(toolkit, program).filter((call) => /fast_sm90a\.(cu$|.*\.ptx$)/.test(call));
     expect(images()).toEqual(['fast_sm90a.sm_90a.fatbin', 'one.sm_90a.fatbin', 'two.sm_90a.fatbin']);
-    expect(forFast('nvcc')).toEqual([expect.stringContaining('-ptx -arch=compute_90a ')]);
+    expect(forFast('nvcc')).toEqual([expect.stringContaining('-ptx -lineinfo -arch=compute_90a ')]);
     expect(forFast('ptxas')).toEqual([expect.stringContaining('-arch=sm_90a ')]);
   });
 
