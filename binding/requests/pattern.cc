@@ -140,7 +140,7 @@ const Names kAttentionFields = kFields;
 const Names kAttentionViews = kSlots;
 
 void readPattern(const Numbers& n, AttentionProblem& p) {
-  p.pattern = static_cast<PatternKind>(n.whole(size_t(Field::pattern), "pattern", 0, int32_t(PatternKind::blocks)));
+  p.pattern = static_cast<PatternKind>(n.whole(size_t(Field::pattern), "pattern", 0, int32_t(kLastPattern)));
   switch (p.pattern) {
     case PatternKind::window: return;
     case PatternKind::neighborhood: return readGrid(n, p);

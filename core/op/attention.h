@@ -38,7 +38,8 @@ TW_HOST_DEVICE Token offsetOf(const WindowOptions& w, Token queries, Token keys)
   return w.align == Align::bottomRight ? keys - queries : w.align == Align::topLeft ? 0 : w.offset;
 }
 
-enum class PatternKind : int32_t { window = 0, neighborhood = 1, stridedShards = 2, blocks = 3 };
+enum class PatternKind : int32_t { window, neighborhood, stridedShards, blocks };
+constexpr PatternKind kLastPattern = PatternKind::blocks;
 
 // One sequence: which rows of which batch entry are its queries and keys.
 struct Sequence {

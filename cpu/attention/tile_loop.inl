@@ -8,9 +8,8 @@ struct PanelSights {
   typename Pattern::Sight panel;
   typename Pattern::Sight lane[kPanel];
 };
-// Room for any pattern's.
+// Room for any pattern's: the largest.
 constexpr int64_t kSightBytes = sizeof(PanelSights<Neighborhood<kMaxRank>>);
-static_assert(sizeof(PanelSights<BlockList>) <= kSightBytes && sizeof(PanelSights<StridedShards>) <= kSightBytes);
 
 // Panels of a tile in one dimension are consecutive rows of its map.
 template <class Pattern>
@@ -179,6 +178,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
 
 template <class Pattern>
 void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
+  static_assert(sizeof(PanelSights<Pattern>) <= kSightBytes, "kSightBytes: this pattern's sights are larger");
   TileScratch s;
   layOutTile(*task.problem, task.shape, kSightBytes, scratch, s);
   const ScoreScale scale = task.problem->scoreScale();

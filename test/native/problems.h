@@ -30,7 +30,7 @@ class CaseMaker {
     Case& c = *made;
     AttentionProblem& p = c.problem;
     p.batch = p.sequences = int32_t(pick(2) + 1);
-    p.pattern = pick(2) ? PatternKind::window : PatternKind(1 + pick(3));
+    p.pattern = pick(2) ? PatternKind::window : PatternKind(1 + pick(int32_t(kLastPattern)));
     const int32_t group = int32_t(pick(3) == 0 ? 1 : pick(5) + 1);
     p.kvHeads = int32_t(pick(3) + 1);
     p.queryHeads = p.kvHeads * group;
