@@ -27,6 +27,7 @@ struct Options {
   uint64_t seed = 0;  // 0: lanes and blocks in order; otherwise every choice of the scheduler is drawn from it
   bool races = false;  // checks that accesses to shared memory are ordered
   int workers = 0;  // 0: one per core
+  bool roundsProducts = false;  // of PTX: fma.rn.f32 rounds twice, as its source does where nothing fuses, see twins.h
   const Memory* memory = nullptr;  // when given, primitives may touch global memory only inside its allocations
 };
 

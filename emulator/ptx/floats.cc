@@ -31,6 +31,9 @@ struct Divide {
 struct MultiplyAdd {
   static float of(float a, float b, float c) { return canonical(__builtin_fmaf(a, b, c)); }
 };
+struct RoundedMultiplyAdd {
+  static float of(float a, float b, float c) { return canonical(a * b + c); }
+};
 struct Maximum {
   static float of(float a, float b) { return canonical(emulator::maximum(a, b)); }
 };
@@ -60,6 +63,14 @@ struct CopySign {
   static uint32_t of(uint32_t a, uint32_t b) { return (a & kSign) | (b & ~kSign); }
 };
 
+void multiplyAdd(Warp& warp, const Instruction& in) {
+  if (warp.block->options.roundsProducts) {
+    ternary<float, RoundedMultiplyAdd>(warp, in);
+  } else {
+    ternary<float, MultiplyAdd>(warp, in);
+  }
+}
+
 }  // namespace
 
 Opcodes floatOpcodes() {
@@ -68,7 +79,7 @@ Opcodes floatOpcodes() {
       {"sub.f32", "w = w, w", binary<float, Subtract>},
       {"mul.f32", "w = w, w", binary<float, Multiply>},
       {"div.rn.f32", "w = w, w", binary<float, Divide>},
-      {"fma.rn.f32", "w = w, w, w", ternary<float, MultiplyAdd>},
+      {"fma.rn.f32", "w = w, w, w", multiplyAdd},
       {"max.f32", "w = w, w", binary<float, Maximum>},
       {"rcp.rn.f32", "w = w", unary<float, Reciprocal>},
       {"rcp.approx.ftz.f32", "w = w", unary<float, ReciprocalFlushed>},
