@@ -67,6 +67,11 @@ const steps = [
     name: 'kernels on the emulated GPU',
     run: () => countTests('emulated', 'npm', ['run', '--silent', 'test:emulated', '--'], { TILEWISE_SAMPLE: '2' }),
   },
+  {
+    name: 'PTX of the kernels on the processor',
+    isLeftOut: !hasNvcc,
+    run: () => countTests('ptx', 'npm', ['run', '--silent', 'test:ptx', '--']),
+  },
   { name: 'C++ checks of the emulator', run: async () => one(await npm('test:native', 'emulated')) },
   {
     name: 'primitives against the PTX manual',

@@ -5,20 +5,10 @@
 // suite runs on.
 
 import process from 'node:process';
-import { build, prebuildOf, program, run, runChecks } from './trees.mjs';
+import { kernelSuite, runKernelSuite } from './kernel-suite.mjs';
+import { build, program, runChecks } from './trees.mjs';
 
 const asked = process.argv.slice(2);
-
-// The tests inside onEveryBackend(), and those about devices that need a working one.
-const suite = [
-  'test/laws/',
-  'test/families/',
-  'test/references/onnx',
-  'test/devices/choosing',
-  'test/devices/tensors',
-  'test/devices/calls',
-  'test/devices/memory',
-];
 
 const check = (name, args, schedule = 'lazy') => ({
   program: program('emulated', name, 'gpu'),
@@ -40,17 +30,9 @@ async function checkKernels() {
   return (await build('emulated', targets)) && runChecks(checks);
 }
 
-function runSuite(files) {
-  // What takes a millisecond elsewhere may take seconds here.
-  return run(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', '--testTimeout=600000', ...files], {
-    TILEWISE_PREBUILD: prebuildOf('emulated'), // node-gyp-build looks for the addon below this folder first
-    TILEWISE_TEST_BACKENDS: process.env.TILEWISE_TEST_BACKENDS ?? 'cuda',
-  });
-}
-
 let isOk = await build('emulated');
 // Reporters are for vitest, files are a choice of what to run.
 const files = asked.filter((argument) => !argument.startsWith('-'));
 if (isOk && files.length === 0) isOk = await checkKernels();
-if (isOk) isOk = await runSuite(files.length === 0 ? [...suite, ...asked] : asked);
+if (isOk) isOk = await runKernelSuite(files.length === 0 ? [...kernelSuite, ...asked] : asked);
 process.exit(isOk ? 0 : 1);

@@ -13,7 +13,7 @@ export const primitives = {
   sm_80: { folders: ['.'], flags: ['-gencode=arch=compute_80,code=[sm_80,compute_80]'], runs: (major) => major >= 8 },
   sm_90a: { folders: ['.', 'sm90'], flags: ['-gencode=arch=compute_90a,code=sm_90a'], runs: (major) => major === 9 },
 };
-const primitivesProgram = (architecture) => path.join(folder, 'conformance', `conformance.${architecture}`);
+const primitivesProgram = (name) => path.join(folder, 'conformance', `conformance.${name}`);
 
 /** Latest change of a file, or among everything in a folder. */
 function newest(name) {
@@ -28,20 +28,29 @@ function isCurrent(built, sourceFolders) {
   return existsSync(file) && statSync(file).mtimeMs > Math.max(...sourceFolders.map(newest));
 }
 
-export function buildPrimitives(architecture) {
-  const { folders, flags } = primitives[architecture];
+function compilePrimitives(name, folders, options, more = []) {
   const files = folders.flatMap((inner) =>
     readdirSync(path.join(root, sources, inner))
       .filter((file) => /\.(cu|cc)$/.test(file) && file !== 'host_emulated.cc')
       .map((file) => path.join(sources, inner, file)),
   );
-  const program = primitivesProgram(architecture);
-  if (isCurrent(program, ['cuda', 'core', sources])) return program;
+  const program = primitivesProgram(name);
+  if (isCurrent(program, ['cuda', 'core', sources, ...more])) return program;
   console.log(`building ${program}`);
   mkdirSync(path.dirname(path.join(root, program)), { recursive: true });
-  const options = ['-std=c++17', '-O1', '--cudart', 'static', '--threads', '2', ...flags];
-  run('nvcc', [...options, '-o', program, ...files]);
+  run('nvcc', ['-std=c++17', '-O1', '--threads', '2', ...options, '-o', program, ...files, ...more]);
   return program;
+}
+
+export function buildPrimitives(architecture) {
+  const { folders, flags } = primitives[architecture];
+  return compilePrimitives(architecture, folders, ['--cudart', 'static', ...flags]);
+}
+
+/** The program of sm_80 with its PTX alone, and the processor in the CUDA runtime's place. `libraries`: of emulator/. */
+export function buildPrimitivesOnPtx(libraries) {
+  const flags = ['--cudart', 'none', '--no-compress', '-lineinfo', '-gencode=arch=compute_80,code=compute_80'];
+  return compilePrimitives('ptx', primitives.sm_80.folders, flags, ['emulator/ptx/cuda_runtime.cc', ...libraries]);
 }
 
 export function buildChecks() {

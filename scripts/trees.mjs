@@ -106,6 +106,9 @@ export function program(tree, name, room = '') {
   return path.join(root, folder, hasAddon ? 'test/native' : '', room, name);
 }
 
+/** A library of a tree's folder `room`, from the root. */
+export const libraryOf = (tree, room, name) => path.join(trees[tree].folder, room, `lib${name}.a`);
+
 /**
  * Runs checks, as many at once as there are cores.
  * @param {{ program: string, args?: unknown[], env?: Record<string, string>, runner?: string[] }[]} checks

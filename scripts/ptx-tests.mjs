@@ -1,0 +1,67 @@
+// The PTX that nvcc makes of the kernels, on the processor (emulator/ptx): the tests of the primitives as nvcc compiles
+// them for a card, the C++ checks of the kernels on both machines, whose bits must agree, and a sample of the conformance
+// suite. Reader: someone who changed a primitive or a kernel, and CI. Needs nvcc, or the PTX of a build in
+// build/kernel-ptx. With arguments it runs vitest alone and gives them to it; TILEWISE_SAMPLE chooses how many cases.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import process from 'node:process';
+import { buildPrimitivesOnPtx } from './gpu-programs.mjs';
+import { kernelSuite, runKernelSuite } from './kernel-suite.mjs';
+import { build, libraryOf, program, root, runChecks } from './trees.mjs';
+
+const folder = path.join(root, 'build', 'kernel-ptx');
+const hasNvcc = spawnSync('nvcc', ['--version'], { stdio: 'ignore' }).status === 0;
+
+const check = (name, args, machine) => ({
+  program: program('emulated', name, 'gpu'),
+  args,
+  env: { TILEWISE_EMULATOR: machine },
+});
+const checks = [
+  check('attention_checks', ['each'], `twins:${folder}`),
+  check('attention_checks', [100, 4000], `ptx:${folder},races`),
+  check('selection_checks', [24], `twins:${folder}`),
+  check('merge_checks', [], `twins:${folder}`),
+];
+const schedules = ['lazy', 'eager', 'races', 'random:1'];
+// ONNX's cases take as long as half of the others.
+const suite = kernelSuite.filter((file) => !file.includes('onnx'));
+
+// The release tree makes PTX for its images. Without nvcc, what it has made is taken as it is.
+async function hasPtx() {
+  if (hasNvcc) return build('release', ['tilewise_kernels']);
+  const isThere = existsSync(folder);
+  console.log(`# no nvcc: ${isThere ? 'the PTX in build/kernel-ptx is as it was built' : 'and no build/kernel-ptx'}`);
+  return isThere;
+}
+
+function primitives() {
+  if (!hasNvcc) {
+    console.log('# no nvcc: the tests of the primitives are left out');
+    return [];
+  }
+  const libraries = [
+    libraryOf('emulated', 'emulator/ptx', 'tilewise_ptx'),
+    libraryOf('emulated', 'emulator', 'tilewise_emulator'),
+  ];
+  const built = path.join(root, buildPrimitivesOnPtx(libraries));
+  return schedules.map((schedule) => ({ program: built, env: { TILEWISE_EMULATOR: schedule } }));
+}
+
+async function checkKernels() {
+  const targets = ['attention_checks', 'selection_checks', 'merge_checks'];
+  return (await build('emulated', targets)) && runChecks([...primitives(), ...checks]);
+}
+
+const asked = process.argv.slice(2);
+const files = asked.filter((argument) => !argument.startsWith('-'));
+let isOk = (await hasPtx()) && (await build('emulated'));
+if (isOk && files.length === 0) isOk = await checkKernels();
+if (isOk) {
+  isOk = await runKernelSuite(files.length === 0 ? [...suite, ...asked] : asked, {
+    TILEWISE_EMULATOR: `ptx:${folder}`,
+    TILEWISE_SAMPLE: process.env.TILEWISE_SAMPLE ?? '5',
+  });
+}
+process.exit(isOk ? 0 : 1);
