@@ -29,12 +29,14 @@ bool takeFolder(std::string& words, const std::string& key, std::string& folder)
 
 ChosenMachine chooseMachine(const std::string& words, const cuda::Limits& limits) {
   const char* chosen = std::getenv("TILEWISE_EMULATOR");
-  std::string schedule = (chosen ? chosen : "") + ("," + words), folder;
-  const bool runsPtx = takeFolder(schedule, "ptx:", folder), runsBoth = takeFolder(schedule, "twins:", folder);
+  std::string schedule = (chosen ? chosen : "") + ("," + words), folder, second;
+  const bool runsPtx = takeFolder(schedule, "ptx:", folder), runsBoth = takeFolder(schedule, "twins:", second);
   const MachineOptions options{limits, parseOptions(schedule), runsBoth};
-  if (runsPtx) return {"PTX on the processor", makeLocalMachine(options, ptx::kernelsOf(folder))};
-  if (runsBoth) return {"emulated GPU and PTX", makeLocalMachine(options, twins(findEmulated, ptx::kernelsOf(folder)))};
-  return {"emulated GPU", makeMachine(options)};
+  const std::string name = runsPtx ? "PTX on the processor" : "emulated GPU";
+  const FindKernel find = runsPtx ? ptx::kernelsOf(folder) : findEmulated;
+  if (!runsBoth) return {name, makeLocalMachine(options, find)};
+  const Likeness likeness = runsPtx ? Likeness::exact : Likeness::compiled;
+  return {name + ", and PTX", makeLocalMachine(options, twins(find, ptx::kernelsOf(second), likeness))};
 }
 
 }  // namespace tilewise::emulator

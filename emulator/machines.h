@@ -1,6 +1,7 @@
 // The machines of this folder by the words of TILEWISE_EMULATOR, which is read here: "races,random:7" is the emulated
 // GPU under a schedule, "ptx:build/kernel-ptx,races" runs the PTX in a folder under it, and "twins:build/kernel-ptx"
-// runs each launch on both, whose results must agree. Reader: whatever is linked with a machine in the driver's place.
+// runs each launch on both, whose results must agree; after "ptx:", on two versions of the PTX. Reader: whatever is
+// linked with a machine in the driver's place.
 #pragma once
 
 #include <memory>

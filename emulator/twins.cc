@@ -90,7 +90,7 @@ std::string described(uint32_t bits) {
 }
 
 // Returns how many words differ; fails where one differs by more than it may.
-uint64_t compare(const Copy& first) {
+uint64_t compare(const Copy& first, Likeness likeness) {
   const uint8_t* second = dataOf(first);
   const size_t size = first.bytes.size();
   if (std::memcmp(first.bytes.data(), second, size) == 0) return 0;
@@ -102,7 +102,7 @@ uint64_t compare(const Copy& first) {
     std::memcpy(&b, second + at, std::min(sizeof b, size - at));
     if (a == b || (std::isnan(floatOf(a)) && std::isnan(floatOf(b)))) continue;
     ++apart;
-    if (areClose(a, b, most)) continue;
+    if (likeness == Likeness::compiled && areClose(a, b, most)) continue;
     throw Error("the machines differ at byte " + std::to_string(at) + " of " + std::to_string(size) + ": " +
                 described(a) + " and " + described(b));
   }
@@ -113,35 +113,36 @@ uint64_t compare(const Copy& first) {
 bool asksForFusion(const std::string& kernel) { return kernel.rfind("selection/", 0) == 0; }
 
 void runBoth(const std::string& name, const LocalKernel& first, const LocalKernel& second, const Grid& grid,
-             Options options, const void* params) {
+             Options options, const void* params, Likeness likeness) {
   const std::vector<Copy> before = copyOf(*options.memory);
   first.run(grid, options, params);
   const std::vector<Copy> after = copyOf(*options.memory);
   for (const Copy& copy : before) std::memcpy(dataOf(copy), copy.bytes.data(), copy.bytes.size());
-  options.roundsProducts = !asksForFusion(name);
+  options.roundsProducts = likeness == Likeness::compiled && !asksForFusion(name);
   second.run(grid, options, params);
   uint64_t words = 0, apart = 0;
   for (const Copy& copy : after) {
     words += (copy.bytes.size() + 3) / 4;
-    apart += compare(copy);
+    apart += compare(copy, likeness);
   }
   tally.add(name, words, apart);
 }
 
 }  // namespace
 
-FindKernel twins(FindKernel emulated, FindKernel ptx) {
-  return [emulated = std::move(emulated), ptx = std::move(ptx)](const std::string& module,
-                                                                const std::string& name) -> LocalKernel {
-    const LocalKernel first = emulated(module, name), second = ptx(module, name);
+FindKernel twins(FindKernel findFirst, FindKernel findSecond, Likeness likeness) {
+  return [findFirst = std::move(findFirst), findSecond = std::move(findSecond), likeness](
+             const std::string& module, const std::string& name) -> LocalKernel {
+    const LocalKernel first = findFirst(module, name), second = findSecond(module, name);
     if (!first.run || !second.run) return {};
     if (first.threads != second.threads || first.paramBytes != second.paramBytes) {
       throw Error("the machines have other declarations of the kernel");
     }
-    return {first.threads, first.paramBytes,
-            [name = module + "/" + name, first, second](const Grid& grid, const Options& options, const void* params) {
-              runBoth(name, first, second, grid, options, params);
-            }};
+    const auto run = [name = module + "/" + name, first, second, likeness](const Grid& grid, const Options& options,
+                                                                           const void* params) {
+      runBoth(name, first, second, grid, options, params, likeness);
+    };
+    return {first.threads, first.paramBytes, run};
   };
 }
 

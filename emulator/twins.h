@@ -15,6 +15,10 @@
 
 namespace tilewise::emulator {
 
-FindKernel twins(FindKernel emulated, FindKernel ptx);
+enum class Likeness {
+  compiled,  // as above: the emulated GPU, and PTX
+  exact,  // two versions of the PTX: no bit may differ, but of NaN
+};
+FindKernel twins(FindKernel first, FindKernel second, Likeness likeness);
 
 }  // namespace tilewise::emulator

@@ -4,7 +4,9 @@
 // Reader: everything in this folder.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -77,9 +79,14 @@ struct Kernel {
   std::vector<Place> places;
   uint32_t firstRegister = 0;  // before it, constants
   uint32_t fileBytes = 0;
+  // Of each instruction, whether lanes have come to it, whatever its guard says. Null unless somebody asks.
+  std::unique_ptr<std::atomic<bool>[]> isReached;
 };
 
 constexpr uint64_t kParamWindow = uint64_t(2) << 60;  // parameters, as generic addresses
+
+// TILEWISE_PTX_REACHED: where launches append which lines they have come to; null where nobody asks.
+const char* reachedFile();
 
 // "attend.h:135 < run.h:12 (line 3812 of the PTX, inline)".
 std::string placeOf(const Kernel& kernel, const Instruction& instruction);

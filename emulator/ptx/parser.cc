@@ -248,6 +248,7 @@ Body parse(const Source& source, Cursor cursor) { return Parser(source, cursor).
 std::unique_ptr<Kernel> readKernel(const Source& source, const std::string& name, Cursor cursor) {
   std::unique_ptr<Kernel> kernel = assemble(parse(source, cursor));
   kernel->name = name;
+  if (reachedFile() != nullptr) kernel->isReached = std::make_unique<std::atomic<bool>[]>(kernel->code.size());
   findJoins(kernel->code);
   return kernel;
 }

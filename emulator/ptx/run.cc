@@ -38,8 +38,10 @@ void diverge(Warp& warp, const Instruction& in, int32_t next, uint32_t leaving, 
 // Along the last path, to where it ends, parts or stops. Returns whether the warp may go on.
 bool runPath(Warp& warp, uint32_t lanes) {
   const Instruction* const code = warp.block->kernel.code.data();
+  std::atomic<bool>* const isReached = warp.block->kernel.isReached.get();
   const int32_t join = warp.paths.back().join;
   for (int32_t next = warp.paths.back().next; next != join;) {
+    if (isReached) isReached[next].store(true, std::memory_order_relaxed);
     const Instruction& in = code[next++];
     warp.instruction = &in;
     warp.mask = lanesOf(warp, in, lanes);
