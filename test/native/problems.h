@@ -26,6 +26,12 @@ class CaseMaker {
 
   // A problem without its answer, which takes most of the time.
   std::unique_ptr<Case> draw(int32_t queries, int32_t keys, int32_t headDim, int32_t valueDim) {
+    return drawIf(queries, keys, headDim, valueDim, [](const AttentionProblem&) { return true; });
+  }
+
+  // Null, before any number is drawn, where the shape and the pattern are not those that are looked for.
+  template <class IsAsked>
+  std::unique_ptr<Case> drawIf(int32_t queries, int32_t keys, int32_t headDim, int32_t valueDim, IsAsked isAsked) {
     auto made = std::make_unique<Case>();
     Case& c = *made;
     AttentionProblem& p = c.problem;
@@ -42,6 +48,7 @@ class CaseMaker {
     p.headDim = headDim;
     p.valueDim = valueDim;
     p.dtype = DType(pick(3));
+    if (!isAsked(p)) return nullptr;
     const bool isBnhd = pick(2) == 0;
     p.query = operand(c, p.queryHeads, p.queries, headDim, isBnhd);
     p.key = operand(c, p.kvHeads, p.keys, headDim, isBnhd);
@@ -63,12 +70,13 @@ class CaseMaker {
 
   // A few values become NaN or infinite: queries that see one must say so, the others must not. And one of float32 the
   // largest there is, which must not become infinite.
-  void spoilValues(Case& c) {
+  void spoilValues(Case& c, int places = 4) {
     const AttentionProblem& p = c.problem;
     const int64_t count = int64_t(p.batch) * p.kvHeads * p.keys * p.valueDim;
     const float spoilt[] = {NAN, INFINITY, -INFINITY};
-    for (int i = 0; count > 0 && i < 4; ++i) {
-      const float x = i == 0 && p.dtype == DType::float32 ? std::numeric_limits<float>::max() : spoilt[pick(3)];
+    for (int i = 0; count > 0 && i < places; ++i) {
+      const float x =
+          i == 0 && places > 1 && p.dtype == DType::float32 ? std::numeric_limits<float>::max() : spoilt[pick(3)];
       set(p.value, p.dtype, int64_t(random_()) % count, x);
     }
     answer(c);

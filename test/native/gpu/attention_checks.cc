@@ -1,8 +1,9 @@
 // The attention kernels against float64 on random problems, through the backend that users get, on whatever GPU this is
 // linked with: the emulated one, or those of the driver with the images of kernels/ beside the program.
-// Usage: attention_checks [rounds] [first seed], or attention_checks each: one problem for each kernel.
-// Reader: someone who changed a kernel. The TypeScript conformance suite is the real specification; this one needs no
-// Node, and runs where time is short.
+// Usage: attention_checks [rounds] [first seed]; attention_checks each: one problem for each kernel; or
+// attention_checks of <kernel> [problems]: problems that this kernel takes, up to the first that goes wrong. Reader:
+// someone who changed a kernel. The TypeScript conformance suite is the real specification; this one needs no Node, and
+// runs where time is short.
 #include <cmath>
 #include <cstdlib>
 #include <set>
@@ -73,6 +74,45 @@ void checkEachKernel(Backend& backend) {
   CHECK(met.size() == kKernels, "%zu kernels were met, there are %zu", met.size(), kKernels);
 }
 
+// The first sequence has no keys.
+void emptyFirst(Case& c) {
+  AttentionProblem& p = c.problem;
+  if (p.batch == 1 || p.pattern == PatternKind::neighborhood) return;
+  const int32_t lengths[] = {0, p.keys};
+  const char* bytes = reinterpret_cast<const char*>(lengths);
+  c.buffers.emplace_back(bytes, bytes + sizeof lengths);
+  p.keyLengths = reinterpret_cast<const int32_t*>(c.buffers.back().data());
+}
+
+// Few heads, as other heads only repeat what one does, and edges of the mask at every key of a tile. For whoever
+// changes one kernel on purpose: scripts/ptx-mutants.mjs.
+void checkKernel(Backend& backend, const std::string& kernel, int problems) {
+  const int32_t queryCounts[] = {1, 3, 24, 70, 130}, keyCounts[] = {33, 70, 100, 150, 600};
+  const int32_t dim = std::atoi(kernel.c_str() + kernel.rfind('_') + 1);
+  const auto isAsked = [&](const AttentionProblem& p) {
+    return p.batch * p.outputHeads() <= 10 && kernel.find(nameOf(p.dtype)) != std::string::npos;
+  };
+  int met = 0;
+  for (uint32_t seed = 0; met < problems && failures == 0 && seed < 100'000; ++seed) {
+    CaseMaker maker{seed};
+    const int32_t queries = queryCounts[maker.pick(5)], keys = keyCounts[maker.pick(5)];
+    const int32_t headDim = dim - maker.pick(2) * maker.pick(9), valueDim = dim - maker.pick(2) * maker.pick(9);
+    const auto c = maker.drawIf(queries, keys, headDim, valueDim, isAsked);
+    if (!c || cuda::planLaunch(c->problem, queries, keys).kernel() != kernel) continue;
+    ++met;
+    if (met % 4 == 1) c->problem.window.sinkTokens = maker.pick(100);
+    if (met % 4 == 2) emptyFirst(*c);
+    if (met % 2 == 0) {
+      maker.spoilValues(*c, met % 8 == 0 ? 4 : 1);
+    } else {
+      answer(*c);
+    }
+    c->name = "seed " + std::to_string(seed) + ": " + c->name;
+    check(backend, *c);
+  }
+  CHECK(met > 0, "no problem for %s", kernel.c_str());
+}
+
 void checkRandom(Backend& backend, int rounds, int firstSeed) {
   const int32_t queryCounts[] = {0, 1, 1, 2, 3, 7, 16, 33, 64, 65, 100, 129, 193, 300};
   const int32_t keyCounts[] = {0, 1, 2, 7, 16, 31, 64, 65, 100, 193, 400, 600, 1100};
@@ -99,6 +139,8 @@ int main(int argc, char** argv) {
   }
   if (argc > 1 && std::string(argv[1]) == "each") {
     checkEachKernel(backend);
+  } else if (argc > 2 && std::string(argv[1]) == "of") {
+    checkKernel(backend, argv[2], argc > 3 ? std::atoi(argv[3]) : 24);
   } else {
     checkRandom(backend, argc > 1 ? std::atoi(argv[1]) : 200, argc > 2 ? std::atoi(argv[2]) : 0);
   }
