@@ -47,10 +47,15 @@ export function buildPrimitives(architecture) {
   return compilePrimitives(architecture, folders, ['--cudart', 'static', ...flags]);
 }
 
+/** A program with its PTX alone, and a runtime that is linked by hand. */
+export const flagsOnPtx = [
+  ...['--cudart', 'none', '--no-compress', '-lineinfo'],
+  '-gencode=arch=compute_80,code=compute_80',
+];
+
 /** The program of sm_80 with its PTX alone, and the processor in the CUDA runtime's place. `libraries`: of emulator/. */
 export function buildPrimitivesOnPtx(libraries) {
-  const flags = ['--cudart', 'none', '--no-compress', '-lineinfo', '-gencode=arch=compute_80,code=compute_80'];
-  return compilePrimitives('ptx', primitives.sm_80.folders, flags, ['emulator/ptx/cuda_runtime.cc', ...libraries]);
+  return compilePrimitives('ptx', primitives.sm_80.folders, flagsOnPtx, ['emulator/ptx/cuda_runtime.cc', ...libraries]);
 }
 
 export function buildChecks() {

@@ -9,6 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { placesOf, seeded } from '../test/native/mutants/mutant.mjs';
 import { mutants } from '../test/native/mutants/table.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -56,11 +57,9 @@ async function require0(command, args, cwd) {
   if (status !== 0) throw new Error(`${command} ${args.join(' ')}\n${output}`);
 }
 
-// Matches the text however it is broken into lines.
-const patternOf = (text) => new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replace(/\s+/g, '\\s+'), 'g');
-
-function requireApplicable({ family, name, file, find }) {
-  const places = readFileSync(path.join(root, file), 'utf8').match(patternOf(find))?.length ?? 0;
+function requireApplicable(mutant) {
+  const { family, name, file } = mutant;
+  const places = placesOf(readFileSync(path.join(root, file), 'utf8'), mutant);
   if (places !== 1) throw new Error(`'${family}: ${name}' applies ${places} times to ${file}`);
 }
 
@@ -100,15 +99,11 @@ class Tree {
     return { noticed, message };
   }
 
-  async checkMutant({ family, name, file, find, replace }) {
+  async checkMutant(mutant) {
+    const { family, name, file } = mutant;
     const target = path.join(this.folder, file);
     const source = readFileSync(target, 'utf8');
-    // Space at either end of the text may have matched the end of a line.
-    const [before, after] = [/^\s/, /\s$/].map((space) => (space.test(find) ? '\n' : ''));
-    writeFileSync(
-      target,
-      source.replace(patternOf(find), () => before + replace + after),
-    );
+    writeFileSync(target, seeded(source, mutant));
     try {
       return await this.check(family, isThorough);
     } catch (error) {
