@@ -72,6 +72,11 @@ const steps = [
     isLeftOut: !hasNvcc,
     run: () => countTests('ptx', 'npm', ['run', '--silent', 'test:ptx', '--']),
   },
+  {
+    name: 'mutants of PTX',
+    isLeftOut: !hasNvcc,
+    run: async () => one(await npm('test:ptx-mutants', '20', process.env.TILEWISE_SEED)),
+  },
   { name: 'C++ checks of the emulator', run: async () => one(await npm('test:native', 'emulated')) },
   {
     name: 'primitives against the PTX manual',

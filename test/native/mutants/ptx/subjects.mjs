@@ -1,0 +1,42 @@
+// The kernels of which mutants are made, each with the check that runs it. A few of each kind: other dims and types of
+// elements are the same source.
+// Reader: scripts/ptx-mutants.mjs.
+
+// `helper`: a kernel that its problems need, too. `kernel` is what is changed.
+function attention(feed, type, dim, kernel) {
+  const name = `attention_${feed}_${type}_${dim}`;
+  return {
+    module: `attention_${type}`,
+    kernel: kernel ?? name,
+    kernels: [name, `attention_combine_${type}`],
+    program: 'attention_checks',
+    args: ['of', name, 40],
+  };
+}
+const selection = (kernel) => ({
+  module: 'selection',
+  kernel,
+  program: 'selection_checks',
+  args: ['random', 12, 'lazy'],
+});
+const merge = (kernel) => ({ module: 'merge', kernel, program: 'merge_checks', args: [120, 'lazy'] });
+
+export const subjects = [
+  attention('stream_window', 'bfloat16', 64),
+  attention('gather_blocks', 'bfloat16', 32),
+  attention('decode_window', 'bfloat16', 64),
+  attention('decode_window', 'bfloat16', 32, 'attention_combine_bfloat16'),
+  attention('gather_neighborhood', 'float16', 32),
+  attention('decode_blocks', 'float16', 96),
+  attention('stream_window', 'float16', 128),
+  attention('stream_window', 'float32', 32),
+  attention('gather_shards', 'float32', 64),
+  attention('decode_window', 'float32', 32),
+  selection('score_fetched_float16'),
+  selection('score_resident_bfloat16'),
+  selection('keep_chunks'),
+  selection('halve_ranges'),
+  selection('split_lists'),
+  merge('merge_bfloat16'),
+  merge('merge_float32'),
+];
