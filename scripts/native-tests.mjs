@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
+import { isListOfOpcodesTrue } from './ptx-opcodes.mjs';
 import { build, program, root, run, runChecks } from './trees.mjs';
 
 const host = process.arch === 'x64' ? ['portable', 'avx2', 'avx512'] : ['portable', 'neon'];
@@ -31,7 +32,7 @@ const modes = {
   release: {
     check: async () => (await check('release', cpuChecks(400, { counts: false }))) && exportsOnlyTables('build'),
   },
-  emulated: { check: () => check('emulated', [emulator]) },
+  emulated: { check: async () => (await check('emulated', [emulator])) && isListOfOpcodesTrue() },
   address: { check: () => check('address', [...kernels, ...cpuChecks(150), emulator]) },
   thread: { check: () => check('thread', cpuChecks(40)) },
   neon: {

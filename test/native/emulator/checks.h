@@ -15,4 +15,5 @@ void checkDescriptors();
 
 namespace tilewise::ptx {
 void checkPtx();
+void checkOpcodes();
 }  // namespace tilewise::ptx

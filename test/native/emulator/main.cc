@@ -10,5 +10,6 @@ int main() {
   tilewise::cuda::checkRaces();
   tilewise::cuda::checkMachine();
   tilewise::ptx::checkPtx();
+  tilewise::ptx::checkOpcodes();
   return finish("emulator_checks");
 }

@@ -1,0 +1,16 @@
+// Tests of opcodes, by the machine's families. Reader: coverage.cc.
+#pragma once
+
+namespace tilewise::ptx {
+void checkIntegerOpcodes();
+void checkBitOpcodes();
+void checkFloatOpcodes();
+void checkComparisonOpcodes();
+void checkConversionOpcodes();
+void checkMoveOpcodes();
+void checkMemoryOpcodes();
+void checkAsyncCopyOpcodes();
+void checkWarpOpcodes();
+void checkMatrixOpcodes();
+void checkControlOpcodes();
+}  // namespace tilewise::ptx
