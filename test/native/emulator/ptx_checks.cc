@@ -1,5 +1,5 @@
 // PTX on the processor: what it refuses, and what it finds in a kernel that is wrong. What each opcode does is checked
-// elsewhere. Reader: whoever changes emulator/ptx.
+// in ptx/. Reader: whoever changes emulator/ptx.
 #include <cstring>
 #include <vector>
 

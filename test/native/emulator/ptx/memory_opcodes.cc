@@ -36,33 +36,38 @@ uint64_t littleEndian(const uint8_t* from, uint32_t bytes) {
 
 void giveImage(Line& line, char address) { (address == 's' ? line.shared : line.global) = imageOf(kImage); }
 
-// Each lane reads at its place, a step above it and one below it. `prepare` makes an address of an offset in %a0.
+// Each lane reads at its place, a step above it and one below it; every third also below it into the registers of the
+// second. `prepare` makes an address of an offset in %a0.
 void expectLoad(const Access& load, const std::string& prepare, char address, const std::vector<uint8_t>& image) {
   Line line = lineOf(load.opcode, load.form);
   const std::string kinds = line.results;
   const auto count = uint32_t(kinds.size());
   const uint32_t total = count * load.bytes;
   line.text = prepare + line.text;
-  line.sources = std::string(1, address);
-  for (const char* offset : {"+16", "+-16"}) {
+  line.sources = std::string(1, address) + "p";
+  const auto addLoad = [&](const char* guard, size_t first, const char* from) {
     std::vector<std::string> names;
-    for (uint32_t n = 0; n < count; ++n) names.push_back("%d" + std::to_string(line.results.size() + n));
-    names.push_back(std::string("%a0") + offset);
-    line.text += "\n" + lineOf(load.opcode, load.form, names).text;
-    line.results += kinds;
-  }
+    for (uint32_t n = 0; n < count; ++n) names.push_back("%d" + std::to_string(first + n));
+    names.push_back(from);
+    line.text += guard + lineOf(load.opcode, load.form, names).text;
+  };
+  addLoad("\n", count, "%a0+16");
+  addLoad("\n", 2 * count, "%a0+-16");
+  addLoad("\n@%a1 ", count, "%a0+-16");
+  line.results += kinds + kinds;
   const auto room = uint32_t(image.size()) - 2 * kOffset;
   const auto offsetOf = [&](uint32_t lane) { return kOffset + lane * 7 * total % room; };
-  line.operands = {bitsOf(kLanes, offsetOf)};
+  const auto isThird = [](uint32_t lane) { return lane % 3 == 0; };
+  line.operands = {bitsOf(kLanes, offsetOf), bitsOf(kLanes, isThird)};
   if (address == 's') line.shared = image;
   if (address == 'g') line.global = image;
-  // The registers of prepare.
-  if (address == 'l') line.results += "l";
+  if (address == 'l') line.results += "l";  // a register for prepare
   const Outcome outcome = run(line);
   const bool isSigned = has(load.opcode, ".s32");
   for (uint32_t n = 0; n < 3 * count; ++n) {
-    const uint32_t from = n / count == 0 ? 0 : n / count == 1 ? kOffset : 0u - kOffset;
+    const uint32_t which = n / count;
     expectBits(line.text, outcome, n, bitsOf(kLanes, [&](uint32_t lane) {
+                 const uint32_t from = which == 0 ? 0 : which == 1 && !isThird(lane) ? kOffset : 0u - kOffset;
                  const uint64_t bits = littleEndian(&image[offsetOf(lane) + from + n % count * load.bytes], load.bytes);
                  return numberOf(uint64_t(numberOf(bits, load.bytes * 8, isSigned)), bitsIn(kinds[0]), false);
                }));
