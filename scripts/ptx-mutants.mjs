@@ -3,16 +3,18 @@
 // the PTX as it was. Fails where too many go unnoticed.
 // Usage: node scripts/ptx-mutants.mjs [count] [seed] [part of a kernel's name]. Needs build/kernel-ptx, where a release build
 // leaves the PTX. A mutant counts if its line matters to the checks: see dataflow.mjs.
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { linesThatMatter } from '../test/native/mutants/ptx/dataflow.mjs';
 import { drawMutant, mutantsOf, randomOf, sample } from '../test/native/mutants/ptx/draw.mjs';
-import { kernelOf, statementOf } from '../test/native/mutants/ptx/statements.mjs';
+import { kernelsOf, statementOf } from '../test/native/mutants/ptx/statements.mjs';
 import { subjects } from '../test/native/mutants/ptx/subjects.mjs';
-import { onlyKernels, runCheck, writeModule } from '../test/native/mutants/ptx/trial.mjs';
-import { build, program, root } from './trees.mjs';
+import { embeddedTexts, entriesOf, onlyKernels, runCheck, writeModule } from '../test/native/mutants/ptx/trial.mjs';
+import { buildPrimitivesOnPtx } from './gpu-programs.mjs';
+import { build, libraryOf, program, root } from './trees.mjs';
 
 const made = path.join(root, 'build', 'kernel-ptx');
 const scratch = path.join(root, 'build', 'ptx-mutants');
@@ -23,36 +25,77 @@ const [part = ''] = process.argv.slice(4);
 // the same numbers, or a limit is one that no problem meets, a mutant is none; the aim is three in a hundred.
 const mayBeUnnoticed = (mutants) => Math.ceil(mutants * 0.1) + 2;
 
+/** The kernels of files, and those of the tests of the primitives, which their program carries. */
+function allSubjects() {
+  const ofFiles = subjects.map((subject) => ({
+    changed: [subject.kernel],
+    ...subject,
+    lines: () => readFileSync(path.join(made, `${subject.module}.ptx`), 'utf8').split('\n'),
+    check: { program: program('emulated', subject.program, 'gpu'), args: subject.args },
+    // What the mutant in a folder must show itself to: races, and the bits of the original.
+    environments: (folder, original) => [
+      { TILEWISE_EMULATOR: `ptx:${folder},races,workers:1` },
+      ...(original ? [{ TILEWISE_EMULATOR: `ptx:${original},twins:${folder},workers:1` }] : []),
+    ],
+  }));
+  if (spawnSync('nvcc', ['--version'], { stdio: 'ignore' }).status !== 0) return ofFiles;
+  const libraries = [
+    libraryOf('emulated', 'emulator/ptx', 'tilewise_ptx'),
+    libraryOf('emulated', 'emulator', 'tilewise_emulator'),
+  ];
+  const tests = path.join(root, buildPrimitivesOnPtx(libraries));
+  const texts = embeddedTexts(tests).filter((text) => text.includes('.entry'));
+  const ofTests = texts.map((text, i) => ({
+    kernel: `primitives-${i}`,
+    module: 'primitives',
+    changed: entriesOf(text.split('\n')),
+    lines: () => text.split('\n'),
+    check: { program: tests, args: [] },
+    environments: (folder) =>
+      ['races', 'lazy'].map((words) => ({
+        TILEWISE_EMULATOR: words,
+        TILEWISE_PTX_INSTEAD: path.join(folder, 'primitives.ptx'),
+      })),
+  }));
+  return [...ofFiles, ...ofTests];
+}
+
 /** A subject with its PTX, and what its checks come to; these must pass. */
 async function prepared(subject, number) {
-  const all = readFileSync(path.join(made, `${subject.module}.ptx`), 'utf8').split('\n');
+  const all = subject.lines();
   const lines = subject.kernels ? onlyKernels(all, subject.kernels) : all;
   const folder = path.join(scratch, `original-${number}`);
   writeModule(folder, subject.module, lines);
   const reachedFile = path.join(folder, 'reached');
-  const check = { program: program('emulated', subject.program, 'gpu'), args: subject.args };
-  const result = await runCheck(check, { TILEWISE_EMULATOR: wordsOf(folder), TILEWISE_PTX_REACHED: reachedFile }, 600);
+  const environment = { ...subject.environments(folder)[0], TILEWISE_PTX_REACHED: reachedFile };
+  const result = await runCheck(subject.check, environment, 600);
   if (!result.isOk) throw new Error(`${subject.kernel} fails as it is: ${result.message}`);
-  const kernel = kernelOf(lines, subject.kernel);
-  const lineForm = new RegExp(`^${subject.kernel} (\\d+)$`, 'gm');
+  const kernels = kernelsOf(lines, subject.changed);
+  const lineForm = new RegExp(`^(?:${subject.changed.join('|')}) (\\d+)$`, 'gm');
   const reached = new Set([...readFileSync(reachedFile, 'utf8').matchAll(lineForm)].map(([, line]) => Number(line)));
-  const mattering = linesThatMatter(kernel, reached);
+  const mattering = linesThatMatter(kernels, reached);
+  const met = kernels.statements.filter(({ line }) => reached.has(line)).length;
   console.log(
-    `${subject.kernel}: the checks come to ${reached.size} of ${kernel.statements.length} lines, and use the results of ` +
+    `${subject.kernel}: the checks come to ${met} of ${kernels.statements.length} lines, and use the results of ` +
       `${mattering.size} (${result.seconds.toFixed(1)} s)`,
   );
   const opcodes = new Set(all.map((line) => statementOf(line)?.opcode));
-  const byKind = mutantsOf(kernel, opcodes);
-  return { ...subject, lines, folder, check, kernel, byKind, mattering, limit: 20 + 4 * result.seconds };
+  return {
+    ...subject,
+    lines,
+    folder,
+    mattering,
+    byKind: mutantsOf(kernels, opcodes),
+    limit: 20 + 4 * result.seconds,
+  };
 }
-const wordsOf = (folder) => `ptx:${folder},races,workers:1`;
 
 async function tried(subject, mutant, number) {
   const folder = path.join(scratch, `mutant-${number}`);
   writeModule(folder, subject.module, subject.lines.with(mutant.statement.line - 1, mutant.replacement));
   try {
-    for (const words of [wordsOf(folder), `ptx:${subject.folder},twins:${folder},workers:1`]) {
-      const result = await runCheck(subject.check, { TILEWISE_EMULATOR: words }, subject.limit);
+    for (const environment of subject.environments(folder, subject.folder)) {
+      const result = await runCheck(subject.check, environment, subject.limit);
       if (!result.isOk) return result;
     }
     return { isOk: true };
@@ -69,7 +112,7 @@ function drawn(prepared, random) {
   for (let tries = 0; mutants.length < count && tries < 100 * count; ++tries) {
     const subject = prepared[random(prepared.length)];
     const mutant = drawMutant(subject.byKind, random);
-    const key = `${subject.kernel.name} ${mutant.statement.line} ${mutant.replacement}`;
+    const key = `${subject.kernel} ${mutant.statement.line} ${mutant.replacement}`;
     if (seen.has(key)) continue;
     seen.add(key);
     if (subject.mattering.has(mutant.statement.line)) {
@@ -83,7 +126,7 @@ function drawn(prepared, random) {
 
 function report({ subject, mutant, result }) {
   const { statement, kind, replacement } = mutant;
-  console.log(`${subject.kernel.name}, line ${statement.line}, ${kind}: ${result.isOk ? 'NOT NOTICED' : result.kind}`);
+  console.log(`${subject.kernel}, line ${statement.line}, ${kind}: ${result.isOk ? 'NOT NOTICED' : result.kind}`);
   console.log(`    ${statement.text.trim()}\n    ${replacement.trim()}`);
   if (result.message) console.log(`    ${result.message.slice(0, 200)}`);
 }
@@ -106,7 +149,7 @@ rmSync(scratch, { recursive: true, force: true });
 
 const random = randomOf(seed);
 const chosen = sample(
-  subjects.filter(({ kernel }) => kernel.includes(part)),
+  allSubjects().filter(({ kernel }) => kernel.includes(part)),
   Math.ceil(count / 3),
   random,
 );

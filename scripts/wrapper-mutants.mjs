@@ -6,7 +6,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import path from 'node:path';
 import process from 'node:process';
 import { placesOf, seeded } from '../test/native/mutants/mutant.mjs';
-import { runCheck } from '../test/native/mutants/ptx/trial.mjs';
+import { embeddedTexts, runCheck } from '../test/native/mutants/ptx/trial.mjs';
 import { wrapperMutants } from '../test/native/mutants/wrappers.mjs';
 import { flagsOnPtx } from './gpu-programs.mjs';
 import { build, libraryOf, program, root } from './trees.mjs';
@@ -69,8 +69,7 @@ async function firstNotice() {
 
 /** The instructions that nvcc wrote for both, without comments, lines of the sources and names made of paths. */
 function written() {
-  const embedded = readFileSync(primitives, 'latin1').match(/\.version \d[^\0]*/g) ?? [];
-  return [readFileSync(kernels, 'utf8'), ...embedded]
+  return [readFileSync(kernels, 'utf8'), ...embeddedTexts(primitives)]
     .map((text) => text.replaceAll(/\/\/.*|^\s*\.(?:loc|file)\s.*|_GLOBAL__N__\w+|^\.section[^}]*\}/gm, ''))
     .join('\n')
     .replaceAll(/\s+/g, ' ');

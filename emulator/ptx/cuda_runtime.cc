@@ -1,13 +1,15 @@
 // The few functions of the CUDA runtime that the tests of the primitives call, over PTX on the processor: those
 // programs run as nvcc compiles them for a card, with the PTX that it embeds. Linked in the runtime's place (--cudart
-// none). TILEWISE_EMULATOR chooses the schedule, in the words of emulator.h. Reader: scripts/gpu-programs.mjs builds
-// it.
+// none). TILEWISE_EMULATOR chooses the schedule, in the words of emulator.h; the PTX in the file TILEWISE_PTX_INSTEAD
+// is run in place of an embedded one with the same kernels. Reader: scripts/gpu-programs.mjs builds it.
 #include <cuda_runtime.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
+#include <sstream>
 
 #include "../global_memory.h"
 #include "ptx.h"
@@ -48,6 +50,16 @@ std::string textOf(const Wrapper& wrapper) {
     at += entry.headerBytes + entry.bytes;
   }
   throw Error("no PTX in a fat binary");
+}
+
+std::unique_ptr<Module> chosenModule(const Wrapper& wrapper) {
+  auto embedded = std::make_unique<Module>(textOf(wrapper));
+  const char* file = std::getenv("TILEWISE_PTX_INSTEAD");
+  if (file == nullptr) return embedded;
+  std::stringstream text;
+  text << std::ifstream(file).rdbuf();
+  auto other = std::make_unique<Module>(text.str());
+  return other->kernels() == embedded->kernels() ? std::move(other) : std::move(embedded);
 }
 
 struct Function {
@@ -94,7 +106,7 @@ extern "C" {
 
 void** __cudaRegisterFatBinary(void* wrapper) {
   try {
-    return reinterpret_cast<void**>(new Module(textOf(*static_cast<const Wrapper*>(wrapper))));
+    return reinterpret_cast<void**>(chosenModule(*static_cast<const Wrapper*>(wrapper)).release());
   } catch (const Error& error) {
     std::printf("%s\n", error.what());
     std::exit(2);

@@ -72,18 +72,20 @@ function bodyOf(lines, name) {
 }
 
 /**
- * The statements of a kernel, in order, each with its line (from 1), and where labels are.
+ * The statements of kernels, in order, each with its line (from 1), and where labels are.
  * @param {string[]} lines of the module
+ * @param {string[]} names
  */
-export function kernelOf(lines, name) {
-  const { begin, end } = bodyOf(lines, name);
+export function kernelsOf(lines, names) {
   const statements = [];
   const labels = new Map(); // to the index of the statement that follows
-  for (let i = begin; i < end; ++i) {
-    const label = /^(\$\w+):/.exec(lines[i]);
-    if (label) labels.set(label[1], statements.length);
-    const statement = statementOf(lines[i]);
-    if (statement && !/^\s*\./.test(lines[i])) statements.push({ ...statement, line: i + 1 });
+  for (const { begin, end } of names.map((name) => bodyOf(lines, name))) {
+    for (let i = begin; i < end; ++i) {
+      const label = /^(\$\w+):/.exec(lines[i]);
+      if (label) labels.set(label[1], statements.length);
+      const statement = statementOf(lines[i]);
+      if (statement && !/^\s*\./.test(lines[i])) statements.push({ ...statement, line: i + 1 });
+    }
   }
-  return { name, statements, labels };
+  return { name: names[0], statements, labels };
 }

@@ -1,7 +1,7 @@
 // Runs the checks of a kernel on PTX text, and says what they noticed.
 // Reader: scripts/ptx-mutants.mjs.
 import { spawn } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 
@@ -63,3 +63,9 @@ export function onlyKernels(lines, kernels) {
   }
   return kept;
 }
+
+/** The texts that a program of nvcc carries. */
+export const embeddedTexts = (program) => readFileSync(program, 'latin1').match(/\.version \d[^\0]*/g) ?? [];
+
+/** The names of a module's kernels. */
+export const entriesOf = (lines) => lines.flatMap((line) => /\.entry (\w+)\(/.exec(line)?.[1] ?? []);
