@@ -261,6 +261,6 @@ describe('any argument at all', () => {
         expect((settled as { code?: string }).code, settled.stack).toMatch(/^ERR_TILEWISE_/);
       } else ++results;
     });
-    expect(results).toBeGreaterThan(500);
+    expect(results).toBeGreaterThan(250); // half of what is drawn on average
   });
 });
