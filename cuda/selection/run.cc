@@ -144,11 +144,14 @@ class LaunchPlan {
   void shareCandidates() {
     const int64_t enough = int64_t(limits_.multiprocessors) * kBlocksPerMultiprocessor;
     const int64_t tiles = larger<int64_t>(1, ceilDiv<int64_t>(p.candidates, p.search.chunksPerTile));
-    while (p.blocksPerGroup / 2 * int64_t(pairsPerBlock()) >= kSearchWarps && groups() * tiles < enough) {
+    // groups() * tiles overflows for problems that are too large for any launch: compared by division.
+    while (p.blocksPerGroup / 2 * int64_t(pairsPerBlock()) >= kSearchWarps &&
+           groups() < ceilDiv<int64_t>(enough, tiles)) {
       p.blocksPerGroup /= 2;
     }
-    p.search.tilesPerBlock =
-        int32_t(clamp<int64_t>(groups() * tiles / enough, 1, smaller<int64_t>(tiles, kTilesPerBlock)));
+    const int64_t most = smaller<int64_t>(tiles, kTilesPerBlock);
+    const bool haveMost = groups() >= ceilDiv<int64_t>(enough * most, tiles);
+    p.search.tilesPerBlock = int32_t(haveMost ? most : larger<int64_t>(1, groups() * tiles / enough));
     p.search.ranges = int32_t(ceilDiv<int64_t>(tiles, p.search.tilesPerBlock));
   }
 
