@@ -183,11 +183,11 @@ export const arithmeticMutants = [
   ),
   attention('a run is left out when a tile is full', visits, '    index_ += last;\n', '    index_ += last + 1;\n'),
   scoreRule('a mirrored distance has the wrong sign', 'alibi_slopes.h', 'absolute(distance)', 'distance'),
-  scoreRule(
-    'softcap takes the scale as it is',
-    'scale.h',
-    'softcap > 0 ? scale / softcap : 0',
-    'softcap > 0 ? scale : 0',
+  attention(
+    'softcap takes products without their scale',
+    scores,
+    'tanhf(scores.at(slot, 0, i) * scale.inCap)',
+    'tanhf(scores.at(slot, 0, i))',
   ),
   attention(
     'scores are not rotated past what is added',
