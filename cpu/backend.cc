@@ -36,6 +36,8 @@ class CpuBackend final : public Backend {
 
   int threads() const override { return Pool::shared().threads(); }
   void setThreads(int threads) override { Pool::shared().setThreads(threads); }
+  void setThreadsOnce(int threads) override { Pool::shared().setThreadsOnce(threads); }
+  RunTimes runTimes() const override { return Pool::shared().runTimes(); }
   std::vector<std::string> instructionSets() const override {
     std::vector<std::string> names;
     for (const Kernels* kernels : availableKernels()) names.emplace_back(kernels->name);

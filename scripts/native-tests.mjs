@@ -14,6 +14,7 @@ const host = process.arch === 'x64' ? ['portable', 'avx2', 'avx512'] : ['portabl
 const cpuChecks = (rounds, { sets = host, counts = true } = {}) => [
   ...sets.map((set) => ({ name: `math_checks_${set}` })),
   { name: 'pool_checks' },
+  { name: 'topology_checks' },
   { name: 'launch_checks' },
   ...['loop_checks', ...(counts ? ['plan_checks'] : []), 'select_checks', 'staging_checks'].map((name) => ({
     name,

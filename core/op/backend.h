@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -34,6 +35,12 @@ struct BackendError : std::runtime_error {
 struct TileChoice {
   TileRule rule;
   std::string why;
+};
+
+// Nanoseconds since threads began, of all together; 0 where the system does not say.
+struct RunTimes {
+  int64_t ran = 0;
+  int64_t waited = 0;  // for a processor
 };
 
 // Called once when a submitted call is over, from any thread. `error` is null unless it failed.
@@ -82,6 +89,8 @@ class Backend {
   // How calls use this process's processors; neutral where they do not. Changes take effect with the next call.
   virtual int threads() const { return 0; }  // that work on one call
   virtual void setThreads(int) {}
+  virtual void setThreadsOnce(int) {}  // the same unless somebody has done so already
+  virtual RunTimes runTimes() const { return {}; }  // of the backend's own threads
   virtual std::vector<std::string> instructionSets() const { return {}; }  // that run here, best first
   virtual std::string instructionSet() const { return {}; }
   virtual bool setInstructionSet(const std::string&) { return false; }  // false: not available here

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <new>
+#include <system_error>
 
 #include "topology.h"
 
@@ -30,10 +31,23 @@ Pool& Pool::shared() {
   return *pool;
 }
 
-Pool::Pool() : limit_(physicalCores()) {}
+Pool::Pool() : cores_(physicalCores()) {}
 
+// A process that may not have more threads, or has no memory for their stacks, works on with those it has.
 void Pool::grow(int threads) {
-  for (; workers_ < threads; ++workers_) std::thread([this] { serve(); }).detach();
+  try {
+    workerIds_.reserve(size_t(threads));
+    for (; workers_ < threads; ++workers_) std::thread([this] { serve(); }).detach();
+  } catch (const std::system_error&) {
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+RunTimes Pool::runTimes() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  const std::vector<int> ids = workerIds_;
+  lock.unlock();
+  return runTimesOf(ids);
 }
 
 void Pool::takeItems(Job& job, Scratch& scratch) {
@@ -72,6 +86,7 @@ void Pool::leave(const std::shared_ptr<Job>& job, std::unique_lock<std::mutex>& 
 void Pool::serve() {
   Scratch scratch;
   std::unique_lock<std::mutex> lock(mutex_);
+  workerIds_.push_back(currentThread());  // grow() has made room
   for (;;) {
     std::shared_ptr<Job> job;
     for (const auto& candidate : queue_) {
@@ -114,6 +129,10 @@ void Pool::submit(std::shared_ptr<Job> job) {
   const int64_t helpers = std::min<int64_t>(threads(), std::max<int64_t>(1, job->items));
   std::lock_guard<std::mutex> lock(mutex_);
   grow(int(helpers));
+  if (workers_ == 0) {
+    throw BackendError("ERR_TILEWISE_OUT_OF_MEMORY",
+                       "The system gives this process no thread for a call; the Sync form needs none");
+  }
   queue_.push_back(std::move(job));
   wake_.notify_all();
 }

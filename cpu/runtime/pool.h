@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "run_delay.h"
+
 namespace tilewise::cpu {
 
 // Scratch memory of one thread, grown on demand and kept between items.
@@ -46,27 +48,40 @@ class Pool {
  public:
   static Pool& shared();
 
-  int threads() const { return limit_.load(std::memory_order_relaxed); }
-  void setThreads(int threads) { limit_.store(threads, std::memory_order_relaxed); }
+  int threads() const {
+    const int chosen = chosen_.load(std::memory_order_relaxed);
+    return chosen > 0 ? chosen : cores_;
+  }
+  void setThreads(int threads) { chosen_.store(threads, std::memory_order_relaxed); }
+  // The same unless somebody has chosen already.
+  void setThreadsOnce(int threads) {
+    int nobody = 0;
+    chosen_.compare_exchange_strong(nobody, threads, std::memory_order_relaxed);
+  }
+
+  // Of the pool's own threads.
+  RunTimes runTimes();
 
   // Works on the job with the caller's thread and at most `threads - 1` of the pool's; returns when it is finished.
   // Throws what an item threw.
   void run(const std::shared_ptr<Job>& job, int threads);
-  // Hands the job to the pool's threads and returns.
+  // Hands the job to the pool's threads and returns. Throws BackendError when there are none.
   void submit(std::shared_ptr<Job> job);
 
  private:
   Pool();
-  void grow(int threads);  // with the lock held
+  void grow(int threads);  // with the lock held; may end with fewer
   void serve();
   void takeItems(Job& job, Scratch& scratch);
   void leave(const std::shared_ptr<Job>& job, std::unique_lock<std::mutex>& lock);
 
-  std::atomic<int> limit_;
+  const int cores_;
+  std::atomic<int> chosen_{0};  // 0: nobody has
   std::mutex mutex_;
   std::condition_variable wake_, finished_;
   std::deque<std::shared_ptr<Job>> queue_;
   int workers_ = 0;
+  std::vector<int> workerIds_;  // as run_delay.h has them
 };
 
 }  // namespace tilewise::cpu

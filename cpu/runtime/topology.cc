@@ -1,4 +1,4 @@
-// See topology.h. Linux reads sysfs and the cgroup; elsewhere the C++ library's count stands in.
+// See topology.h. Linux reads sysfs and cgroups; elsewhere the C++ library's count stands in.
 #include "topology.h"
 
 #include <algorithm>
@@ -7,6 +7,8 @@
 #include <string>
 #include <thread>
 #include <utility>
+
+#include "cgroup.h"
 
 #if defined(__linux__)
 #include <sched.h>
@@ -37,16 +39,6 @@ int coresInAffinityMask() {
   }
   return int(cores.size());
 }
-
-// CPUs granted by cgroup v2, rounded up; 0 when there is no limit.
-int cgroupCpus() {
-  std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r");
-  if (!file) return 0;
-  long quota = 0, period = 0;
-  const bool isLimited = std::fscanf(file, "%ld %ld", &quota, &period) == 2 && period > 0;
-  std::fclose(file);
-  return isLimited ? int((quota + period - 1) / period) : 0;
-}
 #endif
 
 }  // namespace
@@ -55,7 +47,7 @@ int physicalCores() {
   int cores = int(std::thread::hardware_concurrency());
 #if defined(__linux__)
   if (const int own = coresInAffinityMask()) cores = own;
-  if (const int granted = cgroupCpus()) cores = std::min(cores, granted);
+  if (const int granted = cgroupProcessors()) cores = std::min(cores, granted);
 #endif
   return std::max(1, cores);
 }

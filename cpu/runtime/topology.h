@@ -3,7 +3,8 @@
 
 namespace tilewise::cpu {
 
-// Physical cores this process may use: distinct cores of its affinity mask, at most its cgroup's CPU quota; at least 1.
+// Physical cores this process may use: distinct cores of its affinity mask, at most the processors that its cgroups
+// grant; at least 1.
 int physicalCores();
 
 }  // namespace tilewise::cpu
