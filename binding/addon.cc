@@ -5,6 +5,7 @@
 
 #include <array>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -65,30 +66,50 @@ class Addon : public Napi::Addon<Addon> {
     DefineAddon(exports, {
                              InstanceValue("ops", listOps(env)),
                              InstanceValue("dataTypes", toArray(env, types)),
-                             InstanceMethod("supports", &Addon::supports),
-                             InstanceMethod("run", &Addon::run),
-                             InstanceMethod("submit", &Addon::submit),
-                             InstanceMethod("cancel", &Addon::cancel),
-                             InstanceMethod("allocate", &Addon::allocate),
-                             InstanceMethod("share", &Addon::share),
-                             InstanceMethod("release", &Addon::releaseHandle),
-                             InstanceMethod("upload", &Addon::upload),
-                             InstanceMethod("uploadSync", &Addon::uploadSync),
-                             InstanceMethod("download", &Addon::download),
-                             InstanceMethod("downloadSync", &Addon::downloadSync),
-                             InstanceMethod("explain", &Addon::explain),
-                             InstanceMethod("sights", &Addon::sights),
-                             InstanceMethod("backends", &Addon::listBackends),
-                             InstanceMethod("numThreads", &Addon::numThreads),
-                             InstanceMethod("setNumThreads", &Addon::setNumThreads),
-                             InstanceMethod("instructionSets", &Addon::instructionSets),
-                             InstanceMethod("instructionSet", &Addon::instructionSet),
-                             InstanceMethod("setInstructionSet", &Addon::setInstructionSet),
-                             InstanceMethod("version", &Addon::version),
+                             method<&Addon::supports>("supports"),
+                             method<&Addon::run>("run"),
+                             method<&Addon::submit>("submit"),
+                             method<&Addon::cancel>("cancel"),
+                             method<&Addon::allocate>("allocate"),
+                             method<&Addon::share>("share"),
+                             method<&Addon::releaseHandle>("release"),
+                             method<&Addon::upload>("upload"),
+                             method<&Addon::uploadSync>("uploadSync"),
+                             method<&Addon::download>("download"),
+                             method<&Addon::downloadSync>("downloadSync"),
+                             method<&Addon::addressOf>("addressOf"),
+                             method<&Addon::explain>("explain"),
+                             method<&Addon::sights>("sights"),
+                             method<&Addon::listBackends>("backends"),
+                             method<&Addon::numThreads>("numThreads"),
+                             method<&Addon::setNumThreads>("setNumThreads"),
+                             method<&Addon::setNumThreadsOnce>("setNumThreadsOnce"),
+                             method<&Addon::runTimes>("runTimes"),
+                             method<&Addon::instructionSets>("instructionSets"),
+                             method<&Addon::instructionSet>("instructionSet"),
+                             method<&Addon::setInstructionSet>("setInstructionSet"),
+                             method<&Addon::version>("version"),
                          });
   }
 
  private:
+  // Every method is called through this: whatever goes wrong in one reaches JavaScript with a code.
+  template <auto call>
+  Napi::Value guardedCall(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&]() -> Napi::Value {
+      if constexpr (std::is_void_v<decltype((this->*call)(info))>) {
+        (this->*call)(info);
+        return info.Env().Undefined();
+      } else {
+        return (this->*call)(info);
+      }
+    });
+  }
+  template <auto call>
+  static Napi::ClassPropertyDescriptor<Addon> method(const char* name) {
+    return InstanceMethod(name, &Addon::guardedCall<call>);
+  }
+
   // (operation, numbers, views), all three.
   static Request readRequest(const Napi::CallbackInfo& info) {
     return opNamed(info.Env(), info[0]).read(info.Env(), info[1], info[2]);
@@ -117,7 +138,7 @@ class Addon : public Napi::Addon<Addon> {
     Backend& backend = backendAt(env, request.device);
     const std::vector<std::string> reasons = backend.supports(request.problem);
     if (!reasons.empty()) return toArray(env, reasons);
-    return guarded(env, [&]() -> Napi::Value { return go(backend, request); });
+    return go(backend, request);
   }
 
   // (device, bytes): a handle of new memory on a device.
@@ -128,7 +149,7 @@ class Addon : public Napi::Addon<Addon> {
     const int64_t bytes = n.whole(1, "bytes", 0, kMaxExact);
     DeviceMemory* memory = backendAt(env, device).memory();
     if (!memory) throw Napi::RangeError::New(env, "this backend has no memory of its own");
-    return toHandle(env, guarded(env, [&] { return std::make_shared<const Allocation>(env, device, *memory, bytes); }));
+    return toHandle(env, std::make_shared<const Allocation>(env, device, *memory, bytes));
   }
   // (handle): another handle of the same memory.
   Napi::Value share(const Napi::CallbackInfo& info) { return toHandle(info.Env(), heldBy(info.Env(), info[0])); }
@@ -137,17 +158,17 @@ class Addon : public Napi::Addon<Addon> {
   // (handle, typed array, byte): between a typed array and as many bytes of device memory from `byte` on.
   Napi::Value upload(const Napi::CallbackInfo& info) { return startTransfer(info, &Transfer::upload); }
   Napi::Value download(const Napi::CallbackInfo& info) { return startTransfer(info, &Transfer::download); }
-  void uploadSync(const Napi::CallbackInfo& info) {
-    guarded(info.Env(), [&] { readTransfer(info).upload(); });
-  }
-  void downloadSync(const Napi::CallbackInfo& info) {
-    guarded(info.Env(), [&] { readTransfer(info).download(); });
-  }
+  void uploadSync(const Napi::CallbackInfo& info) { readTransfer(info).upload(); }
+  void downloadSync(const Napi::CallbackInfo& info) { readTransfer(info).download(); }
   Napi::Value startTransfer(const Napi::CallbackInfo& info, void (Transfer::*move)() const) {
     const Transfer transfer = readTransfer(info);
-    return guarded(info.Env(), [&] {
-      return flights_.start(info.Env(), [=] { (transfer.*move)(); }, info[1], heldBy(info.Env(), info[0]));
-    });
+    return flights_.start(info.Env(), [=] { (transfer.*move)(); }, info[1], heldBy(info.Env(), info[0]));
+  }
+
+  // (typed array): where its memory is; the same for all arrays over the same memory, whatever their buffers.
+  Napi::Value addressOf(const Napi::CallbackInfo& info) {
+    const View view = readView(info.Env(), info[0]);
+    return Napi::Number::New(info.Env(), double(reinterpret_cast<uintptr_t>(view.data)));
   }
 
   void cancel(const Napi::CallbackInfo& info) { flights_.cancel(info[0].ToNumber()); }
@@ -190,6 +211,14 @@ class Addon : public Napi::Addon<Addon> {
 
   Napi::Value numThreads(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), host().threads()); }
   void setNumThreads(const Napi::CallbackInfo& info) { host().setThreads(info[0].ToNumber()); }
+  void setNumThreadsOnce(const Napi::CallbackInfo& info) { host().setThreadsOnce(info[0].ToNumber()); }
+  Napi::Value runTimes(const Napi::CallbackInfo& info) {
+    const RunTimes times = host().runTimes();
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("ran", double(times.ran));
+    result.Set("waited", double(times.waited));
+    return result;
+  }
 
   Napi::Value instructionSets(const Napi::CallbackInfo& info) { return toArray(info.Env(), host().instructionSets()); }
   Napi::Value instructionSet(const Napi::CallbackInfo& info) {

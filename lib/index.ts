@@ -1,8 +1,7 @@
 // The public interface: everything that `import ... from 'tilewise'` finds.
 // Reader: start here.
 
-import { createRequire } from 'node:module';
-import { native } from './native/native.js';
+import { installed, native } from './native/native.js';
 
 export { S2Cache, type S2CacheAttentionOptions, type S2CacheOptions } from './caches/s2-cache.js';
 export { type BlockRange, type S2Coverage, S2Layout, type S2LayoutOptions, s2Layout } from './caches/s2-layout.js';
@@ -76,12 +75,11 @@ export {
 export { Tensor } from './tensor/tensor.js';
 export type { DataType, DataTypes, Float16Data, FloatType, TensorConstructor, TensorLike } from './tensor/types.js';
 
-const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
 const binary = native.version();
 
 /** Versions of the package, of the native binary that was loaded, of Node-API as the binary uses it, and its compiler. */
 export const versions: Readonly<{ tilewise: string; binary: string; napi: string; compiler: string }> = Object.freeze({
-  tilewise: version,
+  tilewise: installed.version,
   binary: binary.tilewise,
   napi: String(binary.napi),
   compiler: binary.compiler,

@@ -14,6 +14,7 @@
 #include "../../core/op/backend.h"
 #include "../requests/request.h"
 #include "device_buffer.h"
+#include "lent_memory.h"
 
 namespace tilewise {
 
@@ -25,39 +26,40 @@ class Flights {
   Flights(const Flights&) = delete;
   Flights& operator=(const Flights&) = delete;
 
-  // Starts a call. `views` is held until the call has ended, which keeps the memory of its typed arrays alive.
-  // Returns { id, done }; done resolves to whether the call ran to its end, and rejects when the backend failed.
+  // Starts a call. `views` is held until the call has ended, and the memory of its typed arrays with it, unless
+  // JavaScript transfers that. Returns { id, done }; done resolves to whether the call ran to its end, and rejects when
+  // the backend failed or memory was transferred.
   Napi::Value start(Napi::Env env, Backend& backend, Request request, Napi::Value views);
 
-  // Runs `work` on a thread of its own, for what is neither a problem nor quick: transfers. `held` stays until its end.
-  Napi::Value start(Napi::Env env, std::function<void()> work, Napi::Value views, Held held);
+  // Runs `work` on a thread of its own, for what is neither a problem nor quick: transfers. `view` and `held` stay
+  // until its end.
+  Napi::Value start(Napi::Env env, std::function<void()> work, Napi::Value view, Held held);
 
   // Asks a call to end early; unknown ids have ended already.
   void cancel(uint32_t id);
 
  private:
   struct Call {
-    Call(Napi::Env env, Napi::Value held, Request&& r)
-        : deferred(Napi::Promise::Deferred::New(env)),
-          views(Napi::Persistent(held.As<Napi::Object>())),
-          request(std::move(r)) {}
+    Call(LentMemory m, Request&& r) : memory(std::move(m)), request(std::move(r)) {}
     uint32_t id = 0;
     CancelFlag cancel{false};
-    Napi::Promise::Deferred deferred;
-    Napi::ObjectReference views;
+    napi_deferred deferred = nullptr;
+    LentMemory memory;
     Request request;
-    std::exception_ptr error;
   };
   struct Running;
+  struct Ending;
 
   using Submit = std::function<void(const CancelFlag&, Completion)>;
-  static void onEnd(Napi::Env env, Napi::Function, Flights* self, Call* call);
-  using Ended = Napi::TypedThreadSafeFunction<Flights, Call, &Flights::onEnd>;
+  static void onEnd(Napi::Env env, Napi::Function, Flights* self, Ending* ending);
+  using Ended = Napi::TypedThreadSafeFunction<Flights, Ending, &Flights::onEnd>;
 
   Napi::Value launch(Napi::Env env, std::unique_ptr<Call> call, const Submit& submit);
-  void forget(Napi::Env env, uint32_t id);
+  void settle(napi_env env, const Ending& ending);
+  void forget(napi_env env, uint32_t id);
   void drain();
 
+  ResizableTest isResizable_;
   Ended ended_;
   std::shared_ptr<Running> running_;  // shared with backend threads
   std::unordered_map<uint32_t, std::unique_ptr<Call>> calls_;

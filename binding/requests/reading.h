@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "../call/failures.h"
 #include "request.h"
 
 namespace tilewise {
@@ -19,9 +20,14 @@ namespace tilewise {
 constexpr double kMaxExact = 9007199254740991.0;  // 2^53 - 1
 
 [[noreturn]] inline void refuse(Napi::Env env, const std::string& message) {
-  Napi::RangeError error = Napi::RangeError::New(env, message);
-  error.Value().Set("code", "ERR_TILEWISE_OUT_OF_BOUNDS");
-  throw error;
+  throw Napi::Error(env, makeError(env, "ERR_TILEWISE_OUT_OF_BOUNDS", message, napi_create_range_error));
+}
+[[noreturn]] inline void refuseTensor(Napi::Env env, const std::string& name, const char* problem) {
+  throw Napi::Error(env, makeError(env, "ERR_TILEWISE_INVALID_TENSOR", name + " " + problem, napi_create_type_error));
+}
+
+[[noreturn]] inline void refuseGone(Napi::Env env, const char* name) {
+  refuseTensor(env, name, "has no memory: its buffer was transferred");
 }
 
 // The memory of a typed array or of a device buffer. What it holds is for lib/ to say; how much of it there is, is not.
@@ -30,6 +36,8 @@ struct View {
   char* data = nullptr;
   int64_t bytes = 0;
   Held held;  // null: the process's own memory
+  napi_value buffer = nullptr;  // of a typed array: its ArrayBuffer or SharedArrayBuffer
+  bool isDetached = false;
 
   bool isOnDevice() const { return held != nullptr; }
 };
@@ -63,10 +71,14 @@ inline View readView(Napi::Env env, napi_value value) {
   napi_typedarray_type elements = kUnknownType;
   size_t length = 0;
   void* data = nullptr;
-  if (napi_get_typedarray_info(env, value, &elements, &length, &data, nullptr, nullptr) != napi_ok) {
+  napi_value buffer = nullptr;
+  bool isDetached = false;
+  if (napi_get_typedarray_info(env, value, &elements, &length, &data, &buffer, nullptr) != napi_ok) {
     throw Napi::TypeError::New(env, "a view must be a typed array, a device buffer or undefined");
   }
-  return {true, static_cast<char*>(data), static_cast<int64_t>(length) * elementBytes(elements), nullptr};
+  napi_is_detached_arraybuffer(env, buffer, &isDetached);  // false for a SharedArrayBuffer
+  const int64_t bytes = static_cast<int64_t>(length) * elementBytes(elements);
+  return {true, static_cast<char*>(data), bytes, nullptr, buffer, isDetached};
 }
 
 // The numbers of a request, by field; every one is checked when it is read.
@@ -127,6 +139,7 @@ Placed<void> locate(Napi::Env env, const char* name, const View& view, int64_t o
     if (axis.stride > limit || axis.stride < -limit) refuse(env, std::string(name) + " reaches outside its data");
     (axis.stride < 0 ? first : last) += steps * axis.stride;
   }
+  if (view.isDetached) refuseGone(env, name);
   const int64_t length = view.bytes / elementSize;
   if (first < 0 || last >= length) {
     refuse(env, std::string(name) + " reaches elements " + std::to_string(first) + " to " + std::to_string(last) +
@@ -165,6 +178,7 @@ void readLse(const Numbers& numbers, size_t base, const View& view, int64_t batc
 }
 
 inline std::vector<int32_t> copyOf(Napi::Env env, const View& view) {
+  if (view.isDetached) refuseGone(env, "a list");
   if (view.isOnDevice()) refuse(env, "lengths and lists that are copied must lie in the process's memory");
   std::vector<int32_t> copy(view.bytes / sizeof(int32_t));
   if (!copy.empty()) std::memcpy(copy.data(), view.data, copy.size() * sizeof(int32_t));

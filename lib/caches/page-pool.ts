@@ -1,6 +1,7 @@
 // PagePool: keys and values on pages of one size, which a cache takes and gives back.
 // Reader: someone who writes a cache. All heads share the pages; a cache's tables say which page belongs to whom.
 
+import { allocating } from '../check/errors.js';
 import type { Axes } from '../tensor/axes.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
 import type { HostView } from '../tensor/views.js';
@@ -9,7 +10,7 @@ import type { HostView } from '../tensor/views.js';
 type Bits = Float32Array | Uint16Array;
 
 const allocateBits = (type: FloatType, size: number): Bits =>
-  type === 'float32' ? new Float32Array(size) : new Uint16Array(size);
+  allocating(() => (type === 'float32' ? new Float32Array(size) : new Uint16Array(size)));
 
 const bitsOf = ({ type, data }: HostView): Bits =>
   type === 'float32' ? (data as Float32Array) : new Uint16Array(data.buffer, data.byteOffset, data.length);

@@ -6,6 +6,7 @@ import { calling, TilewiseError, unsupported } from '../check/errors.js';
 import { backendIndex, backendName, bestDevice, cpu, type DeviceName, knownIndex } from '../tensor/devices.js';
 import type { Named } from '../tensor/leases.js';
 import { deviceOf } from '../tensor/views.js';
+import { busyWatch } from './busy.js';
 
 export interface Placement {
   /** Backends by their place in the addon's list: the next one is asked when one cannot run the problem. */
@@ -55,7 +56,10 @@ export function onDevice<T>({ candidates }: Pick<Placement, 'candidates'>, call:
   const refusals: string[] = [];
   for (const device of candidates) {
     const answer = calling(() => call(device));
-    if (!Array.isArray(answer)) return answer;
+    if (!Array.isArray(answer)) {
+      if (device === cpu) busyWatch.count();
+      return answer;
+    }
     refusals.push(...answer.map((reason) => (candidates.length > 1 ? `${backendName(device)}: ${reason}` : reason)));
   }
   throw unsupported(backendName(candidates[candidates.length - 1]), refusals);

@@ -1,7 +1,7 @@
 // A request: the numbers and views of one call, and what it reads and writes.
 // Reader: someone who follows a tensor from an argument to native code. Fields are those of binding/requests/fields.h.
 
-import { TilewiseTypeError } from '../check/errors.js';
+import { allocating, TilewiseTypeError } from '../check/errors.js';
 import { type NativeMemory, type NativeViews, native } from '../native/native.js';
 import { axesOf, flatten, flattenOut, rowAxesOf, tokenAxesOf } from '../tensor/axes.js';
 import { DeviceBuffer, passed } from '../tensor/device-buffer.js';
@@ -19,6 +19,9 @@ import {
   sizeOf,
   type View,
 } from '../tensor/views.js';
+
+/** Whether inputs are copied before a call starts; `'small'`: when they are few bytes. */
+export type CopyInputs = boolean | 'small';
 
 /** What native code writes, and how the caller gets it. */
 export interface Results {
@@ -177,5 +180,19 @@ const contiguous = (dims: number[]) => ({ offset: 0, dims, strides: contiguousSt
 /** A copy of the part of the data that a view uses. */
 function copyOf(view: HostView): HostView {
   const [first, last] = extentOf(view) ?? [0, -1];
-  return { ...view, data: view.data.slice(first, last + 1), offset: view.offset - first };
+  return { ...view, data: allocating(() => view.data.slice(first, last + 1)), offset: view.offset - first };
+}
+
+/** Bytes of inputs in all, up to which 'small' copies them: less than starting a call takes. */
+const smallBytes = 64 * 1024;
+
+/** Whether a call copies its inputs, for what `copyInputs` says. */
+export function copiesInputs(wanted: CopyInputs, inputs: readonly Named[]): boolean {
+  if (wanted !== 'small') return wanted;
+  let bytes = 0;
+  for (const { view } of inputs) {
+    const [first, last] = (isOnHost(view) && extentOf(view)) || [0, -1];
+    bytes += (last - first + 1) * bytesPer(view.type);
+  }
+  return bytes <= smallBytes;
 }

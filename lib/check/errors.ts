@@ -38,7 +38,7 @@ export type ErrorCode =
   | 'ERR_TILEWISE_WRONG_DEVICE'
   /** A device tensor after dispose(). */
   | 'ERR_TILEWISE_DISPOSED'
-  /** No native binary for this platform; the message names the command that builds one. */
+  /** No native binary: none for this platform, left behind by a bundler, or not permitted; the message has the cure. */
   | 'ERR_TILEWISE_NO_BINARY';
 
 /** Everything that goes wrong without an argument being wrong. */
@@ -46,7 +46,7 @@ export class TilewiseError extends Error {
   override name = 'TilewiseError';
   readonly code: ErrorCode;
   /** With `ERR_TILEWISE_UNSUPPORTED`: every reason why the device cannot run the problem. */
-  readonly reasons?: readonly string[];
+  declare readonly reasons?: readonly string[];
 
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown; reasons?: readonly string[] }) {
     super(message, options?.cause === undefined ? undefined : { cause: options.cause });
@@ -79,6 +79,17 @@ export function asTilewise(error: unknown): unknown {
   const { code } = error as { code?: unknown };
   const isOurs = typeof code === 'string' && code.startsWith('ERR_TILEWISE_');
   return isOurs ? new TilewiseError(code as ErrorCode, error.message) : error;
+}
+
+/** Allocates memory of the process. */
+export function allocating<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    const message = `The process has no memory left for this call: ${cause.message}`;
+    throw new TilewiseError('ERR_TILEWISE_OUT_OF_MEMORY', message, { cause });
+  }
 }
 
 /** Calls native code. */

@@ -3,7 +3,7 @@
 
 import { placementOf } from '../call/placement.js';
 import { checkHeads, maxHeadDim, outputHeads, type Shape } from '../call/shape.js';
-import { TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
+import { calling, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
 import { field } from '../native/fields.js';
 import { type NativePlan, native } from '../native/native.js';
@@ -59,7 +59,7 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
   const { numbers, views } = describe(sizes, counted, grid);
   const { plan, backend } = chooseBackend(device, (index) => {
     numbers[field.device] = index;
-    return native.explain(numbers, views, tiles);
+    return calling(() => native.explain(numbers, views, tiles));
   });
   const scene: Scene = {
     title: `${titleOf(pattern)}; ${titleOfSizes(sizes, tokens)}`,
@@ -71,7 +71,9 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
     keyTile: plan.keyTile.slice(0, rank),
     isDynamic: options.tiling === 'dynamic',
     sights:
-      sizes.batch > 0 ? (boxes) => native.sights(numbers, views, Float64Array.from(boxes)) : () => new Int32Array(0),
+      sizes.batch > 0
+        ? (boxes) => calling(() => native.sights(numbers, views, Float64Array.from(boxes)))
+        : () => new Int32Array(0),
   };
   const dots =
     pattern.kind === 'hierarchical' ? selectionDots(pattern, sizes.queries, sizes.keys) * sizes.batch : undefined;

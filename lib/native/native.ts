@@ -1,10 +1,8 @@
-// The native addon: its surface as TypeScript sees it, and the only place that loads it.
+// The native addon: its surface as TypeScript sees it, and the only place that has it loaded.
 // Reader: someone who changes binding/. Fields and views cross in the order that binding/requests states; op.ts looks names
 // up, so that the order is written down in one language only.
 
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
-import { TilewiseError } from '../check/errors.js';
+import { type Installed, installedAt, loadAddon } from './load.js';
 
 /** A handle of device memory: opaque, counted by native code. */
 export interface NativeMemory {
@@ -55,6 +53,13 @@ export interface NativePlan {
   reasons: string[];
 }
 
+/** Nanoseconds since threads began, of all together; 0 where the system does not say. */
+export interface NativeRunTimes {
+  readonly ran: number;
+  /** For a processor. */
+  readonly waited: number;
+}
+
 export interface NativeBackend {
   name: string;
   isAvailable: boolean;
@@ -94,6 +99,8 @@ export interface Native {
   uploadSync(memory: NativeMemory, data: ArrayBufferView, byte: number): void;
   download(memory: NativeMemory, data: ArrayBufferView, byte: number): Flight;
   downloadSync(memory: NativeMemory, data: ArrayBufferView, byte: number): void;
+  /** Where the memory of a typed array is: equal for arrays over the same memory, whatever their buffers. */
+  addressOf(view: ArrayBufferView): number;
   /** `tiles`: [isDynamic, 3 axes of a query tile, 3 of a key tile], 0 where the backend may choose. */
   explain(numbers: Float64Array, views: NativeViews, tiles: Float64Array): NativePlan;
   /**
@@ -104,6 +111,10 @@ export interface Native {
   backends(): NativeBackend[];
   numThreads(): number;
   setNumThreads(threads: number): void;
+  /** The same, unless this process has set it already. */
+  setNumThreadsOnce(threads: number): void;
+  /** Of the CPU's own threads. */
+  runTimes(): NativeRunTimes;
   instructionSets(): string[];
   instructionSet(): string;
   /** False when the processor or the build does not have it. */
@@ -111,26 +122,11 @@ export interface Native {
   version(): { tilewise: string; napi: number; compiler: string };
 }
 
-const require = createRequire(import.meta.url);
-const root = fileURLToPath(new URL('../..', import.meta.url));
-
-function load(): Native {
-  try {
-    return require('node-gyp-build')(root) as Native;
-  } catch (cause) {
-    const here = `${process.platform}-${process.arch} (Node ${process.version})`;
-    throw new TilewiseError(
-      'ERR_TILEWISE_NO_BINARY',
-      `tilewise has no native binary that loads on ${here}. Build it from source (needs CMake and a C++17 compiler):\n` +
-        '  npm install --save-dev cmake-js node-addon-api && npx tilewise-build\n' +
-        `Reason: ${(cause as Error).message.trim()}`,
-      { cause },
-    );
-  }
-}
+/** This package. */
+export const installed: Installed = installedAt(import.meta.url);
 
 /** The addon of this thread. */
-export const native: Native = load();
+export const native = loadAddon(installed) as Native;
 
 /** Number of an element type in native code. */
 export const dataTypeCode = (type: string): number => native.dataTypes.indexOf(type);

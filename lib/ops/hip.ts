@@ -2,8 +2,8 @@
 // Reader: someone with more context than dense attention is affordable for. patterns/hierarchical.ts has the pattern and
 // says what it approximates, selectors/ the selection; attention() with hierarchical() is the same without a state.
 
-import { refuseSignal } from '../call/flight.js';
 import { placementOf } from '../call/placement.js';
+import { copiesInputs } from '../call/request.js';
 import { checkHeads, mismatch, readShape } from '../call/shape.js';
 import { showDims, TilewiseTypeError } from '../check/errors.js';
 import { checkNames, invalid } from '../check/validate.js';
@@ -21,7 +21,7 @@ import { checkOverlaps } from '../tensor/leases.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../tensor/views.js';
-import type { AttentionResult } from './attention/attention.js';
+import { type AttentionResult, syncSettings } from './attention/attention.js';
 import { checkKeyLengths } from './attention/modifiers.js';
 import { type AttentionOptions, readOptions, type Settings } from './attention/options.js';
 import { type CommonOptions, type Meaning, namedOps, splitOptions } from './named.js';
@@ -114,7 +114,8 @@ export async function hipSelect(
   k: TensorLike,
   options: HipSelectOptions | HierarchicalPreset = {},
 ): Promise<HipSelection> {
-  const { plan, settings } = prepareSelect('hipSelect()', q, k, options);
+  const { pattern, settings } = readSelect('hipSelect()', options);
+  const plan = planSelect(pattern, q, k, settings);
   try {
     await plan.run(settings.signal);
     return selectionOf(plan);
@@ -132,8 +133,8 @@ export function hipSelectSync(
   k: TensorLike,
   options: HipSelectOptions | HierarchicalPreset = {},
 ): HipSelection {
-  const { plan, settings } = prepareSelect('hipSelectSync()', q, k, options);
-  refuseSignal('hipSelectSync()', settings.signal);
+  const { pattern, settings } = readSelect('hipSelectSync()', options);
+  const plan = planSelect(pattern, q, k, syncSettings('hipSelectSync()', settings));
   try {
     plan.runSync();
     return selectionOf(plan);
@@ -147,17 +148,23 @@ const selectionOf = ({ lists }: SelectionPlan): HipSelection => {
   return { blocks: stages[stages.length - 1], stages };
 };
 
-function prepareSelect(
-  where: string,
-  qLike: TensorLike,
-  kLike: TensorLike,
-  options: HipSelectOptions | HierarchicalPreset,
-): { plan: SelectionPlan; settings: Settings } {
+function readSelect(where: string, options: HipSelectOptions | HierarchicalPreset) {
   const given = typeof options === 'string' ? { preset: options } : options;
   checkNames(where, given, selectNames);
   const { layout, keyLengths, pairing, signal, device, copyInputs, ...own } = given;
   const pattern = hierarchical(own);
-  const settings = readOptions(where, { pattern, layout, keyLengths, pairing, signal, device, copyInputs });
+  return {
+    pattern,
+    settings: readOptions(where, { pattern, layout, keyLengths, pairing, signal, device, copyInputs }),
+  };
+}
+
+function planSelect(
+  pattern: HierarchicalPattern,
+  qLike: TensorLike,
+  kLike: TensorLike,
+  settings: Settings,
+): SelectionPlan {
   const q = readTensor('q', qLike, floatTypes);
   const k = readTensor('k', kLike, floatTypes);
   checkShapes(q, k, settings);
@@ -168,7 +175,8 @@ function prepareSelect(
   const placement = placementOf(settings.device, named);
   checkOverlaps(named, undefined);
   const axes = axesOf(4, settings.isHeadsFirst);
-  return { plan: planSelection(pattern as HierarchicalPattern, q, k, axes, settings, placement), settings };
+  const copyInputs = copiesInputs(settings.copyInputs, named);
+  return planSelection(pattern, q, k, axes, { ...settings, copyInputs }, placement);
 }
 
 function checkShapes(q: View, k: View, { isHeadsFirst, pairing, keyLengths }: Settings): void {

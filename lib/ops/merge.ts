@@ -4,7 +4,7 @@
 
 import { fly, refuseSignal } from '../call/flight.js';
 import { onDevice, type Placement, placementOf } from '../call/placement.js';
-import { type Place, Request, type RequestForm, type Results } from '../call/request.js';
+import { type CopyInputs, copiesInputs, type Place, Request, type RequestForm, type Results } from '../call/request.js';
 import { checkSame, checkSize, maxHeadDim, mismatch } from '../call/shape.js';
 import { showDims } from '../check/errors.js';
 import { checkNames, checkOneOf, invalid, is, maxTokens, namesOf } from '../check/validate.js';
@@ -17,7 +17,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorConstructor, TensorLike } from '../tensor/types.js';
 import { floatTypes, readTensor, sizeOf, type View } from '../tensor/views.js';
 import type { AttentionResult } from './attention/attention.js';
-import { checkConstructor, checkSignal, type Layout, layouts } from './attention/options.js';
+import { checkConstructor, checkCopyInputs, checkSignal, type Layout, layouts } from './attention/options.js';
 
 /** What mergeAttention() can be told; as in attention(). */
 export interface MergeOptions<T = Tensor> {
@@ -34,6 +34,8 @@ export interface MergeOptions<T = Tensor> {
    * over them once, and bringing them elsewhere would, too. Results are where the first part is.
    */
   device?: DeviceName;
+  /** Asynchronous calls: copy the parts first, as in attention(). */
+  copyInputs?: CopyInputs;
 }
 
 /** One partial result: attention of the same queries over some of the keys, with `returnLse`. */
@@ -42,7 +44,7 @@ export interface AttentionPart {
   readonly lse: TensorLike;
 }
 
-const optionNames = namesOf<MergeOptions>({ layout: 1, out: 1, Tensor: 1, signal: 1, device: 1 });
+const optionNames = namesOf<MergeOptions>({ layout: 1, out: 1, Tensor: 1, signal: 1, device: 1, copyInputs: 1 });
 const op = new Op('merge');
 const field = {
   batch: op.field('batch'),
@@ -86,9 +88,10 @@ export async function mergeAttention<T = Tensor>(
   parts: readonly AttentionPart[],
   options: MergeOptions<T> = {},
 ): Promise<Required<AttentionResult<T>>> {
-  const { request, results, signal, placement } = prepareMerge('mergeAttention()', parts, options);
+  const read = readArguments('mergeAttention()', parts, options);
+  const { request, results, placement } = prepareMerge(read, options.out);
   try {
-    await fly(placement, (device) => op.submit(device, request), results.lent, signal);
+    await fly(placement, (device) => op.submit(device, request), results.lent, read.signal);
   } catch (error) {
     results.discard();
     throw error;
@@ -104,8 +107,9 @@ export function mergeAttentionSync<T = Tensor>(
   parts: readonly AttentionPart[],
   options: MergeOptions<T> = {},
 ): Required<AttentionResult<T>> {
-  const { request, results, signal, placement } = prepareMerge('mergeAttentionSync()', parts, options);
-  refuseSignal('mergeAttentionSync()', signal);
+  const read = readArguments('mergeAttentionSync()', parts, options);
+  refuseSignal('mergeAttentionSync()', read.signal);
+  const { request, results, placement } = prepareMerge({ ...read, copyInputs: false }, options.out);
   try {
     onDevice(placement, (device) => op.run(device, request));
   } catch (error) {
@@ -123,6 +127,7 @@ interface Arguments {
   readonly Tensor: TensorConstructor<object> | undefined;
   readonly signal: AbortSignal | undefined;
   readonly device: DeviceName;
+  readonly copyInputs: CopyInputs;
 }
 
 function readArguments(where: string, parts: readonly AttentionPart[], o: MergeOptions<unknown>): Arguments {
@@ -134,6 +139,7 @@ function readArguments(where: string, parts: readonly AttentionPart[], o: MergeO
     Tensor: o.Tensor === undefined ? undefined : checkConstructor('Tensor', o.Tensor),
     signal: o.signal === undefined ? undefined : checkSignal('signal', o.signal),
     device: o.device === undefined ? 'auto' : checkDevice('device', o.device),
+    copyInputs: o.copyInputs === undefined ? 'small' : checkCopyInputs(o.copyInputs),
     parts: parts.map((part: unknown, i) => {
       if (!is.object(part)) throw invalid(`parts[${i}]`, 'an object { out, lse }', part);
       return {
@@ -173,11 +179,9 @@ function sizesOf(out: View, isHeadsFirst: boolean): Sizes {
 }
 
 function prepareMerge(
-  where: string,
-  given: readonly AttentionPart[],
-  options: MergeOptions<unknown>,
-): { request: Request; results: Results; signal: AbortSignal | undefined; placement: Placement } {
-  const { parts, out, isHeadsFirst, Tensor, signal, device } = readArguments(where, given, options);
+  { parts, out, isHeadsFirst, Tensor, device, copyInputs }: Arguments,
+  given: object | undefined,
+): { request: Request; results: Results; placement: Placement } {
   const named = parts.flatMap((part, i) => [
     { name: `parts[${i}].out`, view: part.out },
     { name: `parts[${i}].lse`, view: part.lse },
@@ -185,7 +189,7 @@ function prepareMerge(
   const placement = placementOf(device, out ? [...named, { name: 'out', view: out }] : named, cpu);
   const { type, dims } = parts[0].out;
   const { batch, heads, queries, valueDim, lseDims } = sizesOf(parts[0].out, isHeadsFirst);
-  const request = new Request(formOf(parts.length), false);
+  const request = new Request(formOf(parts.length), copiesInputs(copyInputs, named));
   const { numbers } = request;
   numbers[field.batch] = batch;
   numbers[field.heads] = heads;
@@ -202,7 +206,7 @@ function prepareMerge(
   });
   if (out) checkSame('out', out, type, dims);
   const results = request.results({
-    given: options.out,
+    given,
     out,
     isHeadsFirst,
     type: type as FloatType,
@@ -211,5 +215,5 @@ function prepareMerge(
     Tensor,
     device: placement.results,
   });
-  return { request, results, signal, placement };
+  return { request, results, placement };
 }

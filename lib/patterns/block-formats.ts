@@ -5,8 +5,9 @@
 import { show, showDims, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { checkNames, invalid, is, maxTokens, namesOf } from '../check/validate.js';
 import { toDense } from '../tensor/dense.js';
+import { typedArrayName } from '../tensor/typed-arrays.js';
 import type { TensorLike } from '../tensor/types.js';
-import { type HostView, readHostTensor, typedArrayName } from '../tensor/views.js';
+import { type HostView, readHostTensor } from '../tensor/views.js';
 
 /** Compressed rows, each starting at offset 0 of its own columns. */
 export interface BlockCsr {

@@ -3,7 +3,7 @@
 // addon with one head per layout; nothing here states it again.
 
 import type { Shape } from '../call/shape.js';
-import { TilewiseRangeError } from '../check/errors.js';
+import { calling, TilewiseRangeError } from '../check/errors.js';
 import { maxTokens } from '../check/validate.js';
 import { native } from '../native/native.js';
 import { describe } from './index.js';
@@ -54,7 +54,7 @@ export class ShardSights {
     ranges.forEach(({ layout, begin, end }, i) => {
       boxes.set([layout, begin, end], 3 * i);
     });
-    return native.sights(this.#numbers, this.#views, boxes);
+    return calling(() => native.sights(this.#numbers, this.#views, boxes));
   }
 }
 

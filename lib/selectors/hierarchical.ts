@@ -14,7 +14,7 @@ import { type HierarchicalPattern, type SelectionStage, stagesOf } from '../patt
 import type { Axes } from '../tensor/axes.js';
 import { DeviceBuffer, passed } from '../tensor/device-buffer.js';
 import { backendName, cpu } from '../tensor/devices.js';
-import type { View } from '../tensor/views.js';
+import { allocate, type View } from '../tensor/views.js';
 import type { HipState, Refresh, Remembered, StageLists } from './hip-state.js';
 
 const op = new Op('selection');
@@ -297,7 +297,7 @@ function emptyLists(
 }
 
 const integers = (size: number, device: number): Int32Array | DeviceBuffer =>
-  device === cpu ? new Int32Array(size) : DeviceBuffer.allocate(device, size * Int32Array.BYTES_PER_ELEMENT);
+  device === cpu ? allocate('int32', size) : DeviceBuffer.allocate(device, size * Int32Array.BYTES_PER_ELEMENT);
 
 /** What must not change between calls with one state. */
 function identityOf(

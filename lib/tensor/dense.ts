@@ -1,12 +1,14 @@
 // Dense copies: a strided view written out in row-major order.
 // Reader: someone who asks when a tensor is copied. Only views that native code cannot address with its few strides are.
 
+import { allocating } from '../check/errors.js';
 import { contiguousStrides, type HostView, sizeOf, type TensorData } from './views.js';
 
 /** The elements of a view in row-major order, in new memory of the same kind. */
 export function toDense(view: HostView): HostView {
   const { dims, strides, data } = view;
-  const target = new (data.constructor as new (length: number) => TensorData)(sizeOf(dims));
+  const Kind = data.constructor as new (length: number) => TensorData;
+  const target = allocating(() => new Kind(sizeOf(dims)));
   const copied: HostView = { type: view.type, data: target, dims, strides: contiguousStrides(dims), offset: 0 };
   if (target.length === 0) return copied;
   const last = dims.length - 1;

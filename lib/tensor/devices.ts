@@ -68,13 +68,20 @@ export function numThreads(): number {
 
 /**
  * Sets how many threads work on one call, for the whole process and from the next call on. Results are the same bits for
- * any number.
+ * any number. The environment variable `TILEWISE_NUM_THREADS` sets it when the package is first loaded, for programs whose
+ * code cannot be reached.
  * @param threads 1 to 1024
  * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION
  */
 export function setNumThreads(threads: number): void {
-  native.setNumThreads(checkInteger('threads', threads, 1, 1024));
+  native.setNumThreads(checkThreads('threads', threads));
 }
+
+const checkThreads = (name: string, value: unknown) => checkInteger(name, value, 1, 1024);
+
+const { TILEWISE_NUM_THREADS: asked } = process.env;
+// Workers load the package, too, and must not undo what setNumThreads() has set since.
+if (asked) native.setNumThreadsOnce(checkThreads('TILEWISE_NUM_THREADS', /^\d+$/.test(asked) ? Number(asked) : asked));
 
 const cudaName = /^cuda(:(0|[1-9]\d{0,3}))?$/;
 

@@ -1,8 +1,11 @@
 // Leases: which memory calls in flight are writing, and whether two views share an element.
 // Reader: someone who wonders why an `out` was refused. The overlap test is exact for the views that occur (slices of one
-// buffer whose strides nest); idea: NumPy's solve_may_share_memory, a bounded search for equal addresses.
+// buffer whose strides nest); idea: NumPy's solve_may_share_memory, a bounded search for equal addresses. What other threads
+// write is not known here.
 
 import { TilewiseRangeError } from '../check/errors.js';
+import { native } from '../native/native.js';
+import { DeviceBuffer } from './device-buffer.js';
 import { bytesPer, extentOf, type View } from './views.js';
 
 export interface Named {
@@ -10,11 +13,12 @@ export interface Named {
   readonly view: View;
 }
 
-const leased = new Set<Named>();
+/** What calls of this thread are writing, and where that was when they began. */
+const leased = new Map<Named, Place | undefined>();
 
 /** Claims memory that a call is going to write; give it back with release(). */
 export function lease(operand: Named): Named {
-  leased.add(operand);
+  leased.set(operand, placeOf(operand.view));
   return operand;
 }
 
@@ -38,14 +42,16 @@ export function checkOverlaps(inputs: readonly Named[], out: Named | undefined):
     if (!isInjective(out.view)) {
       throw overlap(`\`${out.name}\` reaches the same element by more than one index (strides [${out.view.strides}])`);
     }
+    const place = placeOf(out.view);
     for (const input of inputs) {
-      if (share(out.view, input.view)) throw overlap(`\`${out.name}\` shares memory with \`${input.name}\``);
+      if (share(place, placeOf(input.view))) throw overlap(`\`${out.name}\` shares memory with \`${input.name}\``);
     }
   }
   if (leased.size === 0) return;
   for (const operand of out ? [...inputs, out] : inputs) {
-    for (const taken of leased) {
-      if (share(operand.view, taken.view)) {
+    const place = placeOf(operand.view);
+    for (const taken of leased.values()) {
+      if (share(place, taken)) {
         throw overlap(`\`${operand.name}\` shares memory with the \`out\` of a call that is still running`);
       }
     }
@@ -84,20 +90,39 @@ function isInjective(view: View): boolean {
   return true;
 }
 
+/** What a view addresses: bytes of the process's memory, by address, or of a device buffer; none without elements. */
+interface Place {
+  /** The device buffer. */
+  readonly memory: object | undefined;
+  readonly first: number;
+  readonly last: number;
+  readonly elementBytes: number;
+  readonly steps: readonly Steps[];
+}
+
+// By address and not by buffer: a SharedArrayBuffer that was cloned or posted is another object over the same memory.
+function placeOf(view: View): Place | undefined {
+  const extent = extentOf(view);
+  if (!extent) return undefined;
+  const { data } = view;
+  const isRemote = data instanceof DeviceBuffer;
+  const begin = isRemote ? 0 : native.addressOf(data);
+  return {
+    memory: isRemote ? data.buffer : undefined,
+    first: begin + extent[0] * bytes(view),
+    last: begin + extent[1] * bytes(view),
+    elementBytes: bytes(view),
+    steps: stepsOf(view),
+  };
+}
+
 /** Whether two views address a common byte. */
-function share(a: View, b: View): boolean {
-  if ((a.data.buffer as object) !== b.data.buffer) return false;
-  const extentA = extentOf(a);
-  const extentB = extentOf(b);
-  if (!extentA || !extentB) return false;
-  const firstA = a.data.byteOffset + extentA[0] * bytes(a);
-  const firstB = b.data.byteOffset + extentB[0] * bytes(b);
-  const lastA = a.data.byteOffset + extentA[1] * bytes(a);
-  const lastB = b.data.byteOffset + extentB[1] * bytes(b);
-  if (lastA + bytes(a) <= firstB || lastB + bytes(b) <= firstA) return false;
-  // An element of a at firstA + x and one of b at lastB - y meet when x + y lies within an element of lastB - firstA.
-  const distance = lastB - firstA;
-  return reaches([...stepsOf(a), ...stepsOf(b)], distance - bytes(a) + 1, distance + bytes(b) - 1);
+function share(a: Place | undefined, b: Place | undefined): boolean {
+  if (!a || !b || a.memory !== b.memory) return false;
+  if (a.last + a.elementBytes <= b.first || b.last + b.elementBytes <= a.first) return false;
+  // An element of a at a.first + x and one of b at b.last - y meet when x + y lies within an element of b.last - a.first.
+  const distance = b.last - a.first;
+  return reaches([...a.steps, ...b.steps], distance - a.elementBytes + 1, distance + b.elementBytes - 1);
 }
 
 /** Axes by falling stride, those of equal stride as one: together they take every number of steps up to the sum. */

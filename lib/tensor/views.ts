@@ -1,10 +1,11 @@
 // Views: tensors as the rest of lib/ sees them, and how arguments are read into them.
 // Reader: someone who asks what counts as a tensor, and why one was refused.
 
-import { show, showDims, TilewiseError, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
+import { allocating, show, showDims, TilewiseError, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { is } from '../check/validate.js';
 import { bufferOf, DeviceBuffer } from './device-buffer.js';
 import { backendName } from './devices.js';
+import { byteLengthOf, hasNoMemory, isResizable, typedArrayName } from './typed-arrays.js';
 import type { DataType, DataTypes, FloatType } from './types.js';
 
 /** A tensor as the rest of lib/ sees it: every field present, types agree, all elements inside the data. */
@@ -36,13 +37,6 @@ const holders: Record<DataType, readonly string[]> = {
 const dataTypes = Object.keys(holders) as DataType[];
 /** Element types of queries, keys, values and outputs. */
 export const floatTypes: readonly FloatType[] = ['float32', 'float16', 'bfloat16'];
-
-// The getter answers for typed arrays of every realm and cannot be imitated, where instanceof fails across realms.
-const nameGetter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!
-  .get as (this: unknown) => string | undefined;
-
-/** The kind of a typed array, undefined for everything else. */
-export const typedArrayName = (value: unknown): string | undefined => nameGetter.call(value);
 
 export function sizeOf(dims: readonly number[]): number {
   let size = 1;
@@ -80,7 +74,7 @@ const float16Array = (globalThis as { Float16Array?: typeof Uint16Array }).Float
 
 /** Zeroed data of a type. Owned by the JavaScript heap: memory that native code owns outlives its last use by much. */
 export function allocate<T extends DataType>(type: T, size: number): DataTypes[T] {
-  return new makers[type](size) as DataTypes[T];
+  return allocating(() => new makers[type](size) as DataTypes[T]);
 }
 const makers: Record<DataType, new (size: number) => TensorData> = {
   float32: Float32Array,
@@ -175,10 +169,10 @@ export function readParts(
 /** Every element inside the data, in memory that stays where it is. */
 function checkExtent(name: string, view: View, isWhole: boolean): void {
   const { data, dims } = view;
-  const { buffer } = data;
-  const length = data.byteLength / bytesPer(view.type);
+  const bytes = data instanceof DeviceBuffer ? data.byteLength : byteLengthOf(data);
+  const length = bytes / bytesPer(view.type);
   // A resizable buffer can shrink under a running call and take its pages away.
-  if ((buffer as { resizable?: boolean }).resizable === true) {
+  if (isOnHost(view) && isResizable(view.data)) {
     throw notTensor(name, 'lies in a resizable ArrayBuffer; copy it or use one of fixed size');
   }
   const extent = extentOf(view);
@@ -192,7 +186,7 @@ function checkExtent(name: string, view: View, isWhole: boolean): void {
         'give an `offset` to use a part of it',
     );
   }
-  if ((buffer as ArrayBuffer).byteLength === 0)
+  if (isOnHost(view) && hasNoMemory(view.data))
     throw notTensor(name, 'has no memory: its buffer is empty or was transferred');
   throw new TilewiseRangeError(
     'ERR_TILEWISE_OUT_OF_BOUNDS',

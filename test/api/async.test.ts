@@ -90,6 +90,22 @@ describe('a call in flight', () => {
     expect(isSame((await call).out.data, expected)).toBe(true);
   });
 
+  it('copies its inputs by itself when they are at most 64 KiB in all', async () => {
+    // 3 inputs of 21840 bytes, and of 4 more each; out is not counted.
+    const of = (rows: number) => ({ q: tensor(1, rows, 1, 1), k: tensor(1, rows, 1, 1), v: tensor(1, rows, 1, 1) });
+    const [small, large] = [of(5461), of(5462)];
+    const expected = attentionSync(small.q, small.k, small.v).out.data.slice();
+    const calls = [small, large].map(({ q, k, v }) =>
+      attention(q, k, v, { out: new Tensor('float32', new Float32Array(q.size), q.dims) }),
+    );
+    const [a, b] = [small, large].map(({ q }) =>
+      structuredClone(q.data.buffer, { transfer: [q.data.buffer as ArrayBuffer] }),
+    );
+    expect(isSame((await calls[0]).out.data, expected)).toBe(true);
+    expectError(await failureOf(calls[1]), { code: 'ERR_TILEWISE_INVALID_TENSOR', type: TypeError });
+    expect([a.byteLength, b.byteLength]).toEqual([21844, 21848]);
+  });
+
   it('copies lengths and running totals always: they are row numbers', async () => {
     const { q, k, v } = operands(2000, 4, 64);
     const totals = Int32Array.of(0, 500, 2000);
@@ -103,6 +119,66 @@ describe('a call in flight', () => {
     const other = attention(q, k, v, { keyLengths: lengths });
     lengths.fill(2 ** 31 - 1);
     expect(isSame((await other).out.data, short)).toBe(true);
+  });
+});
+
+describe('a buffer that is transferred while a call runs', () => {
+  const transfer = ({ data }: Tensor) => structuredClone(data.buffer, { transfer: [data.buffer as ArrayBuffer] });
+  const gone = { code: 'ERR_TILEWISE_INVALID_TENSOR', type: TypeError, says: ['transferred'] } as const;
+  const q = () => operands(300, 4, 32).q;
+
+  it('makes the call reject: of an input, of out, of a mask', async () => {
+    const { k, v } = operands(300, 4, 32);
+    const out = q();
+    const mask = new Tensor('bool', new Uint8Array(300).fill(1), [300]);
+    for (const [options, victim] of [
+      [{}, undefined],
+      [{ out }, out],
+      [{ mask }, mask],
+    ] as const) {
+      const query = q();
+      const call = failureOf(attention(query, k, v, { ...options, copyInputs: false }));
+      const kept = transfer(victim ?? query);
+      expectError(await call, gone);
+      expect(kept.byteLength).toBeGreaterThan(0);
+    }
+  });
+
+  it('makes a merge reject', async () => {
+    const part = attentionSync(q(), q(), q(), { returnLse: true });
+    const call = failureOf(mergeAttention([part]));
+    transfer(part.out);
+    expectError(await call, gone);
+  });
+
+  it('does not matter where inputs are copied', async () => {
+    const query = q();
+    const { k, v } = operands(300, 4, 32);
+    const expected = attentionSync(query, k, v).out.data;
+    const call = attention(query, k, v, { copyInputs: true });
+    transfer(query);
+    expect(isSame((await call).out.data, expected)).toBe(true);
+  });
+
+  it('before it runs is an error, too: by a getter of the options', async () => {
+    const { k, v } = operands(300, 4, 32);
+    const query = q();
+    const options = {
+      get copyInputs() {
+        transfer(k);
+        return false;
+      },
+    };
+    expectError(await failureOf(attention(query, k, v, options)), { ...gone, says: [] });
+  });
+
+  it('a resizable one is refused, though a property hides it', async () => {
+    const Resizable = ArrayBuffer as unknown as new (size: number, options: object) => ArrayBuffer;
+    const buffer = new Resizable(16, { maxByteLength: 64 });
+    Object.defineProperty(buffer, 'resizable', { value: false });
+    const data = Object.defineProperty(new Float32Array(buffer), 'buffer', { value: new ArrayBuffer(16) });
+    const hidden = { type: 'float32', data, dims: [1, 1, 1, 4] };
+    expectError(await failureOf(attention(hidden, hidden, hidden)), { code: gone.code, says: ['resizable'] });
   });
 });
 
@@ -204,6 +280,19 @@ describe('out in flight', () => {
     });
     await call;
     await attention(q, k, v, { out });
+  });
+
+  it('is leased by its memory: another object over it is refused as well', async () => {
+    const shared = new SharedArrayBuffer(4 * q.size);
+    const over = (buffer: SharedArrayBuffer) => new Tensor('float32', new Float32Array(buffer), q.dims);
+    const call = attention(q, k, v, { out: over(shared) });
+    const other = over(structuredClone(shared));
+    expectError(await failureOf(attention(q, k, v, { out: other })), {
+      code: 'ERR_TILEWISE_OVERLAP',
+      says: ['still running'],
+    });
+    expectError(await failureOf(attention(other, k, v)), { code: 'ERR_TILEWISE_OVERLAP', says: ['`q`'] });
+    await call;
   });
 
   it('is given back after an abort and after an error', async () => {

@@ -10,6 +10,13 @@ import { operands, tensor } from '../support/tensors.js';
 
 const overlap = { code: 'ERR_TILEWISE_OVERLAP', type: RangeError } as const;
 
+/** WebAssembly.Memory, as far as it is used here; Node's types have it with the DOM's alone. */
+type SharedMemory = new (options: {
+  initial: number;
+  maximum: number;
+  shared: boolean;
+}) => { readonly buffer: SharedArrayBuffer; grow(pages: number): void };
+
 describe('out', () => {
   const { q, k, v } = operands(5, 2, 4);
   const expected = attentionSync(q, k, v).out.data;
@@ -90,6 +97,29 @@ describe('out', () => {
       thrownBy(() => attentionSync(part(0), part(1), part(2), { out: shifted })),
       { ...overlap, says: ['`v`'] },
     );
+  });
+
+  it('must not share an element with an input, whatever objects stand for their memory', () => {
+    const shared = new SharedArrayBuffer(4 * 40);
+    const view = (buffer: SharedArrayBuffer, offset = 0) =>
+      new Tensor('float32', new Float32Array(buffer), [1, 5, 2, 4], { offset });
+    const { Memory } = (globalThis as unknown as { WebAssembly: { Memory: SharedMemory } }).WebAssembly;
+    const memory = new Memory({ initial: 1, maximum: 2, shared: true });
+    const { buffer } = memory;
+    memory.grow(1);
+    for (const [one, other] of [
+      [shared, structuredClone(shared)],
+      [buffer, memory.buffer],
+    ] as [SharedArrayBuffer, SharedArrayBuffer][]) {
+      expect(one).not.toBe(other);
+      expectError(
+        thrownBy(() => attentionSync(view(one), k, v, { out: view(other) })),
+        { ...overlap, says: ['`out`', '`q`'] },
+      );
+    }
+    // Memory beside it is another's.
+    const beside = new Tensor('float32', new Float32Array(memory.buffer), [1, 5, 2, 4], { offset: 40 });
+    expect(thrownBy(() => attentionSync(view(buffer), k, v, { out: beside }))).toBeUndefined();
   });
 
   it('overlap agrees with comparing element by element', () => {

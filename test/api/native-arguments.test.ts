@@ -150,11 +150,31 @@ describe('native code trusts nothing', () => {
     const resizable = new (ArrayBuffer as unknown as new (n: number, o: object) => ArrayBuffer)(96, {
       maxByteLength: 192,
     });
+    Object.defineProperty(resizable, 'resizable', { value: false });
     views[slotNames.indexOf('query')] = new Float32Array(resizable);
     expectError(
       thrownBy(() => native.submit('attention', numbers, views)),
-      { code: 'ERR_TILEWISE_OUT_OF_BOUNDS', says: ['resizable'] },
+      { code: 'ERR_TILEWISE_INVALID_TENSOR', says: ['resizable'] },
     );
+  });
+
+  it('refuses memory that was transferred', () => {
+    for (const [name, said] of [
+      ['query', 'q has no memory'],
+      ['out', 'out has no memory'],
+      ['mask', 'mask has no memory'],
+      ['keyLengths', 'a list has no memory'],
+    ]) {
+      const { numbers, views } = captureRequest();
+      const buffer = views[slotNames.indexOf(name)]?.buffer as ArrayBuffer;
+      structuredClone(buffer, { transfer: [buffer] });
+      for (const call of [native.run, native.submit]) {
+        expectError(
+          thrownBy(() => call('attention', numbers, views)),
+          { code: 'ERR_TILEWISE_INVALID_TENSOR', type: TypeError, says: [said, 'transferred'] },
+        );
+      }
+    }
   });
 
   it('refuses calls with nothing in them', () => {

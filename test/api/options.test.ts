@@ -147,7 +147,7 @@ const wrong: [
   [{ device: 'gpu' }, invalid, TypeError, ['`device`', "'gpu'", "'cuda'"]],
   [{ device: 'cuda:x' }, invalid, TypeError, ['`device`', "'cuda:x'", "'cuda:1'"]],
   [{ device: 'cuda:99' }, 'ERR_TILEWISE_NO_DEVICE', Error as never, ['`device`', "'cuda:99'", "'cpu', 'cuda'"]],
-  [{ copyInputs: 'deep' }, invalid, TypeError, ['`copyInputs`', "'deep'"]],
+  [{ copyInputs: 'deep' }, invalid, TypeError, ['`copyInputs`', "'small', true or false", "'deep'"]],
 ];
 
 describe('a wrong value', () => {

@@ -21,11 +21,27 @@ const prelude = `
   };
 `;
 
+/** How a script is run. */
+interface Surroundings {
+  /** Added to the environment. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** What `ulimit` is told before, by its letters: -v KiB of addresses, -s KiB of the stacks of threads. */
+  readonly limits?: { readonly v?: number; readonly s?: number };
+}
+
 /** Runs an ES module given as text; `flags` go to Node. Fails when it hangs, for five minutes. */
-export function runScript(source: string, flags: readonly string[] = []): Promise<Ended> {
+export function runScript(
+  source: string,
+  flags: readonly string[] = [],
+  { env, limits }: Surroundings = {},
+): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [...flags, '--input-type=module', '--eval', prelude + source], {
+    const node = [process.execPath, ...flags, '--input-type=module', '--eval', prelude + source];
+    const told = Object.entries(limits ?? {}).map(([letter, value]) => `ulimit -${letter} ${value}; `);
+    const [command, ...args] = ['sh', '-c', `${told.join('')}exec "$@"`, 'sh', ...node];
+    const child = spawn(command, args, {
       cwd: root,
+      env: { ...process.env, ...env },
       timeout: 300_000,
       killSignal: 'SIGKILL',
     });

@@ -7,7 +7,7 @@ import { attentionOp } from '../../native/fields.js';
 import { lend } from '../../tensor/leases.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { TensorLike } from '../../tensor/types.js';
-import { type AttentionOptions, readOptions } from './options.js';
+import { type AttentionOptions, readOptions, type Settings } from './options.js';
 import { type Internals, prepare } from './problem.js';
 
 /** What attention() returns: tensors of the class that `Tensor` names, or the `out` that was passed. */
@@ -22,8 +22,9 @@ export interface AttentionResult<T = Tensor> {
  * Scaled dot-product attention, softmax(scale * q kᵀ) v, fused: memory beyond inputs and output does not grow with the
  * number of tokens, and keys that the pattern hides are never read. FlashAttention (arXiv 2205.14135).
  *
- * Runs outside the event loop and outside libuv's thread pool. Until the promise settles the inputs must not be written,
- * transferred or resized (`copyInputs` lifts that) and `out` must be left alone.
+ * Runs outside the event loop and outside libuv's thread pool. Until the promise settles the inputs must not be written or
+ * transferred (`copyInputs` lifts that, for small inputs it does so by itself) and `out` must be left alone, by other threads
+ * as well.
  *
  * A query that sees no key gets output 0 and lse -Infinity. Results are the same bits for any number of threads.
  *
@@ -110,6 +111,12 @@ export async function runAttention<T>(
   return results.wrap() as AttentionResult<T>;
 }
 
+/** The settings of a call that ends before its caller could do anything to its inputs. */
+export function syncSettings(where: string, settings: Settings): Settings {
+  refuseSignal(where, settings.signal);
+  return { ...settings, copyInputs: false };
+}
+
 /** attentionSync() under another name. */
 export function runAttentionSync<T>(
   where: string,
@@ -119,8 +126,7 @@ export function runAttentionSync<T>(
   options: AttentionOptions<T>,
   internals?: Internals,
 ): AttentionResult<T> {
-  const settings = readOptions(where, options);
-  refuseSignal(where, settings.signal);
+  const settings = syncSettings(where, readOptions(where, options));
   const { request, results, selection, placement } = prepare(q, k, v, options.out, settings, internals);
   try {
     selection?.runSync();

@@ -2,6 +2,7 @@
 // Reader: anyone who calls attention(), and whoever adds an option. Order: names, values one by one, then what they say
 // together; shapes are compared in problem.ts, where the tensors are.
 
+import type { CopyInputs } from '../../call/request.js';
 import { TilewiseTypeError } from '../../check/errors.js';
 import { checkBoolean, checkNames, checkOneOf, invalid, is, namesOf } from '../../check/validate.js';
 import type { Align } from '../../patterns/align.js';
@@ -11,8 +12,9 @@ import { type PagedKeys, type PageSettings, readPages } from '../../stores/pages
 import { checkDevice, type DeviceName } from '../../tensor/devices.js';
 import type { Named } from '../../tensor/leases.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { typedArrayName } from '../../tensor/typed-arrays.js';
 import type { TensorConstructor, TensorLike } from '../../tensor/types.js';
-import { floatTypes, readTensor, typedArrayName, type View } from '../../tensor/views.js';
+import { floatTypes, readTensor, type View } from '../../tensor/views.js';
 
 /** Order of the axes of q, k, v and out: [batch, tokens, heads, dim] or [batch, heads, tokens, dim]. */
 export type Layout = 'bnhd' | 'bhnd';
@@ -100,10 +102,12 @@ export interface AttentionOptions<T = Tensor> {
    */
   device?: DeviceName;
   /**
-   * Asynchronous calls: copy the inputs first, so that they may change or be transferred while the call runs. Device
-   * tensors are not copied: nothing changes them but a call that has them as `out`.
+   * Asynchronous calls: copy the inputs first, so that they may change or be transferred while the call runs. `'small'`
+   * (default) copies them when they are at most 64 KiB in all. Of inputs that are not copied, and of `out`, a call that finds
+   * the buffer transferred rejects with ERR_TILEWISE_INVALID_TENSOR; but memory that was transferred and then collected while
+   * the call ran may end the process. Device tensors are not copied: nothing changes them but a call that has them as `out`.
    */
-  copyInputs?: boolean;
+  copyInputs?: CopyInputs;
 }
 
 /** Options after the checks that need no shapes. */
@@ -130,7 +134,7 @@ export interface Settings {
   readonly Tensor: TensorConstructor<object> | undefined;
   readonly signal: AbortSignal | undefined;
   readonly device: DeviceName;
-  readonly copyInputs: boolean;
+  readonly copyInputs: CopyInputs;
 }
 
 export const attentionNames = namesOf<AttentionOptions>({
@@ -189,7 +193,7 @@ export function readOptions(where: string, options: AttentionOptions<unknown>): 
     Tensor: o.Tensor === undefined ? undefined : checkConstructor('Tensor', o.Tensor),
     signal: o.signal === undefined ? undefined : checkSignal('signal', o.signal),
     device: o.device === undefined ? 'auto' : checkDevice('device', o.device),
-    copyInputs: o.copyInputs !== undefined && checkBoolean('copyInputs', o.copyInputs),
+    copyInputs: o.copyInputs === undefined ? 'small' : checkCopyInputs(o.copyInputs),
   };
   checkTogether(settings);
   return settings;
@@ -300,6 +304,11 @@ function checkInt32Array(name: string, value: unknown): Int32Array {
 export function checkConstructor(name: string, value: unknown): TensorConstructor<object> {
   if (!is.constructible(value)) throw invalid(name, 'a class that takes (type, data, dims)', value);
   return value as TensorConstructor<object>;
+}
+
+export function checkCopyInputs(value: unknown): CopyInputs {
+  if (value === 'small' || is.boolean(value)) return value;
+  throw invalid('copyInputs', "'small', true or false", value);
 }
 
 export function checkSignal(name: string, value: unknown): AbortSignal {

@@ -2,7 +2,7 @@
 // Reader: someone who follows a call. The fields become core's Problem in binding/.
 
 import { type Placement, placementOf } from '../../call/placement.js';
-import { Request, type Results } from '../../call/request.js';
+import { copiesInputs, Request, type Results } from '../../call/request.js';
 import { checkHeads, checkSame, mismatch, outputHeads, putShape, readShape, type Shape } from '../../call/shape.js';
 import { showDims } from '../../check/errors.js';
 import { attentionForm, place } from '../../native/fields.js';
@@ -56,6 +56,10 @@ export function prepare(
   const v = readTensor('v', vLike, floatTypes);
   const named = [{ name: 'q', view: q }, { name: 'k', view: k }, { name: 'v', view: v }, ...operandsOf(settings)];
   const placement = at ?? placementOf(settings.device, named);
+  const copyInputs = copiesInputs(
+    settings.copyInputs,
+    named.filter(({ view }) => view !== settings.out),
+  );
   checkRank(q, settings);
   const rank = q.dims.length;
   const axes = axesOf(rank, isHeadsFirst);
@@ -67,12 +71,12 @@ export function prepare(
   const grid = pattern.kind === 'neighborhood' ? readGrid(pattern, q, k, axes) : undefined;
   const selection =
     pattern.kind === 'hierarchical'
-      ? planSelection(pattern, q, k, axes, settings, placement, internals.state)
+      ? planSelection(pattern, q, k, axes, { ...settings, copyInputs }, placement, internals.state)
       : undefined;
 
   if (pattern.kind === 'stridedShards')
     checkCoverage(pattern, shardLayouts(pattern, outputHeads(shape), shape.kvHeads));
-  const request = new Request(attentionForm, settings.copyInputs);
+  const request = new Request(attentionForm, copyInputs);
   putShape(request.numbers, shape);
   putPattern(request, selection?.blocks ?? internals.lists ?? (pattern as RunnablePattern), shape, grid);
   request.operand('q', place.q, q, isHeadsFirst);
