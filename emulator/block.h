@@ -5,19 +5,16 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "async_copies.h"
 #include "barrier.h"
+#include "block_memory.h"
 #include "emulator.h"
 #include "fiber.h"
-#include "mbarrier.h"
 #include "operations.h"
-#include "races.h"
-#include "tma.h"
 #include "wgmma.h"
 
 namespace tilewise::emulator {
@@ -47,11 +44,16 @@ struct Warp {
   WarpProducts products;
 };
 
-struct Block : BlockView {
+struct Block : BlockView, BlockMemory {
   Block(const Grid& grid, const Options& options, const std::function<void()>& kernel);
   void reset(uint32_t index);  // as a block finds the machine
 
-  const Options& options;
+  // On behalf of the running thread. Waiters are threads.
+  std::string placeOf(const void* where) const override;
+  std::string onBehalf(const std::string& what) const override;
+  [[noreturn]] void fail(const std::string& what) const override;
+  void wake(uint32_t waiter) override;
+
   const std::function<void()>& kernel;
 
   std::vector<Thread> threadStates;
@@ -62,23 +64,8 @@ struct Block : BlockView {
   Fiber worker;             // where it was started
   std::exception_ptr error;
 
-  // Shared memory, poisoned; indexed by shared address.
-  uint32_t sharedEnd;
-  uint8_t* sharedMemory;
-  std::vector<uint8_t> sharedStorage;
-
   NamedBarrier barriers[16];
-  std::map<uint32_t, Mbarrier> mbarriers;
-  TmaFlights flights;
-  TmaClocks tmaClocks;
-  RaceChecker races;
   Stats stats;
-
-  uint64_t random();
-  bool chance(uint32_t outOf) { return random() % outOf == 0; }
-
- private:
-  uint64_t randomState_ = 1;
 };
 
 inline Block& block() { return *static_cast<Block*>(currentBlock); }

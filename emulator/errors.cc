@@ -78,12 +78,7 @@ void failDeadlocked() {
     text += "\n  warp " + std::to_string(w) + ":";
     for (const auto& [what, count] : waiting) text += " " + std::to_string(count) + "x[" + what + "]";
   }
-  for (const auto& [address, barrier] : block().mbarriers) {
-    text += "\n  mbarrier " + std::to_string(address) + ": phase " + std::to_string(barrier.phase) + ", " +
-            std::to_string(barrier.pending) + " of " + std::to_string(barrier.count) + " arrivals and " +
-            std::to_string(barrier.expectedBytes) + " bytes missing";
-  }
-  fail(text);
+  fail(text + block().mbarriers.describe());
 }
 
 }  // namespace tilewise::emulator

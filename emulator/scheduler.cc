@@ -56,11 +56,11 @@ Thread& pickNext() {
   Block& running = block();
   for (;;) {
     const bool isSeeded = running.options.seed != 0;
-    if (isSeeded) running.flights.landSometimes();
+    if (isSeeded) running.tma.landSometimes();
     if (running.readyWarps != 0) return isSeeded ? atRandom() : inOrder();
     // Nobody can go on until a copy lands.
-    if (running.flights.empty()) failDeadlocked();
-    running.flights.landOne();
+    if (!running.tma.hasLoads()) failDeadlocked();
+    running.tma.landOne();
   }
 }
 
@@ -108,7 +108,7 @@ void yieldIfSeeded() {
   suspend();
 }
 void yieldSometimes() {
-  if (block().options.seed != 0 && block().chance(8)) yieldIfSeeded();
+  if (block().chance(8)) yieldIfSeeded();
 }
 
 void runBlock(Block& running, const Stacks& stacks) {
@@ -123,7 +123,7 @@ void runBlock(Block& running, const Stacks& stacks) {
   running.worker = callersFiber();
   switchFibers(running.worker, first.fiber);
   if (running.error) std::rethrow_exception(running.error);
-  if (!running.flights.empty()) fail("the block exits with TMA loads in flight");
+  if (running.tma.hasLoads()) fail("the block exits with TMA loads in flight");
 }
 
 }  // namespace tilewise::emulator

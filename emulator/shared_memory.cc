@@ -9,11 +9,7 @@ namespace tilewise::emulator {
 
 uint8_t* sharedBytes(uint32_t address, uint32_t bytes, const char* operation) {
   const Block& running = block();
-  if (address < kSharedBase || uint64_t(address) + bytes > running.sharedEnd) {
-    fail(std::string(operation) + ": " + std::to_string(bytes) + " bytes at shared address " + std::to_string(address) +
-         " are outside the block's " + std::to_string(running.sharedEnd - kSharedBase) + " from " +
-         std::to_string(kSharedBase));
-  }
+  if (!running.hasShared(address, bytes)) fail(std::string(operation) + ": " + running.outsideText(address, bytes));
   return running.sharedMemory + address;
 }
 

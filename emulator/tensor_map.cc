@@ -5,7 +5,6 @@
 #include <string>
 
 #include "emulator.h"
-#include "errors.h"
 
 namespace tilewise::emulator {
 namespace {
@@ -30,12 +29,9 @@ uint64_t SoftTensorMap::extentBytes() const {
   return bytes;
 }
 
-const SoftTensorMap& tensorMapAt(const void* address) {
-  const auto* map = static_cast<const SoftTensorMap*>(address);
-  if (reinterpret_cast<uintptr_t>(address) % alignof(cuda::TensorMap) != 0 || map->magic != kMagic) {
-    fail("TMA: not a tensor map");
-  }
-  return *map;
+bool readTensorMap(SoftTensorMap& map, const void* bytes) {
+  std::memcpy(&map, bytes, sizeof map);
+  return map.magic == kMagic;
 }
 
 cuda::TensorMap makeTensorMap(const TensorShape& shape) {

@@ -1,4 +1,5 @@
-// What an emulated TensorMap holds. Reader: tma.cc, tensor_map.cc.
+// What a TensorMap holds on both machines of this folder, where the driver would have encoded it.
+// Reader: tma_copies.cc, tensor_map.cc.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ struct SoftTensorMap {
 };
 static_assert(sizeof(SoftTensorMap) <= sizeof(cuda::TensorMap));
 
-// Fails where there is none.
-const SoftTensorMap& tensorMapAt(const void* address);
+// False where the bytes of a TensorMap are none.
+bool readTensorMap(SoftTensorMap& map, const void* bytes);
 
 // Swizzle<b, 4, 3>: bits 4 and up of an address are xored with its bits 7 and up, as many as the span has chunks of 16.
 inline uint32_t swizzled(uint32_t address, uint32_t spanBytes) {

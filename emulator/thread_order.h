@@ -1,21 +1,17 @@
 // The running thread in the order of races.h. Reader: operations on shared memory, and those that order it.
 #pragma once
 
-#include "races.h"
+#include "block_memory.h"
 
 namespace tilewise::emulator {
 
 struct Thread;
 
+// The running thread, which executes this from now on.
+Caller caller(const char* operation, const void* where);
 // The running thread as an agent.
 Agent thisThread(const char* operation, const void* where);
-// What the running thread (or another, that waits) did becomes part of a view that others will acquire; and the other
-// way round.
-void release(View& to);
+// What a thread did becomes part of a view that others will acquire.
 void release(Thread& thread, View& to);
-void acquire(const View& from);
-
-// Names lines of the kernels, and fails on behalf of the running thread.
-const Reporter& threadReporter();
 
 }  // namespace tilewise::emulator

@@ -25,6 +25,7 @@ bool accepts(const Accepted& accepted, const Operand& operand) {
     case 'i': return operand.kind == Kind::number;
     case 's': return operand.kind == Kind::special;
     case 'L': return operand.kind == Kind::label;
+    case '_': return operand.text == "_";
     default: break;
   }
   if (accepted.isAddress) {
@@ -93,7 +94,8 @@ class Assembler {
   void addOperand(const Statement& statement, const Accepted& accepted, const Operand& operand, Instruction& in,
                   int& immediates) {
     switch (accepted.type) {
-      case '#': return;
+      case '#':
+      case '_': return;
       case 'L': in.target = targetOf(statement, operand.text); return;
       case 'i':
       case 's': in.immediates[immediates++] = int64_t(operand.bits); return;

@@ -32,7 +32,7 @@ void copy(Warp& warp, const Instruction& in) {
     sharedAt(warp, lane, target, kBytes, Access::write, agent);
     const bool landsAtOnce = block.options.async == emulator::Async::eager ||
                              (block.options.async == emulator::Async::random && block.chance(2));
-    issuer.copies.issue(block.shared, {target, reinterpret_cast<const void*>(source), bytes[lane]}, landsAtOnce);
+    issuer.copies.issue(block.sharedMemory, {target, reinterpret_cast<const void*>(source), bytes[lane]}, landsAtOnce);
   });
 }
 
@@ -46,7 +46,7 @@ void wait(Warp& warp, const Instruction& in) {
   forEachLane(warp, [&](uint32_t lane) {
     const uint32_t index = block.threadOf(warp, lane);
     Thread& thread = block.threads[index];
-    const uint32_t complete = thread.copies.wait(block.shared, uint32_t(in.immediates[0]));
+    const uint32_t complete = thread.copies.wait(block.sharedMemory, uint32_t(in.immediates[0]));
     if (block.races.isEnabled()) thread.view.complete(block.races.copyAgent(index), complete);
   });
 }

@@ -26,30 +26,21 @@ void fillLanes(uint8_t* slot, uint64_t bits) {
 
 Block::Block(const Kernel& itsKernel, const emulator::Grid& itsGrid, const emulator::Options& itsOptions,
              const void* itsParams)
-    : kernel(itsKernel),
+    : BlockMemory(itsGrid, itsOptions),
+      kernel(itsKernel),
       grid(itsGrid),
-      options(itsOptions),
       params(static_cast<const uint8_t*>(itsParams)),
       warps(itsGrid.threads / kLanes),
-      sharedEnd(emulator::kSharedBase + itsGrid.sharedBytes),
-      sharedStorage_(itsGrid.sharedBytes + kAlignment),
-      registerStorage_(size_t(itsKernel.fileBytes) * warps.size() + kAlignment) {
-  shared = aligned(sharedStorage_) - emulator::kSharedBase;
-}
+      registerStorage_(size_t(itsKernel.fileBytes) * warps.size() + kAlignment) {}
 
 void Block::reset(uint32_t itsIndex) {
   index = itsIndex;
-  randomState_ = (options.seed + 1) * 0x9E3779B97F4A7C15ull ^ (uint64_t(index) + 1) * 0xD1B54A32D192ED03ull;
-  std::fill(sharedStorage_.begin(), sharedStorage_.end(), emulator::kPoison);
+  resetMemory(index);
   threads = std::vector<Thread>(grid.threads);
   std::fill(std::begin(barriers), std::end(barriers), Barrier());
-  constexpr uint32_t kThreadsPerWarpgroup = 128;
-  if (options.races) {
-    races.enable(grid.threads, (grid.threads + kThreadsPerWarpgroup - 1) / kThreadsPerWarpgroup, sharedEnd, *this);
-    for (uint32_t i = 0; i < grid.threads; ++i) {
-      threads[i].view = races.freshView();
-      threads[i].view.ordered[i] = 1;
-    }
+  for (uint32_t i = 0; options.races && i < grid.threads; ++i) {
+    threads[i].view = races.freshView();
+    threads[i].view.ordered[i] = 1;
   }
   for (uint32_t i = 0; i < warps.size(); ++i) {
     Warp& warp = warps[i];
@@ -76,15 +67,6 @@ void Block::fillRegisters(Warp& warp) const {
   }
 }
 
-uint64_t Block::random() {
-  randomState_ ^= randomState_ << 13;
-  randomState_ ^= randomState_ >> 7;
-  randomState_ ^= randomState_ << 17;
-  return randomState_;
-}
-
-bool Block::chance(uint32_t outOf) { return options.seed != 0 && random() % outOf == 0; }
-
 // The first that may run, or any of those; null where there is none.
 Warp* Block::pickReady() {
   Warp* picked = nullptr;
@@ -99,10 +81,21 @@ Warp* Block::pickReady() {
 
 void Block::run(uint32_t itsIndex) {
   reset(itsIndex);
-  while (Warp* warp = pickReady()) runWarp(*warp);
-  for (const Warp& warp : warps) {
-    if (!warp.isDone()) failDeadlocked();
+  while (!isOver()) {
+    if (options.seed != 0) tma.landSometimes();
+    if (Warp* warp = pickReady()) {
+      runWarp(*warp);
+    } else if (tma.hasLoads()) {
+      tma.landOne();  // nobody can go on until one lands
+    } else {
+      failDeadlocked();
+    }
   }
+  if (tma.hasLoads()) throw emulator::Error("block " + std::to_string(index) + ": exits with TMA loads in flight");
+}
+
+bool Block::isOver() const {
+  return std::all_of(warps.begin(), warps.end(), [](const Warp& warp) { return warp.isDone(); });
 }
 
 }  // namespace tilewise::ptx

@@ -6,11 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "../access.h"
 #include "../async_copies.h"
-#include "../emulator.h"
+#include "../block_memory.h"
 #include "../global_memory.h"
-#include "../races.h"
 #include "kernel.h"
 
 namespace tilewise::ptx {
@@ -30,7 +28,7 @@ struct Warp {
   uint32_t mask = 0;  // lanes that execute the instruction
   uint32_t alive = kAllLanes;  // lanes that have not left the kernel
   uint32_t index = 0;
-  bool isWaiting = false;  // in a barrier of the block
+  bool isWaiting = false;  // in a barrier of the block, or in an mbarrier
   Block* block = nullptr;
   const Instruction* instruction = nullptr;  // that runs, or ran last
   std::vector<Path> paths;
@@ -43,6 +41,7 @@ struct Warp {
 struct Thread {
   emulator::View view;
   emulator::AsyncCopies copies;
+  emulator::TmaStores stores;
 };
 
 struct Barrier {
@@ -52,42 +51,38 @@ struct Barrier {
   emulator::View view;  // of those that arrived
 };
 
-struct Block : emulator::Reporter {
+struct Block : emulator::BlockMemory {
   Block(const Kernel& kernel, const emulator::Grid& grid, const emulator::Options& options, const void* params);
   void run(uint32_t index);
 
   std::string placeOf(const void* where) const override;
   std::string onBehalf(const std::string& what) const override;
+  [[noreturn]] void fail(const std::string& what) const override { throw emulator::Error(onBehalf(what)); }
+  void wake(uint32_t warp) override { warps[warp].isWaiting = false; }
 
   uint32_t threadOf(const Warp& warp, uint32_t lane) const { return warp.index * kLanes + lane; }
-  bool chance(uint32_t outOf);  // always false unless the schedule is seeded
 
   const Kernel& kernel;
   const emulator::Grid grid;
-  const emulator::Options& options;
   const uint8_t* const params;
   uint32_t index = 0;
 
   std::vector<Warp> warps;
   std::vector<Thread> threads;
   Barrier barriers[16];
-  emulator::RaceChecker races;
-  uint8_t* shared = nullptr;  // indexed by shared address
-  uint32_t sharedEnd;
 
-  // Whose access is checked for races.
+  // Whose access is checked.
   const Warp* checkedWarp = nullptr;
   uint32_t checkedLane = 0;
 
  private:
   void reset(uint32_t index);
   void fillRegisters(Warp& warp) const;
-  uint64_t random();
   Warp* pickReady();
+  bool isOver() const;
   [[noreturn]] void failDeadlocked() const;
 
-  std::vector<uint8_t> sharedStorage_, registerStorage_;
-  uint64_t randomState_ = 1;
+  std::vector<uint8_t> registerStorage_;
 };
 
 // Until the warp has to wait, is to give way to others, or has left the kernel.

@@ -1,7 +1,7 @@
 // Messages: which thread, which opcode, and the lines it came from.
 #include <map>
 
-#include "block.h"
+#include "handlers.h"
 
 namespace tilewise::ptx {
 namespace {
@@ -50,6 +50,14 @@ std::string Block::placeOf(const void* where) const {
   return ptx::placeOf(kernel, *static_cast<const Instruction*>(where));
 }
 
+emulator::Caller callerOf(const Warp& warp, uint32_t lane) {
+  Block& block = *warp.block;
+  block.checkedWarp = &warp;
+  block.checkedLane = lane;
+  const uint32_t thread = block.threadOf(warp, lane);
+  return {thread, &block.threads[thread].view, warp.instruction};
+}
+
 std::string Block::onBehalf(const std::string& what) const { return withLane(*checkedWarp, checkedLane, what); }
 
 void Block::failDeadlocked() const {
@@ -58,7 +66,7 @@ void Block::failDeadlocked() const {
     text += "\n  warp " + std::to_string(warp.index) + ": " +
             (warp.isDone() ? "has left the kernel" : operationAt(kernel, *warp.instruction));
   }
-  throw emulator::Error(text);
+  throw emulator::Error(text + mbarriers.describe());
 }
 
 }  // namespace tilewise::ptx

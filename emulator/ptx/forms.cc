@@ -16,10 +16,10 @@ Form formOf(const Opcode& opcode) {
     const char c = *at;
     if (c == ' ') continue;
     if (c == '=') isResult = false;
-    isAddress = c == '[' || (isAddress && c != ']');
+    isAddress = c == '[' || (isAddress && c != ']' && c != ',');
     isGroup = c == '{' || (isGroup && c != '}');
     const bool isDigit = std::isdigit(uint8_t(c));
-    if (!std::isalpha(uint8_t(c)) && !isDigit) {
+    if (!std::isalpha(uint8_t(c)) && !isDigit && c != '_') {
       form.frame += c == '=' ? ',' : c;
       continue;
     }
@@ -38,7 +38,7 @@ struct Table {
   Table() {
     for (const auto family :
          {integerOpcodes, bitOpcodes, floatOpcodes, comparisonOpcodes, conversionOpcodes, moveOpcodes, memoryOpcodes,
-          asyncCopyOpcodes, warpOpcodes, matrixOpcodes, controlOpcodes}) {
+          asyncCopyOpcodes, mbarrierOpcodes, bulkCopyOpcodes, warpOpcodes, matrixOpcodes, controlOpcodes}) {
       const Opcodes rows = family();
       opcodes.insert(opcodes.end(), rows.begin(), rows.end());
     }

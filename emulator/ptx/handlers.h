@@ -64,6 +64,10 @@ uint8_t* sharedAt(Warp& warp, uint32_t lane, uint32_t address, uint32_t bytes, A
                   const emulator::Agent& agent);  // for what works on the lane's behalf
 uint8_t* globalAt(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes);
 const uint8_t* parameterAt(const Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes);
+const uint8_t* genericAt(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes);  // of a parameter, or global
+
+// The lane as the caller of what both machines share.
+emulator::Caller callerOf(const Warp& warp, uint32_t lane);
 
 // For .sync: the lanes that `members` names are those that execute. For .aligned: those are all that are left.
 void requireMembers(const Warp& warp, const uint32_t* members);

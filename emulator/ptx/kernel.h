@@ -46,7 +46,7 @@ struct Instruction {
   const uint32_t* slots =
       nullptr;  // byte offsets into the register file: results, then sources, in the order of the text
   const Opcode* opcode = nullptr;
-  int64_t immediates[2] = {};  // offsets of addresses and numbers that must be constants, in the order of the text
+  int64_t immediates[3] = {};  // offsets of addresses and numbers that must be constants, in the order of the text
   int32_t guard = -1;          // slot of the predicate
   int32_t target = -1;         // of a branch
   int32_t join = -1;           // where the lanes of a branch meet again; -1: at the end

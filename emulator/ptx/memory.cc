@@ -8,8 +8,6 @@ namespace tilewise::ptx {
 
 namespace {
 
-bool isParameter(uint64_t address) { return address >> 60 == kParamWindow >> 60; }
-
 void requireAligned(const Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes) {
   if (address % bytes != 0) {
     fail(warp, lane, "misaligned, " + std::to_string(bytes) + " bytes at " + std::to_string(address));
@@ -21,11 +19,7 @@ void requireAligned(const Warp& warp, uint32_t lane, uint64_t address, uint32_t 
 uint8_t* sharedAt(Warp& warp, uint32_t lane, uint32_t address, uint32_t bytes, Access access,
                   const emulator::Agent& agent) {
   Block& block = *warp.block;
-  if (address < emulator::kSharedBase || uint64_t(address) + bytes > block.sharedEnd) {
-    fail(warp, lane,
-         std::to_string(bytes) + " bytes at shared address " + std::to_string(address) + " are outside the block's " +
-             std::to_string(block.grid.sharedBytes) + " from " + std::to_string(emulator::kSharedBase));
-  }
+  if (!block.hasShared(address, bytes)) fail(warp, lane, block.outsideText(address, bytes));
   requireAligned(warp, lane, address, bytes);
   if (block.races.isEnabled()) {
     block.checkedWarp = &warp;
@@ -36,7 +30,7 @@ uint8_t* sharedAt(Warp& warp, uint32_t lane, uint32_t address, uint32_t bytes, A
       block.races.write(address, bytes, agent);
     }
   }
-  return block.shared + address;
+  return block.sharedMemory + address;
 }
 
 uint8_t* sharedAt(Warp& warp, uint32_t lane, uint32_t address, uint32_t bytes, Access access) {
@@ -67,6 +61,11 @@ const uint8_t* parameterAt(const Warp& warp, uint32_t lane, uint64_t address, ui
   return block.params + offset;
 }
 
+const uint8_t* genericAt(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes) {
+  const bool isParameter = address >> 60 == kParamWindow >> 60;
+  return isParameter ? parameterAt(warp, lane, address, bytes) : globalAt(warp, lane, address, bytes);
+}
+
 namespace {
 
 enum class Space { global, shared, param, generic };
@@ -78,9 +77,7 @@ template <Space space>
 const uint8_t* readable(Warp& warp, uint32_t lane, AddressOf<space> address, uint32_t bytes) {
   if constexpr (space == Space::shared) return sharedAt(warp, lane, address, bytes, Access::read);
   if constexpr (space == Space::param) return parameterAt(warp, lane, address, bytes);
-  if constexpr (space == Space::generic) {
-    if (isParameter(address)) return parameterAt(warp, lane, address, bytes);
-  }
+  if constexpr (space == Space::generic) return genericAt(warp, lane, address, bytes);
   return globalAt(warp, lane, address, bytes);
 }
 

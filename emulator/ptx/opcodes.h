@@ -3,9 +3,10 @@
 //     {"ld.shared.v4.b32", "{wwww} = [w]", load<...>}
 //
 // p, h, w, l: a predicate, a register of 16, 32 or 64 bits; before '=' results, after it sources, which may be
-// constants except in brackets. [w], [l]: a shared address, or one of 64 bits, whose offset becomes an immediate; i: a
-// constant that becomes one; a number: that constant. s: a special register. L: a label. Reader: whoever adds an
-// opcode. Each file of a family ends in its rows; forms.cc has the families.
+// constants except in brackets. [w], [l]: a shared address, or one of 64 bits, whose offset becomes an immediate, and
+// [l, {ww}] one with coordinates; i: a constant that becomes an immediate; a number: that constant. s: a special
+// register. L: a label. _: the sink. Reader: whoever adds an opcode. Each file of a family ends in its rows; forms.cc
+// has the families.
 #pragma once
 
 #include <string>
@@ -26,6 +27,8 @@ Opcodes conversionOpcodes();
 Opcodes moveOpcodes();
 Opcodes memoryOpcodes();
 Opcodes asyncCopyOpcodes();
+Opcodes mbarrierOpcodes();
+Opcodes bulkCopyOpcodes();
 Opcodes warpOpcodes();
 Opcodes matrixOpcodes();
 Opcodes controlOpcodes();

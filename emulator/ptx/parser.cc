@@ -47,7 +47,7 @@ class Parser {
       }
       end = (end + align - 1) / align * align;
       symbols_[name] = kParamWindow + end;
-      body_.declaration.paramOffsets.push_back(end);
+      body_.declaration.params.push_back({end, bytes});
       end += bytes;
       cursor_.takeIf(",");
     }
@@ -162,9 +162,9 @@ class Parser {
     const std::string_view token = cursor_.take();
     if (token.empty()) cursor_.fail("an instruction without end");
     if (token == "[") {
-      statement.frame += "[_]";
+      statement.frame += "[_";
       statement.operands.push_back(readAddress());
-    } else if (token == "{" || token == "}" || token == "," || token == "|") {
+    } else if (token == "]" || token == "{" || token == "}" || token == "," || token == "|") {
       statement.frame += token;
     } else {
       statement.frame += '_';
@@ -172,13 +172,12 @@ class Parser {
     }
   }
 
-  // %rd2+-16]
+  // %rd2+-16
   Operand readAddress() {
     Operand address = operandOf(cursor_.take());
     if (address.kind != Operand::Kind::reg && address.kind != Operand::Kind::number) cursor_.fail("no address");
     address.kind = Operand::Kind::address;
     if (cursor_.takeIf("+")) address.bits += cursor_.takeNumber();
-    cursor_.expect("]");
     return address;
   }
 

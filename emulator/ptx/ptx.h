@@ -21,7 +21,10 @@ struct Source;
 struct Declaration {
   uint32_t threads = 0;  // of a block; 0 where the kernel does not say (.maxntid)
   uint32_t paramBytes = 0;
-  std::vector<uint32_t> paramOffsets;  // of each parameter, in order
+  struct Param {
+    uint32_t offset, bytes;
+  };
+  std::vector<Param> params;  // in order
 };
 
 class Module {

@@ -134,7 +134,7 @@ void prepare(saddr barrier, int count) {
 }
 
 void checkMbarriers() {
-  expectError("no initialisation", kWarp, "lazy", [] { mbarrier_wait(smem_base(), 0); }, "none was initialised");
+  expectError("no initialisation", kWarp, "lazy", [] { mbarrier_wait(smem_base(), 0); }, "no mbarrier was initialised");
   expectError(
       "a phase that never ends", kWarp, "lazy",
       [] {

@@ -24,6 +24,8 @@ void checkOpcodes() {
   checkMoveOpcodes();
   checkMemoryOpcodes();
   checkAsyncCopyOpcodes();
+  checkMbarrierOpcodes();
+  checkBulkCopyOpcodes();
   checkWarpOpcodes();
   checkMatrixOpcodes();
   checkControlOpcodes();

@@ -10,6 +10,8 @@ void checkConversionOpcodes();
 void checkMoveOpcodes();
 void checkMemoryOpcodes();
 void checkAsyncCopyOpcodes();
+void checkMbarrierOpcodes();
+void checkBulkCopyOpcodes();
 void checkWarpOpcodes();
 void checkMatrixOpcodes();
 void checkControlOpcodes();

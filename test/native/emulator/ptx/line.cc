@@ -29,7 +29,8 @@ std::string typeOf(char kind) {
     case 'p': return ".pred";
     case 'h': return ".b16";
     case 'l':
-    case 'g': return ".b64";
+    case 'g':
+    case 'm': return ".b64";
     default: return ".b32";
   }
 }
@@ -42,6 +43,7 @@ std::string loadOperand(char kind, size_t i) {
     case 'w': return "ld.global.u32 " + name + from;
     case 's': return "ld.global.u32 " + name + from + "add.s32 " + name + ", " + name + ", %shared;\n";
     case 'g': return "ld.global.u64 " + name + from + "add.s64 " + name + ", " + name + ", %global;\n";
+    case 'm': return "ld.global.u64 " + name + from + "add.s64 " + name + ", " + name + ", %map;\n";
     default: return "ld.global.u64 " + name + from;
   }
 }
@@ -77,9 +79,10 @@ std::string kernelOf(const Line& line) {
 .address_size 64
 .extern .shared .align 1024 .b8 sharedBytes[];
 .visible .entry kernel(.param .u64 in, .param .u64 out, .param .u64 global, .param .u64 image, .param .align 16 .b8 )";
-  text += std::string(kParameters) + "[" + number(kParameterBytes) + "])\n{\n";
+  text += std::string(kParameters) + "[" + number(kParameterBytes) + "], .param .align 64 .b8 map[128])\n{\n";
   text +=
-      ".reg .b64 %in, %out, %global, %image, %offset, %upper; .reg .b32 %thread, %block, %threads, %word, %word0, "
+      ".reg .b64 %in, %out, %global, %image, %map, %offset, %upper; .reg .b32 %thread, %block, %threads, %word, "
+      "%word0, "
       "%shared;\n";
   for (size_t i = 0; i < line.sources.size(); ++i)
     text += ".reg " + typeOf(line.sources[i]) + " %a" + number(i) + ";\n";
@@ -89,6 +92,8 @@ std::string kernelOf(const Line& line) {
 ld.param.u64 %out, [out];
 ld.param.u64 %global, [global];
 ld.param.u64 %image, [image];
+mov.b64 %map, map;
+cvta.param.u64 %map, %map;
 mov.u32 %shared, sharedBytes;
 mov.u32 %thread, %tid.x;
 shl.b32 %word0, %thread, 2;
@@ -139,7 +144,7 @@ Line lineOf(const std::string& opcode, const std::string& form, const std::vecto
     std::string& kinds = isResult ? line.results : line.sources;
     const std::string name = (isResult ? "%d" : "%a") + number(kinds.size());
     const bool isRegister = isAddress || (c != 'i' && c != 's' && c != 'L');
-    if (isRegister) kinds += !isAddress ? c : c == 'w' ? 's' : 'g';
+    if (isRegister) kinds += !isAddress ? c : c == 'w' ? 's' : form[i + 1] == ',' ? 'm' : 'g';
     if (isGroup && std::isalpha(uint8_t(form[i - 1]))) line.text += ", ";
     line.text += operand < names.size() ? names[operand] : name;
     ++operand;
@@ -160,8 +165,14 @@ Outcome run(const Line& line) {
   struct {
     void *in, *out, *global, *image;
     uint8_t bytes[kParameterBytes];
+    cuda::TensorMap map;
   } params;
-  params = {copyOf(memory, in), copyOf(memory, out), copyOf(memory, line.global), copyOf(memory, line.shared), {}};
+  params = {copyOf(memory, in), copyOf(memory, out), copyOf(memory, line.global), copyOf(memory, line.shared), {}, {}};
+  if (line.tensor) {
+    emulator::TensorShape shape = *line.tensor;
+    shape.base = params.global;
+    params.map = emulator::makeTensorMap(shape);
+  }
   for (uint32_t i = 0; i < kParameterBytes; ++i) params.bytes[i] = parameterByte(i);
 
   emulator::Options options = emulator::parseOptions("workers:1," + line.words);

@@ -5,21 +5,25 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "../../../../emulator/emulator.h"
 
 namespace tilewise::ptx {
 
 using Bits = std::vector<uint64_t>;  // of one register, a thread each
 
-// Kinds of registers are letters: p, h, w, l as in emulator/ptx/opcodes.h. A source may also be s, a shared address, or
-// g, one of global memory: the test gives bytes from the start of `shared` and `global`.
+// Kinds of registers are letters: p, h, w, l as in emulator/ptx/opcodes.h. A source may also be s, a shared address, g,
+// one of global memory, or m, that of a tensor map: the test gives bytes from the start of `shared`, `global`, the map.
 struct Line {
   std::string text;
   std::string sources, results;  // kinds
   std::vector<Bits> operands;  // of each source
   uint32_t threads = 32;  // of a block; there are as many blocks as operands need
   std::vector<uint8_t> shared, global;
+  std::optional<emulator::TensorShape> tensor;  // of global memory, from its start
   std::string words = "lazy";  // options of the machine
 };
 
@@ -30,8 +34,8 @@ struct Outcome {
 };
 
 // The line of an opcode with a form of its operands, as a row of the machine's tables has it, which counts as tested
-// from now on. Addresses are s or g. `names`: registers and constants in the place of those above, "%a0+16" in
-// brackets.
+// from now on. Addresses are s or g, with coordinates m. `names`: registers and constants in the place of those above,
+// "%a0+16" in brackets.
 Line lineOf(const std::string& opcode, const std::string& form, const std::vector<std::string>& names = {});
 
 // Kernels have 64 bytes of parameters of this name, of which byte i is parameterByte(i).
