@@ -7,7 +7,7 @@ namespace tilewise::emulator {
 namespace {
 
 constexpr uint32_t kBytes = 8;
-constexpr uint32_t kMaxCount = (1 << 20) - 1;
+constexpr uint32_t kMaxCount = (1 << 20) - 1;  // of arrivals, and of bytes
 
 }  // namespace
 
@@ -57,6 +57,9 @@ void Mbarriers::arrive(uint32_t address, uint32_t expectedBytes, const Caller& c
   if (barrier.pending == 0) memory_.fail("more arrivals than this phase has");
   if (memory_.races.isEnabled()) caller.view->release(barrier.arriving, caller.thread);
   barrier.expectedBytes += expectedBytes;
+  if (barrier.expectedBytes > kMaxCount) {
+    memory_.fail(std::to_string(barrier.expectedBytes) + " bytes are more than an mbarrier counts");
+  }
   --barrier.pending;
   settle(barrier);
 }

@@ -124,6 +124,9 @@ void runBlock(Block& running, const Stacks& stacks) {
   switchFibers(running.worker, first.fiber);
   if (running.error) std::rethrow_exception(running.error);
   if (running.tma.hasLoads()) fail("the block exits with TMA loads in flight");
+  for (const Thread& thread : running.threadStates) {
+    if (!thread.stores.areDone()) fail("the block exits with TMA stores that nobody waited for");
+  }
 }
 
 }  // namespace tilewise::emulator

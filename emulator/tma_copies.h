@@ -1,5 +1,5 @@
 // TmaCopies: boxes on their way between global and shared memory. A load lands when the schedule says so, and counts
-// down its mbarrier then; a store is done at the latest when it is waited for.
+// down its mbarrier then; a store is done at the latest when it is waited for. A block may not end before either.
 // Reader: whoever executes cp.async.bulk.tensor, on either machine of this folder.
 #pragma once
 
@@ -35,6 +35,7 @@ struct TmaCopy {
 class TmaStores {
  public:
   void commit() { groups_.push_back(issued_.size()); }
+  bool areDone() const { return done_ == issued_.size(); }
 
  private:
   friend class TmaCopies;

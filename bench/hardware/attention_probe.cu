@@ -1,6 +1,7 @@
 // The two attention probes on the card: right against float64, the same bits twice, and how fast, tile by tile.
-// Reader: whoever writes or tunes the library's kernels. Prints a line of JSON per result; with --small only a few
-// small shapes, for the sanitizers. Ends with 1 if any result is wrong.
+// Reader: whoever writes or tunes the library's kernels. Prints a line of JSON per result. Usage: attention_probe
+// [--small]: a few small shapes and no speed, for the sanitizers, and for the PTX machine (scripts/ptx-tests.mjs),
+// which needs no card. Ends with 1 if any result is wrong.
 #include <algorithm>
 #include <functional>
 #include "ampere_attention.h"

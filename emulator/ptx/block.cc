@@ -91,7 +91,15 @@ void Block::run(uint32_t itsIndex) {
       failDeadlocked();
     }
   }
-  if (tma.hasLoads()) throw emulator::Error("block " + std::to_string(index) + ": exits with TMA loads in flight");
+  requireLanded();
+}
+
+void Block::requireLanded() const {
+  const std::string exits = "block " + std::to_string(index) + " exits with TMA ";
+  if (tma.hasLoads()) throw emulator::Error(exits + "loads in flight");
+  for (const Thread& thread : threads) {
+    if (!thread.stores.areDone()) throw emulator::Error(exits + "stores that nobody waited for");
+  }
 }
 
 bool Block::isOver() const {

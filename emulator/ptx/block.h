@@ -80,6 +80,7 @@ struct Block : emulator::BlockMemory {
   void fillRegisters(Warp& warp) const;
   Warp* pickReady();
   bool isOver() const;
+  void requireLanded() const;
   [[noreturn]] void failDeadlocked() const;
 
   std::vector<uint8_t> registerStorage_;

@@ -152,6 +152,13 @@ void checkMbarriers() {
       },
       "deadlock", "64 bytes missing");
   expectError("a count of none", kWarp, "lazy", [] { mbarrier_init(smem_base(), 0); }, "a count of 0");
+  expectError(
+      "a parity of two", kWarp, "lazy",
+      [] {
+        prepare(smem_base(), 1);
+        mbarrier_wait(smem_base(), 2);
+      },
+      "a parity of 2");
 }
 
 void checkTma() {
@@ -164,6 +171,15 @@ void checkTma() {
   expectError("a misaligned box", grid, "lazy", [&] { load(smem_base() + 1024 + 64); }, "multiple of 128");
   expectError("a box past the end", grid, "lazy", [&] { load(smem_base() + 3584); }, "outside");
   expectError("a load that nobody waits for", grid, "lazy", [&] { load(smem_base() + 1024); }, "loads in flight");
+  for (const char* options : {"lazy", "eager"}) {
+    expectError(
+        "a store that nobody waits for", grid, options,
+        [&] {
+          if (thread_index() == 0) tma_store(map, smem_base() + 1024, 0, 0);
+          tma_store_commit();
+        },
+        "stores that nobody waited for");
+  }
   expectError(
       "three coordinates of two", grid, "lazy",
       [&] {

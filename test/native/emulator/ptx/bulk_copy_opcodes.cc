@@ -173,7 +173,8 @@ void checkGroups() {
         if (isThere) expected[i] = line.shared[i / 32 * 128 + i % 32];
       }
       const Outcome outcome = run(line);
-      CHECK(outcome.error.empty(), "%s: %s", words, outcome.error.c_str());
+      const std::string error = "exits with TMA stores that nobody waited for";
+      CHECK(emulator::contains(outcome.error, error), "%s: %s", words, outcome.error.c_str());
       expectBytes("stores, all but " + std::to_string(pending) + " groups, " + words, outcome.global, expected);
     }
   }

@@ -102,6 +102,8 @@ void checkFaults() {
   expectFault(lineFor(one + arrive("%a0+8")), "lazy", {"thread 0", "no mbarrier was initialised at shared 1032"});
   expectFault(lineFor(one + "@%a1 " + lineOf(kExpect, "_, [w], w", {"%a0", "64"}).text + "\n@%a1 " + arrive("%a0")),
               "lazy", {"thread 5", "more arrivals than this phase has"});
+  expectFault(lineFor(one + "@%a1 " + lineOf(kExpect, "_, [w], w", {"%a0", "1048576"}).text), "lazy",
+              {"thread 5", "1048576 bytes are more than an mbarrier counts"});
   Line waits = lineFor(one + tryWait("%d0", "%a0", "2"));
   waits.results = "p";
   expectFault(waits, "lazy", {"a parity of 2"});
