@@ -14,7 +14,7 @@ constexpr uint32_t kThreadsPerWarpgroup = kLanes * kWarpsPerGroup;
 }  // namespace
 
 Block::Block(const Grid& grid, const Options& launchOptions, const std::function<void()>& launchKernel)
-    : BlockMemory(grid, launchOptions), kernel(launchKernel) {
+    : BlockMemory(grid, launchOptions), kernel(launchKernel), registers(grid.threads) {
   count = grid.blocks;
   threads = grid.threads;
 }
@@ -30,7 +30,10 @@ void Block::reset(uint32_t blockIndex) {
   index = blockIndex;
   resetMemory(index);
   warps = std::vector<Warp>(threads / kLanes);
-  warpgroups = std::vector<WarpgroupProducts>((threads + kThreadsPerWarpgroup - 1) / kThreadsPerWarpgroup);
+  warpgroups.clear();
+  const uint32_t count = (threads + kThreadsPerWarpgroup - 1) / kThreadsPerWarpgroup;
+  for (uint32_t i = 0; i < count; ++i) warpgroups.push_back({WarpgroupProducts(*this, i), {}});
+  registers = RegisterPool(threads);
   std::fill(std::begin(barriers), std::end(barriers), NamedBarrier());
   alive = threads;
   readyWarps = 0;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -15,13 +16,13 @@
 #include "emulator.h"
 #include "fiber.h"
 #include "operations.h"
+#include "register_pool.h"
 #include "wgmma.h"
 
 namespace tilewise::emulator {
 
 constexpr uint32_t kLanes = 32;
 constexpr uint32_t kAllLanes = 0xffffffff;
-constexpr uint32_t kWarpsPerGroup = 4;
 
 // What a switch touches comes first and fits in a cache line.
 struct alignas(64) Thread : ThreadView {
@@ -41,7 +42,7 @@ struct Warp {
   uint32_t running = 0;  // lanes that have not exited
   uint32_t arrived = 0;  // lanes that wait in the rendezvous
   const char* operation = nullptr;
-  WarpProducts products;
+  RegistersInFlight inFlight;
 };
 
 struct Block : BlockView, BlockMemory {
@@ -58,7 +59,8 @@ struct Block : BlockView, BlockMemory {
 
   std::vector<Thread> threadStates;
   std::vector<Warp> warps;
-  std::vector<WarpgroupProducts> warpgroups;
+  std::deque<Warpgroup> warpgroups;
+  RegisterPool registers;
   uint32_t alive = 0;       // threads that have not exited
   uint32_t readyWarps = 0;  // warps with a lane that may run
   Fiber worker;             // where it was started

@@ -1,9 +1,6 @@
 // Decoding of descriptors: the fields, the rules that hardware asks for, and the address arithmetic of the layouts.
 #include "descriptor.h"
 
-#include <string>
-
-#include "errors.h"
 #include "tensor_map.h"
 
 namespace tilewise::emulator {
@@ -23,18 +20,22 @@ Operand::Operand(uint64_t descriptor, bool isMnMajor)
       leadingOffset_(offsetAt(descriptor, 16)),
       strideOffset_(offsetAt(descriptor, 32)),
       spanBytes_(kSpans[descriptor >> 62]),
-      isMnMajor_(isMnMajor) {
-  if (descriptor & ~kUsed) fail("wgmma: reserved bits of the descriptor are set");
-  if (descriptor & kBaseOffset) fail("wgmma: a base offset, which is not modelled");
-  if (spanBytes_ == 16) return;
-  const uint32_t atom = 8 * spanBytes_;
+      isMnMajor_(isMnMajor) {}
+
+std::string Operand::faultOf(uint64_t descriptor, bool isMnMajor) {
+  if (descriptor & ~kUsed) return "reserved bits of the descriptor are set";
+  if (descriptor & kBaseOffset) return "a base offset in the descriptor, which is not modelled";
+  const Operand operand(descriptor, isMnMajor);
+  if (operand.spanBytes_ == 16) return "";
+  const uint32_t atom = 8 * operand.spanBytes_;
   // Inside the pattern the start may advance along a row of 128 bytes, no further.
-  if (start_ & (atom - 1) & ~127u) {
-    fail("wgmma: the swizzle pattern does not start on its boundary of " + std::to_string(atom) + " bytes");
+  if (operand.start_ & (atom - 1) & ~127u) {
+    return "the swizzle pattern does not start on its boundary of " + std::to_string(atom) + " bytes";
   }
-  if (strideOffset_ % atom != 0 || (isMnMajor && leadingOffset_ % atom != 0)) {
-    fail("wgmma: an offset that is no multiple of the swizzle pattern");
+  if (operand.strideOffset_ % atom != 0 || (isMnMajor && operand.leadingOffset_ % atom != 0)) {
+    return "an offset that is no multiple of the swizzle pattern";
   }
+  return "";
 }
 
 uint32_t Operand::chunk(uint32_t mn, uint32_t k) const {

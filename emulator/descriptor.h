@@ -1,13 +1,16 @@
 // wgmma's shared memory descriptors: where an operand's elements lie. PTX ISA, "Canonical layouts".
-// Accepts what is documented and nothing else. Reader: wgmma.cc, and the tests of this.
+// Accepts what is documented and nothing else. Reader: warpgroup_products.cc, and the tests of this.
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace tilewise::emulator {
 
 class Operand {
  public:
+  // What is wrong with a descriptor; empty where it is one.
+  static std::string faultOf(uint64_t descriptor, bool isMnMajor);
   Operand(uint64_t descriptor, bool isMnMajor);
 
   // Address of the 16 bytes that hold element (mn, k) and the seven after it along the major dimension.

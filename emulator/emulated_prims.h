@@ -158,11 +158,11 @@ TW_PRIM void tma_store_wait() {
 // ptx/wgmma.h
 template <class E, int N, Major A = Major::k, Major B = Major::k>
 TW_PRIM void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, bool keep) {
-  emulator::warpgroupMultiply({N, elementOf<E>, A == Major::mn, B == Major::mn, keep, nullptr, a, b, d});
+  emulator::warpgroupMultiply({N, elementOf<E>, A == Major::mn, B == Major::mn, false, keep, a, b}, nullptr, d);
 }
 template <class E, int N, Major B = Major::k>
 TW_PRIM void wgmma(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, bool keep) {
-  emulator::warpgroupMultiply({N, elementOf<E>, false, B == Major::mn, keep, a, 0, b, d});
+  emulator::warpgroupMultiply({N, elementOf<E>, false, B == Major::mn, true, keep, 0, b}, a, d);
 }
 TW_PRIM void wgmma_fence() { emulator::warpgroupFence(); }
 TW_PRIM void wgmma_commit() { emulator::warpgroupCommit(); }
@@ -173,11 +173,11 @@ TW_PRIM void wgmma_wait(float (&... accumulators)[Ns]) {
 }
 template <int Registers>
 TW_PRIM void setmaxnreg_inc() {
-  emulator::setMaxRegisters(Registers);
+  emulator::setMaxRegisters(Registers, true);
 }
 template <int Registers>
 TW_PRIM void setmaxnreg_dec() {
-  emulator::setMaxRegisters(Registers);
+  emulator::setMaxRegisters(Registers, false);
 }
 
 }  // namespace tilewise::cuda

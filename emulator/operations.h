@@ -67,20 +67,25 @@ void tmaStore(const void* map, uint32_t from, int rank, const int* coordinates);
 void tmaStoreCommit();
 void tmaStoreWait(int pending);
 
-// wgmma.cc
+// wgmma.cc. Of a product, what all threads of a warpgroup say alike.
 struct WarpgroupProduct {
-  int n;
+  uint32_t n;
   Element element;
   bool transposeA, transposeB;  // mn-major
-  bool keep;
-  const uint32_t* aRegisters;  // null: a is read from shared memory
-  uint64_t a, b;               // descriptors
-  float* d;
+  bool isAInRegisters, keep;
+  uint64_t a, b;  // descriptors
+
+  bool operator==(const WarpgroupProduct& other) const {
+    return n == other.n && element == other.element && transposeA == other.transposeA &&
+           transposeB == other.transposeB && isAInRegisters == other.isAInRegisters && keep == other.keep &&
+           a == other.a && b == other.b;
+  }
 };
-void warpgroupMultiply(const WarpgroupProduct& product);
+// `a`: registers, or null. `d`: the accumulator.
+void warpgroupMultiply(const WarpgroupProduct& product, const uint32_t* a, float* d);
 void warpgroupFence();
 void warpgroupCommit();
 void warpgroupWait(int pending, float* const* accumulators, int count);
-void setMaxRegisters(int registers);
+void setMaxRegisters(uint32_t registers, bool isMore);
 
 }  // namespace tilewise::emulator

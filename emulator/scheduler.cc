@@ -127,6 +127,8 @@ void runBlock(Block& running, const Stacks& stacks) {
   for (const Thread& thread : running.threadStates) {
     if (!thread.stores.areDone()) fail("the block exits with TMA stores that nobody waited for");
   }
+  const std::string fault = running.registers.faultAtEnd();
+  if (!fault.empty()) fail(fault);
 }
 
 }  // namespace tilewise::emulator

@@ -88,6 +88,8 @@ class Assembler {
     for (size_t i = 0; i < form.accepted.size(); ++i) {
       addOperand(statement, form.accepted[i], statement.operands[i], in, immediates);
     }
+    in.slotCount = uint8_t(uses_.size() - firstUse_.back());
+    kernel_->leavesBusy = kernel_->leavesBusy || form.opcode->leavesBusy;
     kernel_->code.push_back(in);
   }
 

@@ -31,6 +31,7 @@ Block::Block(const Kernel& itsKernel, const emulator::Grid& itsGrid, const emula
       grid(itsGrid),
       params(static_cast<const uint8_t*>(itsParams)),
       warps(itsGrid.threads / kLanes),
+      registers(itsGrid.threads),
       registerStorage_(size_t(itsKernel.fileBytes) * warps.size() + kAlignment) {}
 
 void Block::reset(uint32_t itsIndex) {
@@ -38,6 +39,8 @@ void Block::reset(uint32_t itsIndex) {
   resetMemory(index);
   threads = std::vector<Thread>(grid.threads);
   std::fill(std::begin(barriers), std::end(barriers), Barrier());
+  warpgroups.clear();
+  registers = emulator::RegisterPool(grid.threads);
   for (uint32_t i = 0; options.races && i < grid.threads; ++i) {
     threads[i].view = races.freshView();
     threads[i].view.ordered[i] = 1;
@@ -49,6 +52,7 @@ void Block::reset(uint32_t itsIndex) {
     warp.index = i;
     warp.block = this;
     warp.paths.push_back({0, -1, kAllLanes});
+    if (kernel.leavesBusy) warp.busy = std::make_unique<BusyRegisters>(kernel.fileBytes);
     fillRegisters(warp);
   }
 }
@@ -92,6 +96,8 @@ void Block::run(uint32_t itsIndex) {
     }
   }
   requireLanded();
+  const std::string fault = registers.faultAtEnd();
+  if (!fault.empty()) throw emulator::Error("block " + std::to_string(index) + ": " + fault);
 }
 
 void Block::requireLanded() const {

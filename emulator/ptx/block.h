@@ -3,13 +3,17 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "../async_copies.h"
 #include "../block_memory.h"
 #include "../global_memory.h"
+#include "../register_pool.h"
 #include "kernel.h"
+#include "warpgroups.h"
 
 namespace tilewise::ptx {
 
@@ -34,6 +38,7 @@ struct Warp {
   std::vector<Path> paths;
   uint64_t steps = 0;
   emulator::Memory::Allocation remembered;  // the one that was used last
+  std::unique_ptr<BusyRegisters> busy;      // null where no instruction leaves any
 
   bool isDone() const { return paths.empty(); }
 };
@@ -70,6 +75,8 @@ struct Block : emulator::BlockMemory {
   std::vector<Warp> warps;
   std::vector<Thread> threads;
   Barrier barriers[16];
+  std::map<uint32_t, Warpgroup> warpgroups;
+  emulator::RegisterPool registers;
 
   // Whose access is checked.
   const Warp* checkedWarp = nullptr;

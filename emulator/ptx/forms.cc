@@ -23,12 +23,15 @@ Form formOf(const Opcode& opcode) {
       form.frame += c == '=' ? ',' : c;
       continue;
     }
-    // Between the letters of a group stand commas.
-    if (isGroup && form.frame.back() == '_') form.frame += ',';
-    form.frame += '_';
     char* end = const_cast<char*>(at) + 1;
     const uint64_t number = isDigit ? std::strtoull(at, &end, 10) : 0;
-    form.accepted.push_back({isDigit ? '#' : c, isResult, isAddress, number});
+    const uint64_t count = *end == '*' ? std::strtoull(end + 1, &end, 10) : 1;
+    for (uint64_t i = 0; i < count; ++i) {
+      // Between the letters of a group stand commas.
+      if (isGroup && form.frame.back() == '_') form.frame += ',';
+      form.frame += '_';
+      form.accepted.push_back({isDigit ? '#' : c, isResult, isAddress, number});
+    }
     at = end - 1;
   }
   return form;
@@ -38,7 +41,7 @@ struct Table {
   Table() {
     for (const auto family :
          {integerOpcodes, bitOpcodes, floatOpcodes, comparisonOpcodes, conversionOpcodes, moveOpcodes, memoryOpcodes,
-          asyncCopyOpcodes, mbarrierOpcodes, bulkCopyOpcodes, warpOpcodes, matrixOpcodes, controlOpcodes}) {
+          asyncCopyOpcodes, mbarrierOpcodes, bulkCopyOpcodes, warpOpcodes, matrixOpcodes, warpgroupOpcodes, controlOpcodes}) {
       const Opcodes rows = family();
       opcodes.insert(opcodes.end(), rows.begin(), rows.end());
     }

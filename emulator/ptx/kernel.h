@@ -39,6 +39,7 @@ struct Opcode {
   const char* operands;  // "w = w, w": see opcodes.h
   Run run;
   Kind kind = Kind::plain;
+  bool leavesBusy = false;  // registers, until a wait: see warpgroups.h
 };
 
 struct Instruction {
@@ -53,6 +54,7 @@ struct Instruction {
   uint32_t line = 0;           // of the text
   int32_t place = -1;          // in Kernel::places
   Kind kind = Kind::plain;
+  uint8_t slotCount = 0;
   bool isNegated = false;  // the guard
   bool isInline = false;   // written in an asm statement
 };
@@ -79,6 +81,7 @@ struct Kernel {
   std::vector<Place> places;
   uint32_t firstRegister = 0;  // before it, constants
   uint32_t fileBytes = 0;
+  bool leavesBusy = false;  // an instruction of it does
   // Of each instruction, whether lanes have come to it, whatever its guard says. Null unless somebody asks.
   std::unique_ptr<std::atomic<bool>[]> isReached;
 };

@@ -1,4 +1,4 @@
-// Tensor cores: ldmatrix and mma.sync. Which lane holds what: ../fragments.h.
+// Tensor cores: ldmatrix, stmatrix and mma.sync. Which lane holds what: ../fragments.h.
 #include "../fragments.h"
 #include "handlers.h"
 
@@ -24,6 +24,23 @@ void loadMatrices(Warp& warp, const Instruction& in) {
     uint32_t* result = lanes<uint32_t>(warp, in, m);
     for (uint32_t lane = 0; lane < kLanes; ++lane) {
       result[lane] = emulator::pairOf(elements[m], lane, isTransposed);
+    }
+  }
+}
+
+// Lane 8m + i names row i of matrix m, of which each lane has, in its register m, a pair of columns.
+void storeMatrices(Warp& warp, const Instruction& in) {
+  requireAllLanes(warp);
+  const uint32_t* addresses = lanes<uint32_t>(warp, in, 0);
+  uint8_t* rows[kLanes];
+  for (uint32_t lane = 0; lane < kLanes; ++lane) {
+    const uint32_t address = addresses[lane] + uint32_t(in.immediates[0]);
+    rows[lane] = sharedAt(warp, lane, address, kRowBytes, Access::write);
+  }
+  for (uint32_t m = 0; m < kMatrices; ++m) {
+    const uint32_t* values = lanes<uint32_t>(warp, in, 1 + m);
+    for (uint32_t lane = 0; lane < kLanes; ++lane) {
+      std::memcpy(rows[m * kMatrixRows + lane / 4] + lane % 4 * 4, &values[lane], sizeof values[lane]);
     }
   }
 }
@@ -89,6 +106,7 @@ Opcodes matrixOpcodes() {
   return {
       {"ldmatrix.sync.aligned.m8n8.x4.shared.b16", "{wwww} = [w]", loadMatrices<false>},
       {"ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16", "{wwww} = [w]", loadMatrices<true>},
+      {"stmatrix.sync.aligned.m8n8.x4.shared.b16", "[w], {wwww}", storeMatrices},
       {"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", product, multiply<Element::bf16>},
       {"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", product, multiply<Element::f16>},
       {"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", product, multiplyTf32},

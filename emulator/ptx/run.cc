@@ -36,6 +36,7 @@ void diverge(Warp& warp, const Instruction& in, int32_t next, uint32_t leaving, 
 }
 
 // Along the last path, to where it ends, parts or stops. Returns whether the warp may go on.
+template <bool leavesBusy>
 bool runPath(Warp& warp, uint32_t lanes) {
   const Instruction* const code = warp.block->kernel.code.data();
   std::atomic<bool>* const isReached = warp.block->kernel.isReached.get();
@@ -46,6 +47,7 @@ bool runPath(Warp& warp, uint32_t lanes) {
     warp.instruction = &in;
     warp.mask = lanesOf(warp, in, lanes);
     ++warp.steps;
+    if (leavesBusy && warp.mask != 0 && warp.busy->isAny()) requireFree(warp, in);
     if (in.kind == Kind::plain) {
       if (warp.mask != 0) in.run(warp, in);
       continue;
@@ -82,7 +84,7 @@ void runWarp(Warp& warp) {
     if (lanes == 0 || path.next == path.join) {
       warp.paths.pop_back();
     } else {
-      goesOn = runPath(warp, lanes);
+      goesOn = warp.busy ? runPath<true>(warp, lanes) : runPath<false>(warp, lanes);
     }
   }
 }

@@ -1,4 +1,4 @@
-// What lanes of a warp tell each other: shfl, vote, bar.warp.sync. With .sync, the lanes that are named must all be
+// What lanes of a warp tell each other: shfl, vote, elect, bar.warp.sync. With .sync, the lanes that are named must all be
 // there.
 #include <string>
 
@@ -76,6 +76,16 @@ void synchronizeWarp(Warp& warp, const Instruction& in) {
   emulator::synchronize(members, count, [&](uint32_t thread) -> emulator::View& { return block.threads[thread].view; });
 }
 
+// Which lane is left open, but always the same one of the same lanes: the first, or by the seed any.
+void elect(Warp& warp, const Instruction& in) {
+  requireMembers(warp, lanes<uint32_t>(warp, in, 1));
+  uint32_t left = warp.mask;
+  for (uint64_t skipped = warp.block->options.seed % uint32_t(__builtin_popcount(left)); skipped > 0; --skipped) {
+    left &= left - 1;
+  }
+  writePredicate(warp, predicate(warp, in, 0), left & -left);
+}
+
 }  // namespace
 
 Opcodes warpOpcodes() {
@@ -83,6 +93,7 @@ Opcodes warpOpcodes() {
       {"shfl.sync.idx.b32", "w|p = w, w, w, w", shuffle<Shuffle::index>},
       {"shfl.sync.up.b32", "w|p = w, w, w, w", shuffle<Shuffle::up>},
       {"shfl.sync.bfly.b32", "w|p = w, w, w, w", shuffle<Shuffle::exclusiveOr>},
+      {"elect.sync", "_|p = w", elect},
       {"vote.sync.ballot.b32", "w = p, w", ballot},
       {"bar.warp.sync", "w", synchronizeWarp, Kind::pause},
   };

@@ -119,10 +119,26 @@ T* copyOf(emulator::Memory& memory, const std::vector<T>& data) {
   return copy;
 }
 
+// "w*3" is "www".
+std::string spelledOut(const std::string& form) {
+  std::string text;
+  for (size_t i = 0; i < form.size(); ++i) {
+    if (form[i] != '*') {
+      text += form[i];
+      continue;
+    }
+    size_t digits = 0;
+    text.append(std::stoul(form.substr(i + 1), &digits) - 1, form[i - 1]);
+    i += digits;
+  }
+  return text;
+}
+
 }  // namespace
 
-Line lineOf(const std::string& opcode, const std::string& form, const std::vector<std::string>& names) {
-  testedForms().insert(opcode + " " + form);
+Line lineOf(const std::string& opcode, const std::string& operands, const std::vector<std::string>& names) {
+  testedForms().insert(opcode + " " + operands);
+  const std::string form = spelledOut(operands);
   testedOpcodes().insert(opcode);
   Line line;
   line.text = opcode + " ";
