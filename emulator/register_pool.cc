@@ -18,7 +18,8 @@ RegisterPool::RegisterPool(uint32_t threads)
 
 std::string RegisterPool::set(uint32_t warp, uint32_t registers, bool isMore) {
   const std::string asked = std::to_string(registers) + " registers";
-  if (registers < 24 || registers > 256 || registers % kStep != 0) return asked + ", not a multiple of 8 from 24 to 256";
+  if (registers < 24 || registers > 256 || registers % kStep != 0)
+    return asked + ", not a multiple of 8 from 24 to 256";
   std::vector<Asked>& before = warpgroups_[warp / kWarpsPerGroup];
   const size_t turn = counts_[warp]++;
   if (turn < before.size()) {

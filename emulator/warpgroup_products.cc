@@ -15,7 +15,9 @@ constexpr uint32_t kRows = 64, kMostColumns = 256;
 
 }  // namespace
 
-float& Accumulator::of(uint32_t lane, uint32_t r) { return values[accumulatorRow(lane, r) * n + accumulatorColumn(lane, r)]; }
+float& Accumulator::of(uint32_t lane, uint32_t r) {
+  return values[accumulatorRow(lane, r) * n + accumulatorColumn(lane, r)];
+}
 
 bool WarpgroupProducts::issue(uint32_t warp, const WarpPart& part) {
   WarpState& state = warps_[warp];
@@ -24,8 +26,9 @@ bool WarpgroupProducts::issue(uint32_t warp, const WarpPart& part) {
     issued_.back()->product = part.product;
   }
   Issued& issued = at(state.issued);
-  if (!(part.product == issued.product)) memory_.fail("warps of the warpgroup disagree on the product or its descriptors");
-  part.sums->lastProduct = state.issued++;
+  if (!(part.product == issued.product))
+    memory_.fail("warps of the warpgroup disagree on the product or its descriptors");
+  ++state.issued;
   issued.sums[warp] = part.sums;
   if (part.a != nullptr) std::memcpy(issued.a[warp], part.a, sizeof issued.a[warp]);
   for (const View* view : part.views) {
@@ -37,7 +40,8 @@ bool WarpgroupProducts::issue(uint32_t warp, const WarpPart& part) {
   }
   issued.warps |= 1u << warp;
   if (issued.warps != kAllWarps) return false;
-  checkOperands(issued, {memory_.races.wgmmaAgent(warpgroup_), uint32_t(state.issued), &issued.view, true, "wgmma", part.where});
+  checkOperands(
+      issued, {memory_.races.wgmmaAgent(warpgroup_), uint32_t(state.issued), &issued.view, true, "wgmma", part.where});
   const Async when = memory_.options.async;
   if (when == Async::eager || (when == Async::random && memory_.chance(2))) executeUpTo(state.issued);
   return true;
@@ -112,7 +116,8 @@ void WarpgroupProducts::execute(Issued& issued) {
   float a[kRows * kDepth], b[kDepth * kMostColumns];
   if (product.isAInRegisters) {
     for (uint32_t w = 0; w < kWarpsPerGroup; ++w) {
-      for (uint32_t lane = 0; lane < kLanes; ++lane) unpackA<E>(a + w * kFragmentRows * kDepth, lane, issued.a[w][lane]);
+      for (uint32_t lane = 0; lane < kLanes; ++lane)
+        unpackA<E>(a + w * kFragmentRows * kDepth, lane, issued.a[w][lane]);
     }
   } else {
     load<E>(a, product.a, product.transposeA, kRows, kDepth, 1);
@@ -124,7 +129,6 @@ void WarpgroupProducts::execute(Issued& issued) {
     accumulate(c.data(), a + w * kFragmentRows * kDepth, b, product.n, kDepth);
   }
   issued.isExecuted = true;
-  ++executed_;
 }
 
 }  // namespace tilewise::emulator

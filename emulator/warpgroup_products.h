@@ -28,14 +28,13 @@ struct Accumulator {
 
   uint32_t n;
   std::vector<float> values;
-  size_t lastProduct = 0;
 };
 
 // One warp's part of a product.
 struct WarpPart {
   WarpgroupProduct product;
   Accumulator* sums;
-  const uint32_t (*a)[4];    // of each lane; null: a is read from shared memory
+  const uint32_t (*a)[4];  // of each lane; null: a is read from shared memory
   std::vector<View*> views;  // of each lane; empty unless races are checked
   const void* where;
 };
@@ -57,15 +56,12 @@ class WarpgroupProducts {
   // All products before the one that is returned, counted from the block's start, are finished.
   size_t endWait(uint32_t warp);
 
-  // Of products that the warp has issued, and how many of those it has waited for.
-  size_t issued(uint32_t warp) const { return warps_[warp].issued; }
-  size_t waited(uint32_t warp) const { return warps_[warp].waited; }
-  uint64_t executed() const { return executed_; }
+  size_t issued(uint32_t warp) const { return warps_[warp].issued; }  // products
 
  private:
   struct Issued {
     WarpgroupProduct product;  // as the first warp issued it
-    uint32_t warps = 0;        // that have
+    uint32_t warps = 0;  // that have
     bool isExecuted = false;
     Accumulator* sums[kWarpsPerGroup];
     uint32_t a[kWarpsPerGroup][32][4];
@@ -91,7 +87,6 @@ class WarpgroupProducts {
   WarpState warps_[kWarpsPerGroup];
   std::deque<std::unique_ptr<Issued>> issued_;  // from `first_` on
   size_t first_ = 0;
-  uint64_t executed_ = 0;
 };
 
 }  // namespace tilewise::emulator

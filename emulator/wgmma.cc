@@ -32,34 +32,37 @@ void checkAgreement(Lanes<const LanePart> lanes) {
   }
 }
 
-Accumulator& accumulatorOf(uint32_t warp, Lanes<const LanePart> lanes) {
+AccumulatorRegisters& accumulatorOf(uint32_t warp, Lanes<const LanePart> lanes) {
   const uint32_t n = lanes[0].product.n;
   auto& accumulators = inFlight(warp).accumulators;
   for (auto& known : accumulators) {
     if (known->lanes[0] != lanes[0].d) continue;
     if (known->sums.n != n) block().fail("the accumulator is in flight with another shape");
-    return known->sums;
+    return *known;
   }
   if (!warpgroupOf(warp).products.isFenced(warp % kWarpsPerGroup)) {
     block().fail("no wgmma_fence since its registers were last free");
   }
-  accumulators.push_back(std::make_unique<AccumulatorRegisters>(AccumulatorRegisters{{}, Accumulator(n)}));
+  accumulators.push_back(std::make_unique<AccumulatorRegisters>(AccumulatorRegisters{{}, Accumulator(n), 0}));
   AccumulatorRegisters& taken = *accumulators.back();
   for (uint32_t lane = 0; lane < kLanes; ++lane) {
     taken.lanes[lane] = lanes[lane].d;
     for (uint32_t r = 0; r < n / 2; ++r) taken.sums.of(lane, r) = lanes[lane].d[r];
     std::memset(lanes[lane].d, kPoison, n / 2 * sizeof(float));
   }
-  return taken.sums;
+  return taken;
 }
 
 void issue(uint32_t warp, Lanes<const LanePart> lanes, const void* where) {
   checkAgreement(lanes);
   Warpgroup& group = warpgroupOf(warp);
-  WarpPart part{lanes[0].product, &accumulatorOf(warp, lanes), nullptr, {}, where};
+  const size_t number = group.products.issued(warp % kWarpsPerGroup);
+  AccumulatorRegisters& accumulator = accumulatorOf(warp, lanes);
+  accumulator.lastProduct = number;
+  WarpPart part{lanes[0].product, &accumulator.sums, nullptr, {}, where};
   if (lanes[0].a != nullptr) {
     auto& operands = inFlight(warp).operands;
-    operands.push_back({group.products.issued(warp % kWarpsPerGroup), {}, {}});
+    operands.push_back({number, {}, {}});
     for (uint32_t lane = 0; lane < kLanes; ++lane) {
       operands.back().lanes[lane] = lanes[lane].a;
       std::memcpy(operands.back().values[lane], lanes[lane].a, sizeof operands.back().values[lane]);
@@ -110,14 +113,13 @@ void finish(uint32_t warp, Lanes<Wait> lanes) {
   releaseOperands(registers.operands, finished);
   auto& accumulators = registers.accumulators;
   for (auto& accumulator : accumulators) {
-    if (accumulator->sums.lastProduct >= finished) continue;
+    if (accumulator->lastProduct >= finished) continue;
     if (!isNamed(*accumulator, lanes[0])) fail("wgmma_wait finishes an accumulator that it does not name");
     putBack(*accumulator);
   }
-  accumulators.erase(
-      std::remove_if(accumulators.begin(), accumulators.end(),
-                     [&](const auto& accumulator) { return accumulator->sums.lastProduct < finished; }),
-      accumulators.end());
+  accumulators.erase(std::remove_if(accumulators.begin(), accumulators.end(),
+                                    [&](const auto& accumulator) { return accumulator->lastProduct < finished; }),
+                     accumulators.end());
   if (!block().races.isEnabled()) return;
   const uint32_t agent = block().races.wgmmaAgent(warp / kWarpsPerGroup);
   for (uint32_t lane = 0; lane < kLanes; ++lane) lanes.thread(lane).view.complete(agent, uint32_t(finished));
@@ -129,8 +131,7 @@ TW_OPERATION void warpgroupMultiply(const WarpgroupProduct& product, const uint3
   const void* where = TW_WHERE;
   const char* operation = product.element == Element::bf16 ? "wgmma.bf16" : "wgmma.f16";
   const LanePart part{product, a, d};
-  rendezvous(operation, where, part,
-             [&](Warp&, Lanes<const LanePart> lanes) { issue(self().warp, lanes, where); });
+  rendezvous(operation, where, part, [&](Warp&, Lanes<const LanePart> lanes) { issue(self().warp, lanes, where); });
 }
 
 TW_OPERATION void warpgroupFence() {
@@ -151,9 +152,8 @@ TW_OPERATION void warpgroupWait(int pending, float* const* accumulators, int cou
   const void* where = TW_WHERE;
   Wait wait{accumulators, count};
   const uint32_t warp = self().warp, quarter = warp % kWarpsPerGroup;
-  rendezvous("wgmma.wait_group", where, wait, [&](Warp&, Lanes<Wait>) {
-    warpgroupOf(warp).products.beginWait(quarter, uint32_t(pending));
-  });
+  rendezvous("wgmma.wait_group", where, wait,
+             [&](Warp&, Lanes<Wait>) { warpgroupOf(warp).products.beginWait(quarter, uint32_t(pending)); });
   while (!warpgroupOf(warp).products.canEndWait(quarter)) {
     self().operation = "wgmma.wait_group, for the other warps to issue,";
     warpgroupOf(warp).waiting.push_back(&self());

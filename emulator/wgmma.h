@@ -15,6 +15,7 @@ struct Thread;
 struct AccumulatorRegisters {
   float* lanes[32];
   Accumulator sums;
+  size_t lastProduct;
 };
 
 // Of operand a.

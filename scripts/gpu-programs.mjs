@@ -48,14 +48,17 @@ export function buildPrimitives(architecture) {
 }
 
 /** A program with its PTX alone, and a runtime that is linked by hand. */
-export const flagsOnPtx = [
-  ...['--cudart', 'none', '--no-compress', '-lineinfo'],
-  '-gencode=arch=compute_80,code=compute_80',
-];
+export const flagsOnPtx = (architecture) => {
+  const compute = architecture.replace('sm', 'compute');
+  return ['--cudart', 'none', '--no-compress', '-lineinfo', `-gencode=arch=${compute},code=${compute}`];
+};
 
-/** The program of sm_80 with its PTX alone, and the processor in the CUDA runtime's place. `libraries`: of emulator/. */
-export function buildPrimitivesOnPtx(libraries) {
-  return compilePrimitives('ptx', primitives.sm_80.folders, flagsOnPtx, ['emulator/ptx/cuda_runtime.cc', ...libraries]);
+/** The same program with its PTX alone, and the processor in the CUDA runtime's place. `libraries`: of emulator/. */
+export function buildPrimitivesOnPtx(architecture, libraries) {
+  return compilePrimitives(`ptx.${architecture}`, primitives[architecture].folders, flagsOnPtx(architecture), [
+    'emulator/ptx/cuda_runtime.cc',
+    ...libraries,
+  ]);
 }
 
 export function buildChecks() {

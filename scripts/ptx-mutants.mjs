@@ -43,7 +43,7 @@ function allSubjects() {
     libraryOf('emulated', 'emulator/ptx', 'tilewise_ptx'),
     libraryOf('emulated', 'emulator', 'tilewise_emulator'),
   ];
-  const tests = path.join(root, buildPrimitivesOnPtx(libraries));
+  const tests = path.join(root, buildPrimitivesOnPtx('sm_80', libraries));
   const texts = embeddedTexts(tests).filter((text) => text.includes('.entry'));
   const ofTests = texts.map((text, i) => ({
     kernel: `primitives-${i}`,

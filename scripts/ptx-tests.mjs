@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
-import { buildPrimitivesOnPtx } from './gpu-programs.mjs';
+import { buildPrimitivesOnPtx, primitives } from './gpu-programs.mjs';
 import { kernelSuite, runKernelSuite } from './kernel-suite.mjs';
 import { build, libraryOf, program, root, runChecks } from './trees.mjs';
 
@@ -36,7 +36,7 @@ async function hasPtx() {
   return isThere;
 }
 
-function primitives() {
+function checksOfPrimitives() {
   if (!hasNvcc) {
     console.log('# no nvcc: the tests of the primitives are left out');
     return [];
@@ -45,13 +45,15 @@ function primitives() {
     libraryOf('emulated', 'emulator/ptx', 'tilewise_ptx'),
     libraryOf('emulated', 'emulator', 'tilewise_emulator'),
   ];
-  const built = path.join(root, buildPrimitivesOnPtx(libraries));
-  return schedules.map((schedule) => ({ program: built, env: { TILEWISE_EMULATOR: schedule } }));
+  return Object.keys(primitives).flatMap((architecture) => {
+    const built = path.join(root, buildPrimitivesOnPtx(architecture, libraries));
+    return schedules.map((schedule) => ({ program: built, env: { TILEWISE_EMULATOR: schedule } }));
+  });
 }
 
 async function checkKernels() {
   const targets = ['attention_checks', 'selection_checks', 'merge_checks'];
-  return (await build('emulated', targets)) && runChecks([...primitives(), ...checks]);
+  return (await build('emulated', targets)) && runChecks([...checksOfPrimitives(), ...checks]);
 }
 
 const asked = process.argv.slice(2);

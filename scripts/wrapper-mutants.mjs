@@ -8,13 +8,14 @@ import process from 'node:process';
 import { placesOf, seeded } from '../test/native/mutants/mutant.mjs';
 import { embeddedTexts, runCheck } from '../test/native/mutants/ptx/trial.mjs';
 import { wrapperMutants } from '../test/native/mutants/wrappers.mjs';
-import { flagsOnPtx } from './gpu-programs.mjs';
+import { flagsOnPtx, primitives } from './gpu-programs.mjs';
 import { build, libraryOf, program, root } from './trees.mjs';
 
 const folder = path.join(root, 'build', 'wrapper-mutants');
 const sources = path.join(folder, 'sources');
 const kernels = path.join(folder, 'attention_bfloat16.ptx');
-const primitives = path.join(folder, 'primitives');
+const programOf = (architecture) => path.join(folder, `primitives.${architecture}`);
+const architectures = Object.keys(primitives);
 const tests = path.join(sources, 'test', 'native', 'primitives');
 const timeLimit = 600;
 
@@ -23,10 +24,25 @@ async function nvcc(...args) {
   return isOk ? null : `nvcc: ${message}`;
 }
 
+const library = (room, name) => path.join(root, libraryOf('emulated', room, name));
+
+/** The tests of the primitives that an architecture has. */
+function compilePrimitives(architecture) {
+  const files = primitives[architecture].folders.flatMap((room) =>
+    readdirSync(path.join(tests, room))
+      .filter((file) => /\.(cu|cc)$/.test(file) && file !== 'host_emulated.cc')
+      .map((file) => path.join(tests, room, file)),
+  );
+  return nvcc(
+    ...['-O1', ...flagsOnPtx(architecture), '-o', programOf(architecture)],
+    ...files,
+    path.join(sources, 'emulator/ptx/cuda_runtime.cc'),
+    ...[library('emulator/ptx', 'tilewise_ptx'), library('emulator', 'tilewise_emulator')],
+  );
+}
+
 /** What nvcc refuses, or null. */
 async function compile() {
-  const library = (room, name) => path.join(root, libraryOf('emulated', room, name));
-  const files = readdirSync(tests).filter((file) => /\.(cu|cc)$/.test(file) && file !== 'host_emulated.cc');
   const parts = [
     nvcc(
       '-ptx',
@@ -36,12 +52,7 @@ async function compile() {
       kernels,
       path.join(sources, 'test/native/mutants/attention_bfloat16.cu'),
     ),
-    nvcc(
-      ...['-O1', ...flagsOnPtx, '-o', primitives],
-      ...files.map((file) => path.join(tests, file)),
-      path.join(sources, 'emulator/ptx/cuda_runtime.cc'),
-      ...[library('emulator/ptx', 'tilewise_ptx'), library('emulator', 'tilewise_emulator')],
-    ),
+    ...architectures.map(compilePrimitives),
   ];
   return (await Promise.all(parts)).find((failure) => failure) ?? null;
 }
@@ -52,7 +63,7 @@ const attention = (kernel) => ({
   words: `ptx:${folder},`,
 });
 const checks = [
-  { program: primitives, args: [], words: '' },
+  ...architectures.map((architecture) => ({ program: programOf(architecture), args: [], words: '' })),
   ...['stream_window', 'gather_blocks', 'decode_window'].map(attention),
 ];
 
@@ -69,7 +80,7 @@ async function firstNotice() {
 
 /** The instructions that nvcc wrote for both, without comments, lines of the sources and names made of paths. */
 function written() {
-  return [readFileSync(kernels, 'utf8'), ...embeddedTexts(primitives)]
+  return [readFileSync(kernels, 'utf8'), ...architectures.map(programOf).flatMap(embeddedTexts)]
     .map((text) => text.replaceAll(/\/\/.*|^\s*\.(?:loc|file)\s.*|_GLOBAL__N__\w+|^\.section[^}]*\}/gm, ''))
     .join('\n')
     .replaceAll(/\s+/g, ' ');

@@ -39,9 +39,9 @@ Form formOf(const Opcode& opcode) {
 
 struct Table {
   Table() {
-    for (const auto family :
-         {integerOpcodes, bitOpcodes, floatOpcodes, comparisonOpcodes, conversionOpcodes, moveOpcodes, memoryOpcodes,
-          asyncCopyOpcodes, mbarrierOpcodes, bulkCopyOpcodes, warpOpcodes, matrixOpcodes, warpgroupOpcodes, controlOpcodes}) {
+    for (const auto family : {integerOpcodes, bitOpcodes, floatOpcodes, comparisonOpcodes, conversionOpcodes,
+                              moveOpcodes, memoryOpcodes, asyncCopyOpcodes, mbarrierOpcodes, bulkCopyOpcodes,
+                              warpOpcodes, matrixOpcodes, warpgroupOpcodes, controlOpcodes}) {
       const Opcodes rows = family();
       opcodes.insert(opcodes.end(), rows.begin(), rows.end());
     }

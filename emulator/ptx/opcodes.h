@@ -5,8 +5,8 @@
 // p, h, w, l: a predicate, a register of 16, 32 or 64 bits; before '=' results, after it sources, which may be
 // constants except in brackets. [w], [l]: a shared address, or one of 64 bits, whose offset becomes an immediate, and
 // [l, {ww}] one with coordinates; i: a constant that becomes an immediate; a number: that constant. s: a special
-// register. L: a label. _: the sink. w*32: so many of a kind. Reader: whoever adds an opcode. Each file of a family ends in its rows; forms.cc
-// has the families.
+// register. L: a label. _: the sink. w*32: so many of a kind. Reader: whoever adds an opcode. Each file of a family
+// ends in its rows; forms.cc has the families.
 #pragma once
 
 #include <string>

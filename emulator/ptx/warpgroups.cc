@@ -103,13 +103,13 @@ emulator::WarpgroupProduct productOf(const Warp& warp, const Instruction& in, co
 // That is in flight on the same registers, or a new one.
 InFlight& accumulatorOf(Warp& warp, const Instruction& in, const Places& places, bool isFenced) {
   const uint32_t count = places.n / 2;
-  const InFlight* known = warp.busy->userOf(in.slots[0]);
+  InFlight* known = warp.busy->userOf(in.slots[0]);
   for (uint32_t r = 0; r < count; ++r) {
     const InFlight* user = warp.busy->userOf(in.slots[r]);
     const bool isSame = user == nullptr || (user->sums && user->count == count && user->slots[r] == in.slots[r]);
     if (user != known || !isSame) failBusy(warp, user != nullptr ? *user : *known);
   }
-  if (known != nullptr) return *const_cast<InFlight*>(known);
+  if (known != nullptr) return *known;
   if (!isFenced) fail(warp, "no wgmma.fence since its registers were last free");
   InFlight& added = warp.busy->add({&in, in.slots, count, 0, std::make_unique<emulator::Accumulator>(places.n)});
   for (uint32_t r = 0; r < count; ++r) {
@@ -177,8 +177,7 @@ struct ProductRow {
 template <Element E, uint32_t n>
 void addProducts(std::vector<ProductRow>& rows) {
   const std::string type = E == Element::bf16 ? "bf16" : "f16";
-  const std::string opcode =
-      "wgmma.mma_async.sync.aligned.m64n" + std::to_string(n) + "k16.f32." + type + "." + type;
+  const std::string opcode = "wgmma.mma_async.sync.aligned.m64n" + std::to_string(n) + "k16.f32." + type + "." + type;
   const std::string sums = "{w*" + std::to_string(n / 2) + "} = ";
   rows.push_back({opcode, sums + "l, l, p, 1, 1, i, i", multiply<E, n, false>});
   rows.push_back({opcode, sums + "{wwww}, l, p, 1, 1, i", multiply<E, n, true>});

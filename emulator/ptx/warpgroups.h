@@ -26,7 +26,7 @@ class BusyRegisters {
 
   bool isAny() const { return !inFlight_.empty(); }
   // What works on a register; null where nothing does.
-  const InFlight* userOf(uint32_t slot) const { return users_[slot / kUnit]; }
+  InFlight* userOf(uint32_t slot) const { return users_[slot / kUnit]; }
 
   InFlight& add(InFlight inFlight);
   // Of products before `finished`; `putBack(sums, slots)` writes an accumulator's registers.
@@ -50,7 +50,7 @@ class BusyRegisters {
   static constexpr uint32_t kUnit = 64;  // bytes: no two registers that are not predicates share as many
 
   std::vector<std::unique_ptr<InFlight>> inFlight_;
-  std::vector<const InFlight*> users_;  // by slot
+  std::vector<InFlight*> users_;  // by slot
 };
 
 struct Warpgroup {

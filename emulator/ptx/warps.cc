@@ -1,5 +1,5 @@
-// What lanes of a warp tell each other: shfl, vote, elect, bar.warp.sync. With .sync, the lanes that are named must all be
-// there.
+// What lanes of a warp tell each other: shfl, vote, elect, bar.warp.sync. With .sync, the lanes that are named must all
+// be there.
 #include <string>
 
 #include "handlers.h"

@@ -10,6 +10,17 @@ const ldmatrix = (keyword) => `asm${keyword}("ldmatrix.sync.aligned.m8n8.x4.shar
                : "r"(row)`;
 const accumulators = (constraint) => [0, 1, 2, 3].map((i) => `"${constraint}f"(d[${i}])`).join(', ');
 const product = '{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \\';
+// wgmma's text, which names each register, from its type to the constraint of its first sum.
+const numbered = (count) => Array.from({ length: count }, (_, i) => `%${i}`);
+const wgmma = (type, width, operands, constraint = '"+f"') => {
+  const names = numbered(width / 2);
+  const rows = names.flatMap((_, i) => (i % 16 === 0 ? [names.slice(i, i + 16).join(', ')] : []));
+  return `${type}.${type} {" "${rows.join(', " "')}" "}, ${operands}; }" : ${constraint}(d[0])`;
+};
+const shared = '%32, %33, p, 1, 1, %35, %36';
+const registers = '{%32, %33, %34, %35}, %36, p, 1, 1, %38';
+const wgmmaShapes = (name, type, operands, changed, constraint) =>
+  wrapper(name, 'wgmma_shapes.inc', wgmma(type, 64, operands), wgmma(type, 64, changed, constraint));
 const copy = (size) => `${size} ::"r"(to), "l"(from), "r"(bytes)`;
 
 export const wrapperMutants = [
@@ -77,4 +88,32 @@ export const wrapperMutants = [
   ),
   wrapper('to_tf32 does not round', 'math.h', 'cvt.rna.tf32.f32 %0, %1;', 'mov.b32 %0, %1;'),
   wrapper('bar.arrive for bar.sync', 'barrier.h', '"bar.sync %0, %1;"', '"bar.arrive %0, %1;"'),
+  wgmmaShapes('wgmma: the descriptors of a and b swapped', 'bf16', shared, '%33, %32, p, 1, 1, %35, %36'),
+  wgmmaShapes('wgmma: the transpositions swapped', 'f16', shared, '%32, %33, p, 1, 1, %36, %35'),
+  wgmmaShapes('wgmma: two registers of a swapped', 'bf16', registers, '{%32, %34, %33, %35}, %36, p, 1, 1, %38'),
+  wgmmaShapes('wgmma: a transposition left out', 'bf16', registers, '{%32, %33, %34, %35}, %36, p, 1, 1, 0'),
+  wgmmaShapes('wgmma: b is subtracted', 'bf16', shared, '%32, %33, p, 1, -1, %35, %36'),
+  wgmmaShapes('wgmma: a sum is written only', 'bf16', registers, registers, '"=f"'),
+  wrapper(
+    'wgmma: what was there is always kept',
+    'wgmma.h',
+    '<A == Major::mn, B == Major::mn>(d, a, b, keep)',
+    '<A == Major::mn, B == Major::mn>(d, a, b, true)',
+  ),
+  wrapper('wgmma_fence does nothing', 'wgmma.h', 'asm volatile("wgmma.fence.sync.aligned;" ::: "memory");'),
+  wrapper('wgmma_commit does nothing', 'wgmma.h', 'asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");'),
+  wrapper('wgmma_wait: one group too many may be pending', 'wgmma.h', '"n"(Pending)', '"n"(Pending + 1)'),
+  wrapper('wgmma_wait: accumulators are not pinned', 'wgmma.h', '(pin(accumulators, Ns), ...);'),
+  wrapper(
+    'fence_proxy_async does nothing',
+    'mbarrier.h',
+    'asm volatile("fence.proxy.async.shared::cta;" ::: "memory");',
+  ),
+  wrapper('stmatrix: two values swapped', 'matrix.h', '[%0], {%1, %2, %3, %4};"', '[%0], {%1, %3, %2, %4};"'),
+  wrapper(
+    'elect_one: all but one',
+    'warp.h',
+    'elect.sync _|p, 0xffffffff; selp.u32 %0, 1, 0, p',
+    'elect.sync _|p, 0xffffffff; selp.u32 %0, 0, 1, p',
+  ),
 ];

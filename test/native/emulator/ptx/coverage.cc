@@ -28,6 +28,7 @@ void checkOpcodes() {
   checkBulkCopyOpcodes();
   checkWarpOpcodes();
   checkMatrixOpcodes();
+  checkWarpgroupOpcodes();
   checkControlOpcodes();
   for (const char* opcode : kInUse) CHECK(isTested(opcode), "kernels use %s, which has no test", opcode);
   for (const KnownOpcode& known : knownOpcodes()) {

@@ -14,5 +14,7 @@ void checkMbarrierOpcodes();
 void checkBulkCopyOpcodes();
 void checkWarpOpcodes();
 void checkMatrixOpcodes();
+void checkWarpgroupOpcodes();
+void checkWgmmaOrder();
 void checkControlOpcodes();
 }  // namespace tilewise::ptx

@@ -1,6 +1,6 @@
-// Tensor cores: ldmatrix and mma.sync, against whole matrices of float64. PTX ISA, "Warp Level Matrix Instructions",
-// whose figures of fragments are restated here. Values are such that every order of the sums gives the same bits.
-// Reader: whoever adds a shape or a type.
+// Tensor cores: ldmatrix, stmatrix and mma.sync, against whole matrices of float64. PTX ISA, "Warp Level Matrix
+// Instructions", whose figures of fragments are restated here. Values are such that every order of the sums gives the
+// same bits. Reader: whoever adds a shape or a type.
 #include <cmath>
 
 #include "../../check.h"
@@ -38,6 +38,34 @@ void expectMatrices(const char* opcode, bool isTransposed) {
   line.operands[0][17] = 40;
   const std::string error = run(line).error;
   CHECK(emulator::contains(error, "lane 17") && emulator::contains(error, "misaligned"), "%s", error.c_str());
+}
+
+// The same places for what lanes give.
+void expectStores() {
+  const char* const opcode = "stmatrix.sync.aligned.m8n8.x4.shared.b16";
+  const auto rowAt = [](uint32_t lane) { return 32 + lane * 11 % kLanes * kRowBytes; };
+  for (const char* words : {"lazy", "races"}) {
+    Line line = lineOf(opcode, "[w], {wwww}", {"%a0+-32", "%a1", "%a2", "%a3", "%a4"});
+    line.words = words;
+    line.shared.resize(1024, 0x5a);
+    line.operands = {bitsOf(kLanes, rowAt)};
+    std::vector<uint8_t> expected = line.shared;
+    for (uint32_t m = 0; m < 4; ++m) {
+      const auto valueOf = [=](uint32_t t) { return 0x01030507 * (t + 1) + 0x2000000 * m; };
+      line.operands.push_back(bitsOf(kLanes, valueOf));
+      for (uint32_t t = 0; t < kLanes; ++t) {
+        for (uint32_t byte = 0; byte < 4; ++byte) {
+          expected[rowAt(8 * m + t / 4) - 32 + t % 4 * 4 + byte] = uint8_t(valueOf(t) >> (8 * byte));
+        }
+      }
+    }
+    const Outcome outcome = run(line);
+    CHECK(outcome.error.empty(), "%s", outcome.error.c_str());
+    expectBytes(opcode, outcome.shared, expected);
+    line.operands[0][9] = 40;
+    const std::string error = run(line).error;
+    CHECK(emulator::contains(error, "lane 9") && emulator::contains(error, "misaligned"), "%s", error.c_str());
+  }
 }
 
 // Element i of what lane t has of a, b and c, for 16-bit elements and for tf32.
@@ -169,6 +197,7 @@ void checkProducts() {
 void checkAligned() {
   for (Line line : {lineOf("ldmatrix.sync.aligned.m8n8.x4.shared.b16", "{wwww} = [w]"),
                     lineOf("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16", "{wwww} = [w]"),
+                    lineOf("stmatrix.sync.aligned.m8n8.x4.shared.b16", "[w], {wwww}"),
                     lineOf("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", kProductForm)}) {
     for (size_t i = 0; i < line.sources.size(); ++i) line.operands.push_back(Bits(kLanes, 0));
     line.text = "@!%a" + std::to_string(line.sources.size()) + " bra OVER;\n" + line.text + "\nOVER:";
@@ -185,6 +214,7 @@ void checkAligned() {
 void checkMatrixOpcodes() {
   expectMatrices("ldmatrix.sync.aligned.m8n8.x4.shared.b16", false);
   expectMatrices("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16", true);
+  expectStores();
   checkProducts();
   checkAligned();
 }

@@ -125,6 +125,7 @@ void checkLoads() {
       {"ld.s32", "l = [l]", 4},
       {"ld.u64", "l = [l]", 8},
       {"ld.global.v4.b32", "{wwww} = [l]", 4},
+      {"ld.global.v4.u32", "{wwww} = [l]", 4},
   };
   for (const Access& load : global) expectLoad(load, "", 'g', imageOf(kImage));
   for (const Access& load : global) {
@@ -186,8 +187,9 @@ void checkStores() {
   for (const Access& store : {Access{"st.global.u16", "[l], h", 2}, Access{"st.global.u16", "[l], w", 2},
                               Access{"st.global.u32", "[l], w", 4}, Access{"st.global.u32", "[l], l", 4},
                               Access{"st.global.f32", "[l], w", 4}, Access{"st.global.v4.b32", "[l], {wwww}", 4},
-                              Access{"st.shared.b16", "[w], h", 2}, Access{"st.shared.b32", "[w], w", 4},
-                              Access{"st.shared.f32", "[w], w", 4}, Access{"st.shared.v4.b32", "[w], {wwww}", 4}}) {
+                              Access{"st.global.v4.u32", "[l], {wwww}", 4}, Access{"st.shared.b16", "[w], h", 2},
+                              Access{"st.shared.b32", "[w], w", 4}, Access{"st.shared.f32", "[w], w", 4},
+                              Access{"st.shared.v4.b32", "[w], {wwww}", 4}}) {
     expectStore(store);
   }
 }

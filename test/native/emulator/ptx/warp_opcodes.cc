@@ -99,6 +99,30 @@ void checkBallot() {
   }
 }
 
+// One of the lanes that are there, the same one each time; by the seed which.
+void checkElection() {
+  for (const uint32_t members : {kAll, 0x0000ffffu, 0x80000000u, 0x00ff0100u}) {
+    uint32_t elected = 0;
+    for (const char* words : {"lazy", "random:1", "random:7"}) {
+      Line line = lineOf("elect.sync", "_|p = w");
+      const std::string again = lineOf("elect.sync", "_|p = w", {"%d1", "%a0"}).text;
+      line.text = "mov.pred %d0, 0;\nmov.pred %d1, 0;\n@!%a1 bra OVER;\n" + line.text + "\n" + again + "\nOVER:";
+      line.sources += "p";
+      line.results = "pp";
+      line.words = words;
+      line.operands = {Bits(kLanes, members), bitsOf(kLanes, [=](uint32_t lane) { return members >> lane & 1; })};
+      const Outcome outcome = run(line);
+      uint32_t leaders = 0;
+      for (uint32_t lane = 0; lane < kLanes; ++lane) leaders |= uint32_t(outcome.results[0][lane]) << lane;
+      CHECK(outcome.error.empty() && __builtin_popcount(leaders) == 1 && (leaders & ~members) == 0,
+            "elect.sync of %08x: %08x %s", members, leaders, outcome.error.c_str());
+      expectBits("elect.sync again", outcome, 1, outcome.results[0]);
+      elected |= leaders;
+    }
+    CHECK(members == 0x80000000 || __builtin_popcount(elected) > 1, "elect.sync: always %08x", elected);
+  }
+}
+
 // Orders what lanes have written to shared memory before what others read after it.
 void checkWarpBarrier() {
   for (const uint32_t members : {kAll, 0x00ff00ffu}) {
@@ -128,11 +152,12 @@ void checkMembers() {
     return run(line).error;
   };
   for (const uint32_t mask : {0u, 0x7fffffffu, 0xfffffffeu}) {
-    for (const std::string& error : {errorOf(lineOf("shfl.sync.idx.b32", kShuffleForm), mask, 3),
-                                     errorOf(lineOf("shfl.sync.up.b32", kShuffleForm), mask, 3),
-                                     errorOf(lineOf("shfl.sync.bfly.b32", kShuffleForm), mask, 3),
-                                     errorOf(lineOf("vote.sync.ballot.b32", "w = p, w"), mask, 1),
-                                     errorOf(lineOf("bar.warp.sync", "w"), mask, 0)}) {
+    for (const std::string& error :
+         {errorOf(lineOf("shfl.sync.idx.b32", kShuffleForm), mask, 3),
+          errorOf(lineOf("shfl.sync.up.b32", kShuffleForm), mask, 3),
+          errorOf(lineOf("shfl.sync.bfly.b32", kShuffleForm), mask, 3),
+          errorOf(lineOf("vote.sync.ballot.b32", "w = p, w"), mask, 1),
+          errorOf(lineOf("elect.sync", "_|p = w"), mask, 0), errorOf(lineOf("bar.warp.sync", "w"), mask, 0)}) {
       CHECK(emulator::contains(error, "names other lanes than are there, ffffffff"), "mask %x: %s", mask,
             error.c_str());
     }
@@ -145,6 +170,7 @@ void checkWarpOpcodes() {
   checkShuffles();
   checkShuffleInPlace();
   checkBallot();
+  checkElection();
   checkWarpBarrier();
   checkMembers();
 }
