@@ -11,8 +11,9 @@ constexpr uint32_t kMapAlignment = 64;
 // The 128 bytes of a map at a generic address. Half by half: as much as they are aligned to.
 const void* mapAt(Warp& warp, uint32_t lane, uint64_t address) {
   static_assert(sizeof(cuda::TensorMap) == 2 * kMapAlignment, "two halves");
+  const void* map = genericAt(warp, lane, address, kMapAlignment);
   genericAt(warp, lane, address + kMapAlignment, kMapAlignment);
-  return genericAt(warp, lane, address, kMapAlignment);
+  return map;
 }
 
 void prefetchMap(Warp& warp, const Instruction& in) {

@@ -135,6 +135,7 @@ Opcodes memoryOpcodes() {
   return {
       {"ld.param.u8", "h = [l]", load<param, u8, u16>},
       {"ld.param.u32", "w = [l]", load<param, u32, u32>},
+      {"ld.param.u32", "l = [l]", load<param, u32, u64>},
       {"ld.param.f32", "w = [l]", load<param, u32, u32>},
       {"ld.param.s32", "l = [l]", load<param, s32, s64>},
       {"ld.param.u64", "l = [l]", load<param, u64, u64>},
