@@ -10,6 +10,7 @@ export { explain } from './explain/explain.js';
 export type { ExplainOptions, ExplainShape, Explanation } from './explain/explanation.js';
 export { type AttentionResult, attention, attentionSync } from './ops/attention/attention.js';
 export type { AttentionOptions, Layout } from './ops/attention/options.js';
+export { type BlockMask, type BlockMaskOptions, createBlockMask, createBlockMaskSync } from './ops/block-mask.js';
 export { blockSparseAttention, blockSparseAttentionSync } from './ops/blocks.js';
 export {
   type HipOptions,
@@ -37,12 +38,7 @@ export {
 } from './ops/sqa.js';
 export type { Align } from './patterns/align.js';
 export type { BlockCsr, BlockIndexLists, FlexBlockMask } from './patterns/block-formats.js';
-export {
-  type BlocksOptions,
-  type BlocksPattern,
-  blocks,
-  type MaskPredicate,
-} from './patterns/blocks.js';
+export { type BlocksOptions, type BlocksPattern, blocks } from './patterns/blocks.js';
 export {
   type HierarchicalOptions,
   type HierarchicalPattern,
@@ -60,6 +56,7 @@ export {
   neighborhood,
   type PerAxis,
 } from './patterns/neighborhood.js';
+export type { AskingProgress, MaskPredicate, PredicateAxis } from './patterns/predicate.js';
 export { type StridedShardsOptions, type StridedShardsPattern, stridedShards } from './patterns/strided-shards.js';
 export { causal, full, slidingWindow, type WindowPattern, type WindowReach } from './patterns/window.js';
 export { type HipLists, HipState, type Refresh } from './selectors/hip-state.js';

@@ -1,4 +1,4 @@
-// Writes the generated pages: support.md from the backends, errors.md and api.md from the docstrings, the README's picture.
+// Writes the generated pages: support.md from the backends, errors.md and api.md from the docstrings, the pictures.
 // Assumes a built package. Reader: someone who changed a docstring, an error, what a backend supports or explain()'s pictures.
 //   npm run docs                          writes all of them
 //   npm run docs -- support.md --check    that one; fails when it is not what would be written
@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { explain, stridedShards } from 'tilewise';
+import { blocks, createBlockMaskSync, explain, stridedShards } from 'tilewise';
 import { putPage } from '../../scripts/pages.mjs';
 import { errorsPage } from './errors.mjs';
 import { supportPage } from './support.mjs';
@@ -36,12 +36,22 @@ function shardsPicture() {
   return explain(pattern, shape, { queryTile: 64, keyTile: 64 }).toSVG();
 }
 
+/** The picture of docs/guide/blocks.md: its example's mask of four documents, by the mask's own blocks. */
+function maskPicture() {
+  const documentOf = (token) => Math.floor(token / 150);
+  const predicate = (_batch, _head, query, key) => documentOf(query) === documentOf(key) && key <= query;
+  const blockMask = createBlockMaskSync(predicate, { queries: 512, keys: 512, blockQ: 32, blockK: 32 });
+  const shape = { tokens: 512, queryHeads: 8, kvHeads: 8, headDim: 64 };
+  return explain(blocks({ blockMask }), shape, { queryTile: 32, keyTile: 32 }).toSVG();
+}
+
 const markdown = (print) => async () => `<!-- Written by \`npm run docs\`. -->\n\n${await print()}\n`;
 const pages = [
   ['docs/reference/support.md', markdown(supportPage)],
   ['docs/reference/errors.md', markdown(errorsPage)],
   ['docs/reference/api.md', markdown(apiPage)],
   ['docs/pictures/strided-shards.svg', shardsPicture],
+  ['docs/pictures/block-mask.svg', maskPicture],
 ];
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

@@ -3,7 +3,8 @@
 // some of the queries visit, and the one that is not full yet, show their tokens one by one.
 
 import { maxTokens } from '../check/validate.js';
-import { MaskSet, type NativeLists } from '../patterns/block-lists.js';
+import type { NativeLists } from '../patterns/block-lists.js';
+import { TokenMasks, whole } from '../patterns/token-masks.js';
 import type { S2Layout } from './s2-layout.js';
 
 /** Where blocks are. */
@@ -66,7 +67,7 @@ function fill(layout: S2Layout, lists: readonly Rows[], queries: { begin: number
   const isOneBlock = lists.every(({ first, end }) => blockOf(first) === blockOf(end - 1));
   const seenByLast = isOneBlock ? seenByFirst : seenFrom(({ end }) => blockOf(end - 1));
   const reaches = layout.reaches(queries);
-  const masks = new MaskSet(Math.min(queries.end - queries.begin, blockSize) * blockSize);
+  const masks = new TokenMasks(Math.min(queries.end - queries.begin, blockSize) * blockSize);
   const begins: number[] = [];
   const counts: number[] = [];
   const starts: number[] = [];
@@ -83,12 +84,16 @@ function fill(layout: S2Layout, lists: readonly Rows[], queries: { begin: number
       if (by & byLast) ++l;
       const start = (pageOf.get(block) as number) * blockSize;
       if (block >= firstBlock || by !== both) {
-        const mask = masks.cut(
-          { first, end },
-          { first: block * blockSize, end: (block + 1) * blockSize, size: blockSize },
-          (query, key) =>
-            key < reaches[query - queries.begin] && (by & (blockOf(query) === firstBlock ? byFirst : byLast)) !== 0,
-        );
+        const draft = masks.draft();
+        let visible = 0;
+        for (let query = first; query < end; ++query) {
+          if ((by & (blockOf(query) === firstBlock ? byFirst : byLast)) === 0) continue;
+          const row = (query - first) * blockSize;
+          const seen = Math.min(blockSize, Math.max(0, reaches[query - queries.begin] - block * blockSize));
+          draft.fill(1, row, row + seen);
+          visible += seen;
+        }
+        const mask = masks.settle(visible, (end - first) * blockSize);
         if (mask === undefined) continue;
         cut.set(start, mask);
       }
@@ -98,7 +103,7 @@ function fill(layout: S2Layout, lists: readonly Rows[], queries: { begin: number
     counts.push(own.length);
     for (const start of Int32Array.from(own).sort()) {
       starts.push(start);
-      maskOf.push(cut.get(start) ?? -1);
+      maskOf.push(cut.get(start) ?? whole);
     }
   }
   return {

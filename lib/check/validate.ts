@@ -3,6 +3,7 @@
 // accepted, and what came.
 
 import { show, TilewiseRangeError, TilewiseTypeError } from './errors.js';
+import { hintFor } from './names-elsewhere.js';
 
 /** Token counts and offsets stay within this, so that index arithmetic fits 32 bits in native code. */
 export const maxTokens = 2 ** 29;
@@ -44,11 +45,10 @@ export function checkNames(where: string, options: unknown, known: ReadonlySet<s
   }
   for (const name in options) {
     if (known.has(name)) continue;
+    const hint = hintFor(name, known);
     const near = nearest(name, known);
-    throw new TilewiseTypeError(
-      'ERR_TILEWISE_UNKNOWN_OPTION',
-      `${where} has no option \`${name}\`${near ? `, did you mean \`${near}\`?` : `; it has ${[...known].join(', ')}`}`,
-    );
+    const rest = hint ? `: ${hint}` : near ? `, did you mean \`${near}\`?` : `; it has ${[...known].join(', ')}`;
+    throw new TilewiseTypeError('ERR_TILEWISE_UNKNOWN_OPTION', `${where} has no option \`${name}\`${rest}`);
   }
 }
 

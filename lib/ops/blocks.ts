@@ -8,21 +8,22 @@ const ops = namedOps<BlocksOptions>('blockSparseAttention', asPattern(blocksName
 
 /**
  * Attention of every block of queries to the blocks of keys that its list names. The same as attention() with
- * `pattern: blocks(options)`; a pattern that is used again should be made once, since that is where lists are read and
- * where a predicate's answers are kept.
+ * `pattern: blocks(options)`; a pattern that is used again should be made once, since that is where lists are read.
+ *
+ * A predicate is asked in slices of at most 10 ms, each in a turn of the event loop of its own, before the attention
+ * starts; `signal` is heard between them. Its answers are kept with the function.
  *
  * @param q queries, [batch, queries, heads, headDim]
  * @param k keys, [batch, keys, kvHeads, headDim]
  * @param v values, [batch, keys, kvHeads, valueDim]
- * @param options `blockQ`, `blockK` and one of `csr`, `lists`, `blockMask`; `predicate`, `causal`, `align`; and what
- *   attention() takes, except for packed sequences
+ * @param options see BlocksOptions, and what attention() takes, except for packed sequences
  * @returns as attention(); rejects as it does, with RangeError ERR_TILEWISE_SHAPE_MISMATCH when the lists belong to
  *   another batch, number of heads or number of queries, ERR_TILEWISE_INVALID_OPTION when they name blocks past the keys
  */
 export const blockSparseAttention = ops.promised;
 
 /**
- * blockSparseAttention() on the calling thread.
+ * blockSparseAttention() on the calling thread, where a predicate is asked everything at once.
  * @throws {TypeError | RangeError | TilewiseError} what blockSparseAttention() rejects with
  */
 export const blockSparseAttentionSync = ops.sync;

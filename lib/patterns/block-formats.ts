@@ -2,12 +2,15 @@
 // Reader: someone who brings block lists and wonders which shapes are accepted. Numbers of blocks are compared with the
 // tensors in block-lists.ts, where those are known.
 
-import { show, showDims, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
-import { checkNames, invalid, is, maxTokens, namesOf } from '../check/validate.js';
+import { mismatch } from '../call/shape.js';
+import { showDims } from '../check/errors.js';
+import { checkNames, namesOf } from '../check/validate.js';
 import { toDense } from '../tensor/dense.js';
 import { typedArrayName } from '../tensor/typed-arrays.js';
 import type { TensorLike } from '../tensor/types.js';
 import { type HostView, readHostTensor } from '../tensor/views.js';
+import { type BlockTable, buildTable, wrong } from './block-table.js';
+import type { MaskPredicate, PredicateAxis } from './predicate.js';
 
 /** Compressed rows, each starting at offset 0 of its own columns. */
 export interface BlockCsr {
@@ -25,26 +28,23 @@ export interface BlockIndexLists {
   counts: Int32Array | TensorLike;
 }
 
-/** PyTorch FlexAttention's BlockMask, its fields in camelCase. */
+/** PyTorch FlexAttention's BlockMask, its fields in camelCase; createBlockMask() makes one. */
 export interface FlexBlockMask {
   /** int32 [batch, heads, queryBlocks]. */
   kvNumBlocks: TensorLike;
   /** int32 [batch, heads, queryBlocks, most]. */
   kvIndices: TensorLike;
-  /** Blocks that mask_mod need not look into, likewise. */
+  /** Blocks that the predicate need not look into, likewise. */
   fullKvNumBlocks?: TensorLike;
   fullKvIndices?: TensorLike;
   /** Tokens per block, one number or [queries, keys]; instead of blockQ and blockK. */
   blockSize?: number | readonly [queries: number, keys: number];
-}
-
-/** Lists of ascending block numbers; list (b, h, m) is number (b * heads + h) * queryBlocks + m. */
-export interface BlockTable {
-  /** [batch, heads, queryBlocks]; the first two may be 1, for all. */
-  readonly dims: readonly [batch: number, heads: number, queryBlocks: number];
-  /** Where each list begins among the columns, and where the last one ends. */
-  readonly offsets: Int32Array;
-  readonly columns: Int32Array;
+  /** The tokens it was made for, [queries, keys]: calls with others are refused, and heads are 1 or those of q. */
+  seqLengths?: readonly [queries: number, keys: number];
+  /** FlexAttention's mask_mod, instead of the option beside it. */
+  predicate?: MaskPredicate;
+  /** What `predicate` does not look at. */
+  predicateIgnores?: readonly PredicateAxis[];
 }
 
 const csrNames = namesOf<BlockCsr>({ rowOffsets: 1, columns: 1 });
@@ -55,6 +55,9 @@ const maskNames = namesOf<FlexBlockMask>({
   fullKvNumBlocks: 1,
   fullKvIndices: 1,
   blockSize: 1,
+  seqLengths: 1,
+  predicate: 1,
+  predicateIgnores: 1,
 });
 
 export function readCsr(csr: BlockCsr): BlockTable {
@@ -140,75 +143,3 @@ function checkLead(name: string, view: HostView, otherName: string, other: HostV
     );
   }
 }
-
-/** Copies lists into a table, each in ascending order. */
-function buildTable(name: string, dims: readonly number[], listOf: (list: number) => Int32Array): BlockTable {
-  const lists = dims[0] * dims[1] * dims[2];
-  const offsets = new Int32Array(lists + 1);
-  const found = Array.from({ length: lists }, (_, list) => {
-    const entries = listOf(list);
-    const total = offsets[list] + entries.length;
-    if (total > 2 ** 31 - 1) throw mismatch(`\`${name}\` names more than ${2 ** 31 - 1} blocks`);
-    offsets[list + 1] = total;
-    return entries;
-  });
-  const columns = new Int32Array(offsets[lists]);
-  found.forEach((entries, list) => {
-    const own = columns.subarray(offsets[list], offsets[list + 1]);
-    own.set(entries);
-    if (!isAscending(own)) own.sort();
-    checkList(name, own, list);
-  });
-  return Object.freeze({ dims: Object.freeze(dims) as BlockTable['dims'], offsets, columns });
-}
-
-const isAscending = (list: Int32Array): boolean => list.every((block, i) => i === 0 || block > list[i - 1]);
-
-function checkList(name: string, list: Int32Array, number: number): void {
-  if (list.length > 0 && list[0] < 0) throw wrong(name, 'name blocks from 0', `${list[0]} in list ${number}`);
-  const again = list.findIndex((block, i) => i > 0 && block <= list[i - 1]);
-  if (again >= 0) throw wrong(name, 'name every block once', `${list[again]} twice in list ${number}`);
-}
-
-/** Checks a table that someone else may have built. */
-export function checkTable(name: string, value: unknown): BlockTable {
-  const { dims, offsets, columns } = (is.object(value) ? value : {}) as Partial<BlockTable>;
-  const isTable =
-    Array.isArray(dims) &&
-    dims.length === 3 &&
-    dims.every((length) => is.integer(length, 0, maxTokens)) &&
-    typedArrayName(offsets) === 'Int32Array' &&
-    typedArrayName(columns) === 'Int32Array';
-  if (!isTable) throw invalid(name, 'a table as blocks() makes it, { dims, offsets, columns }', value);
-  const [from, to] = [offsets as Int32Array, columns as Int32Array];
-  const lists = dims[0] * dims[1] * dims[2];
-  if (from.length !== lists + 1 || from[0] !== 0 || from[lists] !== to.length) {
-    throw wrong(`${name}.offsets`, `be ${lists + 1} offsets from 0 to ${to.length}`, show(from));
-  }
-  return buildTable(name, dims, (list) => {
-    if (from[list + 1] < from[list])
-      throw wrong(`${name}.offsets`, 'not fall', `from ${from[list]} to ${from[list + 1]}`);
-    return to.subarray(from[list], from[list + 1]);
-  });
-}
-
-/** Refuses a block that both tables name. */
-export function refuseShared(listed: BlockTable, full: BlockTable): void {
-  for (let list = 0; list + 1 < listed.offsets.length; ++list) {
-    const others = full.columns.subarray(full.offsets[list], full.offsets[list + 1]);
-    const own = listed.columns.subarray(listed.offsets[list], listed.offsets[list + 1]);
-    let next = 0;
-    for (const block of own) {
-      while (next < others.length && others[next] < block) ++next;
-      if (others[next] !== block) continue;
-      throw new TilewiseTypeError(
-        'ERR_TILEWISE_INVALID_OPTION',
-        `\`blockMask.fullKvIndices\` names block ${block} of list ${list}, which \`blockMask.kvIndices\` names too`,
-      );
-    }
-  }
-}
-
-const mismatch = (message: string): Error => new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
-const wrong = (name: string, expected: string, found: string): Error =>
-  new TilewiseRangeError('ERR_TILEWISE_INVALID_OPTION', `\`${name}\` must ${expected}, not ${found}`);

@@ -8,21 +8,21 @@ import { type Align, checkAlign } from './align.js';
 import {
   type BlockCsr,
   type BlockIndexLists,
-  type BlockTable,
-  checkTable,
   type FlexBlockMask,
   readBlockMask,
   readCsr,
   readLists,
-  refuseShared,
 } from './block-formats.js';
+import { type BlockTable, checkTable, refuseShared } from './block-table.js';
 import { made } from './made.js';
-
-/**
- * FlexAttention's mask_mod: whether `query` of `head` of batch entry `batch` sees `key`, rows of their tensors. It must
- * always answer the same: it is asked once for each pair of the listed blocks and shape, not in every call.
- */
-export type MaskPredicate = (batch: number, head: number, query: number, key: number) => boolean;
+import {
+  type AskingProgress,
+  checkIgnored,
+  checkPredicate,
+  checkProgress,
+  type MaskPredicate,
+  type PredicateAxis,
+} from './predicate.js';
 
 /** For every block of queries the blocks of keys it sees. */
 export interface BlocksPattern {
@@ -36,6 +36,11 @@ export interface BlocksPattern {
   /** Blocks that are visible whatever `predicate` says. */
   readonly full: BlockTable | undefined;
   readonly predicate: MaskPredicate | undefined;
+  /** What `predicate` does not look at: it is not asked for one after the other of these. */
+  readonly predicateIgnores: readonly PredicateAxis[];
+  readonly onProgress: AskingProgress | undefined;
+  /** The tokens that the lists are for, [queries, keys]; undefined: any that fit. */
+  readonly seqLengths: readonly [queries: number, keys: number] | undefined;
   /** Hides what comes after a query's position, inside every block. */
   readonly causal: boolean;
   readonly align: Align;
@@ -50,8 +55,18 @@ export interface BlocksOptions {
   csr?: BlockCsr;
   lists?: BlockIndexLists;
   blockMask?: FlexBlockMask;
-  /** FlexAttention's mask_mod, for all blocks but a BlockMask's full ones. */
+  /**
+   * FlexAttention's mask_mod, for all blocks but a BlockMask's full ones. Asynchronous calls ask it in slices of at most
+   * 10 ms, `…Sync` calls and explain() at once; answers are kept with the function, for the last lengths it was asked about.
+   */
   predicate?: MaskPredicate;
+  /**
+   * What `predicate` does not look at; default nothing. It is then asked once per list that the lists have for `'batch'` or
+   * `'head'`, instead of once per batch entry or head.
+   */
+  predicateIgnores?: readonly PredicateAxis[];
+  /** Told after every slice how many pairs `predicate` has been asked about, and of how many. */
+  onProgress?: AskingProgress;
   /** Hide what comes after a query's position; default false. */
   causal?: boolean;
   /** Where queries are among the keys, for `causal`; default `'bottom-right'`. */
@@ -65,6 +80,8 @@ export const blocksNames = namesOf<BlocksOptions>({
   lists: 1,
   blockMask: 1,
   predicate: 1,
+  predicateIgnores: 1,
+  onProgress: 1,
   causal: 1,
   align: 1,
 });
@@ -75,6 +92,9 @@ const patternNames = namesOf<BlocksPattern>({
   listed: 1,
   full: 1,
   predicate: 1,
+  predicateIgnores: 1,
+  onProgress: 1,
+  seqLengths: 1,
   causal: 1,
   align: 1,
 });
@@ -88,26 +108,23 @@ const patternNames = namesOf<BlocksPattern>({
  */
 export function blocks(options: BlocksOptions): BlocksPattern {
   checkNames('blocks()', options, blocksNames);
-  const { csr, lists, blockMask, predicate, causal, align } = options;
+  const { csr, lists, blockMask, causal, align } = options;
   const given = Object.entries({ csr, lists, blockMask }).filter(([, value]) => value !== undefined);
   if (given.length !== 1) {
     const names = given.map(([name]) => `\`${name}\``).join(' and ') || 'none';
-    throw new TilewiseTypeError(
-      'ERR_TILEWISE_INVALID_OPTION',
-      `blocks() needs one of \`csr\`, \`lists\` and \`blockMask\`, not ${names}`,
-    );
+    throw conflict(`blocks() needs one of \`csr\`, \`lists\` and \`blockMask\`, not ${names}`);
   }
-  const sizes = readSizes(options);
   let tables: { listed: BlockTable; full?: BlockTable };
   if (csr !== undefined) tables = { listed: readCsr(csr) };
   else if (lists !== undefined) tables = { listed: readLists(lists) };
   else tables = readBlockMask(blockMask);
   return accept({
     kind: 'blocks',
-    ...sizes,
+    ...readSizes(options),
     listed: tables.listed,
     full: tables.full,
-    predicate: checkPredicate('predicate', predicate),
+    ...readPredicate(options),
+    seqLengths: readSeqLengths('blockMask.seqLengths', blockMask?.seqLengths),
     causal: causal !== undefined && checkBoolean('causal', causal),
     align: checkAlign(align),
   });
@@ -124,6 +141,9 @@ export function checkBlocks(value: Record<string, unknown>): BlocksPattern {
     listed: checkTable('pattern.listed', value.listed),
     full: value.full === undefined ? undefined : checkTable('pattern.full', value.full),
     predicate: checkPredicate('pattern.predicate', value.predicate),
+    predicateIgnores: checkIgnored('pattern.predicateIgnores', value.predicateIgnores),
+    onProgress: checkProgress('pattern.onProgress', value.onProgress),
+    seqLengths: readSeqLengths('pattern.seqLengths', value.seqLengths),
     causal: checkBoolean('pattern.causal', value.causal),
     align: checkAlign(value.align, 'pattern.align'),
   };
@@ -159,9 +179,38 @@ function readSizes({ blockQ, blockK, blockMask }: BlocksOptions): { blockQ: numb
   return { blockQ: queries, blockK: keys };
 }
 
-function checkPredicate(name: string, value: unknown): MaskPredicate | undefined {
-  if (value !== undefined && typeof value !== 'function') {
-    throw invalid(name, 'a function (batch, head, query, key) => boolean', value);
+/** The predicate beside the lists or inside a BlockMask, and what goes with it. */
+function readPredicate({
+  predicate,
+  predicateIgnores,
+  onProgress,
+  blockMask,
+}: BlocksOptions): Pick<BlocksPattern, 'predicate' | 'predicateIgnores' | 'onProgress'> {
+  const beside = checkPredicate('predicate', predicate);
+  const inside = checkPredicate('blockMask.predicate', blockMask?.predicate);
+  if (beside && inside && beside !== inside) {
+    throw conflict('`blockMask` was made with another `predicate` than the one beside it; leave that one out');
   }
-  return value as MaskPredicate | undefined;
+  const ignored = [
+    ...checkIgnored('predicateIgnores', predicateIgnores),
+    ...checkIgnored('blockMask.predicateIgnores', blockMask?.predicateIgnores),
+  ];
+  const read = {
+    predicate: beside ?? inside,
+    predicateIgnores: checkIgnored('predicateIgnores', ignored),
+    onProgress: checkProgress('onProgress', onProgress),
+  };
+  if (read.predicate) return read;
+  if (ignored.length > 0) throw conflict('`predicateIgnores` needs `predicate` next to it');
+  if (read.onProgress) throw conflict('`onProgress` needs `predicate` next to it');
+  return read;
 }
+
+function readSeqLengths(name: string, value: unknown): BlocksPattern['seqLengths'] {
+  if (value === undefined) return undefined;
+  if (!Array.isArray(value) || value.length !== 2) throw invalid(name, 'a pair [queries, keys]', value);
+  const [queries, keys] = value.map((tokens, i) => checkInteger(`${name}[${i}]`, tokens, 0, maxTokens));
+  return Object.freeze([queries, keys] as const);
+}
+
+const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);

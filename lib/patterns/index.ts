@@ -6,7 +6,7 @@ import { Request } from '../call/request.js';
 import { outputHeads, putShape, type Shape } from '../call/shape.js';
 import { invalid, is } from '../check/validate.js';
 import { attentionForm, field } from '../native/fields.js';
-import { listsOf, type NativeLists, putLists } from './block-lists.js';
+import { askingFor, listsOf, type NativeLists, putLists } from './block-lists.js';
 import { type BlocksPattern, checkBlocks } from './blocks.js';
 import { checkHierarchical, type HierarchicalPattern } from './hierarchical.js';
 import { isMade } from './made.js';
@@ -49,6 +49,16 @@ const codes: Record<RunnablePattern['kind'], number> = {
   blocks: 3,
   lists: 3,
 };
+
+/** Asks a pattern's predicate, in slices, what putPattern() would ask at once; undefined: there is nothing to ask. */
+export function questionsOf(
+  pattern: RunnablePattern,
+  shape: Shape,
+): ((signal: AbortSignal | undefined) => Promise<unknown>) | undefined {
+  if (pattern.kind !== 'blocks') return undefined;
+  const asking = askingFor(pattern, { ...shape, heads: outputHeads(shape) });
+  return asking && ((signal) => asking.finishInSlices(signal, pattern.onProgress));
+}
 
 /** A problem of this shape and pattern without data, for explain(). `grid` belongs to neighborhoods. */
 export function describe(shape: Shape, pattern: RunnablePattern, grid: Grid | undefined): Request {

@@ -7,7 +7,11 @@ import {
   type AttentionResult,
   attention,
   attentionSync,
+  type BlockMask,
+  blockSparseAttention,
   causal,
+  createBlockMask,
+  createBlockMaskSync,
   type DataTypes,
   explain,
   mergeAttention,
@@ -86,6 +90,23 @@ compiles('explain() wants the lengths of a problem, as tokens or as queries and 
   expectTypeOf(explain(causal(), { queryHeads: 8, kvHeads: 2, headDim: 64, tokens: 100 }).pairs.useful).toBeNumber();
   // @ts-expect-error heads are counted for queries and for keys
   explain(causal(), { heads: 8, headDim: 64, tokens: 100 });
+});
+
+compiles('a block mask goes into calls as it is; a predicate answers at once', () => {
+  const sizes = { queries: 8, keys: 8 };
+  expectTypeOf(createBlockMask(() => true, sizes)).resolves.toEqualTypeOf<BlockMask>();
+  const blockMask = createBlockMaskSync((_batch, _head, query, key) => key <= query, sizes);
+  expectTypeOf(blockMask.kvIndices.data).toEqualTypeOf<Int32Array>();
+  blockSparseAttention(q, q, q, { blockMask, onProgress: (done, total) => done / total });
+  // @ts-expect-error a promise is neither true nor false
+  createBlockMask(async () => true, sizes);
+  // @ts-expect-error there is nothing else that a predicate may ignore
+  blockSparseAttention(q, q, q, { blockMask, predicate: () => true, predicateIgnores: ['query'] });
+  expectTypeOf(explain(causal(), { queryHeads: 1, kvHeads: 1, headDim: 8, tokens: 8 }).idealSpeedup).toExtend<{
+    average: number;
+    worst: number;
+    overCausal?: number;
+  }>();
 });
 
 compiles('parts of a merge carry their lse', () => {

@@ -92,13 +92,15 @@ export async function runAttention<T>(
   internals?: Internals,
 ): Promise<AttentionResult<T>> {
   const settings = readOptions(where, options);
-  const { request, results, selection, placement } = prepare(q, k, v, options.out, settings, internals);
+  const prepared = prepare(q, k, v, options.out, settings, { ...internals, mayWait: true });
+  const { request, results, selection, questions, placement } = prepared;
+  const before = selection ?? questions;
   const attend = () => fly(placement, (device) => attentionOp.submit(device, request), results.lent, settings.signal);
   try {
-    if (selection) {
+    if (before) {
       // Inputs may be disposed of meanwhile.
       const letGo = request.hold();
-      await lend(results.lent, () => selection.run(settings.signal).then(attend)).finally(letGo);
+      await lend(results.lent, () => before.run(settings.signal).then(attend)).finally(letGo);
     } else {
       await attend();
     }

@@ -7,7 +7,7 @@ import { checkHeads, checkSame, mismatch, outputHeads, putShape, readShape, type
 import { showDims } from '../../check/errors.js';
 import { attentionForm, place } from '../../native/fields.js';
 import type { NativeLists } from '../../patterns/block-lists.js';
-import { type Pattern, putPattern, type RunnablePattern } from '../../patterns/index.js';
+import { type Pattern, putPattern, questionsOf, type RunnablePattern } from '../../patterns/index.js';
 import { axisRules, type Grid, maxGridRank } from '../../patterns/neighborhood.js';
 import { checkCoverage } from '../../patterns/shard-sights.js';
 import { shardLayouts } from '../../patterns/strided-shards.js';
@@ -27,13 +27,16 @@ export interface Internals {
   readonly lists?: NativeLists;
   /** What hierarchical selection remembers from call to call. */
   readonly state?: SelectionState;
+  /** An asynchronous call: a predicate may be asked later, in slices. */
+  readonly mayWait?: boolean;
 }
 
-/** A call ready to run: the selection first, where there is one. */
+/** A call ready to run: the selection first, or the questions to a predicate, where there are any. */
 export interface Prepared {
   readonly request: Request;
   readonly results: Results;
   readonly selection: SelectionPlan | undefined;
+  readonly questions: { run(signal: AbortSignal | undefined): Promise<void> } | undefined;
   readonly placement: Placement;
 }
 
@@ -78,7 +81,10 @@ export function prepare(
     checkCoverage(pattern, shardLayouts(pattern, outputHeads(shape), shape.kvHeads));
   const request = new Request(attentionForm, copyInputs);
   putShape(request.numbers, shape);
-  putPattern(request, selection?.blocks ?? internals.lists ?? (pattern as RunnablePattern), shape, grid);
+  const runnable = selection?.blocks ?? internals.lists ?? (pattern as RunnablePattern);
+  const put = () => putPattern(request, runnable, shape, grid);
+  const ask = internals.mayWait ? questionsOf(runnable, shape) : undefined;
+  if (!ask) put();
   request.operand('q', place.q, q, isHeadsFirst);
   request.operand('k', place.k, k, isHeadsFirst);
   request.operand('v', place.v, v, isHeadsFirst);
@@ -104,7 +110,8 @@ export function prepare(
     Tensor: settings.Tensor,
     device: placement.results,
   });
-  return { request, results, selection, placement };
+  const questions = ask && { run: (signal: AbortSignal | undefined) => ask(signal).then(put) };
+  return { request, results, selection, questions, placement };
 }
 
 /** Rows of tokens have 4 axes, or 3 when packed; a grid has one to three token axes. */
