@@ -14,10 +14,11 @@ import { shardLayouts } from '../patterns/strided-shards.js';
 import { boundOf, selectionDots } from '../selectors/hierarchical-bound.js';
 import { backendName, checkDevice, type DeviceName, devices } from '../tensor/devices.js';
 import { bytesPer, floatTypes, sizeOf } from '../tensor/views.js';
+import { causalShare } from './causal-dense.js';
 import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
 import { drawSVG, drawText } from './picture.js';
 import type { Scene } from './scene.js';
-import { describeCounts, titleOf, titleOfSizes } from './text.js';
+import { describeCounts, describeExcess, describeSpeedup, titleOf, titleOfSizes } from './text.js';
 
 const shapeNames = namesOf<ExplainShape>({
   batch: 1,
@@ -61,8 +62,15 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
     numbers[field.device] = index;
     return calling(() => native.explain(numbers, views, tiles));
   });
+  const dots =
+    pattern.kind === 'hierarchical' ? selectionDots(pattern, sizes.queries, sizes.keys) * sizes.batch : undefined;
+  const share = causalShare(counted, sizes, grid, tilesOf(plan, rank));
+  const found = { ...counts(plan, sizes, rank, share, dots), backend };
+  const excess = describeExcess(found);
   const scene: Scene = {
     title: `${titleOf(pattern)}; ${titleOfSizes(sizes, tokens)}`,
+    notes: [describeSpeedup(found), ...(excess ? [excess] : [])],
+    isEmpty: sizes.batch === 0 || sizes.queries === 0 || sizes.keys === 0,
     queries: sizes.queries,
     keys: sizes.keys,
     grid: grid && { lengths: grid.lengths, dilations: grid.rules.map(({ dilation }) => dilation) },
@@ -70,19 +78,22 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
     queryTile: tokensOf(plan, rank),
     keyTile: plan.keyTile.slice(0, rank),
     isDynamic: options.tiling === 'dynamic',
-    sights:
-      sizes.batch > 0
-        ? (boxes) => calling(() => native.sights(numbers, views, Float64Array.from(boxes)))
-        : () => new Int32Array(0),
+    sights: (boxes) => calling(() => native.sights(numbers, views, Float64Array.from(boxes))),
   };
-  const dots =
-    pattern.kind === 'hierarchical' ? selectionDots(pattern, sizes.queries, sizes.keys) * sizes.batch : undefined;
-  return new CountedExplanation({ ...counts(plan, sizes, rank, dots), backend }, scene);
+  return new CountedExplanation(found, scene);
 }
 
 /** A query tile in tokens: rows of several heads are rows of fewer tokens. */
 const tokensOf = ({ queryTile, headsPerTile }: NativePlan, rank: number): number[] =>
   queryTile.slice(0, rank).map((rows) => Math.max(1, Math.floor(rows / headsPerTile)));
+
+/** A plan's tiles as they are asked for: those of one head, at their multiples. */
+function tilesOf(plan: NativePlan, rank: number): Float64Array {
+  const tiles = new Float64Array(1 + 2 * maxGridRank);
+  tiles.set(tokensOf(plan, rank), 1);
+  tiles.set(plan.keyTile.slice(0, rank), 1 + maxGridRank);
+  return tiles;
+}
 
 /** The token axes when the caller names them; neighborhoods must, everything else may. */
 function readTokens(shape: ExplainShape, pattern: Pattern): number[] | undefined {
@@ -154,7 +165,13 @@ function readTiles({ queryTile, keyTile, tiling }: ExplainOptions, rank: number)
   return numbers;
 }
 
-function counts(plan: NativePlan, sizes: Shape, rank: number, dots: number | undefined): Omit<Counts, 'backend'> {
+function counts(
+  plan: NativePlan,
+  sizes: Shape,
+  rank: number,
+  share: number | undefined,
+  dots: number | undefined,
+): Omit<Counts, 'backend'> {
   const { batch, queries, keys, headDim, valueDim } = sizes;
   const heads = outputHeads(sizes);
   // Native counts are sums over heads, or over groups of heads that share tiles.
@@ -171,6 +188,7 @@ function counts(plan: NativePlan, sizes: Shape, rank: number, dots: number | und
       // Infinity when nothing is visible; 1 when there is nothing to see.
       average: dense > 0 ? dense / visited : 1,
       worst: dense > 0 ? plan.keyTiles / plan.mostVisited : 1,
+      ...(share !== undefined && { overCausal: dense * share > 0 ? (dense * share) / visited : 1 }),
     },
     tiles: {
       dense,

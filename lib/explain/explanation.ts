@@ -40,8 +40,19 @@ export interface ExplainOptions {
 
 /** What a call costs. Tiles and pairs count one head, the mean where heads differ, all batch entries; the rest the whole call. */
 export interface Explanation {
-  /** Dense tiles over visited tiles: what skipping can win, on average and for the query tile that wins least. */
-  readonly idealSpeedup: { readonly average: number; readonly worst: number };
+  /**
+   * Dense tiles over visited tiles: what skipping can win, on average and for the query tile that wins least. Dynamic tiles
+   * may be more than dense ones, so that it is below 1.
+   */
+  readonly idealSpeedup: {
+    readonly average: number;
+    readonly worst: number;
+    /**
+     * The average against dense attention with the pattern's own causal rule; absent where it has none. What a predicate
+     * hides is no rule.
+     */
+    readonly overCausal?: number;
+  };
   readonly tiles: {
     /** Tiles of the whole score matrix. */
     readonly dense: number;

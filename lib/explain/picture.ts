@@ -23,7 +23,7 @@ const key = '# visible, - + * in part, . hidden';
 
 /** A small picture in characters. */
 export function drawText(scene: Scene): string {
-  if (scene.queries === 0 || scene.keys === 0) return 'nothing to draw';
+  if (scene.isEmpty) return 'nothing to draw';
   if (!scene.grid) {
     const rows = maskCells(scene, 16, 64).map((levels) => levels.map((level) => glyphs[level]).join(''));
     return [`mask of head 0, queries down and keys across: ${key}`, ...rows].join('\n');
@@ -66,9 +66,8 @@ function ofPlane(scene: Scene, query: GridQuery): string {
 
 /** A picture of the mask and of the tiles. */
 export function drawSVG(scene: Scene): string {
-  const isEmpty = scene.queries === 0 || scene.keys === 0;
-  const panels = isEmpty ? [] : scene.grid ? gridPanels(scene) : [maskPanel(scene), tilePanel(scene)];
-  return svgOf(scene.title, panels);
+  const panels = scene.isEmpty ? [] : scene.grid ? gridPanels(scene) : [maskPanel(scene), tilePanel(scene)];
+  return svgOf(scene.title, scene.notes, panels);
 }
 
 const tileKind = (isInterior: boolean) => (isInterior ? 'interior' : 'visited');

@@ -6,6 +6,10 @@ import { type Range, type Run, runsOf } from '../patterns/sights.js';
 /** A pattern on a shape, and the tiles it is counted on. */
 export interface Scene {
   readonly title: string;
+  /** Lines below the title of a picture. */
+  readonly notes: readonly string[];
+  /** There is nothing to draw: no queries, no keys, or no batch entry that has any. */
+  readonly isEmpty: boolean;
   readonly queries: number;
   readonly keys: number;
   /** Of neighborhoods: the token axes, outermost first. */

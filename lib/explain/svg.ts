@@ -98,8 +98,8 @@ function wrap(title: string, most: number): string[] {
   return lines;
 }
 
-/** A document with two panels per row. */
-export function svgOf(title: string, panels: readonly Panel[]): string {
+/** A document with two panels per row, below a title and notes. */
+export function svgOf(title: string, notes: readonly string[], panels: readonly Panel[]): string {
   const parts: string[] = [];
   const text = (x: number, y: number, words: string, kind = '') =>
     parts.push(`<text x="${number(x)}" y="${number(y)}"${kind && ` class="${kind}"`}>${escaped(words)}</text>`);
@@ -107,6 +107,10 @@ export function svgOf(title: string, panels: readonly Panel[]): string {
   for (const words of wrap(title, 100)) {
     y += 18;
     text(12, y, words, 'title');
+  }
+  for (const words of notes.flatMap((note) => wrap(note, 130))) {
+    y += 15;
+    text(12, y, words);
   }
   y += 21;
   legend.forEach(([kind, words], i) => {

@@ -14,7 +14,7 @@ export function titleOf(pattern: Pattern): string {
     if (!Array.isArray(value) || value.some((one) => typeof one === 'object') || value.every((one) => one === false)) {
       return [];
     }
-    return [`${name} ${value.join(typeof value[0] === 'boolean' ? '/' : 'x')}`];
+    return [`${name} ${value.join(typeof value[0] === 'number' ? 'x' : '/')}`];
   });
   return words.join(', ');
 }
@@ -35,6 +35,18 @@ const share = (part: number, whole: number): string => (whole > 0 ? `${((100 * p
 /** Whole numbers as they are; means over heads with one digit. */
 const count = (value: number): string => (Number.isInteger(value) ? String(value) : value.toFixed(1));
 
+/** What skipping can win at best. */
+export const describeSpeedup = ({ idealSpeedup: { average, overCausal } }: Counts): string =>
+  `${ratio(average)} over dense at best` +
+  (overCausal === undefined ? '' : `, ${ratio(overCausal)} over dense with the same causal rule`);
+
+/** A warning where tiles do not pay; undefined where they do. */
+export function describeExcess({ tiles: { visited, dense, worst } }: Counts): string | undefined {
+  if (visited <= dense && worst.visited <= worst.dense) return undefined;
+  const who = visited > dense ? 'these tiles are' : 'those of the worst query tile are';
+  return `${who} more than dense attention would visit: dynamic tiles begin anew with every run of keys`;
+}
+
 /** The counts, a line each. */
 export function describeCounts(e: Counts): string[] {
   const { tiles, pairs, idealSpeedup, backend, worstHead, selection } = e;
@@ -42,7 +54,7 @@ export function describeCounts(e: Counts): string[] {
   const lines = [
     `backend   ${backend.name}: ${backend.why}${backend.reasons.map((reason) => `\n          (${reason})`).join('')}`,
     `tile      ${box(tiles.queryTile)} queries x ${box(tiles.keyTile)} keys: ${tiles.why}`,
-    `speed-up  ${ratio(idealSpeedup.average)} over dense at best, ${ratio(idealSpeedup.worst)} for the worst query tile` +
+    `speed-up  ${describeSpeedup(e)}; ${ratio(idealSpeedup.worst)} for the worst query tile` +
       ` (${count(tiles.worst.visited)} of ${count(tiles.worst.dense)} tiles)`,
     `tiles     ${count(tiles.visited)} of ${count(tiles.dense)} visited (${share(tiles.visited, tiles.dense)}), ` +
       `${count(tiles.interior)} without a mask (${share(tiles.interior, tiles.visited)} of those)`,
@@ -51,6 +63,8 @@ export function describeCounts(e: Counts): string[] {
     `work      ${(e.flops / 1e9).toPrecision(4)} GFLOP, ${(e.bytes / 1e6).toPrecision(4)} MB in and out` +
       (e.bytesTouched < e.bytes ? `, ${(e.bytesTouched / 1e6).toPrecision(4)} MB of them touched` : ''),
   ];
+  const excess = describeExcess(e);
+  if (excess) lines.push(`warning   ${excess}`);
   if (worstHead) {
     lines.push(
       `heads     differ: counts are means; head ${worstHead.head} computes most, ${count(worstHead.computed)} pairs, ` +
