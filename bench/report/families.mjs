@@ -49,6 +49,19 @@ function hipTable(rows) {
   return table(rows, [...settingColumns, ...columns, time, ofPeak, speedup, quiet]);
 }
 
+function predicateTable(rows) {
+  const ms = (value) => value.toFixed(1);
+  return table(rows, [
+    ['tokens', (r) => r.tokens],
+    time,
+    ["plain loop's ms", (r) => ms(r.plainMs.median)],
+    ['times the plain loop', (r) => times(r.ratio)],
+    ['longest pause, ms', (r) => ms(r.pauseMs.mask)],
+    ['in a call, ms', (r) => ms(r.pauseMs.call)],
+    quiet,
+  ]);
+}
+
 function recallTable(rows) {
   return table(rows, [
     ['keys', (r) => r.tokens],
@@ -89,6 +102,11 @@ export function familySections(result) {
       'Random block lists',
       'Every block of 64 queries has its own random runs of keys: 512 keys of 16384, 2 heads with a list each.',
       group(['blocks'], blocksTable),
+    ),
+    heading(
+      'Predicates',
+      '`createBlockMask` of a causal predicate beside a plain loop that asks each pair once; the longest time for which the event loop waits, there and in `blockSparseAttention` with every block listed, 8 heads and `predicateIgnores`.',
+      result.predicates?.length ? predicateTable(result.predicates) : '',
     ),
     heading('Sparse query attention', 'Query heads / KV heads of a model of 32.', group(['sqa'], sqaTable)),
     heading(

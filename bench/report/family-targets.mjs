@@ -85,6 +85,22 @@ function sqaTargets(set, rows) {
   ];
 }
 
+/** What asking a predicate may cost beyond the asking, and for how long the event loop may wait. */
+function predicateTargets(rows) {
+  const [longest] = rows.toSorted((a, b) => b.tokens - a.tokens);
+  const atMost = (text, most, value, show) => ({
+    text: `${text}: at most ${show(most)}`,
+    measured: longest ? `${show(value)} (${longest.name}${longest.isQuiet ? '' : ', noisy'})` : 'not measured',
+    isMet: longest ? value <= most : null,
+  });
+  const ms = (value) => `${value.toFixed(1)} ms`;
+  const pause = longest && Math.max(longest.pauseMs.mask, longest.pauseMs.call);
+  return [
+    atMost('createBlockMask, time of a plain loop that asks each pair once', 1.5, longest?.ratio, times),
+    atMost('a predicate, longest pause of the event loop', 12, pause, ms),
+  ];
+}
+
 /** What a study of the same stages found, less its noise. */
 function recallTargets(recall) {
   const lengths = [...new Set(recall.map((r) => r.tokens))];
@@ -98,11 +114,11 @@ function recallTargets(recall) {
 }
 
 /** @returns {import('./targets.mjs').Target[]} of a result of bench/suites/families.mjs */
-export function familyTargets({ rows, recall }) {
+export function familyTargets({ rows, predicates = [], recall }) {
   const sets = [...new Set(rows.map((r) => r.set))];
   const perSet = sets.flatMap((set) => {
     const ours = rows.filter((r) => r.set === set);
     return [...denseTargets(set, ours), ...hipTargets(set, ours), ...sqaTargets(set, ours)];
   });
-  return [...perSet, ...recallTargets(recall)];
+  return [...perSet, ...predicateTargets(predicates), ...recallTargets(recall)];
 }

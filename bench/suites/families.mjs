@@ -13,6 +13,7 @@ import { interleave } from '../timing/quiet.mjs';
 import { DTYPES, familyGroups } from './family-cases.mjs';
 import { measureRecall } from './family-hip.mjs';
 import { runOptions } from './options.mjs';
+import { measurePredicates, predicateLengths } from './predicates.mjs';
 
 const options = runOptions();
 const sampling = options.quick ? { samples: 3, minMs: 20 } : { samples: 5, minMs: 120 };
@@ -87,11 +88,20 @@ function printRow(row) {
   console.log(cells.filter(Boolean).join('  '));
 }
 
+function printPredicate({ name, ms, plainMs, ratio, pauseMs, quiet, tried, isQuiet }) {
+  const time = `${ms.median.toFixed(1)} ms (${ms.min.toFixed(1)} .. ${ms.max.toFixed(1)})`;
+  const plain = `${ratio.toFixed(2)}x the plain loop's ${plainMs.median.toFixed(1)} ms`;
+  const pauses = `longest pause ${pauseMs.mask.toFixed(1)} ms, in a call ${pauseMs.call.toFixed(1)} ms`;
+  console.log(`  ${name}: ${time}  ${plain}  ${pauses}  ${quiet}/${tried} quiet${isQuiet ? '' : ' NOISY'}`);
+}
+
 const wanted = new RegExp(options.filter);
 const groups = familyGroups({ isQuick: options.quick }).filter(({ name }) => wanted.test(name));
 const recallTypes = DTYPES.filter((dtype) => wanted.test(`mass recall ${dtype}`));
+const asking = { isQuick: options.quick, wanted, sampling };
 if (options.list) {
   for (const { name } of groups) console.log(name);
+  for (const tokens of predicateLengths(asking)) console.log(`predicate N=${tokens}`);
   for (const dtype of recallTypes) console.log(`mass recall ${dtype}`);
   process.exit(0);
 }
@@ -107,6 +117,9 @@ for (const group of groups) {
 }
 
 useSetting({ set: defaultInstructionSet, threads: allThreads });
+const predicates = await measurePredicates(asking);
+if (predicates.length > 0) console.log('\npredicates');
+predicates.forEach(printPredicate);
 const recall = recallTypes.flatMap((dtype) => measureRecall({ isQuick: options.quick, dtype }));
 if (recall.length > 0) console.log('\nmass recall');
 for (const row of recall) {
@@ -114,4 +127,4 @@ for (const row of recall) {
 }
 
 const file = resultFile('families.json', options);
-if (file) writeResult(file, { machine, sampling, rows, recall });
+if (file) writeResult(file, { machine, sampling, rows, predicates, recall });
