@@ -8,7 +8,7 @@ export { type BlockRange, type S2Coverage, S2Layout, type S2LayoutOptions, s2Lay
 export { type ErrorCode, TilewiseError, TilewiseRangeError, TilewiseTypeError } from './check/errors.js';
 export { explain } from './explain/explain.js';
 export type { ExplainOptions, ExplainShape, Explanation } from './explain/explanation.js';
-export { type AttentionResult, attention, attentionSync } from './ops/attention/attention.js';
+export { type AttentionResult, attention, attentionSync, type ResultOf } from './ops/attention/attention.js';
 export type { AttentionOptions, Layout } from './ops/attention/options.js';
 export { type BlockMask, type BlockMaskOptions, createBlockMask, createBlockMaskSync } from './ops/block-mask.js';
 export { blockSparseAttention, blockSparseAttentionSync } from './ops/blocks.js';
@@ -69,8 +69,20 @@ export {
   numThreads,
   setNumThreads,
 } from './tensor/devices.js';
+export type { IntegerList, IntegerTable } from './tensor/integers.js';
+export type { NestedArray } from './tensor/nested.js';
 export { Tensor } from './tensor/tensor.js';
-export type { DataType, DataTypes, Float16Data, FloatType, TensorConstructor, TensorLike } from './tensor/types.js';
+export type { TypedAs } from './tensor/typed.js';
+export type {
+  BufferLike,
+  DataType,
+  DataTypes,
+  ElementOf,
+  Float16Data,
+  FloatType,
+  TensorConstructor,
+  TensorLike,
+} from './tensor/types.js';
 
 const binary = native.version();
 

@@ -78,7 +78,9 @@ void readPageTable(const Views& views, Napi::Env env, AttentionProblem& p) {
   const std::vector<int32_t>& table = views.keep(views.at(Slot::pageTable));
   PagedKeys& paged = p.store.paged;
   const int64_t perSequence = p.keys / paged.pageSize;
-  if (p.keys % paged.pageSize != 0 || !p.keyLengths || int64_t(table.size()) != p.batch * perSequence) {
+  // A batch of 0 has lengths, too: none.
+  const bool hasLengths = p.keyLengths || p.batch == 0;
+  if (p.keys % paged.pageSize != 0 || !hasLengths || int64_t(table.size()) != p.batch * perSequence) {
     refuse(env, "pages need lengths, and a table with a row of them for each batch entry");
   }
   for (int32_t b = 0; b < p.batch; ++b) {

@@ -4,8 +4,8 @@
 
 import { checkSame, mismatch } from '../call/shape.js';
 import { showDims, TilewiseRangeError } from '../check/errors.js';
-import { checkInteger, checkNames, checkOneOf, maxTokens, namesOf } from '../check/validate.js';
-import { type AttentionResult, runAttention, runAttentionSync } from '../ops/attention/attention.js';
+import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
+import { type ResultOf, runAttention, runAttentionSync } from '../ops/attention/attention.js';
 import { type Layout, layouts } from '../ops/attention/options.js';
 import type { CommonOptions } from '../ops/named.js';
 import { axesOf } from '../tensor/axes.js';
@@ -14,7 +14,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
 import { floatTypes, type HostView, readHostTensor, readTensor } from '../tensor/views.js';
 import { PagePool } from './page-pool.js';
-import type { S2Layout } from './s2-layout.js';
+import { S2Layout } from './s2-layout.js';
 import { pageLists } from './s2-pages.js';
 
 export interface S2CacheOptions {
@@ -70,16 +70,18 @@ export class S2Cache {
    * @param options see S2CacheOptions
    * @throws {TypeError | RangeError} ERR_TILEWISE_UNKNOWN_OPTION, ERR_TILEWISE_INVALID_OPTION
    */
-  constructor(layout: S2Layout, firstHead = layout.firstHead, options: S2CacheOptions = {}) {
+  constructor(layout: S2Layout, firstHead?: number, options: S2CacheOptions = {}) {
+    if (!(layout instanceof S2Layout)) throw invalid('layout', 'what s2Layout() returns', layout);
     checkNames('an S2Cache', options, cacheNames);
     const { blockSize, numHeads, numKvHeads } = layout;
     const { maxQueries = blockSize } = options;
     this.#layout = layout;
-    this.#firstHead = checkInteger('firstHead', firstHead, 0, numHeads - 1);
-    if (firstHead % (numHeads / numKvHeads) !== 0) {
+    this.#firstHead =
+      firstHead === undefined ? layout.firstHead : checkInteger('firstHead', firstHead, 0, numHeads - 1);
+    if (this.#firstHead % (numHeads / numKvHeads) !== 0) {
       throw new TilewiseRangeError(
         'ERR_TILEWISE_INVALID_OPTION',
-        `\`firstHead\` ${firstHead} must be the first of the ${numHeads / numKvHeads} heads that share a KV head`,
+        `\`firstHead\` ${this.#firstHead} must be the first of the ${numHeads / numKvHeads} heads that share a KV head`,
       );
     }
     this.#axesName = options.layout === undefined ? 'bnhd' : checkOneOf('layout', options.layout, layouts);
@@ -176,12 +178,15 @@ export class S2Cache {
    * @param options see S2CacheAttentionOptions
    * @returns as attention(), and rejects as it does; append() has to wait for it
    */
-  attention<T = Tensor>(
-    q: TensorLike,
+  attention<const Q extends TensorLike, T = Tensor>(
+    q: Q,
     options: S2CacheAttentionOptions<T> & { returnLse: true },
-  ): Promise<Required<AttentionResult<T>>>;
-  attention<T = Tensor>(q: TensorLike, options?: S2CacheAttentionOptions<T>): Promise<AttentionResult<T>>;
-  async attention<T>(q: TensorLike, options: S2CacheAttentionOptions<T> = {}): Promise<AttentionResult<T>> {
+  ): Promise<Required<ResultOf<Q, T>>>;
+  attention<const Q extends TensorLike, T = Tensor>(
+    q: Q,
+    options?: S2CacheAttentionOptions<T>,
+  ): Promise<ResultOf<Q, T>>;
+  async attention(q: TensorLike, options: S2CacheAttentionOptions<unknown> = {}): Promise<unknown> {
     const { k, v, common, lists } = this.#prepare('attention()', q, options);
     ++this.#readers;
     try {
@@ -195,12 +200,12 @@ export class S2Cache {
    * attention() on the calling thread.
    * @throws {TypeError | RangeError | TilewiseError} what attention() rejects with
    */
-  attentionSync<T = Tensor>(
-    q: TensorLike,
+  attentionSync<const Q extends TensorLike, T = Tensor>(
+    q: Q,
     options: S2CacheAttentionOptions<T> & { returnLse: true },
-  ): Required<AttentionResult<T>>;
-  attentionSync<T = Tensor>(q: TensorLike, options?: S2CacheAttentionOptions<T>): AttentionResult<T>;
-  attentionSync<T>(q: TensorLike, options: S2CacheAttentionOptions<T> = {}): AttentionResult<T> {
+  ): Required<ResultOf<Q, T>>;
+  attentionSync<const Q extends TensorLike, T = Tensor>(q: Q, options?: S2CacheAttentionOptions<T>): ResultOf<Q, T>;
+  attentionSync(q: TensorLike, options: S2CacheAttentionOptions<unknown> = {}): unknown {
     const { k, v, common, lists } = this.#prepare('attentionSync()', q, options);
     return runAttentionSync('S2Cache.attentionSync()', q, k, v, common, { lists });
   }
@@ -239,7 +244,7 @@ export class S2Cache {
     return this.#firstHead / (this.#layout.numHeads / this.#layout.numKvHeads);
   }
 
-  #prepare<T>(name: string, q: TensorLike, options: S2CacheAttentionOptions<T>) {
+  #prepare(name: string, q: TensorLike, options: S2CacheAttentionOptions<unknown>) {
     checkNames(`S2Cache.${name}`, options, attentionNames);
     const { dims } = readTensor('q', q, floatTypes);
     const store = this.#store;

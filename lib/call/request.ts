@@ -12,6 +12,7 @@ import type { FloatType, TensorConstructor } from '../tensor/types.js';
 import {
   allocate,
   bytesPer,
+  checkAttached,
   contiguousStrides,
   extentOf,
   type HostView,
@@ -41,6 +42,8 @@ export interface ResultPlan {
   readonly isHeadsFirst: boolean;
   readonly type: FloatType;
   readonly outDims: number[];
+  /** The dims of `out` as the caller sees them: heads and dim may be one axis. */
+  readonly shownDims: number[];
   /** [batch, heads, ...tokens] or [heads, tokens]; undefined: not wanted. */
   readonly lseDims: number[] | undefined;
   readonly Tensor: TensorConstructor<object> | undefined;
@@ -81,6 +84,7 @@ export class Request {
    * @param flat how the input is addressed, when not as it came
    */
   input(name: string, slot: number, view: View, flat = view): View {
+    checkAttached(name, view);
     this.#inputs.push({ name, view });
     // Nothing writes to device memory but a call's `out`, which is leased.
     const given = this.#copies && flat.data === view.data && isOnHost(flat) ? copyOf(flat) : flat;
@@ -141,12 +145,14 @@ export class Request {
     const rank = outDims.length;
     const flat = flattenOut(out ?? contiguous(outDims), tokenAxesOf(axesOf(rank, isHeadsFirst), rank));
     const lent = out && { name: 'out', view: out };
+    if (plan.Tensor && !out) checkHolds(plan.Tensor, type);
     if (device !== cpu && plan.Tensor && plan.Tensor !== Tensor) {
       throw new TilewiseTypeError(
         'ERR_TILEWISE_INVALID_OPTION',
         `\`Tensor\` cannot hold results on '${backendName(device)}', where the queries lie; leave it out, or bring them to 'cpu'`,
       );
     }
+    if (out) checkAttached('out', out);
     checkOverlaps(this.#inputs, lent);
     const data = out ? out.data : make(type, outDims, device);
     this.#placeOperand(places.out.field, flat, isHeadsFirst);
@@ -160,7 +166,9 @@ export class Request {
       lent,
       wrap() {
         const ResultTensor = (plan.Tensor ?? Tensor) as new (type: string, data: unknown, dims: number[]) => object;
-        const result: { out: object; lse?: object } = { out: plan.given ?? new ResultTensor(type, data, outDims) };
+        const result: { out: object; lse?: object } = {
+          out: plan.given ?? new ResultTensor(type, data, plan.shownDims),
+        };
         if (lseDims) result.lse = new ResultTensor('float32', lseData, lseDims);
         return result;
       },
@@ -168,6 +176,20 @@ export class Request {
         for (const made of [out ? undefined : data, lseData]) if (made instanceof DeviceBuffer) made.release();
       },
     };
+  }
+}
+
+/** Refuses a class that has not the type of the results, before anything is computed. All classes have float32. */
+function checkHolds(Tensor: TensorConstructor<object>, type: FloatType): void {
+  if (type === 'float32') return;
+  try {
+    new (Tensor as new (type: string, data: unknown, dims: number[]) => object)(type, allocate(type, 0), [0]);
+  } catch (error) {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_DTYPE',
+      `\`Tensor\` cannot hold results of type ${type}, that of \`q\` (${(error as Error)?.message}); leave it out and ` +
+        "convert them with astype('float32')",
+    );
   }
 }
 

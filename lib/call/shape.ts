@@ -5,7 +5,7 @@ import { showDims, TilewiseRangeError, TilewiseTypeError } from '../check/errors
 import { maxTokens } from '../check/validate.js';
 import { field } from '../native/fields.js';
 import { dataTypeCode } from '../native/native.js';
-import { type Axes, lengthsOf, tokenAxesOf } from '../tensor/axes.js';
+import { type Axes, layoutWords, lengthsOf, tokenAxesOf } from '../tensor/axes.js';
 import type { FloatType } from '../tensor/types.js';
 import { sizeOf, type View } from '../tensor/views.js';
 
@@ -102,6 +102,20 @@ export function putShape(numbers: Float64Array, shape: Shape): void {
   numbers[field.type] = dataTypeCode(shape.type);
   numbers[field.sequences] = shape.batch;
   numbers[field.scale] = 1 / Math.sqrt(shape.headDim);
+}
+
+/**
+ * Refuses more KV heads than query heads where nobody asked for them: q in one layout and k in the other look like that.
+ */
+export function checkOneLayout(q: View, k: View, { queryHeads, kvHeads }: Shape, isHeadsFirst: boolean): void {
+  if (kvHeads <= queryHeads) return;
+  const rank = q.dims.length;
+  const words = (isFirst: boolean) => `${layoutWords(rank, isFirst)} (\`layout: '${isFirst ? 'bhnd' : 'bnhd'}'\`)`;
+  throw mismatch(
+    `\`q\` ${showDims(q.dims)} and \`k\` ${showDims(k.dims)} have ${queryHeads} query heads and ${kvHeads} KV heads, ` +
+      `read as ${words(isHeadsFirst)}. All tensors must be that, or all ${words(!isHeadsFirst)}; more KV heads than ` +
+      'query heads are for `pairing` and sparseQueryAttention()',
+  );
 }
 
 /** Heads of the output, of modifiers and of `lse`. */

@@ -112,17 +112,29 @@ export function unsupported(device: string, reasons: readonly string[]): Tilewis
 
 /** A value as it appears in messages: short, on one line, never throwing. */
 export function show(value: unknown): string {
+  try {
+    return shown(value, 3);
+  } catch {
+    // A proxy or a getter of the caller's that throws.
+    return typeof value === 'function' ? 'a function' : 'an object';
+  }
+}
+
+/** @param depth how many levels of arrays are shown: they may hold themselves */
+function shown(value: unknown, depth: number): string {
   if (typeof value === 'string') return value.length > 40 ? `'${value.slice(0, 37)}...'` : `'${value}'`;
   if (typeof value === 'bigint') return `${value}n`;
-  if (typeof value === 'function') return value.name ? `function ${value.name}` : 'a function';
+  if (typeof value === 'function') return value.name ? `function ${String(value.name)}` : 'a function';
   if (typeof value !== 'object' || value === null) return String(value);
-  if (ArrayBuffer.isView(value))
-    return `${value.constructor.name}(${(value as Uint8Array).length ?? value.byteLength})`;
-  if (Array.isArray(value)) {
-    const shown = value.slice(0, 8).map(show).join(', ');
-    return value.length > 8 ? `[${shown}, ... ${value.length - 8} more]` : `[${shown}]`;
+  const name = value.constructor?.name;
+  if (ArrayBuffer.isView(value)) {
+    return `${name ?? 'a typed array'}(${(value as Uint8Array).length ?? value.byteLength})`;
   }
-  const name = Object.getPrototypeOf(value)?.constructor?.name;
+  if (Array.isArray(value)) {
+    if (depth === 0) return '[...]';
+    const items = value.slice(0, 8).map((item) => shown(item, depth - 1));
+    return value.length > 8 ? `[${items.join(', ')}, ... ${value.length - 8} more]` : `[${items.join(', ')}]`;
+  }
   if (name && name !== 'Object') return `a ${name}`;
   const keys = Object.keys(value);
   return keys.length ? `{ ${keys.slice(0, 6).join(', ')}${keys.length > 6 ? ', ...' : ''} }` : '{}';

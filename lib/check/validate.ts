@@ -20,7 +20,9 @@ export const is = {
   constructible: (value: unknown): value is new (...args: never[]) => object =>
     typeof value === 'function' && value.prototype !== undefined,
   signal: (value: unknown): value is AbortSignal =>
-    is.object(value) && is.boolean(value.aborted) && typeof value.addEventListener === 'function',
+    is.object(value) &&
+    is.boolean(value.aborted) &&
+    ['addEventListener', 'removeEventListener', 'throwIfAborted'].every((name) => typeof value[name] === 'function'),
 };
 
 /** The error for a wrong option value: RangeError for a number that is out of range, TypeError for everything else. */

@@ -4,7 +4,7 @@
 
 import { placementOf } from '../call/placement.js';
 import { copiesInputs } from '../call/request.js';
-import { checkHeads, mismatch, readShape } from '../call/shape.js';
+import { checkHeads, checkOneLayout, mismatch, readShape } from '../call/shape.js';
 import { showDims, TilewiseTypeError } from '../check/errors.js';
 import { checkNames, invalid } from '../check/validate.js';
 import {
@@ -16,14 +16,15 @@ import {
 } from '../patterns/hierarchical.js';
 import { planSelection, type SelectionPlan } from '../selectors/hierarchical.js';
 import { checkRefresh, type HipLists, HipState, type Refresh, toHipLists } from '../selectors/hip-state.js';
-import { axesOf } from '../tensor/axes.js';
+import { axesOf, layoutWords } from '../tensor/axes.js';
 import { checkOverlaps } from '../tensor/leases.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
-import { floatTypes, readTensor, type View } from '../tensor/views.js';
-import { type AttentionResult, syncSettings } from './attention/attention.js';
+import type { View } from '../tensor/views.js';
+import { type ResultOf, syncSettings } from './attention/attention.js';
 import { checkKeyLengths } from './attention/modifiers.js';
 import { type AttentionOptions, readOptions, type Settings } from './attention/options.js';
+import { readOperand } from './attention/problem.js';
 import { type CommonOptions, type Meaning, namedOps, splitOptions } from './named.js';
 
 /** The options of hipAttention() that attention() has not: those of hierarchical(), and for decoding a state. */
@@ -37,18 +38,18 @@ export interface HipOptions extends HierarchicalOptions {
 const hipNames: ReadonlySet<string> = new Set([...hierarchicalNames, 'state', 'refresh']);
 
 interface HipAttention<Result extends 'promised' | 'sync'> {
-  <T = Tensor>(
-    q: TensorLike,
+  <const Q extends TensorLike, T = Tensor>(
+    q: Q,
     k: TensorLike,
     v: TensorLike,
     options: HipOptions & CommonOptions<T> & { returnLse: true },
-  ): Result extends 'sync' ? Required<AttentionResult<T>> : Promise<Required<AttentionResult<T>>>;
-  <T = Tensor>(
-    q: TensorLike,
+  ): Result extends 'sync' ? Required<ResultOf<Q, T>> : Promise<Required<ResultOf<Q, T>>>;
+  <const Q extends TensorLike, T = Tensor>(
+    q: Q,
     k: TensorLike,
     v: TensorLike,
     options?: HipOptions & CommonOptions<T>,
-  ): Result extends 'sync' ? AttentionResult<T> : Promise<AttentionResult<T>>;
+  ): Result extends 'sync' ? ResultOf<Q, T> : Promise<ResultOf<Q, T>>;
 }
 
 function mean(where: string, options: unknown = {}): Meaning {
@@ -83,7 +84,10 @@ export const hipAttentionSync = ops.sync as HipAttention<'sync'>;
 
 /** The options of hipSelect(): hierarchical()'s, and some of attention()'s. */
 export type HipSelectOptions = HierarchicalOptions &
-  Pick<AttentionOptions, 'layout' | 'keyLengths' | 'pairing' | 'signal' | 'device' | 'copyInputs'>;
+  Pick<
+    AttentionOptions,
+    'layout' | 'queryHeads' | 'kvHeads' | 'keyLengths' | 'pairing' | 'signal' | 'device' | 'copyInputs'
+  >;
 
 /** A selection: what the last stage kept, and what every stage did. */
 export interface HipSelection {
@@ -94,6 +98,8 @@ export interface HipSelection {
 const selectNames: ReadonlySet<string> = new Set([
   ...hierarchicalNames,
   'layout',
+  'queryHeads',
+  'kvHeads',
   'keyLengths',
   'pairing',
   'signal',
@@ -151,12 +157,10 @@ const selectionOf = ({ lists }: SelectionPlan): HipSelection => {
 function readSelect(where: string, options: HipSelectOptions | HierarchicalPreset) {
   const given = typeof options === 'string' ? { preset: options } : options;
   checkNames(where, given, selectNames);
-  const { layout, keyLengths, pairing, signal, device, copyInputs, ...own } = given;
+  const { layout, queryHeads, kvHeads, keyLengths, pairing, signal, device, copyInputs, ...own } = given;
   const pattern = hierarchical(own);
-  return {
-    pattern,
-    settings: readOptions(where, { pattern, layout, keyLengths, pairing, signal, device, copyInputs }),
-  };
+  const common = { layout, queryHeads, kvHeads, keyLengths, pairing, signal, device, copyInputs };
+  return { pattern, settings: readOptions(where, { pattern, ...common }) };
 }
 
 function planSelect(
@@ -165,8 +169,8 @@ function planSelect(
   kLike: TensorLike,
   settings: Settings,
 ): SelectionPlan {
-  const q = readTensor('q', qLike, floatTypes);
-  const k = readTensor('k', kLike, floatTypes);
+  const q = readOperand('q', qLike, 'queryHeads', settings);
+  const k = readOperand('k', kLike, 'kvHeads', settings);
   checkShapes(q, k, settings);
   const named = [
     { name: 'q', view: q },
@@ -190,12 +194,12 @@ function checkShapes(q: View, k: View, { isHeadsFirst, pairing, keyLengths }: Se
   const { batch, dim } = axes;
   const isRank4 = q.dims.length === 4 && k.dims.length === 4;
   if (!isRank4 || q.dims[batch] !== k.dims[batch] || q.dims[dim] !== k.dims[dim]) {
-    const layout = isHeadsFirst ? '[batch, heads, tokens, dim]' : '[batch, tokens, heads, dim]';
     throw mismatch(
-      `\`q\` ${showDims(q.dims)} and \`k\` ${showDims(k.dims)} do not fit: both are ${layout} and share the batch and the dim`,
+      `\`q\` ${showDims(q.dims)} and \`k\` ${showDims(k.dims)} do not fit: both are ${layoutWords(4, isHeadsFirst)} and share the batch and the dim`,
     );
   }
   const shape = readShape(q, k, k, axes);
+  if (pairing === undefined) checkOneLayout(q, k, shape, isHeadsFirst);
   checkHeads(shape, pairing);
   if (keyLengths) checkKeyLengths(keyLengths, shape);
 }

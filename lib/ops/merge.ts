@@ -3,6 +3,7 @@
 // FlashAttention's combine step, Ring Attention (arXiv 2310.01889).
 
 import { fly, refuseSignal } from '../call/flight.js';
+import { splitHeads } from '../call/heads.js';
 import { onDevice, type Placement, placementOf } from '../call/placement.js';
 import { type CopyInputs, copiesInputs, type Place, Request, type RequestForm, type Results } from '../call/request.js';
 import { checkSame, checkSize, maxHeadDim, mismatch } from '../call/shape.js';
@@ -16,7 +17,7 @@ import { checkDevice, cpu, type DeviceName } from '../tensor/devices.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorConstructor, TensorLike } from '../tensor/types.js';
 import { floatTypes, readTensor, sizeOf, type View } from '../tensor/views.js';
-import type { AttentionResult } from './attention/attention.js';
+import type { ResultOf } from './attention/attention.js';
 import { checkConstructor, checkCopyInputs, checkSignal, type Layout, layouts } from './attention/options.js';
 
 /** What mergeAttention() can be told; as in attention(). */
@@ -80,14 +81,15 @@ const partPlaces = (part: number): { out: Place; lse: Place } => {
  * exp(lse - merged lse). Parts are merged in the order given, so results repeat bit for bit. A row that no part has a
  * key for gets output 0 and lse -Infinity.
  * @param parts `{ out, lse }` of the same queries: equal dims and type; out [batch, queries, heads, valueDim] or as
- *   `layout` says, lse [batch, heads, queries] float32; packed results without batch axis and grids too
+ *   `layout` says, lse [batch, heads, queries] float32; packed results without batch axis, grids, and results of calls with
+ *   `queryHeads` too
  * @param options see MergeOptions
  * @returns `{ out, lse }`; rejects as attention() does
  */
-export async function mergeAttention<T = Tensor>(
-  parts: readonly AttentionPart[],
+export async function mergeAttention<const P extends AttentionPart, T = Tensor>(
+  parts: readonly P[],
   options: MergeOptions<T> = {},
-): Promise<Required<AttentionResult<T>>> {
+): Promise<Required<ResultOf<P['out'], T>>> {
   const read = readArguments('mergeAttention()', parts, options);
   const { request, results, placement } = prepareMerge(read, options.out);
   try {
@@ -96,17 +98,17 @@ export async function mergeAttention<T = Tensor>(
     results.discard();
     throw error;
   }
-  return results.wrap() as Required<AttentionResult<T>>;
+  return results.wrap() as Required<ResultOf<P['out'], T>>;
 }
 
 /**
  * mergeAttention() on the calling thread.
  * @throws {TypeError | RangeError | TilewiseError} what mergeAttention() rejects with
  */
-export function mergeAttentionSync<T = Tensor>(
-  parts: readonly AttentionPart[],
+export function mergeAttentionSync<const P extends AttentionPart, T = Tensor>(
+  parts: readonly P[],
   options: MergeOptions<T> = {},
-): Required<AttentionResult<T>> {
+): Required<ResultOf<P['out'], T>> {
   const read = readArguments('mergeAttentionSync()', parts, options);
   refuseSignal('mergeAttentionSync()', read.signal);
   const { request, results, placement } = prepareMerge({ ...read, copyInputs: false }, options.out);
@@ -116,7 +118,7 @@ export function mergeAttentionSync<T = Tensor>(
     results.discard();
     throw error;
   }
-  return results.wrap() as Required<AttentionResult<T>>;
+  return results.wrap() as Required<ResultOf<P['out'], T>>;
 }
 
 /** The arguments of a merge, read one by one. */
@@ -140,7 +142,8 @@ function readArguments(where: string, parts: readonly AttentionPart[], o: MergeO
     signal: o.signal === undefined ? undefined : checkSignal('signal', o.signal),
     device: o.device === undefined ? 'auto' : checkDevice('device', o.device),
     copyInputs: o.copyInputs === undefined ? 'small' : checkCopyInputs(o.copyInputs),
-    parts: parts.map((part: unknown, i) => {
+    // Holes of an array are parts too, missing ones.
+    parts: Array.from(parts, (part: unknown, i) => {
       if (!is.object(part)) throw invalid(`parts[${i}]`, 'an object { out, lse }', part);
       return {
         out: readTensor(`parts[${i}].out`, part.out, floatTypes),
@@ -178,6 +181,14 @@ function sizesOf(out: View, isHeadsFirst: boolean): Sizes {
   return { batch, heads, queries, valueDim, lseDims: isPacked ? [heads, ...tokens] : [batch, heads, ...tokens] };
 }
 
+/** Heads of parts that have heads and dim as one axis: `lse` then has as many axes as `out`. Undefined: an axis each. */
+function mergedHeadsOf({ out, lse }: Arguments['parts'][number], isHeadsFirst: boolean): number | undefined {
+  const rank = out.dims.length;
+  const heads = lse.dims.at(-2);
+  const isMerged = rank <= 3 && lse.dims.length === rank && !isHeadsFirst;
+  return isMerged && heads !== undefined && out.dims[rank - 1] % heads === 0 ? heads : undefined;
+}
+
 function prepareMerge(
   { parts, out, isHeadsFirst, Tensor, device, copyInputs }: Arguments,
   given: object | undefined,
@@ -188,7 +199,9 @@ function prepareMerge(
   ]);
   const placement = placementOf(device, out ? [...named, { name: 'out', view: out }] : named, cpu);
   const { type, dims } = parts[0].out;
-  const { batch, heads, queries, valueDim, lseDims } = sizesOf(parts[0].out, isHeadsFirst);
+  const merged = mergedHeadsOf(parts[0], isHeadsFirst);
+  const split = (view: View) => (merged === undefined ? view : splitHeads(view, merged));
+  const { batch, heads, queries, valueDim, lseDims } = sizesOf(split(parts[0].out), isHeadsFirst);
   const request = new Request(formOf(parts.length), copiesInputs(copyInputs, named));
   const { numbers } = request;
   numbers[field.batch] = batch;
@@ -201,16 +214,17 @@ function prepareMerge(
     const places = partPlaces(i);
     checkSame(`parts[${i}].out`, part.out, type, dims);
     checkSame(`parts[${i}].lse`, part.lse, 'float32', lseDims);
-    request.operand(`parts[${i}].out`, places.out, part.out, isHeadsFirst);
+    request.operand(`parts[${i}].out`, places.out, split(part.out), isHeadsFirst);
     request.rows(`parts[${i}].lse`, places.lse, part.lse);
   });
   if (out) checkSame('out', out, type, dims);
   const results = request.results({
     given,
-    out,
+    out: out && split(out),
     isHeadsFirst,
     type: type as FloatType,
-    outDims: [...dims],
+    outDims: [...split(parts[0].out).dims],
+    shownDims: [...dims],
     lseDims,
     Tensor,
     device: placement.results,

@@ -6,7 +6,7 @@ import type { Pattern } from '../patterns/index.js';
 import { windowNames } from '../patterns/window.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
-import { type AttentionResult, runAttention, runAttentionSync } from './attention/attention.js';
+import { type ResultOf, runAttention, runAttentionSync } from './attention/attention.js';
 import { type AttentionOptions, attentionNames } from './attention/options.js';
 import type { Internals } from './attention/problem.js';
 
@@ -18,29 +18,34 @@ export type CommonOptions<T = Tensor> = Omit<
 
 /** An op with its own options and attention()'s. */
 export interface NamedOp<Own> {
-  <T = Tensor>(
-    q: TensorLike,
+  <const Q extends TensorLike, T = Tensor>(
+    q: Q,
     k: TensorLike,
     v: TensorLike,
     options: Own & CommonOptions<T> & { returnLse: true },
-  ): Promise<Required<AttentionResult<T>>>;
-  <T = Tensor>(
-    q: TensorLike,
+  ): Promise<Required<ResultOf<Q, T>>>;
+  <const Q extends TensorLike, T = Tensor>(
+    q: Q,
     k: TensorLike,
     v: TensorLike,
     options: Own & CommonOptions<T>,
-  ): Promise<AttentionResult<T>>;
+  ): Promise<ResultOf<Q, T>>;
 }
 
 /** The same on the calling thread. */
 export interface NamedOpSync<Own> {
-  <T = Tensor>(
-    q: TensorLike,
+  <const Q extends TensorLike, T = Tensor>(
+    q: Q,
     k: TensorLike,
     v: TensorLike,
     options: Own & CommonOptions<T> & { returnLse: true },
-  ): Required<AttentionResult<T>>;
-  <T = Tensor>(q: TensorLike, k: TensorLike, v: TensorLike, options: Own & CommonOptions<T>): AttentionResult<T>;
+  ): Required<ResultOf<Q, T>>;
+  <const Q extends TensorLike, T = Tensor>(
+    q: Q,
+    k: TensorLike,
+    v: TensorLike,
+    options: Own & CommonOptions<T>,
+  ): ResultOf<Q, T>;
 }
 
 /** What an op's options mean to attention(). */

@@ -6,7 +6,7 @@ import type { Shape } from '../call/shape.js';
 import { TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { checkBoolean, checkInteger, checkNames, checkOneOf, maxTokens, namesOf } from '../check/validate.js';
 import type { TensorLike } from '../tensor/types.js';
-import type { AttentionResult } from './attention/attention.js';
+import type { ResultOf } from './attention/attention.js';
 import { type AttentionOptions, attentionNames } from './attention/options.js';
 import { type NamedOp, type NamedOpSync, namedOps } from './named.js';
 
@@ -20,9 +20,9 @@ const opNames: ReadonlySet<string> = new Set(['numHeads', ...attentionNames]);
 const ops = namedOps<SqaOptions>('sparseQueryAttention', (where, given = {}) => {
   checkNames(where, given, opNames);
   const { numHeads, ...options } = given as SqaOptions;
-  if (numHeads === undefined) return { options };
+  if (numHeads === undefined) return { options, internals: { isReversible: true } };
   checkInteger('numHeads', numHeads, 1, maxTokens);
-  return { options, internals: { check: (shape) => checkNominal(shape, numHeads) } };
+  return { options, internals: { isReversible: true, check: (shape) => checkNominal(shape, numHeads) } };
 });
 
 /**
@@ -38,14 +38,14 @@ const ops = namedOps<SqaOptions>('sparseQueryAttention', (where, given = {}) => 
  *   ERR_TILEWISE_SHAPE_MISMATCH when the tensors have more heads than `numHeads`, or KV heads that do not divide it
  */
 export const sparseQueryAttention = ops.promised as NamedOp<SqaOptions> &
-  ((q: TensorLike, k: TensorLike, v: TensorLike) => Promise<AttentionResult>);
+  (<const Q extends TensorLike>(q: Q, k: TensorLike, v: TensorLike) => Promise<ResultOf<Q>>);
 
 /**
  * sparseQueryAttention() on the calling thread.
  * @throws {TypeError | RangeError | TilewiseError} what sparseQueryAttention() rejects with
  */
 export const sparseQueryAttentionSync = ops.sync as NamedOpSync<SqaOptions> &
-  ((q: TensorLike, k: TensorLike, v: TensorLike) => AttentionResult);
+  (<const Q extends TensorLike>(q: Q, k: TensorLike, v: TensorLike) => ResultOf<Q>);
 
 function checkNominal({ queryHeads, kvHeads }: Pick<Shape, 'queryHeads' | 'kvHeads'>, numHeads: number): void {
   const most = Math.max(queryHeads, kvHeads);

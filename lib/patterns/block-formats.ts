@@ -119,7 +119,7 @@ function readPadded(indicesName: string, indices: unknown, countsName: string, c
 function readCounts(name: string, value: unknown): HostView {
   const isBare = typedArrayName(value) === 'Int32Array';
   const tensor = isBare ? { type: 'int32', data: value, dims: [(value as Int32Array).length] } : value;
-  return toDense(readHostTensor(name, tensor, ['int32']));
+  return toDense(name, readHostTensor(name, tensor, ['int32']));
 }
 
 /** [batch, heads] of a tensor whose last `own` axes are something else. */

@@ -7,14 +7,16 @@ import { mismatch, type Shape } from '../call/shape.js';
 import { showDims, TilewiseRangeError } from '../check/errors.js';
 import { checkInteger, checkNames, invalid, is, maxTokens, namesOf } from '../check/validate.js';
 import { field, slot } from '../native/fields.js';
-import { toDense } from '../tensor/dense.js';
-import type { TensorLike } from '../tensor/types.js';
-import { type HostView, readHostTensor, type View } from '../tensor/views.js';
+import { type IntegerTable, readIntegerTable } from '../tensor/integers.js';
+import type { HostView, View } from '../tensor/views.js';
 
 /** Where the keys of each batch entry are. */
 export interface PagedKeys {
-  /** int32 [batch, pagesPerSequence]: key t of an entry is row t % pageSize of page table[entry][floor(t / pageSize)]. */
-  table: TensorLike;
+  /**
+   * [batch, pagesPerSequence]: key t of an entry is row t % pageSize of page table[entry][floor(t / pageSize)]. An int32
+   * tensor, or an array of rows, which may differ in length.
+   */
+  table: IntegerTable;
   /** Keys per page; any number from 1. */
   pageSize: number;
 }
@@ -30,7 +32,7 @@ const names = namesOf<PagedKeys>({ table: 1, pageSize: 1 });
 export function readPages(value: unknown): PageSettings {
   if (!is.object(value)) throw invalid('pages', 'an object { table, pageSize }', value);
   checkNames('`pages`', value, names);
-  const table = toDense(readHostTensor('pages.table', value.table, ['int32']));
+  const table = readIntegerTable('pages.table', value.table);
   if (table.dims.length !== 2) {
     throw mismatch(`\`pages.table\` must have dims [batch, pagesPerSequence], not ${showDims(table.dims)}`);
   }

@@ -21,6 +21,13 @@ export function axesOf(rank: number, isHeadsFirst: boolean): Axes {
   return isHeadsFirst ? { batch: 0, token: 2, head: 1, dim } : { batch: 0, token: 1, head: rank - 2, dim };
 }
 
+/** The names of the axes of q, k, v and out, as messages have them. */
+export const layoutWords = (rank: number, isHeadsFirst: boolean): string => {
+  const tokens = rank > 4 ? '...tokens' : 'tokens';
+  const axes = isHeadsFirst ? ['heads', tokens, 'dim'] : [tokens, 'heads', 'dim'];
+  return `[${(rank === 3 ? axes : ['batch', ...axes]).join(', ')}]`;
+};
+
 type Place = Pick<View, 'dims' | 'strides' | 'offset'>;
 
 /** Where the token axes of a tensor begin, and how many there are. */
@@ -64,7 +71,7 @@ export function flatten(name: string, view: View, axes: TokenAxes): View {
   const flat = axes.count === 1 ? view : flattened(view, axes);
   if (flat) return flat;
   if (!isOnHost(view)) throw uneven(`\`${name}\` on a device`, view, axes);
-  return flattened(toDense(view), axes) as View;
+  return flattened(toDense(name, view), axes) as View;
 }
 
 /** Where results go, with the token axes as one. */

@@ -2,10 +2,11 @@
 // Reader: someone who asks when a tensor is copied. Only views that native code cannot address with its few strides are.
 
 import { allocating } from '../check/errors.js';
-import { contiguousStrides, type HostView, sizeOf, type TensorData } from './views.js';
+import { checkAttached, contiguousStrides, type HostView, sizeOf, type TensorData } from './views.js';
 
 /** The elements of a view in row-major order, in new memory of the same kind. */
-export function toDense(view: HostView): HostView {
+export function toDense(name: string, view: HostView): HostView {
+  checkAttached(name, view);
   const { dims, strides, data } = view;
   const Kind = data.constructor as new (length: number) => TensorData;
   const target = allocating(() => new Kind(sizeOf(dims)));

@@ -4,13 +4,33 @@
 
 /// <reference lib="esnext.disposable" preserve="true" />
 
-import { show, showDims, TilewiseError, TilewiseRangeError } from '../check/errors.js';
-import { is } from '../check/validate.js';
+import { show, showDims, TilewiseError, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
+import { checkNames, checkOneOf, is } from '../check/validate.js';
+import { converted, targetTypes } from './convert.js';
+import { toDense } from './dense.js';
 import { bufferOf, DeviceBuffer, settle } from './device-buffer.js';
 import { backendIndex, backendName, checkLocation, type Location } from './devices.js';
+import { checkOverlaps } from './leases.js';
+import { isList, type NestedArray, readNested } from './nested.js';
+import { reshapedStrides } from './reshape.js';
 import { denseData, move, moveSync, shared } from './transfer.js';
-import type { DataType, DataTypes, TensorLike } from './types.js';
-import { readParts, readTensor, sizeOf, type TensorData, type View } from './views.js';
+import type { BufferLike, DataType, DataTypes, ElementOf, FloatType, TensorLike } from './types.js';
+import {
+  allocate,
+  dataTypes,
+  type HostView,
+  isOnHost,
+  isRowMajor,
+  readIntegers,
+  readParts,
+  readTensor,
+  sizeOf,
+  type TensorData,
+  trimmed,
+  type View,
+} from './views.js';
+
+const viewNames: ReadonlySet<string> = new Set(['strides', 'offset']);
 
 /**
  * Numbers with a type and dimensions: in a typed array, or in the memory of a device. `to()` brings them there; results
@@ -19,7 +39,10 @@ import { readParts, readTensor, sizeOf, type TensorData, type View } from './vie
  */
 export class Tensor<T extends DataType = DataType> implements View {
   readonly type: T;
-  /** Of a device tensor: throws ERR_TILEWISE_WRONG_DEVICE; see getData() and to(). */
+  /**
+   * The elements in row-major order and no others, unless `location` is `'strided'`. Of a device tensor: throws
+   * ERR_TILEWISE_WRONG_DEVICE; see getData() and to().
+   */
   declare readonly data: DataTypes[T];
   /** Length of every axis. Frozen, like `strides`. */
   readonly dims: readonly number[];
@@ -29,40 +52,61 @@ export class Tensor<T extends DataType = DataType> implements View {
   readonly offset: number;
 
   /**
-   * Wraps `data` without copying it.
+   * Wraps `data` without copying it. Where strides and offset say nothing but a part of `data` in row-major order, that part
+   * becomes the tensor's `data`.
    * @param type element type; decides how `data` is read, so a Uint16Array is float16 or bfloat16 as `type` says
-   * @param data a typed array that holds such elements, over an ArrayBuffer or a SharedArrayBuffer
+   * @param data a typed array that holds such elements, over an ArrayBuffer or a SharedArrayBuffer; or a Node Buffer with
+   *   their bytes, aligned
    * @param dims length of every axis, at most 8 axes; zeros are allowed
    * @param view strides and offset in elements, for data that is not row-major from its first element
    * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_TENSOR, ERR_TILEWISE_DTYPE, ERR_TILEWISE_SHAPE_MISMATCH,
-   *   ERR_TILEWISE_OUT_OF_BOUNDS
+   *   ERR_TILEWISE_OUT_OF_BOUNDS, ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_UNKNOWN_OPTION
    */
   constructor(
     type: T,
-    data: DataTypes[T],
+    data: DataTypes[T] | BufferLike,
     dims: ArrayLike<number>,
     view: { strides?: ArrayLike<number>; offset?: number } = {},
   ) {
+    checkNames('new Tensor()', view, viewNames);
     const read = readParts('tensor', type, data, dims, view.strides, view.offset);
+    const { data: memory, offset } = trimmed(read);
     this.type = type;
     this.dims = Object.freeze(read.dims);
     this.strides = Object.freeze(read.strides);
-    this.offset = read.offset;
-    const memory: unknown = data;
+    this.offset = offset;
     if (memory instanceof DeviceBuffer) {
       settle(this, memory);
       Object.defineProperty(this, 'data', { get: () => this.#refuseData() });
     } else {
-      this.data = data;
+      this.data = memory as DataTypes[T];
     }
   }
 
   /**
-   * Takes over another library's tensor, sharing its data.
+   * Takes over another library's tensor, sharing its data; or copies numbers in nested arrays, for which `type` says what
+   * they become.
+   * @param tensor a tensor, or nested arrays: `[[1, 2], [3, 4]]` has dims [2, 2]
+   * @param type of nested arrays; default `'float32'`. 16-bit floats are rounded to the nearest, ties to even
    * @throws {TypeError | RangeError} as the constructor
    */
-  static from(tensor: TensorLike): Tensor {
-    return tensorOf(shared(readTensor('tensor', tensor)));
+  static from<const X extends TensorLike>(tensor: X): Tensor<ElementOf<X, DataType>>;
+  static from<T extends DataType = 'float32'>(nested: NestedArray, type?: T): Tensor<T>;
+  static from(value: TensorLike | NestedArray, type: DataType = 'float32'): Tensor {
+    if (!isList(value) && !is.number(value) && !is.boolean(value)) {
+      return tensorOf(shared(readTensor('tensor', value)));
+    }
+    return tensorOf(readNested(value, checkOneOf('type', type, dataTypes)));
+  }
+
+  /**
+   * A tensor of zeros.
+   * @throws {TypeError | TilewiseError} ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_INVALID_TENSOR,
+   *   ERR_TILEWISE_OUT_OF_MEMORY
+   */
+  static zeros<T extends DataType>(type: T, dims: ArrayLike<number>): Tensor<T> {
+    const lengths = readIntegers('tensor', 'dims', dims, 0);
+    return new Tensor<T>(type, allocate(checkOneOf('type', type, dataTypes) as T, sizeOf(lengths)), lengths);
   }
 
   /** Elements: the product of the dims. */
@@ -70,14 +114,18 @@ export class Tensor<T extends DataType = DataType> implements View {
     return sizeOf(this.dims);
   }
 
-  /** Where the data is: `'cpu'`, `'cuda'`, `'cuda:1'`; `'none'` once a device tensor was disposed of. */
-  get location(): Location | 'none' {
+  /**
+   * Where the data is: `'cpu'`, `'cuda'`, `'cuda:1'`; `'none'` once a device tensor was disposed of. `'strided'`: in the
+   * process's memory, but not in row-major order, or with gaps. Libraries that know no strides refuse that, onnxruntime
+   * among them; see contiguous().
+   */
+  get location(): Location | 'strided' | 'none' {
     const buffer = bufferOf(this);
-    if (!buffer) return 'cpu';
+    if (!buffer) return isRowMajor(this) ? 'cpu' : 'strided';
     return buffer.isReleased ? 'none' : backendName(buffer.device);
   }
 
-  /** The elements in row-major order, brought from the device if need be; `data` itself where that is what it holds. */
+  /** The elements in row-major order, brought from the device if need be; `data` itself unless `location` is `'strided'`. */
   async getData(): Promise<DataTypes[T]> {
     return denseData(await move(this.#view, 0)) as DataTypes[T];
   }
@@ -117,38 +165,135 @@ export class Tensor<T extends DataType = DataType> implements View {
 
   /**
    * A view of the indices `start` to `end` (exclusive) of one axis; negative ones count from the end, as in
-   * Array.prototype.slice. Shares the data: libraries that know no strides would read `data` whole.
-   * @throws {RangeError} ERR_TILEWISE_INVALID_OPTION when there is no such axis or an index is not whole
+   * Array.prototype.slice. Shares the data.
+   * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION when there is no such axis or an index is not whole
    */
   slice(axis: number, start: number, end = Number.POSITIVE_INFINITY): Tensor<T> {
-    if (!is.integer(axis, 0, this.dims.length - 1)) throw this.#wrong('axis', `below ${this.dims.length}`, axis);
+    this.#checkAxis(axis);
     if (!Number.isInteger(start)) throw this.#wrong('start', 'whole', start);
     if (!Number.isInteger(end) && end !== Number.POSITIVE_INFINITY) throw this.#wrong('end', 'whole', end);
     const length = this.dims[axis];
     const index = (i: number) => (i < 0 ? Math.max(length + i, 0) : Math.min(i, length));
     const begin = index(start);
     const size = Math.max(index(end) - begin, 0);
-    const offset = size === 0 ? this.offset : this.offset + begin * this.strides[axis];
-    return this.#viewed({ dims: this.dims.with(axis, size), offset });
+    return this.#viewed(this.dims.with(axis, size), this.strides, begin * this.strides[axis]);
+  }
+
+  /**
+   * A view of one index of an axis, without that axis; a negative index counts from the end. Shares the data. For a fused
+   * qkv [batch, tokens, 3, heads, dim], `qkv.select(2, 0)` is q.
+   * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION when there is no such axis or index
+   */
+  select(axis: number, index: number): Tensor<T> {
+    this.#checkAxis(axis);
+    const length = this.dims[axis];
+    if (!is.integer(index, -length, length - 1)) throw this.#wrong('index', `one of axis ${axis}`, index);
+    const at = index < 0 ? length + index : index;
+    return this.#viewed(this.dims.toSpliced(axis, 1), this.strides.toSpliced(axis, 1), at * this.strides[axis]);
+  }
+
+  /**
+   * A view without an axis of length 1; without all of them when none is named. Shares the data.
+   * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION when there is no such axis or it is longer
+   */
+  squeeze(axis?: number): Tensor<T> {
+    if (axis !== undefined) {
+      this.#checkAxis(axis);
+      if (this.dims[axis] !== 1) throw this.#wrong('axis', 'one of length 1', axis);
+    }
+    const stays = (_: number, i: number) => (axis === undefined ? this.dims[i] !== 1 : i !== axis);
+    return this.#viewed(this.dims.filter(stays), this.strides.filter(stays));
   }
 
   /**
    * A view with the axes in another order: axis `i` of the result is axis `order[i]` of this tensor. Shares the data.
-   * @throws {RangeError} ERR_TILEWISE_INVALID_OPTION when `order` does not name every axis once
+   * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION when `order` does not name every axis once
    */
   transpose(order: readonly number[]): Tensor<T> {
-    const isPermutation = order.length === this.dims.length && this.dims.every((_, axis) => order.includes(axis));
-    if (!isPermutation) throw this.#wrong('order', `a permutation of the ${this.dims.length} axes`, order);
+    const rank = this.dims.length;
+    const isPermutation =
+      Array.isArray(order) && order.length === rank && this.dims.every((_, axis) => order.includes(axis));
+    if (!isPermutation) throw this.#wrong('order', `a permutation of the ${rank} axes`, order);
     const pick = (values: readonly number[]) => order.map((axis) => values[axis]);
-    return this.#viewed({ dims: pick(this.dims), strides: pick(this.strides) });
+    return this.#viewed(pick(this.dims), pick(this.strides));
+  }
+
+  /**
+   * A view of the same elements in the same order under other dims. Shares the data.
+   * @param dims their product is `size`; one of them may be -1, for what is left
+   * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION when the elements are not as many, or when no strides say
+   *   it: contiguous() copies them into an order in which strides do
+   */
+  reshape(dims: readonly number[]): Tensor<T> {
+    const lengths = this.#readDims(dims);
+    const strides = reshapedStrides(this, lengths);
+    if (strides) return this.#viewed(lengths, strides);
+    const expected = `what strides can say (they are ${showDims(this.strides)}; contiguous() copies the elements)`;
+    throw this.#wrong('dims', expected, dims);
+  }
+
+  /**
+   * The elements in row-major order: a view where they are in it already, else a copy.
+   * @throws {TilewiseError | RangeError} ERR_TILEWISE_WRONG_DEVICE for a copy on a device, ERR_TILEWISE_OVERLAP for memory
+   *   that a call in flight writes
+   */
+  contiguous(): Tensor<T> {
+    if (isRowMajor(this)) return this.#viewed(this.dims, this.strides);
+    return tensorOf(toDense('tensor', this.#readable('contiguous()'))) as Tensor<T>;
+  }
+
+  /**
+   * The same numbers as another type: a view where they have it already, else a copy in row-major order. Rounds to the
+   * nearest, ties to even; beyond the largest number is infinity. A bool is whether a number is not 0.
+   * @param type 'float32', 'float16', 'bfloat16' or 'bool'
+   * @throws {TypeError | TilewiseError | RangeError} ERR_TILEWISE_INVALID_OPTION, and as contiguous()
+   */
+  astype<To extends FloatType | 'bool'>(type: To): Tensor<To> {
+    checkOneOf('type', type, targetTypes);
+    if ((this.type as DataType) === type)
+      return this.#viewed(this.dims, this.strides) as Tensor<DataType> as Tensor<To>;
+    return tensorOf(converted(this.#readable('astype()'), type)) as Tensor<To>;
   }
 
   get #view(): View {
     return readTensor('tensor', this);
   }
 
-  #viewed(changed: Partial<View>): Tensor<T> {
-    return tensorOf({ ...shared(this.#view), ...changed }) as Tensor<T>;
+  /** A view on the same memory, its first element `distance` from that of this one. */
+  #viewed(dims: readonly number[], strides: readonly number[], distance = 0): Tensor<T> {
+    // Nothing says that the first index of a view without elements is inside the memory.
+    const offset = dims.includes(0) ? 0 : this.offset + distance;
+    return tensorOf({ ...shared(this.#view), dims, strides, offset }) as Tensor<T>;
+  }
+
+  /** What a copy reads. */
+  #readable(what: string): HostView {
+    const view = this.#view;
+    if (!isOnHost(view)) {
+      throw new TilewiseError(
+        'ERR_TILEWISE_WRONG_DEVICE',
+        `${what} copies in the process's memory, and the tensor lies on '${this.location}'; bring it with to('cpu')`,
+      );
+    }
+    checkOverlaps([{ name: 'tensor', view }], undefined);
+    return view;
+  }
+
+  #checkAxis(axis: number): void {
+    if (!is.integer(axis, 0, this.dims.length - 1)) throw this.#wrong('axis', `below ${this.dims.length}`, axis);
+  }
+
+  /** Dims of as many elements as there are. */
+  #readDims(dims: readonly number[]): number[] {
+    const expected = `dims of ${this.size} elements, one of them -1 at most,`;
+    const isLengths = Array.isArray(dims) && dims.every((length) => is.integer(length, -1, Number.MAX_SAFE_INTEGER));
+    const open = isLengths ? dims.indexOf(-1) : -1;
+    if (!isLengths || open !== dims.lastIndexOf(-1)) throw this.#wrong('dims', expected, dims);
+    const known = sizeOf(dims.filter((length) => length !== -1));
+    const lengths = open < 0 ? [...dims] : dims.with(open, known === 0 ? 0 : this.size / known);
+    if (sizeOf(lengths) !== this.size || !Number.isInteger(lengths[open] ?? 0))
+      throw this.#wrong('dims', expected, dims);
+    return lengths;
   }
 
   #refuseData(): never {
@@ -160,10 +305,9 @@ export class Tensor<T extends DataType = DataType> implements View {
   }
 
   #wrong(name: string, expected: string, value: unknown): Error {
-    return new TilewiseRangeError(
-      'ERR_TILEWISE_INVALID_OPTION',
-      `\`${name}\` must be ${expected} for dims ${showDims(this.dims)}, not ${show(value)}`,
-    );
+    const message = `\`${name}\` must be ${expected} for dims ${showDims(this.dims)}, not ${show(value)}`;
+    const isRightKind = is.number(value) || Array.isArray(value);
+    return new (isRightKind ? TilewiseRangeError : TilewiseTypeError)('ERR_TILEWISE_INVALID_OPTION', message);
   }
 }
 

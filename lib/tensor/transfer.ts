@@ -9,13 +9,14 @@ import { checkOverlaps } from './leases.js';
 import {
   allocate,
   bytesPer,
-  contiguousStrides,
   deviceOf,
   extentOf,
   type HostView,
   isOnHost,
+  isRowMajor,
   sizeOf,
   type TensorData,
+  trimmed,
   type View,
 } from './views.js';
 
@@ -57,14 +58,10 @@ export function moveSync(view: View, device: number): View {
 export const shared = (view: View): View =>
   view.data instanceof DeviceBuffer ? { ...view, data: view.data.share() } : view;
 
-/** The elements of a view in row-major order, in its own array where that holds just those. */
+/** The elements of a view in row-major order: a part of its own array where they are dense there. */
 export function denseData(view: View): TensorData {
   const host = view as HostView;
-  const strides = contiguousStrides(host.dims);
-  const isDense =
-    host.data.length === sizeOf(host.dims) &&
-    host.dims.every((length, axis) => length <= 1 || host.strides[axis] === strides[axis]);
-  return isDense ? host.data : toDense(host).data;
+  return isRowMajor(host) ? trimmed(host).data : toDense('tensor', host).data;
 }
 
 function copyOf(view: View, device: number): Copy {
@@ -77,7 +74,7 @@ function uploadOf(view: HostView, device: number): Copy {
   const isCompact = last - first < sizeOf(view.dims);
   const { data, offset, strides } = isCompact
     ? { ...view, data: view.data.subarray(first, last + 1), offset: view.offset - first }
-    : toDense(view);
+    : toDense('tensor', view);
   const buffer = DeviceBuffer.allocate(device, data.byteLength);
   return {
     view: { ...view, data: buffer, offset, strides },

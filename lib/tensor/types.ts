@@ -18,6 +18,10 @@ export interface DataTypes {
   /** One byte per element, 0 is false. */
   bool: Uint8Array;
 }
+/** What a Node Buffer has beyond other byte arrays: its bytes are read as the elements of a tensor. */
+export interface BufferLike extends Uint8Array {
+  readFloatLE(offset?: number): number;
+}
 export type DataType = keyof DataTypes;
 /** Element types of queries, keys, values and outputs. */
 export type FloatType = 'float32' | 'float16' | 'bfloat16';
@@ -37,9 +41,16 @@ export interface TensorLike {
   readonly strides?: ArrayLike<number>;
   /** The element that index 0 of every axis falls on. */
   readonly offset?: number;
-  /** `'cpu'`, unless it is a device tensor of our own. */
+  /** `'cpu'` or `'strided'`, unless it is a device tensor of our own. */
   readonly location?: string;
 }
+
+/** The element type of a tensor; any of `All` where the compiler does not know. */
+export type ElementOf<Q, All extends DataType = FloatType> = Q extends { readonly type: infer E extends All }
+  ? E
+  : Q extends { readonly dtype: infer E extends All }
+    ? E
+    : All;
 
 /** A class that results can be given as: `ort.Tensor`, transformers.js's `Tensor`, ours. */
 export type TensorConstructor<T> = new (type: never, data: never, dims: never) => T;

@@ -1,6 +1,7 @@
 // Views: tensors as the rest of lib/ sees them, and how arguments are read into them.
 // Reader: someone who asks what counts as a tensor, and why one was refused.
 
+import { Buffer } from 'node:buffer';
 import { allocating, show, showDims, TilewiseError, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { is } from '../check/validate.js';
 import { bufferOf, DeviceBuffer } from './device-buffer.js';
@@ -24,7 +25,8 @@ export interface HostView extends View {
   readonly data: TensorData;
 }
 
-const maxRank = 8;
+/** Most axes of a tensor. */
+export const maxRank = 8;
 const elementBytes: Record<DataType, number> = { float32: 4, float16: 2, bfloat16: 2, int32: 4, uint8: 1, bool: 1 };
 const holders: Record<DataType, readonly string[]> = {
   float32: ['Float32Array'],
@@ -34,7 +36,8 @@ const holders: Record<DataType, readonly string[]> = {
   uint8: ['Uint8Array'],
   bool: ['Uint8Array'],
 };
-const dataTypes = Object.keys(holders) as DataType[];
+/** Every element type. */
+export const dataTypes = Object.keys(holders) as DataType[];
 /** Element types of queries, keys, values and outputs. */
 export const floatTypes: readonly FloatType[] = ['float32', 'float16', 'bfloat16'];
 
@@ -52,6 +55,25 @@ export function contiguousStrides(dims: readonly number[]): number[] {
     stride *= dims[axis];
   }
   return strides;
+}
+
+/** Whether a view's elements follow each other in row-major order; strides of axes of length 1 say nothing. */
+export function isRowMajor({ dims, strides }: Pick<View, 'dims' | 'strides'>): boolean {
+  if (dims.includes(0)) return true;
+  const rowMajor = contiguousStrides(dims);
+  return dims.every((length, axis) => length === 1 || strides[axis] === rowMajor[axis]);
+}
+
+/**
+ * A dense view on a subarray that has its elements and no others: for libraries that know no strides and read `data` from
+ * its start. Other views stay as they are.
+ */
+export function trimmed<V extends View>(view: V): V {
+  if (!isOnHost(view) || !isRowMajor(view)) return view;
+  const size = sizeOf(view.dims);
+  const first = size === 0 ? 0 : view.offset;
+  if (first === 0 && view.data.length === size) return { ...view, offset: 0 };
+  return { ...view, data: view.data.subarray(first, first + size), offset: 0 };
 }
 
 /** First and last element that a view addresses, inclusive; undefined when it addresses none. */
@@ -97,20 +119,31 @@ export function readHostTensor(name: string, value: unknown, accepted: readonly 
   throw notTensor(name, `lies on '${backendName(deviceOf(view))}'; here only tensors in 'cpu' memory are accepted`);
 }
 
-/** Reads an argument that should be a tensor of one of the `accepted` types, on any device. */
-export function readTensor(name: string, value: unknown, accepted: readonly DataType[] = dataTypes): View {
-  if (!is.object(value)) throw notTensor(name, `must be a tensor { type, data, dims }, not ${show(value)}`);
+/** Where tensors of other libraries and our own say that the process's memory is. Strides are read in any case. */
+const hostLocations: readonly unknown[] = [undefined, 'cpu', 'cpu-pinned', 'strided'];
+
+/**
+ * Reads an argument that should be a tensor of one of the `accepted` types, on any device.
+ * @param hint what the error for another type says besides
+ */
+export function readTensor(name: string, value: unknown, accepted: readonly DataType[] = dataTypes, hint = ''): View {
+  if (!is.object(value) || Array.isArray(value) || ArrayBuffer.isView(value) || !('data' in value)) {
+    throw notTensor(
+      name,
+      `must be a tensor, like new Tensor('${accepted[0]}', data, dims) or { type, data, dims }, not ${show(value)}`,
+    );
+  }
   const buffer = bufferOf(value);
   if (buffer?.isReleased) throw new TilewiseError('ERR_TILEWISE_DISPOSED', `\`${name}\` was disposed of`);
   const { location } = value;
-  if (!buffer && location !== undefined && location !== 'cpu' && location !== 'cpu-pinned') {
+  if (!buffer && !hostLocations.includes(location)) {
     throw notTensor(name, `lies in ${show(location)}; accepted are tensors in 'cpu' memory and our own device tensors`);
   }
   const type = value.type ?? value.dtype;
   if (!accepted.includes(type as DataType)) {
     throw new TilewiseTypeError(
       'ERR_TILEWISE_DTYPE',
-      `\`${name}\` has type ${show(type)}; accepted: ${accepted.join(', ')}`,
+      `\`${name}\` has type ${show(type)}; accepted: ${accepted.join(', ')}${hint}`,
     );
   }
   const data = buffer ?? value.data;
@@ -132,20 +165,11 @@ export function readParts(
       `\`${name}\` has type ${show(type)}; known types: ${dataTypes.join(', ')}`,
     );
   }
-  const holder = typedArrayName(data);
-  const isRemote = data instanceof DeviceBuffer;
-  if (!isRemote && (holder === undefined || !holders[type].includes(holder))) {
-    throw holder === undefined
-      ? notTensor(name, `needs a typed array as \`data\`, not ${show(data)}`)
-      : new TilewiseTypeError(
-          'ERR_TILEWISE_DTYPE',
-          `\`${name}\` has type '${type}', whose data is a ${holders[type].join(' or ')}, not a ${holder}`,
-        );
-  }
+  const held = readData(name, type, data);
   const sizes = readIntegers(name, 'dims', dims, 0);
   const view = {
     type,
-    data: data as TensorData | DeviceBuffer,
+    data: held,
     dims: sizes,
     strides:
       strides === undefined
@@ -164,6 +188,36 @@ export function readParts(
   }
   checkExtent(name, view, strides === undefined && offset === undefined);
   return view;
+}
+
+/** The data of a tensor: a typed array for its type, a Node Buffer as one, or device memory. */
+function readData(name: string, type: DataType, data: unknown): TensorData | DeviceBuffer {
+  if (data instanceof DeviceBuffer) return data;
+  const holder = typedArrayName(data);
+  if (holder === undefined) throw notTensor(name, `needs a typed array as \`data\`, not ${show(data)}`);
+  if (holders[type].includes(holder)) return data as TensorData;
+  const bytes = bytesPer(type);
+  const wanted = holders[type].at(-1);
+  if (!Buffer.isBuffer(data)) {
+    const cure =
+      holder === 'Uint8Array' ? `; bytes become one by new ${wanted}(bytes.buffer, bytes.byteOffset, length)` : '';
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_DTYPE',
+      `\`${name}\` has type '${type}', whose data is a ${holders[type].join(' or ')}, not a ${holder}${cure}`,
+    );
+  }
+  if (data.byteOffset % bytes !== 0 || data.length % bytes !== 0) {
+    throw notTensor(
+      name,
+      `has a Buffer of ${data.length} bytes from byte ${data.byteOffset} of its memory on, but ${type} is aligned to ` +
+        `${bytes} bytes; copy it: new ${wanted}(Uint8Array.from(buffer).buffer)`,
+    );
+  }
+  return new (makers[type] as new (...memory: unknown[]) => TensorData)(
+    data.buffer,
+    data.byteOffset,
+    data.length / bytes,
+  );
 }
 
 /** Every element inside the data, in memory that stays where it is. */
@@ -186,8 +240,7 @@ function checkExtent(name: string, view: View, isWhole: boolean): void {
         'give an `offset` to use a part of it',
     );
   }
-  if (isOnHost(view) && hasNoMemory(view.data))
-    throw notTensor(name, 'has no memory: its buffer is empty or was transferred');
+  checkAttached(name, view);
   throw new TilewiseRangeError(
     'ERR_TILEWISE_OUT_OF_BOUNDS',
     `\`${name}\` with dims ${showDims(dims)}, strides ${showDims(view.strides)} and offset ${view.offset} ` +
@@ -195,7 +248,14 @@ function checkExtent(name: string, view: View, isWhole: boolean): void {
   );
 }
 
-function readIntegers(name: string, what: string, values: unknown, least: number): number[] {
+/** Refuses memory that went away, be it since the view was read: by a getter of the caller's. */
+export function checkAttached(name: string, view: View): void {
+  if (!isOnHost(view) || extentOf(view) === undefined || !hasNoMemory(view.data)) return;
+  throw notTensor(name, 'has no memory: its buffer is empty or was transferred');
+}
+
+/** An array of whole numbers, one per axis. */
+export function readIntegers(name: string, what: string, values: unknown, least: number): number[] {
   const length = is.object(values) ? values.length : undefined;
   if (!is.integer(length, 0, maxRank)) {
     throw notTensor(name, `needs an array of at most ${maxRank} numbers as \`${what}\`, not ${show(values)}`);

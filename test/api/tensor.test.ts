@@ -57,7 +57,7 @@ describe('Tensor', () => {
     );
     expectError(
       thrownBy(() => t.transpose([0])),
-      { code, type: RangeError, says: ['order', '[0]'] },
+      { code, type: RangeError, says: ['order', '[0]', '[2, 3]'] },
     );
     expectError(
       thrownBy(() => t.transpose([0, 0])),
@@ -138,7 +138,8 @@ describe('what is not a tensor', () => {
     ['undefined', undefined, invalid, ['`q`', 'undefined']],
     ['null', null, invalid, ['null']],
     ['a number', 5, invalid, ['5']],
-    ['a bare typed array', new Float32Array(8), 'ERR_TILEWISE_DTYPE', ['undefined', 'float32']],
+    ['a bare typed array', new Float32Array(8), invalid, ['Float32Array(8)', "new Tensor('float32', data, dims)"]],
+    ['an object without data', { dims: [1] }, invalid, ['{ dims }', '{ type, data, dims }']],
     ['no type', { ...good, type: undefined }, 'ERR_TILEWISE_DTYPE', ['undefined']],
     ['an unknown type', { ...good, type: 'float64' }, 'ERR_TILEWISE_DTYPE', ["'float64'", 'float32']],
     [

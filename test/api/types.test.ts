@@ -1,6 +1,7 @@
 // The public types, as a compiler sees them: `npm run types` is what checks this file, running it only loads it.
 // Reader: someone who changes a signature. A line under @ts-expect-error must not compile.
 
+import * as ort from 'onnxruntime-common';
 import { expectTypeOf, it } from 'vitest';
 import {
   type AttentionOptions,
@@ -14,11 +15,15 @@ import {
   createBlockMaskSync,
   type DataTypes,
   explain,
+  type FloatType,
+  hipAttentionSync,
   mergeAttention,
+  mergeAttentionSync,
   neighborhoodAttention,
   type Pattern,
   s2AttentionSync,
   slidingWindow,
+  sparseQueryAttentionSync,
   Tensor,
   type TensorLike,
   type TilewiseError,
@@ -30,10 +35,67 @@ const compiles = (what: string, _: () => unknown) => it(what, () => {});
 declare const q: TensorLike;
 
 compiles('lse is there where returnLse asks for it, and may be missing elsewhere', () => {
-  expectTypeOf(attentionSync(q, q, q, { returnLse: true }).lse).toEqualTypeOf<Tensor>();
-  expectTypeOf(attentionSync(q, q, q).lse).toEqualTypeOf<Tensor | undefined>();
-  expectTypeOf(attention(q, q, q)).resolves.toEqualTypeOf<AttentionResult<Tensor>>();
-  expectTypeOf(attention(q, q, q, { returnLse: true })).resolves.toEqualTypeOf<Required<AttentionResult<Tensor>>>();
+  expectTypeOf(attentionSync(q, q, q, { returnLse: true }).lse).toEqualTypeOf<Tensor<'float32'>>();
+  expectTypeOf(attentionSync(q, q, q).lse).toEqualTypeOf<Tensor<'float32'> | undefined>();
+  expectTypeOf(attention(q, q, q)).resolves.toEqualTypeOf<AttentionResult>();
+  expectTypeOf(attention(q, q, q, { returnLse: true })).resolves.toEqualTypeOf<Required<AttentionResult>>();
+});
+
+compiles('results have the type of q', () => {
+  const half = new Tensor('bfloat16', new Uint16Array(4), [1, 1, 1, 4]);
+  const single = new Tensor('float32', new Float32Array(4), [1, 1, 1, 4]);
+  expectTypeOf(attentionSync(half, half, half).out).toEqualTypeOf<Tensor<'bfloat16'>>();
+  expectTypeOf(attentionSync(single, single, single).out.data).toEqualTypeOf<Float32Array>();
+  expectTypeOf(attentionSync(q, q, q).out).toEqualTypeOf<Tensor<FloatType>>();
+  const plain = { type: 'float16', data: new Uint16Array(4), dims: [1, 1, 1, 4] } as const;
+  expectTypeOf(attentionSync(plain, q, q).out).toEqualTypeOf<Tensor<'float16'>>();
+  const read = { dtype: 'float32', data: new Float32Array(4), shape: [1, 1, 1, 4] } as const;
+  expectTypeOf(attentionSync(read, q, q).out).toEqualTypeOf<Tensor<'float32'>>();
+  expectTypeOf(
+    s2AttentionSync(half, q, q, { blockSize: 1, localBlocks: 1, vertStride: 1 }).out.type,
+  ).toEqualTypeOf<'bfloat16'>();
+  expectTypeOf(sparseQueryAttentionSync(single, q, q).out).toEqualTypeOf<Tensor<'float32'>>();
+  expectTypeOf(hipAttentionSync(half, q, q).out).toEqualTypeOf<Tensor<'bfloat16'>>();
+  const part = attentionSync(half, half, half, { returnLse: true });
+  expectTypeOf(mergeAttentionSync([part, part])).toEqualTypeOf<
+    Required<AttentionResult<Tensor<'bfloat16'>, Tensor<'float32'>>>
+  >();
+  expectTypeOf(attention(single, q, q, { Tensor })).resolves.toEqualTypeOf<AttentionResult<Tensor<'float32'>>>();
+});
+
+compiles("results in onnxruntime's class are its tensors of that type", () => {
+  const single = new ort.Tensor('float32', new Float32Array(4), [1, 1, 1, 4]);
+  const { out, lse } = attentionSync(single, single, single, { Tensor: ort.Tensor, returnLse: true });
+  expectTypeOf(out).toExtend<ort.TypedTensor<'float32'>>();
+  expectTypeOf(lse).toExtend<ort.TypedTensor<'float32'>>();
+  expectTypeOf(out.data).toExtend<Float32Array>();
+  expectTypeOf(out.reshape([4]).data).toExtend<Float32Array>();
+  const half = { type: 'float16', data: new Uint16Array(4), dims: [1, 1, 1, 4] } as const;
+  expectTypeOf(attentionSync(half, half, half, { Tensor: ort.Tensor }).out.type).toEqualTypeOf<'float16'>();
+  expectTypeOf(attentionSync(q, q, q, { Tensor: ort.Tensor }).out).toExtend<ort.Tensor>();
+});
+
+compiles('tensors keep their type through views and take another one by astype()', () => {
+  const tensor = Tensor.from([[1, 2]]);
+  expectTypeOf(tensor).toEqualTypeOf<Tensor<'float32'>>();
+  expectTypeOf<Tensor<'float32'>['data']>().toEqualTypeOf<Float32Array>();
+  expectTypeOf(tensor.select(0, 0).squeeze().reshape([2]).contiguous()).toEqualTypeOf<Tensor<'float32'>>();
+  expectTypeOf(tensor.astype('float16')).toEqualTypeOf<Tensor<'float16'>>();
+  expectTypeOf(Tensor.zeros('int32', [2])).toEqualTypeOf<Tensor<'int32'>>();
+  expectTypeOf(Tensor.from([1, 2], 'bfloat16')).toEqualTypeOf<Tensor<'bfloat16'>>();
+  expectTypeOf(Tensor.from(new ort.Tensor('float32', new Float32Array(1), [1]))).toEqualTypeOf<Tensor<'float32'>>();
+  new Tensor('float32', Buffer.alloc(4), [1]);
+  // @ts-expect-error bytes that are no Buffer are not known to be aligned
+  new Tensor('float32', new Uint8Array(4), [1]);
+  // @ts-expect-error numbers do not become int32 by rounding
+  tensor.astype('int32');
+});
+
+compiles('lengths and page tables come as typed arrays, arrays or tensors', () => {
+  const table = new Tensor('int32', Int32Array.of(0), [1, 1]);
+  attention(q, q, q, { keyLengths: [1], cuSeqlensQ: Int32Array.of(0, 1), cuSeqlensK: BigInt64Array.of(0n, 1n) });
+  attention(q, q, q, { keyLengths: table.squeeze(0), pages: { table, pageSize: 1 } });
+  attention(q, q, q, { keyLengths: [1, 1], pages: { table: [[0, 1], [2]], pageSize: 1 } });
 });
 
 compiles('results are of the class that `Tensor` names', () => {
@@ -46,7 +108,7 @@ compiles('results are of the class that `Tensor` names', () => {
   }
   expectTypeOf(attentionSync(q, q, q, { Tensor: Theirs }).out).toEqualTypeOf<Theirs>();
   expectTypeOf(attention(q, q, q, { Tensor: Theirs, returnLse: true })).resolves.toEqualTypeOf<
-    Required<AttentionResult<Theirs>>
+    Required<AttentionResult<Theirs, Theirs>>
   >();
 });
 

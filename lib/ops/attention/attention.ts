@@ -6,17 +6,24 @@ import { onDevice } from '../../call/placement.js';
 import { attentionOp } from '../../native/fields.js';
 import { lend } from '../../tensor/leases.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { TensorLike } from '../../tensor/types.js';
+import type { TypedAs } from '../../tensor/typed.js';
+import type { ElementOf, FloatType, TensorLike } from '../../tensor/types.js';
 import { type AttentionOptions, readOptions, type Settings } from './options.js';
 import { type Internals, prepare } from './problem.js';
 
 /** What attention() returns: tensors of the class that `Tensor` names, or the `out` that was passed. */
-export interface AttentionResult<T = Tensor> {
-  /** [batch, queries, heads, valueDim] or the order that `layout` says, a grid's tokens as in q; the type of q. */
-  readonly out: T;
+export interface AttentionResult<Out = Tensor<FloatType>, Lse = Tensor<'float32'>> {
+  /**
+   * [batch, queries, heads, valueDim] or the order that `layout` says, a grid's tokens as in q, with `queryHeads` heads and
+   * dim as one axis; the type of q.
+   */
+  readonly out: Out;
   /** With `returnLse`: natural log of each row's sum of exp(score), [batch, heads, queries], float32. */
-  readonly lse?: T;
+  readonly lse?: Lse;
 }
+
+/** The results for queries of type `Q`, of the class of `T`. */
+export type ResultOf<Q, T = Tensor> = AttentionResult<TypedAs<T, ElementOf<Q>>, TypedAs<T, 'float32'>>;
 
 /**
  * Scaled dot-product attention, softmax(scale * q kᵀ) v, fused: memory beyond inputs and output does not grow with the
@@ -29,31 +36,31 @@ export interface AttentionResult<T = Tensor> {
  * A query that sees no key gets output 0 and lse -Infinity. Results are the same bits for any number of threads.
  *
  * @param q queries, [batch, queries, heads, headDim]; float32, float16 or bfloat16; headDim up to 512
- * @param k keys, [batch, keys, kvHeads, headDim], the type of q; heads % kvHeads == 0 (GQA, MQA) or the reverse
+ * @param k keys, [batch, keys, kvHeads, headDim], the type of q; heads % kvHeads == 0 (GQA, MQA), with `pairing` the reverse
  * @param v values, [batch, keys, kvHeads, valueDim], the type of q; valueDim up to 512
- * @param options see AttentionOptions; with `layout: 'bhnd'` heads come before tokens, with `cuSeqlensQ` and
- *   `cuSeqlensK` the batch axis is 1 or absent; with a neighborhood there are one to three axes of tokens
+ * @param options see AttentionOptions; with `layout: 'bhnd'` heads come before tokens, with `queryHeads` heads
+ *   and dim are one axis, with `cuSeqlensQ` and `cuSeqlensK` the batch axis is 1 or absent; with a neighborhood there are one to three axes of tokens
  * @returns rejects with TypeError (wrong kind), RangeError (wrong size or value) or TilewiseError, each with a `code`;
  *   with `signal.reason` when aborted
  */
-export function attention<T = Tensor>(
-  q: TensorLike,
+export function attention<const Q extends TensorLike, T = Tensor>(
+  q: Q,
   k: TensorLike,
   v: TensorLike,
   options: AttentionOptions<T> & { returnLse: true },
-): Promise<Required<AttentionResult<T>>>;
-export function attention<T = Tensor>(
-  q: TensorLike,
+): Promise<Required<ResultOf<Q, T>>>;
+export function attention<const Q extends TensorLike, T = Tensor>(
+  q: Q,
   k: TensorLike,
   v: TensorLike,
   options?: AttentionOptions<T>,
-): Promise<AttentionResult<T>>;
-export async function attention<T>(
+): Promise<ResultOf<Q, T>>;
+export async function attention(
   q: TensorLike,
   k: TensorLike,
   v: TensorLike,
-  options: AttentionOptions<T> = {},
-): Promise<AttentionResult<T>> {
+  options: AttentionOptions<unknown> = {},
+): Promise<AttentionResult<unknown, unknown>> {
   return runAttention('attention()', q, k, v, options);
 }
 
@@ -61,36 +68,36 @@ export async function attention<T>(
  * attention() on the calling thread (and the pool's), for scripts, workers and problems too small to wait for.
  * @throws {TypeError | RangeError | TilewiseError} what attention() rejects with
  */
-export function attentionSync<T = Tensor>(
-  q: TensorLike,
+export function attentionSync<const Q extends TensorLike, T = Tensor>(
+  q: Q,
   k: TensorLike,
   v: TensorLike,
   options: AttentionOptions<T> & { returnLse: true },
-): Required<AttentionResult<T>>;
-export function attentionSync<T = Tensor>(
-  q: TensorLike,
+): Required<ResultOf<Q, T>>;
+export function attentionSync<const Q extends TensorLike, T = Tensor>(
+  q: Q,
   k: TensorLike,
   v: TensorLike,
   options?: AttentionOptions<T>,
-): AttentionResult<T>;
-export function attentionSync<T>(
+): ResultOf<Q, T>;
+export function attentionSync(
   q: TensorLike,
   k: TensorLike,
   v: TensorLike,
-  options: AttentionOptions<T> = {},
-): AttentionResult<T> {
+  options: AttentionOptions<unknown> = {},
+): AttentionResult<unknown, unknown> {
   return runAttentionSync('attentionSync()', q, k, v, options);
 }
 
 /** attention() under another name, for the ops that are a pattern of it. */
-export async function runAttention<T>(
+export async function runAttention(
   where: string,
   q: TensorLike,
   k: TensorLike,
   v: TensorLike,
-  options: AttentionOptions<T>,
+  options: AttentionOptions<unknown>,
   internals?: Internals,
-): Promise<AttentionResult<T>> {
+): Promise<AttentionResult<unknown, unknown>> {
   const settings = readOptions(where, options);
   const prepared = prepare(q, k, v, options.out, settings, { ...internals, mayWait: true });
   const { request, results, selection, questions, placement } = prepared;
@@ -110,7 +117,7 @@ export async function runAttention<T>(
   } finally {
     selection?.end();
   }
-  return results.wrap() as AttentionResult<T>;
+  return results.wrap();
 }
 
 /** The settings of a call that ends before its caller could do anything to its inputs. */
@@ -120,14 +127,14 @@ export function syncSettings(where: string, settings: Settings): Settings {
 }
 
 /** attentionSync() under another name. */
-export function runAttentionSync<T>(
+export function runAttentionSync(
   where: string,
   q: TensorLike,
   k: TensorLike,
   v: TensorLike,
-  options: AttentionOptions<T>,
+  options: AttentionOptions<unknown>,
   internals?: Internals,
-): AttentionResult<T> {
+): AttentionResult<unknown, unknown> {
   const settings = syncSettings(where, readOptions(where, options));
   const { request, results, selection, placement } = prepare(q, k, v, options.out, settings, internals);
   try {
@@ -139,5 +146,5 @@ export function runAttentionSync<T>(
   } finally {
     selection?.end();
   }
-  return results.wrap() as AttentionResult<T>;
+  return results.wrap();
 }

@@ -2,6 +2,7 @@
 // Reader: anyone who calls attention(), and whoever adds an option. Order: names, values one by one, then what they say
 // together; shapes are compared in problem.ts, where the tensors are.
 
+import { type MergedHeads, readMergedHeads } from '../../call/heads.js';
 import type { CopyInputs } from '../../call/request.js';
 import { TilewiseTypeError } from '../../check/errors.js';
 import { checkBoolean, checkNames, checkOneOf, invalid, is, namesOf } from '../../check/validate.js';
@@ -10,7 +11,9 @@ import { checkPattern, type Pattern } from '../../patterns/index.js';
 import { checkExclusive, full, type WindowReach, windowPattern } from '../../patterns/window.js';
 import { type PagedKeys, type PageSettings, readPages } from '../../stores/pages.js';
 import { checkDevice, type DeviceName } from '../../tensor/devices.js';
+import { type IntegerList, readIntegerList } from '../../tensor/integers.js';
 import type { Named } from '../../tensor/leases.js';
+import { isList } from '../../tensor/nested.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { typedArrayName } from '../../tensor/typed-arrays.js';
 import type { TensorConstructor, TensorLike } from '../../tensor/types.js';
@@ -27,6 +30,13 @@ export interface AttentionOptions<T = Tensor> {
   /** Axes of q, k, v and out: `'bnhd'` (default) or `'bhnd'`. `lse` is [batch, heads, tokens] in either. */
   layout?: Layout;
   /**
+   * Heads of q when heads and dim are one axis: q is then [batch, queries, queryHeads * headDim], k [batch, keys, kvHeads *
+   * headDim], v, the extra keys and `out` likewise, packed ones without the batch. Not for grids and pages.
+   */
+  queryHeads?: number;
+  /** KV heads of such tensors; default `queryHeads`. */
+  kvHeads?: number;
+  /**
    * Which keys a query may see: `full()`, `causal()`, `slidingWindow()`, `neighborhood()`, `stridedShards()`, `blocks()`,
    * `hierarchical()`. Instead of the next four options.
    */
@@ -41,7 +51,7 @@ export interface AttentionOptions<T = Tensor> {
   align?: Align;
   /** Factor on the scores; default 1/sqrt(headDim). */
   scale?: number;
-  /** Scores become softcap * tanh(score / softcap), before bias and mask (Gemma 2, arXiv 2408.00118). Above 0. */
+  /** Scores become softcap * tanh(score / softcap), before bias and mask (Gemma 2, arXiv 2408.00118). 0: no cap. */
   softcap?: number;
   /** ALiBi (arXiv 2108.12409): scores -= slope * |position - key|. [heads] or [batch, heads], float32. */
   alibiSlopes?: Float32Array | TensorLike;
@@ -65,11 +75,11 @@ export interface AttentionOptions<T = Tensor> {
    */
   relativeBias?: TensorLike;
   /** Packed sequences: where each one's queries begin, [sequences + 1], from 0 to the number of rows of q. */
-  cuSeqlensQ?: Int32Array;
+  cuSeqlensQ?: IntegerList;
   /** Packed sequences: where each one's keys begin, [sequences + 1], from 0 to the number of rows of k. */
-  cuSeqlensK?: Int32Array;
+  cuSeqlensK?: IntegerList;
   /** Keys in use per batch entry, [batch]; the rest is never read, and bottom-right alignment counts from here. */
-  keyLengths?: Int32Array;
+  keyLengths?: IntegerList;
   /**
    * Keys and values on pages, for windows and with `keyLengths`: k is [pages, pageSize, kvHeads, headDim], with `layout:
    * 'bhnd'` [pages, kvHeads, pageSize, headDim], v likewise, and the batch is that of q.
@@ -77,7 +87,8 @@ export interface AttentionOptions<T = Tensor> {
   pages?: PagedKeys;
   /**
    * With more KV heads than query heads (reverse SQA, arXiv 2510.01817): output head `j` reads query head
-   * `j % queryHeads` (`'tile'`, default) or `floor(j * queryHeads / kvHeads)` (`'interleave'`).
+   * `j % queryHeads` (`'tile'`) or `floor(j * queryHeads / kvHeads)` (`'interleave'`). Needed there: without it such tensors
+   * are taken for two layouts mixed up. sparseQueryAttention() needs it not, its default is `'tile'`.
    */
   pairing?: 'tile' | 'interleave';
   /**
@@ -113,6 +124,8 @@ export interface AttentionOptions<T = Tensor> {
 /** Options after the checks that need no shapes. */
 export interface Settings {
   readonly isHeadsFirst: boolean;
+  /** Set: the last axis of operands is heads * dim. */
+  readonly mergedHeads: MergedHeads | undefined;
   readonly pattern: Pattern;
   readonly scale: number | undefined;
   /** 0: none. */
@@ -139,6 +152,8 @@ export interface Settings {
 
 export const attentionNames = namesOf<AttentionOptions>({
   layout: 1,
+  queryHeads: 1,
+  kvHeads: 1,
   pattern: 1,
   causal: 1,
   window: 1,
@@ -173,19 +188,23 @@ export function readOptions(where: string, options: AttentionOptions<unknown>): 
   if (o.pattern !== undefined) checkExclusive(options as Record<string, unknown>);
   const settings: Settings = {
     isHeadsFirst: o.layout !== undefined && checkOneOf('layout', o.layout, layouts) === 'bhnd',
+    mergedHeads: readMergedHeads(o),
     pattern: readPattern(o),
     scale: o.scale === undefined ? undefined : checkFinite('scale', o.scale),
     softcap: o.softcap === undefined ? 0 : checkSoftcap(o.softcap),
     alibiSlopes: o.alibiSlopes === undefined ? undefined : readVector('alibiSlopes', o.alibiSlopes),
     sinks: o.sinks === undefined ? undefined : readVector('sinks', o.sinks),
     bias: o.bias === undefined ? undefined : readTensor('bias', o.bias, floatTypes),
-    mask: o.mask === undefined ? undefined : readTensor('mask', o.mask, ['bool', 'uint8']),
+    mask:
+      o.mask === undefined
+        ? undefined
+        : readTensor('mask', o.mask, ['bool', 'uint8'], '; floats that are added to scores are a `bias`'),
     extraKeys: o.extraKeys === undefined ? undefined : readTensor('extraKeys', o.extraKeys, floatTypes),
     extraValues: o.extraValues === undefined ? undefined : readTensor('extraValues', o.extraValues, floatTypes),
     relativeBias: o.relativeBias === undefined ? undefined : readTensor('relativeBias', o.relativeBias, ['float32']),
-    cuSeqlensQ: o.cuSeqlensQ === undefined ? undefined : checkInt32Array('cuSeqlensQ', o.cuSeqlensQ),
-    cuSeqlensK: o.cuSeqlensK === undefined ? undefined : checkInt32Array('cuSeqlensK', o.cuSeqlensK),
-    keyLengths: o.keyLengths === undefined ? undefined : checkInt32Array('keyLengths', o.keyLengths),
+    cuSeqlensQ: o.cuSeqlensQ === undefined ? undefined : readIntegerList('cuSeqlensQ', o.cuSeqlensQ),
+    cuSeqlensK: o.cuSeqlensK === undefined ? undefined : readIntegerList('cuSeqlensK', o.cuSeqlensK),
+    keyLengths: o.keyLengths === undefined ? undefined : readIntegerList('keyLengths', o.keyLengths),
     pages: o.pages === undefined ? undefined : readPages(o.pages),
     pairing: o.pairing === undefined ? undefined : checkOneOf('pairing', o.pairing, pairings),
     returnLse: o.returnLse !== undefined && checkBoolean('returnLse', o.returnLse),
@@ -227,6 +246,7 @@ function readPattern(o: AttentionOptions<unknown>): Pattern {
 /** What options say together. */
 function checkTogether(settings: Settings): void {
   checkPatternTakes(settings);
+  checkMergedHeads(settings);
   checkPair(settings, 'cuSeqlensQ', 'cuSeqlensK', 'packed sequences have queries and keys');
   checkPair(settings, 'extraKeys', 'extraValues', 'a key needs a value');
   if (settings.pages !== undefined && settings.keyLengths === undefined) {
@@ -240,6 +260,19 @@ function checkTogether(settings: Settings): void {
   }
 }
 
+/** Heads and dim are one axis only where tensors are rows of tokens. */
+function checkMergedHeads({ mergedHeads, isHeadsFirst, pages, pattern }: Settings): void {
+  if (!mergedHeads) return;
+  const other = isHeadsFirst
+    ? "`layout` 'bhnd'"
+    : pages
+      ? '`pages`'
+      : pattern.kind === 'neighborhood'
+        ? 'a neighborhood'
+        : undefined;
+  if (other) throw conflict(`\`queryHeads\` is for tensors [batch, tokens, heads * dim] and does not go with ${other}`);
+}
+
 function checkPair(settings: Settings, one: keyof Settings, other: keyof Settings, why: string): void {
   if ((settings[one] === undefined) === (settings[other] === undefined)) return;
   const [given, absent] = settings[one] === undefined ? [other, one] : [one, other];
@@ -247,7 +280,8 @@ function checkPair(settings: Settings, one: keyof Settings, other: keyof Setting
 }
 
 /** Options that a pattern leaves no room for, and why. */
-const refused: { readonly [kind in Pattern['kind']]?: readonly [why: string, ...names: (keyof Settings)[]] } = {
+const refused: { readonly [kind in Pattern['kind']]: readonly [why: string, ...names: (keyof Settings)[]] } = {
+  window: [''],
   neighborhood: [
     'a grid has no sequences and no one position',
     'cuSeqlensQ',
@@ -266,7 +300,7 @@ function checkPatternTakes(settings: Settings): void {
   if (settings.relativeBias !== undefined && kind !== 'neighborhood') {
     throw conflict(`\`relativeBias\` goes with a neighborhood, not with a pattern of kind '${kind}'`);
   }
-  const [why, ...names] = refused[kind] ?? [''];
+  const [why, ...names] = refused[kind];
   const given = names.find((name) => settings[name] !== undefined);
   if (given) throw conflict(`\`${given}\` does not go with a pattern of kind '${kind}': ${why}; leave it out`);
 }
@@ -279,26 +313,21 @@ function checkFinite(name: string, value: unknown): number {
 }
 
 function checkSoftcap(value: unknown): number {
-  if (!is.finite(value) || Math.fround(value) <= 0) {
-    throw invalid('softcap', 'a finite number above 0 (leave it out for no cap)', value);
+  if (!is.finite(value) || value < 0 || (value > 0 && Math.fround(value) === 0)) {
+    throw invalid('softcap', 'a finite number above 0, or 0 for no cap', value);
   }
   return value;
 }
 
 /** A float32 tensor, or a bare Float32Array as one axis. */
 function readVector(name: string, value: unknown): View {
-  return readTensor(
-    name,
-    typedArrayName(value) === 'Float32Array'
-      ? { type: 'float32', data: value, dims: [(value as Float32Array).length] }
-      : value,
-    ['float32'],
-  );
-}
-
-function checkInt32Array(name: string, value: unknown): Int32Array {
-  if (typedArrayName(value) !== 'Int32Array') throw invalid(name, 'an Int32Array', value);
-  return value as Int32Array;
+  if (typedArrayName(value) === 'Float32Array') {
+    return readTensor(name, { type: 'float32', data: value, dims: [(value as Float32Array).length] }, ['float32']);
+  }
+  if (isList(value)) {
+    throw invalid(name, 'a Float32Array or a tensor { type, data, dims }', value);
+  }
+  return readTensor(name, value, ['float32']);
 }
 
 export function checkConstructor(name: string, value: unknown): TensorConstructor<object> {

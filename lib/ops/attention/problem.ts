@@ -1,9 +1,19 @@
 // One call of attention() laid out for native code: tensors read, compared and placed, results allocated.
 // Reader: someone who follows a call. The fields become core's Problem in binding/.
 
+import { type MergedHeads, mergeHeads, readHeads, splitHeads } from '../../call/heads.js';
 import { type Placement, placementOf } from '../../call/placement.js';
 import { copiesInputs, Request, type Results } from '../../call/request.js';
-import { checkHeads, checkSame, mismatch, outputHeads, putShape, readShape, type Shape } from '../../call/shape.js';
+import {
+  checkHeads,
+  checkOneLayout,
+  checkSame,
+  mismatch,
+  outputHeads,
+  putShape,
+  readShape,
+  type Shape,
+} from '../../call/shape.js';
 import { showDims } from '../../check/errors.js';
 import { attentionForm, place } from '../../native/fields.js';
 import type { NativeLists } from '../../patterns/block-lists.js';
@@ -13,7 +23,7 @@ import { checkCoverage } from '../../patterns/shard-sights.js';
 import { shardLayouts } from '../../patterns/strided-shards.js';
 import { planSelection, type SelectionPlan, type SelectionState } from '../../selectors/hierarchical.js';
 import { checkPages, keysOnPages, putPages } from '../../stores/pages.js';
-import { type Axes, axesOf, lengthsOf, tokenAxesOf } from '../../tensor/axes.js';
+import { type Axes, axesOf, layoutWords, lengthsOf, tokenAxesOf } from '../../tensor/axes.js';
 import type { TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../../tensor/views.js';
 import { putExtras, putModifiers, putRelativeBias, putSequences } from './modifiers.js';
@@ -23,6 +33,8 @@ import { operandsOf, type Settings } from './options.js';
 export interface Internals {
   /** Judges the shape before anything is laid out. */
   readonly check?: (shape: Shape) => void;
+  /** Whether more KV heads than query heads need no `pairing`. */
+  readonly isReversible?: boolean;
   /** What runs in place of the pattern. */
   readonly lists?: NativeLists;
   /** What hierarchical selection remembers from call to call. */
@@ -49,26 +61,27 @@ export function prepare(
   kLike: TensorLike,
   vLike: TensorLike,
   outLike: TensorLike | undefined,
-  settings: Settings,
+  given: Settings,
   internals: Internals = {},
   at?: Placement,
 ): Prepared {
-  const { isHeadsFirst, pattern } = settings;
-  const q = readTensor('q', qLike, floatTypes);
-  const k = readTensor('k', kLike, floatTypes);
-  const v = readTensor('v', vLike, floatTypes);
-  const named = [{ name: 'q', view: q }, { name: 'k', view: k }, { name: 'v', view: v }, ...operandsOf(settings)];
-  const placement = at ?? placementOf(settings.device, named);
+  const q = readOperand('q', qLike, 'queryHeads', given);
+  const k = readOperand('k', kLike, 'kvHeads', given);
+  const v = readOperand('v', vLike, 'kvHeads', given);
+  const named = [{ name: 'q', view: q }, { name: 'k', view: k }, { name: 'v', view: v }, ...operandsOf(given)];
+  const placement = at ?? placementOf(given.device, named);
   const copyInputs = copiesInputs(
-    settings.copyInputs,
-    named.filter(({ view }) => view !== settings.out),
+    given.copyInputs,
+    named.filter(({ view }) => view !== given.out),
   );
+  const settings = withSplitExtras(given);
+  const { isHeadsFirst, pattern, pages } = settings;
   checkRank(q, settings);
   const rank = q.dims.length;
   const axes = axesOf(rank, isHeadsFirst);
-  const { pages } = settings;
   const shape = readShape(q, k, v, axes, pages && keysOnPages(pages));
   if (pages) checkPages(pages, k, axes.token, shape);
+  if (settings.pairing === undefined && !internals.isReversible) checkOneLayout(q, k, shape, isHeadsFirst);
   checkHeads(shape, settings.pairing);
   internals.check?.(shape);
   const grid = pattern.kind === 'neighborhood' ? readGrid(pattern, q, k, axes) : undefined;
@@ -93,25 +106,59 @@ export function prepare(
   if (grid) putRelativeBias(request, settings, shape, grid);
   putSequences(request, settings, shape, q);
   if (pages) putPages(request, pages, settings.keyLengths as Int32Array, k);
+  const results = putResults(request, settings, shape, q, outLike, placement);
+  const questions = ask && { run: (signal: AbortSignal | undefined) => ask(signal).then(put) };
+  return { request, results, selection, questions, placement };
+}
 
+/** Adds the results, whose shape follows from that of q. */
+function putResults(
+  request: Request,
+  settings: Settings,
+  shape: Shape,
+  q: View,
+  given: TensorLike | undefined,
+  { results: device }: Placement,
+): Results {
+  const { isHeadsFirst, mergedHeads, out } = settings;
+  const rank = q.dims.length;
+  const axes = axesOf(rank, isHeadsFirst);
   const heads = outputHeads(shape);
   const outDims = q.dims.with(axes.head, heads).with(axes.dim, shape.valueDim);
-  const { out } = settings;
-  if (out) checkSame('out', out, shape.type, outDims);
+  const shownDims = mergedHeads ? mergeHeads(outDims) : outDims;
+  if (out) checkSame('out', out, shape.type, shownDims);
   const tokens = lengthsOf(q, tokenAxesOf(axes, rank));
   const lseDims = axes.batch < 0 ? [heads, ...tokens] : [shape.batch, heads, ...tokens];
-  const results = request.results({
-    given: outLike,
-    out,
+  return request.results({
+    given,
+    out: out && mergedHeads ? splitHeads(out, heads) : out,
     isHeadsFirst,
     type: shape.type,
     outDims,
+    shownDims,
     lseDims: settings.returnLse ? lseDims : undefined,
     Tensor: settings.Tensor,
-    device: placement.results,
+    device,
   });
-  const questions = ask && { run: (signal: AbortSignal | undefined) => ask(signal).then(put) };
-  return { request, results, selection, questions, placement };
+}
+
+/** Reads one of q, k, v, with heads and dim as two axes. */
+export function readOperand(
+  name: string,
+  value: TensorLike,
+  option: keyof MergedHeads,
+  { mergedHeads, cuSeqlensQ }: Settings,
+): View {
+  const view = readTensor(name, value, floatTypes);
+  return mergedHeads ? readHeads(name, view, option, mergedHeads, cuSeqlensQ !== undefined) : view;
+}
+
+/** Extra keys and values like those beside them: with heads and dim as two axes. */
+function withSplitExtras(settings: Settings): Settings {
+  const { mergedHeads, extraKeys, extraValues, cuSeqlensQ } = settings;
+  if (!mergedHeads || !extraKeys || !extraValues) return settings;
+  const split = (name: string, view: View) => readHeads(name, view, 'kvHeads', mergedHeads, cuSeqlensQ !== undefined);
+  return { ...settings, extraKeys: split('extraKeys', extraKeys), extraValues: split('extraValues', extraValues) };
 }
 
 /** Rows of tokens have 4 axes, or 3 when packed; a grid has one to three token axes. */
@@ -120,8 +167,7 @@ function checkRank(q: View, { isHeadsFirst, pattern, cuSeqlensQ }: Settings): vo
   const isGrid = pattern.kind === 'neighborhood';
   const isPacked = cuSeqlensQ !== undefined;
   if (isGrid ? rank > 3 && rank <= 3 + maxGridRank : rank === 4 || (isPacked && rank === 3)) return;
-  const tokens = isGrid ? '...tokens' : 'tokens';
-  const layout = isHeadsFirst ? `[batch, heads, ${tokens}, dim]` : `[batch, ${tokens}, heads, dim]`;
+  const layout = layoutWords(isGrid ? 3 + maxGridRank : 4, isHeadsFirst);
   const orElse = isPacked ? ' or the last three' : isGrid ? ` with 1 to ${maxGridRank} axes of tokens` : '';
   throw mismatch(`\`q\` must have dims ${layout}${orElse}, not ${showDims(q.dims)}`);
 }

@@ -1,0 +1,63 @@
+// Nested arrays: numbers in arrays of arrays, as a tensor.
+// Reader: someone who writes numbers down by hand and asks what Tensor.from() accepts.
+
+import { show, showDims, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
+import { is } from '../check/validate.js';
+import { writer } from './convert.js';
+import { typedArrayName } from './typed-arrays.js';
+import type { DataType } from './types.js';
+import { allocate, contiguousStrides, type HostView, maxRank, sizeOf } from './views.js';
+
+/** Numbers, or arrays of numbers, or arrays of those: all arrays of one depth have one length. */
+export type NestedArray = number | boolean | ArrayLike<number> | readonly NestedArray[];
+
+type List = ArrayLike<unknown>;
+
+export const isList = (value: unknown): value is List => Array.isArray(value) || typedArrayName(value) !== undefined;
+
+/** The dims of nested arrays, by the first array of each depth. */
+function dimsOf(nested: unknown): number[] {
+  const dims: number[] = [];
+  for (let at = nested; isList(at); at = at[0]) {
+    if (dims.length === maxRank) throw wrong(TilewiseTypeError, `be nested at most ${maxRank} deep`, nested);
+    dims.push(at.length);
+  }
+  return dims;
+}
+
+/** Reads nested arrays, all of one length at every depth. */
+export function readNested(nested: unknown, type: DataType): HostView {
+  const dims = dimsOf(nested);
+  const data = allocate(type, sizeOf(dims));
+  const write = writer(type, data);
+  const whole = wholeNumbers[type];
+  let next = 0;
+  const read = (value: unknown, depth: number): void => {
+    if (depth < dims.length) {
+      if (!isList(value) || value.length !== dims[depth]) throw ragged(dims, value);
+      for (let i = 0; i < value.length; ++i) read(value[i], depth + 1);
+      return;
+    }
+    if (!is.number(value) && !is.boolean(value)) throw wrong(TilewiseTypeError, 'hold numbers', value);
+    if (whole && !is.integer(Number(value), ...whole)) {
+      throw wrong(TilewiseRangeError, `hold whole numbers from ${whole[0]} to ${whole[1]} for type ${type}`, value);
+    }
+    write(next++, Number(value));
+  };
+  read(nested, 0);
+  return { type, data, dims, strides: contiguousStrides(dims), offset: 0 };
+}
+
+const wholeNumbers: { readonly [type in DataType]?: readonly [least: number, most: number] } = {
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint8: [0, 255],
+};
+
+const ragged = (dims: readonly number[], value: unknown): Error =>
+  new TilewiseRangeError(
+    'ERR_TILEWISE_SHAPE_MISMATCH',
+    `\`nested\` must have arrays of one length at every depth, ${showDims(dims)} by the first ones, not ${show(value)}`,
+  );
+
+const wrong = (Kind: typeof TilewiseTypeError | typeof TilewiseRangeError, expected: string, value: unknown): Error =>
+  new Kind('ERR_TILEWISE_INVALID_TENSOR', `\`nested\` must ${expected}, not ${show(value)}`);
