@@ -113,7 +113,7 @@ export function unsupported(device: string, reasons: readonly string[]): Tilewis
 /** A value as it appears in messages: short, on one line, never throwing. */
 export function show(value: unknown): string {
   try {
-    return shown(value, 3);
+    return shown(value, 4);
   } catch {
     // A proxy or a getter of the caller's that throws.
     return typeof value === 'function' ? 'a function' : 'an object';
@@ -128,7 +128,7 @@ function shown(value: unknown, depth: number): string {
   if (typeof value !== 'object' || value === null) return String(value);
   const name = value.constructor?.name;
   if (ArrayBuffer.isView(value)) {
-    return `${name ?? 'a typed array'}(${(value as Uint8Array).length ?? value.byteLength})`;
+    return name ? `${name}(${(value as Uint8Array).length ?? value.byteLength})` : 'a typed array';
   }
   if (Array.isArray(value)) {
     if (depth === 0) return '[...]';

@@ -21,7 +21,7 @@ const [least, most] = [-(2 ** 31), 2 ** 31 - 1];
 /** Reads a list; an Int32Array as it is. */
 export function readIntegerList(name: string, value: unknown): Int32Array {
   if (isList(value)) return integersOf(name, value);
-  if (!is.object(value)) throw invalid(name, 'an Int32Array, an array of whole numbers or an int32 tensor', value);
+  if (!is.object(value)) throw invalid(name, 'an Int32Array, an array of integers or an int32 tensor', value);
   const { dims, data } = toDense(name, readHostTensor(name, value, types));
   if (dims.length !== 1) throw invalid(name, 'a tensor with one axis', value);
   return integersOf(name, data);
@@ -33,11 +33,11 @@ export function readIntegerTable(name: string, value: unknown): HostView {
     const view = toDense(name, readHostTensor(name, value, types));
     return { ...view, type: 'int32', data: integersOf(name, view.data) };
   }
-  if (!isList(value)) throw invalid(name, 'an array of rows of whole numbers or an int32 tensor', value);
+  if (!isList(value)) throw invalid(name, 'an array of rows of integers or an int32 tensor', value);
   const isNested = Array.from(value).some(isList);
   const rows = isNested
     ? Array.from(value, (row, i) => {
-        if (!isList(row)) throw invalid(`${name}[${i}]`, 'an array of whole numbers', row);
+        if (!isList(row)) throw invalid(`${name}[${i}]`, 'an array of integers', row);
         return integersOf(`${name}[${i}]`, row);
       })
     : [integersOf(name, value)];

@@ -136,8 +136,8 @@ describe('out', () => {
         offset: integers(100, 120),
       }),
     });
-    const addresses = ({ dims, strides, offset }: Tensor) => {
-      let all = [offset];
+    const addresses = ({ data, dims, strides, offset }: Tensor) => {
+      let all = [data.byteOffset / data.BYTES_PER_ELEMENT + offset];
       dims.forEach((length, axis) => {
         all = all.flatMap((at) => Array.from({ length }, (_, i) => at + i * strides[axis]));
       });

@@ -173,7 +173,8 @@ export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed
     if (sinkTokens !== undefined) options.sinkTokens = sinkTokens;
     if (align !== undefined) options.align = typeof align === 'number' ? { offset: align } : align;
   }
-  if (pairing !== undefined) options.pairing = pairing;
+  const isReversed = problem.key.dims[1] > problem.query.dims[1];
+  if (pairing !== undefined || isReversed) options.pairing = pairing ?? 'tile';
   if (problem.bias) options.bias = toPlainTensor(problem.bias);
   if (problem.mask) options.mask = toPlainTensor(problem.mask);
   if (problem.alibiSlopes) options.alibiSlopes = toPlainTensor(problem.alibiSlopes);

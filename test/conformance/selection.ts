@@ -34,13 +34,13 @@ export function selectSync(
 
 /** The lists of a built case's hierarchical pattern. */
 export function selectedBy(built: Built, backend: Backend): Selected {
-  const { pattern, keyLengths, pairing } = built.problem;
+  const { pattern, keyLengths } = built.problem;
   if (pattern?.kind !== 'hierarchical') throw new Error('only hierarchical() selects');
-  const { query, key } = callOf(built);
+  const { query, key, options } = callOf(built);
   const more = {
     layout: built.layout,
     ...(keyLengths && { keyLengths: Int32Array.from(keyLengths) }),
-    ...(pairing && { pairing }),
+    ...(options.pairing && { pairing: options.pairing }),
   };
   return selectSync(query, key, pattern.options, backend, more).selected;
 }

@@ -95,7 +95,7 @@ describe('arguments', () => {
     ],
     [
       { ...plain, lists: { counts: [1, 1], indices: int32([2, 1], 0, 1) } },
-      'ERR_TILEWISE_DTYPE',
+      'ERR_TILEWISE_INVALID_TENSOR',
       TypeError,
       ['`lists.counts`'],
     ],

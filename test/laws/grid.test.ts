@@ -44,6 +44,7 @@ const factors: Record<string, Partial<Case>[]> = {
     { heads: [4, 2] },
     { heads: [6, 2] },
     { heads: [8, 1] },
+    { heads: [2, 4] },
     { heads: [2, 4], pairing: 'tile' },
     { heads: [2, 6], pairing: 'interleave' },
   ],
