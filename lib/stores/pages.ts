@@ -13,8 +13,8 @@ import type { HostView, View } from '../tensor/views.js';
 /** Where the keys of each batch entry are. */
 export interface PagedKeys {
   /**
-   * [batch, pagesPerSequence]: key t of an entry is row t % pageSize of page table[entry][floor(t / pageSize)]. An int32
-   * tensor, or an array of rows, which may differ in length.
+   * An int32 tensor [batch, pagesPerSequence], or an array of rows, which may differ in length: key t of an entry is row
+   * t % pageSize of page table[entry][floor(t / pageSize)].
    */
   table: IntegerTable;
   /** Keys per page; any number from 1. */

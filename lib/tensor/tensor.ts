@@ -84,13 +84,16 @@ export class Tensor<T extends DataType = DataType> implements View {
   }
 
   /**
-   * Takes over another library's tensor, sharing its data; or copies numbers in nested arrays, for which `type` says what
-   * they become.
-   * @param tensor a tensor, or nested arrays: `[[1, 2], [3, 4]]` has dims [2, 2]
-   * @param type of nested arrays; default `'float32'`. 16-bit floats are rounded to the nearest, ties to even
+   * Takes over another library's tensor, sharing its data.
    * @throws {TypeError | RangeError} as the constructor
    */
   static from<const X extends TensorLike>(tensor: X): Tensor<ElementOf<X, DataType>>;
+  /**
+   * Copies numbers in nested arrays: `[[1, 2], [3, 4]]` has dims [2, 2].
+   * @param type default `'float32'`; 16-bit floats are rounded to the nearest, ties to even
+   * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_TENSOR, ERR_TILEWISE_SHAPE_MISMATCH,
+   *   ERR_TILEWISE_INVALID_OPTION
+   */
   static from<T extends DataType = 'float32'>(nested: NestedArray, type?: T): Tensor<T>;
   static from(value: TensorLike | NestedArray, type: DataType = 'float32'): Tensor {
     if (!isList(value) && !is.number(value) && !is.boolean(value)) {
