@@ -61,6 +61,7 @@ const steps = [
   { name: 'machine code', isLeftOut: !hasNvcc, run: async () => one(await node('scripts/machine-code.mjs')) },
   { name: 'types', run: async () => one(await npm('types')) },
   { name: 'tests', run: () => countTests('tests', 'npm', ['test', '--']) },
+  { name: 'esbuild, Next.js, Bun and Deno', run: async () => one(await node('scripts/clients.mjs')) },
   { name: 'C++ checks', run: async () => one(await npm('test:native', 'release', 'thread', 'neon', 'device')) },
   {
     // A sample of the matrices: `npm run test:all` runs them whole.

@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../support/script.js';
 
@@ -109,8 +109,21 @@ describe('the packed tarball', () => {
     ]) {
       expect(names).toContain(name);
     }
-    for (const name of ['test', 'bench', 'lib', 'build', 'scripts', 'node_modules', 'docs'])
-      expect(names).not.toContain(name);
+    for (const name of ['test', 'lib', 'build', 'scripts', 'node_modules']) expect(names).not.toContain(name);
+  });
+
+  it('holds every page that its README, its guides and its reference link to', () => {
+    const pages = readdirSync(installed, { recursive: true, encoding: 'utf8' }).filter((name) =>
+      /^(README\.md|docs\/(guide|reference)\/.*\.md)$/.test(name),
+    );
+    expect(pages.length).toBeGreaterThan(10);
+    const links = pages.flatMap((page) =>
+      [...readFileSync(join(installed, page), 'utf8').matchAll(/\]\(([^)\s#]+)[^)]*\)/g)]
+        .filter(([, link]) => !/^[a-z]+:/.test(link))
+        .map(([, link]) => join(dirname(page), link)),
+    );
+    expect(links).toContain('docs/reference/api.md');
+    expect(links.filter((link) => !existsSync(join(installed, link)))).toEqual([]);
   });
 
   it('holds one binary, and the kernel images that were built beside it', () => {
