@@ -51,7 +51,8 @@ export const busyWatch = new BusyWatch({
   runTimes: () => native.runTimes(),
   hasOnnxruntime() {
     try {
-      return readFileSync('/proc/self/maps', 'latin1').includes('onnxruntime');
+      // Files that are loaded, whatever folders are called.
+      return /\/(lib)?onnxruntime[^/\n]*$/m.test(readFileSync('/proc/self/maps', 'latin1'));
     } catch {
       return false;
     }

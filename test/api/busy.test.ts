@@ -2,6 +2,9 @@
 
 import { describe, expect, it } from 'vitest';
 import { BusyWatch } from '../../dist/call/busy.js';
+import { attention } from '../../dist/index.js';
+import { native } from '../../dist/native/native.js';
+import { operands } from '../support/tensors.js';
 
 /** A watch over threads that run and wait as `next` says before each look; returns what was said. */
 function watching(hasOnnxruntime = true) {
@@ -48,6 +51,13 @@ describe('a process with onnxruntime', () => {
     expect(calls(500, 5e6, 50e6)).toBe(1);
     expect(looks()).toBe(1);
   });
+});
+
+it.runIf(process.platform === 'linux')('threads that work on calls are timed', async () => {
+  const { q, k, v } = operands(256, 4, 32);
+  const before = native.runTimes().ran;
+  await Promise.all([attention(q, k, v), attention(q, k, v)]);
+  expect(native.runTimes().ran - before).toBeGreaterThan(1e5);
 });
 
 it('a process without onnxruntime is never warned: others may be there on purpose', () => {

@@ -65,7 +65,7 @@ export class Project {
   }
 
   run(command, args, env = {}) {
-    return spawnSync(command, args, { ...this.#options(env), encoding: 'utf8', timeout: 240_000 });
+    return spawnSync(command, args, { ...this.#options(env), encoding: 'utf8', timeout: 600_000 });
   }
 
   /** Starts a server; the caller ends it. */
