@@ -3,7 +3,6 @@
 // runtime may be told to load no addons. Each has a cure of its own, which the error names.
 
 import { readdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TilewiseError } from '../check/errors.js';
@@ -40,6 +39,8 @@ export function installedAt(url: string | undefined): Installed {
 /** The addon of the package in a folder. */
 export function loadAddon({ folder }: Installed): unknown {
   try {
+    // Not imported: bundlers would put their own in its place, which finds nothing at run time.
+    const { createRequire } = process.getBuiltinModule('node:module');
     return createRequire(join(folder, 'package.json'))('node-gyp-build')(folder);
   } catch (cause) {
     if (isDenied(cause)) throw denied(cause);

@@ -88,6 +88,8 @@ export class Project {
   #search(words, isRight, command, said) {
     const missing = words.filter((word) => !said.includes(word));
     if (isRight && missing.length === 0) return;
-    throw new Error(`${command.join(' ')}\n${isRight ? `did not say: ${missing.join(' | ')}\n` : ''}${said}`);
+    throw new Error(
+      `${command.join(' ')}\n${isRight ? `did not say: ${missing.join(' | ')}\n` : ''}${said.slice(-4000)}`,
+    );
   }
 }
