@@ -92,7 +92,6 @@ export const wrapperMutants = [
   wgmmaShapes('wgmma: the transpositions swapped', 'f16', shared, '%32, %33, p, 1, 1, %36, %35'),
   wgmmaShapes('wgmma: two registers of a swapped', 'bf16', registers, '{%32, %34, %33, %35}, %36, p, 1, 1, %38'),
   wgmmaShapes('wgmma: a transposition left out', 'bf16', registers, '{%32, %33, %34, %35}, %36, p, 1, 1, 0'),
-  wgmmaShapes('wgmma: b is subtracted', 'bf16', shared, '%32, %33, p, 1, -1, %35, %36'),
   wgmmaShapes('wgmma: a sum is written only', 'bf16', registers, registers, '"=f"'),
   wrapper(
     'wgmma: what was there is always kept',
@@ -103,7 +102,6 @@ export const wrapperMutants = [
   wrapper('wgmma_fence does nothing', 'wgmma.h', 'asm volatile("wgmma.fence.sync.aligned;" ::: "memory");'),
   wrapper('wgmma_commit does nothing', 'wgmma.h', 'asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");'),
   wrapper('wgmma_wait: one group too many may be pending', 'wgmma.h', '"n"(Pending)', '"n"(Pending + 1)'),
-  wrapper('wgmma_wait: accumulators are not pinned', 'wgmma.h', '(pin(accumulators, Ns), ...);'),
   wrapper(
     'fence_proxy_async does nothing',
     'mbarrier.h',
