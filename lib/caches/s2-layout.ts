@@ -1,7 +1,7 @@
 // s2Layout(): which blocks an S2 pattern visits, for whoever plans a cache, a schedule or a table.
 // Reader: someone who builds around s2Attention(). What layouts see is asked of core's pattern, the one that runs.
 
-import { TilewiseTypeError } from '../check/errors.js';
+import { allocating, TilewiseTypeError } from '../check/errors.js';
 import { checkInteger, checkNames, maxTokens } from '../check/validate.js';
 import { checkCoverage, coveredBlocks, keptBlocks, type LayoutRange, ShardSights } from '../patterns/shard-sights.js';
 import { membersOf, type Range, rowsOf, runsOf, unionOf } from '../patterns/sights.js';
@@ -135,7 +135,7 @@ export class S2Layout {
   /** The rows of all layouts for `numBlocks` blocks: int32 tensors that `blocks({ csr })` takes. */
   csr(numBlocks: number): { rowOffsets: Tensor<'int32'>; columns: Tensor<'int32'> } {
     checkInteger('numBlocks', numBlocks, 0, maxTokens);
-    const rowOffsets = new Int32Array(this.numLayouts * (numBlocks + 1));
+    const rowOffsets = allocating(() => new Int32Array(this.numLayouts * (numBlocks + 1)));
     const layouts = Array.from({ length: this.numLayouts }, (_, layout) => {
       const rows = this.rows(Array.from({ length: numBlocks }, (_, qb) => ({ layout, begin: qb, end: qb + 1 })));
       let end = 0;
@@ -145,7 +145,7 @@ export class S2Layout {
       return rows;
     });
     const most = Math.max(...layouts.map((_, layout) => rowOffsets[(layout + 1) * (numBlocks + 1) - 1]));
-    const columns = new Int32Array(this.numLayouts * most).fill(-1);
+    const columns = allocating(() => new Int32Array(this.numLayouts * most)).fill(-1);
     layouts.forEach((rows, layout) => {
       rows.forEach((row, qb) => {
         columns.set(row, layout * most + rowOffsets[layout * (numBlocks + 1) + qb]);

@@ -152,7 +152,7 @@ function everyBlock({ queries, keys, blockQ, blockK }: Record<'queries' | 'keys'
 /** The blocks that are visible whole, or those that are not. */
 function blocksOf(table: CutTable, isWhole: boolean): CutTable {
   const isWanted = (at: number) => (table.masks[at] === whole) === isWhole;
-  const offsets = new Int32Array(table.offsets.length);
+  const offsets = allocating(() => new Int32Array(table.offsets.length));
   let wanted = 0;
   for (let list = 0; list + 1 < offsets.length; ++list) {
     for (let at = table.offsets[list]; at < table.offsets[list + 1]; ++at) if (isWanted(at)) ++wanted;

@@ -2,7 +2,7 @@
 // Assumes that a predicate always answers the same: answers are kept with the function. Reader: someone who wonders how
 // often a predicate is asked. Idea: FlexAttention's create_block_mask, which asks once where the mask has one head.
 
-import { show, TilewiseTypeError } from '../check/errors.js';
+import { allocating, show, TilewiseTypeError } from '../check/errors.js';
 import { type BlockTable, listIn, sourcesIn } from './block-table.js';
 import type { AskingProgress, MaskPredicate } from './predicate.js';
 import { TokenMasks } from './token-masks.js';
@@ -153,7 +153,7 @@ function* ask(question: Question, pace: Pace): Generator<undefined, CutTable> {
   const { blockQ, blockK, queries, keys, batch, heads, listed } = question;
   const rows = listed.dims[2];
   const sourceOf = sourcesIn(listed, heads);
-  const offsets = new Int32Array(batch * heads * rows + 1);
+  const offsets = allocating(() => new Int32Array(batch * heads * rows + 1));
   const columns: number[] = [];
   const masks: number[] = [];
   const tokenMasks = new TokenMasks(blockQ * blockK);

@@ -4,7 +4,7 @@
 
 import type { Request } from '../call/request.js';
 import { mismatch } from '../call/shape.js';
-import { showDims, TilewiseRangeError } from '../check/errors.js';
+import { allocating, showDims, TilewiseRangeError } from '../check/errors.js';
 import { maxTokens } from '../check/validate.js';
 import { attentionOp } from '../native/fields.js';
 import { type DeviceBuffer, passed } from '../tensor/device-buffer.js';
@@ -112,14 +112,14 @@ function questionOf(pattern: BlocksPattern, predicate: MaskPredicate, extent: Ex
 /** A table whose blocks are visible whole. */
 const uncut = (table: BlockTable): CutTable => ({
   ...table,
-  masks: new Int32Array(table.columns.length).fill(whole),
+  masks: allocating(() => new Int32Array(table.columns.length)).fill(whole),
   tokenMasks: new TokenMasks(0),
 });
 
 /** The blocks of either table. */
 function withFull(cut: CutTable, full: BlockTable): CutTable {
   const sourceOf = sourcesIn(full, cut.dims[1]);
-  const offsets = new Int32Array(cut.offsets.length);
+  const offsets = allocating(() => new Int32Array(cut.offsets.length));
   const columns: number[] = [];
   const masks: number[] = [];
   for (let list = 0; list + 1 < offsets.length; ++list) {

@@ -3,7 +3,7 @@
 // blocks() to native code.
 
 import { mismatch } from '../call/shape.js';
-import { show, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
+import { allocating, show, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { invalid, is, maxTokens } from '../check/validate.js';
 import { typedArrayName } from '../tensor/typed-arrays.js';
 
@@ -44,7 +44,7 @@ export function sourcesIn(table: BlockTable, heads: number): (list: number) => n
 /** Copies lists into a table, each in ascending order. */
 export function buildTable(name: string, dims: readonly number[], listOf: (list: number) => Int32Array): BlockTable {
   const lists = dims[0] * dims[1] * dims[2];
-  const offsets = new Int32Array(lists + 1);
+  const offsets = allocating(() => new Int32Array(lists + 1));
   const found = Array.from({ length: lists }, (_, list) => {
     const entries = listOf(list);
     const total = offsets[list] + entries.length;
@@ -52,7 +52,7 @@ export function buildTable(name: string, dims: readonly number[], listOf: (list:
     offsets[list + 1] = total;
     return entries;
   });
-  const columns = new Int32Array(offsets[lists]);
+  const columns = allocating(() => new Int32Array(offsets[lists]));
   found.forEach((entries, list) => {
     const own = columns.subarray(offsets[list], offsets[list + 1]);
     own.set(entries);

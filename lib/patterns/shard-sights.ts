@@ -3,7 +3,7 @@
 // addon with one head per layout; nothing here states it again.
 
 import type { Shape } from '../call/shape.js';
-import { calling, TilewiseRangeError } from '../check/errors.js';
+import { allocating, calling, TilewiseRangeError } from '../check/errors.js';
 import { maxTokens } from '../check/validate.js';
 import { native } from '../native/native.js';
 import { describe } from './index.js';
@@ -50,7 +50,7 @@ export class ShardSights {
 
   /** What ranges of queries see, as [range, begin, end, isInterior] of every run of keys, ascending in each range. */
   of(ranges: readonly LayoutRange[]): Int32Array {
-    const boxes = new Float64Array(3 * ranges.length);
+    const boxes = allocating(() => new Float64Array(3 * ranges.length));
     ranges.forEach(({ layout, begin, end }, i) => {
       boxes.set([layout, begin, end], 3 * i);
     });

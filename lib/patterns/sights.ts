@@ -1,6 +1,8 @@
 // Sights: which keys ranges of queries see, as core's patterns answer it.
 // Reader: someone who draws or plans with a pattern. Runs come from the addon's sights(); nothing is decided here.
 
+import { allocating } from '../check/errors.js';
+
 export interface Range {
   readonly begin: number;
   readonly end: number;
@@ -22,10 +24,10 @@ export function runsOf(sights: Int32Array, ranges: number): Run[][] {
 
 /** The keys that every range sees, ascending, from the numbers that sights() returns. */
 export function rowsOf(sights: Int32Array, ranges: number): Int32Array[] {
-  const ends = new Int32Array(ranges);
+  const ends = allocating(() => new Int32Array(ranges));
   for (let i = 0; i < sights.length; i += 4) ends[sights[i]] += sights[i + 2] - sights[i + 1];
   for (let range = 1; range < ranges; ++range) ends[range] += ends[range - 1];
-  const keys = new Int32Array(ends[ranges - 1] ?? 0);
+  const keys = allocating(() => new Int32Array(ends[ranges - 1] ?? 0));
   let next = 0;
   for (let i = 0; i < sights.length; i += 4) {
     for (let key = sights[i + 1]; key < sights[i + 2]; ++key) keys[next++] = key;
@@ -46,7 +48,7 @@ export function unionOf(ranges: readonly Range[]): Range[] {
 
 /** Everything in ranges that do not overlap. */
 export function membersOf(ranges: readonly Range[]): Int32Array {
-  const members = new Int32Array(ranges.reduce((sum, { begin, end }) => sum + end - begin, 0));
+  const members = allocating(() => new Int32Array(ranges.reduce((sum, { begin, end }) => sum + end - begin, 0)));
   let next = 0;
   for (const { begin, end } of ranges) for (let i = begin; i < end; ++i) members[next++] = i;
   return members;
