@@ -28,18 +28,22 @@ function isCurrent(built, sourceFolders) {
   return existsSync(file) && statSync(file).mtimeMs > Math.max(...sourceFolders.map(newest));
 }
 
-function compilePrimitives(name, folders, options, more = []) {
+/** `room`: the folder of the sources. */
+function compile(program, files, room, options, more = []) {
+  if (isCurrent(program, ['cuda', 'core', room, ...more])) return program;
+  console.log(`building ${program}`);
+  mkdirSync(path.dirname(path.join(root, program)), { recursive: true });
+  run('nvcc', ['-std=c++17', '-O1', '--threads', '2', ...options, '-o', program, ...files, ...more]);
+  return program;
+}
+
+function compilePrimitives(name, folders, options, more) {
   const files = folders.flatMap((inner) =>
     readdirSync(path.join(root, sources, inner))
       .filter((file) => /\.(cu|cc)$/.test(file) && file !== 'host_emulated.cc')
       .map((file) => path.join(sources, inner, file)),
   );
-  const program = primitivesProgram(name);
-  if (isCurrent(program, ['cuda', 'core', sources, ...more])) return program;
-  console.log(`building ${program}`);
-  mkdirSync(path.dirname(path.join(root, program)), { recursive: true });
-  run('nvcc', ['-std=c++17', '-O1', '--threads', '2', ...options, '-o', program, ...files, ...more]);
-  return program;
+  return compile(primitivesProgram(name), files, sources, options, more);
 }
 
 export function buildPrimitives(architecture) {
@@ -53,12 +57,20 @@ export const flagsOnPtx = (architecture) => {
   return ['--cudart', 'none', '--no-compress', '-lineinfo', `-gencode=arch=${compute},code=${compute}`];
 };
 
+const runtimeOnPtx = 'emulator/ptx/cuda_runtime.cc';
+
 /** The same program with its PTX alone, and the processor in the CUDA runtime's place. `libraries`: of emulator/. */
 export function buildPrimitivesOnPtx(architecture, libraries) {
-  return compilePrimitives(`ptx.${architecture}`, primitives[architecture].folders, flagsOnPtx(architecture), [
-    'emulator/ptx/cuda_runtime.cc',
-    ...libraries,
-  ]);
+  const { folders } = primitives[architecture];
+  return compilePrimitives(`ptx.${architecture}`, folders, flagsOnPtx(architecture), [runtimeOnPtx, ...libraries]);
+}
+
+/** Attention as a Hopper card would run it: wgmma, TMA, mbarriers. Of bench/hardware, with its PTX alone. */
+export function buildAttentionProbeOnPtx(libraries) {
+  const room = path.join('bench', 'hardware');
+  const program = path.join(folder, 'conformance', 'attention_probe.ptx');
+  const source = path.join(room, 'attention_probe.cu');
+  return compile(program, [source], room, flagsOnPtx('sm_90a'), [runtimeOnPtx, ...libraries]);
 }
 
 export function buildChecks() {

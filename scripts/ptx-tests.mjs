@@ -1,12 +1,13 @@
-// The PTX that nvcc makes of the kernels, on the processor (emulator/ptx): the tests of the primitives as nvcc compiles
-// them for a card, the C++ checks of the kernels on both machines, whose bits must agree, and a sample of the conformance
-// suite. Reader: someone who changed a primitive or a kernel, and CI. Needs nvcc, or the PTX of a build in
-// build/kernel-ptx. With arguments it runs vitest alone and gives them to it; TILEWISE_SAMPLE chooses how many cases.
+// The PTX that nvcc makes of the kernels, on the processor (emulator/ptx): the tests of the primitives and Hopper's
+// attention probe as nvcc compiles them for a card, the C++ checks of the kernels on both machines, whose bits must agree,
+// and a sample of the conformance suite. Reader: someone who changed a primitive or a kernel, and CI. Needs nvcc, or the
+// PTX of a build in build/kernel-ptx. With arguments it runs vitest alone and gives them to it; TILEWISE_SAMPLE chooses how
+// many cases.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
-import { buildPrimitivesOnPtx, primitives } from './gpu-programs.mjs';
+import { buildAttentionProbeOnPtx, buildPrimitivesOnPtx, primitives } from './gpu-programs.mjs';
 import { kernelSuite, runKernelSuite } from './kernel-suite.mjs';
 import { build, libraryOf, program, root, runChecks } from './trees.mjs';
 
@@ -36,24 +37,26 @@ async function hasPtx() {
   return isThere;
 }
 
-function checksOfPrimitives() {
+function programsOfCards() {
   if (!hasNvcc) {
-    console.log('# no nvcc: the tests of the primitives are left out');
+    console.log('# no nvcc: the tests of the primitives and the attention probe are left out');
     return [];
   }
   const libraries = [
     libraryOf('emulated', 'emulator/ptx', 'tilewise_ptx'),
     libraryOf('emulated', 'emulator', 'tilewise_emulator'),
   ];
-  return Object.keys(primitives).flatMap((architecture) => {
-    const built = path.join(root, buildPrimitivesOnPtx(architecture, libraries));
-    return schedules.map((schedule) => ({ program: built, env: { TILEWISE_EMULATOR: schedule } }));
-  });
+  const under = (built, args, chosen) =>
+    chosen.map((schedule) => ({ program: path.join(root, built), args, env: { TILEWISE_EMULATOR: schedule } }));
+  return [
+    ...Object.keys(primitives).flatMap((name) => under(buildPrimitivesOnPtx(name, libraries), [], schedules)),
+    ...under(buildAttentionProbeOnPtx(libraries), ['--small'], ['races', 'random:1']),
+  ];
 }
 
 async function checkKernels() {
   const targets = ['attention_checks', 'selection_checks', 'merge_checks'];
-  return (await build('emulated', targets)) && runChecks([...checksOfPrimitives(), ...checks]);
+  return (await build('emulated', targets)) && runChecks([...programsOfCards(), ...checks]);
 }
 
 const asked = process.argv.slice(2);
