@@ -8,6 +8,7 @@ import { speedSections } from './dense.mjs';
 import { familySections } from './families.mjs';
 import { gpuSections, readGpuResults } from './gpu.mjs';
 import { kernelSections } from './kernels.mjs';
+import { maskSections } from './masks.mjs';
 import { peerSections } from './peers.mjs';
 import { ratioTable } from './ratios.mjs';
 import { targetPage } from './target-page.mjs';
@@ -20,6 +21,7 @@ function readResult(name) {
 const speed = readResult('cpu.json');
 const families = readResult('families.json');
 const peers = readResult('peers.json');
+const masks = readResult('masks.json');
 const kernels = readResult('kernels.json');
 const cards = readGpuResults();
 const put = (name, text) => putPage(name, text, 'npm run bench:report');
@@ -32,10 +34,11 @@ const sections = [
   intro,
   ...speedSections(speed),
   ...familySections(families),
+  ...maskSections(masks),
   ...gpuSections(cards),
   ...kernelSections(kernels),
   ...peerSections(peers),
 ];
 put('bench/RESULTS.md', `${sections.filter(Boolean).join('\n\n')}\n`);
-put('docs/measurements/targets.md', `${targetPage({ speed, families, peers, kernels, cards })}\n`);
+put('docs/measurements/targets.md', `${targetPage({ speed, families, masks, peers, kernels, cards })}\n`);
 put('README.md', withSection('README.md', 'results', ratioTable(peers)));

@@ -4,6 +4,7 @@ import { figuresOf } from '../gpu/figures.mjs';
 import { gpuTargets } from '../gpu/targets.mjs';
 import { familyTargets } from './family-targets.mjs';
 import { kernelTargets } from './kernels.mjs';
+import { maskTargets } from './masks.mjs';
 import { heading, NOT_MEASURED, targetTable } from './tables.mjs';
 import { peerTargets, speedTargets } from './targets.mjs';
 
@@ -21,7 +22,7 @@ function gpuSections(cards) {
 }
 
 /** @param {object} results of every suite, null where there is none; `cards` as readGpuResults() gives them */
-export function targetPage({ speed, families, peers, kernels, cards }) {
+export function targetPage({ speed, families, masks, peers, kernels, cards }) {
   return [
     '# Targets',
     'Written by `npm run bench:report` from `bench/results/*.json`; never edited by hand. A target is what this project wants to ' +
@@ -29,6 +30,7 @@ export function targetPage({ speed, families, peers, kernels, cards }) {
       '[RESULTS.md](../../bench/RESULTS.md); [cpu-profile.md](cpu-profile.md) says where the time goes that is missing.',
     section('Dense attention', speed, speedTargets),
     section('Pattern families', families, familyTargets),
+    section('Masks and biases', masks, maskTargets),
     section('Against peers', peers, peerTargets),
     section('Kernel images', kernels, kernelTargets),
     ...gpuSections(cards),

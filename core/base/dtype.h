@@ -70,6 +70,13 @@ TW_HOST_DEVICE float toFloat(Float16 x) { return fromFloat16(x.bits); }
 TW_HOST_DEVICE float toFloat(Bfloat16 x) { return fromBfloat16(x.bits); }
 TW_HOST_DEVICE float toFloat(uint8_t x) { return float(x); }
 
+TW_HOST_DEVICE bool isZero(float x) { return x == 0; }
+TW_HOST_DEVICE bool isZero(Float16 x) { return (x.bits & 0x7fff) == 0; }
+TW_HOST_DEVICE bool isZero(Bfloat16 x) { return (x.bits & 0x7fff) == 0; }
+TW_HOST_DEVICE bool isMinusInfinity(float x) { return detail::bitsOf(x) == 0xff800000; }
+TW_HOST_DEVICE bool isMinusInfinity(Float16 x) { return x.bits == 0xfc00; }
+TW_HOST_DEVICE bool isMinusInfinity(Bfloat16 x) { return x.bits == 0xff80; }
+
 // Calls f with a null pointer to the element type.
 template <class F>
 TW_HOST_DEVICE void withElementType(DType type, F&& f) {

@@ -20,6 +20,14 @@ struct Bias : ScoreOperand {
   TW_HOST_DEVICE N addend(N bias) const {
     return biasToLog2(bias);
   }
+  template <class Element>
+  static TW_HOST_DEVICE bool hides(Element element) {
+    return isMinusInfinity(element);
+  }
+  template <class Element>
+  static TW_HOST_DEVICE bool isIdle(Element element) {
+    return isZero(element);
+  }
   template <class Visit>
   void operand(const ScoreShape& shape, Visit&& visit) {
     operandOf(sizeOf(dtype), shape, visit);

@@ -17,6 +17,8 @@ struct Mask : ScoreOperand {
   TW_HOST_DEVICE N addend(N byte) const {
     return whereEqual(byte, N(0.0f), N(kHidden), N(0.0f));
   }
+  static TW_HOST_DEVICE bool hides(uint8_t byte) { return byte == 0; }
+  static TW_HOST_DEVICE bool isIdle(uint8_t byte) { return byte != 0; }
   template <class Visit>
   void operand(const ScoreShape& shape, Visit&& visit) {
     operandOf(1, shape, visit);

@@ -56,20 +56,27 @@ DecodeOperand gatherOperand(const Operand& operand, const AttentionProblem& p, c
   return {rows, DType::float32, ld};
 }
 
-// Copies the values with NaN and infinity set to 0; false if there are none.
-bool cleanValues(const DecodeOperand& v, int n, int dim, float* clean) {
+// Whether values of keys that some row does not see hold NaN or infinity: weights of 0 would not keep those out of it.
+template <int RowsPad, class Element>
+bool hidesNonFinite(const Element* v, int64_t stride, int n, int dim, const float* table) {
+  Vec bad = zero();
+  for (int key = 0; key < n; ++key) {
+    bool isHidden = false;
+    for (int r = 0; r < RowsPad; ++r) isHidden |= table[key * RowsPad + r] == kHidden;
+    if (!isHidden) continue;
+    for (int d = 0; d < dim; d += kLanes) bad = add(bad, zeroIfFinite(Lanes(loadElements(v + key * stride + d))).v);
+  }
+  return reduceMax(whereEqual(bad, bad, zero(), splat(1))) > 0;
+}
+
+// Copies the values with NaN and infinity set to 0.
+void cleanValues(const DecodeOperand& v, int n, int dim, float* clean) {
   const int ld = paddedDim(dim);
-  bool found = false;
   for (int key = 0; key < n; ++key) {
     float* row = clean + key * ld;
     readRow(elementAt(v.data, v.type, key * v.stride), v.type, 1, dim, row);
-    for (int d = 0; d < ld; ++d) {
-      const bool isKept = d < dim && isFinite(row[d]);
-      found |= d < dim && !isKept;
-      if (!isKept) row[d] = 0;
-    }
+    for (int d = 0; d < ld; ++d) row[d] = d < dim && isFinite(row[d]) ? row[d] : 0;
   }
-  return found;
 }
 
 // A run of at most kDecodeKeys keys against rows [first, first + n) of one KV head's map.
@@ -78,6 +85,13 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
                const Stretch& stretch, const DecodeOperand& k, const DecodeOperand& v, const DecodeScratch& s,
                const DecodeRows<RowsPad>& group) {
   const AttentionProblem& p = *task.problem;
+  QueryRows<RowsPad> rows;
+  RuleEffect effect = RuleEffect::none;
+  if (!stretch.isInterior || p.rules.areAny()) {
+    rows.set(p, task.sequence, map, first, n);
+    effect = Effects<kDecodeKeys>(p.rules, rows, stretch.run).ofAll();
+    if (effect == RuleEffect::hidesAll) return;
+  }
   const ScoreScale scale = p.scoreScale();
   const int keys = stretch.run.places.size(), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
   const int dimK = (p.headDim + kLanes - 1) / kLanes * kLanes, dimV = (p.valueDim + kLanes - 1) / kLanes * kLanes;
@@ -88,12 +102,9 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
                                         s.scores, toCome);
   });
   const uint8_t* mask = tokenMask(pattern, stretch.run);
-  const bool isMasked = !stretch.isInterior || p.rules.areAny();
+  const bool isMasked = !stretch.isInterior || effect == RuleEffect::some;
   const int vectors = ceilDiv(keys * RowsPad, kLanes);
   if (isMasked) {
-    QueryRows<RowsPad> rows;
-    rows.set(p, task.sequence, map, first, n);
-    for (int i = keys * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
     float ends[2 * RowsPad];
     for (int r = 0; r < RowsPad && !stretch.isInterior; ++r) {
       const Box<1> query{{{rows.token[r], rows.token[r] + 1}}};
@@ -102,6 +113,7 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
       ends[RowsPad + r] = float(seen.end - stretch.run.places.begin);
     }
     fillTable(p, rows, MaskedRun{stretch.run, stretch.isInterior ? nullptr : ends, mask}, s.table);
+    for (int i = keys * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
   }
   if (isMasked || scale.hasCap()) {
     blockMax[0] = splat(-INFINITY);
@@ -110,7 +122,13 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
   float rescale[RowsPad];
   decodeSoftmax(group, s.scores, keys, blockMax[0], rescale);
 
-  const bool isClean = !isMasked || !cleanValues(v, keys, p.valueDim, s.cleanV);
+  bool isClean = true;
+  if (isMasked) {
+    withElementType(v.type, [&](auto* element) {
+      isClean = !hidesNonFinite<RowsPad>(static_cast<decltype(element)>(v.data), v.stride, keys, dimV, s.table);
+    });
+  }
+  if (!isClean) cleanValues(v, keys, p.valueDim, s.cleanV);
   const DecodeOperand values = isClean ? v : DecodeOperand{s.cleanV, DType::float32, ldV};
   withElementType(values.type, [&](auto* element) {
     decodeValues<RowsPad>(static_cast<decltype(element)>(values.data), values.stride, keys, s.scores, rescale,

@@ -156,11 +156,11 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
   Vec blockMax[kTileVecs];
   for (Vec& m : blockMax) m = splat(-INFINITY);
   int pieces = 0, rows = 0;
-  bool isMasked = false;
+  bool hidesSome = false;
   for (int i = 0; i < count; ++i) {
     const Segment& segment = s.segments[i];
     const int n = segment.count;
-    isMasked |= segment.isMasked;
+    hidesSome |= segment.run.ends != nullptr;
     Piece* last = pieces > 0 ? &s.pieces[pieces - 1] : nullptr;
     if (last && last->row + last->count == segment.first && last->v + last->count * block.vStride == segment.v) {
       last->count += n;
@@ -179,7 +179,7 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
     scores(block, segment.k, n, panel, p.headDim, nullptr, segmentScores, raw);
     float* table = s.table + segment.scoreRow * kPanel;
     if (segment.isMasked) fillTable(p, panel.rows, segment.run, table);
-    modifyScores(segmentScores, segment.isMasked ? table : nullptr, n * kTileVecs, scale, blockMax);
+    hidesSome |= modifyScores(segmentScores, segment.isMasked ? table : nullptr, n * kTileVecs, scale, blockMax);
   }
 
   Vec rescale[kTileVecs];
@@ -188,8 +188,8 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
   const auto add = [&](auto&& valuesOf) {
     addValues(panel, s.pieces, pieces, s.scores, p.valueDim, rescale, valuesOf);
   };
-  if (isMasked && !block.isChecked) checkValues(block, p.valueDim, s.buffers.cleanV);
-  if (isMasked && block.hasNonFinite) {
+  if (hidesSome && !block.isChecked) checkValues(block, p.valueDim, s.buffers.cleanV);
+  if (hidesSome && block.hasNonFinite) {
     const int64_t stride = paddedDim(p.valueDim);
     add([&](const Piece& piece, int, int first) {
       return ValueRows{s.buffers.cleanV + piece.row * stride + first, stride};

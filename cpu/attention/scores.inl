@@ -47,30 +47,40 @@ struct MaskedRun {
 
 ScoreKey keyAt(const KeyRun& run, Token place) { return {run.token(place), {run.at[0], run.at[1], place}}; }
 
-// Adds a rule whose values exist for every pair of row and key. Blocks of kLanes rows by kLanes keys are transposed in
-// registers; rows that all lanes share are broadcast.
-template <int Width, class Rule, class Read>
-void addBlocks(const Rule& rule, const int64_t (&first)[Width], int64_t stride, int n, Read&& read, float* table) {
+// Adds a rule whose values exist for every pair of row and key, or begins the table with it. Blocks of kLanes rows by
+// kLanes keys are transposed in registers; rows that all lanes share are broadcast.
+template <int Width, class Rule, class Element>
+void addBlocks(const Rule& rule, const int64_t (&first)[Width], int64_t stride, int n, const Element* elements,
+               bool isFirst, float* table) {
   bool isShared = true;
   for (int i = 1; i < Width; ++i) isShared &= first[i] == first[0];
   for (int i = 0; i < n; i += kLanes) {
     const int m = smaller(kLanes, n - i);
+    const auto addendsOf = [&](int64_t at) {
+      if (stride == 1 && m == kLanes) return rule.addend(Lanes(loadElements(elements + at + i)));
+      float values[kLanes] = {};
+      for (int j = 0; j < m; ++j) values[j] = toFloat(elements[at + (i + j) * stride]);
+      return rule.addend(Lanes(values));
+    };
+    const auto add = [&](float* t, Lanes addend) {
+      store(t, isFirst ? addend.v : addUnlessHidden(Lanes(t), addend).v);
+    };
+    if (isShared) {
+      float addends[kLanes];
+      store(addends, addendsOf(first[0]).v);
+      for (int j = 0; j < m; ++j)
+        for (int lane = 0; lane < Width; lane += kLanes) add(table + (i + j) * Width + lane, Lanes(addends[j]));
+      continue;
+    }
     for (int lane = 0; lane < Width; lane += kLanes) {
-      float values[kLanes][kLanes] = {};
       Vec block[kLanes];
-      for (int r = 0; r < (isShared ? 1 : kLanes); ++r) {
-        const int64_t at = first[lane + r] + i * stride;
-        for (int j = 0; j < m; ++j) values[r][j] = read(at + j * stride);
-      }
-      for (int r = 0; r < (isShared ? 1 : kLanes); ++r) block[r] = rule.addend(Lanes(values[r])).v;
-      if (isShared) {
-        store(values[0], block[0]);
-      } else {
-        transpose(block);
-      }
-      for (int j = 0; j < m; ++j) {
-        float* t = table + (i + j) * Width + lane;
-        store(t, addUnlessHidden(Lanes(t), isShared ? Lanes(values[0][j]) : Lanes(block[j])).v);
+#pragma GCC unroll 16
+      for (int r = 0; r < kLanes; ++r) block[r] = addendsOf(first[lane + r]).v;
+      transpose(block);
+      float* t = table + i * Width + lane;
+#pragma GCC unroll 16
+      for (int j = 0; j < kLanes; ++j) {
+        if (j < m) add(t + j * Width, Lanes(block[j]));
       }
     }
   }
@@ -78,13 +88,16 @@ void addBlocks(const Rule& rule, const int64_t (&first)[Width], int64_t stride, 
 
 // The same for rows that fill less than a vector: it holds several keys.
 template <int Width, class Rule, class Read>
-void addPacked(const Rule& rule, const int64_t (&first)[Width], int64_t stride, int n, Read&& read, float* table) {
-  for (int at = 0; at < n * Width; at += kLanes) {
+void addPacked(const Rule& rule, const int64_t (&first)[Width], int64_t stride, int n, Read&& read, bool isFirst,
+               float* table) {
+  constexpr int kKeys = kLanes / Width;
+  for (int key = 0; key < n; key += kKeys) {
     float values[kLanes] = {};
-    for (int i = at; i < smaller(n * Width, at + kLanes); ++i) {
-      values[i - at] = read(first[i % Width] + i / Width * stride);
-    }
-    store(table + at, addUnlessHidden(Lanes(table + at), rule.addend(Lanes(values))).v);
+    for (int j = 0; j < smaller(kKeys, n - key); ++j)
+      for (int r = 0; r < Width; ++r) values[j * Width + r] = read(first[r] + (key + j) * stride);
+    float* t = table + key * Width;
+    const Lanes addend = rule.addend(Lanes(values));
+    store(t, isFirst ? addend.v : addUnlessHidden(Lanes(t), addend).v);
   }
 }
 
@@ -123,10 +136,20 @@ void addComputed(const Rule& rule, const float (&row)[Rows::kWidth], const Rows&
   }
 }
 
-// Adds what a rule says of a run of keys to the table.
+// Whether a rule can begin a table: every entry is written, and none is read.
+template <class Rule>
+constexpr bool canBeFirst() {
+  if constexpr (Rule::kReads) {
+    return Rule::kCoversAll;
+  } else {
+    return false;
+  }
+}
+
+// Adds what a rule says of a run of keys to the table, or begins it.
 template <class Rule, class Rows>
 void addRule(const Rule& rule, const typename Rule::Row (&row)[Rows::kWidth], const Rows& rows, const KeyRun& keys,
-             float* table) {
+             bool isFirst, float* table) {
   if constexpr (Rule::kReads) {
     const ScoreKey key = keyAt(keys, keys.places.begin), next = keyAt(keys, keys.places.begin + 1);
     const int n = keys.places.size();
@@ -137,9 +160,9 @@ void addRule(const Rule& rule, const typename Rule::Row (&row)[Rows::kWidth], co
       if constexpr (!Rule::kCoversAll) {
         addWhereSeen(rule, first, stride, n, read, table);
       } else if constexpr (Rows::kWidth % kLanes == 0) {
-        addBlocks(rule, first, stride, n, read, table);
+        addBlocks(rule, first, stride, n, read.data, isFirst, table);
       } else {
-        addPacked(rule, first, stride, n, read, table);
+        addPacked(rule, first, stride, n, read, isFirst, table);
       }
     });
   } else {
@@ -147,9 +170,9 @@ void addRule(const Rule& rule, const typename Rule::Row (&row)[Rows::kWidth], co
   }
 }
 
-// Fills the table for a run of keys: what is added to each score in log2 units, -inf where the key is hidden.
+// Writes where keys are hidden by the ends of each query and by the token mask; 0 for the others.
 template <class Rows>
-void fillTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& run, float* table) {
+void beginTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& run, float* table) {
   constexpr int kWidth = Rows::kWidth;
   const int n = run.row.places.size();
   for (int i = 0; i < n; ++i) {
@@ -158,33 +181,53 @@ void fillTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& run
       table[i * kWidth + lane] = isSeen ? 0 : kHidden;
     }
   }
-  if (run.mask) {
-    for (int lane = 0; lane < kWidth; ++lane) {
-      const uint8_t* mask = run.mask + int64_t(rows.token[lane] % p.blocks.queries) * p.blocks.keys;
-      for (int i = 0; i < n; ++i) {
-        if (!mask[i]) table[i * kWidth + lane] = kHidden;
-      }
+  if (!run.mask) return;
+  for (int lane = 0; lane < kWidth; ++lane) {
+    const uint8_t* mask = run.mask + int64_t(rows.token[lane] % p.blocks.queries) * p.blocks.keys;
+    for (int i = 0; i < n; ++i) {
+      if (!mask[i]) table[i * kWidth + lane] = kHidden;
     }
   }
-  rows.rules.forEach(p.rules, [&](const auto& rule, const auto& row) { addRule(rule, row, rows, run.row, table); });
+}
+
+// Fills the table for a run of keys: what is added to each score in log2 units, -inf where the key is hidden.
+template <class Rows>
+void fillTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& run, float* table) {
+  bool isBegun = run.ends || run.mask || !p.rules.areAny();
+  if (isBegun) beginTable(p, rows, run, table);
+  rows.rules.forEach(p.rules, [&](const auto& rule, const auto& row) {
+    if (!isBegun && !canBeFirst<std::decay_t<decltype(rule)>>()) {
+      beginTable(p, rows, run, table);
+      isBegun = true;
+    }
+    addRule(rule, row, rows, run.row, !isBegun, table);
+    isBegun = true;
+  });
 }
 
 // scores[i] (vectors) = softcap(scores[i]) + table[i], hidden where the table says so; table may be null.
-// `n` counts vectors; blockMax[c] collects the maximum of vectors c, c + Cycle, c + 2 Cycle, ...
+// `n` counts vectors; blockMax[c] collects the maximum of vectors c, c + Cycle, c + 2 Cycle, ... Returns whether the
+// table hides any.
 template <int Cycle>
-void modifyScores(float* scores, const float* table, int n, const ScoreScale& scale, Vec (&blockMax)[Cycle]) {
-  const Vec factor = splat(scale.factor);
+bool modifyScores(float* scores, const float* table, int n, const ScoreScale& scale, Vec (&blockMax)[Cycle]) {
+  const Vec factor = splat(scale.factor), hidden = splat(kHidden), one = splat(1);
+  Vec hides = zero();
   for (int i = 0; i < n; i += Cycle) {
 #pragma GCC unroll 4
     for (int c = 0; c < Cycle; ++c) {
       float* p = scores + (i + c) * kLanes;
       Vec s = load(p);
       if (scale.hasCap()) s = mul(tanh(s), factor);
-      if (table) s = addUnlessHidden(Lanes(table + (i + c) * kLanes), Lanes(s)).v;
+      if (table) {
+        const Vec addend = load(table + (i + c) * kLanes);
+        s = addUnlessHidden(Lanes(addend), Lanes(s)).v;
+        hides = whereEqual(addend, hidden, one, hides);
+      }
       store(p, s);
       blockMax[c] = max(s, blockMax[c]);
     }
   }
+  return reduceMax(hides) > 0;
 }
 
 // Hides what lies outside [begin, end) of each query, keys counted from `first`: the common mask, without a table.

@@ -70,21 +70,22 @@ Box<Rank> laneBox(const Neighborhood<Rank>&, const QueryRows<kPanel>& rows, int 
   return box;
 }
 
-// Cuts a block by what the panel sees. Returns how many segments there are. Interior runs whose keys
+// Cuts a block by what the panel sees and by what the score rules do to it. Returns how many segments there are. Interior
+// runs that no rule changes and whose keys
 // and values follow each other in memory are one segment; either may have been copied together and the other not.
 template <class Pattern>
 int findSegments(const TileTask& task, const TileScratch& s, const Pattern& pattern, const KeyBlock& block,
-                 const PanelSights<Pattern>& sights) {
-  const bool isBiased = !block.isExtra && task.problem->rules.areAny();
+                 const PanelSights<Pattern>& sights, const QueryRows<kPanel>& queries) {
+  const ScoreRules& rules = task.problem->rules;
   int count = 0, rows = 0;
   for (int i = 0; i < block.spanCount; ++i) {
     const Span& span = block.spans[i];
-    const auto add = [&](const Stretch& stretch) {
+    const auto add = [&](const Stretch& stretch, bool areScoresChanged) {
       const Token skip = stretch.run.places.begin - span.row.places.begin;
       const int first = span.first + skip, n = stretch.run.places.size();
       const float *k = span.k + skip * block.kStride, *v = span.v + skip * block.vStride;
       const uint8_t* mask = block.isExtra ? nullptr : tokenMask(pattern, stretch.run);
-      const bool hasTable = isBiased || mask, isMasked = hasTable || !stretch.isInterior;
+      const bool hasTable = areScoresChanged || mask, isMasked = hasTable || !stretch.isInterior;
       Segment* last = count > 0 ? &s.segments[count - 1] : nullptr;
       if (!isMasked && last && !last->isMasked && last->first + last->count == first &&
           last->k + last->count * block.kStride == k && last->v + last->count * block.vStride == v) {
@@ -101,12 +102,25 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
       rows += n;
     };
     if (block.isExtra) {
-      add(Stretch{span.row, true});
-    } else {
-      forEachStretch(pattern, sights.panel, span.row, kLeastInterior, add);
+      add(Stretch{span.row, true}, false);
+      continue;
     }
+    forEachStretch(pattern, sights.panel, span.row, kLeastInterior, [&](const Stretch& stretch) {
+      if (!rules.areAny()) return add(stretch, false);
+      const Effects<kMostBlockKeys> effects(rules, queries, stretch.run);
+      effects.forEachPart(stretch.run, [&](const KeyRun& run, bool areScoresChanged) {
+        add(Stretch{run, stretch.isInterior}, areScoresChanged);
+      });
+    });
   }
   return count;
+}
+
+// Whether the score rules hide a run of keys from all queries of a tile.
+bool areHidden(const ScoreRules& rules, const Panel* panels, int count, const KeyRun& run) {
+  bool isHidden = rules.areAny();
+  for (int i = 0; isHidden && i < count; ++i) isHidden = areHidden(rules, panels[i].rows, run);
+  return isHidden;
 }
 
 // Which rows of keys the tile's blocks hold, and every panel against each of them.
@@ -123,7 +137,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
     if (waiting->spanCount > 0) {
       stageBlock<Pattern>(task, s.buffers, *waiting, *block);
       for (int i = 0; i < panels; ++i) {
-        const int segments = findSegments(task, s, pattern, *waiting, sights[i]);
+        const int segments = findSegments(task, s, pattern, *waiting, sights[i], s.panels[i].rows);
 #if defined(TILEWISE_COUNT_VISITS)
         for (const Segment* at = s.segments; at < s.segments + segments && !waiting->isExtra; ++at)
           countVisit(int64_t(s.panels[i].rows.count) * at->count, !at->run.ends && !at->run.mask);
@@ -163,7 +177,8 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
       }
       room = smaller(room, store.consecutive(place));  // the rows of a span are at equal distances
       const Token end = smaller<Token>(row.places.end, place + room);
-      block->add(row.within({place, end}));
+      const KeyRun part = row.within({place, end});
+      if (!areHidden(task.problem->rules, s.panels, panels, part)) block->add(part);
       place = end;
     }
   });

@@ -13,6 +13,7 @@ TW_HOST_DEVICE Token blockKeys(int32_t headDim, int32_t valueDim) {
   const int32_t dim = larger(headDim, valueDim);
   return dim <= 128 ? 192 : dim <= 256 ? 96 : 48;
 }
+constexpr Token kMostBlockKeys = 2 * 192;  // grids take twice as many
 
 // Queries per tile, of `rows` in each of `heads` independent heads: as many as leave every thread a few tiles to take
 // and keep the tile's queries and outputs near 768 KB. Taller tiles share each staged block more widely (AVX2): 256
@@ -54,6 +55,10 @@ constexpr int64_t kGridPanels = 16, kGridTiles = 8;
 // An interior shorter than this is not worth a stretch of its own: products of a few keys waste half a register tile,
 // masking them costs two comparisons each (7x7 neighborhoods: 4 to 8 % of the time).
 constexpr Token kLeastInterior = 16;
+
+// Keys whose scores are left out, left alone or changed by the score rules as one: with fewer, more of a mask's edge is
+// left out; sums of weights are cut alike for any multiple of 4. Not measured.
+constexpr Token kEffectKeys = 32;
 
 // Decode: rows of one KV head up to which the decode loop is used instead of panels. Not measured.
 constexpr int kDecodeRowLimit = 8;

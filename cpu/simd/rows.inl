@@ -6,6 +6,11 @@
 SIMD Vec loadElements(const float* p) { return load(p); }
 SIMD Vec loadElements(const Float16* p) { return loadFloat16(&p->bits); }
 SIMD Vec loadElements(const Bfloat16* p) { return loadBfloat16(&p->bits); }
+SIMD Vec loadElements(const uint8_t* p) {
+  float values[kLanes];
+  for (int i = 0; i < kLanes; ++i) values[i] = float(p[i]);
+  return load(values);
+}
 
 constexpr int paddedDim(int dim) { return (dim + 15) & ~15; }  // a multiple of every target's lanes
 

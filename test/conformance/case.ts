@@ -19,6 +19,17 @@ import {
 } from './patterns.js';
 import { Random } from './random.js';
 
+/** What exporters write into masks and biases, in whole regions: who sees a key, by its index and the query's. */
+const structures = {
+  causal: (q: number, k: number, _b: number, queries: number, keys: number) => k <= q + keys - queries,
+  right: (_q: number, k: number, b: number, _queries: number, keys: number) =>
+    k < Math.ceil((keys * (b + 1)) / (b + 2)),
+  left: (_q: number, k: number, b: number, _queries: number, keys: number) =>
+    k >= Math.floor((keys * (b + 1)) / (b + 3)),
+  tiles: (q: number, k: number) => (Math.floor(q / 37) + Math.floor(k / 75)) % 2 === 0,
+};
+export type Structure = keyof typeof structures;
+
 /** Which of the axes b, h, q, k a bias or mask has in full ('qk' is [queries, keys], 'b' is [batch, 1, 1, 1]). */
 export type Axes = string;
 
@@ -41,8 +52,9 @@ export interface Case {
   align?: 'bottom-right' | 'top-left' | number;
   scale?: number;
   softcap?: number;
-  bias?: { axes: Axes; dtype?: FloatType; hidden?: number; lowest?: number; prefix?: number };
-  mask?: { axes: Axes; hidden?: number; prefix?: number }; // hidden: share of cells; prefix: hide that many leading keys
+  // hidden: share of cells; prefix: hide that many leading keys; structure: in place of both, and of numbers other than 0
+  bias?: { axes: Axes; dtype?: FloatType; hidden?: number; lowest?: number; prefix?: number; structure?: Structure };
+  mask?: { axes: Axes; hidden?: number; prefix?: number; structure?: Structure };
   alibi?: 'h' | 'bh';
   sinks?: true;
   keyLengths?: number[];
@@ -96,10 +108,16 @@ export function build(c: Case): Built {
   const value = fill(kvHeads, c.keys, valueDim, 1);
 
   const sizes: Record<string, number> = { b: batch, h: heads, q: c.queries, k: c.keys };
-  const scores = (axes: Axes, element: (key: number) => number, type: FloatType | 'bool'): Operand => {
+  const scores = (
+    axes: Axes,
+    element: (k: number, q: number, b: number) => number,
+    type: FloatType | 'bool',
+  ): Operand => {
     const dims = [...'bhqk'].map((axis) => (axes.includes(axis) ? sizes[axis] : 1));
-    const lastDim = dims[3];
-    const numbers = Array.from({ length: dims.reduce((a, n) => a * n, 1) }, (_, i) => element(i % lastDim));
+    const [, , rows, columns] = dims;
+    const numbers = Array.from({ length: dims.reduce((a, n) => a * n, 1) }, (_, i) =>
+      element(i % columns, Math.floor(i / columns) % rows, Math.floor(i / (dims[1] * rows * columns))),
+    );
     const missing = axes ? 'bhqk'.indexOf(axes[0]) : 3;
     return operandOf(type, dims.slice(missing), numbers);
   };
@@ -109,12 +127,18 @@ export function build(c: Case): Built {
     if (c[name] !== undefined) Object.assign(problem, { [name]: c[name] });
   }
   if (c.bias) {
-    const { axes, dtype: type = 'float32', hidden = 0, lowest = -Infinity, prefix = 0 } = c.bias;
-    problem.bias = scores(axes, (j) => (j < prefix || random.chance(hidden) ? lowest : random.normal()), type);
+    const { axes, dtype: type = 'float32', hidden = 0, lowest = -Infinity, prefix = 0, structure } = c.bias;
+    const isSeen = structure && structures[structure];
+    problem.bias = isSeen
+      ? scores(axes, (k, q, b) => (isSeen(q, k, b, c.queries, c.keys) ? 0 : lowest), type)
+      : scores(axes, (k) => (k < prefix || random.chance(hidden) ? lowest : random.normal()), type);
   }
   if (c.mask) {
-    const { axes, hidden = 0, prefix = 0 } = c.mask;
-    problem.mask = scores(axes, (j) => (j < prefix || random.chance(hidden) ? 0 : 1), 'bool');
+    const { axes, hidden = 0, prefix = 0, structure } = c.mask;
+    const isSeen = structure && structures[structure];
+    problem.mask = isSeen
+      ? scores(axes, (k, q, b) => (isSeen(q, k, b, c.queries, c.keys) ? 1 : 0), 'bool')
+      : scores(axes, (k) => (k < prefix || random.chance(hidden) ? 0 : 1), 'bool');
   }
   if (c.alibi) {
     const dims = c.alibi === 'h' ? [heads] : [batch, heads];

@@ -119,6 +119,16 @@ const hiding: [string, Case, (b: number, h: number, t: number) => boolean][] = [
     (b, _, t) => t >= [3, 150, 299][b],
   ],
   [
+    '[NaN in masked-out inputs] keys past the diagonal of a boolean mask',
+    { queries: 150, keys: 300, mask: { axes: 'qk', structure: 'causal' } },
+    (_b, _h, t) => t >= 200,
+  ],
+  [
+    '[NaN in masked-out inputs] padding of a bias, one query',
+    { queries: 1, keys: 700, batch: 2, heads: [4, 4], bias: { axes: 'bk', structure: 'left' } },
+    (b, _h, t) => t < Math.floor((700 * (b + 1)) / (b + 3)) && t % 3 === 0,
+  ],
+  [
     '[NaN in masked-out inputs] columns of a boolean mask',
     { queries: 40, keys: 100, mask: { axes: 'k', prefix: 67 } },
     (_b, _h, t) => t < 67,

@@ -1,0 +1,123 @@
+// What `npm run bench:masks` measures: what a mask or a bias costs over the call that says the same in fewer words.
+// Reader: someone who adds a case: a reference and the contenders held against it in one run. `most` is the target.
+import { attentionSync, Tensor } from 'tilewise';
+import { dimsOf, randomTensor } from '../timing/inputs.mjs';
+
+/**
+ * @typedef {object} Contender
+ * @property {string} name @property {object} options of attentionSync() @property {number} [most] of the reference's time
+ *
+ * @typedef {object} Group
+ * @property {string} name @property {Contender[]} contenders the first is the reference @property {number[]} q
+ * @property {number[]} kv dims @property {string} dtype
+ */
+
+const bytes = (dims, valueAt) => {
+  const [rows, columns] = dims.slice(-2);
+  return new Tensor(
+    'bool',
+    Uint8Array.from({ length: rows * columns }, (_, i) => valueAt(i % columns, Math.floor(i / columns))),
+    dims,
+  );
+};
+const numbers = (dims, valueAt) => {
+  const [rows, columns] = dims.slice(-2);
+  return new Tensor(
+    'float32',
+    Float32Array.from({ length: rows * columns }, (_, i) => valueAt(i % columns, Math.floor(i / columns))),
+    dims,
+  );
+};
+
+/** Causal structure as exporters write it, against `causal: true`. */
+function causal(dtype, tokens, headDim) {
+  const dims = [1, 1, tokens, tokens];
+  return {
+    name: `causal, prefill ${dtype} D=${headDim} N=${tokens} H=8`,
+    dtype,
+    q: dimsOf('bnhd', tokens, 8, headDim),
+    kv: dimsOf('bnhd', tokens, 8, headDim),
+    contenders: [
+      { name: 'causal: true', options: { causal: true } },
+      { name: 'a bool mask', options: { mask: bytes(dims, (k, q) => k <= q) }, most: 1.15 },
+      {
+        name: 'a bias of 0 and -inf',
+        options: { bias: numbers(dims, (k, q) => (k <= q ? 0 : -Infinity)) },
+        most: 1.15,
+      },
+    ],
+  };
+}
+
+/** Four sequences of different lengths, the rest padding, against `keyLengths`. */
+function padding(dtype, tokens, headDim) {
+  const lengths = [1, 1 / 2, 1 / 4, 1 / 8].map((share) => tokens * share);
+  const mask = bytes([4, tokens], (k, b) => k < lengths[b]);
+  return {
+    name: `padding, prefill ${dtype} D=${headDim} N=${tokens} H=8 batch=4`,
+    dtype,
+    q: [4, tokens, 8, headDim],
+    kv: [4, tokens, 8, headDim],
+    contenders: [
+      { name: 'keyLengths', options: { keyLengths: Int32Array.from(lengths) } },
+      { name: 'a bool mask', options: { mask: new Tensor('bool', mask.data, [4, 1, 1, tokens]) }, most: 1.2 },
+    ],
+  };
+}
+
+/** A bias that changes every score, against none. */
+function biased(dtype, tokens, headDim) {
+  return {
+    name: `bias, prefill ${dtype} D=${headDim} N=${tokens} H=8`,
+    dtype,
+    q: dimsOf('bnhd', tokens, 8, headDim),
+    kv: dimsOf('bnhd', tokens, 8, headDim),
+    contenders: [
+      { name: 'none', options: {} },
+      {
+        name: 'a bias for all heads',
+        options: { bias: randomTensor('float32', [1, 1, tokens, tokens], 4) },
+        most: 1.2,
+      },
+      { name: 'a bias per head', options: { bias: randomTensor('float32', [1, 8, tokens, tokens], 4) } },
+    ],
+  };
+}
+
+function decoding(dtype, tokens) {
+  return {
+    name: `decode ${dtype} D=128 N=${tokens} H=32/8`,
+    dtype,
+    q: dimsOf('bnhd', 1, 32, 128),
+    kv: dimsOf('bnhd', tokens, 8, 128),
+    contenders: [
+      { name: 'neither', options: {} },
+      { name: 'a mask of ones', options: { mask: bytes([1, tokens], () => 1) }, most: 1.15 },
+      { name: 'left padding by mask', options: { mask: bytes([1, tokens], (k) => k >= tokens / 8) }, most: 1.15 },
+      { name: 'a bias', options: { bias: randomTensor('float32', [tokens], 4) }, most: 1.15 },
+    ],
+  };
+}
+
+/** @returns {Group[]} */
+export function maskGroups({ isQuick }) {
+  const tokens = isQuick ? 512 : 2048;
+  const dtypes = ['float32', 'bfloat16'];
+  return [
+    ...dtypes.flatMap((dtype) => [causal(dtype, tokens, 64), causal(dtype, tokens, 128)]),
+    ...dtypes.map((dtype) => padding(dtype, tokens, 64)),
+    ...dtypes.map((dtype) => biased(dtype, tokens, 64)),
+    ...dtypes.map((dtype) => decoding(dtype, isQuick ? 1024 : 8192)),
+  ];
+}
+
+/** Calls of a group, one for each contender, on operands of their own. */
+export function callsOf({ q, kv, dtype, contenders }) {
+  const [query, key, value] = [q, kv, kv].map((dims, i) => randomTensor(dtype, dims, i + 1));
+  const out = randomTensor(dtype, q);
+  return contenders.map(
+    ({ options }) =>
+      () =>
+        attentionSync(query, key, value, { ...options, out }),
+  );
+}
