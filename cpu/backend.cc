@@ -53,6 +53,7 @@ class CpuBackend final : public Backend {
   static std::shared_ptr<Job> jobAt(const AnyProblem& problem, int32_t index, const CancelFlag& cancel, int threads) {
     auto job = std::visit([&](const auto& p) { return jobOf(p, index, activeKernels(), threads); }, problem);
     job->cancel = &cancel;
+    job->isShort = std::visit([](const auto& p) { return flopsOf(p); }, problem) < kShortFlops;
     return job;
   }
 

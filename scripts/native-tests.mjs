@@ -15,6 +15,7 @@ const cpuChecks = (rounds, { sets = host, counts = true } = {}) => [
   ...sets.map((set) => ({ name: `math_checks_${set}` })),
   { name: 'pool_checks' },
   { name: 'topology_checks' },
+  { name: 'turn_checks' },
   { name: 'launch_checks' },
   ...['loop_checks', ...(counts ? ['plan_checks'] : []), 'select_checks', 'staging_checks'].map((name) => ({
     name,

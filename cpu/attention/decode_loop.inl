@@ -232,7 +232,7 @@ class Decode {
 
   void visitPieces(const Stretch& whole) {
     const Range& places = whole.run.places;
-    for (Token key = places.begin; key < places.end;) {
+    for (Token key = places.begin; key < places.end && goesOn_;) {
       const Token end = smaller<Token>(places.end, key + smaller<Token>(p_.store.consecutive(key), kDecodeKeys));
       visit(Stretch{whole.run.within({key, end}), whole.isInterior},
             [&](const Operand& operand, const StoredRows& from, int dim, float* rows) {
@@ -242,10 +242,12 @@ class Decode {
     }
   }
 
-  // Every row against a piece of keys. stage(operand, its rows, dim, buffer) brings keys or values to where they are
+  // Every row against a piece of keys, unless the call is cancelled. stage(operand, its rows, dim, buffer) brings keys or values to where they are
   // read.
   template <class Stage>
   void visit(const Stretch& stretch, Stage&& stage) {
+    goesOn_ = goesOn_ && task_.pause();
+    if (!goesOn_) return;
     const int perGroup = paddedRows(task_.rows), ldK = paddedDim(p_.headDim), ldV = paddedDim(p_.valueDim);
     for (int g = 0; g < task_.groups; ++g) {
       const TileMap map = task_.map.next(g);
@@ -277,6 +279,7 @@ class Decode {
   const PartialRows& out_;
   DecodeScratch s_;
   JoinedKeys joined_;
+  bool goesOn_ = true;
 };
 
 // Decodes with the pattern that the problem names; grids have no decode.

@@ -57,7 +57,7 @@ class AttentionJob {
 
   int64_t items() const { return items_; }
 
-  void work(int64_t item, Scratch& scratch) {
+  void work(int64_t item, Worker& worker) {
     size_t low = 0, high = sequences_.size();
     while (high - low > 1) {
       const size_t middle = (low + high) / 2;
@@ -67,13 +67,17 @@ class AttentionJob {
     const int64_t local = item - s.firstItem;
     const int32_t bundle = int32_t(local / s.perBundle);
     if (s.tiling.isDecode) {
-      decode(s, bundle, local % s.perBundle, scratch);
+      decode(s, bundle, local % s.perBundle, worker);
     } else {
-      tile(s, bundle, s.perBundle - 1 - local % s.perBundle, scratch);  // causal: the longest tiles first
+      tile(s, bundle, s.perBundle - 1 - local % s.perBundle, worker);  // causal: the longest tiles first
     }
   }
 
  private:
+  static Pause pauseOf(Worker& worker) {
+    return {[](void* w) { return static_cast<Worker*>(w)->pause(); }, &worker};
+  }
+
   void add(const Sequence& sequence, int threads) {
     const AttentionProblem& p = problem_;
     const Token keys = sequence.keys.size();
@@ -105,10 +109,10 @@ class AttentionJob {
     sequences_.push_back(s);
   }
 
-  void tile(const SequenceItems& s, int32_t group, int64_t index, Scratch& scratch) {
-    const TileTask task = s.tiling.task(problem_, s.sequence, group, index);
+  void tile(const SequenceItems& s, int32_t group, int64_t index, Worker& worker) {
+    const TileTask task = s.tiling.task(problem_, s.sequence, group, index, pauseOf(worker));
     const Kernels& kernels = *s.tiling.kernels;
-    if (task.rows > 0) kernels.runTile(task, scratch.floats(kernels.tileScratch(problem_, s.tiling.shape)));
+    if (task.rows > 0) kernels.runTile(task, worker.floats(kernels.tileScratch(problem_, s.tiling.shape)));
   }
 
   static int32_t rowsOf(const SequenceItems& s) { return int32_t(s.tiling.map.rows(s.sequence.queries.size())); }
@@ -125,22 +129,23 @@ class AttentionJob {
     return {at, at + partialRows(s), at + 2 * partialRows(s)};
   }
 
-  void decode(const SequenceItems& s, int32_t bundle, int64_t index, Scratch& scratch) {
+  void decode(const SequenceItems& s, int32_t bundle, int64_t index, Worker& worker) {
     const int32_t firstGroup = bundle * s.groupsPerBundle,
                   groups = smaller(s.groupsPerBundle, s.tiling.maps - firstGroup);
     const int64_t size = partialSize(s);
-    float* memory = scratch.floats(2 * size + kernels_.decodeScratch(problem_, groups, rowsOf(s)));
+    float* memory = worker.floats(2 * size + kernels_.decodeScratch(problem_, groups, rowsOf(s)));
     const auto runChunk = [&](int64_t chunk, const PartialRows& out) {
       const Range keys = intersect({Token(chunk) * s.chunk, Token(smaller<int64_t>(kMaxTokens, (chunk + 1) * s.chunk))},
                                    {0, s.sequence.keys.size()});
-      const DecodeTask task{&problem_, s.sequence, s.tiling.map.next(firstGroup), groups, rowsOf(s), keys};
+      const DecodeTask task{&problem_, s.sequence, s.tiling.map.next(firstGroup), groups, rowsOf(s), keys,
+                            pauseOf(worker)};
       kernels_.decode(task, out, memory + 2 * size);
     };
     const PartialRows whole = partialAt(memory, s);
     if (s.perBundle == 1) {
       runChunk(0, whole);
       const PartialRows next = partialAt(memory + size, s);
-      for (int32_t chunk = 1; chunk < s.chunks; ++chunk) {
+      for (int32_t chunk = 1; chunk < s.chunks && worker.pause(); ++chunk) {
         runChunk(chunk, next);
         mergeRows(whole, next, s);
       }
@@ -212,7 +217,7 @@ std::shared_ptr<Job> jobOf(const AttentionProblem& problem, int32_t, const Kerne
   const auto attention = std::make_shared<AttentionJob>(problem, kernels, threads);
   const auto job = std::make_shared<Job>();
   job->items = attention->items();
-  job->work = [attention](int64_t item, Scratch& scratch) { attention->work(item, scratch); };
+  job->work = [attention](int64_t item, Worker& worker) { attention->work(item, worker); };
   return job;
 }
 

@@ -133,8 +133,9 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
     *b = KeyBlock{};
     b->spans = s.spans + (b - blocks) * task.shape.keys;
   };
+  bool goesOn = true;
   const auto runWaiting = [&] {
-    if (waiting->spanCount > 0) {
+    if (waiting->spanCount > 0 && goesOn) {
       stageBlock<Pattern>(task, s.buffers, *waiting, *block);
       for (int i = 0; i < panels; ++i) {
         const int segments = findSegments(task, s, pattern, *waiting, sights[i], s.panels[i].rows);
@@ -144,6 +145,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
 #endif
         if (segments > 0) visitSegments(task, s, scale, *waiting, s.panels[i], segments);
       }
+      goesOn = task.pause();
     }
     startBlock(waiting);
   };

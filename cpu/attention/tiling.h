@@ -22,7 +22,8 @@ struct Tiling {
   Token panel[kMaxRank], box[kMaxRank], perAxis[kMaxRank];
 
   // Tile `index` of map `group`.
-  TileTask task(const AttentionProblem& problem, const Sequence& sequence, int32_t group, int64_t index) const;
+  TileTask task(const AttentionProblem& problem, const Sequence& sequence, int32_t group, int64_t index,
+                const Pause& pause) const;
 };
 
 Tiling tilingOf(const AttentionProblem& problem, const Sequence& sequence, const Kernels& kernels, int threads);

@@ -45,8 +45,8 @@ std::shared_ptr<Job> jobOf(const MergeProblem& problem, int32_t, const Kernels& 
   const auto job = std::make_shared<Job>();
   const int64_t rows = int64_t(problem.batch) * problem.heads * problem.queries;
   job->items = ceilDiv<int64_t>(rows, kRowsPerItem);
-  job->work = [problem, &kernels, rows](int64_t item, Scratch& scratch) {
-    float* memory = scratch.floats(2 * int64_t(problem.valueDim));
+  job->work = [problem, &kernels, rows](int64_t item, Worker& worker) {
+    float* memory = worker.floats(2 * int64_t(problem.valueDim));
     const int64_t end = smaller<int64_t>(rows, (item + 1) * kRowsPerItem);
     for (int64_t r = item * kRowsPerItem; r < end; ++r) {
       const int64_t head = r % problem.heads, token = r / problem.heads % problem.queries;

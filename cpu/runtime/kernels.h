@@ -10,6 +10,15 @@
 
 namespace tilewise::cpu {
 
+// What a loop asks after each block of keys: false ends it, for its call is cancelled. The thread may do other work
+// before it answers.
+struct Pause {
+  bool (*ask)(void* worker);
+  void* worker;
+
+  bool operator()() const { return ask(worker); }
+};
+
 // A query tile: rows [firstRow, firstRow + rows) of one KV head's map over the tokens of a sequence; of grids, a box of
 // tokens of one head.
 struct TileTask {
@@ -22,6 +31,7 @@ struct TileTask {
   bool alignsBlocks;  // blocks of keys end at multiples of their length; else they are filled, however short the rows
   bool readsInPlace;  // float32 keys and values are read where they lie: too few panels see each to pay for a copy
   GridTile grid;
+  Pause pause;
 };
 
 // Decode: every row of `groups` consecutive KV heads of a sequence against keys [keys.begin, keys.end).
@@ -33,6 +43,7 @@ struct DecodeTask {
   int32_t groups;
   int32_t rows;
   Range keys;
+  Pause pause;
 };
 
 // Partial results of decode rows: running max and sum, unnormalised outputs. Group g's rows start at

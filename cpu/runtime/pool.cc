@@ -2,28 +2,12 @@
 #include "pool.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <new>
 #include <system_error>
 
 #include "topology.h"
 
 namespace tilewise::cpu {
-
-Scratch::~Scratch() { std::free(memory_); }
-
-float* Scratch::floats(int64_t count) {
-  if (count > capacity_) {
-    std::free(memory_);
-    memory_ = nullptr;
-    capacity_ = 0;
-    const int64_t rounded = (count + 1023) / 1024 * 1024;
-    memory_ = std::aligned_alloc(64, size_t(rounded) * sizeof(float));
-    if (!memory_) throw std::bad_alloc();
-    capacity_ = rounded;
-  }
-  return static_cast<float*>(memory_);
-}
 
 // Never destroyed: threads may still be working when static destructors run at process.exit().
 Pool& Pool::shared() {
@@ -50,19 +34,28 @@ RunTimes Pool::runTimes() {
   return runTimesOf(ids);
 }
 
-void Pool::takeItems(Job& job, Scratch& scratch) {
+void Pool::setThreads(int threads) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  chosen_.store(threads, std::memory_order_relaxed);
+  wake_.notify_all();
+}
+
+void Pool::takeItems(Job& job, Worker& worker) {
+  worker.isShort_ = job.isShort;
+  worker.cancel_ = job.cancel;
+  worker.turns_.begin();
   try {
-    while (!job.isStopped.load(std::memory_order_relaxed)) {
-      if (job.cancel && job.cancel->load(std::memory_order_relaxed)) return;
+    while (!job.isStopped.load(std::memory_order_relaxed) && worker.pause()) {
       const int64_t item = job.next.fetch_add(1, std::memory_order_relaxed);
-      if (item >= job.items) return;
-      job.work(item, scratch);
+      if (item >= job.items) break;
+      job.work(item, worker);
     }
   } catch (...) {
     job.isStopped = true;
     const std::lock_guard<std::mutex> lock(mutex_);
     job.error = std::current_exception();
   }
+  if (job.isShort) worker.turns_.wasShort();
 }
 
 // One thread fewer works on the job. The first to leave takes it off the queue (no items are left for others), the last
@@ -71,6 +64,7 @@ void Pool::leave(const std::shared_ptr<Job>& job, std::unique_lock<std::mutex>& 
   for (auto it = queue_.begin(); it != queue_.end(); ++it) {
     if (*it == job) {
       queue_.erase(it);
+      short_ -= job->isShort;
       break;
     }
   }
@@ -83,49 +77,72 @@ void Pool::leave(const std::shared_ptr<Job>& job, std::unique_lock<std::mutex>& 
   lock.lock();
 }
 
+std::shared_ptr<Job> Pool::nextJob(bool shortFirst) const {
+  std::shared_ptr<Job> other;
+  for (const auto& job : queue_) {
+    if (job->running >= threads()) continue;
+    if (job->isShort == shortFirst) return job;
+    if (!other) other = job;
+  }
+  return other;
+}
+
+void Pool::enqueue(const std::shared_ptr<Job>& job) {
+  queue_.push_back(job);
+  short_ += job->isShort;
+  wake_.notify_all();
+}
+
 void Pool::serve() {
-  Scratch scratch;
+  Worker worker(this);
   std::unique_lock<std::mutex> lock(mutex_);
   workerIds_.push_back(currentThread());  // grow() has made room
-  for (;;) {
-    std::shared_ptr<Job> job;
-    for (const auto& candidate : queue_) {
-      if (candidate->running < threads()) {
-        job = candidate;
-        break;
-      }
-    }
+  while (workers_ <= std::max(1, threads())) {
+    const std::shared_ptr<Job> job = nextJob(worker.turns_.areShortFirst());
     if (!job) {
       wake_.wait(lock);
       continue;
     }
     ++job->running;
     lock.unlock();
-    takeItems(*job, scratch);
+    takeItems(*job, worker);
     lock.lock();
     leave(job, lock);
   }
+  --workers_;
+  workerIds_.erase(std::find(workerIds_.begin(), workerIds_.end(), currentThread()));
+}
+
+void Pool::serveShort(Worker& worker) {
+  if (!worker.guest_) worker.guest_ = std::make_unique<Worker>();
+  std::unique_lock<std::mutex> lock(mutex_);
+  const std::shared_ptr<Job> job = nextJob(true);
+  if (!job || !job->isShort) return;
+  ++job->running;
+  lock.unlock();
+  takeItems(*job, *worker.guest_);
+  lock.lock();
+  leave(job, lock);
 }
 
 void Pool::run(const std::shared_ptr<Job>& job, int threads) {
-  thread_local Scratch scratch;
+  thread_local Worker worker;
   const int64_t helpers = std::min<int64_t>(threads, job->items) - 1;
   std::unique_lock<std::mutex> lock(mutex_);
   job->running = 1;
   if (helpers > 0) {
     grow(int(helpers));
-    queue_.push_back(job);
-    wake_.notify_all();
+    enqueue(job);
   }
   lock.unlock();
-  takeItems(*job, scratch);
+  takeItems(*job, worker);
   lock.lock();
   leave(job, lock);
   finished_.wait(lock, [&] { return job->isFinished; });
   if (job->error) std::rethrow_exception(job->error);
 }
 
-void Pool::submit(std::shared_ptr<Job> job) {
+void Pool::submit(const std::shared_ptr<Job>& job) {
   const int64_t helpers = std::min<int64_t>(threads(), std::max<int64_t>(1, job->items));
   std::lock_guard<std::mutex> lock(mutex_);
   grow(int(helpers));
@@ -133,8 +150,7 @@ void Pool::submit(std::shared_ptr<Job> job) {
     throw BackendError("ERR_TILEWISE_OUT_OF_MEMORY",
                        "The system gives this process no thread for a call; the Sync form needs none");
   }
-  queue_.push_back(std::move(job));
-  wake_.notify_all();
+  enqueue(job);
 }
 
 }  // namespace tilewise::cpu

@@ -1,4 +1,4 @@
-// A process-wide pool of threads that work through jobs item by item.
+// A process-wide pool of threads that work through jobs item by item: short ones first, those of a kind as they came.
 // Reader: the backend. Not libuv's pool: four calls there would hold up every file read of the process.
 #pragma once
 
@@ -13,28 +13,19 @@
 #include <vector>
 
 #include "run_delay.h"
+#include "worker.h"
 
 namespace tilewise::cpu {
-
-// Scratch memory of one thread, grown on demand and kept between items.
-class Scratch {
- public:
-  ~Scratch();
-  float* floats(int64_t count);  // 64-byte aligned, contents undefined
-
- private:
-  void* memory_ = nullptr;
-  int64_t capacity_ = 0;
-};
 
 // Items 0..count-1 in any order, each once, on any thread. Stops handing out items once `cancel` is set.
 struct Job {
   int64_t items = 0;
-  std::function<void(int64_t item, Scratch&)> work;
+  std::function<void(int64_t item, Worker&)> work;
   // Called once when no item is running any more, on the thread that finished last. An exception thrown by an item
   // stops the job and arrives here.
   std::function<void(std::exception_ptr error)> done;
   const std::atomic<bool>* cancel = nullptr;
+  bool isShort = false;  // goes before those that are not
 
   // The pool's own bookkeeping.
   std::atomic<int64_t> next{0};
@@ -52,7 +43,8 @@ class Pool {
     const int chosen = chosen_.load(std::memory_order_relaxed);
     return chosen > 0 ? chosen : cores_;
   }
-  void setThreads(int threads) { chosen_.store(threads, std::memory_order_relaxed); }
+  // Threads beyond the new number end when they have finished what they are at.
+  void setThreads(int threads);
   // The same unless somebody has chosen already.
   void setThreadsOnce(int threads) {
     int nobody = 0;
@@ -66,20 +58,28 @@ class Pool {
   // Throws what an item threw.
   void run(const std::shared_ptr<Job>& job, int threads);
   // Hands the job to the pool's threads and returns. Throws BackendError when there are none.
-  void submit(std::shared_ptr<Job> job);
+  void submit(const std::shared_ptr<Job>& job);
 
  private:
+  friend class Worker;
+
   Pool();
   void grow(int threads);  // with the lock held; may end with fewer
   void serve();
-  void takeItems(Job& job, Scratch& scratch);
+  // The first job with room for one more thread, a short one if there is any and `shortFirst`. With the lock held.
+  std::shared_ptr<Job> nextJob(bool shortFirst) const;
+  void enqueue(const std::shared_ptr<Job>& job);  // with the lock held
+  void takeItems(Job& job, Worker& worker);
   void leave(const std::shared_ptr<Job>& job, std::unique_lock<std::mutex>& lock);
+  bool hasShort() const { return short_.load(std::memory_order_relaxed) > 0; }
+  void serveShort(Worker& worker);  // one short call, if one has room
 
   const int cores_;
   std::atomic<int> chosen_{0};  // 0: nobody has
   std::mutex mutex_;
   std::condition_variable wake_, finished_;
   std::deque<std::shared_ptr<Job>> queue_;
+  std::atomic<int> short_{0};  // jobs of the queue
   int workers_ = 0;
   std::vector<int> workerIds_;  // as run_delay.h has them
 };

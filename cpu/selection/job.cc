@@ -81,12 +81,12 @@ class StageJob {
 
   int64_t items() const { return int64_t(problem_.batch) * problem_.lists() * groups_ * ranges_; }
 
-  void work(int64_t item, Scratch& scratch) {
+  void work(int64_t item, Worker& worker) {
     const SelectionProblem& p = problem_;
     const int64_t range = item % ranges_, list = item / ranges_ / groups_;
     const int64_t group = groups_ - 1 - item / ranges_ % groups_;  // the longest first
     Memory m;
-    m = layOut(scratch.floats(layOut(nullptr).floats));
+    m = layOut(worker.floats(layOut(nullptr).floats));
     Blocks blocks;
     blocks.batch = int32_t(list / p.lists());
     blocks.list = int32_t(list % p.lists());
@@ -303,7 +303,7 @@ std::shared_ptr<Job> jobOf(const SelectionProblem& problem, int32_t index, const
   const auto selection = std::make_shared<StageJob>(problem, problem.firstStage + index, kernels, threads);
   const auto job = std::make_shared<Job>();
   job->items = selection->items();
-  job->work = [selection](int64_t item, Scratch& scratch) { selection->work(item, scratch); };
+  job->work = [selection](int64_t item, Worker& worker) { selection->work(item, worker); };
   return job;
 }
 

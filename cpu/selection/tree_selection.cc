@@ -13,10 +13,10 @@ class TreeJob {
 
   int64_t items() const { return int64_t(problem_.batch) * problem_.lists() * problem_.blocks(0); }
 
-  void work(int64_t item, Scratch& scratch) const {
+  void work(int64_t item, Worker& worker) const {
     const SelectionProblem& p = problem_;
     Tree t;
-    t = layOut(scratch.floats(layOut(nullptr).floats));
+    t = layOut(worker.floats(layOut(nullptr).floats));
     const Token block = Token(item % p.blocks(0));
     const int32_t list = int32_t(item / p.blocks(0) % p.lists());
     t.batch = int32_t(item / p.blocks(0) / p.lists());
@@ -142,7 +142,7 @@ std::shared_ptr<Job> treeJob(const SelectionProblem& problem, const Kernels& ker
   const auto selection = std::make_shared<TreeJob>(problem, kernels);
   const auto job = std::make_shared<Job>();
   job->items = selection->items();
-  job->work = [selection](int64_t item, Scratch& scratch) { selection->work(item, scratch); };
+  job->work = [selection](int64_t item, Worker& worker) { selection->work(item, worker); };
   return job;
 }
 
