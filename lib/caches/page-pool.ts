@@ -59,18 +59,24 @@ export class PagePool {
     return this.#keys.data.byteLength + this.#values.data.byteLength;
   }
 
-  /** Makes sure that so many pages are free. The pool grows by a quarter at least, so that copies stay few. */
+  /**
+   * Makes sure that so many pages are free. The pool grows by a quarter at least, so that copies stay few; where there is no
+   * memory for that it stays as it is.
+   */
   reserve(needed: number): void {
     const missing = needed - this.#free.length;
     if (missing <= 0) return;
     const { type, batch, pageSize } = this.sizes;
     const pages = Math.max(this.#pages + missing, Math.ceil(this.#pages * 1.25));
-    for (const rows of [this.#keys, this.#values]) {
-      const [from, to] = [this.#pages * pageSize * rows.dim, pages * pageSize * rows.dim];
-      const data = allocateBits(type, batch * to);
-      for (let b = 0; b < batch; ++b) data.set(rows.data.subarray(b * from, (b + 1) * from), b * to);
-      rows.data = data;
-    }
+    const grown = ({ dim, data }: Rows): Bits => {
+      const [from, to] = [this.#pages * pageSize * dim, pages * pageSize * dim];
+      const more = allocateBits(type, batch * to);
+      for (let b = 0; b < batch; ++b) more.set(data.subarray(b * from, (b + 1) * from), b * to);
+      return more;
+    };
+    const [keys, values] = [grown(this.#keys), grown(this.#values)];
+    this.#keys.data = keys;
+    this.#values.data = values;
     for (let page = pages - 1; page >= this.#pages; --page) this.#free.push(page);
     this.#pages = pages;
   }

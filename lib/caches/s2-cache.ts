@@ -51,6 +51,11 @@ interface Store {
   readonly pagesOf: readonly Map<number, number>[];
 }
 
+interface HeadBlock {
+  readonly head: number;
+  readonly block: number;
+}
+
 export class S2Cache {
   readonly #layout: S2Layout;
   readonly #firstHead: number;
@@ -138,8 +143,13 @@ export class S2Cache {
     const end = begin + keys.dims[axes.token];
     if (end > maxTokens) throw mismatch(`A cache holds at most ${maxTokens} tokens, not ${end}`);
     if (end === begin) return;
-    const placed = this.#place(begin, end);
-    pool.reserve(placed.filter(({ head, block }) => !pagesOf[head].has(block)).length);
+    const { placed, dropped } = this.#place(begin, end);
+    // What can fail comes first, so that a cache without memory for more stays as it is.
+    pool.reserve(placed.filter(({ head, block }) => !pagesOf[head].has(block)).length - dropped.length);
+    for (const { head, block } of dropped) {
+      pool.give(pagesOf[head].get(block) as number);
+      pagesOf[head].delete(block);
+    }
     for (const { head, block } of placed) {
       const page = pagesOf[head].get(block) ?? pool.take();
       pagesOf[head].set(block, page);
@@ -150,26 +160,25 @@ export class S2Cache {
     this.#length = end;
   }
 
-  /** Where new tokens belong, block by block; lets go of the blocks that nobody needs once they have come. */
-  #place(begin: number, end: number): { head: number; block: number }[] {
-    const { pool, pagesOf } = this.#store as Store;
+  /** Where new tokens belong, block by block, and the blocks that nobody needs once they have come. */
+  #place(begin: number, end: number): Record<'placed' | 'dropped', HeadBlock[]> {
+    const { pagesOf } = this.#store as Store;
     const { blockSize } = this.#layout;
     const [first, last] = [Math.floor(begin / blockSize), Math.floor((end - 1) / blockSize)];
     // Tokens of a block that others have begun move no window.
-    if (begin % blockSize !== 0 && first === last) return pagesOf.map((_, head) => ({ head, block: last }));
+    if (begin % blockSize !== 0 && first === last) {
+      return { placed: pagesOf.map((_, head) => ({ head, block: last })), dropped: [] };
+    }
     const queries = { begin: Math.max(0, last - this.#blocksBack), end: last + 1 };
     const kvHeads = pagesOf.map((_, head) => this.#firstKvHead + head);
     const neededOf = this.#layout.neededBlocks(queries, kvHeads);
-    return pagesOf.flatMap((pageOf, head) => {
-      const needed = neededOf[head];
-      for (const [block, page] of pageOf) {
-        if (needed.has(block)) continue;
-        pageOf.delete(block);
-        pool.give(page);
-      }
-      const blocks = Array.from({ length: last - first + 1 }, (_, i) => first + i);
-      return blocks.filter((block) => needed.has(block)).map((block) => ({ head, block }));
-    });
+    const blocks = Array.from({ length: last - first + 1 }, (_, i) => first + i);
+    const ofHeads = (blocksOf: (head: number) => Iterable<number>): HeadBlock[] =>
+      pagesOf.flatMap((_, head) => Array.from(blocksOf(head), (block) => ({ head, block })));
+    return {
+      placed: ofHeads((head) => blocks.filter((block) => neededOf[head].has(block))),
+      dropped: ofHeads((head) => [...pagesOf[head].keys()].filter((block) => !neededOf[head].has(block))),
+    };
   }
 
   /**

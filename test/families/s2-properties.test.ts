@@ -274,6 +274,23 @@ function pieces(total: number, lengths: readonly number[]): [number, number][] {
   return cuts;
 }
 
+/** What `run` returns while the `failing`-th Float32Array that is made finds no memory. */
+function withoutMemory<T>(failing: number, run: () => T): T {
+  const whole = globalThis.Float32Array;
+  let made = 0;
+  globalThis.Float32Array = new Proxy(whole, {
+    construct(target, given, newTarget) {
+      if (++made === failing) throw new RangeError('Array buffer allocation failed');
+      return Reflect.construct(target, given, newTarget);
+    },
+  });
+  try {
+    return run();
+  } finally {
+    globalThis.Float32Array = whole;
+  }
+}
+
 describe('the cache', () => {
   const options: S2LayoutOptions = { blockSize: 4, localBlocks: 2, vertStride: 4, numHeads: 4, numKvHeads: 4 };
   const make = (tokens: number) => {
@@ -325,6 +342,26 @@ describe('the cache', () => {
     await running;
     cache.append(k, v);
     expect(cache.length).toBe(40);
+  });
+
+  it('an append() without memory for it changes nothing', () => {
+    for (const failing of [1, 2]) {
+      const cache = new S2Cache(s2Layout(options));
+      const other = new S2Cache(s2Layout(options));
+      const { q, k, v } = make(4);
+      const many = make(40);
+      for (let n = 0; n < 9; n++) {
+        cache.append(k, v);
+        other.append(k, v);
+      }
+      const before = [cache.length, cache.blocksHeld, cache.bytes];
+      const error = withoutMemory(failing, () => thrownBy(() => cache.append(many.k, many.v)));
+      expect(error, `allocation ${failing} fails`).toMatchObject({ code: 'ERR_TILEWISE_OUT_OF_MEMORY' });
+      expect([cache.length, cache.blocksHeld, cache.bytes]).toEqual(before);
+      expect(cache.attentionSync(q).out.data).toEqual(other.attentionSync(q).out.data);
+      for (const each of [cache, other]) each.append(many.k, many.v);
+      expect(cache.attentionSync(q).out.data).toEqual(other.attentionSync(q).out.data);
+    }
   });
 
   it('refuses more queries than it was made for, and tensors that do not fit', () => {
