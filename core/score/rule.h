@@ -11,7 +11,8 @@
 // and is of one of two kinds:
 //   kReads      addend(value) says what a value in memory means. withReader(visit) calls visit(read), and
 //               read(at(row, key)) is the value of a query and a key; kCoversAll: even of a pair that is hidden, and
-//               then hides(element) and isIdle(element) say for which elements the addend is -inf, and for which it is 0
+//               then hides(element) and isIdle(element) say for which elements the addend is -inf, and for which it is
+//               0
 //   the others  addend(row, distance) computes; distance is the query's position less the key's token.
 #pragma once
 

@@ -30,6 +30,13 @@ struct ScoreRules {
   TW_HOST_DEVICE void forEach(Visit&& visit) const {TW_SCORE_RULES(TW_VISIT)}
 #undef TW_VISIT
 
+  // Whether what the rules read does not depend on the head.
+  TW_HOST_DEVICE bool areSameForHeads() const {
+    bool areSame = true;
+    forEach([&](const auto& rule) { areSame = areSame && (!rule.isPresent() || rule.head == 0); });
+    return areSame;
+  }
+
   TW_HOST_DEVICE bool areAny() const {
 #define TW_OR_PRESENT(Rule, name, ...) || name.isPresent()
     return false TW_SCORE_RULES(TW_OR_PRESENT);

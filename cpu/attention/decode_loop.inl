@@ -89,7 +89,7 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
   RuleEffect effect = RuleEffect::none;
   if (!stretch.isInterior || p.rules.areAny()) {
     rows.set(p, task.sequence, map, first, n);
-    effect = Effects<kDecodeKeys>(p.rules, rows, stretch.run).ofAll();
+    effect = Effects<kDecodeKeys>(p.rules, rows, stretch.run, 0, nullptr).ofAll();
     if (effect == RuleEffect::hidesAll) return;
   }
   const ScoreScale scale = p.scoreScale();
@@ -242,8 +242,8 @@ class Decode {
     }
   }
 
-  // Every row against a piece of keys, unless the call is cancelled. stage(operand, its rows, dim, buffer) brings keys or values to where they are
-  // read.
+  // Every row against a piece of keys, unless the call is cancelled. stage(operand, its rows, dim, buffer) brings keys
+  // or values to where they are read.
   template <class Stage>
   void visit(const Stretch& stretch, Stage&& stage) {
     goesOn_ = goesOn_ && task_.pause();

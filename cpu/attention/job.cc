@@ -3,6 +3,7 @@
 // changes a bit of the result: tiles are independent, splits are by position and are merged in order.
 #include <atomic>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "../../core/base/softmax.h"
@@ -38,6 +39,7 @@ struct SequenceItems {
   int64_t perBundle;
   Token chunk;      // decode: keys per split
   int32_t chunks;
+  EffectTable effects;  // memory of effects_, once all sequences are known
   // Decode whose splits are separate items: index of the first partial result and of the first bundle counter.
   int64_t firstPartial, firstCounter;
 };
@@ -52,6 +54,7 @@ class AttentionJob {
       if (!sequence.queries.isEmpty()) add(sequence, threads);
     }
     partials_.resize(size_t(partialCount_) * partialFloats_);
+    shareEffects();
     finished_ = std::vector<std::atomic<int32_t>>(size_t(splitBundles_));
   }
 
@@ -109,8 +112,29 @@ class AttentionJob {
     sequences_.push_back(s);
   }
 
+  // Room for what the heads of each sequence can tell each other about masks. Not where there would be much of it: then
+  // looking is little beside what is computed.
+  void shareEffects() {
+    const AttentionProblem& p = problem_;
+    if (!p.rules.areAny() || !p.rules.areSameForHeads() || !traitsOf(p).isDense) return;
+    std::vector<int64_t> bytes;
+    for (const SequenceItems& s : sequences_) {
+      const int64_t panels = ceilDiv<int64_t>(s.tiling.map.rows(s.sequence.queries.size()), s.tiling.kernels->panel);
+      bytes.push_back(s.tiling.isDecode ? 0 : panels * ceilDiv(s.sequence.keys.size(), kEffectKeys));
+    }
+    const int64_t all = std::accumulate(bytes.begin(), bytes.end(), int64_t(0));
+    if (all > kMostEffectBytes) return;
+    effects_.resize(size_t(all));
+    uint8_t* of = effects_.data();
+    for (size_t i = 0; i < sequences_.size(); ++i) {
+      if (bytes[i] > 0) sequences_[i].effects = {of, ceilDiv(sequences_[i].sequence.keys.size(), kEffectKeys)};
+      of += bytes[i];
+    }
+  }
+
   void tile(const SequenceItems& s, int32_t group, int64_t index, Worker& worker) {
-    const TileTask task = s.tiling.task(problem_, s.sequence, group, index, pauseOf(worker));
+    TileTask task = s.tiling.task(problem_, s.sequence, group, index, pauseOf(worker));
+    task.effects = s.effects;
     const Kernels& kernels = *s.tiling.kernels;
     if (task.rows > 0) kernels.runTile(task, worker.floats(kernels.tileScratch(problem_, s.tiling.shape)));
   }
@@ -137,8 +161,8 @@ class AttentionJob {
     const auto runChunk = [&](int64_t chunk, const PartialRows& out) {
       const Range keys = intersect({Token(chunk) * s.chunk, Token(smaller<int64_t>(kMaxTokens, (chunk + 1) * s.chunk))},
                                    {0, s.sequence.keys.size()});
-      const DecodeTask task{&problem_, s.sequence, s.tiling.map.next(firstGroup), groups, rowsOf(s), keys,
-                            pauseOf(worker)};
+      const DecodeTask task{&problem_, s.sequence,     s.tiling.map.next(firstGroup), groups, rowsOf(s),
+                            keys,      pauseOf(worker)};
       kernels_.decode(task, out, memory + 2 * size);
     };
     const PartialRows whole = partialAt(memory, s);
@@ -200,6 +224,7 @@ class AttentionJob {
   int64_t items_ = 0;
   int64_t partialCount_ = 0, partialFloats_ = 0, splitBundles_ = 0;
   std::vector<float> partials_;
+  std::vector<uint8_t> effects_;
   std::vector<std::atomic<int32_t>> finished_;
 };
 

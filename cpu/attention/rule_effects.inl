@@ -2,16 +2,18 @@
 // computed. Included inside a target's anonymous namespace. Reader: someone who follows a mask through a loop;
 // core/score/effect.h says what the answers mean.
 //
-// Keys are looked at kEffectKeys at a time: a piece. A row that several queries share is looked at once.
+// Keys are looked at kEffectKeys at a time: a piece, places [i * kEffectKeys, (i + 1) * kEffectKeys) of those there
+// are. A row that several queries share is looked at once, and what heads share by the first of them (EffectTable).
 
-constexpr int piecesOf(int keys) { return (keys + kEffectKeys - 1) / kEffectKeys; }
+// Most pieces that so many keys lie in.
+constexpr int piecesOf(int keys) { return (keys + kEffectKeys - 2) / kEffectKeys + 1; }
 
 // Of up to a piece of elements at equal distances.
 template <class Rule, class Element>
 SIMD RuleEffect effectOfPiece(const Rule&, const Element* elements, int64_t stride, int n) {
   // As wide as the elements, so that a vector of them is counted at once.
-  using Count = std::conditional_t<sizeof(Element) == 1, uint8_t,
-                                   std::conditional_t<sizeof(Element) == 2, uint16_t, uint32_t>>;
+  using Count =
+      std::conditional_t<sizeof(Element) == 1, uint8_t, std::conditional_t<sizeof(Element) == 2, uint16_t, uint32_t>>;
   static_assert(kEffectKeys < 256, "a byte counts a piece");
   Count hiding = 0, idle = 0;
   const auto count = [&](const Element& element) {
@@ -26,96 +28,79 @@ SIMD RuleEffect effectOfPiece(const Rule&, const Element* elements, int64_t stri
   return effectOfElements(n, hiding, idle);
 }
 
-// What one rule does to each piece of a run. A piece that is settled, `some` of it, is looked at no further.
+// Of one rule on a piece, for all rows.
 template <class Rule, class Rows>
-void findEffects(const Rule& rule, const typename Rule::Row (&row)[Rows::kWidth], const Rows& rows, const KeyRun& keys,
-                 RuleEffect* effects) {
-  const int n = keys.places.size(), pieces = piecesOf(n);
-  for (int i = 0; i < pieces; ++i) effects[i] = RuleEffect::some;  // of other rules: what they add is seldom 0
+RuleEffect effectOfRule(const Rule& rule, const typename Rule::Row (&row)[Rows::kWidth], const Rows& rows,
+                        const KeyRun& piece) {
+  RuleEffect effect = RuleEffect::some;  // of rules that are not worth a look: what they add is seldom 0
   if constexpr (Rule::kReads) {
     if constexpr (Rule::kCoversAll) {
-      const ScoreKey key = keyAt(keys, keys.places.begin), next = keyAt(keys, keys.places.begin + 1);
+      const ScoreKey key = keyAt(piece, piece.places.begin), next = keyAt(piece, piece.places.begin + 1);
       const int64_t stride = rule.at(row[0], next) - rule.at(row[0], key);
       rule.withReader([&](const auto& read) {
         for (int r = 0; r < rows.count; ++r) {
           const int64_t first = rule.at(row[r], key);
           if (r > 0 && first == rule.at(row[r - 1], key)) continue;
-          for (int i = 0; i < pieces; ++i) {
-            if (r > 0 && effects[i] == RuleEffect::some) continue;
-            const int at = i * kEffectKeys;
-            const RuleEffect piece =
-                effectOfPiece(rule, read.data + first + at * stride, stride, smaller(kEffectKeys, n - at));
-            effects[i] = r == 0 ? piece : together(effects[i], piece);
-          }
+          const RuleEffect one = effectOfPiece(rule, read.data + first, stride, piece.places.size());
+          effect = r == 0 ? one : together(effect, one);
+          if (effect == RuleEffect::some) break;
         }
       });
     }
   }
-}
-
-// Whether one rule hides a run of keys from all rows. Looks no further than the first pair that it does not.
-template <class Rule, class Rows>
-bool isHiddenBy(const Rule& rule, const typename Rule::Row (&row)[Rows::kWidth], const Rows& rows, const KeyRun& keys) {
-  bool isHidden = false;
-  if constexpr (Rule::kReads) {
-    if constexpr (Rule::kCoversAll) {
-      const ScoreKey key = keyAt(keys, keys.places.begin), next = keyAt(keys, keys.places.begin + 1);
-      const int64_t stride = rule.at(row[0], next) - rule.at(row[0], key);
-      const int n = keys.places.size();
-      rule.withReader([&](const auto& read) {
-        isHidden = true;
-        for (int r = 0; r < rows.count && isHidden; ++r) {
-          const int64_t first = rule.at(row[r], key);
-          if (r > 0 && first == rule.at(row[r - 1], key)) continue;
-          for (int at = 0; at < n && isHidden; at += kEffectKeys) {
-            const int m = smaller(kEffectKeys, n - at);
-            isHidden = effectOfPiece(rule, read.data + first + at * stride, stride, m) == RuleEffect::hidesAll;
-          }
-        }
-      });
-    }
-  }
-  return isHidden;
+  return effect;
 }
 template <class Rows>
-bool areHidden(const ScoreRules& rules, const Rows& rows, const KeyRun& keys) {
-  bool isHidden = false;
+RuleEffect effectOfRules(const ScoreRules& rules, const Rows& rows, const KeyRun& piece) {
+  RuleEffect effect = RuleEffect::none;
   rows.rules.forEach(rules, [&](const auto& rule, const auto& row) {
-    isHidden = isHidden || isHiddenBy(rule, row, rows, keys);
+    if (effect != RuleEffect::hidesAll) effect = inTurn(effect, effectOfRule(rule, row, rows, piece));
   });
-  return isHidden;
+  return effect;
 }
 
-// What the rules together do to each piece of a run of at most kMostKeys.
+// What the rules together do to the pieces that a run of at most kMostKeys lies in. `known`: these rows' of the table,
+// of a sequence with so many keys; null: there is none.
 template <int kMostKeys>
-struct Effects {
-  RuleEffect of[piecesOf(kMostKeys)];
-  int pieces;
-
+class Effects {
+ public:
   template <class Rows>
-  Effects(const ScoreRules& rules, const Rows& rows, const KeyRun& run) : pieces(piecesOf(run.places.size())) {
-    for (int i = 0; i < pieces; ++i) of[i] = RuleEffect::none;
-    rows.rules.forEach(rules, [&](const auto& rule, const auto& row) {
-      RuleEffect more[piecesOf(kMostKeys)];
-      findEffects(rule, row, rows, run, more);
-      for (int i = 0; i < pieces; ++i) of[i] = inTurn(of[i], more[i]);
-    });
+  Effects(const ScoreRules& rules, const Rows& rows, const KeyRun& run, Token keys, uint8_t* known)
+      : run_(run), first_(run.places.begin / kEffectKeys) {
+    for (Token place = first_ * kEffectKeys; place < run.places.end; place += kEffectKeys) {
+      uint8_t* const note = known ? known + place / kEffectKeys : nullptr;
+      const uint8_t noted = note ? __atomic_load_n(note, __ATOMIC_RELAXED) : 0;
+      RuleEffect& effect = of_[pieces_++];
+      if (noted != 0) {
+        effect = RuleEffect(noted - 1);
+        continue;
+      }
+      const Range piece{place, place + kEffectKeys};
+      effect = effectOfRules(rules, rows, run.within(intersect(piece, note ? Range{0, keys} : run.places)));
+      if (note) __atomic_store_n(note, uint8_t(int(effect) + 1), __ATOMIC_RELAXED);
+    }
   }
 
   RuleEffect ofAll() const {
-    RuleEffect all = of[0];
-    for (int i = 1; i < pieces; ++i) all = together(all, of[i]);
+    RuleEffect all = of_[0];
+    for (int i = 1; i < pieces_; ++i) all = together(all, of_[i]);
     return all;
   }
 
   // Calls visit(part, whether its scores change) for the parts of the run that are not hidden from all rows.
   template <class Visit>
-  void forEachPart(const KeyRun& run, Visit&& visit) const {
-    for (int i = 0, end = 0; i < pieces; i = end) {
-      while (end < pieces && of[end] == of[i]) ++end;
-      if (of[i] == RuleEffect::hidesAll) continue;
-      const Range part{run.places.begin + i * kEffectKeys, run.places.begin + end * kEffectKeys};
-      visit(run.within(intersect(part, run.places)), of[i] == RuleEffect::some);
+  void forEachPart(Visit&& visit) const {
+    for (int i = 0, end = 0; i < pieces_; i = end) {
+      while (end < pieces_ && of_[end] == of_[i]) ++end;
+      if (of_[i] == RuleEffect::hidesAll) continue;
+      const Range part{(first_ + i) * kEffectKeys, (first_ + end) * kEffectKeys};
+      visit(run_.within(intersect(part, run_.places)), of_[i] == RuleEffect::some);
     }
   }
+
+ private:
+  const KeyRun& run_;
+  Token first_;  // number of the first piece
+  RuleEffect of_[piecesOf(kMostKeys)];
+  int pieces_ = 0;
 };

@@ -70,12 +70,18 @@ Box<Rank> laneBox(const Neighborhood<Rank>&, const QueryRows<kPanel>& rows, int 
   return box;
 }
 
-// Cuts a block by what the panel sees and by what the score rules do to it. Returns how many segments there are. Interior
-// runs that no rule changes and whose keys
-// and values follow each other in memory are one segment; either may have been copied together and the other not.
+// What the score rules do to a run of keys for panel `index` of a tile.
+Effects<kMostBlockKeys> effectsOn(const TileTask& task, const Panel& panel, int index, const KeyRun& run) {
+  uint8_t* const known = task.effects.panel(task.firstRow / kPanel + index);
+  return {task.problem->rules, panel.rows, run, task.sequence.keys.size(), known};
+}
+
+// Cuts a block by what the panel sees and by what the score rules do to it. Returns how many segments there are.
+// Interior runs that no rule changes and whose keys and values follow each other in memory are one segment; either may
+// have been copied together and the other not.
 template <class Pattern>
 int findSegments(const TileTask& task, const TileScratch& s, const Pattern& pattern, const KeyBlock& block,
-                 const PanelSights<Pattern>& sights, const QueryRows<kPanel>& queries) {
+                 const PanelSights<Pattern>& sights, int panel) {
   const ScoreRules& rules = task.problem->rules;
   int count = 0, rows = 0;
   for (int i = 0; i < block.spanCount; ++i) {
@@ -107,8 +113,7 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
     }
     forEachStretch(pattern, sights.panel, span.row, kLeastInterior, [&](const Stretch& stretch) {
       if (!rules.areAny()) return add(stretch, false);
-      const Effects<kMostBlockKeys> effects(rules, queries, stretch.run);
-      effects.forEachPart(stretch.run, [&](const KeyRun& run, bool areScoresChanged) {
+      effectsOn(task, s.panels[panel], panel, stretch.run).forEachPart([&](const KeyRun& run, bool areScoresChanged) {
         add(Stretch{run, stretch.isInterior}, areScoresChanged);
       });
     });
@@ -117,9 +122,11 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
 }
 
 // Whether the score rules hide a run of keys from all queries of a tile.
-bool areHidden(const ScoreRules& rules, const Panel* panels, int count, const KeyRun& run) {
-  bool isHidden = rules.areAny();
-  for (int i = 0; isHidden && i < count; ++i) isHidden = areHidden(rules, panels[i].rows, run);
+bool areHidden(const TileTask& task, const Panel* panels, int count, const KeyRun& run) {
+  bool isHidden = task.problem->rules.areAny();
+  for (int i = 0; isHidden && i < count; ++i) {
+    isHidden = effectsOn(task, panels[i], i, run).ofAll() == RuleEffect::hidesAll;
+  }
   return isHidden;
 }
 
@@ -138,7 +145,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
     if (waiting->spanCount > 0 && goesOn) {
       stageBlock<Pattern>(task, s.buffers, *waiting, *block);
       for (int i = 0; i < panels; ++i) {
-        const int segments = findSegments(task, s, pattern, *waiting, sights[i], s.panels[i].rows);
+        const int segments = findSegments(task, s, pattern, *waiting, sights[i], i);
 #if defined(TILEWISE_COUNT_VISITS)
         for (const Segment* at = s.segments; at < s.segments + segments && !waiting->isExtra; ++at)
           countVisit(int64_t(s.panels[i].rows.count) * at->count, !at->run.ends && !at->run.mask);
@@ -180,7 +187,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
       room = smaller(room, store.consecutive(place));  // the rows of a span are at equal distances
       const Token end = smaller<Token>(row.places.end, place + room);
       const KeyRun part = row.within({place, end});
-      if (!areHidden(task.problem->rules, s.panels, panels, part)) block->add(part);
+      if (!areHidden(task, s.panels, panels, part)) block->add(part);
       place = end;
     }
   });

@@ -86,7 +86,7 @@ Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kerne
 
 TileTask Tiling::task(const AttentionProblem& p, const Sequence& sequence, int32_t group, int64_t index,
                       const Pause& pause) const {
-  TileTask task{&p, sequence, map.next(group), 0, 0, shape, alignsBlocks, readsInPlace, {}, pause};
+  TileTask task{&p, sequence, map.next(group), 0, 0, shape, alignsBlocks, readsInPlace, {}, pause, {}};
   if (isGrid) {
     for (int a = kMaxRank - 1; a >= 0; --a) {
       const Token begin = Token(index % perAxis[a]) * box[a];

@@ -59,6 +59,8 @@ constexpr Token kLeastInterior = 16;
 // Keys whose scores are left out, left alone or changed by the score rules as one: with fewer, more of a mask's edge is
 // left out; sums of weights are cut alike for any multiple of 4. Not measured.
 constexpr Token kEffectKeys = 32;
+// What heads may keep of each other's looks at masks, in bytes: 64k tokens of causal rows. Budget.
+constexpr int64_t kMostEffectBytes = int64_t(16) << 20;
 
 // Decode: rows of one KV head up to which the decode loop is used instead of panels. Not measured.
 constexpr int kDecodeRowLimit = 8;

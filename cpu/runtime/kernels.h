@@ -19,6 +19,15 @@ struct Pause {
   bool operator()() const { return ask(worker); }
 };
 
+// What the score rules do to pieces of a sequence's keys, where all heads share it: for each panel of rows a byte per
+// piece, 1 + RuleEffect, 0 while nobody has looked. Whoever looks first notes it; all would note the same.
+struct EffectTable {
+  uint8_t* of = nullptr;  // null: not shared
+  int64_t pieces = 0;
+
+  uint8_t* panel(int64_t index) const { return of ? of + index * pieces : nullptr; }
+};
+
 // A query tile: rows [firstRow, firstRow + rows) of one KV head's map over the tokens of a sequence; of grids, a box of
 // tokens of one head.
 struct TileTask {
@@ -32,6 +41,7 @@ struct TileTask {
   bool readsInPlace;  // float32 keys and values are read where they lie: too few panels see each to pay for a copy
   GridTile grid;
   Pause pause;
+  EffectTable effects;
 };
 
 // Decode: every row of `groups` consecutive KV heads of a sequence against keys [keys.begin, keys.end).
