@@ -105,7 +105,7 @@ export function familySections(result) {
     ),
     heading(
       'Predicates',
-      '`createBlockMask` of a causal predicate beside a plain loop that asks each pair once; the longest time for which the event loop waits, there and in `blockSparseAttention` with every block listed, 8 heads and `predicateIgnores`.',
+      '`createBlockMask` of a causal predicate beside a plain loop that asks each pair once and writes the answer down; the longest time for which the event loop waits, there and in `blockSparseAttention` with every block listed, 8 heads and `predicateIgnores`.',
       result.predicates?.length ? predicateTable(result.predicates) : '',
     ),
     heading('Sparse query attention', 'Query heads / KV heads of a model of 32.', group(['sqa'], sqaTable)),

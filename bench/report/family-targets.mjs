@@ -96,7 +96,7 @@ function predicateTargets(rows) {
   const ms = (value) => `${value.toFixed(1)} ms`;
   const pause = longest && Math.max(longest.pauseMs.mask, longest.pauseMs.call);
   return [
-    atMost('createBlockMask, time of a plain loop that asks each pair once', 1.5, longest?.ratio, times),
+    atMost('createBlockMask, time of a plain loop that asks each pair once', 2, longest?.ratio, times),
     atMost('a predicate, longest pause of the event loop', 12, pause, ms),
   ];
 }

@@ -47,7 +47,7 @@ const sliceMs = 8;
 /** Milliseconds from one look at the clock to the next, roughly. */
 const lookMs = 0.25;
 const fewestPairs = 32;
-const mostPairs = 8192;
+const mostPairs = 16384;
 
 /** How far an asking is, and when it looks at the clock. */
 interface Pace {
@@ -158,16 +158,22 @@ function* ask(question: Question, pace: Pace): Generator<undefined, CutTable> {
   const masks: number[] = [];
   const tokenMasks = new TokenMasks(blockQ * blockK);
   for (let list = 0; list + 1 < offsets.length; ++list) {
-    const first = (list % rows) * blockQ;
-    const rowsOfBlock = { first, end: Math.min(first + blockQ, queries) };
+    const query = (list % rows) * blockQ;
+    const lastQuery = Math.min(query + blockQ, queries);
     const whose = { batch: Math.floor(list / rows / heads), head: Math.floor(list / rows) % heads };
     for (const block of listIn(listed, sourceOf(list))) {
-      const keysOfBlock = { first: block * blockK, end: Math.min((block + 1) * blockK, keys) };
-      const visible = yield* askBlock(question, whose, rowsOfBlock, keysOfBlock, tokenMasks.draft(), pace);
-      const mask = tokenMasks.settle(visible, sizeOf(rowsOfBlock) * sizeOf(keysOfBlock));
-      if (mask === undefined) continue;
+      const key = block * blockK;
+      const lastKey = Math.min(key + blockK, keys);
+      const cut: Cut = { ...whose, query, lastQuery, key, firstKey: key, lastKey, at: 0, visible: 0 };
+      const mask = tokenMasks.draft();
+      while (!askOn(question, cut, mask, pace)) {
+        yield;
+        pace.due = pace.asked + pace.pairs;
+      }
+      const number = tokenMasks.settle(cut.visible, (lastQuery - query) * (lastKey - key));
+      if (number === undefined) continue;
       columns.push(block);
-      masks.push(mask);
+      masks.push(number);
     }
     offsets[list + 1] = columns.length;
   }
@@ -175,65 +181,78 @@ function* ask(question: Question, pace: Pace): Generator<undefined, CutTable> {
   return { dims, offsets, columns: Int32Array.from(columns), masks: Int32Array.from(masks), tokenMasks };
 }
 
-/** Tokens of a block. */
-interface Tokens {
-  readonly first: number;
-  readonly end: number;
+/** A block that is being asked about, and how far that is. */
+interface Cut {
+  readonly batch: number;
+  readonly head: number;
+  /** The next pair. */
+  query: number;
+  key: number;
+  readonly firstKey: number;
+  readonly lastQuery: number;
+  readonly lastKey: number;
+  /** Where the row of the next pair begins in the mask. */
+  at: number;
+  visible: number;
 }
 
-const sizeOf = ({ first, end }: Tokens): number => end - first;
-
-/** Asks about every pair of a block and writes what is visible into `mask`. Returns how many are. */
-function* askBlock(
-  { predicate, blockK }: Question,
-  { batch, head }: { batch: number; head: number },
-  queries: Tokens,
-  keys: Tokens,
-  mask: Uint8Array,
-  pace: Pace,
-): Generator<undefined, number> {
-  let visible = 0;
-  for (let query = queries.first; query < queries.end; ++query) {
-    const row = (query - queries.first) * blockK - keys.first;
-    for (let key = keys.first; key < keys.end; ) {
-      const end = Math.min(keys.end, key + pace.due - pace.asked);
-      visible += askRow(predicate, batch, head, query, key, end, mask, row);
-      pace.asked += end - key;
-      key = end;
-      if (pace.asked < pace.due) continue;
-      yield;
-      pace.due = pace.asked + pace.pairs;
-    }
+/** Asks about a block, from its next pair on, and writes what is visible. Returns false when it is time to look first. */
+function askOn({ predicate, blockK }: Question, cut: Cut, mask: Uint8Array, pace: Pace): boolean {
+  const { batch, head, lastQuery, firstKey, lastKey } = cut;
+  while (cut.query < lastQuery) {
+    const left = pace.due - pace.asked;
+    if (left <= 0) return false;
+    // Whole rows as far as the pace allows; one that is longer in pieces.
+    const { query, key, at } = cut;
+    const whole = key > firstKey ? 0 : Math.min(Math.floor(left / (lastKey - firstKey)), lastQuery - query);
+    const rows = Math.max(whole, 1);
+    const end = whole > 0 ? lastKey : Math.min(lastKey, key + left);
+    cut.visible += askPairs(predicate, batch, head, query, query + rows, key, end, mask, at + key - firstKey, blockK);
+    pace.asked += rows * (end - key);
+    cut.key = end === lastKey ? firstKey : end;
+    if (end < lastKey) continue;
+    cut.query = query + rows;
+    cut.at = at + rows * blockK;
   }
-  return visible;
+  return true;
 }
 
-/** Asks about keys `key` to `end` of one query, and writes what is visible from mask[row + key] on. Returns how many are. */
-function askRow(
+/**
+ * Asks about a rectangle of pairs, and writes what is visible from mask[at] on, `width` bytes a row. Returns how many are.
+ * A loop with nothing around it: the engine may put a predicate inside.
+ */
+function askPairs(
   predicate: MaskPredicate,
   batch: number,
   head: number,
-  query: number,
-  key: number,
-  end: number,
+  firstQuery: number,
+  lastQuery: number,
+  firstKey: number,
+  lastKey: number,
   mask: Uint8Array,
-  row: number,
+  at: number,
+  width: number,
 ): number {
   let visible = 0;
-  for (; key < end; ++key) {
-    const answer: unknown = predicate(batch, head, query, key);
-    if (answer === true) {
-      mask[row + key] = 1;
-      ++visible;
-    } else if (answer !== false) {
-      throw new TilewiseTypeError(
-        'ERR_TILEWISE_INVALID_OPTION',
-        `\`predicate\` must return true or false, not ${show(answer)} (of batch ${batch}, head ${head}, query ${query}, key ${key})`,
-      );
+  for (let query = firstQuery, row = at; query < lastQuery; ++query, row += width) {
+    for (let key = firstKey; key < lastKey; ++key) {
+      const answer: unknown = predicate(batch, head, query, key);
+      if (answer === true) {
+        mask[row + key - firstKey] = 1;
+        ++visible;
+      } else if (answer !== false) {
+        throw notBoolean(answer, { batch, head, query, key });
+      }
     }
   }
   return visible;
 }
+
+const notBoolean = (answer: unknown, pair: Record<string, number>): Error =>
+  new TilewiseTypeError(
+    'ERR_TILEWISE_INVALID_OPTION',
+    `\`predicate\` must return true or false, not ${show(answer)} (of ${Object.entries(pair).flat().join(' ')})`,
+  );
 
 /** Questions that a function has been asked, the last one last. */
 const kept = new WeakMap<MaskPredicate, readonly Asking[]>();

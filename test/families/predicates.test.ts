@@ -299,7 +299,7 @@ describe('a predicate that cannot answer is refused', () => {
   const promise = (() => Promise.resolve(true)) as unknown as MaskPredicate;
   it.each<[string, object, string[]]>([
     ['an async function', { predicate: later }, ['`predicate`', 'async']],
-    ['a promise', { predicate: promise }, ['`predicate`', 'a Promise', 'query 0, key 0']],
+    ['a promise', { predicate: promise }, ['`predicate`', 'a Promise', 'query 0 key 0']],
     ['a number', { predicate: () => 1 }, ['`predicate`', 'true or false', '1']],
     ['nothing', { predicate: () => undefined }, ['`predicate`', 'undefined']],
     [
