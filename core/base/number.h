@@ -3,6 +3,7 @@
 // below; here they are for float, in cpu/simd/lanes.inl for vectors.
 #pragma once
 
+#include <cfloat>
 #include <cmath>
 
 #include "platform.h"
@@ -17,6 +18,12 @@ TW_HOST_DEVICE float absolute(float x) { return std::fabs(x); }
 template <class N>
 TW_HOST_DEVICE N zeroIfFinite(N x) {
   return x - x;
+}
+// What rounds to an infinity becomes the largest number of its sign.
+template <class N>
+TW_HOST_DEVICE N keepFinite(N x) {
+  const N lowest(-FLT_MAX), highest(FLT_MAX);
+  return whereLess(x, lowest, lowest, whereLess(highest, x, highest, x));
 }
 TW_HOST_DEVICE bool isFinite(float x) { return zeroIfFinite(x) == 0; }
 

@@ -2,7 +2,6 @@
 // Idea: ALiBi (arXiv 2108.12409), as flash-attention computes it: the distance has no sign.
 #pragma once
 
-#include "../base/softmax.h"
 #include "rule.h"
 
 namespace tilewise {
@@ -15,10 +14,10 @@ struct AlibiSlopes {
   using Row = float;  // what each token of distance adds
 
   TW_HOST_DEVICE bool isPresent() const { return data; }
-  TW_HOST_DEVICE float row(const ScoreQuery& q) const { return -kLog2E * data[q.batch * batch + q.head * head]; }
+  TW_HOST_DEVICE float row(const ScoreQuery& q) const { return -data[q.batch * batch + q.head * head]; }
   template <class N>
   TW_HOST_DEVICE N addend(N perToken, N distance) const {
-    return perToken * absolute(distance);
+    return keepFinite(perToken * absolute(distance));  // steep slopes leave a far key faint, not hidden
   }
   template <class Visit>
   void operand(const ScoreShape& s, Visit&& visit) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "../base/dtype.h"
-#include "../base/softmax.h"
 #include "operand.h"
 
 namespace tilewise {
@@ -18,7 +17,7 @@ struct Bias : ScoreOperand {
   }
   template <class N>
   TW_HOST_DEVICE N addend(N bias) const {
-    return biasToLog2(bias);
+    return bias;
   }
   template <class Element>
   static TW_HOST_DEVICE bool hides(Element element) {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "../base/dtype.h"
-#include "../base/softmax.h"
 #include "rule.h"
 
 namespace tilewise {
@@ -33,7 +32,7 @@ struct RelativeBias {
   }
   template <class N>
   TW_HOST_DEVICE N addend(N bias) const {
-    return biasToLog2(bias);
+    return bias;
   }
   template <class Visit>
   void operand(const ScoreShape& s, Visit&& visit) {

@@ -1,6 +1,6 @@
 // Score rules: what is added to the score of a query and a key, and which keys they hide beyond the pattern.
 // Reader: someone who adds a rule. core/score/rules.h lists them; the loops apply the list and know none by name.
-// Scores and addends are in log2 units.
+// Scores and addends are natural logarithms, as the tensors that people give.
 //
 // A rule is a POD, the same bytes on host and device. It has
 //   isPresent()            whether the problem uses it

@@ -7,26 +7,33 @@
 
 namespace tilewise {
 
-// In log2 units a score is factor * product, or factor * tanh(inCap * product) with a softcap.
+// A score is factor * product, or factor * tanh(inCap * product) with a softcap.
 struct ScoreScale {
   float inCap;  // 0: no softcap
   float factor;
   // Softmax may multiply by the factor in exp2's argument, at no cost. Not where something is added to the scores, nor
   // where the factor is not positive: the maximum of scores is then no maximum of products.
   bool canWait;
-  float inSoftmax;  // for loops that let the factor wait: what softmax multiplies by
+  // For loops that let the factor wait: what makes a score of the maximum, and what exp2's argument is multiplied by.
+  float ofMaximum, inSoftmax;
 
   ScoreScale() = default;
   // softcap 0: none. A scale of 0 needs none: its scores are 0 with or without.
   TW_HOST_DEVICE ScoreScale(float scale, float softcap, bool hasAddends)
-      : inCap(softcap > 0 ? scale / softcap : 0),
-        factor((inCap != 0 ? softcap : scale) * kLog2E),
-        canWait(!hasAddends && factor > 0),
-        inSoftmax(canWait ? factor : 1.0f) {}
+      : inCap(softcap > 0 ? keepFinite(scale / softcap) : 0),
+        factor(inCap != 0 ? softcap : scale),
+        canWait(!hasAddends && factor > 0 && isFinite(factor * kLog2E)),
+        ofMaximum(canWait ? factor : 1.0f),
+        inSoftmax(ofMaximum * kLog2E) {}
 
   TW_HOST_DEVICE bool hasCap() const { return inCap != 0; }
-  // For loops that scale the queries instead of the products: what multiplies them, and what is left to do.
-  TW_HOST_DEVICE float ofQueries() const { return hasCap() ? inCap : factor; }
+  TW_HOST_DEVICE bool isNone() const { return !hasCap() && factor == 1; }
 };
+
+// The part of the scale by which a loop may multiply the queries, once, instead of the products. A larger one could
+// make infinity of a query whose score is finite.
+TW_HOST_DEVICE float scaleOfQueries(float scale) { return std::fabs(scale) <= 1 ? scale : 1.0f; }
+// What is then left for the products.
+TW_HOST_DEVICE float scaleAfterQueries(float scale) { return std::fabs(scale) <= 1 ? 1.0f : scale; }
 
 }  // namespace tilewise

@@ -92,7 +92,7 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
     effect = Effects<kDecodeKeys>(p.rules, rows, stretch.run, 0, nullptr).ofAll();
     if (effect == RuleEffect::hidesAll) return;
   }
-  const ScoreScale scale = p.scoreScale();
+  const ScoreScale scale = p.scoreScaleAfterQueries();
   const int keys = stretch.run.places.size(), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
   const int dimK = (p.headDim + kLanes - 1) / kLanes * kLanes, dimV = (p.valueDim + kLanes - 1) / kLanes * kLanes;
   const ValuesToCome toCome{static_cast<const char*>(v.data), v.stride * sizeOf(v.type), p.valueDim * sizeOf(v.type)};
@@ -115,7 +115,7 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
     fillTable(p, rows, MaskedRun{stretch.run, stretch.isInterior ? nullptr : ends, mask}, s.table);
     for (int i = keys * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
   }
-  if (isMasked || scale.hasCap()) {
+  if (isMasked || !scale.isNone()) {
     blockMax[0] = splat(-INFINITY);
     modifyScores(s.scores, isMasked ? s.table : nullptr, vectors, scale, blockMax);
   }
@@ -161,7 +161,7 @@ SIMD void forEachRowSlice(int rows, F&& f) {
 
 void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScratch& s) {
   const AttentionProblem& p = *task.problem;
-  const ScoreScale scale = p.scoreScale();
+  const float scale = scaleOfQueries(p.scale);
   const int ldK = paddedDim(p.headDim), perGroup = paddedRows(task.rows), total = task.groups * perGroup;
   __builtin_memset(s.query, 0, sizeof(float) * total * ldK);
   __builtin_memset(out.output, 0, sizeof(float) * total * paddedDim(p.valueDim));
@@ -176,7 +176,7 @@ void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScr
       const int64_t token = task.sequence.queries.begin + row.token;
       const int64_t at = p.query.offset(task.sequence.batch, token, p.queryHeadOf(row.head));
       readRow(elementAt(p.query.data, p.dtype, at), p.dtype, p.query.dim, p.headDim, query);
-      for (int d = 0; d < p.headDim; ++d) query[d] *= scale.ofQueries();
+      for (int d = 0; d < p.headDim; ++d) query[d] *= scale;
     }
   }
 }

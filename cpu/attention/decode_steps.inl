@@ -131,18 +131,18 @@ void decodeSoftmax(const DecodeRows<RowsPad>& group, float* s, int n, const Vec&
     group.max[r] = now;
   }
   const Vec baseVec = load(base);
-  store(lanes, exp2(sub(load(before), baseVec)));
+  store(lanes, exp(sub(load(before), baseVec)));
   for (int r = 0; r < RowsPad; ++r) rescale[r] = lanes[r];
   Vec sum = zero();
   const int whole = n / kKeys * kKeys;
   for (int key = 0; key < whole; key += kKeys) {
-    const Vec e = exp2(sub(load(s + key * RowsPad), baseVec));
+    const Vec e = exp(sub(load(s + key * RowsPad), baseVec));
     store(s + key * RowsPad, e);
     sum = add(sum, e);
   }
   if (whole < n) {  // the last vector repeats a key: weigh it once
     float tail[kLanes];
-    store(tail, exp2(sub(load(s + whole * RowsPad), baseVec)));
+    store(tail, exp(sub(load(s + whole * RowsPad), baseVec)));
     for (int i = (n - whole) * RowsPad; i < kLanes; ++i) tail[i] = 0;
     store(s + whole * RowsPad, load(tail));
     sum = add(sum, load(tail));

@@ -81,26 +81,26 @@ void scores(KeyBlock& block, const float* k, int n, const Panel& panel, int dim,
   });
 }
 
-// P = exp2(S - max) in place; max and sum move on, `rescale` is what earlier outputs shrink by.
+// P = exp(S - max) in place; max and sum move on, `rescale` is what earlier outputs shrink by.
 void softmaxStep(Panel& panel, float* s, int n, const Vec (&blockMax)[kTileVecs], Vec (&rescale)[kTileVecs]) {
 #pragma GCC unroll 4
   for (int c = 0; c < kTileVecs; ++c) {
     const Vec before = load(panel.max + c * kLanes), now = max(blockMax[c], before);
     const Vec base = max(splat(-FLT_MAX), now);  // subtrahend(): finite even when nothing is visible yet
-    rescale[c] = exp2(sub(before, base));
+    rescale[c] = exp(sub(before, base));
     Vec sum[4] = {zero(), zero(), zero(), zero()};
     float* p = s + c * kLanes;
     int i = 0;
     for (; i + 4 <= n; i += 4, p += 4 * kPanel) {
 #pragma GCC unroll 4
       for (int u = 0; u < 4; ++u) {
-        const Vec e = exp2(sub(load(p + u * kPanel), base));
+        const Vec e = exp(sub(load(p + u * kPanel), base));
         store(p + u * kPanel, e);
         sum[u] = add(sum[u], e);
       }
     }
     for (; i < n; ++i, p += kPanel) {
-      const Vec e = exp2(sub(load(p), base));
+      const Vec e = exp(sub(load(p), base));
       store(p, e);
       sum[0] = add(sum[0], e);
     }
@@ -170,7 +170,7 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
     rows += n;
 
     float* segmentScores = s.scores + segment.scoreRow * kPanel;
-    if (!segment.hasTable && !scale.hasCap()) {
+    if (!segment.hasTable && scale.isNone()) {
       scores(block, segment.k, n, panel, p.headDim, segment.run.ends, segmentScores, blockMax);
       continue;
     }
@@ -219,7 +219,7 @@ void prefetchQueries(const TileTask& task, const Panel& panel) {
 }
 
 // Reads the queries of a panel whose rows are known.
-void setUpPanel(const TileTask& task, const TileScratch& s, int index, const ScoreScale& scale, Panel& panel) {
+void setUpPanel(const TileTask& task, const TileScratch& s, int index, Panel& panel) {
   const AttentionProblem& p = *task.problem;
   panel.query = s.queries + int64_t(index) * paddedDim(p.headDim) * kPanel;
   panel.output = s.outputs + int64_t(index) * paddedDim(p.valueDim) * kPanel;
@@ -237,7 +237,7 @@ void setUpPanel(const TileTask& task, const TileScratch& s, int index, const Sco
     readRow(from, p.dtype, p.query.dim, p.headDim, buffer);
     for (int d = p.headDim; d < ld; ++d) buffer[d] = 0;
   }
-  rowsToLanes(rows, p.headDim, scale.ofQueries(), panel.query);
+  rowsToLanes(rows, p.headDim, scaleOfQueries(p.scale), panel.query);
   __builtin_memset(panel.output, 0, sizeof(float) * kPanel * paddedDim(p.valueDim));
   for (int lane = 0; lane < kPanel; ++lane) {
     panel.max[lane] = -INFINITY;

@@ -190,7 +190,7 @@ void beginTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& ru
   }
 }
 
-// Fills the table for a run of keys: what is added to each score in log2 units, -inf where the key is hidden.
+// Fills the table for a run of keys: what is added to each score, -inf where the key is hidden.
 template <class Rows>
 void fillTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& run, float* table) {
   bool isBegun = run.ends || run.mask || !p.rules.areAny();
@@ -205,19 +205,20 @@ void fillTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& run
   });
 }
 
-// scores[i] (vectors) = softcap(scores[i]) + table[i], hidden where the table says so; table may be null.
+// scores[i] (vectors) = scale(scores[i]) + table[i], hidden where the table says so; table may be null.
 // `n` counts vectors; blockMax[c] collects the maximum of vectors c, c + Cycle, c + 2 Cycle, ... Returns whether the
 // table hides any.
 template <int Cycle>
 bool modifyScores(float* scores, const float* table, int n, const ScoreScale& scale, Vec (&blockMax)[Cycle]) {
-  const Vec factor = splat(scale.factor), hidden = splat(kHidden), one = splat(1);
+  const Vec factor = splat(scale.factor), inCap = splat(scale.inCap), hidden = splat(kHidden), one = splat(1);
   Vec hides = zero();
   for (int i = 0; i < n; i += Cycle) {
 #pragma GCC unroll 4
     for (int c = 0; c < Cycle; ++c) {
       float* p = scores + (i + c) * kLanes;
       Vec s = load(p);
-      if (scale.hasCap()) s = mul(tanh(s), factor);
+      if (scale.hasCap()) s = tanh(mul(s, inCap));
+      if (!scale.isNone()) s = mul(s, factor);
       if (table) {
         const Vec addend = load(table + (i + c) * kLanes);
         s = addUnlessHidden(Lanes(addend), Lanes(s)).v;

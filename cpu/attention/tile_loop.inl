@@ -205,7 +205,7 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
   static_assert(sizeof(PanelSights<Pattern>) <= kSightBytes, "kSightBytes: this pattern's sights are larger");
   TileScratch s;
   layOutTile(*task.problem, task.shape, kSightBytes, scratch, s);
-  const ScoreScale scale = task.problem->scoreScale();
+  const ScoreScale scale = task.problem->scoreScaleAfterQueries();
   auto* const sights = reinterpret_cast<PanelSights<Pattern>*>(s.sights);
   const int head = task.map.firstHead, candidates = panelsOf<Pattern>(task);
   int panels = 0;
@@ -225,7 +225,7 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
     ++panels;
   }
   if (panels == 0) return;
-  for (int i = 0; i < panels; ++i) setUpPanel(task, s, i, scale, s.panels[i]);
+  for (int i = 0; i < panels; ++i) setUpPanel(task, s, i, s.panels[i]);
   runBlocks(task, s, scale, pattern, pattern.look(head, queries), sights, panels);
   for (int i = 0; i < panels; ++i) finishPanel(task, s, s.panels[i]);
 }

@@ -20,7 +20,7 @@ void mergeRow(const MergeProblem& p, const Kernels& kernels, int64_t b, int64_t 
   for (int32_t d = 0; d < p.valueDim; ++d) sum[d] = 0;
   for (const MergePart& part : p.parts) {
     const float lse = part.lse[b * part.lseBatch + head * part.lseHead + token * part.lseToken];
-    const SoftmaxState from{lse * kLog2E, lse == -INFINITY ? 0.0f : 1.0f};
+    const SoftmaxState from = stateOfLse(lse);
     const MergeFactors f = merge(state, from);
     if (from.sum == 0) continue;  // its output is 0 by contract; reading it could only add NaN
     kernels.readRow(at(part.out, p.dtype, part.out.offset(b, token, head)), p.dtype, part.out.dim, p.valueDim, row);

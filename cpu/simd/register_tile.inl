@@ -46,7 +46,7 @@ struct RegisterTile {
       for (int c = 0; c < kTileVecs; ++c) store(p + r * kPanel + c * kLanes, acc[r][c]);
   }
 
-  // most = max(most, every row), lane by lane. NaN scores do not raise it: exp2 carries them into the sum.
+  // most = max(most, every row), lane by lane. NaN scores do not raise it: exp carries them into the sum.
   SIMD void raiseTo(Vec (&most)[kTileVecs]) const {
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)

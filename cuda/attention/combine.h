@@ -36,7 +36,7 @@ __device__ __forceinline__ void combine(const AttentionParams& p) {
     float sum = 0;
 #pragma unroll 8
     for (int32_t split = 0; split < p.splits; ++split) {
-      const float weight = exp2f(p.partialStates[first + split].max - base);
+      const float weight = weightOf(p.partialStates[first + split].max, base);
       if (weight > 0) sum += weight * p.partialOutputs[(first + split) * problem.valueDim + d];
     }
     out[row + d * problem.out.dim] = Element<E>::fromFloat(sum * factor);

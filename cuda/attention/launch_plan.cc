@@ -20,7 +20,8 @@ int tileDim(const AttentionProblem& p) {
 
 // Nothing but a pattern over contiguous keys: the stream kernel has registers for no more.
 bool fitsStream(const AttentionProblem& p) {
-  return !p.rules.areAny() && p.softcap == 0 && p.scale > 0 && p.extraTokens == 0 && p.store.isDense();
+  const ScoreScale scale = p.scoreScale();
+  return scale.canWait && !scale.hasCap() && p.extraTokens == 0 && p.store.isDense();
 }
 
 int log2Of(int n) {

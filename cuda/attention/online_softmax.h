@@ -9,7 +9,7 @@ namespace tilewise::cuda {
 
 template <int Slots>
 struct OnlineSoftmax {
-  float max[Slots];  // of scores as they are; times the factor of step() they are in log2 units
+  float max[Slots];  // of scores as they are, before the factor that waits (ScoreScale)
   float sum[Slots];  // of this lane's columns until finish()
 
   __device__ __forceinline__ OnlineSoftmax() {
@@ -34,6 +34,13 @@ struct OnlineSoftmax {
       // Finite also for a row that sees no key: -inf minus -inf would be NaN.
       base[slot] = newMax[slot] == -INFINITY ? 0 : newMax[slot] * factor;
       rescale[slot] = exp2_approx(max[slot] * factor - base[slot]);
+    }
+    bool isFar = false;
+#pragma unroll
+    for (int slot = 0; slot < Slots; ++slot) isFar |= !(fabsf(base[slot]) <= FLT_MAX);
+    if (isFar) bringNear(scores, newMax, factor, base, rescale);
+#pragma unroll
+    for (int slot = 0; slot < Slots; ++slot) {
       max[slot] = newMax[slot];
       sum[slot] *= rescale[slot];
     }
@@ -43,12 +50,30 @@ struct OnlineSoftmax {
     });
   }
 
-  // The state of a row once all keys have been seen, in log2 units.
+  // The state of a row once all keys have been seen; `factor` makes a score of its maximum.
   __device__ __forceinline__ SoftmaxState finish(int slot, float factor) const {
     SoftmaxState state;
     state.max = max[slot] * factor;
     state.sum = quadSum(sum[slot]);
     return state;
+  }
+
+ private:
+  // Scores beyond 2.36e38 times log2(e) are no float32 number: the maximum is then subtracted first. Rare, so each
+  // score costs nothing elsewhere.
+  template <int RowTiles, int Keys>
+  __device__ __forceinline__ void bringNear(RegisterTile<RowTiles, Keys>& scores, const float (&newMax)[Slots],
+                                            float factor, float (&base)[Slots], float (&rescale)[Slots]) const {
+    float shift[Slots];
+#pragma unroll
+    for (int slot = 0; slot < Slots; ++slot) {
+      const bool isFar = !(fabsf(base[slot]) <= FLT_MAX);
+      shift[slot] = isFar ? newMax[slot] : 0;
+      if (!isFar) continue;
+      base[slot] = 0;
+      rescale[slot] = exp2_approx((max[slot] - newMax[slot]) * factor);
+    }
+    scores.forEach([&](float& s, int slot, int, int) { s -= shift[slot]; });
   }
 };
 

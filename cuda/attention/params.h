@@ -36,7 +36,7 @@ struct AttentionParams {
   // [sequence][head][query of longestQueries][split]: weighted sums, valueDim floats each, and softmax states.
   float* partialOutputs;
   struct State {
-    float max, sum;  // log2 units
+    float max, sum;
   };
   State* partialStates;
 

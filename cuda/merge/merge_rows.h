@@ -63,7 +63,7 @@ __device__ __forceinline__ void mergeRows(const MergeParams& p) {
     for (int32_t i = 0; i < p.count; ++i) {
       const MergePart& part = parts[i];
       const float lse = part.lse[batch * part.lseBatch + head * part.lseHead + token * part.lseToken];
-      const SoftmaxState from{lse * kLog2E, lse == -INFINITY ? 0.0f : 1.0f};
+      const SoftmaxState from = stateOfLse(lse);
       const MergeFactors f = merge(state, from);
       if (from.sum == 0) continue;  // its output is 0 by contract; reading it could only add NaN
       piece.load(rowOf(part.out) + first * part.out.dim, part.out.dim, count, p.isAligned);

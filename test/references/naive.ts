@@ -1,21 +1,19 @@
 // Attention in float32, as it is written without a library: the yardstick of rounding error.
 // Reader: whoever sets the error bound (conformance/judge.ts). Every operation rounds to float32; inputs are as stored,
-// the output is left in float32 so that its distance to float64 is arithmetic alone. It keeps the one convention that
-// the numerics contract fixes: scores count in powers of 2, with log2(e) in the factor on the queries.
+// the output is left in float32 so that its distance to float64 is arithmetic alone.
 
 import { type FloatType, round } from './half.js';
 import { toNumbers } from './operand.js';
 import { keysAndValues, type Problem, queryRows, type Result, shapeOf } from './problem.js';
 
 const f = Math.fround;
-const log2e = f(Math.LOG2E);
 
 /** @param precision 'storage' rounds probabilities to the type of the tensors, in which a matrix product takes them */
 export function naiveAttention(problem: Problem, precision: 'float32' | 'storage' = 'float32'): Result {
   const type = precision === 'storage' ? (problem.value.type as FloatType) : 'float32';
   const { batch, heads, queries, headDim, valueDim } = shapeOf(problem);
   const softcap = f(problem.softcap ?? 0);
-  const scale = f(f(problem.scale ?? 1 / Math.sqrt(headDim)) * (softcap > 0 ? 1 : log2e));
+  const scale = f(problem.scale ?? 1 / Math.sqrt(headDim));
   const q = Float32Array.from(toNumbers(problem.query), (x) => x * scale);
   const numbers = keysAndValues(problem);
   const k = Float32Array.from(numbers.k);
@@ -29,20 +27,20 @@ export function naiveAttention(problem: Problem, precision: 'float32' | 'storage
   for (const { row, query, tokens, added, sink: logit } of queryRows(problem)) {
     const count = tokens.length;
     const weights = new Float32Array(count);
-    const sink = logit === undefined ? undefined : f(logit * log2e);
+    const sink = logit === undefined ? undefined : f(logit);
     let max = sink ?? -Infinity;
     for (let n = 0; n < count; n++) {
       const key = tokens[n] * headDim;
       let score = 0;
       for (let d = 0; d < headDim; d++) score = f(score + f(q[query * headDim + d] * k[key + d]));
-      if (softcap > 0) score = f(f(softcap * log2e) * f(Math.tanh(f(score / softcap))));
-      weights[n] = f(score + f(f(added[n]) * log2e));
+      if (softcap > 0) score = f(softcap * f(Math.tanh(f(score / softcap))));
+      weights[n] = f(score + f(added[n]));
       max = Math.max(max, weights[n]);
     }
 
-    let sum = sink === undefined ? 0 : f(2 ** f(sink - max));
+    let sum = sink === undefined ? 0 : f(Math.exp(f(sink - max)));
     for (let n = 0; n < count; n++) {
-      weights[n] = 2 ** f(weights[n] - max);
+      weights[n] = Math.exp(f(weights[n] - max));
       sum = f(sum + weights[n]);
       if (type !== 'float32') weights[n] = round(type, weights[n]);
     }
@@ -53,7 +51,7 @@ export function naiveAttention(problem: Problem, precision: 'float32' | 'storage
       for (let d = 0; d < valueDim; d++) accumulator[d] = f(accumulator[d] + f(weight * v[value + d]));
     }
     out.set(accumulator, row * valueDim);
-    if (count > 0 || sink !== undefined) lse[row] = f(f(max + f(Math.log2(sum))) * f(Math.LN2));
+    if (count > 0 || sink !== undefined) lse[row] = f(max + f(Math.log(sum)));
     keysSeen[row] = count;
   }
   return { out, lse, keysSeen };

@@ -179,12 +179,12 @@ __device__ __forceinline__ void finish(const AttentionParams& p, const Work& wor
                                        const OnlineSoftmax<2 * L::kRowTiles>& softmax,
                                        RegisterTile<L::kRowTiles, L::kDim>& output, const ScoreScale& scale) {
   if constexpr (L::kDividesKeys) {
-    storeMerged<L>(p, work, queries, softmax, output, scale.inSoftmax);
+    storeMerged<L>(p, work, queries, softmax, output, scale.ofMaximum);
   } else {
     if constexpr (L::kGathers) {
-      if (p.splits > 1) return storePartials<L>(p, work, queries, softmax, output, scale.inSoftmax);
+      if (p.splits > 1) return storePartials<L>(p, work, queries, softmax, output, scale.ofMaximum);
     }
-    storeRows<L>(p, work, queries, softmax, output, scale.inSoftmax);
+    storeRows<L>(p, work, queries, softmax, output, scale.ofMaximum);
   }
 }
 

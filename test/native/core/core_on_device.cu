@@ -14,7 +14,7 @@ __device__ float walk(const Pattern& pattern, int head, const Box<Pattern::kRank
   const auto add = [&](const Stretch& stretch) {
     for (Token place = stretch.run.places.begin; place < stretch.run.places.end; ++place) {
       SoftmaxState one;
-      one.max = biasToLog2(float(stretch.run.token(place)));
+      one.max = float(stretch.run.token(place));
       one.sum = 1;
       merge(state, one);
     }

@@ -107,7 +107,7 @@ export const arithmeticMutants = [
   attention(
     'splits are combined without their distance',
     'attention/combine.h',
-    'exp2f(p.partialStates[first + split].max - base)',
+    'weightOf(p.partialStates[first + split].max, base)',
     'float(p.partialStates[first + split].sum > 0)',
   ),
   attention(
