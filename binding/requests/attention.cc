@@ -127,12 +127,7 @@ void readModifiers(const Numbers& n, const Views& views, AttentionProblem& p) {
   if (p.rules.relativeBias.isPresent() && p.pattern != PatternKind::neighborhood) {
     refuse(n.env(), "relativeBias belongs to a neighborhood");
   }
-  if (const View sinks = views.at(Slot::sinks); sinks.isPresent) {
-    p.sinksHead = n.stride(size_t(Field::sinksByHead));
-    const Axis axes[] = {{heads, p.sinksHead}};
-    const int64_t offset = n.whole(size_t(Field::sinksOffset), "an offset", 0, kMaxExact);
-    p.sinks = locate(n.env(), "sinks", sinks, offset, axes, sizeof(float)).as<const float>();
-  }
+  readSinks(n, size_t(Field::sinksOffset), views.at(Slot::sinks), heads, p);
 }
 
 // Which rows belong to which sequence.

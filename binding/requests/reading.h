@@ -177,6 +177,16 @@ void readLse(const Numbers& numbers, size_t base, const View& view, int64_t batc
   into.lse = locate(numbers.env(), "lse", view, offset, axes, sizeof(float)).template as<Element>();
 }
 
+// The two fields of sink logits from `base` on: offset, then the stride by head.
+template <class P>
+void readSinks(const Numbers& numbers, size_t base, const View& view, int64_t heads, P& into) {
+  if (!view.isPresent) return;
+  const int64_t offset = numbers.whole(base, "an offset", 0, kMaxExact);
+  into.sinksHead = numbers.stride(base + 1);
+  const Axis axes[] = {{heads, into.sinksHead}};
+  into.sinks = locate(numbers.env(), "sinks", view, offset, axes, sizeof(float)).template as<const float>();
+}
+
 inline std::vector<int32_t> copyOf(Napi::Env env, const View& view) {
   if (view.isDetached) refuseGone(env, "a list");
   if (view.isOnDevice()) refuse(env, "lengths and lists that are copied must lie in the process's memory");

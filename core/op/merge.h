@@ -1,5 +1,5 @@
 // MergeProblem: partial attention results over disjoint sets of keys, merged into the result over their union.
-// Reader: backend authors. The rule is core/base/softmax.h's merge(), applied to parts in order.
+// Reader: backend authors. The rule is core/base/softmax.h's merge(), applied to parts in order, sinks last.
 #pragma once
 
 #include <vector>
@@ -20,11 +20,14 @@ struct MergeProblem {
   int32_t valueDim = 0;
   DType dtype = DType::float32;  // of the parts' outputs and of `out`
   std::vector<MergePart> parts;
+  Placed<const float> sinks = nullptr;  // one logit per head, in the denominator only; the parts have none
+  int64_t sinksHead = 0;
   Operand out;
   Placed<float> lse = nullptr;
   int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
 
   bool isEmpty() const { return out.data == nullptr; }
+  const float* sink(int64_t head) const { return sinks ? sinks + head * sinksHead : nullptr; }
 };
 
 }  // namespace tilewise

@@ -26,7 +26,7 @@ void mergeRow(const MergeProblem& p, const Kernels& kernels, int64_t b, int64_t 
     kernels.readRow(at(part.out, p.dtype, part.out.offset(b, token, head)), p.dtype, part.out.dim, p.valueDim, row);
     for (int32_t d = 0; d < p.valueDim; ++d) sum[d] = sum[d] * f.into + row[d] * f.from;
   }
-  const float factor = finishRow(state, nullptr);
+  const float factor = finishRow(state, p.sink(head));
   for (int32_t d = 0; d < p.valueDim; ++d) sum[d] *= factor;
   kernels.writeRow(sum, p.valueDim, p.dtype, p.out.dim, at(p.out, p.dtype, p.out.offset(b, token, head)));
   if (p.lse) p.lse[b * p.lseBatch + head * p.lseHead + token * p.lseToken] = state.lse();

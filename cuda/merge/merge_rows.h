@@ -70,7 +70,7 @@ __device__ __forceinline__ void mergeRows(const MergeParams& p) {
 #pragma unroll
       for (int e = 0; e < kCount; ++e) sum[e] = sum[e] * f.into + piece.numberOf(piece.element[e]) * f.from;
     }
-    const float factor = finishRow(state, nullptr);
+    const float factor = finishRow(state, p.sink(head));
 #pragma unroll
     for (int e = 0; e < kCount; ++e) piece.round(sum[e] * factor, piece.element[e]);
     piece.store(rowOf(p.out) + first * p.out.dim, p.out.dim, count, p.isAligned);

@@ -19,10 +19,13 @@ struct MergeParams {
   Operand out;
   float* lse;
   int64_t lseBatch, lseHead, lseToken;
+  const float* sinks;
+  int64_t sinksHead;
   int32_t count;
   const MergePart* memory;
   MergePart inlined[kInlineParts];
 
+  TW_HOST_DEVICE const float* sink(int64_t head) const { return sinks ? sinks + head * sinksHead : nullptr; }
   TW_HOST_DEVICE const MergePart* parts() const { return count <= kInlineParts ? inlined : memory; }
 };
 

@@ -22,6 +22,8 @@ void run(const MergeProblem& problem, const Limits&, Queue& queue, const CancelF
   p.lseBatch = problem.lseBatch;
   p.lseHead = problem.lseHead;
   p.lseToken = problem.lseToken;
+  p.sinks = problem.sinks;
+  p.sinksHead = problem.sinksHead;
   p.isAligned = hasAlignedRows(problem.out, problem.dtype);
   for (const MergePart& part : problem.parts) p.isAligned &= hasAlignedRows(part.out, problem.dtype);
   p.count = int32_t(problem.parts.size());

@@ -65,13 +65,14 @@ export const slot = {
   relativeBias: slotAt('relativeBias'),
 };
 
-/** Where the operands that have batch, token, head and dim cross. */
+/** Where operands cross. */
 export const place = {
   q: { field: field.q, slot: slot.q },
   k: { field: field.k, slot: slot.k },
   v: { field: field.v, slot: slot.v },
   extraKeys: { field: field.extraKeys, slot: slot.extraKeys },
   extraValues: { field: field.extraValues, slot: slot.extraValues },
+  sinks: { field: field.sinks, slot: slot.sinks },
 };
 
 /** The form of an attention request. */

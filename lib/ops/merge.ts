@@ -18,7 +18,15 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorConstructor, TensorLike } from '../tensor/types.js';
 import { floatTypes, readTensor, sizeOf, type View } from '../tensor/views.js';
 import type { ResultOf } from './attention/attention.js';
-import { checkConstructor, checkCopyInputs, checkSignal, type Layout, layouts } from './attention/options.js';
+import { putSinks } from './attention/modifiers.js';
+import {
+  checkConstructor,
+  checkCopyInputs,
+  checkSignal,
+  type Layout,
+  layouts,
+  readVector,
+} from './attention/options.js';
 
 /** What mergeAttention() can be told; as in attention(). */
 export interface MergeOptions<T = Tensor> {
@@ -26,6 +34,11 @@ export interface MergeOptions<T = Tensor> {
   layout?: Layout;
   /** Where to write the merged output; no memory in common with the parts. */
   out?: TensorLike;
+  /**
+   * Sink logits of the whole, [heads] float32, counted once: leave them out of the calls that make the parts, where they
+   * would count once per part. -Infinity is no sink.
+   */
+  sinks?: Float32Array | TensorLike;
   /** Class of the results. */
   Tensor?: TensorConstructor<T>;
   /** Cancels an asynchronous call. */
@@ -45,7 +58,15 @@ export interface AttentionPart {
   readonly lse: TensorLike;
 }
 
-const optionNames = namesOf<MergeOptions>({ layout: 1, out: 1, Tensor: 1, signal: 1, device: 1, copyInputs: 1 });
+const optionNames = namesOf<MergeOptions>({
+  layout: 1,
+  out: 1,
+  sinks: 1,
+  Tensor: 1,
+  signal: 1,
+  device: 1,
+  copyInputs: 1,
+});
 const op = new Op('merge');
 const field = {
   batch: op.field('batch'),
@@ -58,6 +79,7 @@ const field = {
   lse: op.field('lseOffset'),
 };
 const slot = { out: op.view('out'), lse: op.view('lse') };
+const sinksAt = { field: op.field('sinksOffset'), slot: op.view('sinks') };
 const partField = { out: op.itemField('outOffset'), lse: op.itemField('lseOffset') };
 const partSlot = { out: op.itemView('out'), lse: op.itemView('lse') };
 
@@ -78,8 +100,9 @@ const partPlaces = (part: number): { out: Place; lse: Place } => {
 
 /**
  * Merges attention over disjoint sets of keys into attention over their union: each part's rows weighted by
- * exp(lse - merged lse). Parts are merged in the order given, so results repeat bit for bit. A row that no part has a
- * key for gets output 0 and lse -Infinity.
+ * exp(lse - merged lse). Parts are merged in the order given, so results repeat bit for bit. A part whose lse is
+ * -Infinity, or +Infinity as flash-attention 2 has it, saw no key of the row: its output is not read. A row that no part
+ * has a key for gets output 0 and lse -Infinity. Sinks and `extraKeys` belong to one part or, sinks, to this call.
  * @param parts `{ out, lse }` of the same queries: equal dims and type; out [batch, queries, heads, valueDim] or as
  *   `layout` says, lse [batch, heads, queries] float32; packed results without batch axis, grids, and results of calls with
  *   `queryHeads` too
@@ -125,6 +148,7 @@ export function mergeAttentionSync<const P extends AttentionPart, T = Tensor>(
 interface Arguments {
   readonly parts: readonly { readonly out: View; readonly lse: View }[];
   readonly out: View | undefined;
+  readonly sinks: View | undefined;
   readonly isHeadsFirst: boolean;
   readonly Tensor: TensorConstructor<object> | undefined;
   readonly signal: AbortSignal | undefined;
@@ -151,6 +175,7 @@ function readArguments(where: string, parts: readonly AttentionPart[], o: MergeO
       };
     }),
     out: o.out === undefined ? undefined : readTensor('out', o.out, floatTypes),
+    sinks: o.sinks === undefined ? undefined : readVector('sinks', o.sinks),
   };
 }
 
@@ -190,13 +215,14 @@ function mergedHeadsOf({ out, lse }: Arguments['parts'][number], isHeadsFirst: b
 }
 
 function prepareMerge(
-  { parts, out, isHeadsFirst, Tensor, device, copyInputs }: Arguments,
+  { parts, out, sinks, isHeadsFirst, Tensor, device, copyInputs }: Arguments,
   given: object | undefined,
 ): { request: Request; results: Results; placement: Placement } {
   const named = parts.flatMap((part, i) => [
     { name: `parts[${i}].out`, view: part.out },
     { name: `parts[${i}].lse`, view: part.lse },
   ]);
+  if (sinks) named.push({ name: 'sinks', view: sinks });
   const placement = placementOf(device, out ? [...named, { name: 'out', view: out }] : named, cpu);
   const { type, dims } = parts[0].out;
   const merged = mergedHeadsOf(parts[0], isHeadsFirst);
@@ -217,6 +243,7 @@ function prepareMerge(
     request.operand(`parts[${i}].out`, places.out, split(part.out), isHeadsFirst);
     request.rows(`parts[${i}].lse`, places.lse, part.lse);
   });
+  putSinks(request, sinks, heads, sinksAt);
   if (out) checkSame('out', out, type, dims);
   const results = request.results({
     given,

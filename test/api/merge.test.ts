@@ -57,6 +57,10 @@ const wrong: [
   [[part()], { out: tensor(2, 3, 4, 7) }, 'ERR_TILEWISE_SHAPE_MISMATCH', RangeError, ['`out`', '[2, 3, 4, 7]']],
   [[part()], { causal: true }, 'ERR_TILEWISE_UNKNOWN_OPTION', TypeError, ['`causal`']],
   [[part()], { Tensor: 1 }, 'ERR_TILEWISE_INVALID_OPTION', TypeError, ['`Tensor`']],
+  [[part()], { sinks: 1 }, 'ERR_TILEWISE_INVALID_TENSOR', TypeError, ['`sinks`']],
+  [[part()], { sinks: new Float32Array(3) }, 'ERR_TILEWISE_SHAPE_MISMATCH', RangeError, ['`sinks`', '[4]', '[3]']],
+  [[part()], { sinks: tensor(1, 4) }, 'ERR_TILEWISE_SHAPE_MISMATCH', RangeError, ['`sinks`', '[1, 4]']],
+  [[part()], { sinks: half }, 'ERR_TILEWISE_DTYPE', TypeError, ['`sinks`', 'bfloat16']],
   [[part()], { signal: 1 }, 'ERR_TILEWISE_INVALID_OPTION', TypeError, ['`signal`']],
   [[part()], null, 'ERR_TILEWISE_INVALID_OPTION', TypeError, ['null']],
 ];

@@ -2,7 +2,7 @@
 // Reader: someone who changed splitting, merging or the alignment of queries.
 
 import { expect, it } from 'vitest';
-import { attentionSync, mergeAttentionSync } from '../../dist/index.js';
+import { type AttentionPart, attentionSync, mergeAttentionSync, Tensor } from '../../dist/index.js';
 import { build, type Case, callOf } from '../conformance/case.js';
 import { expectedOf, type Output, run } from '../conformance/judge.js';
 import { bitsOf, fromOutput, fromTensor, operandOf, toPlainTensor } from '../conformance/memory.js';
@@ -85,6 +85,79 @@ onEveryBackend((backend) => {
           );
           const bound = sum === 0 ? 0 : 8 * ulp('float32', 1) * Math.max(1, Math.abs(max) / 8) + ulp(dtype, want);
           expect(Math.abs(got[row * dim + d] - want), `row ${row} ${dtype}`).toBeLessThanOrEqual(bound);
+        }
+      }
+    }
+  });
+
+  it('sinks count once: in one part, or in the merge', () => {
+    const column = (...numbers: number[]) =>
+      new Tensor('float32', Float32Array.from(numbers), [1, numbers.length, 1, 1]);
+    const [q, k, v] = [column(0), column(0, 0), column(1, 1)];
+    const sinks = Float32Array.of(0);
+    const part = (at: number, options: { sinks?: Float32Array } = {}) =>
+      attentionSync(q, k.slice(1, at, at + 1), v.slice(1, at, at + 1), {
+        returnLse: true,
+        device: backend.device,
+        ...options,
+      }) as AttentionPart;
+    const merged = (parts: AttentionPart[], options = {}) =>
+      mergeAttentionSync(parts, { device: backend.device, ...options }).out.data[0];
+    expect(attentionSync(q, k, v, { sinks, device: backend.device }).out.data[0]).toBeCloseTo(2 / 3, 6);
+    expect(merged([part(0, { sinks }), part(1)])).toBeCloseTo(2 / 3, 6);
+    expect(merged([part(0), part(1)], { sinks })).toBeCloseTo(2 / 3, 6);
+    expect(merged([part(0, { sinks }), part(1, { sinks })])).toBeCloseTo(1 / 2, 6);
+
+    for (const dtype of dtypes) {
+      const { problem } = build({ heads: [4, 2], queries: 9, keys: 80, dims: [8, 8], sinks: true, dtype });
+      const parts = [range(0, 30), range(30, 80)].map((keys) => {
+        const { query, key, value, options } = callOf(
+          view({
+            ...problem,
+            sinks: undefined,
+            key: gather(problem.key, 2, keys),
+            value: gather(problem.value, 2, keys),
+          }),
+        );
+        return attentionSync(query, key, value, { ...options, device: backend.device }) as AttentionPart;
+      });
+      // A tensor with strides, as a Float32Array has none.
+      const spread = new Float32Array(8).fill(Number.NaN);
+      toNumbers(problem.sinks!).forEach((x, head) => {
+        spread[2 * head] = x;
+      });
+      const { out, lse } = mergeAttentionSync(parts, {
+        layout: 'bhnd',
+        device: backend.device,
+        sinks: new Tensor('float32', spread, [4], { strides: [2] }),
+      });
+      const whole = expectedOf(problem);
+      if (dtype === 'float32') expectRight({ out: fromOutput(out, 'bhnd'), lse: fromTensor(lse) }, whole);
+      toNumbers(fromTensor(lse)).forEach((x, row) => {
+        expect(x).toBeCloseTo(whole.exact.lse[row], dtype === 'float32' ? 5 : 2);
+      });
+    }
+  });
+
+  it('the output of a part that saw nothing is not read, whichever infinity says so', () => {
+    for (const dtype of dtypes) {
+      for (const nothing of [-Infinity, Infinity]) {
+        const part = (out: number, lse: number) => ({
+          out: toPlainTensor(operandOf(dtype, [1, 2, 1, 3], new Array(6).fill(out))),
+          lse: toPlainTensor(operandOf('float32', [1, 1, 2], [lse, lse])),
+        });
+        for (const poison of [NaN, Infinity]) {
+          for (const parts of [
+            [part(poison, nothing), part(2, 1)],
+            [part(2, 1), part(poison, nothing)],
+          ]) {
+            const { out, lse } = mergeAttentionSync(parts, { device: backend.device });
+            expect(new Set(toNumbers(fromTensor(out))), `${poison} under ${nothing}`).toEqual(new Set([2]));
+            expect(new Set(toNumbers(fromTensor(lse)))).toEqual(new Set([1]));
+          }
+          const alone = mergeAttentionSync([part(poison, nothing)], { device: backend.device });
+          expect(new Set(toNumbers(fromTensor(alone.out)))).toEqual(new Set([0]));
+          expect(new Set(toNumbers(fromTensor(alone.lse)))).toEqual(new Set([-Infinity]));
         }
       }
     }

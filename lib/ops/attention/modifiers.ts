@@ -1,7 +1,7 @@
 // Modifiers: what is added to scores, hidden from them or joins their softmax, and which rows form a sequence.
 // Reader: someone who adds an operand or an option of the scores.
 
-import type { Request } from '../../call/request.js';
+import type { Place, Request } from '../../call/request.js';
 import { checkSame, checkSize, mismatch, outputHeads, type Shape } from '../../call/shape.js';
 import { showDims, TilewiseRangeError } from '../../check/errors.js';
 import { maxTokens } from '../../check/validate.js';
@@ -19,7 +19,7 @@ export function putModifiers(request: Request, settings: Settings, shape: Shape)
   if (settings.bias) request.numbers[field.biasType] = dataTypeCode(settings.bias.type);
   putBroadcast(request, 'mask', settings, shape);
   putAlibi(request, settings, shape);
-  putSinks(request, settings, shape);
+  putSinks(request, settings.sinks, outputHeads(shape), place.sinks);
 }
 
 function putScalars(numbers: Float64Array, { scale, softcap, pairing }: Settings): void {
@@ -47,14 +47,14 @@ function putAlibi(request: Request, { alibiSlopes }: Settings, shape: Shape): vo
   request.place(field.alibiSlopes, offset, [rank === 2 ? strides[0] : 0, strides[rank - 1]]);
 }
 
-function putSinks(request: Request, { sinks }: Settings, shape: Shape): void {
+/** Logits of the denominator alone, one per head. */
+export function putSinks(request: Request, sinks: View | undefined, heads: number, at: Place): void {
   if (!sinks) return;
-  const heads = outputHeads(shape);
-  const { dims, strides, offset } = request.input('sinks', slot.sinks, sinks);
+  const { dims, strides, offset } = request.input('sinks', at.slot, sinks);
   if (dims.length !== 1 || dims[0] !== heads) {
     throw mismatch(`\`sinks\` must have dims [${heads}], not ${showDims(dims)}`);
   }
-  request.place(field.sinks, offset, strides);
+  request.place(at.field, offset, strides);
 }
 
 /** Extra keys and values, which every query sees whatever the pattern. */

@@ -55,7 +55,10 @@ export interface AttentionOptions<T = Tensor> {
   softcap?: number;
   /** ALiBi (arXiv 2108.12409): scores -= slope * |position - key|. [heads] or [batch, heads], float32. */
   alibiSlopes?: Float32Array | TensorLike;
-  /** Logits that join the softmax's denominator and nothing else (gpt-oss). [heads], float32. `lse` includes them. */
+  /**
+   * Logits that join the softmax's denominator and nothing else (gpt-oss). [heads], float32. `lse` includes them, so of
+   * calls whose results are merged at most one may have them; mergeAttention() takes them, too. -Infinity is no sink.
+   */
   sinks?: Float32Array | TensorLike;
   /** Added to the scores; broadcasts to [batch, heads, queries, keys]; any float type. -Infinity hides a key. */
   bias?: TensorLike;
@@ -64,7 +67,7 @@ export interface AttentionOptions<T = Tensor> {
   /**
    * Extra keys: every query sees them whatever the pattern, in the same softmax (registers, a prompt's summary).
    * [batch, extras, kvHeads, headDim], with `layout: 'bhnd'` [batch, kvHeads, extras, headDim]. They have no position:
-   * bias, mask and ALiBi do not concern them.
+   * bias, mask and ALiBi do not concern them. Of calls whose results are merged, one may have them.
    */
   extraKeys?: TensorLike;
   /** Their values, [batch, extras, kvHeads, valueDim] likewise. */
@@ -320,7 +323,7 @@ function checkSoftcap(value: unknown): number {
 }
 
 /** A float32 tensor, or a bare Float32Array as one axis. */
-function readVector(name: string, value: unknown): View {
+export function readVector(name: string, value: unknown): View {
   if (typedArrayName(value) === 'Float32Array') {
     return readTensor(name, { type: 'float32', data: value, dims: [(value as Float32Array).length] }, ['float32']);
   }

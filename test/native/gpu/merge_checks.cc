@@ -25,6 +25,7 @@ struct Case {
   std::vector<Lse> lses;
   OwnOperand out;
   Lse lse;
+  std::vector<float> sinks;  // per head; empty: none
   std::string name;
 };
 
@@ -35,7 +36,8 @@ Lse makeLse(Pick& pick, const MergeProblem& p) {
   lse.head = isByHead ? p.queries : 1;
   lse.token = isByHead ? 1 : p.heads;
   for (int64_t i = 0; i < lse.batch * p.batch; ++i) {
-    lse.values.push_back(pick(5) == 0 ? -INFINITY : float(pick(2000) - 1000) / (pick(4) ? 100.0f : 1.0f));
+    const float nothing = pick(4) == 0 ? INFINITY : -INFINITY;
+    lse.values.push_back(pick(5) == 0 ? nothing : float(pick(2000) - 1000) / (pick(4) ? 100.0f : 1.0f));
   }
   return lse;
 }
@@ -62,33 +64,38 @@ Case makeCase(uint32_t seed) {
     for (int32_t b = 0; b < p.batch; ++b)
       for (int32_t t = 0; t < p.queries; ++t)
         for (int32_t h = 0; h < p.heads; ++h) {
-          if (c.lses.back().at(b, h, t) == -INFINITY) out.set(out.at(b, t, h, 0), NAN);
+          if (std::isinf(c.lses.back().at(b, h, t))) out.set(out.at(b, t, h, 0), NAN);
         }
   }
   c.out = makeOperand(pick, shape, p.dtype, true, [] { return 77.0f; });
   c.lse = makeLse(pick, p);
+  for (int32_t h = pick(2) ? p.heads : 0; h > 0; --h) {
+    c.sinks.push_back(pick(4) ? float(pick(2000) - 1000) / 100 : -INFINITY);
+  }
   c.name = "seed " + std::to_string(seed) + ": " + nameOf(p.dtype) + ", " + std::to_string(c.outs.size()) +
            " parts, dim " + std::to_string(p.valueDim);
   return c;
 }
 
 void checkRow(const Case& c, const OwnOperand& out, const Lse& lse, int32_t b, int32_t t, int32_t h) {
+  std::vector<double> terms;
+  for (const Lse& part : c.lses) terms.push_back(std::isinf(part.at(b, h, t)) ? -INFINITY : part.at(b, h, t));
+  if (!c.sinks.empty()) terms.push_back(c.sinks[size_t(h)]);
   double most = -INFINITY, sum = 0;
-  for (const Lse& part : c.lses) most = std::fmax(most, part.at(b, h, t));
-  for (const Lse& part : c.lses) sum += most == -INFINITY ? 0 : std::exp(part.at(b, h, t) - most);
+  for (const double term : terms) most = std::fmax(most, term);
+  for (const double term : terms) sum += most == -INFINITY ? 0 : std::exp(term - most);
   const double expectedLse = sum == 0 ? -INFINITY : most + std::log(sum);
   const double gotLse = lse.at(b, h, t);
   CHECK(gotLse == expectedLse || std::fabs(gotLse - expectedLse) <= 1e-6 * std::fmax(1, std::fabs(most)),
         "%s: lse %g, not %g", c.name.c_str(), gotLse, expectedLse);
-  // Weights are exact to the rounding of lse in log2 units; then one rounding to the element type.
+  // Weights are exact to the rounding of lse; then one rounding to the element type.
   const double weightError = sum == 0 ? 0 : 4e-7 * std::fmax(1, std::fabs(most));
   const double rounding = c.problem.dtype == DType::float32 ? 1e-6 : c.problem.dtype == DType::float16 ? 1e-3 : 8e-3;
   for (int32_t d = 0; d < c.problem.valueDim; ++d) {
     double expected = 0, magnitude = 0;
     for (size_t i = 0; i < c.outs.size(); ++i) {
-      const double lsePart = c.lses[i].at(b, h, t);
-      if (lsePart == -INFINITY) continue;
-      const double term = std::exp(lsePart - most) / sum * c.outs[i].get(b, t, h, d);
+      if (terms[i] == -INFINITY) continue;
+      const double term = std::exp(terms[i] - most) / sum * c.outs[i].get(b, t, h, d);
       expected += term;
       magnitude += std::fabs(term);
     }
@@ -116,6 +123,10 @@ void checkCase(Case& c, const std::string& mode) {
   p.lseBatch = c.lse.batch;
   p.lseHead = c.lse.head;
   p.lseToken = c.lse.token;
+  if (!c.sinks.empty()) {
+    p.sinks = device.upload(c.sinks);
+    p.sinksHead = 1;
+  }
   try {
     cuda::run(p, device.limits(), device.queue(), CancelFlag{false});
     OwnOperand out = c.out;

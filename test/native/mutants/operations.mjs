@@ -90,5 +90,6 @@ export const operationMutants = [
     'const int count = smaller(kCount, p.valueDim - first);',
     'const int count = kCount;',
   ),
+  merge('sinks are left out', 'finishRow(state, p.sink(head))', 'finishRow(state, nullptr)'),
   merge('rows past the last are merged', '  if (row >= p.rows) return;\n'),
 ];
