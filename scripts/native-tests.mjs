@@ -16,6 +16,7 @@ const cpuChecks = (rounds, { sets = host, counts = true } = {}) => [
   { name: 'pool_checks' },
   { name: 'topology_checks' },
   { name: 'turn_checks' },
+  { name: 'job_checks' },
   { name: 'launch_checks' },
   ...['loop_checks', ...(counts ? ['plan_checks'] : []), 'select_checks', 'staging_checks'].map((name) => ({
     name,

@@ -77,6 +77,7 @@ function expectCounts(pattern: Pattern, shape: ExplainShape, tile: object, perHe
   if (!worstHead) return;
   const most = Math.max(...perHead.map(({ computed }) => computed));
   const { visited, computed, useful } = perHead[worstHead.head];
+  expect(worstHead.head, 'the first of equals').toBe(perHead.findIndex((head) => head.computed === most));
   expect(computed).toBe(most);
   expect(worstHead).toMatchObject({ visited, computed, useful });
 }

@@ -2,7 +2,14 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { attention, attentionSync, mergeAttentionSync, Tensor } from '../../dist/index.js';
+import {
+  attention,
+  attentionSync,
+  hipAttention,
+  mergeAttention,
+  mergeAttentionSync,
+  Tensor,
+} from '../../dist/index.js';
 import { integers } from '../conformance/draw.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { expectForAll } from '../support/property.js';
@@ -173,4 +180,35 @@ describe('out', () => {
       { ...overlap, says: ['parts[0].out'] },
     );
   });
+});
+
+const failure = (promise: Promise<unknown>) =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+
+it('`out` is given back by every op that is aborted, whatever it was at', async () => {
+  const { q, k, v } = operands(2048, 4, 64);
+  const out = new Tensor('float32', new Float32Array(q.size), q.dims);
+  const part = { out: q, lse: new Tensor('float32', new Float32Array(2048 * 4), [1, 4, 2048]) };
+  const selecting = { stages: [{ strideQ: 1, chunk: 64, keep: 512 }], window: 128 };
+  const ops: Record<string, (signal: AbortSignal) => Promise<{ out: object }>> = {
+    attention: (signal) => attention(q, k, v, { out, signal }),
+    hip: (signal) => hipAttention(q, k, v, { ...selecting, out, signal }),
+    merge: (signal) => mergeAttention(new Array(8).fill(part), { out, signal }),
+  };
+  for (const [name, op] of Object.entries(ops)) {
+    const isRight = async () => (await op(new AbortController().signal)).out === out;
+    expect(await failure(op(AbortSignal.abort(new Error(name))))).toMatchObject({ message: name });
+    expect(await isRight(), name).toBe(true);
+    for (const delay of [0, 1, 3]) {
+      const controller = new AbortController();
+      const call = failure(op(controller.signal));
+      if (delay === 0) controller.abort();
+      else setTimeout(() => controller.abort(), delay);
+      await call;
+      expect(await isRight(), `${name}, ${delay} ms`).toBe(true);
+    }
+  }
 });

@@ -2,9 +2,10 @@
 // Reader: someone who brings a block mask, or changed how lists are read.
 
 import { describe, expect, it } from 'vitest';
-import { attentionSync, blockSparseAttentionSync, blocks } from '../../dist/index.js';
-import { build, type Case } from '../conformance/case.js';
+import { attentionSync, blockSparseAttentionSync, blocks, Tensor } from '../../dist/index.js';
+import { build, type Case, callOf } from '../conformance/case.js';
 import { expectedOf, run } from '../conformance/judge.js';
+import { fromOutput, fromTensor } from '../conformance/memory.js';
 import { blockCases } from '../conformance/pattern-sweep.js';
 import { listsOption } from '../conformance/patterns.js';
 import {
@@ -68,6 +69,36 @@ onEveryBackend((backend) => {
       ),
       backend,
     );
+  });
+
+  it('one pattern serves calls of other sizes as a new one would', () => {
+    const lists = {
+      counts: Int32Array.of(2, 3, 3),
+      indices: new Tensor('int32', Int32Array.of(0, 1, -1, 0, 1, 2, 0, 1, 2), [3, 3]),
+    };
+    const make = () =>
+      blocks({ blockQ: 16, blockK: 16, lists, predicate: (b, h, i, j) => (i + 2 * j + h + 3 * b) % 5 > 0 });
+    const reused = make();
+    const call = (sizes: Partial<Case>, pattern: ReturnType<typeof blocks>) => {
+      const built = build({ heads: [2, 2], queries: 40, keys: 40, dims: [8, 8], ...sizes });
+      const { query, key, value, options } = callOf(built);
+      const { out, lse } = attentionSync(query, key, value, { ...options, pattern, device: backend.device });
+      return { out: fromOutput(out, built.layout), lse: fromTensor(lse!) };
+    };
+    const first = call({}, reused);
+    for (const sizes of [
+      { keys: 37 },
+      { keys: 48 },
+      { queries: 33 },
+      { batch: 2 },
+      { heads: [4, 2] },
+      { heads: [4, 4] },
+      { heads: [2, 1] },
+      { dtype: 'float16' },
+    ] as Partial<Case>[]) {
+      expectSameBits(call(sizes, reused), call(sizes, make()), JSON.stringify(sizes));
+      expectSameBits(call({}, reused), first, `after ${JSON.stringify(sizes)}`);
+    }
   });
 
   it('sequences of many tiles', () => {

@@ -12,6 +12,7 @@ import {
   hipAttention,
   hipAttentionSync,
   hipSelectSync,
+  type StagedPattern,
 } from '../../dist/index.js';
 import type { Stage } from '../references/hierarchical.js';
 import { expectBoth } from '../support/expect-error.js';
@@ -93,14 +94,60 @@ describe('arguments', () => {
         keep,
         strideQ,
       ]);
-    expect(chunks('default')).toEqual([
-      [64, 8192, 4],
-      [8, 2048, 1],
-    ]);
-    expect(chunks('3k')).toEqual([
-      [256, 32768, 4],
-      [32, 8192, 4],
-      [8, 2048, 1],
+    const k = 1024;
+    const published: Record<HierarchicalPreset, [sink: number, stages: number[][]]> = {
+      default: [
+        128,
+        [
+          [64, 8 * k, 4],
+          [8, 2 * k, 1],
+        ],
+      ],
+      '3k': [
+        256,
+        [
+          [256, 32 * k, 4],
+          [32, 8 * k, 4],
+          [8, 2 * k, 1],
+        ],
+      ],
+      '5k': [
+        256,
+        [
+          [64, 32 * k, 4],
+          [32, 16 * k, 4],
+          [16, 4 * k, 1],
+        ],
+      ],
+      '16k-shallow': [256, [[32, 16 * k, 4]]],
+      'test-high': [
+        256,
+        [
+          [64, 64 * k, 1],
+          [16, 16 * k, 1],
+          [1, 4 * k, 1],
+        ],
+      ],
+      'llama-3.1': [
+        256,
+        [
+          [64, 32 * k, 2],
+          [32, 8 * k, 2],
+          [8, 2 * k, 1],
+        ],
+      ],
+    };
+    for (const [preset, [sink, stages]] of Object.entries(published)) {
+      const pattern = hierarchical(preset as HierarchicalPreset) as StagedPattern;
+      expect(chunks(preset as HierarchicalPreset), preset).toEqual(stages);
+      expect(pattern.sink, preset).toBe(sink);
+      expect(new Set(pattern.stages.map(({ blockQ }) => blockQ)), preset).toEqual(new Set([64]));
+      expect(pattern.shorter?.below, preset).toBe(preset === 'default' ? 32 * k : undefined);
+    }
+    const { shorter } = hierarchical() as StagedPattern;
+    expect(shorter?.stages.map(({ chunk, keep, strideQ }) => [chunk, keep, strideQ])).toEqual([
+      [64, 4 * k, 4],
+      [8, 512, 1],
     ]);
   });
 

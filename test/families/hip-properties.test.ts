@@ -237,6 +237,24 @@ onEveryBackend((backend) => {
       expectSameBits(step(63, fork).output, step(63, undefined).output);
     });
 
+    it('a fork goes on as its parent does, past the window and through its selections', () => {
+      const parent = new HipState({ refresh: [24, 6, 2] });
+      for (const keys of range(60, 65)) step(keys, parent);
+      const fork = parent.fork();
+      const told = (state: HipState) => ({
+        refresh: state.refresh,
+        steps: state.stepCounters,
+        basePos: state.basePos,
+        windowStart: state.windowStart,
+        lists: state.lists.map(nested),
+      });
+      expect(told(fork)).toEqual(told(parent));
+      for (const keys of range(65, 65 + 2 * decode.window)) {
+        expectSameBits(step(keys, fork).output, step(keys, parent).output, `${keys} keys`);
+        expect(told(fork), `${keys} keys`).toEqual(told(parent));
+      }
+    });
+
     it('taking keys back below basePos, or leaving the state behind, selects anew', () => {
       const state = new HipState({ refresh: 100 });
       step(90, state);

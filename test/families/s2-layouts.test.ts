@@ -186,6 +186,37 @@ describe('the layout object', () => {
     });
   });
 
+  it('coverage says for any number of blocks whether the heads together see all of them', () => {
+    each((layout) => {
+      const layouts = range(0, layout.numLayouts);
+      let isFull = true;
+      for (const n of range(0, blocks)) {
+        // One block more: its row, of which later ones see no more.
+        isFull &&= n === 0 || range(0, n).every((kb) => layouts.some((l) => layout.visits(l, n - 1, kb)));
+        expect(layout.coverage(n).isFull, `${n} blocks`).toBe(isFull);
+      }
+    });
+  });
+
+  it('a step or an offset below 0, or beyond vertStride, is the one within it', () => {
+    each((layout, { headStep = 1, headOffset = 0, ...options }) => {
+      const { vertStride } = layout;
+      const with_ = (turns: number) =>
+        s2Layout({
+          ...options,
+          headStep: headStep + turns * vertStride,
+          headOffset: headOffset + turns * vertStride,
+          requireFullCoverage: false,
+        });
+      const straight = with_(0);
+      for (const turns of [-2, -1, 3]) {
+        const turned = with_(turns);
+        expect([turned.headStep, turned.headOffset]).toEqual([headStep % vertStride, headOffset % vertStride]);
+        for (const l of range(0, straight.numLayouts)) expect(turned.row(l, 17)).toEqual(straight.row(l, 17));
+      }
+    });
+  });
+
   it('[P4] a block that has left the window and is not of the residue never comes back', () => {
     each((layout, { numHeads }) => {
       for (const head of range(0, numHeads)) {

@@ -7,7 +7,7 @@ import { build, type Case, callOf } from '../conformance/case.js';
 import { expectedOf, run } from '../conformance/judge.js';
 import { fromOutput, fromTensor, operandOf } from '../conformance/memory.js';
 import { expectRight, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
-import { round } from '../references/half.js';
+import { dtypes, round } from '../references/half.js';
 import { type Operand, range, toNumbers } from '../references/operand.js';
 import { gather, view } from '../support/views.js';
 
@@ -40,6 +40,47 @@ onEveryBackend((backend) => {
         setNumThreads(1);
         const alone = run(built, backend);
         for (const count of [2, 3, 7]) {
+          setNumThreads(count);
+          expectSameBits(run(built, backend), alone, `${count} threads, ${JSON.stringify(c)}`);
+        }
+      }
+    }
+    setNumThreads(threads);
+  });
+
+  // Tiles of windows are cut by the number of threads, where a grid's and a list's are not.
+  it.skipIf(backend.device !== 'cpu')('the number of threads changes no bit of any window', () => {
+    const reaches: Partial<Case>[] = [
+      {},
+      { causal: true },
+      ...[0, 7, 40, 100, 250, 399, 640].flatMap((left): Partial<Case>[] => [
+        { left, causal: true },
+        { left, right: 30 },
+        { left, right: 30, sinkTokens: 5 },
+      ]),
+      { left: 90, sinkTokens: 64, causal: true, align: 'top-left' },
+      { left: 90, causal: true, align: -37 },
+      { right: 45, align: 70 },
+    ];
+    for (const [queries, keys] of [
+      [150, 150],
+      [333, 333],
+      [700, 1100],
+      [2000, 2000],
+    ]) {
+      for (const [i, reach] of reaches.entries()) {
+        const heads = (
+          [
+            [1, 1],
+            [4, 2],
+            [2, 2],
+          ] as const
+        )[i % 3];
+        const c: Case = { heads: [...heads], queries, keys, dims: [16, 8], dtype: dtypes[i % 2], ...reach };
+        const built = build(c);
+        setNumThreads(1);
+        const alone = run(built, backend);
+        for (const count of [2, 3, 8, 64]) {
           setNumThreads(count);
           expectSameBits(run(built, backend), alone, `${count} threads, ${JSON.stringify(c)}`);
         }

@@ -1,9 +1,15 @@
 // Many callers at once, submitted and cancelled calls, changing thread counts: for the thread sanitizer, and for bits.
+// How many threads a job has, and how much memory each has.
+#if __has_include(<malloc.h>)
+#include <malloc.h>
+#endif
+
 #include <cstring>
 #include <future>
 #include <thread>
 
 #include "../../../cpu/backend.h"
+#include "../../../cpu/runtime/pool.h"
 #include "../check.h"
 #include "../problems.h"
 
@@ -50,10 +56,54 @@ void cancelRepeatedly(int rounds) {
   }
 }
 
+// The most threads that are ever inside a job are as many as were asked for, though the pool has more.
+void checkThreads() {
+  cpu::Pool& pool = cpu::Pool::shared();
+  for (const int threads : {8, 3, 1, 5, 2}) {
+    pool.setThreads(threads);
+    for (const bool isSubmitted : {true, false}) {
+      std::atomic<int> inside{0}, most{0};
+      std::promise<void> done;
+      const auto job = std::make_shared<cpu::Job>();
+      job->items = 300;
+      job->work = [&](int64_t, cpu::Worker&) {
+        const int now = ++inside;
+        for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+        }
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+        --inside;
+      };
+      job->done = [&](std::exception_ptr) { done.set_value(); };
+      if (isSubmitted) {
+        pool.submit(job);
+      } else {
+        pool.run(job, threads);
+      }
+      done.get_future().get();
+      CHECK(most == threads, "%d threads were in a job for %d", most.load(), threads);
+    }
+  }
+}
+
+// Memory is as long as was asked for, whatever was asked for before.
+void checkScratch() {
+#if __has_include(<malloc.h>)
+  for (const int64_t step : {1, 100, 500, 1000, 1024, 1500}) {
+    cpu::Scratch scratch;
+    for (int64_t count = 1; count < 12000; count += step) {
+      const size_t bytes = malloc_usable_size(scratch.floats(count)), asked = size_t(count) * sizeof(float);
+      CHECK(bytes >= asked, "%zu bytes for %zu, in steps of %d floats", bytes, asked, int(step));
+    }
+  }
+#endif
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 10;
+  checkScratch();
+  checkThreads();
   std::vector<std::thread> callers;
   for (uint32_t i = 0; i < 4; ++i) callers.emplace_back([=] { callRepeatedly(i, rounds); });
   callers.emplace_back([=] { cancelRepeatedly(rounds); });

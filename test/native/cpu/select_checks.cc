@@ -7,6 +7,9 @@
 #include <vector>
 
 #include "../../../cpu/backend.h"
+#include "../../../cpu/operations.h"
+#include "../../../cpu/runtime/dispatch.h"
+#include "../../../cpu/selection/selecting.h"
 #include "../check.h"
 #include "../pick.h"
 
@@ -160,6 +163,87 @@ void make(Case& c, uint32_t seed) {
   c.name = "seed " + std::to_string(seed);
 }
 
+// The same lists come of a stage's items in any order, one at a time.
+void checkOrders(Case& c, const std::string& set) {
+  cpu::Worker worker;
+  for (int32_t s = 0; s < c.problem.stages; ++s) {
+    std::fill(c.starts[size_t(s)].begin(), c.starts[size_t(s)].end(), -1);
+    const auto job = cpu::jobOf(c.problem, s, cpu::activeKernels(), 64);
+    for (int64_t item = job->items; item-- > 0;) job->work(item, worker);
+  }
+  checkLists(c, set);
+}
+
+// Of equal scores the lower entries are kept, and 0 and -0 are equal.
+void checkTies() {
+  const std::vector<std::vector<float>> lists = {
+      {-0.0f, 0.0f, -0.0f, 0.0f}, {0.0f, -0.0f, 0.0f, -0.0f}, {-1, -0.0f, 0.0f, 0.0f, -1},
+      {1, -0.0f, 0.0f, 1},        {-INFINITY, -0.0f, 0.0f},   {2, 2, 2, 2},
+      {-2, -2, -1, -2},
+  };
+  for (const std::vector<float>& scores : lists) {
+    for (size_t most = 0; most <= scores.size(); ++most) {
+      std::vector<int64_t> expected(scores.size()), kept;
+      for (size_t i = 0; i < scores.size(); ++i) expected[i] = int64_t(i);
+      std::stable_sort(expected.begin(), expected.end(),
+                       [&](int64_t a, int64_t b) { return scores[size_t(a)] > scores[size_t(b)]; });
+      expected.resize(most);
+      std::sort(expected.begin(), expected.end());
+      std::vector<uint64_t> order(scores.size());
+      cpu::forEachBest(scores.data(), int64_t(scores.size()), int64_t(most), order.data(),
+                       [&](int64_t i) { kept.push_back(i); });
+      CHECK(kept == expected, "the best %zu of %g, %g, ...", most, scores[0], scores[1]);
+    }
+  }
+}
+
+// A later stage reads lists that may hold anything: chunks that overlap, fall, or are no candidates. Those that come
+// out ascend, and none is behind the candidates.
+void checkForeignLists() {
+  struct Foreign {
+    std::vector<int32_t> starts;
+    int32_t count;
+    std::vector<Token> expected;
+  };
+  const Foreign foreigns[] = {
+      {{20, 36, 52}, 3, {20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64}},
+      {{20, 24, 40}, 3, {20, 24, 28, 32, 40, 44, 48, 52}},
+      {{20, 21, 22}, 3, {20, 24, 28, 32}},
+      {{20, 20, 36}, 3, {20, 24, 28, 32, 36, 40, 44, 48}},
+      {{40, 20, 60}, 3, {40, 44, 48, 52, 60, 64, 68, 72}},
+      {{-5, 3, 90}, 3, {90, 94, 98}},
+      {{96, 100, 400}, 3, {96}},
+      {{20, 36, 52}, 1000, {20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64}},
+      {{20, 36, 52}, -7, {}},
+      {{kNoEntry, kNoEntry, kNoEntry}, 3, {}},
+  };
+  for (const Foreign& foreign : foreigns) {
+    SelectionProblem p;
+    std::vector<int32_t> starts = foreign.starts, counts{foreign.count}, kept(12, -1), keptCount{-1};
+    std::vector<float> rows(120, 1.0f);
+    p.batch = p.queryHeads = p.kvHeads = p.queries = p.headDim = 1;
+    p.keys = 120;
+    p.sink = 4;
+    p.window = 20;  // candidates are the keys from 4 on and before 100
+    p.stages = 2;
+    p.firstStage = 1;
+    p.stage[0].chunk = 16;
+    p.stage[0].keep = 3;
+    p.stage[1].chunk = 4;
+    p.stage[1].keep = 12;
+    p.stage[0].starts = starts.data();
+    p.stage[0].counts = counts.data();
+    p.stage[1].starts = kept.data();
+    p.stage[1].counts = keptCount.data();
+    p.query = {rows.data(), 1, 1, 1, 1};
+    p.key = {rows.data(), 120, 1, 1, 1};
+    cpu::backend().run(p, CancelFlag{false});
+    kept.resize(size_t(std::max(0, keptCount[0])));
+    CHECK(kept == foreign.expected, "lists of %d, %d, %d: %d entries", foreign.starts[0], foreign.starts[1],
+          foreign.starts[2], keptCount[0]);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -172,7 +256,10 @@ int main(int argc, char** argv) {
       cpu::backend().setInstructionSet(set);
       cpu::backend().run(c.problem, cancel);
       checkLists(c, set);
+      checkOrders(c, set);
     }
   }
+  checkTies();
+  checkForeignLists();
   return finish("selection");
 }
