@@ -30,9 +30,10 @@ export function installedAt(url: string | undefined): Installed {
   throw noBinary(
     'tilewise was bundled into another file, and its native binary was not: bundlers cannot take it along.\n' +
       'Mark tilewise as external, so that it stays in node_modules:\n' +
-      '  esbuild and bun build: --external:tilewise, --external tilewise\n' +
-      "  Rollup, Vite (ssr) and webpack: external: ['tilewise'] and externals: { tilewise: 'module tilewise' }\n" +
-      "  Next.js: serverExternalPackages: ['tilewise'] in its configuration",
+      '  esbuild: --external:tilewise; bun build: --external tilewise\n' +
+      "  Rollup, and Vite for SSR: external: ['tilewise']\n" +
+      "  webpack: externals: { tilewise: 'module tilewise' }\n" +
+      "  Next.js: serverExternalPackages: ['tilewise']",
   );
 }
 
