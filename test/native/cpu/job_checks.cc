@@ -1,5 +1,6 @@
-// Jobs of the CPU backend by hand: their items in any order, one at a time, give the bits of a call. What the last item
-// of several joins is then joined too early or twice whenever a count is wrong, not only when threads race.
+// Jobs of the CPU backend by hand: their items in any order, one at a time, give the bits of a call, and write every
+// row once. What the last item of several joins is then seen to be joined too early whenever a count is wrong, not only
+// when threads race.
 // Reader: someone who changed how work is split.
 #include <algorithm>
 #include <cstring>
@@ -36,6 +37,35 @@ Results takeResults(Case& c) {
   return results;
 }
 
+// Which rows items have written, by their lse.
+class Once {
+ public:
+  explicit Once(const AttentionProblem& p)
+      : lse_(p.lse),
+        values_(size_t(p.batch) * size_t(p.outputHeads()) * size_t(p.queries), 0),
+        writes_(values_.size(), 0) {
+    std::memcpy(values_.data(), lse_, values_.size() * sizeof(uint32_t));
+  }
+  void note() {
+    for (size_t row = 0; row < values_.size(); ++row) {
+      uint32_t bits;
+      std::memcpy(&bits, lse_ + row, sizeof bits);
+      if (bits == kUntouched) continue;
+      ++writes_[row];
+      values_[row] = bits;
+      std::memset(lse_ + row, 0xff, sizeof bits);
+    }
+  }
+  void putBack() const { std::memcpy(lse_, values_.data(), values_.size() * sizeof(uint32_t)); }
+  int most() const { return *std::max_element(writes_.begin(), writes_.end()); }
+
+ private:
+  static constexpr uint32_t kUntouched = 0xffffffff;
+  float* lse_;
+  std::vector<uint32_t> values_;
+  std::vector<int> writes_;
+};
+
 void checkOrders(Case& c, const std::string& set, uint32_t seed) {
   cpu::backend().run(c.problem, CancelFlag{false});
   const Results expected = takeResults(c);
@@ -45,7 +75,13 @@ void checkOrders(Case& c, const std::string& set, uint32_t seed) {
     std::vector<int64_t> order(size_t(job->items), 0);
     for (size_t i = 0; i < order.size(); ++i) order[i] = int64_t(order.size() - 1 - i);
     if (seed % 2) std::shuffle(order.begin(), order.end(), std::mt19937(seed));
-    for (const int64_t item : order) job->work(item, worker);
+    Once rows(c.problem);
+    for (const int64_t item : order) {
+      job->work(item, worker);
+      rows.note();
+    }
+    rows.putBack();
+    CHECK(rows.most() <= 1, "%s: %s: a row is written %d times", set.c_str(), c.name.c_str(), rows.most());
     CHECK(takeResults(c) == expected, "%s: %s: other bits as %d items for %d threads", set.c_str(), c.name.c_str(),
           int(job->items), threads);
   }

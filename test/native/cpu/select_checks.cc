@@ -163,13 +163,25 @@ void make(Case& c, uint32_t seed) {
   c.name = "seed " + std::to_string(seed);
 }
 
-// The same lists come of a stage's items in any order, one at a time.
+// The same lists come of a stage's items in any order, one at a time, and each is written once.
 void checkOrders(Case& c, const std::string& set) {
   cpu::Worker worker;
   for (int32_t s = 0; s < c.problem.stages; ++s) {
+    std::vector<int32_t>& counts = c.counts[size_t(s)];
     std::fill(c.starts[size_t(s)].begin(), c.starts[size_t(s)].end(), -1);
+    std::fill(counts.begin(), counts.end(), -1);
+    std::vector<int32_t> kept = counts;
     const auto job = cpu::jobOf(c.problem, s, cpu::activeKernels(), 64);
-    for (int64_t item = job->items; item-- > 0;) job->work(item, worker);
+    for (int64_t item = job->items; item-- > 0;) {
+      job->work(item, worker);
+      for (size_t list = 0; list < counts.size(); ++list) {
+        if (counts[list] < 0) continue;
+        CHECK(kept[list] < 0, "%s: %s: stage %d writes list %d again", set.c_str(), c.name.c_str(), s, int(list));
+        kept[list] = counts[list];
+        counts[list] = -1;
+      }
+    }
+    counts = kept;
   }
   checkLists(c, set);
 }
