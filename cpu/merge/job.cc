@@ -4,11 +4,10 @@
 
 #include "../../core/base/softmax.h"
 #include "job.h"
+#include "tuning.h"
 
 namespace tilewise::cpu {
 namespace {
-
-constexpr Token kRowsPerItem = 256;  // not measured
 
 char* at(const Operand& operand, DType type, int64_t offset) {
   return static_cast<char*>(operand.data) + offset * sizeOf(type);

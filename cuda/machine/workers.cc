@@ -4,13 +4,9 @@
 
 #include <thread>
 
+#include "tuning.h"
+
 namespace tilewise::cuda {
-namespace {
-
-// Calls on one GPU at the same time; more wait for their turn. Each has a stream and its pinned memory. Not measured.
-constexpr int kMostThreads = 8;
-
-}  // namespace
 
 void Workers::submit(std::function<void()> job) {
   {

@@ -2,12 +2,9 @@
 #pragma once
 
 #include "../../core/op/merge.h"
+#include "tuning.h"
 
 namespace tilewise::cuda {
-
-constexpr int kMergeThreads = 128;  // a warp per row
-constexpr int kMergeWarps = kMergeThreads / 32;
-constexpr int32_t kInlineParts = 32;  // that travel with the launch; more lie in memory
 
 struct MergeParams {
   int32_t heads;

@@ -1,7 +1,7 @@
-// Packing: how an array of any strides lies on the device, and the copying between there and the host.
+// Packing: how an array of any strides is laid out on the device, and the copying between there and the host.
 // Reader: someone who asks in what shape kernels get host operands. Plain geometry and memcpy; no device is touched.
 //
-// The last axis is the row: its elements lie next to each other on the device, rows begin at multiples of an alignment,
+// The last axis is the row: its elements are next to each other on the device, rows begin at multiples of an alignment,
 // what is between them is 0. The other axes keep the order of their strides on the host, so that an array without gaps
 // stays as it is, whatever its order of axes. Axes of stride 0 keep it. Only elements that the axes address are
 // touched.
@@ -28,7 +28,7 @@ class Packing {
   // On the device, in elements, of the axes as they were given.
   int64_t stride(int axis) const { return strides_[axis]; }
 
-  // Runs: rows, or as many of them at once as lie one after the other on both sides.
+  // Runs: rows, or as many of them at once as follow each other on both sides.
   int64_t runs() const { return runs_; }
   int64_t runBytes() const { return pitch_; }
   // Whether host and device hold the same bytes of a run.

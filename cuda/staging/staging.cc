@@ -4,15 +4,12 @@
 
 #include <algorithm>
 
+#include "tuning.h"
+
 namespace tilewise::cuda {
 namespace {
 
-// Packed at a time: small enough to stay in the processor's cache until the queue has copied it. Not measured.
-constexpr int64_t kPackBytes = 256 << 10;
-// Brought back at a time where results have gaps: every piece is waited for. Not measured.
-constexpr int64_t kUnpackBytes = 4 << 20;
-
-// Whether the runs are copied from where they lie.
+// Whether the runs are copied from where they are.
 bool isDirect(const Packing& packing) {
   return packing.isCopy() && (packing.runs() == 1 || packing.runBytes() >= kPackBytes);
 }
