@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "../../core/plan/tile_rule.h"
 #include "../../core/op/selection.h"
+#include "../../core/op/tile_rule.h"
 #include "../../cuda/attention/launch_plan.h"
 
 namespace tilewise::bench {

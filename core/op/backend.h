@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "../plan/tile_rule.h"
 #include "any_problem.h"
+#include "tile_rule.h"
 
 namespace tilewise {
 

@@ -4,10 +4,20 @@
 
 #include <map>
 
-#include "tile_counts.h"
 #include "../op/attention.h"
+#include "tile_counts.h"
 
 namespace tilewise {
+
+struct Plan {
+  TileRule rule;
+  TileCounts sum;           // over heads and batch entries; keyTiles and most are still those of one query tile
+  int64_t maps = 0;         // how many columns of query tiles were added up: one per head, or per headsPerTile
+  TileCounts worst;         // of the heads that compute the most pairs
+  int32_t worstHead = 0;    // the first of them
+  bool variesByHead = false;
+  int64_t keysTouched = 0;  // keys that some query reads, counted once per KV head and batch entry
+};
 
 class Planner {
  public:

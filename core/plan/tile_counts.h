@@ -6,11 +6,41 @@
 #include <utility>
 #include <vector>
 
-#include "tile_rule.h"
+#include "../op/tile_rule.h"
 #include "range_set.h"
 #include "seen_keys.h"
 
 namespace tilewise {
+
+// Of one head, or of heads that share tiles.
+struct TileCounts {
+  int64_t queryTiles = 0;
+  int64_t keyTiles = 0;  // of one query tile if every key were visited
+  int64_t visited = 0;   // tiles of which some query sees some key
+  int64_t interior = 0;  // visited tiles of which every query sees every key
+  int64_t most = 0;      // tiles that one query tile visits at most
+  // Pairs of a row of queries and a key.
+  int64_t computed = 0;
+  int64_t unmasked = 0;  // computed where every query of the tile sees the key
+  int64_t useful = 0;    // visible
+
+  // Adds `times` as many; keyTiles and most stay those of one query tile.
+  void add(const TileCounts& c, int64_t times = 1) {
+    queryTiles += times * c.queryTiles;
+    keyTiles = c.keyTiles;
+    visited += times * c.visited;
+    interior += times * c.interior;
+    most = larger(most, c.most);
+    computed += times * c.computed;
+    unmasked += times * c.unmasked;
+    useful += times * c.useful;
+  }
+  // The counts of two independent axes together.
+  TileCounts operator*(const TileCounts& c) const {
+    return {queryTiles * c.queryTiles, keyTiles * c.keyTiles, visited * c.visited, interior * c.interior, most * c.most,
+            computed * c.computed,     unmasked * c.unmasked, useful * c.useful};
+  }
+};
 
 // Counts for one head, one query tile at a time.
 template <class Pattern>
@@ -138,15 +168,9 @@ inline TileCounts countAxis(const Grid& grid, int axis, const TileRule& rule) {
       const Range queries{begin, smaller(length, begin + rule.queries[axis])};
       counter.add(queries, queries.size(), [](Token) { return 1; });
     }
-    const TileCounts& c = counter.counts;
-    sum.queryTiles += c.queryTiles;
-    sum.keyTiles += c.keyTiles;
-    sum.visited += c.visited;
-    sum.interior += c.interior;
-    sum.most = larger(sum.most, c.most);
-    sum.computed += c.computed;
-    sum.unmasked += c.unmasked;
-    sum.useful += c.useful;
+    const int64_t keyTiles = sum.keyTiles + counter.counts.keyTiles;  // each group has keys of its own
+    sum.add(counter.counts);
+    sum.keyTiles = keyTiles;
   }
   return sum;
 }

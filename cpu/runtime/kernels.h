@@ -3,7 +3,7 @@
 // targets.
 #pragma once
 
-#include "../../core/plan/tile_rule.h"
+#include "../../core/op/tile_rule.h"
 #include "../../core/op/attention.h"
 #include "../../core/op/selection.h"
 #include "../../core/base/tile_map.h"
@@ -38,7 +38,7 @@ struct TileTask {
   int32_t rows;  // of a grid: room for its panels
   TileShape shape;
   bool alignsBlocks;  // blocks of keys end at multiples of their length; else they are filled, however short the rows
-  bool readsInPlace;  // float32 keys and values are read where they lie: too few panels see each to pay for a copy
+  bool readsInPlace;  // float32 keys and values are read where they are: too few panels see each to pay for a copy
   GridTile grid;
   Pause pause;
   EffectTable effects;

@@ -21,7 +21,7 @@ export interface Flight {
   readonly done: Promise<boolean>;
 }
 
-/** A plan's counts, over all heads and batch entries unless they say otherwise; the fields of core/plan/tile_rule.h. */
+/** A plan's counts, over all heads and batch entries unless they say otherwise; the fields of core/plan/plan.h. */
 export interface NativePlan {
   /** Per axis of a grid; of a sequence the first alone, in rows: tokens times headsPerTile. */
   queryTile: number[];
