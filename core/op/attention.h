@@ -1,6 +1,6 @@
 // AttentionProblem: everything a backend needs to know to run one attention call, as plain data.
 // Reader: backend authors. Filled by the binding after lib/ has validated it; shapes and strides are consistent, every
-// addressed element lies inside its buffer. Pointers belong to the caller and outlive the call.
+// addressed element is inside its buffer. Pointers belong to the caller and outlive the call.
 #pragma once
 
 #include <type_traits>
@@ -65,7 +65,7 @@ struct AttentionProblem {
   Pairing pairing = Pairing::tile;
 
   PatternKind pattern = PatternKind::window;
-  WindowOptions window;  // also where queries of the other 1-D patterns stand among the keys
+  WindowOptions window;  // also where queries of the other 1-D patterns are among the keys
   Grid grid;
   ShardOptions shards;
   BlockLists blocks;
@@ -95,6 +95,14 @@ struct AttentionProblem {
   }
   TW_HOST_DEVICE int32_t kvHeadOf(int32_t head) const {
     return kvHeads < queryHeads ? head / (queryHeads / kvHeads) : head;
+  }
+  TW_HOST_DEVICE int32_t headsPerKvHead() const { return larger(1, outputHeads() / kvHeads); }
+
+  // Calls visit(list, length) for the lists by which the pattern, or the store of so many keys, finds keys.
+  template <class Visit>
+  void forEachList(Token stored, Visit&& visit) {
+    store.forEachList(batch, stored, visit);
+    blocks.forEachList(batch, outputHeads(), queries, visit);
   }
 
   TW_HOST_DEVICE ScoreScale scoreScale() const { return {scale, softcap, rules.areAny()}; }

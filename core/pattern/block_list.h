@@ -29,6 +29,22 @@ struct BlockLists {
     if (batch == 0 || blocks == 0) return 0;
     return (batch - 1) * byBatch + (heads - 1) / headsPerList * byHead + blocks;
   }
+
+  // Calls visit(list, length) for the lists that so many queries read, as far as they are read. Reads those on the
+  // host.
+  template <class Visit>
+  void forEachList(int64_t batch, int32_t heads, Token tokens, Visit&& visit) {
+    if (!begins) return;
+    const int64_t lists = count(batch, heads, tokens);
+    int64_t entries = 0, known = 0;
+    for (int64_t i = 0; i < lists && !counts.isOnDevice; ++i) entries = larger(entries, int64_t(begins[i]) + counts[i]);
+    for (int64_t i = 0; i < entries && masks; ++i) known = larger(known, int64_t(maskIndex[i]) + 1);
+    visit(begins, lists);
+    visit(counts, lists);
+    visit(starts, entries);
+    visit(maskIndex, entries);
+    visit(masks, known * queries * keys);
+  }
 };
 
 struct BlockList {

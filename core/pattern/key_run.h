@@ -66,7 +66,7 @@ struct PatternTraits {
 };
 
 // The token mask of a run for one query, a byte per place of the run, 0 hides; null when the run has none, for any
-// query.
+// query. The masks of queries that follow each other in a query block are at equal distances.
 template <class Pattern>
 TW_HOST_DEVICE const uint8_t* tokenMask(const Pattern& pattern, const KeyRun& run, Token query = 0) {
   if constexpr (Pattern::kHasTokenMasks) {

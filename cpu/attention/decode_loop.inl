@@ -44,7 +44,7 @@ struct JoinedKeys {
   int count = 0;
 };
 
-// Copies the rows of the joined keys side by side, in float32. They lie anywhere, and were requested when they joined.
+// Copies the rows of the joined keys side by side, in float32. They are anywhere, and were requested when they joined.
 DecodeOperand gatherOperand(const Operand& operand, const AttentionProblem& p, const StoredRows& from,
                             const JoinedKeys& keys, int dim, float* rows) {
   const int ld = paddedDim(dim);
@@ -101,7 +101,6 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
     blockMax[0] = decodeScores<RowsPad>(static_cast<decltype(element)>(k.data), k.stride, keys, group.query, ldK, dimK,
                                         s.scores, toCome);
   });
-  const uint8_t* mask = tokenMask(pattern, stretch.run);
   const bool isMasked = !stretch.isInterior || effect == RuleEffect::some;
   const int vectors = ceilDiv(keys * RowsPad, kLanes);
   if (isMasked) {
@@ -112,7 +111,8 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
       ends[r] = float(seen.begin - stretch.run.places.begin);
       ends[RowsPad + r] = float(seen.end - stretch.run.places.begin);
     }
-    fillTable(p, rows, MaskedRun{stretch.run, stretch.isInterior ? nullptr : ends, mask}, s.table);
+    const TokenMasks masks = tokenMasks(pattern, stretch.run, rows.token[0]);
+    fillTable(p, rows, MaskedRun{stretch.run, stretch.isInterior ? nullptr : ends, masks}, s.table);
     for (int i = keys * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
   }
   if (isMasked || !scale.isNone()) {

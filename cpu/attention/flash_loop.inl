@@ -1,5 +1,5 @@
 // The fused loop's steps: one panel of queries against one block of keys, scores never leaving the cache.
-// Included inside a target's anonymous namespace. Reader: start at visitSegments(); tile_loop.h says what is visited.
+// Included inside a target's anonymous namespace. Reader: start at visitSegments(); tile_loop.inl says what is visited.
 // Idea: FlashAttention (arXiv 2205.14135) with queries in the vector lanes.
 
 // One panel: kPanel queries, one per lane.
@@ -12,7 +12,7 @@ struct Panel {
 
 // Keys of the current block that a panel takes in one go.
 struct Segment {
-  MaskedRun run;  // unless isMasked, only its first row if several were joined
+  MaskedRun run;  // unless isMasked, only its first run if several were joined
   int first, count;  // rows of the block
   int scoreRow;  // row of the panel's scores
   const float* k;
@@ -21,7 +21,7 @@ struct Segment {
   bool hasTable;  // by a table; else by the ends of each query alone
 };
 
-// Segments that lie next to each other: to the second product it makes no difference how they were masked.
+// Segments that are next to each other: to the second product it makes no difference how they were masked.
 struct Piece {
   int row, count;
   const float* v;
@@ -110,7 +110,7 @@ void softmaxStep(Panel& panel, float* s, int n, const Vec (&blockMax)[kTileVecs]
   }
 }
 
-// O^T = O^T * rescale + V^T P^T over the pieces of a block. valuesOf(piece, tile, first dim) says where they lie.
+// O^T = O^T * rescale + V^T P^T over the pieces of a block. valuesOf(piece, tile, first dim) says where they are.
 template <class ValuesOf>
 void addValues(const Panel& panel, const Piece* pieces, int count, const float* p, int dim,
                const Vec (&rescale)[kTileVecs], ValuesOf&& valuesOf) {
@@ -205,7 +205,7 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
   }
 }
 
-// Requests the queries of a panel: of a grid they lie apart, and reading them one panel at a time took 7 % of the time
+// Requests the queries of a panel: of a grid they are apart, and reading them one panel at a time took 7 % of the time
 // of a 7x7 neighborhood.
 void prefetchQueries(const TileTask& task, const Panel& panel) {
   const AttentionProblem& p = *task.problem;

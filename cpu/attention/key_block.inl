@@ -1,14 +1,14 @@
 // A block of keys: a batch that all panels of a tile work on while it is in the cache, brought into the shape the
 // products want. Included inside a target's anonymous namespace. Reader: the fused loop.
 
-// One row of keys of a block, or a part of one. Rows of a block are numbered from 0 across its spans.
+// A part of a key run, staged in a block. The keys of a block are numbered from 0 across its spans.
 struct Span {
-  KeyRun row;
+  KeyRun run;
   int first;  // number of its first key
   const float* k;
   const float* v;
 };
-// Requests the rows of the next block a cache line at a time, between register tiles of the current one. Heads that lie
+// Requests the rows of the next block a cache line at a time, between register tiles of the current one. Heads that are
 // side by side (bnhd) give rows of a few lines each, and lists of keys rows anywhere, which the processor does not
 // foresee: staging them took 8 % of the time. Requested in bursts, once per panel, they stalled the loop just as long.
 struct RowPrefetch {
@@ -22,8 +22,8 @@ struct RowPrefetch {
 
   SIMD void start() {
     if (span == end) return;
-    place = span->row.places.begin;
-    row = base + span->row.token(place) * stride;
+    place = span->run.places.begin;
+    row = base + span->run.token(place) * stride;
   }
   SIMD void step() {
     if (span == end) return;
@@ -34,8 +34,8 @@ struct RowPrefetch {
   // Out of line: inlined it costs the loop a third of its speed, in registers.
   __attribute__((noinline)) void nextRow() {
     at = 0;
-    if (++place < span->row.places.end) {
-      row += span->row.step * stride;
+    if (++place < span->run.places.end) {
+      row += span->run.step * stride;
     } else {
       ++span;
       start();
@@ -51,13 +51,13 @@ struct KeyBlock {
   int64_t kStride, vStride;  // floats from key to key
   RowPrefetch nextKeys, nextValues;
   int prefetchSteps = 0;  // per register tile of scores
-  bool isPacked = false;  // values also lie in packedV
+  bool isPacked = false;  // values are in packedV, too
   bool isChecked = false;  // whether the next one says anything yet
   bool hasNonFinite = false;
 
-  void add(const KeyRun& row) {
-    spans[spanCount++] = {row, rows, nullptr, nullptr};
-    rows += row.places.size();
+  void add(const KeyRun& run) {
+    spans[spanCount++] = {run, rows, nullptr, nullptr};
+    rows += run.places.size();
   }
 };
 
@@ -73,7 +73,7 @@ struct KeyBuffers {
 void packValues(const KeyBlock& block, int keysPerBlock, int dim, float* packed) {
   for (int i = 0; i < block.spanCount; ++i) {
     const Span& span = block.spans[i];
-    for (Token key = 0; key < span.row.places.size(); ++key) {
+    for (Token key = 0; key < span.run.places.size(); ++key) {
       const float* from = span.v + key * block.vStride;
       forEachTile(dim, [&](auto tile, int first) {
         constexpr int kRows = decltype(tile)::kRows;
@@ -90,7 +90,7 @@ void checkValues(KeyBlock& block, int dim, float* cleanV) {
   const Vec largest = splat(FLT_MAX);
   for (int i = 0; i < block.spanCount && !block.hasNonFinite; ++i) {
     const Span& span = block.spans[i];
-    for (Token key = 0; key < span.row.places.size(); ++key) {
+    for (Token key = 0; key < span.run.places.size(); ++key) {
       const float* v = span.v + key * block.vStride;
       Vec bad = zero();
       int d = 0;
@@ -102,7 +102,7 @@ void checkValues(KeyBlock& block, int dim, float* cleanV) {
   if (!block.hasNonFinite) return;
   for (int i = 0; i < block.spanCount; ++i) {
     const Span& span = block.spans[i];
-    for (Token key = 0; key < span.row.places.size(); ++key) {
+    for (Token key = 0; key < span.run.places.size(); ++key) {
       const float* v = span.v + key * block.vStride;
       float* clean = cleanV + (span.first + key) * int64_t(paddedDim(dim));
       for (int d = 0; d < dim; ++d) clean[d] = isFinite(v[d]) ? v[d] : 0;
@@ -110,7 +110,7 @@ void checkValues(KeyBlock& block, int dim, float* cleanV) {
   }
 }
 
-// Brings a block's keys and values into contiguous float32, or points at them where they lie. The rows of the next
+// Brings a block's keys and values into contiguous float32, or points at them where they are. The rows of the next
 // block, which may have none, are requested meanwhile.
 template <class Pattern>
 void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, const KeyBlock& next) {
@@ -128,7 +128,7 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
   // panels see small parts of a block, copying it costs more than that. Values that are packed are read once, so any
   // stride will do.
   const bool isFloat = p.dtype == DType::float32;
-  const int64_t step = block.spans[0].row.step;
+  const int64_t step = block.spans[0].run.step;
   const bool isLong = (Pattern::kIsDense && p.store.isDense()) || block.rows >= kGatherBelow * block.spanCount;
   const auto staysInPlace = [&](const Operand& operand, int dim) {
     return isFloat && operand.dim == 1 && (task.readsInPlace || (isLong && operand.token * step == dim));
@@ -139,13 +139,13 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
   block.vStride = vInPlace ? values.token * step : paddedDim(p.valueDim);
   for (int i = 0; i < block.spanCount; ++i) {
     Span& span = block.spans[i];
-    const Token first = span.row.token(span.row.places.begin);
+    const Token first = span.run.token(span.run.places.begin);
     const auto stage = [&](const Operand& operand, const StoredRows& from, bool inPlace, int dim,
                            float* rows) -> const float* {
       const int64_t at = from.at(first), stride = operand.token * step;
       if (inPlace) return static_cast<const float*>(operand.data) + at;
       float* to = rows + span.first * int64_t(paddedDim(dim));
-      for (Token key = 0; key < span.row.places.size(); ++key) {
+      for (Token key = 0; key < span.run.places.size(); ++key) {
         readRow(elementAt(operand.data, p.dtype, at + key * stride), p.dtype, operand.dim, dim,
                 to + key * int64_t(paddedDim(dim)));
       }

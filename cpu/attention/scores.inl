@@ -1,5 +1,5 @@
-// Everything that happens to a score between the two products: softcap, mask, bias, ALiBi, the pattern's token rule.
-// Included inside a target's anonymous namespace. Reader: someone adding a score modifier.
+// Everything that happens to a score between the two products: softcap, the pattern's mask, the score rules of core.
+// Included inside a target's anonymous namespace. Reader: someone who follows a score; a new rule goes to core/score.
 //
 // Hidden keys are selected away, never multiplied by zero: the table below holds -inf for them, and a score whose table
 // entry is -inf becomes -inf whatever it was, so NaN in keys that a query does not see stays out of its row.
@@ -38,11 +38,23 @@ struct QueryRows {
   }
 };
 
-// Keys of one row that rows of queries meet, and what hides some of them.
+// The token masks of a run for the queries of one block, of which the first is given; null where the run has none.
+struct TokenMasks {
+  const uint8_t* first = nullptr;
+  int64_t perQuery = 0;  // from query to query
+};
+template <class Pattern>
+TokenMasks tokenMasks(const Pattern& pattern, const KeyRun& run, Token firstQuery) {
+  const uint8_t* first = tokenMask(pattern, run, firstQuery);
+  if (!first) return {};
+  return {first, tokenMask(pattern, run, 1) - tokenMask(pattern, run, 0)};
+}
+
+// A run of keys that rows of queries meet, and what hides some of them.
 struct MaskedRun {
-  KeyRun row;
+  KeyRun keys;
   const float* ends;  // [2][width]: each query sees places [begin, end) of the run's, counted from 0; null: all
-  const uint8_t* mask;  // token mask of the run's first place for query 0 of its block; null: none
+  TokenMasks masks;  // from the first row's query on
 };
 
 ScoreKey keyAt(const KeyRun& run, Token place) { return {run.token(place), {run.at[0], run.at[1], place}}; }
@@ -172,18 +184,18 @@ void addRule(const Rule& rule, const typename Rule::Row (&row)[Rows::kWidth], co
 
 // Writes where keys are hidden by the ends of each query and by the token mask; 0 for the others.
 template <class Rows>
-void beginTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& run, float* table) {
+void beginTable(const Rows& rows, const MaskedRun& run, float* table) {
   constexpr int kWidth = Rows::kWidth;
-  const int n = run.row.places.size();
+  const int n = run.keys.places.size();
   for (int i = 0; i < n; ++i) {
     for (int lane = 0; lane < kWidth; ++lane) {
       const bool isSeen = !run.ends || (run.ends[lane] <= i && i < run.ends[kWidth + lane]);
       table[i * kWidth + lane] = isSeen ? 0 : kHidden;
     }
   }
-  if (!run.mask) return;
+  if (!run.masks.first) return;
   for (int lane = 0; lane < kWidth; ++lane) {
-    const uint8_t* mask = run.mask + int64_t(rows.token[lane] % p.blocks.queries) * p.blocks.keys;
+    const uint8_t* mask = run.masks.first + int64_t(rows.token[lane] - rows.token[0]) * run.masks.perQuery;
     for (int i = 0; i < n; ++i) {
       if (!mask[i]) table[i * kWidth + lane] = kHidden;
     }
@@ -193,14 +205,14 @@ void beginTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& ru
 // Fills the table for a run of keys: what is added to each score, -inf where the key is hidden.
 template <class Rows>
 void fillTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& run, float* table) {
-  bool isBegun = run.ends || run.mask || !p.rules.areAny();
-  if (isBegun) beginTable(p, rows, run, table);
+  bool isBegun = run.ends || run.masks.first || !p.rules.areAny();
+  if (isBegun) beginTable(rows, run, table);
   rows.rules.forEach(p.rules, [&](const auto& rule, const auto& row) {
     if (!isBegun && !canBeFirst<std::decay_t<decltype(rule)>>()) {
-      beginTable(p, rows, run, table);
+      beginTable(rows, run, table);
       isBegun = true;
     }
-    addRule(rule, row, rows, run.row, !isBegun, table);
+    addRule(rule, row, rows, run.keys, !isBegun, table);
     isBegun = true;
   });
 }
@@ -231,7 +243,7 @@ bool modifyScores(float* scores, const float* table, int n, const ScoreScale& sc
   return reduceMax(hides) > 0;
 }
 
-// Hides what lies outside [begin, end) of each query, keys counted from `first`: the common mask, without a table.
+// Hides what is outside [begin, end) of each query, keys counted from `first`: the common mask, without a table.
 template <int Rows>
 SIMD void hideOutside(RegisterTile<Rows>& tile, const float* ends, float first) {
   const Vec hidden = splat(kHidden);

@@ -1,6 +1,6 @@
-// One tile of queries against what its pattern lets it see: which rows of keys, in which blocks, how masked.
+// One tile of queries against what its pattern lets it see: which runs of keys, in which blocks, how masked.
 // Included inside a target's anonymous namespace. Reader: start at runTile() at the end. Templated on the pattern,
-// and therefore short: the arithmetic is in flash_loop.h, once for all patterns.
+// and therefore short: the arithmetic is in flash_loop.inl, once for all patterns.
 
 // What a panel sees and what each of its queries sees, apart from keys.
 template <class Pattern>
@@ -23,7 +23,7 @@ int panelsOf(const TileTask& task) {
   }
 }
 
-// Says which queries the lanes of panel `index` hold; returns the box they lie in, empty when it has none.
+// Says which queries the lanes of panel `index` hold; returns the box they are in, empty when it has none.
 template <class Pattern>
 Box<Pattern::kRank> fillPanel(const TileTask& task, const Pattern&, int index, QueryRows<kPanel>& rows) {
   const int first = index * kPanel, n = smaller(kPanel, task.rows - first);
@@ -83,15 +83,16 @@ template <class Pattern>
 int findSegments(const TileTask& task, const TileScratch& s, const Pattern& pattern, const KeyBlock& block,
                  const PanelSights<Pattern>& sights, int panel) {
   const ScoreRules& rules = task.problem->rules;
+  const QueryRows<kPanel>& queries = s.panels[panel].rows;
   int count = 0, rows = 0;
   for (int i = 0; i < block.spanCount; ++i) {
     const Span& span = block.spans[i];
     const auto add = [&](const Stretch& stretch, bool areScoresChanged) {
-      const Token skip = stretch.run.places.begin - span.row.places.begin;
+      const Token skip = stretch.run.places.begin - span.run.places.begin;
       const int first = span.first + skip, n = stretch.run.places.size();
       const float *k = span.k + skip * block.kStride, *v = span.v + skip * block.vStride;
-      const uint8_t* mask = block.isExtra ? nullptr : tokenMask(pattern, stretch.run);
-      const bool hasTable = areScoresChanged || mask, isMasked = hasTable || !stretch.isInterior;
+      const TokenMasks masks = block.isExtra ? TokenMasks{} : tokenMasks(pattern, stretch.run, queries.token[0]);
+      const bool hasTable = areScoresChanged || masks.first, isMasked = hasTable || !stretch.isInterior;
       Segment* last = count > 0 ? &s.segments[count - 1] : nullptr;
       if (!isMasked && last && !last->isMasked && last->first + last->count == first &&
           last->k + last->count * block.kStride == k && last->v + last->count * block.vStride == v) {
@@ -103,15 +104,15 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
           ends[lane] = float(seen.begin - stretch.run.places.begin);
           ends[kPanel + lane] = float(seen.end - stretch.run.places.begin);
         }
-        s.segments[count++] = {{stretch.run, ends, mask}, first, n, rows, k, v, isMasked, hasTable};
+        s.segments[count++] = {{stretch.run, ends, masks}, first, n, rows, k, v, isMasked, hasTable};
       }
       rows += n;
     };
     if (block.isExtra) {
-      add(Stretch{span.row, true}, false);
+      add(Stretch{span.run, true}, false);
       continue;
     }
-    forEachStretch(pattern, sights.panel, span.row, kLeastInterior, [&](const Stretch& stretch) {
+    forEachStretch(pattern, sights.panel, span.run, kLeastInterior, [&](const Stretch& stretch) {
       if (!rules.areAny()) return add(stretch, false);
       effectsOn(task, s.panels[panel], panel, stretch.run).forEachPart([&](const KeyRun& run, bool areScoresChanged) {
         add(Stretch{run, stretch.isInterior}, areScoresChanged);
@@ -130,7 +131,7 @@ bool areHidden(const TileTask& task, const Panel* panels, int count, const KeyRu
   return isHidden;
 }
 
-// Which rows of keys the tile's blocks hold, and every panel against each of them.
+// Lays the tile's key runs into blocks, and runs every panel against each of them.
 template <class Pattern>
 void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& scale, const Pattern& pattern,
                const typename Pattern::Sight& tile, const PanelSights<Pattern>* sights, int panels) {
@@ -148,7 +149,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
         const int segments = findSegments(task, s, pattern, *waiting, sights[i], i);
 #if defined(TILEWISE_COUNT_VISITS)
         for (const Segment* at = s.segments; at < s.segments + segments && !waiting->isExtra; ++at)
-          countVisit(int64_t(s.panels[i].rows.count) * at->count, !at->run.ends && !at->run.mask);
+          countVisit(int64_t(s.panels[i].rows.count) * at->count, !at->run.ends && !at->run.masks.first);
 #endif
         if (segments > 0) visitSegments(task, s, scale, *waiting, s.panels[i], segments);
       }
@@ -171,8 +172,8 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
   // sums are then cut alike in every tile, and the choice of tile changes no bit. Other tiles are chosen by the
   // problem.
   Token blockEnd = 0;
-  forEachRun(pattern, tile, [&](const KeyRun& row) {
-    for (Token place = row.places.begin; place < row.places.end;) {
+  forEachRun(pattern, tile, [&](const KeyRun& run) {
+    for (Token place = run.places.begin; place < run.places.end;) {
       Token room;
       if (task.alignsBlocks) {
         if (place >= blockEnd) {
@@ -185,8 +186,8 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
         room = capacity - block->rows;
       }
       room = smaller(room, store.consecutive(place));  // the rows of a span are at equal distances
-      const Token end = smaller<Token>(row.places.end, place + room);
-      const KeyRun part = row.within({place, end});
+      const Token end = smaller<Token>(run.places.end, place + room);
+      const KeyRun part = run.within({place, end});
       if (!areHidden(task, s.panels, panels, part)) block->add(part);
       place = end;
     }

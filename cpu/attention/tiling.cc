@@ -9,7 +9,7 @@ namespace {
 // Query heads of one KV head whose rows share a tile or a decode step. Lists of keys are worth sharing at any length:
 // a block of 64 queries fills four panels of 16, with a group of 4 heads sixteen.
 int32_t headsPerToken(const AttentionProblem& p, const PatternTraits& traits, Token queries, int panel) {
-  const int32_t group = p.kvHeads < p.queryHeads ? p.queryHeads / p.kvHeads : 1;
+  const int32_t group = p.headsPerKvHead();
   const bool isWorthIt = queries < panel || traits.hasQueryBlocks();
   return isWorthIt && traits.sharesKeys(group) ? group : 1;
 }

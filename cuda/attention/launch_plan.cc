@@ -96,7 +96,7 @@ LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys
   const AttentionProblem& p = params.problem;
   plan.dim = tileDim(p);
 
-  const int32_t group = p.kvHeads < p.queryHeads ? p.queryHeads / p.kvHeads : 1;
+  const int32_t group = p.headsPerKvHead();
   const bool isShared = traits.sharesKeys(group);
   const int64_t sharedRows = int64_t(queries) * (isShared ? group : 1);
   const bool isOneBlock = queries <= traits.queryBlock;

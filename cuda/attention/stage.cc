@@ -5,25 +5,6 @@
 #include <algorithm>
 
 namespace tilewise::cuda {
-namespace {
-
-void stageBlocks(Staging& staging, AttentionProblem& p) {
-  BlockLists& b = p.blocks;
-  if (!b.begins) return;
-  const int64_t lists = b.count(p.batch, p.outputHeads(), p.queries);
-  int64_t entries = 0, masks = 0;
-  for (int64_t i = 0; i < lists && !b.counts.isOnDevice; ++i) {
-    entries = std::max(entries, int64_t(b.begins[i]) + b.counts[i]);
-  }
-  for (int64_t i = 0; i < entries && b.masks; ++i) masks = std::max(masks, int64_t(b.maskIndex[i]) + 1);
-  staging.inputList(b.begins, lists);
-  staging.inputList(b.counts, lists);
-  staging.inputList(b.starts, entries);
-  staging.inputList(b.maskIndex, entries);
-  staging.inputList(b.masks, masks * b.queries * b.keys);
-}
-
-}  // namespace
 
 StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
   StagedAttention staged{problem, problem};
@@ -43,7 +24,7 @@ StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
   staging.input(p.query, p.batch, queries, p.queryHeads, p.headDim, p.dtype);
   staging.input(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, p.dtype);
   staging.input(p.value, stored.batch, stored.tokens, p.kvHeads, p.valueDim, p.dtype);
-  p.store.forEachList(p.batch, Token(keys), [&](auto& list, int64_t length) { staging.inputList(list, length); });
+  p.forEachList(Token(keys), [&](auto& list, int64_t length) { staging.inputList(list, length); });
   staging.input(p.extraKeys, p.batch, p.extraTokens, p.kvHeads, p.headDim, p.dtype);
   staging.input(p.extraValues, p.batch, p.extraTokens, p.kvHeads, p.valueDim, p.dtype);
   p.rules.forEach([&](auto& rule) {
@@ -52,7 +33,6 @@ StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
     });
   });
   staging.input(p.sinks, {{heads, &p.sinksHead}}, {sizeof(float), sizeof(float), false});
-  stageBlocks(staging, p);
   staging.inputList(p.cuSeqlensQ, p.sequences + 1);
   staging.inputList(p.cuSeqlensK, p.sequences + 1);
   staging.inputList(p.keyLengths, p.batch);
