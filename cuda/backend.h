@@ -1,4 +1,4 @@
-// GpuBackend: core's Backend over any machine with kernels: stages what lies on the host, runs cuda/operations.h on a
+// GpuBackend: core's Backend over any machine with kernels: stages what is on the host, runs cuda/operations.h on a
 // queue of the call's own, brings results back.
 // Reader: someone who follows a call from the binding to a launch.
 #pragma once

@@ -1,5 +1,5 @@
 // onnxruntime's ways to compute a pattern: an operator with block lists, and dense ones with a mask.
-// Reader: someone who adds a peer. As peer-graphs.mjs; a shape here has a `pattern`, see peer-patterns.mjs.
+// Reader: someone who adds a peer. As graphs.mjs; a shape here has a `pattern`, see patterns.mjs.
 
 import { graphOf, HEADS_FIRST, TOKENS_FIRST } from './graphs.mjs';
 import { constant, node } from './onnx-writer.mjs';

@@ -1,4 +1,4 @@
-// Storage types. Arithmetic is float32 on every backend; these say only how a number lies in memory.
+// Storage types. Arithmetic is float32 on every backend; these say only how a number is kept in memory.
 // Reader: anyone who loads or stores tensor elements.
 #pragma once
 

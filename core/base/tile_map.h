@@ -1,5 +1,5 @@
 // TileMap: which token and which head each row of a query tile is. Reader: someone writing a loop.
-// Rows of a tile are (token, head) pairs: all query heads that share a KV head may lie in one tile, so that few tokens
+// Rows of a tile are (token, head) pairs: all query heads that share a KV head may be in one tile, so that few tokens
 // still fill it and each key is read once for the group (GQA, MQA, SQA).
 #pragma once
 

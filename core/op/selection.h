@@ -2,15 +2,16 @@
 // attends to. Reader: backend authors; filled by the binding, as AttentionProblem is. Ideas: InfiniteHiP (arXiv
 // 2502.08910) for `staged`, HiP (arXiv 2406.09827) for `tree`.
 //
-// Queries stand at the end of the keys. A query block's candidates are the keys [sink, end) that lie outside the window
-// of its last query, so with window >= the block's queries no query of it stands before a candidate. A key's score is
+// Queries are at the end of the keys. A query block's candidates are the keys [sink, end) that are outside the window
+// of its last query, so with window >= the block's queries no query of it comes before a candidate. A key's score is
 // its largest product with the block's sampled queries, NaN counting as -inf; ties go to the lower token everywhere.
 //
 // staged: the candidates are cut into chunks from the sink on. A chunk is searched by halving: of the keys at the
 // centres of both halves the better one says where to go on, and the best score on the way is the chunk's, the largest
 // over the list's heads. The best chunks are kept, cut into the next stage's chunks, and so on.
-// tree: blocks of keys stand for the key in their middle; ranges of blocks are halved, the best halves kept, until
-// every range is one block.
+// tree: the candidates are cut into blocks of `chunk` keys, and these into ranges. A range's score is that of the block
+// in its middle, the best of its sampled keys. Ranges are halved and the best halves kept, until every range is one
+// block.
 #pragma once
 
 #include "../base/box.h"

@@ -13,7 +13,7 @@ struct RelativeBias {
   Token reach[kMaxRank] = {0, 0, 0};  // the longest distance along each axis, kernel - 1
 
   static constexpr bool kReads = true, kHasType = false;
-  static constexpr bool kCoversAll = false;  // keys that a query does not see may lie beyond its reach
+  static constexpr bool kCoversAll = false;  // keys that a query does not see may be beyond its reach
   using Row = int64_t;  // where the key of place 0 would be
 
   TW_HOST_DEVICE bool isPresent() const { return data; }

@@ -7,7 +7,7 @@
 //   Row, row(query)        what it needs to know of a query, worked out once for all of the query's keys
 //   addend(...)            what it adds, -inf to hide the key; a template on the number type (core/base/number.h)
 //   operand(shape, visit)  calls visit(array, bytes per element, axes): the memory it reads, for who checks or copies
-//   it kHasType               whether elements may be of any type, which `dtype` says
+//   kHasType               whether elements may be of any type, which `dtype` says
 // and is of one of two kinds:
 //   kReads      addend(value) says what a value in memory means. withReader(visit) calls visit(read), and
 //               read(at(row, key)) is the value of a query and a key; kCoversAll: even of a pair that is hidden, and

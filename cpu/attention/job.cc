@@ -15,7 +15,7 @@ namespace tilewise::cpu {
 
 namespace {
 
-// KV heads that one decode item walks together. Where the heads of a token lie side by side, a page's worth of them:
+// KV heads that one decode item walks together. Where the heads of a token are side by side, a page's worth of them:
 // reading one head at a stride of pages halves the bandwidth.
 int32_t decodeBundle(const AttentionProblem& p) {
   if (!traitsOf(p).sharesKeys(p.outputHeads())) return 1;

@@ -34,7 +34,7 @@ constexpr int64_t kWideFromRows = 1536;
 // runs at 75, 78, 82 and 82 % of the FMA peak with 64, 128, 256 and 512.
 constexpr int64_t kSparseQueries = 256;
 
-// Keys and values of narrow windows are read where they lie: each key is seen by fewer panels than this, and copying it
+// Keys and values of narrow windows are read where they are: each key is seen by fewer panels than this, and copying it
 // costs more than the copy saves. Windows of 128, 512 and 1024 gain 4, 1 and 2 points (D = 64); float16, which is
 // converted anyway, would lose 2.
 constexpr int kInPlacePanels = 80;

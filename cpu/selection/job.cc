@@ -169,7 +169,7 @@ class StageJob {
     return s_ == 0 ? Token(problem_.sink + candidate * problem_.stage[0].chunk) : m.starts[candidate];
   }
 
-  // The chunks of the block's list in the stage before, cut into this stage's; how many lie before `end`. That list is
+  // The chunks of the block's list in the stage before, cut into this stage's; how many are before `end`. That list is
   // memory of the caller's: whatever it holds, the tokens that come out are candidates and ascend.
   int64_t split(int32_t b, int32_t list, Token block, Token end, Token* starts) const {
     const SelectionProblem& p = problem_;

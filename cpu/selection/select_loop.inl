@@ -1,7 +1,7 @@
 // Selection: the best score of each key of a list among the sampled rows of a block of queries.
 // Included inside a target's anonymous namespace. Reader: start at scoreKeys() at the end.
 //
-// No softmax and no values, so nothing but the largest product of each key leaves the registers. Many rows lie in the
+// No softmax and no values, so nothing but the largest product of each key leaves the registers. Many rows are in the
 // vector lanes as in the fused loop, with keys read by pointer since a list jumps about; a few rows (decode) have dims
 // in the lanes instead, as in the decode loop.
 

@@ -1,5 +1,5 @@
 // The SIMD vocabulary for AVX-512 (F, BW, DQ, VL). Included inside an anonymous namespace by one translation unit.
-// Reader: see avx2.h, which defines the same names and explains them.
+// Reader: see avx2.inl, which defines the same names and explains them.
 
 using Vec = __m512;
 constexpr int kLanes = 16;

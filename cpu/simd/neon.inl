@@ -1,5 +1,5 @@
 // The SIMD vocabulary for 64-bit Arm NEON. Included inside an anonymous namespace by one translation unit.
-// Reader: see avx2.h, which defines the same names and explains them. Speed on real Arm hardware: not measured.
+// Reader: see avx2.inl, which defines the same names and explains them. Speed on real Arm hardware: not measured.
 
 using Vec = float32x4_t;
 constexpr int kLanes = 4;

@@ -1,5 +1,5 @@
 // The SIMD vocabulary in plain C++ (GCC/Clang vector extensions), for any processor. Included inside an anonymous
-// namespace by one translation unit. Reader: see avx2.h, which defines the same names and explains them.
+// namespace by one translation unit. Reader: see avx2.inl, which defines the same names and explains them.
 
 typedef float Vec __attribute__((vector_size(16)));
 typedef int32_t IntVec __attribute__((vector_size(16)));

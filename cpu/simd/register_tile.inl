@@ -1,8 +1,8 @@
 // RegisterTile: the accumulators of both products, Rows x (kTileVecs vectors), living in registers.
 // Included inside a target's anonymous namespace. Reader: the fused loop, which speaks in these words.
 //
-// Queries lie in the vector lanes, so S^T = K Q^T and O^T = V^T P^T are the same outer-product loop: an element of K or
-// V is broadcast against a row of queries or probabilities. K and V are read as they lie in memory; nothing is packed.
+// Queries are in the vector lanes, so S^T = K Q^T and O^T = V^T P^T are the same outer-product loop: an element of K or
+// V is broadcast against a row of queries or probabilities. K and V are read as they are in memory; nothing is packed.
 
 constexpr int kPanel = kTileVecs * kLanes;  // query lanes of a panel
 

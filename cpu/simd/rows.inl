@@ -83,7 +83,7 @@ void lanesToRows(const float* lanes, const float (&factor)[kPanel], int dim, flo
   }
 }
 
-// Whether rows of this operand can be moved as whole float32 vectors where they lie.
+// Whether rows of this operand can be moved as whole float32 vectors where they are.
 SIMD bool isVectorRow(DType type, int64_t stride, int dim) {
   return type == DType::float32 && stride == 1 && dim % kLanes == 0;
 }

@@ -49,15 +49,15 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
   const auto hide = [&](float& score, const auto& query, const typename Pattern::Sight& sight, int column) {
     bool isSeen = column < keys.visit.count;
     if (!(Gathers && keys.visit.isExtra) && isSeen) {
-      const KeyRun row = keys.at(column).run();
-      isSeen = !pattern.cut(sight, row).keys.isEmpty();
-      const uint8_t* mask = isSeen ? tokenMask(pattern, row, query.token) : nullptr;
+      const KeyRun run = keys.at(column).run();
+      isSeen = !pattern.cut(sight, run).keys.isEmpty();
+      const uint8_t* mask = isSeen ? tokenMask(pattern, run, query.token) : nullptr;
       if (mask) isSeen = *mask != 0;
     }
     if (!isSeen) score = -INFINITY;
   };
-  // Windows mask in a few instructions, grids in most visits; the code of others is long and seldom runs, and where
-  // tiles are small for want of registers there are none for it.
+  // Unrolled for windows (few instructions) and grids (masked in most visits). Other patterns mask seldom and take
+  // registers that small tiles lack: they loop.
   constexpr bool kIsShort = !Gathers || (Pattern::kRank > 1 && Keys >= 64);
   if constexpr (kIsShort) {
 #pragma unroll
@@ -92,7 +92,7 @@ __device__ __forceinline__ ScoreQuery scoreQueryOf(const Sequence& sequence, con
   return q;
 }
 
-// Adds the score rules. The code is long, so it stands once per two columns and the tile rotates past it.
+// Adds the score rules. The code is long, so it is compiled once, for two columns, and the tile rotates past it.
 template <class Q, bool Gathers, int RowTiles, int Keys>
 __device__ __forceinline__ void addRules(RegisterTile<RowTiles, Keys>& scores, const AttentionProblem& p,
                                          const Work& work, const Q& queries, const VisitKeys<Gathers>& keys,

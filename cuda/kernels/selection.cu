@@ -1,6 +1,6 @@
 // Entry points of selection: what cuda/selection/run.cc launches, stage by stage.
 // Reader: someone who looks for a kernel by its name. Scores are named by element type, method, and for staged by
-// whether whole chunks lie in shared memory.
+// whether whole chunks are in shared memory.
 #include "../prims/kernel.h"
 #include "../selection/lists.h"
 #include "../selection/search.h"

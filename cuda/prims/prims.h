@@ -7,7 +7,7 @@
 #include "types.h"
 
 #if defined(TILEWISE_EMULATE)
-// On the include path that emulator adds: nothing that is shipped knows where it lies.
+// On the include path that emulator adds: nothing that is shipped knows where it is.
 #include "emulated_prims.h"
 #elif defined(__CUDACC__)
 #include "ptx/shared.h"

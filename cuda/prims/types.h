@@ -24,13 +24,13 @@ struct alignas(64) TensorMap {
   uint64_t opaque[16];
 };
 
-// Which way round an operand of wgmma lies in shared memory: consecutive along k, or along m (n).
+// Which way round an operand of wgmma is in shared memory: consecutive along k, or along m (n).
 enum class Major { k, mn };
 
 // The encoding of a shared memory descriptor, which is not the order of CUtensorMapSwizzle.
 enum class Swizzle : uint32_t { none = 0, b128 = 1, b64 = 2, b32 = 3 };
 
-// Where an operand of wgmma lies: PTX ISA, "Matrix Descriptor". Offsets in bytes, multiples of 16.
+// Where an operand of wgmma is: PTX ISA, "Matrix Descriptor". Offsets in bytes, multiples of 16.
 TW_HOST_DEVICE constexpr uint64_t smem_desc(uint32_t start, uint32_t leadingOffset, uint32_t strideOffset,
                                             Swizzle swizzle) {
   return uint64_t((start & 0x3FFFF) >> 4) | uint64_t((leadingOffset & 0x3FFFF) >> 4) << 16 |

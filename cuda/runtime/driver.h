@@ -1,5 +1,5 @@
 // The process's CUDA driver, found when it is first asked for, and what its errors mean to a user.
-// Reader: someone who asks why there is no GPU, or what a code stands for.
+// Reader: someone who asks why there is no GPU, or what a code means.
 #pragma once
 
 #include <string>
@@ -21,7 +21,7 @@ const Driver& driver();
 
 // The stable code of a failed call.
 const char* codeOf(Result result);
-// After these the context is gone, and with it everything that lies on the device.
+// After these the context is gone, and with it everything on the device.
 bool isSticky(Result result);
 // "cuMemAlloc failed: CUDA_ERROR_OUT_OF_MEMORY (2), out of memory. <what to do>"
 std::string describe(const Api& api, Result result, const char* call, const std::string& detail = {});

@@ -79,7 +79,7 @@ void Lane::download(void* to, const void* from, int64_t bytes) {
 
 void Lane::wait(const std::string& detail) {
   device_.check(device_.api().cuStreamSynchronize(stream_), "cuStreamSynchronize", detail);
-  // The older block first: of two downloads to one place the later one stands.
+  // The older block first: of two downloads to one place the later one counts.
   deliver(blocks_[current_ ^ 1]);
   deliver(blocks_[current_]);
 }

@@ -1,4 +1,4 @@
-// Shared libraries of the system: the driver's, and where our own lies.
+// Shared libraries of the system: the driver's, and where our own is.
 // Reader: someone who ports the runtime. The one file here that knows operating systems is library.cc.
 #pragma once
 

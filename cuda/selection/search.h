@@ -2,7 +2,7 @@
 // of their list. Reader: start at scoreCandidates() at the end.
 //
 // Keys are either brought two by two as the search asks for them, or, where many blocks and heads search the same
-// chunks, lie in shared memory as whole chunks. Query rows come in batches of pairs (block, head), one batch ahead.
+// chunks, are in shared memory as whole chunks. Query rows come in batches of pairs (block, head), one batch ahead.
 // A score depends on its key and the rows alone: how work is divided changes no bit.
 #pragma once
 
@@ -150,7 +150,7 @@ __device__ __forceinline__ void scoreCandidates(const SelectionParams& p) {
   const GroupSearch<E, Search, kIsResident> group(p, block_index() / shape.ranges);
   const int64_t perRange = int64_t(shape.tilesPerBlock) * shape.chunksPerTile;
   const int64_t begin = block_index() % shape.ranges * perRange;
-  // Blocks stand in the order of their queries: the last has the most candidates.
+  // Blocks are in the order of their queries: the last has the most candidates.
   const int64_t end = smaller(begin + perRange, group.countOf(group.blocks - 1));
   if (begin >= end) return;
 

@@ -9,7 +9,7 @@
 
 namespace tilewise::cuda {
 
-// Where the rows of one operand lie, for one batch entry and head.
+// Where the rows of one operand are, for one batch entry and head.
 template <class E>
 struct RowSource {
   using Bits = typename Element<E>::Bits;
@@ -79,7 +79,7 @@ __device__ __forceinline__ void gatherChunk(saddr to, const typename Element<E>:
   }
 }
 
-// Chunk `c` of a row into shared memory; what lies past the row's dims becomes zero, and of no row (null) everything.
+// Chunk `c` of a row into shared memory; what is past the row's dims becomes zero, and of no row (null) everything.
 template <class E>
 __device__ __forceinline__ void copyChunk(saddr to, const RowSource<E>& source, const typename Element<E>::Bits* row,
                                           int c) {
@@ -107,7 +107,7 @@ __device__ __forceinline__ void copyVisit(const SharedTile<E, Keys, Dim>& tile, 
   static_assert(Own * kChunks % 32 == 0, "every lane copies as many chunks");
   using Bits = typename Element<E>::Bits;
   const int firstRow = warp_id() * Own;
-  // Rows that lie anywhere: each lane finds one, and the others ask it. Pages take a division, which is then done once.
+  // Rows anywhere: each lane finds one, and the others ask it. Pages take a division, which is then done once.
   const Bits* own = nullptr;
   if constexpr (Gathers) {
     const int r = firstRow + lane_id() % Own;

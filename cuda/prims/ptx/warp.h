@@ -1,4 +1,4 @@
-// Where a thread stands, and what lanes of one warp tell each other. Blocks and grids have one dimension.
+// Which thread runs, and what lanes of one warp tell each other. Blocks and grids have one dimension.
 #pragma once
 
 #include "shared.h"
