@@ -80,6 +80,7 @@ class Addon : public Napi::Addon<Addon> {
                              method<&Addon::addressOf>("addressOf"),
                              method<&Addon::explain>("explain"),
                              method<&Addon::sights>("sights"),
+                             method<&Addon::selectionBounds>("selectionBounds"),
                              method<&Addon::listBackends>("backends"),
                              method<&Addon::numThreads>("numThreads"),
                              method<&Addon::setNumThreads>("setNumThreads"),
@@ -190,6 +191,14 @@ class Addon : public Napi::Addon<Addon> {
   Napi::Value sights(const Napi::CallbackInfo& info) {
     const Request request = readShape(info.Env(), info[0], info[1]);
     return toArray(info.Env(), readSights(info.Env(), info[2], std::get<AttentionProblem>(request.problem)));
+  }
+  // (numbers): what a selection costs and keeps at most.
+  Napi::Value selectionBounds(const Napi::CallbackInfo& info) {
+    const SelectionBounds bounds = boundsOf(readSelectionShape(info.Env(), info[0]));
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("dots", double(bounds.dots));
+    result.Set("kept", double(bounds.kept));
+    return result;
   }
 
   Napi::Value listBackends(const Napi::CallbackInfo& info) {

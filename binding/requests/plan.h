@@ -5,12 +5,15 @@
 #include <napi.h>
 
 #include "../../core/plan/plan.h"
+#include "../../core/plan/selection_bounds.h"
 #include "request.h"
 
 namespace tilewise {
 
 // Sizes and pattern of an attention request, no data; views are looked at if the pattern has lists.
 Request readShape(Napi::Env env, const Napi::Value& numbers, const Napi::Value& views);
+// The same of a selection request: no operands, no lists.
+SelectionProblem readSelectionShape(Napi::Env env, const Napi::Value& numbers);
 
 // The third argument of explain(): [isDynamic, queries and keys of a tile per axis], 0 where the backend's own choice
 // stands. Returns whether anything was asked for.

@@ -1,6 +1,7 @@
 // The request of a selection. Reader: someone who adds a field.
 #include "fields.h"
 #include "ops.h"
+#include "plan.h"
 #include "reading.h"
 
 namespace tilewise {
@@ -27,7 +28,7 @@ constexpr std::array<const char*, size_t(Slot::count)> kSlots{TW_SELECTION_VIEWS
 constexpr std::array<const char*, size_t(StageField::count)> kStageFields{TW_STAGE_FIELDS(TW_STRING)};
 constexpr std::array<const char*, size_t(StageSlot::count)> kStageSlots{TW_STAGE_VIEWS(TW_STRING)};
 
-// A stage's lists, which lie one after the other from the start of its views.
+// A stage's lists, one after the other from the start of its views.
 Placed<int32_t> readLists(Napi::Env env, const char* name, const View& view, const SelectionProblem& p, int32_t s,
                           int64_t each) {
   if (reinterpret_cast<uintptr_t>(view.data) % sizeof(int32_t) != 0) refuse(env, std::string(name) + " is not aligned");
@@ -38,10 +39,9 @@ Placed<int32_t> readLists(Napi::Env env, const char* name, const View& view, con
   return {reinterpret_cast<int32_t*>(view.data), view.isOnDevice()};
 }
 
-void readStage(const Numbers& n, const Views& views, SelectionProblem& p, int32_t s) {
+void readStage(const Numbers& n, SelectionProblem& p, int32_t s) {
   SelectionStage& stage = p.stage[s];
   const size_t base = size_t(Field::count) + size_t(s) * size_t(StageField::count);
-  const size_t slot = size_t(Slot::count) + size_t(s) * size_t(StageSlot::count);
   const auto count = [&](StageField f) { return n.count(base + size_t(f), kStageFields[size_t(f)], 1); };
   stage.blockQueries = count(StageField::blockQueries);
   stage.strideQueries = count(StageField::strideQueries);
@@ -53,19 +53,22 @@ void readStage(const Numbers& n, const Views& views, SelectionProblem& p, int32_
       refuse(n.env(), "a stage's chunk and block of queries must divide those of the stage before");
     }
   }
-  if (s < p.firstStage - 1) return;  // neither read nor written
-  const View starts = views.at(slot + size_t(StageSlot::starts));
-  const View counts = views.at(slot + size_t(StageSlot::counts));
-  stage.starts = readLists(n.env(), "starts", starts, p, s, stage.keep);
-  stage.counts = readLists(n.env(), "counts", counts, p, s, 1);
 }
 
-Request readSelection(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
-  const Numbers n(env, numbers, size_t(Field::count));
+void readStageLists(const Views& views, Napi::Env env, SelectionProblem& p, int32_t s) {
+  if (s < p.firstStage - 1) return;  // neither read nor written
+  SelectionStage& stage = p.stage[s];
+  const size_t slot = size_t(Slot::count) + size_t(s) * size_t(StageSlot::count);
+  const View starts = views.at(slot + size_t(StageSlot::starts));
+  const View counts = views.at(slot + size_t(StageSlot::counts));
+  stage.starts = readLists(env, "starts", starts, p, s, stage.keep);
+  stage.counts = readLists(env, "counts", counts, p, s, 1);
+}
+
+// Everything but operands and lists.
+SelectionProblem readSizes(const Numbers& n) {
   const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFields[size_t(f)], least); };
-  Request request;
   SelectionProblem p;
-  request.device = count(Field::device, 0);
   p.batch = count(Field::batch, 0);
   p.queryHeads = count(Field::queryHeads, 1);
   p.kvHeads = count(Field::kvHeads, 1);
@@ -83,19 +86,27 @@ Request readSelection(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   p.firstStage = int32_t(n.whole(size_t(Field::firstStage), "firstStage", 0, p.stages));
   const int32_t heads = p.outputHeads();
   if (heads % p.queryHeads != 0 || heads % p.kvHeads != 0 || heads % p.headsPerList != 0) {
-    refuse(env, "the numbers of heads must divide");
+    refuse(n.env(), "the numbers of heads must divide");
   }
-  if (p.method == SelectionMethod::tree && p.stages != 1) refuse(env, "a tree has one stage");
+  if (p.method == SelectionMethod::tree && p.stages != 1) refuse(n.env(), "a tree has one stage");
   if (n.size() < size_t(Field::count) + size_t(p.stages) * size_t(StageField::count)) {
-    refuse(env, "the request lacks fields");
+    refuse(n.env(), "the request lacks fields");
   }
+  for (int32_t s = 0; s < p.stages; ++s) readStage(n, p, s);
+  return p;
+}
 
+Request readSelection(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
+  const Numbers n(env, numbers, size_t(Field::count));
+  Request request;
+  request.device = size_t(n.count(size_t(Field::device), "device"));
+  SelectionProblem p = readSizes(n);
   const Views views(env, objects, size_t(Slot::count) + size_t(p.stages) * size_t(StageSlot::count), request);
   p.query = readOperand(n, "q", size_t(Field::queryOffset), views.at(Slot::query), p.batch, p.queries, p.queryHeads,
                         p.headDim, p.dtype);
   p.key = readOperand(n, "k", size_t(Field::keyOffset), views.at(Slot::key), p.batch, p.keys, p.kvHeads, p.headDim,
                       p.dtype);
-  for (int32_t s = 0; s < p.stages; ++s) readStage(n, views, p, s);
+  for (int32_t s = 0; s < p.stages; ++s) readStageLists(views, env, p, s);
   p.keyLengths = readKeyLengths(env, views, views.at(Slot::keyLengths), p.batch, p.keys);
   request.problem = p;
   return request;
@@ -104,5 +115,9 @@ Request readSelection(Napi::Env env, const Napi::Value& numbers, const Napi::Val
 }  // namespace
 
 const Op kSelection{"selection", kFields, kSlots, kStageFields, kStageSlots, readSelection};
+
+SelectionProblem readSelectionShape(Napi::Env env, const Napi::Value& numbers) {
+  return readSizes(Numbers(env, numbers, kFields.size()));
+}
 
 }  // namespace tilewise

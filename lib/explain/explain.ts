@@ -11,7 +11,7 @@ import { checkPattern, describe, type Pattern, type RunnablePattern } from '../p
 import { axisRules, type Grid, maxGridRank, type PerAxis } from '../patterns/neighborhood.js';
 import { checkCoverage } from '../patterns/shard-sights.js';
 import { shardLayouts } from '../patterns/strided-shards.js';
-import { boundOf, selectionDots } from '../selectors/hierarchical-bound.js';
+import { boundsOf } from '../selectors/hierarchical-bound.js';
 import { backendName, checkDevice, type DeviceName, devices } from '../tensor/devices.js';
 import { bytesPer, floatTypes, sizeOf } from '../tensor/views.js';
 import { causalShare } from './causal-dense.js';
@@ -52,7 +52,8 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
   checkHeads(sizes);
   const grid: Grid | undefined =
     pattern.kind === 'neighborhood' && tokens ? { lengths: tokens, rules: axisRules(pattern, tokens) } : undefined;
-  const counted: RunnablePattern = pattern.kind === 'hierarchical' ? boundOf(pattern, sizes.keys) : pattern;
+  const bounds = pattern.kind === 'hierarchical' ? boundsOf(pattern, sizes) : undefined;
+  const counted = bounds?.window ?? (pattern as RunnablePattern);
   const rank = grid ? grid.lengths.length : 1;
   const tiles = readTiles(options, rank);
   if (pattern.kind === 'stridedShards')
@@ -62,8 +63,7 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
     numbers[field.device] = index;
     return calling(() => native.explain(numbers, views, tiles));
   });
-  const dots =
-    pattern.kind === 'hierarchical' ? selectionDots(pattern, sizes.queries, sizes.keys) * sizes.batch : undefined;
+  const dots = bounds && bounds.dots * sizes.batch;
   const share = causalShare(counted, sizes, grid, tilesOf(plan, rank));
   const found = { ...counts(plan, sizes, rank, share, dots), backend };
   const excess = describeExcess(found);

@@ -108,6 +108,11 @@ export interface Native {
    * every range; of a grid [dilation group, axis, begin, end, begin, end...] in places of that axis.
    */
   sights(numbers: Float64Array, views: NativeViews, boxes: Float64Array): Int32Array;
+  /**
+   * Of one head and batch entry of a selection, at most: products of a query and a key, and keys that a query sees between
+   * sinks and window. No views; of the stages all fields.
+   */
+  selectionBounds(numbers: Float64Array): { dots: number; kept: number };
   backends(): NativeBackend[];
   numThreads(): number;
   setNumThreads(threads: number): void;

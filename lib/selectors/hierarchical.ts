@@ -7,8 +7,6 @@ import { Request } from '../call/request.js';
 import { mismatch } from '../call/shape.js';
 import { showDims, TilewiseTypeError } from '../check/errors.js';
 import { maxTokens } from '../check/validate.js';
-import { dataTypeCode } from '../native/native.js';
-import { Op } from '../native/op.js';
 import type { NativeLists } from '../patterns/block-lists.js';
 import { type HierarchicalPattern, type SelectionStage, stagesOf } from '../patterns/hierarchical.js';
 import type { Axes } from '../tensor/axes.js';
@@ -16,36 +14,14 @@ import { DeviceBuffer, passed } from '../tensor/device-buffer.js';
 import { backendName, cpu } from '../tensor/devices.js';
 import { allocate, type View } from '../tensor/views.js';
 import type { HipState, Refresh, Remembered, StageLists } from './hip-state.js';
+import { formOf, headsPerListOf, op, putRule, type SelectionRule, type Sizes } from './selection-request.js';
 
-const op = new Op('selection');
-const field = {
-  batch: op.field('batch'),
-  queryHeads: op.field('queryHeads'),
-  kvHeads: op.field('kvHeads'),
-  queries: op.field('queries'),
-  keys: op.field('keys'),
-  headDim: op.field('headDim'),
-  type: op.field('type'),
-  pairing: op.field('pairing'),
-  sink: op.field('sink'),
-  window: op.field('window'),
-  headsPerList: op.field('headsPerList'),
-  method: op.field('method'),
-  strideKeys: op.field('strideKeys'),
-  firstStage: op.field('firstStage'),
-  stages: op.field('stages'),
-};
+const field = { pairing: op.field('pairing'), firstStage: op.field('firstStage') };
 const place = {
   q: { field: op.field('queryOffset'), slot: op.view('query') },
   k: { field: op.field('keyOffset'), slot: op.view('key') },
 };
 const keyLengthsSlot = op.view('keyLengths');
-const stageField = {
-  blockQueries: op.itemField('blockQueries'),
-  strideQueries: op.itemField('strideQueries'),
-  chunk: op.itemField('chunk'),
-  keep: op.itemField('keep'),
-};
 const stageSlot = { starts: op.itemView('starts'), counts: op.itemView('counts') };
 
 /** What selection remembers from call to call, and how often it is to select from this call on. */
@@ -77,27 +53,9 @@ export interface SelectionPlan {
 }
 
 /** What is to be selected, stage by stage from `firstStage` on. */
-interface Selection {
-  readonly pattern: HierarchicalPattern;
-  readonly sizes: Sizes;
-  readonly stages: readonly Required<SelectionStage>[];
+interface Selection extends SelectionRule {
   readonly lists: readonly StageLists[];
   readonly firstStage: number;
-  /** Keys up to a query's own position that it sees. */
-  readonly window: number;
-  readonly headsPerList: number;
-}
-
-/** Sizes of the tensors, as far as selection goes. */
-interface Sizes {
-  readonly batch: number;
-  readonly queryHeads: number;
-  readonly kvHeads: number;
-  /** Heads of the output. */
-  readonly heads: number;
-  readonly queries: number;
-  readonly keys: number;
-  readonly headDim: number;
 }
 
 /**
@@ -119,7 +77,7 @@ export function planSelection(
   const sizes = sizesOf(q, k, axes);
   const stages = stagesOf(pattern, sizes.keys);
   const reused = state?.kept.recall(
-    identityOf(pattern, q.type, sizes, placement),
+    identityOf(pattern, sizes, placement),
     { stages, window: pattern.window, ...sizes },
     state.refresh,
   );
@@ -142,7 +100,7 @@ function select(
   placement: Placement,
   reused: Remembered | undefined,
 ): Selection {
-  const headsPerList = { head: 1, kv: sizes.heads / sizes.kvHeads, layer: sizes.heads }[pattern.scope];
+  const listsPerEntry = Math.max(sizes.queryHeads, sizes.kvHeads) / headsPerListOf(pattern, sizes);
   const firstStage = reused?.firstStage ?? 0;
   // Keys that left the window since the first stage ran were no candidates then: they stay visible, and are none now.
   const window = Math.min(maxTokens, pattern.window + (reused?.grown ?? 0));
@@ -155,20 +113,20 @@ function select(
         : lists[i - 1].keep * (stages[i - 1].chunk / chunk);
     // Lists are no longer than there are candidates.
     const room = Math.max(1, Math.min(Math.floor(keep / chunk), candidates));
-    const dims = [sizes.batch, sizes.heads / headsPerList, Math.ceil(sizes.queries / blockQ)];
+    const dims = [sizes.batch, listsPerEntry, Math.ceil(sizes.queries / blockQ)];
     lists.push(emptyLists(stages[i], dims, room, placement.results));
   }
-  return { pattern, sizes, stages, lists, firstStage, window, headsPerList };
+  return { pattern, sizes, stages, lists, firstStage, window };
 }
 
 /** What attention() runs on: the lists of the last stage, sinks and window. */
-function blocksOf({ pattern, lists, window, headsPerList }: Selection): NativeLists {
+function blocksOf({ pattern, sizes, lists, window }: Selection): NativeLists {
   const { blockQ, chunk, dims, begins, counts, starts } = lists[lists.length - 1];
   return {
     kind: 'lists',
     blockQueries: blockQ,
     blockKeys: chunk,
-    headsPerList,
+    headsPerList: headsPerListOf(pattern, sizes),
     listsByBatch: dims[1] * dims[2],
     listsByHead: dims[2],
     listWindow: 1,
@@ -221,43 +179,26 @@ function release(lists: readonly StageLists[]): void {
 
 /** A call as native code reads it. */
 function layOut(selection: Selection, q: View, k: View, axes: Axes, settings: SelectionSettings): Request {
-  const { pattern, sizes, stages, lists, firstStage, window, headsPerList } = selection;
-  const form = { fields: op.fields + stages.length * op.itemFields, slots: op.views + stages.length * op.itemViews };
-  const request = new Request(form, settings.copyInputs);
+  const { stages, lists, firstStage } = selection;
+  const request = new Request(formOf(stages.length), settings.copyInputs);
   const { numbers, views } = request;
-  numbers[field.batch] = sizes.batch;
-  numbers[field.queryHeads] = sizes.queryHeads;
-  numbers[field.kvHeads] = sizes.kvHeads;
-  numbers[field.queries] = sizes.queries;
-  numbers[field.keys] = sizes.keys;
-  numbers[field.headDim] = sizes.headDim;
-  numbers[field.type] = dataTypeCode(q.type);
+  const keeps = lists.map(({ keep }) => keep);
+  putRule(numbers, selection, keeps);
   numbers[field.pairing] = settings.pairing === 'interleave' ? 1 : 0;
+  numbers[field.firstStage] = firstStage;
   const isHeadsFirst = axes.head < axes.token;
   request.operand('q', place.q, q, isHeadsFirst);
   request.operand('k', place.k, k, isHeadsFirst);
   views[keyLengthsSlot] = settings.keyLengths;
-  numbers[field.sink] = pattern.sink;
-  numbers[field.window] = window;
-  numbers[field.headsPerList] = headsPerList;
-  numbers[field.method] = pattern.method === 'tree' ? 1 : 0;
-  numbers[field.strideKeys] = pattern.method === 'tree' ? pattern.strideK : 1;
-  numbers[field.firstStage] = firstStage;
-  numbers[field.stages] = stages.length;
-  for (const [i, stage] of stages.entries()) {
-    const [base, first] = [op.fields + i * op.itemFields, op.views + i * op.itemViews];
-    numbers[base + stageField.blockQueries] = stage.blockQ;
-    numbers[base + stageField.strideQueries] = stage.strideQ;
-    numbers[base + stageField.chunk] = stage.chunk;
-    numbers[base + stageField.keep] = lists[i].keep;
-    views[first + stageSlot.starts] = passed(lists[i].starts);
-    views[first + stageSlot.counts] = passed(lists[i].counts);
+  for (const [i, { starts, counts }] of lists.entries()) {
+    const first = op.views + i * op.itemViews;
+    views[first + stageSlot.starts] = passed(starts);
+    views[first + stageSlot.counts] = passed(counts);
   }
   return request;
 }
 
 function sizesOf(q: View, k: View, axes: Axes): Sizes {
-  const [queryHeads, kvHeads] = [q.dims[axes.head], k.dims[axes.head]];
   const [queries, keys] = [q.dims[axes.token], k.dims[axes.token]];
   if (queries > keys) {
     throw mismatch(
@@ -266,12 +207,12 @@ function sizesOf(q: View, k: View, axes: Axes): Sizes {
   }
   return {
     batch: q.dims[axes.batch],
-    queryHeads,
-    kvHeads,
-    heads: Math.max(queryHeads, kvHeads),
+    queryHeads: q.dims[axes.head],
+    kvHeads: k.dims[axes.head],
     queries,
     keys,
     headDim: q.dims[axes.dim],
+    type: q.type,
   };
 }
 
@@ -302,11 +243,10 @@ const integers = (size: number, device: number): Int32Array | DeviceBuffer =>
 /** What must not change between calls with one state. */
 function identityOf(
   { scope, sink, window, method }: HierarchicalPattern,
-  type: string,
   sizes: Sizes,
   { results }: Placement,
 ): string {
-  const { batch, queryHeads, kvHeads, headDim } = sizes;
+  const { batch, queryHeads, kvHeads, headDim, type } = sizes;
   const location = backendName(results);
   return JSON.stringify({ batch, queryHeads, kvHeads, headDim, type, method, scope, sink, window, location });
 }

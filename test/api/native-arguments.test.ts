@@ -182,7 +182,7 @@ describe('native code trusts nothing', () => {
       native.run.bind(native, op),
       native.submit.bind(native, op),
     ]);
-    const calls = [...named, native.run, native.submit, native.explain] as unknown as ((
+    const calls = [...named, native.run, native.submit, native.explain, native.selectionBounds] as unknown as ((
       ...args: unknown[]
     ) => unknown)[];
     for (const call of calls) {
