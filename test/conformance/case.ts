@@ -89,6 +89,53 @@ export interface Built {
   seed?: number; // of the pages' order
 }
 
+/** An operand of one number after the other. */
+const filled = (type: FloatType, dims: number[], next: () => number): Operand =>
+  operandOf(
+    type,
+    dims,
+    Array.from({ length: dims.reduce((a, n) => a * n, 1) }, () => next()),
+  );
+
+/** What is added to the scores of a case, and what hides its keys. */
+function addScoreRules(c: Case, problem: Problem, random: Random): void {
+  const batch = c.batch ?? 1;
+  const heads = Math.max(...(c.heads ?? [1, 1]));
+  const sizes: Record<string, number> = { b: batch, h: heads, q: c.queries, k: c.keys };
+  const scores = (
+    axes: Axes,
+    element: (k: number, q: number, b: number) => number,
+    type: FloatType | 'bool',
+  ): Operand => {
+    const dims = [...'bhqk'].map((axis) => (axes.includes(axis) ? sizes[axis] : 1));
+    const [, , rows, columns] = dims;
+    const numbers = Array.from({ length: dims.reduce((a, n) => a * n, 1) }, (_, i) =>
+      element(i % columns, Math.floor(i / columns) % rows, Math.floor(i / (dims[1] * rows * columns))),
+    );
+    const missing = axes ? 'bhqk'.indexOf(axes[0]) : 3;
+    return operandOf(type, dims.slice(missing), numbers);
+  };
+  if (c.bias) {
+    const { axes, dtype: type = 'float32', hidden = 0, lowest = -Infinity, prefix = 0, structure } = c.bias;
+    const isSeen = structure && structures[structure];
+    problem.bias = isSeen
+      ? scores(axes, (k, q, b) => (isSeen(q, k, b, c.queries, c.keys) ? 0 : lowest), type)
+      : scores(axes, (k) => (k < prefix || random.chance(hidden) ? lowest : random.normal()), type);
+  }
+  if (c.mask) {
+    const { axes, hidden = 0, prefix = 0, structure } = c.mask;
+    const isSeen = structure && structures[structure];
+    problem.mask = isSeen
+      ? scores(axes, (k, q, b) => (isSeen(q, k, b, c.queries, c.keys) ? 1 : 0), 'bool')
+      : scores(axes, (k) => (k < prefix || random.chance(hidden) ? 0 : 1), 'bool');
+  }
+  if (c.alibi) {
+    const dims = c.alibi === 'h' ? [heads] : [batch, heads];
+    problem.alibiSlopes = filled('float32', dims, () => round('float32', random.uniform()));
+  }
+  if (c.sinks) problem.sinks = filled('float32', [heads], () => random.normal());
+}
+
 /** The problem of a case: all data, in memory as the case says. */
 export function build(c: Case): Built {
   const random = new Random(c.seed ?? 1);
@@ -107,54 +154,11 @@ export function build(c: Case): Built {
   const key = fill(kvHeads, c.keys, headDim, amplitude);
   const value = fill(kvHeads, c.keys, valueDim, 1);
 
-  const sizes: Record<string, number> = { b: batch, h: heads, q: c.queries, k: c.keys };
-  const scores = (
-    axes: Axes,
-    element: (k: number, q: number, b: number) => number,
-    type: FloatType | 'bool',
-  ): Operand => {
-    const dims = [...'bhqk'].map((axis) => (axes.includes(axis) ? sizes[axis] : 1));
-    const [, , rows, columns] = dims;
-    const numbers = Array.from({ length: dims.reduce((a, n) => a * n, 1) }, (_, i) =>
-      element(i % columns, Math.floor(i / columns) % rows, Math.floor(i / (dims[1] * rows * columns))),
-    );
-    const missing = axes ? 'bhqk'.indexOf(axes[0]) : 3;
-    return operandOf(type, dims.slice(missing), numbers);
-  };
-
   const problem: Problem = { query, key, value };
   for (const name of ['scale', 'softcap', 'causal', 'left', 'right', 'sinkTokens', 'align', 'pairing'] as const) {
     if (c[name] !== undefined) Object.assign(problem, { [name]: c[name] });
   }
-  if (c.bias) {
-    const { axes, dtype: type = 'float32', hidden = 0, lowest = -Infinity, prefix = 0, structure } = c.bias;
-    const isSeen = structure && structures[structure];
-    problem.bias = isSeen
-      ? scores(axes, (k, q, b) => (isSeen(q, k, b, c.queries, c.keys) ? 0 : lowest), type)
-      : scores(axes, (k) => (k < prefix || random.chance(hidden) ? lowest : random.normal()), type);
-  }
-  if (c.mask) {
-    const { axes, hidden = 0, prefix = 0, structure } = c.mask;
-    const isSeen = structure && structures[structure];
-    problem.mask = isSeen
-      ? scores(axes, (k, q, b) => (isSeen(q, k, b, c.queries, c.keys) ? 1 : 0), 'bool')
-      : scores(axes, (k) => (k < prefix || random.chance(hidden) ? 0 : 1), 'bool');
-  }
-  if (c.alibi) {
-    const dims = c.alibi === 'h' ? [heads] : [batch, heads];
-    const count = dims.reduce((a, n) => a * n, 1);
-    problem.alibiSlopes = operandOf(
-      'float32',
-      dims,
-      Array.from({ length: count }, () => round('float32', random.uniform())),
-    );
-  }
-  if (c.sinks)
-    problem.sinks = operandOf(
-      'float32',
-      [heads],
-      Array.from({ length: heads }, () => random.normal()),
-    );
+  addScoreRules(c, problem, random);
   for (const name of ['keyLengths', 'cuSeqlensQ', 'cuSeqlensK'] as const) if (c[name]) problem[name] = c[name];
   if (c.neighborhood) problem.pattern = neighborhoodOf(c.grid ?? [c.queries], c.neighborhood);
   if (c.shards) problem.pattern = { kind: 'stridedShards', ...c.shards };
@@ -163,12 +167,7 @@ export function build(c: Case): Built {
   if (c.hip) problem.pattern = { kind: 'hierarchical', options: c.hip, selected: [] };
   if (c.relativeBias && problem.pattern?.kind === 'neighborhood') {
     const dims = [heads, ...problem.pattern.axes.map((axis) => 2 * axis.kernelSize - 1)];
-    const count = dims.reduce((a, n) => a * n, 1);
-    problem.relativeBias = operandOf(
-      'float32',
-      dims,
-      Array.from({ length: count }, () => random.normal()),
-    );
+    problem.relativeBias = filled('float32', dims, () => random.normal());
   }
   if (c.extra) {
     problem.extraKey = fill(kvHeads, c.extra, headDim, amplitude);
