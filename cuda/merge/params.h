@@ -1,4 +1,4 @@
-// What the merge kernels are told. Reader: someone who reads a kernel or the plan (run.cc).
+// What the merge kernels are told. Reader: someone who reads a kernel or its launches (run.cc).
 #pragma once
 
 #include "../../core/op/merge.h"

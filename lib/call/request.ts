@@ -35,7 +35,7 @@ export interface Results {
 }
 
 /** Where results go and what they look like. */
-export interface ResultPlan {
+export interface WantedResults {
   /** The caller's own buffer as it was given, and as it was read. */
   readonly given: object | undefined;
   readonly out: View | undefined;
@@ -139,14 +139,14 @@ export class Request {
   }
 
   /** Adds the results, after all inputs: the caller's buffer or a new one, checked against everything it may not share. */
-  results(plan: ResultPlan): Results {
-    const { out, outDims, lseDims, type, isHeadsFirst, device } = plan;
+  results(wanted: WantedResults): Results {
+    const { out, outDims, lseDims, type, isHeadsFirst, device } = wanted;
     const places = this.#form.results as Required<RequestForm>['results'];
     const rank = outDims.length;
     const flat = flattenOut(out ?? contiguous(outDims), tokenAxesOf(axesOf(rank, isHeadsFirst), rank));
     const lent = out && { name: 'out', view: out };
-    if (plan.Tensor && !out) checkHolds(plan.Tensor, type);
-    if (device !== cpu && plan.Tensor && plan.Tensor !== Tensor) {
+    if (wanted.Tensor && !out) checkHolds(wanted.Tensor, type);
+    if (device !== cpu && wanted.Tensor && wanted.Tensor !== Tensor) {
       throw new TilewiseTypeError(
         'ERR_TILEWISE_INVALID_OPTION',
         `\`Tensor\` cannot hold results on '${backendName(device)}', where the queries lie; leave it out, or bring them to 'cpu'`,
@@ -165,9 +165,9 @@ export class Request {
     return {
       lent,
       wrap() {
-        const ResultTensor = (plan.Tensor ?? Tensor) as new (type: string, data: unknown, dims: number[]) => object;
+        const ResultTensor = (wanted.Tensor ?? Tensor) as new (type: string, data: unknown, dims: number[]) => object;
         const result: { out: object; lse?: object } = {
-          out: plan.given ?? new ResultTensor(type, data, plan.shownDims),
+          out: wanted.given ?? new ResultTensor(type, data, wanted.shownDims),
         };
         if (lseDims) result.lse = new ResultTensor('float32', lseData, lseDims);
         return result;

@@ -14,7 +14,7 @@ import {
   hierarchical,
   hierarchicalNames,
 } from '../patterns/hierarchical.js';
-import { planSelection, type SelectionPlan } from '../selectors/hierarchical.js';
+import { type PreparedSelection, prepareSelection } from '../selectors/hierarchical.js';
 import { checkRefresh, type HipLists, HipState, type Refresh, toHipLists } from '../selectors/hip-state.js';
 import { axesOf, layoutWords } from '../tensor/axes.js';
 import { checkOverlaps } from '../tensor/leases.js';
@@ -121,12 +121,12 @@ export async function hipSelect(
   options: HipSelectOptions | HierarchicalPreset = {},
 ): Promise<HipSelection> {
   const { pattern, settings } = readSelect('hipSelect()', options);
-  const plan = planSelect(pattern, q, k, settings);
+  const selection = prepareSelect(pattern, q, k, settings);
   try {
-    await plan.run(settings.signal);
-    return selectionOf(plan);
+    await selection.run(settings.signal);
+    return selectionOf(selection);
   } finally {
-    plan.end();
+    selection.end();
   }
 }
 
@@ -140,16 +140,16 @@ export function hipSelectSync(
   options: HipSelectOptions | HierarchicalPreset = {},
 ): HipSelection {
   const { pattern, settings } = readSelect('hipSelectSync()', options);
-  const plan = planSelect(pattern, q, k, syncSettings('hipSelectSync()', settings));
+  const selection = prepareSelect(pattern, q, k, syncSettings('hipSelectSync()', settings));
   try {
-    plan.runSync();
-    return selectionOf(plan);
+    selection.runSync();
+    return selectionOf(selection);
   } finally {
-    plan.end();
+    selection.end();
   }
 }
 
-const selectionOf = ({ lists }: SelectionPlan): HipSelection => {
+const selectionOf = ({ lists }: PreparedSelection): HipSelection => {
   const stages = lists.map(toHipLists);
   return { blocks: stages[stages.length - 1], stages };
 };
@@ -163,12 +163,12 @@ function readSelect(where: string, options: HipSelectOptions | HierarchicalPrese
   return { pattern, settings: readOptions(where, { pattern, ...common }) };
 }
 
-function planSelect(
+function prepareSelect(
   pattern: HierarchicalPattern,
   qLike: TensorLike,
   kLike: TensorLike,
   settings: Settings,
-): SelectionPlan {
+): PreparedSelection {
   const q = readOperand('q', qLike, 'queryHeads', settings);
   const k = readOperand('k', kLike, 'kvHeads', settings);
   checkShapes(q, k, settings);
@@ -180,7 +180,7 @@ function planSelect(
   checkOverlaps(named, undefined);
   const axes = axesOf(4, settings.isHeadsFirst);
   const copyInputs = copiesInputs(settings.copyInputs, named);
-  return planSelection(pattern, q, k, axes, { ...settings, copyInputs }, placement);
+  return prepareSelection(pattern, q, k, axes, { ...settings, copyInputs }, placement);
 }
 
 function checkShapes(q: View, k: View, { isHeadsFirst, pairing, keyLengths }: Settings): void {

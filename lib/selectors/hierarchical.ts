@@ -39,7 +39,7 @@ export interface SelectionSettings {
 }
 
 /** A selection that is laid out: its lists are there, and filled once it has run. */
-export interface SelectionPlan {
+export interface PreparedSelection {
   /** What attention() runs on. */
   readonly blocks: NativeLists;
   /** The lists of every stage. */
@@ -62,7 +62,7 @@ interface Selection extends SelectionRule {
  * Lays out what a pattern selects for these tensors; runs nothing.
  * @param q queries with 4 axes, the type and heads of `k` checked
  */
-export function planSelection(
+export function prepareSelection(
   pattern: HierarchicalPattern,
   q: View,
   k: View,
@@ -70,7 +70,7 @@ export function planSelection(
   settings: SelectionSettings,
   placement: Placement,
   state?: SelectionState,
-): SelectionPlan {
+): PreparedSelection {
   if (settings.cuSeqlensQ !== undefined) throw conflict('cuSeqlensQ', 'a selection goes by the tokens of one tensor');
   if (state && settings.keyLengths)
     throw conflict('keyLengths', 'a `state` counts the keys of all batch entries alike');
@@ -145,7 +145,7 @@ function runs(
   request: Request | undefined,
   placement: Placement,
   use: () => { commit(): void; release(): void } | undefined,
-): Pick<SelectionPlan, 'run' | 'runSync' | 'reasons'> {
+): Pick<PreparedSelection, 'run' | 'runSync' | 'reasons'> {
   return {
     async run(signal) {
       signal?.throwIfAborted();

@@ -21,7 +21,7 @@ import { type Pattern, putPattern, questionsOf, type RunnablePattern } from '../
 import { axisRules, type Grid, maxGridRank } from '../../patterns/neighborhood.js';
 import { checkCoverage } from '../../patterns/shard-sights.js';
 import { shardLayouts } from '../../patterns/strided-shards.js';
-import { planSelection, type SelectionPlan, type SelectionState } from '../../selectors/hierarchical.js';
+import { type PreparedSelection, prepareSelection, type SelectionState } from '../../selectors/hierarchical.js';
 import { checkPages, keysOnPages, putPages } from '../../stores/pages.js';
 import { type Axes, axesOf, layoutWords, lengthsOf, tokenAxesOf } from '../../tensor/axes.js';
 import type { TensorLike } from '../../tensor/types.js';
@@ -47,7 +47,7 @@ export interface Internals {
 export interface Prepared {
   readonly request: Request;
   readonly results: Results;
-  readonly selection: SelectionPlan | undefined;
+  readonly selection: PreparedSelection | undefined;
   readonly questions: { run(signal: AbortSignal | undefined): Promise<void> } | undefined;
   readonly placement: Placement;
 }
@@ -87,7 +87,7 @@ export function prepare(
   const grid = pattern.kind === 'neighborhood' ? readGrid(pattern, q, k, axes) : undefined;
   const selection =
     pattern.kind === 'hierarchical'
-      ? planSelection(pattern, q, k, axes, { ...settings, copyInputs }, placement, internals.state)
+      ? prepareSelection(pattern, q, k, axes, { ...settings, copyInputs }, placement, internals.state)
       : undefined;
 
   if (pattern.kind === 'stridedShards')
