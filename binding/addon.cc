@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "backends.h"
-#include "call/device_buffer.h"
 #include "call/failures.h"
 #include "call/flights.h"
 #include "call/transfer.h"
+#include "memory/device_buffer.h"
 #include "requests/ops.h"
 #include "requests/plan.h"
 #include "requests/reading.h"

@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "../../core/op/backend.h"
+#include "../memory/device_buffer.h"
 #include "../requests/request.h"
-#include "device_buffer.h"
 #include "lent_memory.h"
 
 namespace tilewise {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "../../core/op/any_problem.h"
-#include "../call/device_buffer.h"
+#include "../memory/device_buffer.h"
 
 namespace tilewise {
 
