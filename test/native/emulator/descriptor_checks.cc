@@ -1,30 +1,12 @@
 // The five worked examples of PTX ISA, "Canonical layouts", against the decoding of descriptors: shapes and strides as
 // printed there, in elements.
-#include <vector>
-
 #include "../../../emulator/descriptor.h"
+#include "../mode.h"
 #include "checks.h"
 #include "expect.h"
 
 namespace tilewise::emulator {
 namespace {
-
-struct Mode {
-  std::vector<int> shape, stride;
-  int extent() const {
-    int count = 1;
-    for (const int n : shape) count *= n;
-    return count;
-  }
-  int at(int coordinate) const {
-    int offset = 0;
-    for (size_t i = 0; i < shape.size(); ++i) {
-      offset += coordinate % shape[i] * stride[i];
-      coordinate /= shape[i];
-    }
-    return offset;
-  }
-};
 
 struct Example {
   const char* name;

@@ -1,23 +1,13 @@
 // Images of operands: for each element, its place by the canonical layout.
 #include "operand.h"
 
+#include "../../mode.h"
+
 namespace tilewise::cuda::conformance {
 namespace {
 
 constexpr int kDepth = 64, kChunk = 8;  // elements
 
-// A nested mode: coordinates are taken apart by the shape, innermost first.
-struct Mode {
-  std::vector<int> shape, stride;
-  int at(int coordinate) const {
-    int offset = 0;
-    for (size_t i = 0; i < shape.size(); ++i) {
-      offset += coordinate % shape[i] * stride[i];
-      coordinate /= shape[i];
-    }
-    return offset;
-  }
-};
 struct Canonical {
   Mode mn, k;
   int swizzleBits;
