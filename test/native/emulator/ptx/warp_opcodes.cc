@@ -1,6 +1,7 @@
 // What lanes of a warp tell each other. PTX ISA, "Data Movement: shfl.sync", "Parallel Synchronization: vote.sync,
 // bar.warp.sync": with the manual's own steps. Reader: whoever adds one.
 #include "../../check.h"
+#include "../../pick.h"
 #include "../expect.h"
 #include "families.h"
 #include "line.h"
@@ -10,11 +11,6 @@ namespace {
 
 constexpr uint32_t kLanes = 32, kAll = 0xffffffff;
 const char* const kShuffleForm = "w|p = w, w, w, w";
-
-uint32_t random(uint32_t& state) {
-  state = state * 1664525 + 1013904223;
-  return state >> 7;
-}
 
 struct Read {
   uint32_t lane;  // that is read
@@ -64,8 +60,8 @@ void checkShuffles() {
         for (const char* mode : {"up", "bfly", "idx"})
           expectShuffle(mode, kAll, limits, Bits(kLanes, uint64_t(1) << n));
       }
-      uint32_t state = limits + 1;
-      const Bits any = bitsOf(kLanes, [&](uint32_t) { return random(state); });  // only five bits count
+      Pick pick(limits);
+      const Bits any = bitsOf(kLanes, [&](uint32_t) { return uint32_t(pick(1 << 24)); });  // only five bits count
       for (const char* mode : {"up", "bfly", "idx"}) expectShuffle(mode, kAll, limits, any);
     }
   }
