@@ -187,10 +187,15 @@ class Addon : public Napi::Addon<Addon> {
     result.Set("reasons", toArray(info.Env(), backend.supports(request.problem)));
     return result;
   }
-  // (numbers, views, boxes): what boxes of queries see, for pictures.
+  // (numbers, views, boxes): what boxes of queries see, for pictures; with the tiles of readTiles() those that they
+  // visit.
   Napi::Value sights(const Napi::CallbackInfo& info) {
     const Request request = readShape(info.Env(), info[0], info[1]);
-    return toArray(info.Env(), readSights(info.Env(), info[2], std::get<AttentionProblem>(request.problem)));
+    const auto& problem = std::get<AttentionProblem>(request.problem);
+    if (info[3].IsUndefined()) return toArray(info.Env(), readSights(info.Env(), info[2], problem, nullptr));
+    TileRule rule = backendAt(info.Env(), request.device).tiles(problem).rule;
+    readTiles(info.Env(), info[3], problem, rule);
+    return toArray(info.Env(), readSights(info.Env(), info[2], problem, &rule));
   }
   // (numbers): what a selection costs and keeps at most.
   Napi::Value selectionBounds(const Napi::CallbackInfo& info) {

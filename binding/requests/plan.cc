@@ -65,23 +65,23 @@ Range readRange(const Numbers& n, size_t i, Token length) {
 }
 
 // [dilation group, axis, then begin and end of every range of places].
-std::vector<Seen> readGridSights(const Numbers& n, const Grid& grid) {
+std::vector<Seen> readGridSights(const Numbers& n, const Grid& grid, const TileRule* rule) {
   if (n.size() < 2) refuse(n.env(), "the request lacks fields");
   const int32_t group = int32_t(n.whole(0, "a dilation group", 0, grid.groups() - 1));
   const int axis = int(n.whole(1, "an axis", 0, grid.rank - 1));
   const Token length = neighborhoodOf<kMaxRank>(grid, group).axis[axis].length;
   std::vector<Range> boxes;
   for (size_t i = 2; i + 1 < n.size(); i += 2) boxes.push_back(readRange(n, i, length));
-  return seenAlong(grid, group, axis, boxes);
+  return seenAlong(grid, group, axis, boxes, rule);
 }
 
 }  // namespace
 
-std::vector<Seen> readSights(Napi::Env env, const Napi::Value& boxes, const AttentionProblem& p) {
+std::vector<Seen> readSights(Napi::Env env, const Napi::Value& boxes, const AttentionProblem& p, const TileRule* rule) {
   const Numbers n(env, boxes, 0);
   if (p.sequences == 0) return {};
   const PatternTraits traits = traitsOf(p);
-  if (traits.isGrid) return readGridSights(n, p.grid);
+  if (traits.isGrid) return readGridSights(n, p.grid, rule);
   std::vector<Viewer> viewers;
   viewers.reserve(n.size() / 3);
   for (size_t i = 0; i + 2 < n.size(); i += 3) {
@@ -92,7 +92,7 @@ std::vector<Seen> readSights(Napi::Env env, const Napi::Value& boxes, const Atte
     }
     viewers.push_back({head, queries});
   }
-  return seenBy(p, viewers);
+  return seenBy(p, viewers, rule);
 }
 
 Napi::Value toArray(Napi::Env env, const std::vector<Seen>& seen) {

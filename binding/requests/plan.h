@@ -22,8 +22,9 @@ bool readTiles(Napi::Env env, const Napi::Value& tiles, const AttentionProblem& 
 Napi::Object toObject(Napi::Env env, const Plan& plan);
 
 // The third argument of sights(): [head, begin, end] of every range of queries; for grids [dilation group, axis, then
-// begin and end of every range of places of that axis].
-std::vector<Seen> readSights(Napi::Env env, const Napi::Value& boxes, const AttentionProblem& problem);
+// begin and end of every range of places of that axis]. With a rule the tiles of keys that they visit.
+std::vector<Seen> readSights(Napi::Env env, const Napi::Value& boxes, const AttentionProblem& problem,
+                             const TileRule* rule);
 // [box, begin, end, isInterior] of every run, in one Int32Array.
 Napi::Value toArray(Napi::Env env, const std::vector<Seen>& seen);
 

@@ -2,6 +2,7 @@
 // Reader: someone who wants to know before running. Host only.
 #pragma once
 
+#include <algorithm>
 #include <map>
 
 #include "../op/attention.h"
@@ -140,23 +141,56 @@ void addSeen(const Pattern& pattern, int32_t box, const Viewer& viewer, std::vec
   });
 }
 
-// What ranges of queries see of a sequence. Grids are asked axis by axis instead.
-inline std::vector<Seen> seenBy(const AttentionProblem& problem, const std::vector<Viewer>& viewers) {
+// Adds the tiles of keys that one viewer visits, as a query tile. `stretches` is scratch.
+template <class Pattern>
+void addVisited(const Pattern& pattern, int32_t box, const Viewer& viewer, KeyTiles tiles,
+                std::vector<Stretch>& stretches, std::vector<Seen>& visited) {
+  stretches.clear();
+  forEachSeen(pattern, viewer.head, viewer.queries, [&](const Stretch& stretch) { stretches.push_back(stretch); });
+  forEachJoined(stretches, [&](const SeenKeys& seen) {
+    const Token origin = tiles.origin(seen);
+    std::vector<Range> interior;
+    const Range taken = tiles.take(seen, [&](const Range& whole) { interior.push_back(whole); });
+    for (Token tile = taken.begin; tile < taken.end; ++tile) {
+      const auto holds = [&](const Range& whole) { return whole.contains({tile, tile + 1}); };
+      const bool isInterior = std::any_of(interior.begin(), interior.end(), holds);
+      visited.push_back({box, tiles.keysUpTo(origin, tile), tiles.keysUpTo(origin, tile + 1), isInterior});
+    }
+  });
+}
+
+// What ranges of queries see of a sequence; with a rule the tiles that they visit. Grids are asked axis by axis
+// instead.
+inline std::vector<Seen> seenBy(const AttentionProblem& problem, const std::vector<Viewer>& viewers,
+                                const TileRule* rule) {
   std::vector<Seen> seen;
   std::vector<Stretch> stretches;
   withPattern(problem, problem.sequence(0), [&](const auto& pattern) {
     if constexpr (!std::decay_t<decltype(pattern)>::kIsGrid) {
-      for (size_t i = 0; i < viewers.size(); ++i) addSeen(pattern, int32_t(i), viewers[i], stretches, seen);
+      for (size_t i = 0; i < viewers.size(); ++i) {
+        if (rule) {
+          addVisited(pattern, int32_t(i), viewers[i], {problem.keys, rule->keys[0], *rule}, stretches, seen);
+        } else {
+          addSeen(pattern, int32_t(i), viewers[i], stretches, seen);
+        }
+      }
     }
   });
   return seen;
 }
 
-// What ranges of places see along one axis of a dilation group.
-inline std::vector<Seen> seenAlong(const Grid& grid, int32_t group, int axis, const std::vector<Range>& boxes) {
+// What ranges of places see along one axis of a dilation group; with a rule the tiles that they visit.
+inline std::vector<Seen> seenAlong(const Grid& grid, int32_t group, int axis, const std::vector<Range>& boxes,
+                                   const TileRule* rule) {
   std::vector<Seen> seen;
+  std::vector<Stretch> stretches;
   const Neighborhood<1> alone = alongAxis(grid, group, axis);
   for (size_t i = 0; i < boxes.size(); ++i) {
+    if (rule) {
+      const KeyTiles tiles(alone.axis[0].length, rule->keys[axis], *rule);
+      addVisited(alone, int32_t(i), {0, boxes[i]}, tiles, stretches, seen);
+      continue;
+    }
     forEachSeen(alone, 0, boxes[i], [&](const Stretch& stretch) {
       seen.push_back({int32_t(i), stretch.run.places.begin, stretch.run.places.end, stretch.isInterior});
     });

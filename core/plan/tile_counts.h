@@ -42,6 +42,42 @@ struct TileCounts {
   }
 };
 
+// The tiles of keys that one query tile visits, taken from what it sees, in order: where tiles begin at multiples of
+// their width, one may hold the end of some keys and the beginning of the next.
+class KeyTiles {
+ public:
+  KeyTiles(Token keys, Token width, const TileRule& rule) : keys_(keys), width_(width), rule_(rule) {}
+
+  // The first key of tile 0.
+  Token origin(const SeenKeys& seen) const { return rule_.isDynamic ? seen.keys.begin : 0; }
+  // The first key of a tile counted from an origin, or where keys end.
+  Token keysUpTo(Token origin, Token tile) const {
+    return Token(smaller<int64_t>(keys_, origin + int64_t(tile) * width_));
+  }
+
+  // Returns the tiles that these keys visit and none before them did. Calls visit(Range) for tiles that every query
+  // sees whole.
+  template <class Visit>
+  Range take(const SeenKeys& seen, Visit&& visit) {
+    const Token origin = this->origin(seen), end = ceilDiv(seen.keys.end - origin, width_);
+    const Token begin = rule_.isDynamic ? 0 : larger(next_, seen.keys.begin / width_);
+    if (begin < end) next_ = end;
+    for (const Range& interior : seen.interior) {
+      // A short one at the end of the keys is whole where loops cut tiles; others mask what does not exist.
+      const Token first = ceilDiv(interior.begin - origin, width_);
+      const bool endsShort = rule_.isCut && interior.end == keys_;
+      const Token last = endsShort ? ceilDiv(keys_ - origin, width_) : (interior.end - origin) / width_;
+      if (first < last) visit(Range{first, last});
+    }
+    return {begin, larger(begin, end)};
+  }
+
+ private:
+  const Token keys_, width_;
+  const TileRule& rule_;
+  Token next_ = 0;  // the first tile that is not taken yet
+};
+
 // Counts for one head, one query tile at a time.
 template <class Pattern>
 class TileCounter {
@@ -55,13 +91,13 @@ class TileCounter {
   template <class RowsOf>
   void add(const Range& queries, int64_t rows, RowsOf&& rowsOf) {
     stretches_.clear();
-    next_ = 0;
     forEachSeen(pattern_, head_, queries, [&](const Stretch& stretch) {
       countPairs(stretch, queries, rows, rowsOf);
       stretches_.push_back(stretch);
     });
     const int64_t before = counts.visited;
-    forEachJoined(stretches_, [&](const SeenKeys& seen) { addTiles(seen, rows); });
+    KeyTiles tiles(keys_, width_, rule_);
+    forEachJoined(stretches_, [&](const SeenKeys& seen) { addTiles(tiles, seen, rows); });
     ++counts.queryTiles;
     counts.most = larger(counts.most, counts.visited - before);
   }
@@ -94,26 +130,17 @@ class TileCounter {
     }
   }
 
-  void addTiles(const SeenKeys& seen, int64_t rows) {
-    const Token origin = rule_.isDynamic ? seen.keys.begin : 0, end = ceilDiv(seen.keys.end - origin, width_);
-    // Static: a tile may hold the end of one run of seen keys and the beginning of the next.
-    const Token begin = rule_.isDynamic ? 0 : larger(next_, seen.keys.begin / width_);
-    const auto keysUpTo = [&](Token tile) { return smaller<int64_t>(keys_, origin + int64_t(tile) * width_); };
-    if (begin < end) {
-      counts.visited += end - begin;
-      if (!rule_.isCut) counts.computed += rows * (keysUpTo(end) - keysUpTo(begin));
-      next_ = end;
-    }
-    for (const Range& interior : seen.interior) {
-      // Whole tiles. A short one at the end of the keys is whole where loops cut tiles; others mask what does not
-      // exist.
-      const Token first = ceilDiv(interior.begin - origin, width_);
-      const bool endsShort = rule_.isCut && interior.end == keys_;
-      const Token last = endsShort ? ceilDiv(keys_ - origin, width_) : (interior.end - origin) / width_;
-      if (first >= last) continue;
-      counts.interior += last - first;
-      if (!rule_.isCut) counts.unmasked += rows * (keysUpTo(last) - keysUpTo(first));
-    }
+  void addTiles(KeyTiles& tiles, const SeenKeys& seen, int64_t rows) {
+    const Token origin = tiles.origin(seen);
+    const auto pairs = [&](const Range& range) {
+      return rule_.isCut ? 0 : rows * (tiles.keysUpTo(origin, range.end) - tiles.keysUpTo(origin, range.begin));
+    };
+    const Range visited = tiles.take(seen, [&](const Range& whole) {
+      counts.interior += whole.size();
+      counts.unmasked += pairs(whole);
+    });
+    counts.visited += visited.size();
+    counts.computed += pairs(visited);
   }
 
   const Pattern& pattern_;
@@ -121,7 +148,6 @@ class TileCounter {
   const Token keys_, width_;
   const TileRule& rule_;
   std::vector<Stretch> stretches_;
-  Token next_ = 0;  // first tile of the query tile that is not counted yet
 };
 
 struct Counted {

@@ -67,6 +67,8 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
   const share = causalShare(counted, sizes, grid, tilesOf(plan, rank));
   const found = { ...counts(plan, sizes, rank, share, dots), backend };
   const excess = describeExcess(found);
+  const seen = (boxes: readonly number[], tiles?: Float64Array) =>
+    calling(() => native.sights(numbers, views, Float64Array.from(boxes), tiles));
   const scene: Scene = {
     title: `${titleOf(pattern)}; ${titleOfSizes(sizes, tokens)}`,
     notes: [describeSpeedup(found), ...(excess ? [excess] : [])],
@@ -78,7 +80,8 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
     queryTile: tokensOf(plan, rank),
     keyTile: plan.keyTile.slice(0, rank),
     isDynamic: options.tiling === 'dynamic',
-    sights: (boxes) => calling(() => native.sights(numbers, views, Float64Array.from(boxes))),
+    sights: (boxes) => seen(boxes),
+    tiles: (boxes) => seen(boxes, tiles),
   };
   return new CountedExplanation(found, scene);
 }

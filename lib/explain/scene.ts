@@ -20,8 +20,9 @@ export interface Scene {
   readonly queryTile: readonly number[];
   readonly keyTile: readonly number[];
   readonly isDynamic: boolean;
-  /** What ranges of queries see; see `sights` in native.ts. */
+  /** What ranges of queries see, and the tiles that they visit as query tiles; see `sights` in native.ts. */
   sights(boxes: readonly number[]): Int32Array;
+  tiles(boxes: readonly number[]): Int32Array;
 }
 
 /** How much of a cell is visible: 0 nothing, then by thirds, `whole` everything. */
@@ -33,13 +34,10 @@ export function levelOf(visible: number, area: number): Level {
   return visible >= area ? whole : ((1 + Math.min(2, Math.floor((3 * visible) / area))) as Level);
 }
 
-/** What ranges of queries of a sequence see, in head 0. */
-export const seenBy = (scene: Scene, boxes: readonly Range[]): Run[][] =>
-  runsOf(scene.sights(boxes.flatMap(({ begin, end }) => [0, begin, end])), boxes.length);
-
-/** What a range of places sees along an axis of a query's dilation group. */
-const seenAlong = (scene: Scene, { group }: GridQuery, axis: number, { begin, end }: Range): Run[] =>
-  runsOf(scene.sights([group, axis, begin, end]), 1)[0];
+/** Ranges of queries of head 0. */
+const ofSequence = (boxes: readonly Range[]): number[] => boxes.flatMap(({ begin, end }) => [0, begin, end]);
+/** A range of places along an axis of a query's dilation group. */
+const ofAxis = ({ group }: GridQuery, axis: number, { begin, end }: Range): number[] => [group, axis, begin, end];
 
 /** A query of a grid: its token on every axis, and its place in its dilation group. */
 export interface GridQuery {
@@ -65,7 +63,7 @@ export function gridQuery(scene: Scene, tokens: readonly number[]): GridQuery {
 /** The tokens that a query sees along an axis. */
 export function axisSight(scene: Scene, query: GridQuery, axis: number): Range[] {
   const place = query.places[axis];
-  const [{ begin, end }] = seenAlong(scene, query, axis, { begin: place, end: place + 1 });
+  const [[{ begin, end }]] = runsOf(scene.sights(ofAxis(query, axis, { begin: place, end: place + 1 })), 1);
   const d = scene.grid!.dilations[axis];
   const residue = query.tokens[axis] % d;
   if (d === 1) return [{ begin, end }];
@@ -80,8 +78,7 @@ export function axisTiles(scene: Scene, query: GridQuery, axis: number): Run[] {
   const size = scene.queryTile[axis];
   const length = query.groupLengths[axis];
   const begin = Math.floor(query.places[axis] / size) * size;
-  const runs = seenAlong(scene, query, axis, { begin, end: Math.min(length, begin + size) });
-  return tilesOf(runs, scene.keyTile[axis], length, scene.isDynamic);
+  return runsOf(scene.tiles(ofAxis(query, axis, { begin, end: Math.min(length, begin + size) })), 1)[0];
 }
 
 /** How much of a range of tokens is among those that are seen. */
@@ -122,7 +119,7 @@ export function maskCells(scene: Scene, mostRows: number, mostColumns: number): 
   const size = scene.queries <= mostSingleQueries ? 1 : scene.blockQueries;
   const boxes = rows.flatMap((row, y) => cutAt(row, size).map((box) => ({ ...box, y })));
   const visible = rows.map(() => new Float64Array(columns.length));
-  seenBy(scene, boxes).forEach((runs, i) => {
+  runsOf(scene.sights(ofSequence(boxes)), boxes.length).forEach((runs, i) => {
     const { begin, end, y } = boxes[i];
     for (const run of runs) {
       let c = Math.floor((run.begin / scene.keys) * columns.length);
@@ -139,32 +136,15 @@ export function maskCells(scene: Scene, mostRows: number, mostColumns: number): 
   );
 }
 
-/** The tiles of keys that a box with these runs visits. */
-export function tilesOf(runs: readonly Run[], width: number, keys: number, isDynamic: boolean): Run[] {
-  const tiles: { begin: number; end: number; covered: number }[] = [];
-  let origin = 0;
-  let before = -1;
-  for (const run of runs) {
-    if (isDynamic && run.begin !== before) origin = run.begin;
-    before = run.end;
-    for (let begin = origin + Math.floor((run.begin - origin) / width) * width; begin < run.end; begin += width) {
-      const end = Math.min(keys, begin + width);
-      if (tiles.at(-1)?.begin !== begin) tiles.push({ begin, end, covered: 0 });
-      if (run.isInterior) tiles.at(-1)!.covered += overlap(run, { begin, end });
-    }
-  }
-  return tiles.map(({ begin, end, covered }) => ({ begin, end, isInterior: covered === end - begin }));
-}
-
 /** A query tile, and what it visits. */
-export interface TileRow {
+interface TileRow {
   readonly queries: Range;
   readonly tiles: readonly Run[];
 }
 
 /** The query tiles of a sequence, one of every `step` so that they are at most so many. */
 export function tileRows(scene: Scene, most: number): { rows: TileRow[]; step: number } {
-  const { queries, keys, queryTile, keyTile, blockQueries = Math.max(1, queries) } = scene;
+  const { queries, queryTile, blockQueries = Math.max(1, queries) } = scene;
   const perBlock = Math.ceil(blockQueries / queryTile[0]);
   const count = Math.ceil(queries / blockQueries) * perBlock;
   const step = Math.ceil(count / most);
@@ -175,7 +155,6 @@ export function tileRows(scene: Scene, most: number): { rows: TileRow[]; step: n
     const end = Math.min(queries, block + blockQueries, begin + queryTile[0]);
     if (begin < end) boxes.push({ begin, end });
   }
-  const runs = seenBy(scene, boxes);
-  const tiles = runs.map((seen) => tilesOf(seen, keyTile[0], keys, scene.isDynamic));
+  const tiles = runsOf(scene.tiles(ofSequence(boxes)), boxes.length);
   return { step, rows: boxes.map((box, i) => ({ queries: box, tiles: tiles[i] })) };
 }

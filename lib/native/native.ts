@@ -105,9 +105,10 @@ export interface Native {
   explain(numbers: Float64Array, views: NativeViews, tiles: Float64Array): NativePlan;
   /**
    * What ranges of queries see, as [range, begin, end, isInterior] of every run of keys. `boxes`: [head, begin, end] of
-   * every range; of a grid [dilation group, axis, begin, end, begin, end...] in places of that axis.
+   * every range; of a grid [dilation group, axis, begin, end, begin, end...] in places of that axis. With `tiles`, as in
+   * explain(), the tiles of keys that each range visits as a query tile.
    */
-  sights(numbers: Float64Array, views: NativeViews, boxes: Float64Array): Int32Array;
+  sights(numbers: Float64Array, views: NativeViews, boxes: Float64Array, tiles?: Float64Array): Int32Array;
   /**
    * Of one head and batch entry of a selection, at most: products of a query and a key, and keys that a query sees between
    * sinks and window. No views; of the stages all fields.

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import {
   blocks,
   causal,
+  type ExplainOptions,
   type ExplainShape,
   explain,
   full,
@@ -77,14 +78,30 @@ describe('pictures', () => {
     }
   });
 
+  const tilesIn = (svg: string, kind: string) =>
+    Array.from(svg.matchAll(new RegExp(`<path class="${kind}" d="([^"]+)"`, 'g'))).flatMap(([, path]) =>
+      path.match(/M/g),
+    ).length;
+
   it('show tiles where they are counted', () => {
     // A row of the tile map per query tile: two tiles of 4 queries, of which the second sees both tiles of keys.
     const svg = explain(causal(), { ...one, tokens: 8 }, { queryTile: 4, keyTile: 4 }).toSVG();
-    const tiles = (kind: string) =>
-      Array.from(svg.matchAll(new RegExp(`<path class="${kind}" d="([^"]+)"`, 'g'))).flatMap(([, path]) =>
-        path.match(/M/g),
-      );
-    expect(tiles('interior')).toHaveLength(1);
-    expect(tiles('visited')).toHaveLength(2);
+    expect(tilesIn(svg, 'interior')).toBe(1);
+    expect(tilesIn(svg, 'visited')).toBe(2);
+  });
+
+  // The last tile is short, and masks what does not exist unless the loop cuts its tiles.
+  it.each<[string, Pattern, ExplainOptions]>([
+    ['everything', full(), { queryTile: 16, keyTile: 16 }],
+    ['everything, on the tiles of the CPU', full(), { device: 'cpu' }],
+    ['a window', slidingWindow({ left: 9, causal: true, sinkTokens: 3 }), { queryTile: 7, keyTile: 6 }],
+    ['shards', stridedShards({ blockSize: 4, localBlocks: 2, vertStride: 3 }), { queryTile: 4, keyTile: 3 }],
+  ])('show as many tiles as are counted: %s', (_, pattern, options) => {
+    for (const tiling of options.device ? [undefined] : (['static', 'dynamic'] as const)) {
+      const explained = explain(pattern, { ...one, tokens: 50 }, { ...options, tiling });
+      const { visited, interior } = explained.tiles;
+      expect(tilesIn(explained.toSVG(), 'interior')).toBe(interior);
+      expect(tilesIn(explained.toSVG(), 'visited')).toBe(visited - interior);
+    }
   });
 });
