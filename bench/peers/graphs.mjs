@@ -145,7 +145,7 @@ export function feedsFor(graph, { queries, keys, kvHeads, headDim }, ours, Tenso
   return Object.fromEntries(graph.inputs.map(feed));
 }
 
-/** Runs a graph; outputs that `shared` names are written where the inputs of those names lie. */
+/** Runs a graph; outputs that `shared` names are written where the inputs of those names are. */
 export async function runGraph(session, graph, feeds) {
   if (!graph.shared) return session.run(feeds);
   const places = Object.entries(graph.shared).map(([output, input]) => [output, feeds[input]]);

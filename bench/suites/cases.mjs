@@ -39,7 +39,7 @@ function prefill(
   };
 }
 
-/** One query per head on N keys that lie in DRAM: every call takes the next of many key/value copies. */
+/** One query per head on N keys that are in DRAM: every call takes the next of many key/value copies. */
 function decode({ tokens, heads, kvHeads, dtype, threads, set, layout = 'bnhd', headDim = 128 }) {
   const kind = heads === kvHeads ? 'MHA' : `GQA ${heads / kvHeads}:1`;
   const shape = { queries: 1, keys: tokens, headDim, heads, kvHeads };

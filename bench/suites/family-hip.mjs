@@ -168,7 +168,7 @@ function stage(chunk, keep) {
 }
 
 /**
- * Share of the softmax that lies on selected keys, mean over queries that each have a selection of their own.
+ * Share of the softmax that is on selected keys, mean over queries that each have a selection of their own.
  * @returns {object[]} rows for the result file
  */
 export function measureRecall({ isQuick, dtype }) {

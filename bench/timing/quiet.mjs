@@ -47,7 +47,7 @@ export function median(values) {
  * @typedef {object} Summary
  * @property {number} median @property {number} min @property {number} max of the samples that count
  * @property {number} quiet samples that count @property {number} tried samples taken
- * @property {boolean} isQuiet false: too few samples were quiet, so the least disturbed ones stand in
+ * @property {boolean} isQuiet false: too few samples were quiet, so the least disturbed ones are taken
  */
 
 async function takeSample(contender, calls) {

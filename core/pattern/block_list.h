@@ -72,7 +72,7 @@ struct BlockList {
             begin + lists.counts[list]};
   }
 
-  // The listed keys, then the window's. Rows of the list have their entry + 1 in at[0].
+  // The listed keys, then the window's. Runs of the list have their entry + 1 in at[0].
   TW_HOST_DEVICE int32_t runs(const Sight& s) const {
     return s.end - s.begin + (lists.hasWindow ? window.runs(s.window) : 0);
   }

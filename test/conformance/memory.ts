@@ -1,4 +1,4 @@
-// Ways a tensor can lie in memory, and the way back from a tensor of the public API to plain numbers.
+// Ways to lay out a tensor in memory, and the way back from a tensor of the public API to plain numbers.
 // Reader: whoever builds cases. Elements between the rows of a view are NaN: nobody may read them.
 
 import type { TensorLike } from '../../dist/index.js';

@@ -6,7 +6,7 @@ import { type ElementType, forEachIndex, type Operand, rowMajor } from '../refer
 import { encode, type Layout } from './memory.js';
 import { Random } from './random.js';
 
-/** How the keys of a case lie. */
+/** How the keys of a case are kept. */
 export interface PagesCase {
   size: number;
   spare?: number; // pages of the pool that nobody uses; default 3

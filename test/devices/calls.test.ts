@@ -1,4 +1,4 @@
-// Calls on device tensors: every op takes them, results lie where the queries do, and what they refuse.
+// Calls on device tensors: every op takes them, results are where the queries are, and what they refuse.
 // Reader: someone who keeps tensors on a GPU between calls. Results are compared, bit for bit, with calls on the same device
 // that were handed the process's memory; whether those are right is the conformance suite's business.
 

@@ -76,7 +76,7 @@ export function runAttention(inputs, attributes, { wantsScores, device }) {
   const lengths = nonpad_kv_seqlen && Int32Array.from(nonpad_kv_seqlen.data, Number);
   const { left_window_size: left = -1, right_window_size: right = -1 } = attributes;
 
-  // Query i stands at i + what the cache held: behind the past, at the end of an external cache, else at the top left.
+  // Query i is at i + what the cache held: behind the past, at the end of an external cache, else at the top left.
   const offsetOf = (entry) => (lengths ? lengths[entry] - queries : past_key ? past_key.dims[2] : 0);
   const mask = attn_mask && padMask(attn_mask, keys);
   const isBoolean = mask?.type === 'bool';

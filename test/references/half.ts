@@ -1,4 +1,4 @@
-// How numbers of each storage type lie in memory, and how far apart they are: arithmetic on float64, no bit tricks.
+// How numbers of each storage type are kept in memory, and how far apart they are: arithmetic on float64, no bit tricks.
 // Reader: whoever prepares or judges test tensors. Written from IEEE 754 and the definition of bfloat16 (float32 with
 // 8 significand bits); shares nothing with the library's own conversions.
 

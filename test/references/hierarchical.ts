@@ -66,7 +66,7 @@ export interface Selection {
 }
 
 /**
- * Selects for every block of queries; the last query stands at the last key.
+ * Selects for every block of queries; the last query is at the last key.
  * @param kept what the first stages kept before: they are not selected again
  */
 export function select(query: Operand, key: Operand, options: SelectionOptions, kept: Selected[] = []): Selection {

@@ -1,5 +1,5 @@
 // The golden files of the patterns, typed, and their parameters in the words of the references.
-// Reader: someone who compares with a golden file. What the fields mean stands in each file's `about`.
+// Reader: someone who compares with a golden file. What the fields mean is in each file's `about`.
 
 import type { Scope, SelectionOptions, Stage } from '../references/hierarchical.js';
 import type { NeighborhoodAxis } from '../references/neighborhood.js';

@@ -17,7 +17,7 @@
 
 namespace tilewise {
 
-// An array of up to four axes, and where its strides stand.
+// An array of up to four axes, and where its strides are.
 struct Array {
   void** data;
   bool* isOnDevice;

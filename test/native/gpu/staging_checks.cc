@@ -1,5 +1,5 @@
 // Staging against the CPU backend: a call through GpuBackend, whose operations are the CPU's here, gives the same bits
-// and writes the same elements as the CPU does on the host's arrays, whatever their strides and wherever they lie.
+// and writes the same elements as the CPU does on the host's arrays, whatever their strides and wherever they are.
 // Reader: someone who changes cuda/staging/staging.cc or cuda/staging/packing.cc.
 #include <algorithm>
 #include <cstdint>
@@ -27,7 +27,7 @@ void mustBeOnDevice(const void* data, const char* what) {
   CHECK(!data || machine.owns(data), "%s: %s lies on the host", nameOfCase.c_str(), what);
 }
 
-bool areRowsLaidOut = true;  // all operands of the running case lay on the host
+bool areRowsLaidOut = true;  // all operands of the running case were on the host
 
 void mustBeRows(const Operand& o, DType type, const char* what) {
   mustBeOnDevice(o.data, what);
@@ -269,7 +269,7 @@ void checkSelection(Backend& backend, uint32_t seed, bool toDevice) {
   compare(backend, p, disturber);
 }
 
-// Nothing is copied for a call whose operands lie on the device.
+// Nothing is copied for a call whose operands are on the device.
 void checkNoCopies(Backend& backend) {
   nameOfCase = "on the device";
   DeviceMemory& memory = *backend.memory();

@@ -9,7 +9,7 @@ namespace tilewise::cuda::conformance {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kFirstSlot = 1024;  // the barrier lies before it
+constexpr int kFirstSlot = 1024;  // the barrier is before it
 constexpr uint16_t kUntouched = 0xABCD;
 
 struct TmaParams {
@@ -17,7 +17,7 @@ struct TmaParams {
   int rank, corner[5];
   int offset;  // of the box in its swizzle pattern
   int bytes;
-  uint32_t* out;  // the box as it lies in shared memory
+  uint32_t* out;  // the box as it is in shared memory
 };
 
 __device__ saddr boxOf(const TmaParams& p) { return smem_base() + kFirstSlot + p.offset; }
