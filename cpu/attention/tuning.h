@@ -42,7 +42,7 @@ constexpr int kInPlacePanels = 80;
 // Tiles with more panels than this pack their values: the copy is shared by all of them. With 4 panels (blocks of 64
 // queries, AVX2) packing costs 2 to 10 points of the FMA peak.
 constexpr int kPackFromPanels = 4;
-// Rows of fewer keys than this are gathered into one piece if all panels see them: products of a few keys waste half
+// Runs of fewer keys than this are gathered into one piece if all panels see them: products of a few keys waste half
 // a register tile. Not measured.
 constexpr int kGatherBelow = 16;
 
