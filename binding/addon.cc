@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "backends.h"
-#include "call/failures.h"
 #include "call/flights.h"
 #include "call/transfer.h"
+#include "failures.h"
 #include "memory/device_buffer.h"
 #include "requests/ops.h"
 #include "requests/plan.h"

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <thread>
 
-#include "failures.h"
+#include "../failures.h"
 
 namespace tilewise {
 

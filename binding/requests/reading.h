@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "../call/failures.h"
+#include "../failures.h"
 #include "request.h"
 
 namespace tilewise {

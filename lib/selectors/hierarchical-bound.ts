@@ -2,6 +2,7 @@
 // Reader: someone who plans with hierarchical(). Native code counts, in core/plan/selection_bounds.h.
 
 import type { Shape } from '../call/shape.js';
+import { calling } from '../check/errors.js';
 import { maxTokens } from '../check/validate.js';
 import { native } from '../native/native.js';
 import { type HierarchicalPattern, stagesOf } from '../patterns/hierarchical.js';
@@ -28,7 +29,7 @@ export function boundsOf(pattern: HierarchicalPattern, sizes: Shape): SelectionB
   const numbers = new Float64Array(formOf(stages.length).fields);
   const keeps = stages.map(({ keep, chunk }) => Math.min(maxTokens, Math.floor(keep / chunk)));
   putRule(numbers, { pattern, sizes, stages, window: pattern.window }, keeps);
-  const { dots, kept } = native.selectionBounds(numbers);
+  const { dots, kept } = calling(() => native.selectionBounds(numbers));
   const sinkTokens = Math.min(sizes.keys, pattern.sink + kept);
   return { dots, window: { kind: 'window', left: pattern.window - 1, right: 0, sinkTokens, align: 'bottom-right' } };
 }

@@ -8,7 +8,7 @@
 #include <new>
 #include <string>
 
-#include "../../core/op/backend.h"
+#include "../core/op/backend.h"
 
 namespace tilewise {
 
