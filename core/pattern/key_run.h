@@ -12,8 +12,9 @@
 //
 // A pattern also answers everything else that loops and planners ask, so that none of them knows its name:
 //   kRank                         axes of its boxes
-//   kIsGrid                       queries and keys are places of a dilation group; else places are tokens: origin is 0,
-//                                 step is 1, and keys that do not follow each other are runs of their own
+//   kIsGrid                       queries and keys are places of a dilation group, and origin, step[] and axis[].length
+//                                 say which; else places are tokens: a run's origin is 0, its step is 1, and keys that
+//                                 do not follow each other are runs of their own
 //   kIsDense                      its runs are long: most of its keys follow each other. They ascend
 //   kHasTokenMasks                runs may hide single tokens; then tokens(run, query) is as tokenMask() below
 //   traits()                      PatternTraits below: tiles and kernels are chosen by them

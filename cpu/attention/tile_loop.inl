@@ -8,8 +8,16 @@ struct PanelSights {
   typename Pattern::Sight panel;
   typename Pattern::Sight lane[kPanel];
 };
-// Room for any pattern's: the largest.
-constexpr int64_t kSightBytes = sizeof(PanelSights<Neighborhood<kMaxRank>>);
+// Room for any pattern's.
+constexpr int64_t largestSights() {
+  int64_t most = 0;
+#define TW_LARGEST(name, Pattern, ...) \
+  if (most < int64_t(sizeof(PanelSights<Pattern>))) most = sizeof(PanelSights<Pattern>);
+  TW_PATTERNS(TW_LARGEST)
+#undef TW_LARGEST
+  return most;
+}
+constexpr int64_t kSightBytes = largestSights();
 
 // Panels of a tile in one dimension are consecutive rows of its map.
 template <class Pattern>
@@ -23,15 +31,16 @@ int panelsOf(const TileTask& task) {
   }
 }
 
-// Says which queries the lanes of panel `index` hold; returns the box they are in, empty when it has none.
-template <class Pattern>
-Box<Pattern::kRank> fillPanel(const TileTask& task, const Pattern&, int index, QueryRows<kPanel>& rows) {
+// The queries of panel `index` of a sequence.
+Box<1> fillFromSequence(const TileTask& task, int index, QueryRows<kPanel>& rows) {
   const int first = index * kPanel, n = smaller(kPanel, task.rows - first);
   rows.set(*task.problem, task.sequence, task.map, task.firstRow + first, n);
   return {{{rows.token[0], rows.token[n - 1] + 1}}};
 }
-template <int Rank>
-Box<Rank> fillPanel(const TileTask& task, const Neighborhood<Rank>& pattern, int index, QueryRows<kPanel>& rows) {
+// The same of a dilation group.
+template <class Pattern>
+Box<Pattern::kRank> fillFromGrid(const TileTask& task, const Pattern& pattern, int index, QueryRows<kPanel>& rows) {
+  constexpr int Rank = Pattern::kRank;
   Box<Rank> box;
   for (int a = Rank - 1; a >= 0; --a) {
     const Range& queries = task.grid.queries.axis[a];
@@ -58,16 +67,25 @@ Box<Rank> fillPanel(const TileTask& task, const Neighborhood<Rank>& pattern, int
   rows.setRules(*task.problem, task.sequence, Rank);
   return box;
 }
+// Says which queries the lanes of panel `index` hold; returns the box they are in, empty when it has none.
+template <class Pattern>
+Box<Pattern::kRank> fillPanel(const TileTask& task, const Pattern& pattern, int index, QueryRows<kPanel>& rows) {
+  if constexpr (Pattern::kIsGrid) {
+    return fillFromGrid(task, pattern, index, rows);
+  } else {
+    return fillFromSequence(task, index, rows);
+  }
+}
 // The box of one lane's query.
 template <class Pattern>
-Box<Pattern::kRank> laneBox(const Pattern&, const QueryRows<kPanel>& rows, int lane) {
-  return {{{rows.token[lane], rows.token[lane] + 1}}};
-}
-template <int Rank>
-Box<Rank> laneBox(const Neighborhood<Rank>&, const QueryRows<kPanel>& rows, int lane) {
-  Box<Rank> box;
-  for (int a = 0; a < Rank; ++a) box.axis[a] = {rows.place[a][lane], rows.place[a][lane] + 1};
-  return box;
+Box<Pattern::kRank> laneBox(const QueryRows<kPanel>& rows, int lane) {
+  if constexpr (Pattern::kIsGrid) {
+    Box<Pattern::kRank> box;
+    for (int a = 0; a < Pattern::kRank; ++a) box.axis[a] = {rows.place[a][lane], rows.place[a][lane] + 1};
+    return box;
+  } else {
+    return {{{rows.token[lane], rows.token[lane] + 1}}};
+  }
 }
 
 // What the score rules do to a run of keys for panel `index` of a tile.
@@ -203,7 +221,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
 
 template <class Pattern>
 void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
-  static_assert(sizeof(PanelSights<Pattern>) <= kSightBytes, "kSightBytes: this pattern's sights are larger");
+  static_assert(sizeof(PanelSights<Pattern>) <= kSightBytes, "of fewer axes than core's list has");
   TileScratch s;
   layOutTile(*task.problem, task.shape, kSightBytes, scratch, s);
   const ScoreScale scale = task.problem->scoreScaleAfterQueries();
@@ -218,7 +236,7 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
     prefetchQueries(task, panel);
     sights[panels].panel = pattern.look(head, box);
     for (int lane = 0; lane < kPanel; ++lane)
-      sights[panels].lane[lane] = pattern.look(head, laneBox(pattern, panel.rows, lane));
+      sights[panels].lane[lane] = pattern.look(head, laneBox<Pattern>(panel.rows, lane));
     for (int a = 0; a < Pattern::kRank; ++a) {
       Range& all = queries.axis[a];
       all = panels == 0 ? box.axis[a] : Range{smaller(all.begin, box.axis[a].begin), larger(all.end, box.axis[a].end)};

@@ -27,7 +27,7 @@ struct TokenQueries {
   Token first;
   int32_t count;
 
-  __device__ __forceinline__ TokenQueries(const AttentionParams&, const Work& work, const Window&, int tileRows)
+  __device__ __forceinline__ TokenQueries(const Work& work, int tileRows)
       : head(work.map.firstHead),
         first(Token(work.tile) * tileRows),
         count(clamp<Token>(work.sequence.queries.size() - first, 0, tileRows)) {}
@@ -80,8 +80,9 @@ struct GridQueries {
   int32_t log2[kMaxRank];
   Token origin, step[kMaxRank];
 
-  __device__ __forceinline__ GridQueries(const AttentionParams& p, const Work& work,
-                                         const Neighborhood<kMaxRank>& pattern, int tileRows)
+  template <class Pattern>
+  __device__ __forceinline__ GridQueries(const AttentionParams& p, const Work& work, const Pattern& pattern,
+                                         int tileRows)
       : head(work.map.firstHead), count(tileRows), origin(pattern.origin) {
     uint32_t tile = work.tile;
 #pragma unroll
@@ -112,13 +113,13 @@ struct GridQueries {
 };
 
 template <class Pattern>
-__device__ __forceinline__ MapQueries queriesOf(const AttentionParams& p, const Work& work, const Pattern&,
-                                                int tileRows) {
-  return MapQueries(p, work, tileRows);
-}
-__device__ __forceinline__ GridQueries queriesOf(const AttentionParams& p, const Work& work,
-                                                 const Neighborhood<kMaxRank>& pattern, int tileRows) {
-  return GridQueries(p, work, pattern, tileRows);
+__device__ __forceinline__ auto queriesOf(const AttentionParams& p, const Work& work, const Pattern& pattern,
+                                          int tileRows) {
+  if constexpr (Pattern::kIsGrid) {
+    return GridQueries(p, work, pattern, tileRows);
+  } else {
+    return MapQueries(p, work, tileRows);
+  }
 }
 
 // The pattern of a block. A grid's `tile` numbers the dilation group, too; it becomes the tile within the group.

@@ -19,7 +19,7 @@ __device__ __forceinline__ auto blockQueries(const AttentionParams& p, const Wor
   if constexpr (L::kGathers) {
     return queriesOf(p, work, pattern, L::kRows);
   } else {
-    return TokenQueries(p, work, pattern, L::kRows);
+    return TokenQueries(work, L::kRows);
   }
 }
 
