@@ -92,6 +92,9 @@ describe('the layout', () => {
     const naming = (what: RegExp, ...rooms: string[]) =>
       files.filter((file) => !rooms.some((room) => file.startsWith(room)) && what.test(textOf.get(file)!));
     expect(naming(/PatternKind/, 'core/', 'binding/')).toEqual([]);
+    // instances.h lists the kernels that there are.
+    const patterns = /\b(Window|Neighborhood|StridedShards|BlockLists?)\b/;
+    expect(naming(patterns, 'core/', 'binding/', 'lib/', 'cuda/attention/sm80/instances.h')).toEqual([]);
     expect(naming(/pageSize/, 'core/store/', 'binding/', 'lib/')).toEqual([]);
   });
 });
