@@ -34,14 +34,15 @@ export function readIntegerTable(name: string, value: unknown): HostView {
     return { ...view, type: 'int32', data: integersOf(name, view.data) };
   }
   if (!isList(value)) throw invalid(name, 'an array of rows of integers or an int32 tensor', value);
-  const isNested = Array.from(value).some(isList);
-  const rows = isNested
-    ? Array.from(value, (row, i) => {
+  const given = Array.from<unknown>(value);
+  const isOneRow = given.length > 0 && !given.some(isList);
+  const rows = isOneRow
+    ? [integersOf(name, value)]
+    : given.map((row, i) => {
         if (!isList(row)) throw invalid(`${name}[${i}]`, 'an array of integers', row);
         return integersOf(`${name}[${i}]`, row);
-      })
-    : [integersOf(name, value)];
-  const dims = [rows.length, Math.max(...rows.map(({ length }) => length))];
+      });
+  const dims = [rows.length, Math.max(0, ...rows.map(({ length }) => length))];
   const data = new Int32Array(dims[0] * dims[1]).fill(-1);
   for (const [i, row] of rows.entries()) data.set(row, i * dims[1]);
   return { type: 'int32', data, dims, strides: contiguousStrides(dims), offset: 0 };
