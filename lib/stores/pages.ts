@@ -13,7 +13,7 @@ import type { HostView, View } from '../tensor/views.js';
 /** Where the keys of each batch entry are. */
 export interface PagedKeys {
   /**
-   * An int32 tensor [batch, pagesPerSequence], or an array of rows, which may differ in length: key t of an entry is row
+   * An int32 or int64 tensor [batch, pagesPerSequence], or an array of rows, which may differ in length: key t of an entry is row
    * t % pageSize of page table[entry][floor(t / pageSize)].
    */
   table: IntegerTable;

@@ -27,7 +27,7 @@ export function converted(view: HostView, type: DataType): HostView {
   const write = writer(type, data);
   const from = halves[view.type];
   const bits = from && bitsOf(dense.data);
-  for (let i = 0; i < data.length; ++i) write(i, from ? decode((bits as Uint16Array)[i], from) : dense.data[i]);
+  for (let i = 0; i < data.length; ++i) write(i, from ? decode((bits as Uint16Array)[i], from) : Number(dense.data[i]));
   return { ...dense, type, data };
 }
 
@@ -41,8 +41,9 @@ export function writer(type: DataType, data: TensorData): (index: number, value:
     };
   }
   const isBool = type === 'bool';
+  const isBig = type === 'int64';
   return (index, value) => {
-    data[index] = isBool ? Number(value !== 0) : value;
+    data[index] = isBig ? BigInt(value) : isBool ? Number(value !== 0) : value;
   };
 }
 

@@ -15,13 +15,13 @@ export type IntegerList = ArrayLike<number | bigint> | TensorLike;
 /** Whole numbers in rows; rows may differ in length. One row may do without the outer array. */
 export type IntegerTable = IntegerList | readonly ArrayLike<number | bigint>[];
 
-const types: readonly DataType[] = ['int32', 'uint8'];
+const types: readonly DataType[] = ['int32', 'int64', 'uint8'];
 const [least, most] = [-(2 ** 31), 2 ** 31 - 1];
 
 /** Reads a list; an Int32Array as it is. */
 export function readIntegerList(name: string, value: unknown): Int32Array {
   if (isList(value)) return integersOf(name, value);
-  if (!is.object(value)) throw invalid(name, 'an Int32Array, an array of integers or an int32 tensor', value);
+  if (!is.object(value)) throw invalid(name, 'an Int32Array, an array of integers or an integer tensor', value);
   const { dims, data } = toDense(name, readHostTensor(name, value, types));
   if (dims.length !== 1) throw invalid(name, 'a tensor with one axis', value);
   return integersOf(name, data);
@@ -33,7 +33,7 @@ export function readIntegerTable(name: string, value: unknown): HostView {
     const view = toDense(name, readHostTensor(name, value, types));
     return { ...view, type: 'int32', data: integersOf(name, view.data) };
   }
-  if (!isList(value)) throw invalid(name, 'an array of rows of integers or an int32 tensor', value);
+  if (!isList(value)) throw invalid(name, 'an array of rows of integers or an integer tensor', value);
   const given = Array.from<unknown>(value);
   const isOneRow = given.length > 0 && !given.some(isList);
   const rows = isOneRow

@@ -9,7 +9,7 @@ import type { DataType } from './types.js';
 import { allocate, contiguousStrides, type HostView, maxRank, sizeOf } from './views.js';
 
 /** Numbers, or arrays of numbers, or arrays of those: all arrays of one depth have one length. */
-export type NestedArray = number | boolean | ArrayLike<number> | readonly NestedArray[];
+export type NestedArray = number | bigint | boolean | ArrayLike<number | bigint> | readonly NestedArray[];
 
 type List = ArrayLike<unknown>;
 
@@ -38,7 +38,8 @@ export function readNested(nested: unknown, type: DataType): HostView {
       for (let i = 0; i < value.length; ++i) read(value[i], depth + 1);
       return;
     }
-    if (!is.number(value) && !is.boolean(value)) throw wrong(TilewiseTypeError, 'hold numbers', value);
+    if (!is.number(value) && !is.boolean(value) && typeof value !== 'bigint')
+      throw wrong(TilewiseTypeError, 'hold numbers', value);
     if (whole && !is.integer(Number(value), ...whole)) {
       throw wrong(TilewiseRangeError, `hold whole numbers from ${whole[0]} to ${whole[1]} for type ${type}`, value);
     }
@@ -50,6 +51,7 @@ export function readNested(nested: unknown, type: DataType): HostView {
 
 const wholeNumbers: { readonly [type in DataType]?: readonly [least: number, most: number] } = {
   int32: [-(2 ** 31), 2 ** 31 - 1],
+  int64: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
   uint8: [0, 255],
 };
 

@@ -96,7 +96,7 @@ export class Tensor<T extends DataType = DataType> implements View {
    */
   static from<T extends DataType = 'float32'>(nested: NestedArray, type?: T): Tensor<T>;
   static from(value: TensorLike | NestedArray, type: DataType = 'float32'): Tensor {
-    if (!isList(value) && !is.number(value) && !is.boolean(value)) {
+    if (is.object(value) && !isList(value)) {
       return tensorOf(shared(readTensor('tensor', value)));
     }
     return tensorOf(readNested(value, checkOneOf('type', type, dataTypes)));
@@ -247,7 +247,8 @@ export class Tensor<T extends DataType = DataType> implements View {
 
   /**
    * The same numbers as another type: a view where they have it already, else a copy in row-major order. Rounds to the
-   * nearest, ties to even; beyond the largest number is infinity. A bool is whether a number is not 0.
+   * nearest, ties to even; beyond the largest number is infinity. A bool is whether a number is not 0. Numbers of type int64
+   * are rounded to float64 first.
    * @param type 'float32', 'float16', 'bfloat16' or 'bool'
    * @throws {TypeError | TilewiseError | RangeError} ERR_TILEWISE_INVALID_OPTION, and as contiguous()
    */

@@ -14,6 +14,8 @@ export interface DataTypes {
   /** The upper half of a float32, as bits in a Uint16Array. */
   bfloat16: Uint16Array;
   int32: Int32Array;
+  /** Lengths and page tables, as exporters and tokenizers write them. */
+  int64: BigInt64Array;
   uint8: Uint8Array;
   /** One byte per element, 0 is false. */
   bool: Uint8Array;

@@ -27,12 +27,21 @@ export interface HostView extends View {
 
 /** Most axes of a tensor. */
 export const maxRank = 8;
-const elementBytes: Record<DataType, number> = { float32: 4, float16: 2, bfloat16: 2, int32: 4, uint8: 1, bool: 1 };
+const elementBytes: Record<DataType, number> = {
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+  int32: 4,
+  int64: 8,
+  uint8: 1,
+  bool: 1,
+};
 const holders: Record<DataType, readonly string[]> = {
   float32: ['Float32Array'],
   float16: ['Float16Array', 'Uint16Array'],
   bfloat16: ['Uint16Array'],
   int32: ['Int32Array'],
+  int64: ['BigInt64Array'],
   uint8: ['Uint8Array'],
   bool: ['Uint8Array'],
 };
@@ -103,6 +112,7 @@ const makers: Record<DataType, new (size: number) => TensorData> = {
   float16: float16Array,
   bfloat16: Uint16Array,
   int32: Int32Array,
+  int64: BigInt64Array,
   uint8: Uint8Array,
   bool: Uint8Array,
 };

@@ -38,7 +38,8 @@ describe('lengths', () => {
       ).select(1, 0),
     ],
     ['an uint8 tensor', { type: 'uint8', data: Uint8Array.of(4, 2), dims: [2] }],
-    ["onnxruntime's", new ort.Tensor('int32', Int32Array.of(4, 2), [2])],
+    ["onnxruntime's int32", new ort.Tensor('int32', Int32Array.of(4, 2), [2])],
+    ["onnxruntime's int64", new ort.Tensor('int64', BigInt64Array.of(4n, 2n), [2])],
   ];
   it.each(forms)('as %s', (_, keyLengths) => {
     expect(attentionSync(q2, k2, k2, { keyLengths: keyLengths as number[] }).out.data).toEqual(expected);

@@ -20,6 +20,7 @@ const everyHalf = (type: (typeof halves)[number]) =>
 
 describe('Tensor.zeros()', () => {
   it('has zeros of every type', () => {
+    expect([...Tensor.zeros('int64', [2]).data]).toEqual([0n, 0n]);
     for (const type of ['float32', 'float16', 'bfloat16', 'int32', 'uint8', 'bool'] as const) {
       const t = Tensor.zeros(type, [2, 3]);
       expect(t).toMatchObject({ type, dims: [2, 3], size: 6, location: 'cpu' });
@@ -58,6 +59,7 @@ describe('Tensor.from() of nested arrays', () => {
     expect([...Tensor.from([Float64Array.of(1, 2), [3, 4]]).data]).toEqual([1, 2, 3, 4]);
     expect([...Tensor.from([[true, false, 2, Number.NaN]], 'bool').data]).toEqual([1, 0, 1, 1]);
     expect([...Tensor.from([-1, 2 ** 31 - 1], 'int32').data]).toEqual([-1, 2 ** 31 - 1]);
+    expect([...Tensor.from([[1n], [2]], 'int64').data]).toEqual([1n, 2n]);
   });
 
   it('copies typed arrays, so that they may change', () => {
@@ -139,6 +141,8 @@ describe('astype()', () => {
     expect(half).toMatchObject({ dims: [2, 1], location: 'cpu' });
     expect(half.astype('float32').data[0]).toBe(round('bfloat16', Math.fround(1.1)));
     expect([...Tensor.from([0, 1, 255], 'uint8').astype('float32').data]).toEqual([0, 1, 255]);
+    expect([...Tensor.from([0, 1, -3], 'int64').astype('float32').data]).toEqual([0, 1, -3]);
+    expect([...Tensor.from([0n, 7n], 'int64').astype('bool').data]).toEqual([0, 1]);
   });
 
   it('refuses other types', () =>

@@ -91,7 +91,8 @@ describe('out', () => {
     const data = new Float32Array(5 * 4 * 8);
     const part = (i: number) => new Tensor('float32', data, [1, 5, 2, 4], { strides: [0, 32, 4, 1], offset: 8 * i });
     const copy = (to: Tensor, from: Tensor) => {
-      for (let n = 0; n < 5; ++n) for (let i = 0; i < 8; ++i) data[to.offset + 32 * n + i] = from.data[8 * n + i];
+      for (let n = 0; n < 5; ++n)
+        for (let i = 0; i < 8; ++i) data[to.offset + 32 * n + i] = from.data[8 * n + i] as number;
     };
     [q, k, v].forEach((from, i) => {
       copy(part(i), from);
