@@ -119,7 +119,7 @@ describe('native code trusts nothing', () => {
       views[slotNames.indexOf(name)] = detached;
       expectError(
         thrownBy(() => native.run('attention', numbers, views)),
-        { code: 'ERR_TILEWISE_OUT_OF_BOUNDS', type: RangeError },
+        { code: 'ERR_TILEWISE_INVALID_TENSOR', type: TypeError, says: ['transferred'] },
       );
     }
   });
