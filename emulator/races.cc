@@ -43,6 +43,7 @@ void RaceChecker::enable(uint32_t threads, uint32_t warpgroups, uint32_t sharedE
   threads_ = threads;
   warpgroups_ = warpgroups;
   words_.assign(sharedEnd / 4 + 1, Word());
+  writesOfGlobal_.clear();
 }
 
 View RaceChecker::freshView() const {
@@ -57,15 +58,16 @@ bool RaceChecker::isOrdered(const Access& before, const Agent& now) const {
   return before.clock <= (needsFence ? now.view->fenced : now.view->ordered)[before.agent];
 }
 
-void RaceChecker::checkAfterWrite(const char* kind, uint32_t address, const Word& word, const Agent& now) const {
-  const Access& write = word.write;
-  if (write.agent != kNobody && write.agent != now.id && !isOrdered(write, now)) failRace(kind, address, write, now);
+void RaceChecker::checkAfterWrite(const char* kind, const char* space, uint64_t address, const Access& write,
+                                  const Agent& now) const {
+  if (write.agent == kNobody || write.agent == now.id || isOrdered(write, now)) return;
+  failRace(kind, space, address, write, now);
 }
 
 void RaceChecker::read(uint32_t address, uint32_t bytes, const Agent& agent) {
   for (uint32_t i = address / 4; i < (address + bytes + 3) / 4; ++i) {
     Word& word = words_[i];
-    checkAfterWrite("read after write", 4 * i, word, agent);
+    checkAfterWrite("read after write", "shared", 4 * i, word.write, agent);
     const Access access{agent.id, agent.clock, agent.operation, agent.where, agent.isAsyncProxy};
     const auto known = std::find_if(word.reads.begin(), word.reads.end(),
                                     [&](const Access& other) { return other.agent == agent.id; });
@@ -80,10 +82,10 @@ void RaceChecker::read(uint32_t address, uint32_t bytes, const Agent& agent) {
 void RaceChecker::write(uint32_t address, uint32_t bytes, const Agent& agent) {
   for (uint32_t i = address / 4; i < (address + bytes + 3) / 4; ++i) {
     Word& word = words_[i];
-    checkAfterWrite("write after write", 4 * i, word, agent);
+    checkAfterWrite("write after write", "shared", 4 * i, word.write, agent);
     for (const Access& read : word.reads) {
       if (read.agent != agent.id && read.clock > agent.view->ordered[read.agent]) {
-        failRace("write after read", 4 * i, read, agent);
+        failRace("write after read", "shared", 4 * i, read, agent);
       }
     }
     word.write = {agent.id, agent.clock, agent.operation, agent.where, agent.isAsyncProxy};
@@ -91,12 +93,32 @@ void RaceChecker::write(uint32_t address, uint32_t bytes, const Agent& agent) {
   }
 }
 
-void RaceChecker::failRace(const char* kind, uint32_t address, const Access& before, const Agent& now) const {
+void RaceChecker::readGlobal(uint64_t address, uint32_t bytes, const Agent& agent) const {
+  if (writesOfGlobal_.empty()) return;  // as in most kernels, which write when they have read
+  for (uint64_t i = address / 2; i < (address + bytes + 1) / 2; ++i) {
+    const auto write = writesOfGlobal_.find(i);
+    if (write != writesOfGlobal_.end()) checkAfterWrite("read after write", "global", 2 * i, write->second, agent);
+  }
+}
+
+void RaceChecker::writeGlobal(uint64_t address, uint32_t bytes, const Agent& agent) {
+  const Access access{agent.id, agent.clock, agent.operation, agent.where, agent.isAsyncProxy};
+  for (uint64_t i = address / 2; i < (address + bytes + 1) / 2; ++i) {
+    const auto [write, isFirst] = writesOfGlobal_.try_emplace(i, access);
+    if (isFirst) continue;
+    checkAfterWrite("write after write", "global", 2 * i, write->second, agent);
+    write->second = access;
+  }
+}
+
+void RaceChecker::failRace(const char* kind, const char* space, uint64_t address, const Access& before,
+                           const Agent& now) const {
   const bool lacksFence =
       now.isAsyncProxy && before.agent < threads_ && before.clock <= now.view->ordered[before.agent];
-  throw Error(reporter_->onBehalf(std::string(lacksFence ? "missing proxy fence, " : "race, ") + kind + " at shared " +
-                                  std::to_string(address) + ": " + before.operation + " by " + nameOf(before.agent) +
-                                  " @" + reporter_->placeOf(before.where) + " is not ordered before " + now.operation +
+  const std::string fault = lacksFence ? "missing proxy fence, " : "race, ";
+  throw Error(reporter_->onBehalf(fault + kind + " at " + space + " " + std::to_string(address) + ": " +
+                                  before.operation + " by " + nameOf(before.agent) + " @" +
+                                  reporter_->placeOf(before.where) + " is not ordered before " + now.operation +
                                   " by " + nameOf(now.id) + " @" + reporter_->placeOf(now.where)));
 }
 

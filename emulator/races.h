@@ -1,5 +1,6 @@
 // Happens-before checking of shared memory: two accesses to the same word, one of them a write, must be ordered by
-// barriers or waits. One run finds what would need luck to go wrong.
+// barriers or waits. One run finds what would need luck to go wrong. In global memory, only what follows a write of the
+// block is checked.
 //
 // Threads are agents, and so are what works for them: each thread's cp.async, each warpgroup's wgmma, and TMA. An
 // agent's clock counts its steps; a view says, for every agent, up to which step its accesses are known to come before.
@@ -11,6 +12,7 @@
 
 #include <cstdint>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace tilewise::emulator {
@@ -64,6 +66,9 @@ class RaceChecker {
 
   void read(uint32_t address, uint32_t bytes, const Agent& agent);
   void write(uint32_t address, uint32_t bytes, const Agent& agent);
+  // Global memory is too large to remember who reads it: no write is held against the reads before it.
+  void readGlobal(uint64_t address, uint32_t bytes, const Agent& agent) const;
+  void writeGlobal(uint64_t address, uint32_t bytes, const Agent& agent);
 
   uint32_t copyAgent(uint32_t thread) const { return threads_ + thread; }
   uint32_t wgmmaAgent(uint32_t warpgroup) const { return 2 * threads_ + warpgroup; }
@@ -71,25 +76,31 @@ class RaceChecker {
 
   static constexpr uint32_t kTmaAgents = 64;  // more copies than that in flight share clocks
 
- private:
   struct Access {
     uint32_t agent, clock;
     const char* operation;
     const void* where;
     bool isAsyncProxy;
   };
+  // The last write of every two bytes of global memory, by half their address.
+  const std::unordered_map<uint64_t, Access>& writesOfGlobal() const { return writesOfGlobal_; }
+
+ private:
   struct Word {
     Access write{~0u, 0, nullptr, nullptr, false};
     std::vector<Access> reads;  // since that write
   };
   bool isOrdered(const Access& before, const Agent& now) const;
-  void checkAfterWrite(const char* kind, uint32_t address, const Word& word, const Agent& now) const;
-  [[noreturn]] void failRace(const char* kind, uint32_t address, const Access& before, const Agent& now) const;
+  void checkAfterWrite(const char* kind, const char* space, uint64_t address, const Access& write,
+                       const Agent& now) const;
+  [[noreturn]] void failRace(const char* kind, const char* space, uint64_t address, const Access& before,
+                             const Agent& now) const;
   std::string nameOf(uint32_t agent) const;
 
   uint32_t threads_ = 0, warpgroups_ = 0;
   const Reporter* reporter_ = nullptr;
   std::vector<Word> words_;
+  std::unordered_map<uint64_t, Access> writesOfGlobal_;
 };
 
 }  // namespace tilewise::emulator

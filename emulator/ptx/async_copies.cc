@@ -13,8 +13,7 @@ void checkSource(Warp& warp, uint32_t lane, uint64_t from, uint32_t bytes) {
   if (bytes == 0) return;
   if (from % kBytes != 0) fail(warp, lane, "misaligned source, at " + std::to_string(from));
   // Byte by byte aligned: there may be fewer than 16.
-  globalAt(warp, lane, from, 1);
-  globalAt(warp, lane, from + bytes - 1, 1);
+  for (uint32_t i = 0; i < bytes; ++i) globalAt(warp, lane, from + i, 1, Access::read);
 }
 
 void copy(Warp& warp, const Instruction& in) {

@@ -62,7 +62,7 @@ void ternary(Warp& warp, const Instruction& in) {
 uint8_t* sharedAt(Warp& warp, uint32_t lane, uint32_t address, uint32_t bytes, Access access);
 uint8_t* sharedAt(Warp& warp, uint32_t lane, uint32_t address, uint32_t bytes, Access access,
                   const emulator::Agent& agent);  // for what works on the lane's behalf
-uint8_t* globalAt(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes);
+uint8_t* globalAt(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes, Access access);
 const uint8_t* parameterAt(const Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes);
 const uint8_t* genericAt(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes);  // of a parameter, or global
 

@@ -14,6 +14,14 @@ void requireAligned(const Warp& warp, uint32_t lane, uint64_t address, uint32_t 
   }
 }
 
+// The thread of a lane, at its step.
+emulator::Agent agentOf(const Warp& warp, uint32_t lane) {
+  const uint32_t thread = warp.block->threadOf(warp, lane);
+  const emulator::View& view = warp.block->threads[thread].view;
+  const uint32_t clock = warp.block->races.isEnabled() ? view.ordered[thread] : 0;
+  return {thread, clock, &view, false, warp.instruction->opcode->name, warp.instruction};
+}
+
 }  // namespace
 
 uint8_t* sharedAt(Warp& warp, uint32_t lane, uint32_t address, uint32_t bytes, Access access,
@@ -34,19 +42,25 @@ uint8_t* sharedAt(Warp& warp, uint32_t lane, uint32_t address, uint32_t bytes, A
 }
 
 uint8_t* sharedAt(Warp& warp, uint32_t lane, uint32_t address, uint32_t bytes, Access access) {
-  const uint32_t thread = warp.block->threadOf(warp, lane);
-  const emulator::View& view = warp.block->threads[thread].view;
-  const uint32_t clock = warp.block->races.isEnabled() ? view.ordered[thread] : 0;
-  return sharedAt(warp, lane, address, bytes, access,
-                  {thread, clock, &view, false, warp.instruction->opcode->name, warp.instruction});
+  return sharedAt(warp, lane, address, bytes, access, agentOf(warp, lane));
 }
 
-uint8_t* globalAt(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes) {
+uint8_t* globalAt(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes, Access access) {
   requireAligned(warp, lane, address, bytes);
   const emulator::Memory* memory = warp.block->options.memory;
   if (memory != nullptr && !warp.remembered.contains(address, bytes)) {
     warp.remembered = memory->before(address);
     if (!warp.remembered.contains(address, bytes)) fail(warp, lane, "outside every allocation");
+  }
+  Block& block = *warp.block;
+  if (block.races.isEnabled()) {
+    block.checkedWarp = &warp;
+    block.checkedLane = lane;
+    if (access == Access::read) {
+      block.races.readGlobal(address, bytes, agentOf(warp, lane));
+    } else {
+      block.races.writeGlobal(address, bytes, agentOf(warp, lane));
+    }
   }
   return reinterpret_cast<uint8_t*>(address);
 }
@@ -63,7 +77,7 @@ const uint8_t* parameterAt(const Warp& warp, uint32_t lane, uint64_t address, ui
 
 const uint8_t* genericAt(Warp& warp, uint32_t lane, uint64_t address, uint32_t bytes) {
   const bool isParameter = address >> 60 == kParamWindow >> 60;
-  return isParameter ? parameterAt(warp, lane, address, bytes) : globalAt(warp, lane, address, bytes);
+  return isParameter ? parameterAt(warp, lane, address, bytes) : globalAt(warp, lane, address, bytes, Access::read);
 }
 
 namespace {
@@ -78,7 +92,7 @@ const uint8_t* readable(Warp& warp, uint32_t lane, AddressOf<space> address, uin
   if constexpr (space == Space::shared) return sharedAt(warp, lane, address, bytes, Access::read);
   if constexpr (space == Space::param) return parameterAt(warp, lane, address, bytes);
   if constexpr (space == Space::generic) return genericAt(warp, lane, address, bytes);
-  return globalAt(warp, lane, address, bytes);
+  return globalAt(warp, lane, address, bytes, Access::read);
 }
 
 // Count numbers side by side, each into a register that may be wider.
@@ -115,7 +129,7 @@ void store(Warp& warp, const Instruction& in) {
     if constexpr (space == Space::shared) {
       to = sharedAt(warp, lane, address, sizeof values, Access::write);
     } else {
-      to = globalAt(warp, lane, address, sizeof values);
+      to = globalAt(warp, lane, address, sizeof values, Access::write);
     }
     std::memcpy(to, values, sizeof values);
   });

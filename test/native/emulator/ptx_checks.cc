@@ -186,9 +186,39 @@ void checkRaces() {
   CHECK(ordered.error.empty(), "%s", ordered.error.c_str());
 }
 
+// Each thread writes its word of global memory, and reads that of a thread of the next warp.
+std::string passOn(const std::string& between) {
+  return "st.global.u32 [%rd1], %r0;\n" + between + R"(
+add.s32 %r3, %r0, 32;
+and.b32 %r3, %r3, 127;
+mul.wide.u32 %rd2, %r3, 4;
+add.s64 %rd2, %rd0, %rd2;
+ld.global.u32 %r4, [%rd2];
+)";
+}
+
+void checkRacesOnGlobalMemory() {
+  for (const char* words : {"races", "races,random:2"}) {
+    const Outcome got = run(passOn("bar.sync 0;") + "bar.sync 0;\nst.global.u32 [%rd1], %r4;", kBlock, words);
+    CHECK(got.error.empty() && got.out[3] == 35 && got.out[100] == 4, "%s: %s", words, got.error.c_str());
+  }
+  expectFault("no barrier before a read", kBlock, "races,random:2", passOn(""), "race, read after write at global",
+              "st.global.u32 by thread", "ld.global.u32 by thread");
+  expectFault("a barrier of the warp alone", kBlock, "races,random:2", passOn("bar.warp.sync -1;"), "read after write");
+  expectFault("all write one word", kWarp, "races", "st.global.u32 [%rd0], %r2;", "race, write after write at global",
+              "by thread 0", "by thread 1");
+  expectFault("two blocks", {2, 32, 256}, "races", "st.global.u32 [%rd1], %r0;", "block 1 thread",
+              "race, blocks 0 and 1 both write at global", "st.global.u32 @(line 16 of the PTX)");
+  const Outcome halves =
+      run("sub.s64 %rd2, %rd1, %rd0;\nshr.u64 %rd2, %rd2, 1;\n"
+          "add.s64 %rd2, %rd2, %rd0;\nst.global.u16 [%rd2], %r0;",
+          kWarp, "races");
+  CHECK(halves.error.empty() && halves.out[1] == 0x30002, "halves of a word: %s", halves.error.c_str());
+}
+
 void checkAsyncCopies() {
   const std::string prepare =
-      "mov.u32 %r5, 16;\nst.global.u32 [%rd1], %r0;\nshl.b32 %r3, %r0, 4;\n"
+      "mov.u32 %r5, 16;\nst.global.u32 [%rd1], %r0;\nbar.warp.sync -1;\nshl.b32 %r3, %r0, 4;\n"
       "and.b32 %r3, %r3, 127;\nadd.s32 %r3, %r3, %r2;\ncvt.u64.u32 %rd3, %r0;\n"
       "and.b64 %rd3, %rd3, 7;\nshl.b64 %rd3, %rd3, 4;\nadd.s64 %rd3, %rd0, %rd3;\n"
       "setp.lt.s32 %p0, %r0, 8;\n@%p0 cp.async.cg.shared.global [%r3], [%rd3], 16, %r5;\n"
@@ -213,6 +243,7 @@ void checkPtx() {
   checkWarps();
   checkBarriers();
   checkRaces();
+  checkRacesOnGlobalMemory();
   checkAsyncCopies();
 }
 
