@@ -1,11 +1,13 @@
-// Kernels that two machines run, one after the other on the same memory: what both leave there must be the same bits,
-// but for what compilers make of the same source:
+// Kernels that two machines run, one after the other on the same memory: what both leave there must be the same bits.
+// Between the emulated GPU and PTX, two compilers of one source, there are exceptions:
 //
-//   fma.rn.f32   nvcc fuses products with sums, the emulated GPU's compiler does not: here PTX rounds both, as the
-//   source says log2, tanh   of lse and softcap: nvcc makes sequences of fma.rn.f32, ex2.approx and rcp.approx of them,
-//   with an error of
-//                a unit or two, where the emulated GPU calls the host's library; numbers may differ by what that makes
-//   any NaN      is like any other: which one arithmetic makes is left to the machine
+// - fma.rn.f32: nvcc fuses products with sums, the emulated GPU's compiler does not. No exception: here PTX rounds
+// both.
+// - log2 and tanh, of lse and softcap: nvcc makes sequences of fma.rn.f32, ex2.approx and rcp.approx of them, with an
+//   error of a unit or two in the last place, where the emulated GPU calls the host's library. Results of attention and
+//   merging may differ by what that makes: 2^-12 of a number, 2^-18 of the largest of its allocation, or a unit in the
+//   last place of 16-bit elements. Those of selection, which has neither, may not differ at all.
+// - NaN: any is like any other, as which one arithmetic makes is left to the machine.
 //
 // How many words differ is said when the program ends.
 // Reader: machines.cc.
