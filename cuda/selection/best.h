@@ -13,12 +13,14 @@ namespace tilewise::cuda {
 // a sum is enough.
 class BlockSums {
  public:
-  static constexpr int kValues = 3;
-  static_assert(kListSharedBytes == 2 * kListWarps * kValues * 4, "two buffers of what every warp has");
+  static constexpr int kMostValues = 3;
+  static_assert(kListSharedBytes == 2 * kListWarps * kMostValues * 4, "two buffers of what every warp has");
 
   // All threads call this with their warp's numbers: `before` is what warps below this one have, `all` everyone.
+  template <int kValues>
   __device__ __forceinline__ void add(const int32_t (&own)[kValues], int32_t (&before)[kValues],
                                       int32_t (&all)[kValues]) {
+    static_assert(kValues <= kMostValues, "what a buffer has room for");
     const int warp = warp_id();  // here, not below: every lane of the warp takes part in its shuffle
     const saddr buffer = smem_base() + (turn_ ^= 1) * (kListSharedBytes / 2);
 #pragma unroll
@@ -78,15 +80,16 @@ __device__ __forceinline__ void forEachBest(const uint32_t* ranks, int64_t count
     const int64_t i = base + thread_index();
     above += popc(ballot(i < count && ranks[i] > threshold));
   }
-  int32_t before[3], all[3];
-  sums.add({above, 0, 0}, before, all);
-  const int64_t equals = most - all[0];
+  int32_t beforeAbove[1], allAbove[1];
+  sums.add({above}, beforeAbove, allAbove);
+  const int64_t equals = most - allAbove[0];
   int64_t aboveSoFar = 0, equalSoFar = 0;
   for (int64_t base = 0; base < count; base += kListThreads) {
     const int64_t i = base + thread_index();
     const bool isAbove = i < count && ranks[i] > threshold, isEqual = i < count && ranks[i] == threshold;
     const uint32_t lanesAbove = ballot(isAbove), lanesEqual = ballot(isEqual);
-    sums.add({popc(lanesAbove), popc(lanesEqual), 0}, before, all);
+    int32_t before[2], all[2];
+    sums.add({popc(lanesAbove), popc(lanesEqual)}, before, all);
     const int64_t a = aboveSoFar + before[0] + lanesBelow(lanesAbove);
     const int64_t e = equalSoFar + before[1] + lanesBelow(lanesEqual);
     if (isAbove || (isEqual && e < equals)) keep(i, a + smaller(e, equals));

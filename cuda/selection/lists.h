@@ -129,8 +129,8 @@ __device__ __forceinline__ void halveRanges(const SelectionParams& p) {
     const Range range = j < n ? kept[j] : Range{0, 0};
     const bool isTwo = range.size() > 1;
     const uint32_t two = ballot(isTwo);
-    int32_t before[3], all[3];
-    sums.add({popc(two), 0, 0}, before, all);
+    int32_t before[1], all[1];
+    sums.add({popc(two)}, before, all);
     const int64_t at = j + halved + before[0] + lanesBelow(two);
     const Token middle = range.begin + range.size() / 2;
     if (isTwo) {
