@@ -22,7 +22,9 @@ const check = (name, args, machine) => ({
 const checks = [
   check('attention_checks', ['each'], `twins:${folder}`),
   check('attention_checks', [100, 4000], `ptx:${folder},races`),
-  check('selection_checks', [24], `twins:${folder}`),
+  check('selection_checks', ['each'], `twins:${folder}`),
+  check('selection_checks', ['each', 2], `ptx:${folder},races`),
+  check('selection_checks', [0], `ptx:${folder}`), // those made for one purpose
   check('merge_checks', [], `twins:${folder}`),
 ];
 const schedules = ['lazy', 'eager', 'races', 'random:1'];

@@ -82,6 +82,22 @@ class CaseMaker {
     answer(c);
   }
 
+  // The first number of queries becomes the largest there is, that of keys a small multiple of the least, or the other
+  // way round: products stay as they were, if nothing overflows or is lost on the way.
+  void stretchProducts(Case& c) {
+    const AttentionProblem& p = c.problem;
+    const float largest = p.dtype == DType::float16    ? 65504.0f
+                          : p.dtype == DType::bfloat16 ? 0x1.fep127f
+                                                       : std::numeric_limits<float>::max();
+    const float least = p.dtype == DType::float16 ? 0x1p-14f : std::numeric_limits<float>::min();
+    const bool isOfQueries = pick(2);
+    const auto number = [&](bool isLarge) { return isLarge ? largest : least * float(pick(7) - 3); };
+    fillFirst(p, p.query, p.queryHeads, p.queries, [&] { return number(isOfQueries); });
+    fillFirst(p, p.key, p.kvHeads, p.keys, [&] { return number(!isOfQueries); });
+    fillFirst(p, p.extraKeys, p.kvHeads, p.extraTokens, [&] { return number(!isOfQueries); });
+    answer(c);
+  }
+
   // Nothing is left but the pattern: the GPU has kernels of their own for that.
   void makePlain(Case& c) {
     AttentionProblem& p = c.problem;
@@ -171,6 +187,14 @@ class CaseMaker {
     if (type == DType::float32) static_cast<float*>(o.data)[at] = x;
     if (type == DType::float16) static_cast<uint16_t*>(o.data)[at] = toFloat16(x);
     if (type == DType::bfloat16) static_cast<uint16_t*>(o.data)[at] = toBfloat16(x);
+  }
+
+  // The first number of every row.
+  template <class Number>
+  static void fillFirst(const AttentionProblem& p, const Operand& o, int32_t heads, int32_t tokens, Number&& number) {
+    for (int32_t b = 0; b < p.batch; ++b)
+      for (int32_t h = 0; h < heads; ++h)
+        for (int32_t t = 0; t < tokens; ++t) set(o, p.dtype, o.offset(b, t, h), number());
   }
 
   Operand operand(Case& c, int32_t heads, int32_t tokens, int32_t dim, bool isBnhd) {

@@ -104,6 +104,8 @@ void checkKernel(Backend& backend, const std::string& kernel, int problems) {
     if (met % 4 == 2) emptyFirst(*c);
     if (met % 2 == 0) {
       maker.spoilValues(*c, met % 8 == 0 ? 4 : 1);
+    } else if (met % 4 == 3) {
+      maker.stretchProducts(*c);
     } else {
       answer(*c);
     }
@@ -124,6 +126,7 @@ void checkRandom(Backend& backend, int rounds, int firstSeed) {
     const auto c = maker.make(queries, keys, headDim, valueDim);
     if (seed % 5 == 2) maker.makePlain(*c);
     if (seed % 4 == 3) maker.spoilValues(*c);
+    if (seed % 8 == 4) maker.stretchProducts(*c);
     c->name = "seed " + std::to_string(seed) + ": " + c->name;
     check(backend, *c);
   }

@@ -1,9 +1,12 @@
 // Selection on the emulated GPU gives the CPU's lists, entry by entry: on integers, whose sums are exact, with ties.
 // Reader: someone who changes the kernels or their plan. The CPU's lists are checked against the rule elsewhere
-// (test/native/cpu/select_checks.cc). Usage: selection_checks [random] [rounds] [the emulator's modes ...]; with
-// "random", up to the first round that goes wrong, and without the problems made for one purpose.
+// (test/native/cpu/select_checks.cc). Usage: selection_checks [rounds] [the emulator's modes ...]; selection_checks
+// each [problems]: so many for each kernel; or selection_checks of <kernel> [problems]: problems that launch this
+// kernel, up to the first that goes wrong.
 #include <cmath>
 #include <cstdlib>
+#include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -12,6 +15,7 @@
 #include "../../../cuda/operations.h"
 #include "../../../cuda/machine/aligned_rows.h"
 #include "../check.h"
+#include "noting_queue.h"
 #include "operands.h"
 
 using namespace tilewise;
@@ -48,8 +52,11 @@ void fillWithAnything(Pick& pick, const SelectionProblem& p, int32_t s, Case& c)
   }
 }
 
-Case makeCase(uint32_t seed) {
-  Case c;
+// Null, before any number is drawn, where the shape is not one that is looked for.
+template <class IsAsked>
+std::unique_ptr<Case> makeCaseIf(uint32_t seed, IsAsked isAsked) {
+  auto made = std::make_unique<Case>();
+  Case& c = *made;
   Pick pick(seed);
   SelectionProblem& p = c.problem;
   const int32_t dims[] = {1, 7, 16, 24, 40, 64, 64, 128, 200, 512}, ratios[] = {1, 1, 2, 3, 4};
@@ -88,6 +95,7 @@ Case makeCase(uint32_t seed) {
     }
   }
   p.firstStage = pick(2) ? pick(p.stages) : 0;
+  if (!isAsked(p)) return nullptr;
   if (p.firstStage > 0) fillWithAnything(pick, p, p.firstStage - 1, c);
   if (pick(4) == 0) {
     for (int32_t b = 0; b < p.batch; ++b) c.lengths.push_back(pick(p.keys + 1));
@@ -108,7 +116,7 @@ Case makeCase(uint32_t seed) {
            std::to_string(p.queryHeads) + "/" + std::to_string(p.kvHeads) + " by " + std::to_string(p.headsPerList) +
            ", queries " + std::to_string(p.queries) + ", keys " + std::to_string(p.keys) + ", dim " +
            std::to_string(p.headDim);
-  return c;
+  return made;
 }
 
 Lists runOnCpu(Case& c) {
@@ -158,6 +166,50 @@ void checkCase(Case& c, const std::vector<std::string>& modes) {
       CHECK(false, "%s, %s: %s", c.name.c_str(), mode.c_str(), error.what());
     }
   }
+}
+
+// What a problem launches.
+std::set<std::string> kernelsOf(const Case& c) {
+  NotingQueue queue(1000);
+  SelectionProblem p = c.problem;
+  p.query = c.query.on(queue.allocate(1));
+  p.key = c.key.on(queue.allocate(1));
+  cuda::run(p, c.limits, queue, queue.cancel());
+  std::set<std::string> names;
+  for (const NotedLaunch& launch : queue.launches) names.insert(launch.kernel);
+  return names;
+}
+
+constexpr const char* kKernels[] = {"split_lists",
+                                    "keep_chunks",
+                                    "halve_ranges",
+                                    "score_fetched_float32",
+                                    "score_fetched_float16",
+                                    "score_fetched_bfloat16",
+                                    "score_resident_float32",
+                                    "score_resident_float16",
+                                    "score_resident_bfloat16",
+                                    "score_tree_float32",
+                                    "score_tree_float16",
+                                    "score_tree_bfloat16"};
+
+// Problems that launch the kernel; small ones, as most mistakes show in any.
+void checkKernel(const std::string& kernel, int problems) {
+  int met = 0;
+  const auto isAsked = [&](const SelectionProblem& p) {
+    const int64_t rows = int64_t(p.batch) * p.outputHeads() * p.keys;
+    if (rows * p.headDim > 100'000 || rows * p.queries > 40'000) return false;
+    // A warp splits 32 entries at a time: every other problem has lists of the caller's that are as long.
+    const bool wantsLists = kernel == "split_lists" && met % 2 == 0;
+    return !wantsLists || (p.firstStage > 0 && p.stage[p.firstStage - 1].keep > 32);
+  };
+  for (uint32_t seed = 0; met < problems && failures == 0 && seed < 100'000; ++seed) {
+    const auto c = makeCaseIf(seed, isAsked);
+    if (!c || !cuda::reasonsAgainst(c->problem, c->limits).empty() || kernelsOf(*c).count(kernel) == 0) continue;
+    ++met;
+    checkCase(*c, {"lazy"});
+  }
+  CHECK(met > 0 || failures > 0, "no problem launches %s", kernel.c_str());
 }
 
 // A problem of one list for all heads and one stage: room for its lists, small integers for its operands.
@@ -227,16 +279,21 @@ void checkReasons() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool isRandomOnly = argc > 1 && std::string(argv[1]) == "random";
-  argc -= isRandomOnly;
-  argv += isRandomOnly;
+  const std::string what = argc > 1 ? argv[1] : "";
+  if (what == "each") {
+    for (const char* kernel : kKernels) checkKernel(kernel, argc > 2 ? std::atoi(argv[2]) : 4);
+    return finish("kernels of selection");
+  }
+  if (what == "of" && argc > 2) {
+    checkKernel(argv[2], argc > 3 ? std::atoi(argv[3]) : 24);
+    return finish("a kernel of selection");
+  }
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 60;
   std::vector<std::string> modes(argv + smaller(argc, 2), argv + argc);
-  for (int seed = 0; seed < rounds && !(isRandomOnly && failures > 0); ++seed) {
-    Case c = makeCase(uint32_t(seed));
-    checkCase(c, modes.empty() ? std::vector<std::string>{"lazy", "races,random:" + std::to_string(seed + 1)} : modes);
+  for (int seed = 0; seed < rounds; ++seed) {
+    const auto c = makeCaseIf(uint32_t(seed), [](const SelectionProblem&) { return true; });
+    checkCase(*c, modes.empty() ? std::vector<std::string>{"lazy", "races,random:" + std::to_string(seed + 1)} : modes);
   }
-  if (isRandomOnly) return finish("selection on the GPU");
   checkSlabs();
   checkBatches(2, false);
   checkBatches(3, true);

@@ -17,7 +17,7 @@ const selection = (kernel) => ({
   module: 'selection',
   kernel,
   program: 'selection_checks',
-  args: ['random', 12, 'lazy'],
+  args: ['of', kernel, 40],
 });
 const merge = (kernel) => ({ module: 'merge', kernel, program: 'merge_checks', args: [120, 'lazy'] });
 
@@ -34,6 +34,7 @@ export const subjects = [
   attention('decode_window', 'float32', 32),
   selection('score_fetched_float16'),
   selection('score_resident_bfloat16'),
+  selection('score_tree_float32'),
   selection('keep_chunks'),
   selection('halve_ranges'),
   selection('split_lists'),
