@@ -27,16 +27,20 @@ function swaps(statement) {
   );
 }
 
-// One more and one less, but in comparisons and names of barriers, where both often are right; a float twice as large, or one for zero; of an address, one access further.
+// One more and one less, but in comparisons and names of barriers, where both often are right; a float twice as large, or
+// one for zero, also as an integer, which is larger than any size; of an address, one access further.
+const exponentBit = 0x00800000n;
 function neighbours(statement, token) {
   if (token.text.startsWith('0f')) {
-    const bits = Number.parseInt(token.text.slice(2), 16);
-    const other = bits << 1 === 0 ? 0x3f800000 : (bits ^ 0x00800000) >>> 0;
+    const bits = BigInt(`0x${token.text.slice(2)}`);
+    const other = bits === 0n || bits === 0x80000000n ? 0x3f800000n : bits ^ exponentBit;
     return [`0f${other.toString(16).toUpperCase().padStart(8, '0')}`];
   }
+  const number = BigInt(token.text);
+  if (number > exponentBit || number < -exponentBit) return [String(number ^ exponentBit)];
   const bytes = token.isOffset ? accessBytes(statement.opcode) : 1n;
   const isLargestShift = statement.opcode.startsWith('shr.s') && token.text === '31'; // 32 is taken for it
-  return [...(isLargestShift ? [] : [BigInt(token.text) + bytes]), BigInt(token.text) - bytes].map(String);
+  return [...(isLargestShift ? [] : [number + bytes]), number - bytes].map(String);
 }
 
 function accessBytes(opcode) {

@@ -1,0 +1,130 @@
+// Which mutants of PTX are no mistake: what each rule accepts, and what it must not. Reader: someone who adds a rule to
+// test/native/mutants/ptx/equivalence.mjs. Expected: PTX ISA, shfl.sync and st.
+import { describe, expect, it } from 'vitest';
+import { reasonOfEquivalence } from '../native/mutants/ptx/equivalence.mjs';
+import { kernelsOf } from '../native/mutants/ptx/statements.mjs';
+
+/** The reason why `line`, the only one of its text, may become `replacement` in a kernel of these statements. */
+function reasonOf(statements: string[], line: string, replacement: string) {
+  const lines = ['.visible .entry k(', ')', '{', ...statements, '\tret;', '}'];
+  const kernels = kernelsOf(lines, ['k']);
+  const index = kernels.statements.findIndex(({ text }) => text === line);
+  const statement = kernels.statements[index];
+  if (!statement) throw new Error(`there is no ${line}`);
+  return reasonOfEquivalence(kernels, { index, statement, replacement });
+}
+
+describe('shuffles that read the same lanes', () => {
+  // The warp's index, as every kernel asks for it: lane 0 of all 32.
+  const shuffle = (mode: string, offset: string) => [
+    'mov.u32 %r1, 31;',
+    'mov.u32 %r2, -1;',
+    'mov.u32 %r3, 7;',
+    `shfl.sync.${mode}.b32 %r9|%p1, %r8, ${offset}, %r1, %r2;`,
+  ];
+  const reason = 'every shuffle reads the same lanes';
+
+  it('have another bound that no lane comes to', () => {
+    expect(reasonOf(shuffle('idx', '%r3'), 'mov.u32 %r1, 31;', 'mov.u32 %r1, 30;')).toBe(reason);
+    expect(reasonOf(shuffle('idx', '0'), 'mov.u32 %r1, 31;', 'mov.u32 %r1, 32;')).toBe(reason);
+    expect(reasonOf(shuffle('idx', '%r3'), 'mov.u32 %r3, 7;', 'mov.u32 %r3, 39;')).toBe(reason);
+  });
+
+  it('do not, where a lane comes to the bound', () => {
+    expect(reasonOf(shuffle('bfly', '%r3'), 'mov.u32 %r1, 31;', 'mov.u32 %r1, 30;')).toBeUndefined();
+    expect(reasonOf(shuffle('idx', '31'), 'mov.u32 %r1, 31;', 'mov.u32 %r1, 30;')).toBeUndefined();
+    const upTo0 = shuffle('up', '%r3').map((line) => line.replace('%r1, 31', '%r1, 0'));
+    expect(reasonOf(upTo0, 'mov.u32 %r1, 0;', 'mov.u32 %r1, 1;')).toBeUndefined();
+    expect(reasonOf(shuffle('idx', '%r3'), 'mov.u32 %r3, 7;', 'mov.u32 %r3, 8;')).toBeUndefined();
+  });
+
+  it('are not known to, where the lane is not', () => {
+    expect(reasonOf(shuffle('idx', '%r7'), 'mov.u32 %r1, 31;', 'mov.u32 %r1, 30;')).toBeUndefined();
+    const twice = ['mov.u32 %r3, 8;', ...shuffle('idx', '%r3')];
+    expect(reasonOf(twice, 'mov.u32 %r1, 31;', 'mov.u32 %r1, 30;')).toBeUndefined();
+    const guarded = shuffle('idx', '%r3').map((line) => line.replace('mov.u32 %r3', '@%p7 mov.u32 %r3'));
+    expect(reasonOf(guarded, 'mov.u32 %r1, 31;', 'mov.u32 %r1, 30;')).toBeUndefined();
+  });
+
+  it('do not, where the number is also a value or a mask, or used elsewhere', () => {
+    const value = ['mov.u32 %r1, 31;', 'shfl.sync.idx.b32 %r9|%p1, %r1, 0, %r1, -1;'];
+    expect(reasonOf(value, 'mov.u32 %r1, 31;', 'mov.u32 %r1, 30;')).toBeUndefined();
+    const mask = ['mov.u32 %r1, 31;', 'shfl.sync.idx.b32 %r9|%p1, %r8, 0, %r1, %r1;'];
+    expect(reasonOf(mask, 'mov.u32 %r1, 31;', 'mov.u32 %r1, 30;')).toBeUndefined();
+    const elsewhere = [...shuffle('idx', '0'), 'st.global.u32 [%rd1], %r1;'];
+    expect(reasonOf(elsewhere, 'mov.u32 %r1, 31;', 'mov.u32 %r1, 30;')).toBeUndefined();
+  });
+
+  it('do not, where another value goes round, or other lanes take part', () => {
+    const line = 'shfl.sync.idx.b32 %r9|%p1, %r8, %r3, %r1, %r2;';
+    const swapped = 'shfl.sync.idx.b32 %r9|%p1, %r1, %r3, %r8, %r2;';
+    expect(reasonOf(shuffle('idx', '%r3'), line, swapped)).toBeUndefined();
+    const guarded = shuffle('idx', '%r3').map((text) => text.replace('shfl', '@%p2 shfl'));
+    expect(reasonOf(guarded, `@%p2 ${line}`, line)).toBeUndefined();
+  });
+});
+
+describe('results that nobody reads', () => {
+  const load = 'ld.shared.v4.b32 {%r1, %r2, %r3, %r4}, [%r5];';
+  const statements = [load, 'st.global.v2.b32 [%rd1], {%r1, %r4};'];
+
+  it('may change places', () => {
+    const reason = 'nobody reads the results that change places';
+    expect(reasonOf(statements, load, 'ld.shared.v4.b32 {%r1, %r3, %r2, %r4}, [%r5];')).toBe(reason);
+  });
+
+  it('may not change places with one that is read, or with an address', () => {
+    for (const line of [
+      'ld.shared.v4.b32 {%r2, %r1, %r3, %r4}, [%r5];',
+      'ld.shared.v4.b32 {%r4, %r2, %r3, %r1}, [%r5];',
+      'ld.shared.v4.b32 {%r1, %r2, %r3, %r4}, [%r6];',
+      '@%p1 ld.shared.v4.b32 {%r1, %r3, %r2, %r4}, [%r5];',
+    ]) {
+      expect(reasonOf(statements, load, line)).toBeUndefined();
+    }
+  });
+
+  it('are not those that guard a statement', () => {
+    const vote = 'shfl.sync.idx.b32 %r1|%p1, %r7, 0, %r8, %r9;';
+    const guarded = [vote, 'setp.eq.s32 %p2|%p3, %r1, 0;', '@%p3 bra $L_end;'];
+    expect(reasonOf(guarded, 'setp.eq.s32 %p2|%p3, %r1, 0;', 'setp.eq.s32 %p3|%p2, %r1, 0;')).toBeUndefined();
+  });
+});
+
+describe('stores into whose place the same thread stores again', () => {
+  const store = 'st.shared.v4.b32 [%r1], {%r2, %r2, %r2, %r2};';
+  const dropped = `// ${store}`;
+  const copy = 'cp.async.cg.shared.global [%r1], [%rd1], 16, %r3;';
+  const reason = 'the same thread stores again before anybody may look';
+
+  it('may be left out, or store something else', () => {
+    expect(reasonOf([store, 'add.s32 %r4, %r4, 1;', copy], store, dropped)).toBe(reason);
+    expect(reasonOf([store, copy], store, 'st.shared.v4.b32 [%r1], {%r2, %r2, %r4, %r2};')).toBe(reason);
+  });
+
+  it('may not, where somebody may look before', () => {
+    for (const between of ['bar.sync 0;', 'ld.shared.b32 %r4, [%r9];', '@%p1 bra $L_end;', '$L_loop:']) {
+      expect(reasonOf([store, between, copy], store, dropped)).toBeUndefined();
+    }
+    expect(reasonOf([store], store, dropped)).toBeUndefined();
+  });
+
+  it('may not, where something is left of them', () => {
+    for (const second of [
+      'st.shared.b32 [%r1], %r3;',
+      `@%p1 ${copy}`,
+      copy.replace('%r1', '%r7'),
+      copy.replace('[%r1]', '[%r1+16]'),
+    ]) {
+      expect(reasonOf([store, second], store, dropped)).toBeUndefined();
+    }
+    expect(reasonOf([store, 'add.s32 %r1, %r1, 16;', copy], store, dropped)).toBeUndefined();
+  });
+
+  it('may not store elsewhere, or in more threads', () => {
+    expect(reasonOf([store, copy], store, store.replace('[%r1]', '[%r2]'))).toBeUndefined();
+    expect(reasonOf([`@%p1 ${store}`, copy], `@%p1 ${store}`, store)).toBeUndefined();
+    const global = store.replace('shared', 'global');
+    expect(reasonOf([global, global.replace('%r2,', '%r3,')], global, `// ${global}`)).toBeUndefined();
+  });
+});

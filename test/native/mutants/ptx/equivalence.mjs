@@ -1,0 +1,124 @@
+// Mutants that are no mistake: rules that show from the text alone that a changed statement does what it did. A rule says
+// no where it cannot tell; a mutant that is hard to notice is not equivalent.
+// Reader: scripts/ptx-mutants.mjs, which also runs what a rule calls equivalent, and fails where a check notices it.
+import { statementOf } from './statements.mjs';
+
+const lanes = Array.from({ length: 32 }, (_, lane) => lane);
+
+/** The number in a register that one statement alone writes, or that stands in its place; else undefined. */
+function constantOf(kernel, text) {
+  if (/^-?\d+$/.test(text)) return Number(text);
+  const writers = kernel.statements.filter(({ writes }) => writes.includes(text));
+  if (writers.length !== 1 || writers[0].guard || !/^mov\.[busf]\d+$/.test(writers[0].opcode)) return undefined;
+  const [, number] = /,\s*(-?\d+)$/.exec(writers[0].operands) ?? [];
+  return number === undefined ? undefined : Number(number);
+}
+
+const isSameGuard = (a, b) => a.guard?.register === b.guard?.register && a.guard?.isNegated === b.guard?.isNegated;
+
+// PTX ISA, shfl.sync: the lane that each lane reads, its own where the one it names is past the bound.
+function sourceLanes(mode, offset, bounds) {
+  const segments = (bounds >> 8) & 31;
+  return lanes.map((lane) => {
+    const most = (lane & segments) | (bounds & 31 & ~segments);
+    const least = lane & segments;
+    const [source, isInside] = {
+      idx: () => [least | (offset & 31 & ~segments), (from) => from <= most],
+      bfly: () => [lane ^ (offset & 31), (from) => from <= most],
+      up: () => [lane - (offset & 31), (from) => from >= most],
+      down: () => [lane + (offset & 31), (from) => from <= most],
+    }[mode]();
+    return isInside(source) ? `${source}` : `${lane}, its own`;
+  });
+}
+
+// What a shuffle of known lanes reads; undefined where they are not known.
+function readsOf(shuffle, numberOf) {
+  const [, mode] = /^shfl\.sync\.(\w+)\./.exec(shuffle.opcode) ?? [];
+  const [, value, ...places] = shuffle.operands.split(/,\s*/);
+  const [offset, bounds, members] = places.map(numberOf);
+  if (mode === undefined || places.length !== 3 || [offset, bounds, members].includes(undefined)) return undefined;
+  return JSON.stringify([value, members, sourceLanes(mode, offset, bounds)]);
+}
+
+// A constant, or operands, by which every shuffle that reads them still reads the same lanes.
+function readsTheSameLanes(kernel, { statement, replacement }) {
+  const changed = statementOf(replacement);
+  if (!changed) return false;
+  const before = (text) => constantOf(kernel, text);
+  if (statement.opcode.startsWith('shfl')) {
+    const reads = readsOf(statement, before);
+    const isRestSame = changed.opcode === statement.opcode && changed.writes.join() === statement.writes.join();
+    return isRestSame && isSameGuard(changed, statement) && reads !== undefined && reads === readsOf(changed, before);
+  }
+  const [register] = statement.writes;
+  if (constantOf(kernel, register) === undefined || changed.writes.join() !== register) return false;
+  const number = constantOf({ statements: [changed] }, register);
+  const after = (text) => (text === register ? number : before(text));
+  const isValue = ({ operands }) => operands.split(/,\s*/)[1] === register;
+  return kernel.statements
+    .filter(({ reads }) => reads.includes(register))
+    .every((user) => {
+      const reads = readsOf(user, before);
+      return number !== undefined && !isValue(user) && reads !== undefined && reads === readsOf(user, after);
+    });
+}
+
+// Results that change places, and none of them is read anywhere.
+function swapsUnreadResults(kernel, { statement, replacement }) {
+  const changed = statementOf(replacement);
+  if (!changed || changed.opcode !== statement.opcode || changed.tokens.length !== statement.tokens.length)
+    return false;
+  const others = statement.tokens.filter((token, i) => token.text !== changed.tokens[i].text);
+  const isRead = (register) => kernel.statements.some(({ reads }) => reads.includes(register));
+  return (
+    isSameGuard(changed, statement) &&
+    others.length > 0 &&
+    others.every((token) => token.isResult && !isRead(token.text))
+  );
+}
+
+// Reads memory, or lets other threads read it; or goes elsewhere.
+const mayShow = /^(?:ld\b|ldmatrix|bar|bra|ret|cp\.async\.wait|membar|fence|atom|red)/;
+const storeForm = /^st\.shared\.(?:v(?<count>\d)\.)?[busf](?<bits>\d+)$/;
+
+/** Bytes of shared memory that a statement fills, whatever it fills them with; 0 for others. */
+function bytesFilled({ opcode, operands, guard }) {
+  if (guard) return 0;
+  if (/^cp\.async\.c[ag]\.shared\.global$/.test(opcode)) return Number(operands.split(/,\s*/)[2]);
+  const { count = '1', bits } = storeForm.exec(opcode)?.groups ?? {};
+  return bits ? (Number(count) * Number(bits)) / 8 : 0;
+}
+
+// A store to shared memory into whose place the same thread stores again, before it or any other may look.
+function isOverwritten(kernel, { statement, replacement, index }) {
+  if (!storeForm.test(statement.opcode)) return false;
+  const changed = statementOf(replacement);
+  const addressOf = ({ operands }) => /^\[[^\]]*\]/.exec(operands)?.[0];
+  const address = addressOf(statement);
+  // Dropped, or another value to the same place by the same threads.
+  const isSamePlace = () => changed.opcode === statement.opcode && addressOf(changed) === address;
+  if (changed && !(isSamePlace() && isSameGuard(changed, statement))) return false;
+  const own = bytesFilled({ ...statement, guard: null });
+  const labelled = new Set(kernel.labels.values());
+  for (let i = index + 1; i < kernel.statements.length; ++i) {
+    const next = kernel.statements[i];
+    if (labelled.has(i) || mayShow.test(next.opcode)) return false;
+    if (addressOf(next) === address && bytesFilled(next) >= own) return true;
+    if (next.writes.some((register) => address.includes(register))) return false;
+  }
+  return false;
+}
+
+const rules = [
+  { reason: 'every shuffle reads the same lanes', holds: readsTheSameLanes },
+  { reason: 'nobody reads the results that change places', holds: swapsUnreadResults },
+  { reason: 'the same thread stores again before anybody may look', holds: isOverwritten },
+];
+
+/**
+ * Why a mutant is no mistake, or undefined.
+ * @param kernel as kernelsOf() gives it
+ * @param mutant as mutantsOf() gives it
+ */
+export const reasonOfEquivalence = (kernel, mutant) => rules.find(({ holds }) => holds(kernel, mutant))?.reason;
