@@ -43,6 +43,9 @@ struct GreaterEqual {
 struct LessEqualUnordered {
   static bool of(float a, float b) { return !(a > b); }
 };
+struct GreaterUnordered {
+  static bool of(float a, float b) { return !(a <= b); }
+};
 struct GreaterEqualUnordered {
   static bool of(float a, float b) { return !(a < b); }
 };
@@ -88,10 +91,12 @@ Opcodes comparisonOpcodes() {
       {"setp.ge.u64", "p = l, l", compare<uint64_t, GreaterEqual>},
       {"setp.eq.f32", "p = w, w", compare<float, Equal>},
       {"setp.lt.f32", "p = w, w", compare<float, Less>},
+      {"setp.le.f32", "p = w, w", compare<float, LessEqual>},
       {"setp.gt.f32", "p = w, w", compare<float, Greater>},
       {"setp.ge.f32", "p = w, w", compare<float, GreaterEqual>},
       {"setp.neu.f32", "p = w, w", compare<float, NotEqual>},
       {"setp.leu.f32", "p = w, w", compare<float, LessEqualUnordered>},
+      {"setp.gtu.f32", "p = w, w", compare<float, GreaterUnordered>},
       {"setp.geu.f32", "p = w, w", compare<float, GreaterEqualUnordered>},
       {"setp.nan.f32", "p = w, w", compare<float, Unordered>},
   };

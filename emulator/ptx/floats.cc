@@ -58,6 +58,9 @@ struct Log2Flushed {
 struct Absolute {
   static uint32_t of(uint32_t a) { return a & ~kSign; }
 };
+struct Opposite {
+  static uint32_t of(uint32_t a) { return a ^ kSign; }
+};
 // The sign of a, the rest of b.
 struct CopySign {
   static uint32_t of(uint32_t a, uint32_t b) { return (a & kSign) | (b & ~kSign); }
@@ -87,6 +90,7 @@ Opcodes floatOpcodes() {
       {"ex2.approx.ftz.f32", "w = w", unary<float, Exp2Flushed>},
       {"lg2.approx.ftz.f32", "w = w", unary<float, Log2Flushed>},
       {"abs.f32", "w = w", unary<uint32_t, Absolute>},
+      {"neg.f32", "w = w", unary<uint32_t, Opposite>},
       {"copysign.f32", "w = w, w", binary<uint32_t, CopySign>},
   };
 }

@@ -53,10 +53,12 @@ void checkComparisonOpcodes() {
   for (const FloatComparison& row : std::vector<FloatComparison>{
            {"setp.eq.f32", false, true, false, false},
            {"setp.lt.f32", true, false, false, false},
+           {"setp.le.f32", true, true, false, false},
            {"setp.gt.f32", false, false, true, false},
            {"setp.ge.f32", false, true, true, false},
            {"setp.neu.f32", true, false, true, true},
            {"setp.leu.f32", true, true, false, true},
+           {"setp.gtu.f32", false, false, true, true},
            {"setp.geu.f32", false, true, true, true},
            {"setp.nan.f32", false, false, false, true},
        }) {

@@ -47,6 +47,7 @@ Bits exponents() {
 // Bits only, so that no NaN changes.
 void checkSigns() {
   expectScalar({"abs.f32", "w = w", [](const Bits& bits) { return bits[0] % kSign; }, {kFloats}});
+  expectScalar({"neg.f32", "w = w", [](const Bits& bits) { return (bits[0] + kSign) % (2 * kSign); }, {kFloats}});
   // The sign of the first, all else of the second.
   const auto withSign = [](const Bits& bits) { return bits[0] / kSign * kSign + bits[1] % kSign; };
   expectScalar({"copysign.f32", "w = w, w", withSign, {kFloats, kFloats}});
