@@ -73,6 +73,11 @@ onGpu('device tensors', () => {
       (t) => t.transpose([2, 0, 1]),
       (t) => t.transpose([2, 0, 1]).slice(0, 1, 2).transpose([1, 2, 0]),
       (t) => t.slice(1, 3, 3),
+      (t) => t.select(1, -1),
+      (t) => t.slice(1, 2, 3).squeeze(1),
+      (t) => t.slice(2, 1, 3).reshape([3, 2, 3, 2]),
+      (t) => t.contiguous(),
+      (t) => t.astype('float32'),
     ];
     for (const [i, view] of views.entries()) {
       await expectSame(view(there), view(host), `view ${i}`);
@@ -82,6 +87,13 @@ onGpu('device tensors', () => {
       thrownBy(() => there.slice(3, 0)),
       { code: 'ERR_TILEWISE_INVALID_OPTION' },
     );
+  });
+
+  it('are copied in the process alone, and say so', async () => {
+    const there = await tensor(2, 3).to('cuda');
+    for (const copy of [() => there.transpose([1, 0]).contiguous(), () => there.astype('float16')]) {
+      expectError(thrownBy(copy), { ...wrongDevice, says: ["'cuda'", "to('cpu')"] });
+    }
   });
 
   it('have no data here, and say how to get it', async () => {
