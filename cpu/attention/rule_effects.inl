@@ -101,6 +101,6 @@ class Effects {
  private:
   const KeyRun& run_;
   Token first_;  // number of the first piece
-  RuleEffect of_[piecesOf(kMostKeys)];
+  RuleEffect of_[piecesOf(kMostKeys)] = {};
   int pieces_ = 0;
 };
