@@ -41,7 +41,7 @@ describe('tilewise explain', () => {
     const text = printed(
       'explain neighborhood --shape 30x48x80 --kernel 18x24x24 --heads 24 --dim 128 --query-tile 4x8x8 --key-tile 2x8x8',
     );
-    expect(text).toContain('5.24x over dense at best, 3.27x for the worst query tile (275 of 900 tiles)');
+    expect(text).toContain('5.24x over dense at best; 3.27x for the worst query tile (275 of 900 tiles)');
     expect(text).toContain('82368 of 432000 visited');
   });
 
