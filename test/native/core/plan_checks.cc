@@ -2,6 +2,8 @@
 // Reader: someone who asks whether explain() can be believed. The loop counts itself (TILEWISE_COUNT_VISITS).
 #include "../../../core/plan/plan.h"
 
+#include <vector>
+
 #include "../../../cpu/backend.h"
 #include "../../../cpu/runtime/dispatch.h"
 #include "../../../cpu/attention/tiling.h"
@@ -14,15 +16,23 @@ namespace {
 
 int64_t planned = 0, plannedUnmasked = 0, countedUnmasked = 0;
 
+cpu::VisitCounts countsOf(const AttentionProblem& p) {
+  cpu::takeVisitCounts();
+  cpu::backend().run(p, CancelFlag{false});
+  return cpu::takeVisitCounts();
+}
+
 void checkCounts(const Case& c, const std::string& instructionSet) {
-  const AttentionProblem& p = c.problem;
+  AttentionProblem p = c.problem;
   if (p.keyLengths || p.cuSeqlensQ || p.queries == 0) return;  // explain() is asked about sequences of one length
   const cpu::Tiling tiling = cpu::tilingOf(p, p.sequence(0), cpu::activeKernels(), 1);
   if (tiling.isDecode) return;
   const Plan plan = explain(p, cpu::backend().tiles(p).rule);
-  cpu::takeVisitCounts();
-  cpu::backend().run(p, CancelFlag{false});
-  const cpu::VisitCounts counts = cpu::takeVisitCounts();
+  const int64_t ruled = countsOf(p).computed;
+  CHECK(ruled <= plan.sum.computed, "%s: %s: %lld planned, %lld computed with score rules", instructionSet.c_str(),
+        c.name.c_str(), static_cast<long long>(plan.sum.computed), static_cast<long long>(ruled));
+  p.rules = {};  // a plan does not know what they hide
+  const cpu::VisitCounts counts = countsOf(p);
   CHECK(plan.sum.computed == counts.computed, "%s: %s: %lld planned, %lld computed", instructionSet.c_str(),
         c.name.c_str(), static_cast<long long>(plan.sum.computed), static_cast<long long>(counts.computed));
   // The loop masks short interiors all the same (kLeastInterior), so it may mask more than it has to; never less.
@@ -42,6 +52,29 @@ void checkAll(CaseMaker& maker, int seed, int32_t queries, int32_t keys) {
   }
 }
 
+// What a mask hides from all is not computed: of a causal one about half is left.
+void checkCausalMask() {
+  constexpr Token kTokens = 1000;
+  CaseMaker maker{1};
+  const auto c = maker.make(kTokens, kTokens, 8, 8);
+  AttentionProblem& p = c->problem;
+  p.pattern = PatternKind::window;
+  p.window = {};
+  p.keyLengths = nullptr;
+  p.extraTokens = 0;
+  std::vector<uint8_t> seen(size_t(kTokens) * kTokens);
+  for (Token q = 0; q < kTokens; ++q) std::fill_n(seen.begin() + q * kTokens, q + 1, uint8_t(1));
+  p.rules = {};
+  p.rules.mask.data = seen.data();
+  p.rules.mask.query = kTokens;
+  p.rules.mask.key = 1;
+  for (const std::string& set : cpu::backend().instructionSets()) {
+    cpu::backend().setInstructionSet(set);
+    const double share = double(countsOf(p).computed) / double(int64_t(p.batch) * p.outputHeads() * kTokens * kTokens);
+    CHECK(0.5 < share && share < 0.56, "%s: %.3f of all pairs computed", set.c_str(), share);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -57,6 +90,7 @@ int main(int argc, char** argv) {
     CaseMaker maker{uint32_t(seed)};
     checkAll(maker, seed, 1540 + maker.pick(100), 1 + maker.pick(300));
   }
+  checkCausalMask();
   CHECK(planned > 0 && countedUnmasked > plannedUnmasked / 2, "%lld of %lld planned pairs ran without a mask",
         static_cast<long long>(countedUnmasked), static_cast<long long>(plannedUnmasked));
   return finish("plans");
