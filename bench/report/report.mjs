@@ -11,6 +11,7 @@ import { kernelSections } from './kernels.mjs';
 import { maskSections } from './masks.mjs';
 import { peerSections } from './peers.mjs';
 import { ratioTable } from './ratios.mjs';
+import { servingSections } from './serving.mjs';
 import { targetPage } from './target-page.mjs';
 
 function readResult(name) {
@@ -22,6 +23,7 @@ const speed = readResult('cpu.json');
 const families = readResult('families.json');
 const peers = readResult('peers.json');
 const masks = readResult('masks.json');
+const serving = readResult('serving.json');
 const kernels = readResult('kernels.json');
 const cards = readGpuResults();
 const put = (name, text) => putPage(name, text, 'npm run bench:report');
@@ -35,10 +37,11 @@ const sections = [
   ...speedSections(speed),
   ...familySections(families),
   ...maskSections(masks),
+  ...servingSections(serving),
   ...gpuSections(cards),
   ...kernelSections(kernels),
   ...peerSections(peers),
 ];
 put('bench/RESULTS.md', `${sections.filter(Boolean).join('\n\n')}\n`);
-put('docs/measurements/targets.md', `${targetPage({ speed, families, masks, peers, kernels, cards })}\n`);
+put('docs/measurements/targets.md', `${targetPage({ speed, families, masks, serving, peers, kernels, cards })}\n`);
 put('README.md', withSection('README.md', 'results', ratioTable(peers)));

@@ -5,6 +5,7 @@ import { gpuTargets } from '../gpu/targets.mjs';
 import { familyTargets } from './family-targets.mjs';
 import { kernelTargets } from './kernels.mjs';
 import { maskTargets } from './masks.mjs';
+import { servingTargets } from './serving.mjs';
 import { heading, NOT_MEASURED, targetTable } from './tables.mjs';
 import { peerTargets, speedTargets } from './targets.mjs';
 
@@ -22,7 +23,7 @@ function gpuSections(cards) {
 }
 
 /** @param {object} results of every suite, null where there is none; `cards` as readGpuResults() gives them */
-export function targetPage({ speed, families, masks, peers, kernels, cards }) {
+export function targetPage({ speed, families, masks, serving, peers, kernels, cards }) {
   return [
     '# Targets',
     'Written by `npm run bench:report` from `bench/results/*.json`; never edited by hand. A target is what this project wants to ' +
@@ -31,6 +32,7 @@ export function targetPage({ speed, families, masks, peers, kernels, cards }) {
     section('Dense attention', speed, speedTargets),
     section('Pattern families', families, familyTargets),
     section('Masks and biases', masks, maskTargets),
+    section('Serving', serving, servingTargets),
     section('Against peers', peers, peerTargets),
     section('Kernel images', kernels, kernelTargets),
     ...gpuSections(cards),
