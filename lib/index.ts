@@ -3,7 +3,12 @@
 
 import { installed, native } from './native/native.js';
 
-export { S2Cache, type S2CacheAttentionOptions, type S2CacheOptions } from './caches/s2-cache.js';
+export {
+  S2Cache,
+  type S2CacheAppendOptions,
+  type S2CacheAttentionOptions,
+  type S2CacheOptions,
+} from './caches/s2-cache.js';
 export { type BlockRange, type S2Coverage, S2Layout, type S2LayoutOptions, s2Layout } from './caches/s2-layout.js';
 export { type ErrorCode, TilewiseError, TilewiseRangeError, TilewiseTypeError } from './check/errors.js';
 export { explain } from './explain/explain.js';
@@ -69,6 +74,7 @@ export {
   numThreads,
   setNumThreads,
 } from './tensor/devices.js';
+export type { FloatArray } from './tensor/floats.js';
 export type { IntegerList, IntegerTable } from './tensor/integers.js';
 export type { NestedArray } from './tensor/nested.js';
 export { Tensor } from './tensor/tensor.js';

@@ -60,6 +60,7 @@ void readSizes(const Numbers& n, AttentionProblem& p) {
   p.headDim = count(Field::headDim, 1);
   p.valueDim = count(Field::valueDim, 1);
   p.dtype = n.type(size_t(Field::type));
+  p.keyType = readKeyType(n, size_t(Field::keyType), p.dtype);
   p.sequences = count(Field::sequences, 0);
   p.scale = static_cast<float>(n.at(size_t(Field::scale)));
   p.softcap = static_cast<float>(n.at(size_t(Field::softcap)));
@@ -96,21 +97,23 @@ void readPageTable(const Views& views, Napi::Env env, AttentionProblem& p) {
 void readOperands(const Numbers& n, const Views& views, AttentionProblem& p) {
   const int32_t heads = p.outputHeads();
   if (heads % p.queryHeads != 0 || heads % p.kvHeads != 0) refuse(n.env(), "the numbers of heads must divide");
-  const auto operand = [&](const char* name, Field base, Slot slot, int64_t tokens, int64_t count, int64_t dim) {
-    return readOperand(n, name, size_t(base), views.at(slot), p.batch, tokens, count, dim, p.dtype);
+  const auto operand = [&](const char* name, Field base, Slot slot, int64_t tokens, int64_t count, int64_t dim,
+                           DType type) {
+    return readOperand(n, name, size_t(base), views.at(slot), p.batch, tokens, count, dim, type);
   };
-  p.query = operand("q", Field::queryOffset, Slot::query, p.queries, p.queryHeads, p.headDim);
+  p.query = operand("q", Field::queryOffset, Slot::query, p.queries, p.queryHeads, p.headDim, p.dtype);
   const KeyStore::Shape stored = p.store.shape(p.batch, p.keys);
   const auto ofKeys = [&](const char* name, Field base, Slot slot, int64_t dim) {
-    return readOperand(n, name, size_t(base), views.at(slot), stored.batch, stored.tokens, p.kvHeads, dim, p.dtype);
+    return readOperand(n, name, size_t(base), views.at(slot), stored.batch, stored.tokens, p.kvHeads, dim, p.keyType);
   };
   p.key = ofKeys("k", Field::keyOffset, Slot::key, p.headDim);
   p.value = ofKeys("v", Field::valueOffset, Slot::value, p.valueDim);
-  p.out = operand("out", Field::outOffset, Slot::out, p.queries, heads, p.valueDim);
+  p.out = operand("out", Field::outOffset, Slot::out, p.queries, heads, p.valueDim, p.dtype);
   p.extraTokens = n.count(size_t(Field::extraTokens), "extraKeys");
-  p.extraKeys = operand("extraKeys", Field::extraKeysOffset, Slot::extraKeys, p.extraTokens, p.kvHeads, p.headDim);
-  p.extraValues =
-      operand("extraValues", Field::extraValuesOffset, Slot::extraValues, p.extraTokens, p.kvHeads, p.valueDim);
+  p.extraKeys =
+      operand("extraKeys", Field::extraKeysOffset, Slot::extraKeys, p.extraTokens, p.kvHeads, p.headDim, p.keyType);
+  p.extraValues = operand("extraValues", Field::extraValuesOffset, Slot::extraValues, p.extraTokens, p.kvHeads,
+                          p.valueDim, p.keyType);
   if (const View lse = views.at(Slot::lse); lse.isPresent) {
     readLse(n, size_t(Field::lseOffset), lse, p.batch, heads, p.queries, p);
   }

@@ -222,6 +222,14 @@ class Views {
   Request& request_;
 };
 
+// The type of keys: that of the queries, or any under queries in float32.
+inline DType readKeyType(const Numbers& numbers, size_t i, DType ofQueries) {
+  const DType type = numbers.type(i);
+  if (type != ofQueries && ofQueries != DType::float32)
+    refuse(numbers.env(), "keys must have the type of queries that are not float32");
+  return type;
+}
+
 // Keys in use per batch entry; null when the view is absent.
 inline const int32_t* readKeyLengths(Napi::Env env, const Views& views, const View& view, int32_t batch, Token keys) {
   if (!view.isPresent) return nullptr;

@@ -10,7 +10,7 @@ namespace {
 // These fields and views once, then the stage's for every stage.
 // clang-format off
 #define TW_SELECTION_FIELDS(X)                                                                          \
-  X(device) X(batch) X(queryHeads) X(kvHeads) X(queries) X(keys) X(headDim) X(type) X(pairing)          \
+  X(device) X(batch) X(queryHeads) X(kvHeads) X(queries) X(keys) X(headDim) X(type) X(keyType) X(pairing)          \
   TW_OPERAND(X, query) TW_OPERAND(X, key) X(sink) X(window) X(headsPerList) X(method) X(strideKeys) \
   X(firstStage) X(stages)
 #define TW_SELECTION_VIEWS(X) X(query) X(key) X(keyLengths)
@@ -76,6 +76,7 @@ SelectionProblem readSizes(const Numbers& n) {
   p.keys = count(Field::keys, 0);
   p.headDim = count(Field::headDim, 1);
   p.dtype = n.type(size_t(Field::type));
+  p.keyType = readKeyType(n, size_t(Field::keyType), p.dtype);
   p.pairing = static_cast<Pairing>(n.whole(size_t(Field::pairing), "pairing", 0, int32_t(Pairing::interleave)));
   p.sink = count(Field::sink, 0);
   p.window = count(Field::window, 1);
@@ -105,7 +106,7 @@ Request readSelection(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   p.query = readOperand(n, "q", size_t(Field::queryOffset), views.at(Slot::query), p.batch, p.queries, p.queryHeads,
                         p.headDim, p.dtype);
   p.key = readOperand(n, "k", size_t(Field::keyOffset), views.at(Slot::key), p.batch, p.keys, p.kvHeads, p.headDim,
-                      p.dtype);
+                      p.keyType);
   for (int32_t s = 0; s < p.stages; ++s) readStageLists(views, env, p, s);
   p.keyLengths = readKeyLengths(env, views, views.at(Slot::keyLengths), p.batch, p.keys);
   request.problem = p;

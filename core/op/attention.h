@@ -53,7 +53,9 @@ struct AttentionProblem {
   int32_t queryHeads = 0, kvHeads = 0;
   Token queries = 0, keys = 0;  // tokens per batch entry, the total when packed
   int32_t headDim = 0, valueDim = 0;
-  DType dtype = DType::float32;  // of query, key, value and out
+  DType dtype = DType::float32;  // of query and out
+  // Of key, value and the extra ones: dtype, or any where that is float32. Loops read them as the floats that they are.
+  DType keyType = DType::float32;
 
   Operand query, key, value, out;
   KeyStore store;  // where the rows of key and value are
@@ -79,8 +81,8 @@ struct AttentionProblem {
   int64_t sinksHead = 0;
 
   // A caller's lists are on the host, those of the store too.
-  int32_t sequences = 0;                // batch, or the number of packed sequences
-  const int32_t* cuSeqlensQ = nullptr;   // packed: [sequences + 1] running totals, ascending from 0
+  int32_t sequences = 0;  // batch, or the number of packed sequences
+  const int32_t* cuSeqlensQ = nullptr;  // packed: [sequences + 1] running totals, ascending from 0
   const int32_t* cuSeqlensK = nullptr;
   const int32_t* keyLengths = nullptr;  // padded: [batch] keys in use, the rest is never read
 

@@ -40,7 +40,8 @@ struct SelectionProblem {
   int32_t batch = 0, queryHeads = 0, kvHeads = 0;
   Token queries = 0, keys = 0;
   int32_t headDim = 0;
-  DType dtype = DType::float32;
+  DType dtype = DType::float32;  // of query
+  DType keyType = DType::float32;  // of key, as in attention.h
   Operand query, key;
   Pairing pairing = Pairing::tile;
   const int32_t* keyLengths = nullptr;  // [batch] keys in use; null: all

@@ -28,12 +28,12 @@ struct DecodeOperand {
 };
 DecodeOperand stageOperand(const Operand& operand, const AttentionProblem& p, int64_t at, int keys, int dim,
                            float* rows) {
-  if (operand.dim == 1 && dim % kLanes == 0) return {elementAt(operand.data, p.dtype, at), p.dtype, operand.token};
+  if (operand.dim == 1 && dim % kLanes == 0) return {elementAt(operand.data, p.keyType, at), p.keyType, operand.token};
   const int ld = paddedDim(dim);
   for (int key = 0; key < keys; ++key) {
     float* to = rows + key * ld;
     for (int d = dim; d < ld; ++d) to[d] = 0;
-    readRow(elementAt(operand.data, p.dtype, at + key * operand.token), p.dtype, operand.dim, dim, to);
+    readRow(elementAt(operand.data, p.keyType, at + key * operand.token), p.keyType, operand.dim, dim, to);
   }
   return {rows, DType::float32, ld};
 }
@@ -51,7 +51,7 @@ DecodeOperand gatherOperand(const Operand& operand, const AttentionProblem& p, c
   for (int i = 0; i < keys.count; ++i) {
     float* to = rows + i * ld;
     for (int d = dim; d < ld; ++d) to[d] = 0;
-    readRow(elementAt(operand.data, p.dtype, from.at(keys.tokens[i])), p.dtype, operand.dim, dim, to);
+    readRow(elementAt(operand.data, p.keyType, from.at(keys.tokens[i])), p.keyType, operand.dim, dim, to);
   }
   return {rows, DType::float32, ld};
 }
@@ -269,7 +269,7 @@ class Decode {
   void request(const Operand& operand, Token key, int dim) const {
     for (int g = 0; g < task_.groups; ++g) {
       const int64_t at = rowsOf(operand, task_.map.next(g)).at(key);
-      prefetchRow(elementAt(operand.data, p_.dtype, at), dim * sizeOf(p_.dtype));
+      prefetchRow(elementAt(operand.data, p_.keyType, at), dim * sizeOf(p_.keyType));
     }
   }
 

@@ -22,7 +22,7 @@ int32_t decodeBundle(const AttentionProblem& p) {
   const int64_t headStride = p.key.head < 0 ? -p.key.head : p.key.head;
   const int64_t tokenStride = p.key.token < 0 ? -p.key.token : p.key.token;
   if (headStride >= tokenStride) return 1;
-  return int32_t(ceilDiv<int64_t>(kDecodeBundleBytes, p.headDim * sizeOf(p.dtype)));
+  return int32_t(ceilDiv<int64_t>(kDecodeBundleBytes, p.headDim * sizeOf(p.keyType)));
 }
 
 // Keys that a decode step of this sequence visits, about: what its splits are made for.

@@ -127,7 +127,7 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
   // Keys stay in place where rows follow each other: rows strided by a power of two share cache sets and pages. Where
   // panels see small parts of a block, copying it costs more than that. Values that are packed are read once, so any
   // stride will do.
-  const bool isFloat = p.dtype == DType::float32;
+  const bool isFloat = p.keyType == DType::float32;
   const int64_t step = block.spans[0].run.step;
   const bool isLong = (Pattern::kIsDense && p.store.isDense()) || block.rows >= kGatherBelow * block.spanCount;
   const auto staysInPlace = [&](const Operand& operand, int dim) {
@@ -146,7 +146,7 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
       if (inPlace) return static_cast<const float*>(operand.data) + at;
       float* to = rows + span.first * int64_t(paddedDim(dim));
       for (Token key = 0; key < span.run.places.size(); ++key) {
-        readRow(elementAt(operand.data, p.dtype, at + key * stride), p.dtype, operand.dim, dim,
+        readRow(elementAt(operand.data, p.keyType, at + key * stride), p.keyType, operand.dim, dim,
                 to + key * int64_t(paddedDim(dim)));
       }
       return to;
@@ -161,15 +161,15 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
     RowPrefetch prefetch;
     prefetch.span = next.spans;
     prefetch.end = next.spans + next.spanCount;
-    prefetch.base = static_cast<const char*>(elementAt(operand.data, p.dtype, from.first));
-    prefetch.stride = operand.token * sizeOf(p.dtype);
-    prefetch.bytes = dim * sizeOf(p.dtype);
+    prefetch.base = static_cast<const char*>(elementAt(operand.data, p.keyType, from.first));
+    prefetch.stride = operand.token * sizeOf(p.keyType);
+    prefetch.bytes = dim * sizeOf(p.keyType);
     prefetch.start();
     return prefetch;
   };
   block.nextKeys = request(keys, keyRows, p.headDim);
   block.nextValues = request(values, valueRows, p.valueDim);
-  const int64_t lines = next.rows * ceilDiv<int64_t>(larger(p.headDim, p.valueDim) * sizeOf(p.dtype), 64);
+  const int64_t lines = next.rows * ceilDiv<int64_t>(larger(p.headDim, p.valueDim) * sizeOf(p.keyType), 64);
   const int64_t tiles = ceilDiv<int64_t>(block.rows, kTileRows) * ceilDiv<int64_t>(task.rows, kPanel);
   block.prefetchSteps = int(ceilDiv(lines, tiles));
 }

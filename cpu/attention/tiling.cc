@@ -54,7 +54,7 @@ void tileGrid(const AttentionProblem& p, Tiling& t) {
 Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kernels& kernels, int threads) {
   const Token queries = sequence.queries.size();
   const PatternTraits traits = traitsOf(p);
-  const bool isFloat = p.dtype == DType::float32;
+  const bool isFloat = p.keyType == DType::float32;
   Tiling t{};
   t.isGrid = traits.isGrid;
   t.map.headsPerToken = headsPerToken(p, traits, queries, kernels.panel);

@@ -32,8 +32,8 @@ inline SampledRows rowsOf(const SelectionProblem& p, int32_t b, int32_t head, co
 
 inline KeyList keysOf(const SelectionProblem& p, int32_t b, int32_t head) {
   const int64_t at = p.key.offset(b, 0, p.kvHeadOf(head));
-  return {static_cast<const char*>(p.key.data) + at * sizeOf(p.dtype),
-          p.dtype,
+  return {static_cast<const char*>(p.key.data) + at * sizeOf(p.keyType),
+          p.keyType,
           p.key.token,
           p.key.dim,
           p.headDim,

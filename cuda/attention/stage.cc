@@ -22,11 +22,13 @@ StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
   const int64_t heads = p.outputHeads();
 
   staging.input(p.query, p.batch, queries, p.queryHeads, p.headDim, p.dtype);
-  staging.input(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, p.dtype);
-  staging.input(p.value, stored.batch, stored.tokens, p.kvHeads, p.valueDim, p.dtype);
+  const Staging::Types types{p.keyType, p.dtype};
+  staging.input(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, types);
+  staging.input(p.value, stored.batch, stored.tokens, p.kvHeads, p.valueDim, types);
   p.forEachList(Token(keys), [&](auto& list, int64_t length) { staging.inputList(list, length); });
-  staging.input(p.extraKeys, p.batch, p.extraTokens, p.kvHeads, p.headDim, p.dtype);
-  staging.input(p.extraValues, p.batch, p.extraTokens, p.kvHeads, p.valueDim, p.dtype);
+  staging.input(p.extraKeys, p.batch, p.extraTokens, p.kvHeads, p.headDim, types);
+  staging.input(p.extraValues, p.batch, p.extraTokens, p.kvHeads, p.valueDim, types);
+  p.keyType = p.dtype;
   p.rules.forEach([&](auto& rule) {
     rule.operand({p.batch, heads, queries, keys}, [&](auto& array, int64_t elementBytes, const auto& axes) {
       staging.input(array, {std::begin(axes), std::end(axes)}, {elementBytes, Staging::kRowAlignment, false});

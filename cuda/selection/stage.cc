@@ -7,7 +7,8 @@ namespace tilewise::cuda {
 SelectionProblem stage(Staging& staging, const SelectionProblem& problem) {
   SelectionProblem p = problem;
   staging.input(p.query, p.batch, p.queries, p.queryHeads, p.headDim, p.dtype);
-  staging.input(p.key, p.batch, p.keys, p.kvHeads, p.headDim, p.dtype);
+  staging.input(p.key, p.batch, p.keys, p.kvHeads, p.headDim, {p.keyType, p.dtype});
+  p.keyType = p.dtype;
   staging.inputList(p.keyLengths, p.batch);
   for (int32_t s = 0; s < p.stages; ++s) {
     SelectionStage& stage = p.stage[s];

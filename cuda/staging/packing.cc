@@ -6,14 +6,16 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../../core/base/dtype.h"
+
 namespace tilewise::cuda {
 namespace {
 
-template <class T>
-void gather(const char* host, int64_t stride, int64_t count, char* packed) {
+template <class T, class Convert>
+void gather(const char* host, int64_t stride, int64_t count, char* packed, Convert&& convert) {
   const T* from = reinterpret_cast<const T*>(host);
-  T* to = reinterpret_cast<T*>(packed);
-  for (int64_t i = 0; i < count; ++i) to[i] = from[i * stride];
+  auto* to = reinterpret_cast<decltype(convert(*from))*>(packed);
+  for (int64_t i = 0; i < count; ++i) to[i] = convert(from[i * stride]);
 }
 template <class T>
 void scatter(const char* packed, int64_t stride, int64_t count, char* host) {
@@ -24,8 +26,9 @@ void scatter(const char* packed, int64_t stride, int64_t count, char* host) {
 
 }  // namespace
 
-Packing::Packing(const PackAxis* axes, int count, int64_t elementBytes, int64_t rowAlignment, bool isRowDense)
-    : elementBytes_(elementBytes), row_(axes[count - 1]) {
+Packing::Packing(const PackAxis* axes, int count, int64_t elementBytes, int64_t rowAlignment, bool isRowDense,
+                 Widening widening)
+    : widening_(widening), elementBytes_(elementBytes), row_(axes[count - 1]) {
   if (row_.size == 1) row_.stride = 1;
   const bool isOneElement = row_.stride == 0 && !isRowDense;
   if (isOneElement) row_ = {1, 1};
@@ -60,7 +63,7 @@ int64_t Packing::hostOffset(int64_t run) const {
     offset += run % outer_[i].size * outer_[i].stride;
     run /= outer_[i].size;
   }
-  return offset * elementBytes_;
+  return offset * hostBytes();
 }
 
 // Counts through the axes instead of dividing for every run: runs may be short.
@@ -75,28 +78,35 @@ void Packing::forEachRun(int64_t first, int64_t count, Visit&& visit) const {
   for (int64_t run = 0; run < count; ++run) {
     visit(run, offset);
     for (int i = outerCount_ - 1; i >= 0; --i) {
-      offset += outer_[i].stride * elementBytes_;
+      offset += outer_[i].stride * hostBytes();
       if (++at[i] < outer_[i].size) break;
-      offset -= outer_[i].size * outer_[i].stride * elementBytes_;
+      offset -= outer_[i].size * outer_[i].stride * hostBytes();
       at[i] = 0;
     }
+  }
+}
+
+void Packing::packRow(const char* from, char* to) const {
+  const auto same = [](auto x) { return x; };
+  const auto widened = [](auto x) { return toFloat(x); };
+  if (widening_ == Widening::float16) return gather<Float16>(from, row_.stride, row_.size, to, widened);
+  if (widening_ == Widening::bfloat16) return gather<Bfloat16>(from, row_.stride, row_.size, to, widened);
+  if (row_.stride == 1) {
+    std::memcpy(to, from, size_t(row_.size * elementBytes_));
+  } else if (elementBytes_ == 1) {
+    gather<uint8_t>(from, row_.stride, row_.size, to, same);
+  } else if (elementBytes_ == 2) {
+    gather<uint16_t>(from, row_.stride, row_.size, to, same);
+  } else {
+    gather<uint32_t>(from, row_.stride, row_.size, to, same);
   }
 }
 
 void Packing::pack(const void* host, int64_t first, int64_t count, void* packed) const {
   const int64_t filled = row_.size * elementBytes_;
   forEachRun(first, count, [&](int64_t run, int64_t offset) {
-    const char* from = static_cast<const char*>(host) + offset;
     char* to = static_cast<char*>(packed) + run * pitch_;
-    if (row_.stride == 1) {
-      std::memcpy(to, from, size_t(filled));
-    } else if (elementBytes_ == 1) {
-      gather<uint8_t>(from, row_.stride, row_.size, to);
-    } else if (elementBytes_ == 2) {
-      gather<uint16_t>(from, row_.stride, row_.size, to);
-    } else {
-      gather<uint32_t>(from, row_.stride, row_.size, to);
-    }
+    packRow(static_cast<const char*>(host) + offset, to);
     std::memset(to + filled, 0, size_t(pitch_ - filled));
   });
 }

@@ -29,7 +29,7 @@ Packing packingOf(const Staging::Axes& axes, const Staging::Form& form) {
   PackAxis sizes[Packing::kMaxAxes];
   int count = 0;
   for (const OperandAxis& axis : axes) sizes[count++] = {axis.size, *axis.stride};
-  const Packing packing(sizes, count, form.elementBytes, form.rowAlignment, form.isRowDense);
+  const Packing packing(sizes, count, form.elementBytes, form.rowAlignment, form.isRowDense, form.widening);
   count = 0;
   for (const OperandAxis& axis : axes) *axis.stride = packing.stride(count++);
   return packing;
@@ -90,9 +90,12 @@ void Staging::deliver() {
   }
 }
 
-void Staging::input(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type) {
+void Staging::input(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, Types types) {
+  const Widening widening = types.host == types.device     ? Widening::none
+                            : types.host == DType::float16 ? Widening::float16
+                                                           : Widening::bfloat16;
   o.data = copyOf(o.data, o.isOnDevice, {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}},
-                  {sizeOf(type), kRowAlignment, true});
+                  {sizeOf(types.device), kRowAlignment, true, widening});
   o.isOnDevice = true;
 }
 

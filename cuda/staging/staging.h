@@ -26,6 +26,7 @@ class Staging {
   struct Form {
     int64_t elementBytes, rowAlignment;
     bool isRowDense;
+    Widening widening = Widening::none;
   };
   static constexpr int64_t kRowAlignment = 16;  // kernels load rows 16 bytes at a time
 
@@ -38,8 +39,14 @@ class Staging {
     array = {static_cast<T*>(roomFor(array.data, array.isOnDevice, axes, form)), true};
   }
 
+  // The type of elements on the host, and on the device: another one is float32.
+  struct Types {
+    DType host, device;
+    Types(DType both) : host(both), device(both) {}
+    Types(DType host_, DType device_) : host(host_), device(device_) {}
+  };
   // Rows of [batch, tokens, heads, dim].
-  void input(Operand& rows, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
+  void input(Operand& rows, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, Types types);
   void output(Operand& rows, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
 
   template <class T>

@@ -13,6 +13,7 @@ function zeros(type, ...dims) {
 /** A call of 2 queries on 3 keys. */
 function call({
   type = 'float32',
+  keyType = type,
   queryHeads = 2,
   kvHeads = 2,
   headDim = 4,
@@ -20,10 +21,10 @@ function call({
   batch = 1,
   ...options
 }) {
-  const tensor = (tokens, heads, dim) => {
-    return options.layout === 'bhnd' ? zeros(type, batch, heads, tokens, dim) : zeros(type, batch, tokens, heads, dim);
+  const tensor = (tokens, heads, dim, of = keyType) => {
+    return options.layout === 'bhnd' ? zeros(of, batch, heads, tokens, dim) : zeros(of, batch, tokens, heads, dim);
   };
-  const operands = [tensor(2, queryHeads, headDim), tensor(3, kvHeads, headDim), tensor(3, kvHeads, valueDim)];
+  const operands = [tensor(2, queryHeads, headDim, type), tensor(3, kvHeads, headDim), tensor(3, kvHeads, valueDim)];
   return (device) => reasonsAgainst(device, ...operands, options);
 }
 
@@ -61,6 +62,7 @@ const rows = [
     call({ extraKeys: zeros('float32', 1, 1, 2, 4), extraValues: zeros('float32', 1, 1, 2, 4) }),
   ],
   ...['float32', 'float16', 'bfloat16'].map((type) => [type, call({ type })]),
+  ['float32 queries over keys and values of 16 bits', call({ keyType: 'bfloat16' })],
   ['head dims up to 256, any number', call({ headDim: 255 })],
   ['head dims up to 512, any number', call({ headDim: 511 })],
   ['value dim other than head dim', call({ valueDim: 6 })],

@@ -2,6 +2,7 @@
 // Reader: someone who decodes with s2Attention() and wants the memory back. Blocks are on pages of one pool that all heads
 // share, a page table per KV head; a page returns to the pool when its block leaves the window and is not kept for good.
 
+import { type MergedHeads, readHeads, unmergeable } from '../call/heads.js';
 import { checkSame, mismatch } from '../call/shape.js';
 import { showDims, TilewiseRangeError } from '../check/errors.js';
 import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
@@ -27,11 +28,29 @@ export interface S2CacheOptions {
 /** What attention over a cache can be told, as in attention(); positions and keys are the cache's own. */
 export type S2CacheAttentionOptions<T = Tensor> = Pick<
   CommonOptions<T>,
-  'scale' | 'softcap' | 'sinks' | 'extraKeys' | 'extraValues' | 'returnLse' | 'out' | 'Tensor' | 'signal' | 'device'
+  | 'queryHeads'
+  | 'scale'
+  | 'softcap'
+  | 'sinks'
+  | 'extraKeys'
+  | 'extraValues'
+  | 'returnLse'
+  | 'out'
+  | 'Tensor'
+  | 'signal'
+  | 'device'
 >;
 
+/** What append() can be told. */
+export interface S2CacheAppendOptions {
+  /** KV heads of k and v when heads and dim are one axis, [batch, tokens, kvHeads * dim], as in attention(). */
+  kvHeads?: number;
+}
+
 const cacheNames = namesOf<S2CacheOptions>({ maxQueries: 1, layout: 1 });
+const appendNames = namesOf<S2CacheAppendOptions>({ kvHeads: 1 });
 const attentionNames = namesOf<S2CacheAttentionOptions>({
+  queryHeads: 1,
   scale: 1,
   softcap: 1,
   sinks: 1,
@@ -122,13 +141,20 @@ export class S2Cache {
    * `maxQueries` tokens on will see. Copies what it keeps.
    * @param k [batch, tokens, kvHeads, headDim], or as `layout` says; sizes and type as in the first call
    * @param v [batch, tokens, kvHeads, valueDim]
+   * @param options see S2CacheAppendOptions
    * @throws {TypeError | RangeError} ERR_TILEWISE_SHAPE_MISMATCH, ERR_TILEWISE_DTYPE, ERR_TILEWISE_INVALID_TENSOR,
    *   ERR_TILEWISE_OVERLAP while a call still reads the cache
    */
-  append(k: TensorLike, v: TensorLike): void {
+  append(k: TensorLike, v: TensorLike, options: S2CacheAppendOptions = {}): void {
+    checkNames('S2Cache.append()', options, appendNames);
     this.#refuseReaders('append()');
-    const keys = readHostTensor('k', k, floatTypes);
-    const values = readHostTensor('v', v, floatTypes);
+    const merged = this.#mergedHeads('kvHeads', options.kvHeads);
+    const read = (name: string, value: TensorLike) => {
+      const view = readHostTensor(name, value, floatTypes);
+      return merged ? (readHeads(name, view, 'kvHeads', merged, false) as HostView) : view;
+    };
+    const keys = read('k', k);
+    const values = read('v', v);
     checkOverlaps(
       [
         { name: 'k', view: keys },
@@ -196,10 +222,10 @@ export class S2Cache {
     options?: S2CacheAttentionOptions<T>,
   ): Promise<ResultOf<Q, T>>;
   async attention(q: TensorLike, options: S2CacheAttentionOptions<unknown> = {}): Promise<unknown> {
-    const { k, v, common, lists } = this.#prepare('attention()', q, options);
+    const { k, v, common, internals } = this.#prepare('attention()', q, options);
     ++this.#readers;
     try {
-      return await runAttention('S2Cache.attention()', q, k, v, common, { lists });
+      return await runAttention('S2Cache.attention()', q, k, v, common, internals);
     } finally {
       --this.#readers;
     }
@@ -215,8 +241,8 @@ export class S2Cache {
   ): Required<ResultOf<Q, T>>;
   attentionSync<const Q extends TensorLike, T = Tensor>(q: Q, options?: S2CacheAttentionOptions<T>): ResultOf<Q, T>;
   attentionSync(q: TensorLike, options: S2CacheAttentionOptions<unknown> = {}): unknown {
-    const { k, v, common, lists } = this.#prepare('attentionSync()', q, options);
-    return runAttentionSync('S2Cache.attentionSync()', q, k, v, common, { lists });
+    const { k, v, common, internals } = this.#prepare('attentionSync()', q, options);
+    return runAttentionSync('S2Cache.attentionSync()', q, k, v, common, internals);
   }
 
   /** Checks keys and values against the first ones, which settle the sizes. */
@@ -255,7 +281,9 @@ export class S2Cache {
 
   #prepare(name: string, q: TensorLike, options: S2CacheAttentionOptions<unknown>) {
     checkNames(`S2Cache.${name}`, options, attentionNames);
-    const { dims } = readTensor('q', q, floatTypes);
+    const merged = this.#mergedHeads('queryHeads', options.queryHeads);
+    const view = readTensor('q', q, floatTypes);
+    const { dims } = merged ? readHeads('q', view, 'queryHeads', merged, false) : view;
     const store = this.#store;
     if (!store) throw mismatch('The cache is empty: append() keys and values first');
     const axes = axesOf(4, this.#isHeadsFirst);
@@ -271,13 +299,21 @@ export class S2Cache {
     const most = Math.min(this.#maxQueries, this.#length);
     if (queries > most)
       throw mismatch(`\`q\` must have at most ${most} queries, those of the last tokens, not ${queries}`);
-    const common = { ...options, layout: this.#axesName };
+    const common = { ...options, layout: this.#axesName, ...(merged && { kvHeads: pagesOf.length }) };
     const pages = { layout: this.#layout, firstHead: this.#firstHead, pagesOf };
     return {
       ...pool.views(pagesOf.length, this.#isHeadsFirst),
       common,
-      lists: pageLists(pages, queries, this.#length),
+      internals: { lists: pageLists(pages, queries, this.#length), areKeysSplit: true },
     };
+  }
+
+  /** How many heads share an axis with the dim, undefined if none do; `heads`: the value of the option. */
+  #mergedHeads(option: keyof MergedHeads, heads: number | undefined): MergedHeads | undefined {
+    if (heads === undefined) return undefined;
+    if (this.#isHeadsFirst) throw unmergeable(option, "`layout` 'bhnd'");
+    const count = checkInteger(option, heads, 1, maxTokens);
+    return { queryHeads: count, kvHeads: count };
   }
 
   #refuseReaders(what: string): void {

@@ -29,6 +29,13 @@ export function readMergedHeads({ queryHeads, kvHeads }: Partial<MergedHeads>): 
   };
 }
 
+/** The error for heads and dim as one axis where operands have another form. */
+export const unmergeable = (option: keyof MergedHeads, other: string): Error =>
+  new TilewiseTypeError(
+    'ERR_TILEWISE_INVALID_OPTION',
+    `\`${option}\` is for tensors [batch, tokens, heads * dim] and does not go with ${other}`,
+  );
+
 /**
  * Checks an operand and splits its heads from the dim.
  * @param option the option that says how many heads there are

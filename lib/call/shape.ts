@@ -18,7 +18,10 @@ export interface Shape {
   readonly keys: number;
   readonly headDim: number;
   readonly valueDim: number;
+  /** Of q and out. */
   readonly type: FloatType;
+  /** Of k and v. */
+  readonly keyType: FloatType;
 }
 
 /** Largest headDim and valueDim. */
@@ -41,17 +44,24 @@ export function checkSize(name: string, value: number, least: number, most: numb
   if (value < least || value > most) throw mismatch(`${name} must be ${least} to ${most}, not ${value}`);
 }
 
+/** Keys and values have the type of the queries; under float32 queries they may have another, and are read as float32. */
+export function checkTypes(q: View, k: View, v?: View): void {
+  const fits = q.type === 'float32' || k.type === q.type;
+  if (fits && (v === undefined || v.type === k.type)) return;
+  const [names, others] = v ? ['`q`, `k` and `v`', 'k and v'] : ['`q` and `k`', 'k'];
+  const types = [q, k, ...(v ? [v] : [])].map(({ type }) => type);
+  throw new TilewiseTypeError(
+    'ERR_TILEWISE_DTYPE',
+    `${names} must have one type, or q float32 and ${others} one other float type, not ${types.join(', ')}`,
+  );
+}
+
 /**
  * The sizes of a call; the token axes of a grid count as one.
  * @param keysOnPages keys of a batch entry when k and v are pages: these have an axis of pages in place of the batch
  */
 export function readShape(q: View, k: View, v: View, axes: Axes, keysOnPages?: number): Shape {
-  if (k.type !== q.type || v.type !== q.type) {
-    throw new TilewiseTypeError(
-      'ERR_TILEWISE_DTYPE',
-      `\`q\`, \`k\` and \`v\` must have one type, not ${q.type}, ${k.type} and ${v.type}`,
-    );
-  }
+  checkTypes(q, k, v);
   const length = (view: View, axis: number) => (axis < 0 ? 1 : view.dims[axis]);
   const rank = q.dims.length;
   const tokenAxes = tokenAxesOf(axes, rank);
@@ -79,6 +89,7 @@ export function readShape(q: View, k: View, v: View, axes: Axes, keysOnPages?: n
     headDim: length(q, axes.dim),
     valueDim: length(v, axes.dim),
     type: q.type as FloatType,
+    keyType: k.type as FloatType,
   };
   checkSize('The batch', shape.batch, 0, maxTokens);
   checkSize('The number of query heads', shape.queryHeads, 1, maxTokens);
@@ -100,6 +111,7 @@ export function putShape(numbers: Float64Array, shape: Shape): void {
   numbers[field.headDim] = shape.headDim;
   numbers[field.valueDim] = shape.valueDim;
   numbers[field.type] = dataTypeCode(shape.type);
+  numbers[field.keyType] = dataTypeCode(shape.keyType);
   numbers[field.sequences] = shape.batch;
   numbers[field.scale] = 1 / Math.sqrt(shape.headDim);
 }

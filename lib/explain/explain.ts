@@ -30,6 +30,7 @@ const shapeNames = namesOf<ExplainShape>({
   headDim: 1,
   valueDim: 1,
   dtype: 1,
+  keyDtype: 1,
 });
 const optionNames = namesOf<ExplainOptions>({ device: 1, queryTile: 1, keyTile: 1, tiling: 1 });
 
@@ -124,7 +125,7 @@ function readTokens(shape: ExplainShape, pattern: Pattern): number[] | undefined
 }
 
 function readSizes(shape: ExplainShape, tokens: readonly number[] | undefined): Shape {
-  const { batch = 1, valueDim = shape.headDim, dtype = 'float32' } = shape;
+  const { batch = 1, valueDim = shape.headDim, dtype = 'float32', keyDtype = dtype } = shape;
   const count = tokens && sizeOf(tokens);
   if (count !== undefined && count > maxTokens) {
     throw new TilewiseRangeError(
@@ -141,6 +142,7 @@ function readSizes(shape: ExplainShape, tokens: readonly number[] | undefined): 
     headDim: checkInteger('headDim', shape.headDim, 1, maxHeadDim),
     valueDim: checkInteger('valueDim', valueDim, 1, maxHeadDim),
     type: checkOneOf('dtype', dtype, floatTypes),
+    keyType: checkOneOf('keyDtype', keyDtype, dtype === 'float32' ? floatTypes : [dtype]),
   };
 }
 
@@ -185,7 +187,8 @@ function counts(
   const queryTile = tokensOf(plan, rank);
   const keyTile = plan.keyTile.slice(0, rank);
   const rows = batch * queries * (sizes.queryHeads * headDim + heads * valueDim);
-  const bytesOfKeys = (count: number) => (rows + count * (headDim + valueDim)) * bytesPer(sizes.type);
+  const bytesOfKeys = (count: number) =>
+    rows * bytesPer(sizes.type) + count * (headDim + valueDim) * bytesPer(sizes.keyType);
   return {
     idealSpeedup: {
       // Infinity when nothing is visible; 1 when there is nothing to see.

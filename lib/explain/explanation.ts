@@ -22,6 +22,8 @@ export interface ExplainShape {
   valueDim?: number;
   /** Default 'float32'. */
   dtype?: FloatType;
+  /** Type of keys and values; default `dtype`, under float32 any. */
+  keyDtype?: FloatType;
 }
 
 export interface ExplainOptions {

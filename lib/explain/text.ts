@@ -21,12 +21,12 @@ export function titleOf(pattern: Pattern): string {
 
 /** The sizes of a call in words. */
 export function titleOfSizes(sizes: Shape, tokens: readonly number[] | undefined): string {
-  const { batch, queries, keys, queryHeads, kvHeads, headDim, valueDim, type } = sizes;
-  const both = (a: number, b: number) => (a === b ? String(a) : `${a}/${b}`);
+  const { batch, queries, keys, queryHeads, kvHeads, headDim, valueDim, type, keyType } = sizes;
+  const both = (a: number | string, b: number | string) => (a === b ? String(a) : `${a}/${b}`);
   return [
     batch === 1 ? '' : `batch ${batch}, `,
     tokens ? `${tokens.join('x')} tokens` : `${queries} queries, ${keys} keys`,
-    `, ${both(queryHeads, kvHeads)} ${queryHeads === 1 ? 'head' : 'heads'} of ${both(headDim, valueDim)}, ${type}`,
+    `, ${both(queryHeads, kvHeads)} ${queryHeads === 1 ? 'head' : 'heads'} of ${both(headDim, valueDim)}, ${both(type, keyType)}`,
   ].join('');
 }
 

@@ -17,6 +17,7 @@ export const field = {
   headDim: fieldAt('headDim'),
   valueDim: fieldAt('valueDim'),
   type: fieldAt('type'),
+  keyType: fieldAt('keyType'),
   sequences: fieldAt('sequences'),
   scale: fieldAt('scale'),
   softcap: fieldAt('softcap'),

@@ -4,7 +4,7 @@
 
 import { placementOf } from '../call/placement.js';
 import { copiesInputs } from '../call/request.js';
-import { checkHeads, checkOneLayout, mismatch, readShape } from '../call/shape.js';
+import { checkHeads, checkOneLayout, checkTypes, mismatch, readShape } from '../call/shape.js';
 import { showDims, TilewiseTypeError } from '../check/errors.js';
 import { checkNames, invalid } from '../check/validate.js';
 import {
@@ -184,12 +184,7 @@ function prepareSelect(
 }
 
 function checkShapes(q: View, k: View, { isHeadsFirst, pairing, keyLengths }: Settings): void {
-  if (k.type !== q.type) {
-    throw new TilewiseTypeError(
-      'ERR_TILEWISE_DTYPE',
-      `\`q\` and \`k\` must have one type, not ${q.type} and ${k.type}`,
-    );
-  }
+  checkTypes(q, k);
   const axes = axesOf(4, isHeadsFirst);
   const { batch, dim } = axes;
   const isRank4 = q.dims.length === 4 && k.dims.length === 4;

@@ -14,19 +14,13 @@ import { Op } from '../native/op.js';
 import { maxGridRank } from '../patterns/neighborhood.js';
 import { axesOf, lengthsOf, tokenAxesOf } from '../tensor/axes.js';
 import { checkDevice, cpu, type DeviceName } from '../tensor/devices.js';
+import { type FloatArray, readFloats } from '../tensor/floats.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorConstructor, TensorLike } from '../tensor/types.js';
 import { floatTypes, readTensor, sizeOf, type View } from '../tensor/views.js';
 import type { ResultOf } from './attention/attention.js';
 import { putSinks } from './attention/modifiers.js';
-import {
-  checkConstructor,
-  checkCopyInputs,
-  checkSignal,
-  type Layout,
-  layouts,
-  readVector,
-} from './attention/options.js';
+import { checkConstructor, checkCopyInputs, checkSignal, type Layout, layouts } from './attention/options.js';
 
 /** What mergeAttention() can be told; as in attention(). */
 export interface MergeOptions<T = Tensor> {
@@ -38,7 +32,7 @@ export interface MergeOptions<T = Tensor> {
    * Sink logits of the whole, [heads] float32, counted once: leave them out of the calls that make the parts, where they
    * would count once per part. -Infinity is no sink.
    */
-  sinks?: Float32Array | TensorLike;
+  sinks?: FloatArray;
   /** Class of the results. */
   Tensor?: TensorConstructor<T>;
   /** Cancels an asynchronous call. */
@@ -175,7 +169,7 @@ function readArguments(where: string, parts: readonly AttentionPart[], o: MergeO
       };
     }),
     out: o.out === undefined ? undefined : readTensor('out', o.out, floatTypes),
-    sinks: o.sinks === undefined ? undefined : readVector('sinks', o.sinks),
+    sinks: o.sinks === undefined ? undefined : readFloats('sinks', o.sinks),
   };
 }
 

@@ -31,6 +31,7 @@ export class ShardSights {
       headDim: 1,
       valueDim: 1,
       type: 'float32',
+      keyType: 'float32',
     };
     const perHead: StridedShardsPattern = {
       ...pattern,

@@ -213,6 +213,7 @@ function sizesOf(q: View, k: View, axes: Axes): Sizes {
     keys,
     headDim: q.dims[axes.dim],
     type: q.type,
+    keyType: k.type,
   };
 }
 
@@ -246,9 +247,9 @@ function identityOf(
   sizes: Sizes,
   { results }: Placement,
 ): string {
-  const { batch, queryHeads, kvHeads, headDim, type } = sizes;
+  const { batch, queryHeads, kvHeads, headDim, type, keyType } = sizes;
   const location = backendName(results);
-  return JSON.stringify({ batch, queryHeads, kvHeads, headDim, type, method, scope, sink, window, location });
+  return JSON.stringify({ batch, queryHeads, kvHeads, headDim, type, keyType, method, scope, sink, window, location });
 }
 
 const conflict = (name: string, why: string): Error =>

@@ -15,6 +15,7 @@ const field = {
   keys: op.field('keys'),
   headDim: op.field('headDim'),
   type: op.field('type'),
+  keyType: op.field('keyType'),
   sink: op.field('sink'),
   window: op.field('window'),
   headsPerList: op.field('headsPerList'),
@@ -37,7 +38,9 @@ export interface Sizes {
   readonly queries: number;
   readonly keys: number;
   readonly headDim: number;
+  /** Of queries and of keys. */
   readonly type: string;
+  readonly keyType: string;
 }
 
 /** What is selected, by which pattern. */
@@ -74,6 +77,7 @@ export function putRule(numbers: Float64Array, rule: SelectionRule, keeps: reado
   numbers[field.keys] = sizes.keys;
   numbers[field.headDim] = sizes.headDim;
   numbers[field.type] = dataTypeCode(sizes.type);
+  numbers[field.keyType] = dataTypeCode(sizes.keyType);
   numbers[field.sink] = pattern.sink;
   numbers[field.window] = window;
   numbers[field.headsPerList] = headsPerListOf(pattern, sizes);

@@ -16,32 +16,37 @@ type List = ArrayLike<unknown>;
 export const isList = (value: unknown): value is List => Array.isArray(value) || typedArrayName(value) !== undefined;
 
 /** The dims of nested arrays, by the first array of each depth. */
-function dimsOf(nested: unknown): number[] {
+function dimsOf(name: string, nested: unknown): number[] {
   const dims: number[] = [];
   for (let at = nested; isList(at); at = at[0]) {
-    if (dims.length === maxRank) throw wrong(TilewiseTypeError, `be nested at most ${maxRank} deep`, nested);
+    if (dims.length === maxRank) throw wrong(name, TilewiseTypeError, `be nested at most ${maxRank} deep`, nested);
     dims.push(at.length);
   }
   return dims;
 }
 
-/** Reads nested arrays, all of one length at every depth. */
-export function readNested(nested: unknown, type: DataType): HostView {
-  const dims = dimsOf(nested);
+/** Reads nested arrays, all of one length at every depth. `name`: that of the argument. */
+export function readNested(nested: unknown, type: DataType, name = 'nested'): HostView {
+  const dims = dimsOf(name, nested);
   const data = allocate(type, sizeOf(dims));
   const write = writer(type, data);
   const whole = wholeNumbers[type];
   let next = 0;
   const read = (value: unknown, depth: number): void => {
     if (depth < dims.length) {
-      if (!isList(value) || value.length !== dims[depth]) throw ragged(dims, value);
+      if (!isList(value) || value.length !== dims[depth]) throw ragged(name, dims, value);
       for (let i = 0; i < value.length; ++i) read(value[i], depth + 1);
       return;
     }
     if (!is.number(value) && !is.boolean(value) && typeof value !== 'bigint')
-      throw wrong(TilewiseTypeError, 'hold numbers', value);
+      throw wrong(name, TilewiseTypeError, 'hold numbers', value);
     if (whole && !is.integer(Number(value), ...whole)) {
-      throw wrong(TilewiseRangeError, `hold whole numbers from ${whole[0]} to ${whole[1]} for type ${type}`, value);
+      throw wrong(
+        name,
+        TilewiseRangeError,
+        `hold whole numbers from ${whole[0]} to ${whole[1]} for type ${type}`,
+        value,
+      );
     }
     write(next++, Number(value));
   };
@@ -55,11 +60,15 @@ const wholeNumbers: { readonly [type in DataType]?: readonly [least: number, mos
   uint8: [0, 255],
 };
 
-const ragged = (dims: readonly number[], value: unknown): Error =>
+const ragged = (name: string, dims: readonly number[], value: unknown): Error =>
   new TilewiseRangeError(
     'ERR_TILEWISE_SHAPE_MISMATCH',
-    `\`nested\` must have arrays of one length at every depth, ${showDims(dims)} by the first ones, not ${show(value)}`,
+    `\`${name}\` must have arrays of one length at every depth, ${showDims(dims)} by the first ones, not ${show(value)}`,
   );
 
-const wrong = (Kind: typeof TilewiseTypeError | typeof TilewiseRangeError, expected: string, value: unknown): Error =>
-  new Kind('ERR_TILEWISE_INVALID_TENSOR', `\`nested\` must ${expected}, not ${show(value)}`);
+const wrong = (
+  name: string,
+  Kind: typeof TilewiseTypeError | typeof TilewiseRangeError,
+  expected: string,
+  value: unknown,
+): Error => new Kind('ERR_TILEWISE_INVALID_TENSOR', `\`${name}\` must ${expected}, not ${show(value)}`);

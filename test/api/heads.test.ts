@@ -11,7 +11,9 @@ import {
   hipSelectSync,
   mergeAttentionSync,
   neighborhood,
+  S2Cache,
   s2AttentionSync,
+  s2Layout,
   sparseQueryAttentionSync,
   Tensor,
 } from '../../dist/index.js';
@@ -197,5 +199,51 @@ describe('heads and dim as one axis', () => {
         { code: 'ERR_TILEWISE_UNKNOWN_OPTION', says: ['queryHeads'] },
       );
     }
+  });
+});
+
+describe('an S2Cache', () => {
+  const layout = s2Layout({ blockSize: 4, localBlocks: 2, vertStride: 2, numHeads: 4, numKvHeads: 2 });
+  const [q, k, v] = [tensor(2, 3, 4, 8), tensor(2, 30, 2, 8), tensor(2, 30, 2, 6)];
+  const merged = (t: Tensor) => t.reshape([t.dims[0], t.dims[1], t.dims[2] * t.dims[3]]);
+  const apart = new S2Cache(layout);
+  apart.append(k, v);
+  const cache = new S2Cache(layout);
+  cache.append(merged(k), merged(v), { kvHeads: 2 });
+  const [extraKeys, extraValues] = [tensor(2, 3, 2, 8), tensor(2, 3, 2, 6)];
+
+  it('takes heads and dim as one axis, and gives out so', async () => {
+    const expected = apart.attentionSync(q, { returnLse: true, extraKeys, extraValues });
+    const options = { queryHeads: 4, returnLse: true, extraKeys: merged(extraKeys), extraValues: merged(extraValues) };
+    for (const { out, lse } of [
+      cache.attentionSync(merged(q), { ...options, returnLse: true }),
+      await cache.attention(merged(q), { ...options, returnLse: true }),
+    ]) {
+      expect(out).toMatchObject({ dims: [2, 3, 24], data: expected.out.data });
+      expect(lse).toMatchObject({ dims: [2, 4, 3], data: expected.lse.data });
+    }
+    expect(cache.attentionSync(q).out).toMatchObject({ dims: [2, 3, 4, 6], data: apart.attentionSync(q).out.data });
+  });
+
+  it.each<[string, () => unknown, typeof option | typeof mismatch | 'ERR_TILEWISE_UNKNOWN_OPTION', string[]]>([
+    ['q without an axis of heads', () => cache.attentionSync(merged(q)), mismatch, ['`q`', '[2, 3, 32]']],
+    ['another number of heads', () => cache.attentionSync(merged(q), { queryHeads: 8 }), mismatch, ['4 heads']],
+    ['half a head', () => cache.attentionSync(merged(q), { queryHeads: 0.5 }), option, ['`queryHeads`', '0.5']],
+    ['k that heads do not divide', () => cache.append(merged(k), merged(v), { kvHeads: 5 }), mismatch, ['`kvHeads` 5']],
+    [
+      'another option',
+      () => cache.append(k, v, { queryHeads: 4 } as never),
+      'ERR_TILEWISE_UNKNOWN_OPTION',
+      ['kvHeads'],
+    ],
+    [
+      'heads first',
+      () => new S2Cache(layout, 0, { layout: 'bhnd' }).append(merged(k), merged(v), { kvHeads: 2 }),
+      option,
+      ['`kvHeads`', "'bhnd'"],
+    ],
+  ])('%s', (_, call, code, says) => {
+    const error = thrownBy(call) as Error;
+    expectError(error, { code: code as typeof option, type: error.constructor as typeof TypeError, says });
   });
 });

@@ -2,7 +2,7 @@
 // seen; empty problems; and explain() counting what is seen. Reader: someone who adds a pattern, and a line to `cases`.
 
 import { afterAll, expect, it } from 'vitest';
-import { attention, attentionSync, explain, numThreads, setNumThreads } from '../../dist/index.js';
+import { attention, attentionSync, explain, numThreads, setNumThreads, type TensorLike } from '../../dist/index.js';
 import { build, type Case, callOf } from '../conformance/case.js';
 import { run } from '../conformance/judge.js';
 import { collapse, fromOutput, fromTensor, storages } from '../conformance/memory.js';
@@ -123,10 +123,9 @@ onEveryBackend((backend) => {
       const common = { ...options, device: backend.device };
       const { out } = await attention(query, key, value, common);
       const promise = attention(query, key, value, { ...common, copyInputs: true });
-      for (const { data } of [query, key, value, options.extraKeys, options.extraValues, options.relativeBias].flatMap(
-        (operand) => operand ?? [],
-      )) {
-        new Uint8Array((data as Float32Array).buffer).fill(0xff);
+      const operands = [query, key, value, options.extraKeys, options.extraValues, options.relativeBias];
+      for (const operand of operands) {
+        if (operand) new Uint8Array(((operand as TensorLike).data as Float32Array).buffer).fill(0xff);
       }
       expect((await promise).out.data, named(c)).toEqual(out.data);
     }

@@ -147,7 +147,7 @@ inline double cappedProduct(const AttentionProblem& p, const AnswerRow& row, con
   double s = 0;
   for (int32_t d = 0; d < p.headDim; ++d) {
     s += elementAt(p.query.data, p.dtype, p.query.offset(row.batch, row.query, row.queryHead) + d) *
-         elementAt(key.data, p.dtype, key.offset(row.batch, k, row.kvHead) + d);
+         elementAt(key.data, p.keyType, key.offset(row.batch, k, row.kvHead) + d);
   }
   s *= p.scale;
   return p.softcap > 0 ? p.softcap * std::tanh(s / p.softcap) : s;
@@ -202,7 +202,7 @@ inline void answer(Case& c, const AnswerRow& row) {
       const bool isExtra = k >= row.keys;
       const Operand& value = isExtra ? p.extraValues : p.value;
       const int64_t at = value.offset(row.batch, isExtra ? k - row.keys : k, row.kvHead) + d;
-      o += weight[size_t(k)] * elementAt(value.data, p.dtype, at);
+      o += weight[size_t(k)] * elementAt(value.data, p.keyType, at);
     }
     c.out[size_t(p.out.offset(row.batch, row.query, row.head) + d)] = o / sum;
   }

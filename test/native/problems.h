@@ -48,12 +48,13 @@ class CaseMaker {
     p.headDim = headDim;
     p.valueDim = valueDim;
     p.dtype = DType(pick(3));
+    p.keyType = keyTypeOf(p);
     if (!isAsked(p)) return nullptr;
     const bool isBnhd = pick(2) == 0;
-    p.query = operand(c, p.queryHeads, p.queries, headDim, isBnhd);
-    p.key = operand(c, p.kvHeads, p.keys, headDim, isBnhd);
-    p.value = operand(c, p.kvHeads, p.keys, valueDim, isBnhd);
-    p.out = operand(c, p.outputHeads(), p.queries, valueDim, isBnhd);
+    p.query = operand(c, p.dtype, p.queryHeads, p.queries, headDim, isBnhd);
+    p.key = operand(c, p.keyType, p.kvHeads, p.keys, headDim, isBnhd);
+    p.value = operand(c, p.keyType, p.kvHeads, p.keys, valueDim, isBnhd);
+    p.out = operand(c, p.dtype, p.outputHeads(), p.queries, valueDim, isBnhd);
     p.lse = reinterpret_cast<float*>(buffer(c, int64_t(p.batch) * p.outputHeads() * p.queries * 4));
     p.lseBatch = int64_t(p.outputHeads()) * p.queries;
     p.lseHead = p.queries;
@@ -61,8 +62,8 @@ class CaseMaker {
     p.scale = 1 / std::sqrt(float(headDim));
     if (pick(4) == 0) {
       p.extraTokens = pick(4) == 0 ? 200 : 1 + pick(20);
-      p.extraKeys = operand(c, p.kvHeads, p.extraTokens, headDim, isBnhd);
-      p.extraValues = operand(c, p.kvHeads, p.extraTokens, valueDim, isBnhd);
+      p.extraKeys = operand(c, p.keyType, p.kvHeads, p.extraTokens, headDim, isBnhd);
+      p.extraValues = operand(c, p.keyType, p.kvHeads, p.extraTokens, valueDim, isBnhd);
     }
     addOptions(c);
     return made;
@@ -76,8 +77,8 @@ class CaseMaker {
     const float spoilt[] = {NAN, INFINITY, -INFINITY};
     for (int i = 0; count > 0 && i < places; ++i) {
       const float x =
-          i == 0 && places > 1 && p.dtype == DType::float32 ? std::numeric_limits<float>::max() : spoilt[pick(3)];
-      set(p.value, p.dtype, int64_t(random_()) % count, x);
+          i == 0 && places > 1 && p.keyType == DType::float32 ? std::numeric_limits<float>::max() : spoilt[pick(3)];
+      set(p.value, p.keyType, int64_t(random_()) % count, x);
     }
     answer(c);
   }
@@ -86,15 +87,16 @@ class CaseMaker {
   // way round: products stay as they were, if nothing overflows or is lost on the way.
   void stretchProducts(Case& c) {
     const AttentionProblem& p = c.problem;
-    const float largest = p.dtype == DType::float16    ? 65504.0f
-                          : p.dtype == DType::bfloat16 ? 0x1.fep127f
-                                                       : std::numeric_limits<float>::max();
-    const float least = p.dtype == DType::float16 ? 0x1p-14f : std::numeric_limits<float>::min();
+    // Both types have these.
+    const float largest = p.keyType == DType::float16    ? 65504.0f
+                          : p.keyType == DType::bfloat16 ? 0x1.fep127f
+                                                         : std::numeric_limits<float>::max();
+    const float least = p.keyType == DType::float16 ? 0x1p-14f : std::numeric_limits<float>::min();
     const bool isOfQueries = pick(2);
     const auto number = [&](bool isLarge) { return isLarge ? largest : least * float(pick(7) - 3); };
-    fillFirst(p, p.query, p.queryHeads, p.queries, [&] { return number(isOfQueries); });
-    fillFirst(p, p.key, p.kvHeads, p.keys, [&] { return number(!isOfQueries); });
-    fillFirst(p, p.extraKeys, p.kvHeads, p.extraTokens, [&] { return number(!isOfQueries); });
+    fillFirst(p, p.query, p.dtype, p.queryHeads, p.queries, [&] { return number(isOfQueries); });
+    fillFirst(p, p.key, p.keyType, p.kvHeads, p.keys, [&] { return number(!isOfQueries); });
+    fillFirst(p, p.extraKeys, p.keyType, p.kvHeads, p.extraTokens, [&] { return number(!isOfQueries); });
     answer(c);
   }
 
@@ -191,18 +193,26 @@ class CaseMaker {
 
   // The first number of every row.
   template <class Number>
-  static void fillFirst(const AttentionProblem& p, const Operand& o, int32_t heads, int32_t tokens, Number&& number) {
+  static void fillFirst(const AttentionProblem& p, const Operand& o, DType type, int32_t heads, int32_t tokens,
+                        Number&& number) {
     for (int32_t b = 0; b < p.batch; ++b)
       for (int32_t h = 0; h < heads; ++h)
-        for (int32_t t = 0; t < tokens; ++t) set(o, p.dtype, o.offset(b, t, h), number());
+        for (int32_t t = 0; t < tokens; ++t) set(o, type, o.offset(b, t, h), number());
   }
 
-  Operand operand(Case& c, int32_t heads, int32_t tokens, int32_t dim, bool isBnhd) {
+  // Under float32 queries a third of the keys have 16 bits. Draws no number.
+  static DType keyTypeOf(const AttentionProblem& p) {
+    if (p.dtype != DType::float32) return p.dtype;
+    const int kind = (p.queries + p.keys + p.headDim + p.queryHeads) % 6;
+    return kind == 0 ? DType::float16 : kind == 1 ? DType::bfloat16 : DType::float32;
+  }
+
+  Operand operand(Case& c, DType type, int32_t heads, int32_t tokens, int32_t dim, bool isBnhd) {
     const AttentionProblem& p = c.problem;
     const int64_t count = int64_t(p.batch) * heads * tokens * dim;
     Operand o;
-    o.data = buffer(c, count * sizeOf(p.dtype));
-    for (int64_t i = 0; i < count; ++i) set(o, p.dtype, i, number());
+    o.data = buffer(c, count * sizeOf(type));
+    for (int64_t i = 0; i < count; ++i) set(o, type, i, number());
     o.batch = int64_t(heads) * tokens * dim;
     o.token = isBnhd ? int64_t(heads) * dim : dim;
     o.head = isBnhd ? dim : int64_t(tokens) * dim;
@@ -261,7 +271,8 @@ class CaseMaker {
     }
     c.name = "queries " + std::to_string(p.queries) + " keys " + std::to_string(p.keys) + " dims " +
              std::to_string(p.headDim) + "/" + std::to_string(p.valueDim) + " heads " + std::to_string(p.queryHeads) +
-             "/" + std::to_string(p.kvHeads) + " " + nameOf(p.dtype) + " pattern " + std::to_string(int(p.pattern));
+             "/" + std::to_string(p.kvHeads) + " " + nameOf(p.dtype) + "/" + nameOf(p.keyType) + " pattern " +
+             std::to_string(int(p.pattern));
   }
 
   std::mt19937 random_;

@@ -70,8 +70,8 @@ export function putExtras(request: Request, settings: Settings, shape: Shape, ra
     dims[axes.head] = shape.kvHeads;
     return dims;
   };
-  checkSame('extraKeys', extraKeys, shape.type, dimsOf(shape.headDim));
-  checkSame('extraValues', extraValues, shape.type, dimsOf(shape.valueDim));
+  checkSame('extraKeys', extraKeys, shape.keyType, dimsOf(shape.headDim));
+  checkSame('extraValues', extraValues, shape.keyType, dimsOf(shape.valueDim));
   checkSize('The number of extra keys', count, 0, maxTokens);
   request.numbers[field.extraCount] = count;
   request.operand('extraKeys', place.extraKeys, extraKeys, isHeadsFirst);

@@ -2,7 +2,7 @@
 // Reader: anyone who calls attention(), and whoever adds an option. Order: names, values one by one, then what they say
 // together; shapes are compared in problem.ts, where the tensors are.
 
-import { type MergedHeads, readMergedHeads } from '../../call/heads.js';
+import { type MergedHeads, readMergedHeads, unmergeable } from '../../call/heads.js';
 import type { CopyInputs } from '../../call/request.js';
 import { TilewiseTypeError } from '../../check/errors.js';
 import { checkBoolean, checkNames, checkOneOf, invalid, is, namesOf } from '../../check/validate.js';
@@ -11,11 +11,10 @@ import { checkPattern, type Pattern } from '../../patterns/index.js';
 import { checkExclusive, full, type WindowReach, windowPattern } from '../../patterns/window.js';
 import { type PagedKeys, type PageSettings, readPages } from '../../stores/pages.js';
 import { checkDevice, type DeviceName } from '../../tensor/devices.js';
+import { type FloatArray, readFloats } from '../../tensor/floats.js';
 import { type IntegerList, readIntegerList } from '../../tensor/integers.js';
 import type { Named } from '../../tensor/leases.js';
-import { isList } from '../../tensor/nested.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { typedArrayName } from '../../tensor/typed-arrays.js';
 import type { TensorConstructor, TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../../tensor/views.js';
 
@@ -54,12 +53,12 @@ export interface AttentionOptions<T = Tensor> {
   /** Scores become softcap * tanh(score / softcap), before bias and mask (Gemma 2, arXiv 2408.00118). 0: no cap. */
   softcap?: number;
   /** ALiBi (arXiv 2108.12409): scores -= slope * |position - key|. [heads] or [batch, heads], float32. */
-  alibiSlopes?: Float32Array | TensorLike;
+  alibiSlopes?: FloatArray;
   /**
    * Logits that join the softmax's denominator and nothing else (gpt-oss). [heads], float32. `lse` includes them, so of
    * calls whose results are merged at most one may have them; mergeAttention() takes them, too. -Infinity is no sink.
    */
-  sinks?: Float32Array | TensorLike;
+  sinks?: FloatArray;
   /** Added to the scores; broadcasts to [batch, heads, queries, keys]; any float type. -Infinity hides a key. */
   bias?: TensorLike;
   /** Type bool or uint8; broadcasts to [batch, heads, queries, keys]. 0 hides a key. */
@@ -76,7 +75,7 @@ export interface AttentionOptions<T = Tensor> {
    * With a neighborhood: added to the scores by distance, in steps of the dilation. float32 [heads, 2 * kernelSize - 1] with
    * one such axis per axis of the grid; index (key - query) / dilation + kernelSize - 1.
    */
-  relativeBias?: TensorLike;
+  relativeBias?: FloatArray;
   /** Packed sequences: where each one's queries begin, [sequences + 1], from 0 to the number of rows of q. */
   cuSeqlensQ?: IntegerList;
   /** Packed sequences: where each one's keys begin, [sequences + 1], from 0 to the number of rows of k. */
@@ -195,8 +194,8 @@ export function readOptions(where: string, options: AttentionOptions<unknown>): 
     pattern: readPattern(o),
     scale: o.scale === undefined ? undefined : checkFinite('scale', o.scale),
     softcap: o.softcap === undefined ? 0 : checkSoftcap(o.softcap),
-    alibiSlopes: o.alibiSlopes === undefined ? undefined : readVector('alibiSlopes', o.alibiSlopes),
-    sinks: o.sinks === undefined ? undefined : readVector('sinks', o.sinks),
+    alibiSlopes: o.alibiSlopes === undefined ? undefined : readFloats('alibiSlopes', o.alibiSlopes),
+    sinks: o.sinks === undefined ? undefined : readFloats('sinks', o.sinks),
     bias: o.bias === undefined ? undefined : readTensor('bias', o.bias, floatTypes),
     mask:
       o.mask === undefined
@@ -204,7 +203,7 @@ export function readOptions(where: string, options: AttentionOptions<unknown>): 
         : readTensor('mask', o.mask, ['bool', 'uint8'], '; floats that are added to scores are a `bias`'),
     extraKeys: o.extraKeys === undefined ? undefined : readTensor('extraKeys', o.extraKeys, floatTypes),
     extraValues: o.extraValues === undefined ? undefined : readTensor('extraValues', o.extraValues, floatTypes),
-    relativeBias: o.relativeBias === undefined ? undefined : readTensor('relativeBias', o.relativeBias, ['float32']),
+    relativeBias: o.relativeBias === undefined ? undefined : readFloats('relativeBias', o.relativeBias),
     cuSeqlensQ: o.cuSeqlensQ === undefined ? undefined : readIntegerList('cuSeqlensQ', o.cuSeqlensQ),
     cuSeqlensK: o.cuSeqlensK === undefined ? undefined : readIntegerList('cuSeqlensK', o.cuSeqlensK),
     keyLengths: o.keyLengths === undefined ? undefined : readIntegerList('keyLengths', o.keyLengths),
@@ -273,7 +272,7 @@ function checkMergedHeads({ mergedHeads, isHeadsFirst, pages, pattern }: Setting
       : pattern.kind === 'neighborhood'
         ? 'a neighborhood'
         : undefined;
-  if (other) throw conflict(`\`queryHeads\` is for tensors [batch, tokens, heads * dim] and does not go with ${other}`);
+  if (other) throw unmergeable('queryHeads', other);
 }
 
 function checkPair(settings: Settings, one: keyof Settings, other: keyof Settings, why: string): void {
@@ -320,17 +319,6 @@ function checkSoftcap(value: unknown): number {
     throw invalid('softcap', 'a finite number above 0, or 0 for no cap', value);
   }
   return value;
-}
-
-/** A float32 tensor, or a bare Float32Array as one axis. */
-export function readVector(name: string, value: unknown): View {
-  if (typedArrayName(value) === 'Float32Array') {
-    return readTensor(name, { type: 'float32', data: value, dims: [(value as Float32Array).length] }, ['float32']);
-  }
-  if (isList(value)) {
-    throw invalid(name, 'a Float32Array or a tensor { type, data, dims }', value);
-  }
-  return readTensor(name, value, ['float32']);
 }
 
 export function checkConstructor(name: string, value: unknown): TensorConstructor<object> {

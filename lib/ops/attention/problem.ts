@@ -35,6 +35,8 @@ export interface Internals {
   readonly check?: (shape: Shape) => void;
   /** Whether more KV heads than query heads need no `pairing`. */
   readonly isReversible?: boolean;
+  /** k and v have an axis of heads, whatever `queryHeads` says of the other tensors. */
+  readonly areKeysSplit?: boolean;
   /** What runs in place of the pattern. */
   readonly lists?: NativeLists;
   /** What hierarchical selection remembers from call to call. */
@@ -66,8 +68,9 @@ export function prepare(
   at?: Placement,
 ): Prepared {
   const q = readOperand('q', qLike, 'queryHeads', given);
-  const k = readOperand('k', kLike, 'kvHeads', given);
-  const v = readOperand('v', vLike, 'kvHeads', given);
+  const ofKeys = internals.areKeysSplit ? { ...given, mergedHeads: undefined } : given;
+  const k = readOperand('k', kLike, 'kvHeads', ofKeys);
+  const v = readOperand('v', vLike, 'kvHeads', ofKeys);
   const named = [{ name: 'q', view: q }, { name: 'k', view: k }, { name: 'v', view: v }, ...operandsOf(given)];
   const placement = at ?? placementOf(given.device, named);
   const copyInputs = copiesInputs(

@@ -152,7 +152,7 @@ void make(Case& c, uint32_t seed) {
   for (float& x : c.key) x = float(pick(9) - 4);
   p.query.data = c.query.data();
   p.key.data = c.key.data();
-  p.dtype = DType(pick(3));
+  p.dtype = p.keyType = DType(pick(3));
   if (p.dtype != DType::float32) {
     const auto half = [&](float x) { return p.dtype == DType::float16 ? toFloat16(x) : toBfloat16(x); };
     for (const float x : c.query) c.halfQuery.push_back(half(x));

@@ -81,7 +81,7 @@ AttentionProblem plainAttention(DType type, int32_t dim, Token queries, Token ke
   p.queries = queries;
   p.keys = keys;
   p.headDim = p.valueDim = dim;
-  p.dtype = type;
+  p.dtype = p.keyType = type;
   return p;
 }
 
@@ -187,7 +187,7 @@ SelectionProblem drawSelection(Pick& pick) {
   const int32_t scopes[] = {1, p.queryHeads / p.kvHeads, p.queryHeads};
   p.headsPerList = pick.of(scopes);
   p.headDim = pick.of(dims);
-  p.dtype = pick.of(kTypes);
+  p.dtype = p.keyType = pick.of(kTypes);
   p.queries = pick.of(lengths);
   p.keys = larger(p.queries, pick.of(lengths));
   p.method = SelectionMethod(pick(3) == 0);

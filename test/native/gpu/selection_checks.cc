@@ -69,7 +69,7 @@ std::unique_ptr<Case> makeCaseIf(uint32_t seed, IsAsked isAsked) {
   const int32_t scopes[] = {1, p.outputHeads() / p.kvHeads, p.outputHeads()};
   p.headsPerList = pick.of(scopes);
   p.headDim = pick.of(dims);
-  p.dtype = DType(pick(3));
+  p.dtype = p.keyType = DType(pick(3));
   p.method = SelectionMethod(pick(4) == 0);
   const bool isTree = p.method == SelectionMethod::tree;
   p.queries = 1 + pick(pick(2) ? 4 : 90);
@@ -234,7 +234,7 @@ void checkSlabs() {
   SelectionProblem p;
   p.queryHeads = 8;
   p.headDim = 8;
-  p.dtype = DType::bfloat16;
+  p.dtype = p.keyType = DType::bfloat16;
   p.queries = 40;
   p.keys = 600000;
   p.window = p.keys - 100;
@@ -250,7 +250,7 @@ void checkBatches(uint32_t seed, bool isAligned) {
   SelectionProblem p;
   p.queryHeads = 48;
   p.headDim = 128;
-  p.dtype = DType::float16;
+  p.dtype = p.keyType = DType::float16;
   p.queries = 16;
   p.keys = 1500;
   p.window = 16;
