@@ -6,6 +6,7 @@
 //   jobOf(problem, index, kernels, threads)     one of them, made once those before it are over
 #pragma once
 
+#include "append/job.h"
 #include "attention/job.h"
 #include "merge/job.h"
 #include "selection/job.h"

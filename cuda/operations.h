@@ -5,6 +5,7 @@
 //   run(staged, limits, queue, cancel)         its launches, given that. Checks `cancel` between launches
 #pragma once
 
+#include "append/run.h"
 #include "attention/run.h"
 #include "merge/run.h"
 #include "selection/run.h"

@@ -22,11 +22,12 @@ const checks = [
   check('attention_checks', [20, 3000], 'eager'),
   check('selection_checks', [40]),
   check('merge_checks', []),
+  check('append_checks', []),
 ];
 
 async function checkKernels() {
   // The program of the mutants is only compiled: scripts/mutants.mjs links it with few kernels.
-  const targets = ['attention_checks', 'selection_checks', 'merge_checks', 'attention_mutants'];
+  const targets = ['attention_checks', 'selection_checks', 'merge_checks', 'append_checks', 'attention_mutants'];
   return (await build('emulated', targets)) && runChecks(checks);
 }
 

@@ -57,7 +57,12 @@ function primitivesPrograms(capability) {
 /** Everything to run, in order of worth; `seconds` is the most that a check may take. */
 function checksFor(capability) {
   const primitives = primitivesPrograms(capability);
-  const operations = { attention_checks: [200, 6], selection_checks: [60, 6], merge_checks: [60, 10] };
+  const operations = {
+    attention_checks: [200, 6],
+    selection_checks: [60, 6],
+    merge_checks: [60, 10],
+    append_checks: [60, 10],
+  };
   const checks = primitives.map((program) => ({ name: path.basename(program), command: [program], seconds: 30 }));
   checks.push({ name: 'attention_checks each', command: [inBuild('attention_checks'), 'each'], seconds: 40 });
   for (const [name, [rounds]] of Object.entries(operations)) {

@@ -29,6 +29,7 @@ const kernels = [
   { name: 'attention_checks', room: 'gpu', args: ['each'] },
   { name: 'selection_checks', room: 'gpu', args: [4] },
   { name: 'merge_checks', room: 'gpu' },
+  { name: 'append_checks', room: 'gpu' },
 ];
 
 const modes = {

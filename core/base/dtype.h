@@ -70,6 +70,10 @@ TW_HOST_DEVICE float toFloat(Float16 x) { return fromFloat16(x.bits); }
 TW_HOST_DEVICE float toFloat(Bfloat16 x) { return fromBfloat16(x.bits); }
 TW_HOST_DEVICE float toFloat(uint8_t x) { return float(x); }
 
+TW_HOST_DEVICE void roundTo(float& to, float x) { to = x; }
+TW_HOST_DEVICE void roundTo(Float16& to, float x) { to.bits = toFloat16(x); }
+TW_HOST_DEVICE void roundTo(Bfloat16& to, float x) { to.bits = toBfloat16(x); }
+
 TW_HOST_DEVICE bool isZero(float x) { return x == 0; }
 TW_HOST_DEVICE bool isZero(Float16 x) { return (x.bits & 0x7fff) == 0; }
 TW_HOST_DEVICE bool isZero(Bfloat16 x) { return (x.bits & 0x7fff) == 0; }

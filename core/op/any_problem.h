@@ -4,12 +4,13 @@
 
 #include <variant>
 
+#include "append.h"
 #include "attention.h"
 #include "merge.h"
 #include "selection.h"
 
 namespace tilewise {
 
-using AnyProblem = std::variant<AttentionProblem, SelectionProblem, MergeProblem>;
+using AnyProblem = std::variant<AttentionProblem, SelectionProblem, MergeProblem, AppendProblem>;
 
 }  // namespace tilewise

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "../../../cuda/attention/launch_plan.h"
+#include "../../../cuda/append/params.h"
 #include "../../../cuda/merge/params.h"
 #include "../../../cuda/operations.h"
 #include "../check.h"
@@ -176,6 +177,23 @@ void checkMerge(Largest& largest, const cuda::Limits& limits) {
   }
 }
 
+// Rows of every type go to pages of every type.
+void checkAppend(Largest& largest, const cuda::Limits& limits) {
+  for (const DType type : kTypes) {
+    AppendProblem p;
+    p.batch = 1 << 10;
+    p.heads = 1 << 10;
+    p.tokens = 1 << 14;
+    p.to = type;
+    const std::vector<NotedLaunch> launches = launchesOf(p, limits);
+    largest.add(launches);
+    int64_t row = 0;
+    for (const NotedLaunch& l : launches) row += int64_t(l.blocks) * cuda::kAppendWarps;
+    const int64_t rows = p.rows() * p.heads;
+    CHECK(row >= rows && row < rows + cuda::kAppendWarps, "%lld rows of %lld", (long long)row, (long long)rows);
+  }
+}
+
 SelectionProblem drawSelection(Pick& pick) {
   SelectionProblem p;
   const int32_t dims[] = {1, 40, 64, 128, 256, 512}, heads[] = {1, 4, 8, 48, 1024};
@@ -209,11 +227,12 @@ void checkSelection(Largest& largest, const cuda::Limits& limits) {
 }
 
 Largest checkAll(const cuda::Limits& limits) {
-  // Ways to meet the keys of a pattern, types, tiles of dims; combine and merge by type; selection.
-  constexpr size_t kKernels = 7 * 3 * 6 + 3 + 3 + 12;
+  // Ways to meet the keys of a pattern, types, tiles of dims; combine, merge and append by type; selection.
+  constexpr size_t kKernels = 7 * 3 * 6 + 3 + 3 + 3 + 12;
   Largest largest;
   checkAttention(largest, limits);
   checkMerge(largest, limits);
+  checkAppend(largest, limits);
   checkSelection(largest, limits);
   CHECK(largest.kernels() == kKernels, "%zu kernels were launched, there are %zu", largest.kernels(), kKernels);
   return largest;

@@ -1,8 +1,9 @@
-// Seeded bugs of the kernels of selection and merging.
+// Seeded bugs of the kernels of selection, merging and appending.
 import { mutant } from './mutant.mjs';
 
 const selection = mutant('selection', 'cuda/selection/');
 const merge = (name, ...change) => mutant('merge', 'cuda/merge/')(name, 'merge_rows.h', ...change);
+const append = (name, ...change) => mutant('append', 'cuda/append/')(name, 'append_rows.h', ...change);
 
 export const operationMutants = [
   // Selection.
@@ -92,4 +93,15 @@ export const operationMutants = [
   ),
   merge('sinks are left out', 'finishRow(state, p.sink(head))', 'finishRow(state, nullptr)'),
   merge('rows past the last are merged', '  if (row >= p.rows) return;\n'),
+
+  // Appending.
+  append('rows past the last are appended', '  if (row >= p.rows() * p.heads) return;\n'),
+  append('rows without a slot are kept', '  if (!p.slots.keeps(index)) return;\n'),
+  append(
+    'heads are written over each other',
+    'p.slots.offset(rows.to, index, head)',
+    'p.slots.offset(rows.to, index, 0)',
+  ),
+  append('rows of other strides move whole', 'if (params.copiesWhole)', 'if (p.from == p.to)'),
+  append('the end of a row is left out', 'at < bytes', 'at + 16 < bytes'),
 ];

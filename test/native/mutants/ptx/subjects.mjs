@@ -20,6 +20,7 @@ const selection = (kernel) => ({
   args: ['of', kernel, 40],
 });
 const merge = (kernel) => ({ module: 'merge', kernel, program: 'merge_checks', args: [120, 'lazy'] });
+const append = (kernel) => ({ module: 'append', kernel, program: 'append_checks', args: [120, 'lazy'] });
 
 export const subjects = [
   attention('stream_window', 'bfloat16', 64),
@@ -40,4 +41,5 @@ export const subjects = [
   selection('split_lists'),
   merge('merge_bfloat16'),
   merge('merge_float32'),
+  append('append_float16'),
 ];

@@ -1,0 +1,18 @@
+// Appending on the CPU: what cpu/operations.h asks of an operation. Reader: the backend.
+#pragma once
+
+#include <memory>
+
+#include "../../core/op/append.h"
+#include "../../core/op/reasons.h"
+#include "../runtime/kernels.h"
+#include "../runtime/pool.h"
+
+namespace tilewise::cpu {
+
+void addReasons(Reasons& reasons, const AppendProblem& problem);
+double flopsOf(const AppendProblem& problem);
+int32_t jobsOf(const AppendProblem& problem);
+std::shared_ptr<Job> jobOf(const AppendProblem& problem, int32_t index, const Kernels& kernels, int threads);
+
+}  // namespace tilewise::cpu

@@ -1,0 +1,278 @@
+// KvCache: the keys and values of a model while it generates, which attention reads where they lie.
+// Reader: someone who generates text. Pages of 256 tokens, heads first: growing copies nothing, a fork shares all pages
+// until it writes. Idea of the pages: PagedAttention (arXiv 2309.06180).
+
+/// <reference lib="esnext.disposable" preserve="true" />
+
+import { mismatch } from '../call/shape.js';
+import { TilewiseError, TilewiseRangeError } from '../check/errors.js';
+import { checkInteger, checkNames } from '../check/validate.js';
+import type { ResultOf } from '../ops/attention/attention.js';
+import { type IntegerList, readIntegerList } from '../tensor/integers.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { FloatType, TensorLike } from '../tensor/types.js';
+import { attendTo, attendToSync, type CacheAttentionOptions } from './kv-attention.js';
+import { denseRows } from './kv-dense.js';
+import { type CacheSettings, type KvCacheOptions, readCacheOptions, usualPageSize } from './kv-options.js';
+import { KvPages } from './kv-pages.js';
+import { appendRows, readRows } from './kv-rows.js';
+import { KvRun } from './kv-run.js';
+
+/** Options of append(). */
+export interface AppendOptions {
+  /** Tokens of each sequence that are appended, the first ones of its rows; default: all. */
+  lengths?: IntegerList;
+}
+
+const appendNames: ReadonlySet<string> = new Set(['lengths']);
+
+/** What the first append() settles. */
+interface Store {
+  readonly pool: KvPages;
+  readonly runs: readonly KvRun[];
+}
+
+/** Gives back the pages of caches that were collected without dispose(). */
+const collected = new FinalizationRegistry<Store>(letGo);
+
+function letGo({ pool, runs }: Store): void {
+  for (const run of runs) run.free();
+  if (pool.taken === 0) pool.dispose();
+}
+
+export class KvCache {
+  #settings: CacheSettings;
+  #store: Store | undefined;
+  #isDisposed = false;
+
+  /**
+   * An empty cache.
+   * @throws {TypeError | RangeError | TilewiseError} ERR_TILEWISE_UNKNOWN_OPTION, ERR_TILEWISE_INVALID_OPTION,
+   *   ERR_TILEWISE_NO_DEVICE
+   */
+  constructor(options: KvCacheOptions) {
+    this.#settings = readCacheOptions(options);
+    const { batch, type } = this.#settings;
+    if (batch !== undefined && type !== undefined) this.#settle(batch, type);
+  }
+
+  /** Tokens that every layer has, of the longest sequence. */
+  get length(): number {
+    return Math.max(0, ...(this.#store?.runs.map((run) => run.length) ?? []));
+  }
+
+  /** Tokens that one layer has of one sequence of the batch. */
+  lengthOf(layer: number, entry = 0): number {
+    const stored = this.#stored(layer);
+    const runs = this.#store?.runs;
+    checkInteger('entry', entry, 0, (runs?.length ?? this.#settings.batch ?? 1) - 1);
+    return runs?.[entry].lengthOf(stored) ?? 0;
+  }
+
+  /** Bytes of the pages that the cache refers to; those it shares with forks count in each. */
+  get bytes(): number {
+    const { pool, runs } = this.#store ?? {};
+    return pool && runs ? runs.reduce((pages, run) => pages + run.held, 0) * pool.pageBytes : 0;
+  }
+
+  /**
+   * Adds the keys and values of the next tokens of one layer. Copies them. When it throws, nothing has changed.
+   * @param k [batch, tokens, kvHeads, headDim], or as `layout` says, or [batch, tokens, kvHeads * headDim]; any strides, any
+   *   float type
+   * @param v [batch, tokens, kvHeads, valueDim]
+   * @throws {TypeError | RangeError | TilewiseError} ERR_TILEWISE_SHAPE_MISMATCH, ERR_TILEWISE_DTYPE,
+   *   ERR_TILEWISE_INVALID_TENSOR, ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_OUT_OF_MEMORY, ERR_TILEWISE_DISPOSED;
+   *   ERR_TILEWISE_OVERLAP while a call still reads the layer
+   */
+  append(layer: number, k: TensorLike, v: TensorLike, options: AppendOptions = {}): void {
+    this.#refuseDisposed();
+    checkNames('KvCache.append()', options, appendNames);
+    const stored = this.#ownStored(layer);
+    const { kvHeads, headDim, valueDim, layout, batch, type } = this.#settings;
+    const isHeadsFirst = layout === 'bhnd';
+    const rows = readRows(k, v, { kvHeads, headDim, valueDim, isHeadsFirst, isOneSequence: false });
+    const { pool, runs } = this.#store ?? this.#settle(batch ?? rows.batch, type ?? (rows.k.type as FloatType));
+    if (rows.batch !== runs.length) throw mismatch(`\`k\` must have a batch of ${runs.length}, not ${rows.batch}`);
+    const counts = this.#counts(options.lengths, rows.batch, rows.tokens);
+    for (const [entry, run] of runs.entries()) {
+      run.refuseReaders('append()', stored);
+      this.#checkRoom(run.lengthOf(stored), counts[entry]);
+    }
+    appendRows(pool, runs, stored, rows, isHeadsFirst, counts);
+  }
+
+  #counts(lengths: IntegerList | undefined, batch: number, tokens: number): ArrayLike<number> {
+    if (lengths === undefined) return new Array<number>(batch).fill(tokens);
+    const counts = readIntegerList('lengths', lengths);
+    if (counts.length !== batch) throw mismatch(`\`lengths\` must have ${batch} entries, not ${counts.length}`);
+    for (const [entry, count] of counts.entries()) checkInteger(`lengths[${entry}]`, count, 0, tokens);
+    return counts;
+  }
+
+  #checkRoom(held: number, count: number): void {
+    const { isReadOnly, maxTokens } = this.#settings;
+    if (isReadOnly && held > 0 && count > 0) {
+      throw new TilewiseRangeError(
+        'ERR_TILEWISE_INVALID_OPTION',
+        'append() to a cache that is `readOnly`: each layer has been filled; reset() empties it',
+      );
+    }
+    if (held + count > maxTokens) throw mismatch(`A cache holds at most ${maxTokens} tokens, not ${held + count}`);
+  }
+
+  /**
+   * Attention of the last tokens that were appended over all of the layer's tokens: causal unless `causal` is false.
+   * @param q [batch, queries, heads, headDim], or as `layout` says; the type of the cache
+   * @returns as attention(), and rejects as it does; append() to this layer has to wait for it
+   */
+  attention<const Q extends TensorLike, T = Tensor>(
+    layer: number,
+    q: Q,
+    options: CacheAttentionOptions<T> & { returnLse: true },
+  ): Promise<Required<ResultOf<Q, T>>>;
+  attention<const Q extends TensorLike, T = Tensor>(
+    layer: number,
+    q: Q,
+    options?: CacheAttentionOptions<T>,
+  ): Promise<ResultOf<Q, T>>;
+  async attention(layer: number, q: TensorLike, options: CacheAttentionOptions<unknown> = {}): Promise<unknown> {
+    const { pool, runs } = this.#filled();
+    return attendTo('KvCache.attention()', pool, runs, this.#stored(layer), q, options, this.#settings);
+  }
+
+  /**
+   * attention() on the calling thread.
+   * @throws {TypeError | RangeError | TilewiseError} what attention() rejects with
+   */
+  attentionSync<const Q extends TensorLike, T = Tensor>(
+    layer: number,
+    q: Q,
+    options: CacheAttentionOptions<T> & { returnLse: true },
+  ): Required<ResultOf<Q, T>>;
+  attentionSync<const Q extends TensorLike, T = Tensor>(
+    layer: number,
+    q: Q,
+    options?: CacheAttentionOptions<T>,
+  ): ResultOf<Q, T>;
+  attentionSync(layer: number, q: TensorLike, options: CacheAttentionOptions<unknown> = {}): unknown {
+    const { pool, runs } = this.#filled();
+    return attendToSync('KvCache.attentionSync()', pool, runs, this.#stored(layer), q, options, this.#settings);
+  }
+
+  /**
+   * Forgets all tokens from `length` on, in every layer and sequence: a draft that was refused, an earlier turn.
+   * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION, also where later queries would see tokens that
+   *   `recentTokens` has let go of; ERR_TILEWISE_OVERLAP while a call still reads the cache
+   */
+  truncate(length: number): void {
+    const runs = this.#changing('truncate()');
+    checkInteger('length', length, 0, Math.max(0, ...runs.map((run) => run.longest)));
+    const least = Math.max(0, ...runs.map((run) => run.leastLength));
+    if (length < least) {
+      throw new TilewiseRangeError(
+        'ERR_TILEWISE_INVALID_OPTION',
+        `\`length\` must be ${least} at least, not ${length}: queries from there on see tokens that were let go of`,
+      );
+    }
+    for (const run of runs) run.truncate(length);
+  }
+
+  /** A cache of the same tokens. Pages are shared; whichever writes to one first gets a copy of it. */
+  fork(): KvCache {
+    this.#refuseDisposed();
+    const cache = new KvCache({ kvHeads: 1, headDim: 1 });
+    cache.#settings = this.#settings;
+    if (this.#store) cache.#keep({ pool: this.#store.pool, runs: this.#store.runs.map((run) => run.fork()) });
+    return cache;
+  }
+
+  /**
+   * The keys of a layer as a tensor of their own, [batch, tokens, kvHeads, headDim] or as `layout` says; sequences shorter
+   * than the longest end in zeros.
+   * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION; ERR_TILEWISE_SHAPE_MISMATCH where `recentTokens` has let
+   *   go of some
+   */
+  keys(layer: number): Tensor<FloatType> {
+    const { pool, runs } = this.#filled();
+    const stored = this.#stored(layer);
+    return denseRows(pool, runs, stored, pool.keysOf(stored), this.#settings.layout === 'bhnd');
+  }
+
+  /** The values of a layer, [batch, tokens, kvHeads, valueDim]; as keys(). */
+  values(layer: number): Tensor<FloatType> {
+    const { pool, runs } = this.#filled();
+    const stored = this.#stored(layer);
+    return denseRows(pool, runs, stored, pool.valuesOf(stored), this.#settings.layout === 'bhnd');
+  }
+
+  /** Forgets all tokens; the sizes stay. */
+  reset(): void {
+    for (const run of this.#changing('reset()')) run.free();
+  }
+
+  /** Lets go of all pages. The cache cannot be used any more. */
+  dispose(): void {
+    if (this.#isDisposed) return;
+    this.reset();
+    this.#isDisposed = true;
+    collected.unregister(this);
+    if (this.#store) letGo(this.#store);
+    this.#store = undefined;
+  }
+
+  /** dispose(), for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Makes the pages, once the batch and the type are known. */
+  #settle(batch: number, type: FloatType): Store {
+    const { kvHeads, headDim, valueDim, device, owners, horizon, capacity } = this.#settings;
+    const pageSize = usualPageSize;
+    const pool = new KvPages({ layers: owners.length, kvHeads, headDim, valueDim, pageSize, type, device });
+    const pages = batch * Math.ceil(capacity / pageSize);
+    for (let layer = 0; layer < owners.length && pages > 0; ++layer) pool.reserve(layer, pages);
+    return this.#keep({ pool, runs: Array.from({ length: batch }, () => new KvRun(pool, horizon)) });
+  }
+
+  #keep(store: Store): Store {
+    collected.register(this, store, this);
+    this.#store = store;
+    return store;
+  }
+
+  /** Place of a layer's keys and values among those that are stored. */
+  #stored(layer: number): number {
+    const { storedOf } = this.#settings;
+    return storedOf[checkInteger('layer', layer, 0, storedOf.length - 1)];
+  }
+
+  /** The same of a layer that has keys and values of its own. */
+  #ownStored(layer: number): number {
+    const stored = this.#stored(layer);
+    const owner = this.#settings.owners[stored];
+    if (owner === layer) return stored;
+    throw new TilewiseRangeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      `Layer ${layer} reads the keys and values of layer ${owner}, as \`layerMap\` says: append() them there`,
+    );
+  }
+
+  #filled(): Store {
+    this.#refuseDisposed();
+    if (this.#store) return this.#store;
+    throw mismatch('The cache is empty: append() keys and values first');
+  }
+
+  /** The runs, where no call reads them. */
+  #changing(what: string): readonly KvRun[] {
+    this.#refuseDisposed();
+    const runs = this.#store?.runs ?? [];
+    for (const run of runs) run.refuseReaders(what);
+    return runs;
+  }
+
+  #refuseDisposed(): void {
+    if (this.#isDisposed) throw new TilewiseError('ERR_TILEWISE_DISPOSED', 'The cache was disposed of');
+  }
+}

@@ -1,0 +1,204 @@
+// The options of KvCache and KvPool: what they mean, and how each is checked.
+// Reader: someone who makes a cache.
+
+import { maxHeadDim } from '../call/shape.js';
+import { TilewiseTypeError } from '../check/errors.js';
+import {
+  checkBoolean,
+  checkInteger,
+  checkNames,
+  checkOneOf,
+  invalid,
+  is,
+  maxTokens,
+  namesOf,
+} from '../check/validate.js';
+import { type Layout, layouts } from '../ops/attention/options.js';
+import { backendIndex, checkLocation, cpu, type Location } from '../tensor/devices.js';
+import type { FloatType } from '../tensor/types.js';
+import { floatTypes } from '../tensor/views.js';
+import type { Horizon } from './kv-run.js';
+
+/** What the pages of all caches are told. */
+interface PageOptions {
+  /** Heads of keys and values. */
+  kvHeads: number;
+  /** Dim of queries and keys. */
+  headDim: number;
+  /** Dim of values; default headDim. */
+  valueDim?: number;
+  /** Axes of q, k, v and out, as in attention(). */
+  layout?: Layout;
+  /** Where keys and values are kept and calls run: `'cpu'` (default), `'cuda'`, `'cuda:1'` and so on. */
+  device?: Location;
+}
+
+export interface KvCacheOptions extends PageOptions {
+  /** Layers of the model; default 1. */
+  layers?: number;
+  /** Sequences of equal rank that are cached together; default: what the first append() has. */
+  batch?: number;
+  /** How keys and values are kept; default: the type of the first append(). Others are converted. */
+  type?: FloatType;
+  /** Tokens per sequence whose memory is reserved at once, in every layer. */
+  capacity?: number;
+  /** Most tokens per sequence; append() refuses more. */
+  maxTokens?: number;
+  /**
+   * Newest tokens that a query sees, itself included; others are let go of, page by page. Default: all.
+   * StreamingLLM (arXiv 2309.17453).
+   */
+  recentTokens?: number;
+  /** First tokens of a sequence that every query sees, next to `recentTokens`; default 0. */
+  sinkTokens?: number;
+  /** For each layer the one whose keys and values it reads, itself or an earlier one: see claLayerMap(). */
+  layerMap?: readonly number[];
+  /** One append() per layer and no more, and attention() is not causal: for cross-attention. */
+  readOnly?: boolean;
+}
+
+export interface KvPoolOptions extends PageOptions {
+  /** Pages of the pool, which all its sequences share. */
+  pages: number;
+  /** Tokens per page; default 256. */
+  pageSize?: number;
+  /** Layers of the model; default 1. */
+  layers?: number;
+  /** How keys and values are kept; default float32. Others are converted. */
+  type?: FloatType;
+}
+
+const cacheNames = namesOf<KvCacheOptions>({
+  layers: 1,
+  kvHeads: 1,
+  headDim: 1,
+  valueDim: 1,
+  layout: 1,
+  batch: 1,
+  type: 1,
+  capacity: 1,
+  maxTokens: 1,
+  recentTokens: 1,
+  sinkTokens: 1,
+  layerMap: 1,
+  readOnly: 1,
+  device: 1,
+});
+const poolNames = namesOf<KvPoolOptions>({
+  pages: 1,
+  pageSize: 1,
+  layers: 1,
+  kvHeads: 1,
+  headDim: 1,
+  valueDim: 1,
+  layout: 1,
+  type: 1,
+  device: 1,
+});
+
+/** Tokens per page of a cache, and of a pool that is not told: few enough to waste little, enough to be read in runs. */
+export const usualPageSize = 256;
+
+export interface PageSettings {
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly valueDim: number;
+  readonly layout: Layout;
+  /** Place of the device in the addon's list. */
+  readonly device: number;
+}
+
+export interface CacheSettings extends PageSettings {
+  readonly batch: number | undefined;
+  readonly type: FloatType | undefined;
+  readonly capacity: number;
+  readonly maxTokens: number;
+  readonly horizon: Horizon | undefined;
+  /** For each layer, which of the stored ones it reads. */
+  readonly storedOf: readonly number[];
+  /** The layers that have keys and values of their own. */
+  readonly owners: readonly number[];
+  readonly isReadOnly: boolean;
+}
+
+export interface PoolSettings extends PageSettings {
+  readonly pages: number;
+  readonly pageSize: number;
+  readonly layers: number;
+  readonly type: FloatType;
+}
+
+function readPageOptions(o: PageOptions): PageSettings {
+  const headDim = checkInteger('headDim', o.headDim, 1, maxHeadDim);
+  return {
+    kvHeads: checkInteger('kvHeads', o.kvHeads, 1, maxTokens),
+    headDim,
+    valueDim: o.valueDim === undefined ? headDim : checkInteger('valueDim', o.valueDim, 1, maxHeadDim),
+    layout: o.layout === undefined ? 'bnhd' : checkOneOf('layout', o.layout, layouts),
+    device: o.device === undefined ? cpu : backendIndex(checkLocation('device', o.device)),
+  };
+}
+
+const orElse = <T>(value: unknown, usual: T, check: () => T): T => (value === undefined ? usual : check());
+
+const checkLayers = (value: unknown) => orElse(value, 1, () => checkInteger('layers', value, 1, maxTokens));
+
+export function readCacheOptions(options: KvCacheOptions): CacheSettings {
+  checkNames('new KvCache()', options, cacheNames);
+  const o = options;
+  const most = orElse(o.maxTokens, maxTokens, () => checkInteger('maxTokens', o.maxTokens, 1, maxTokens));
+  const layerMap = readLayerMap(o.layerMap, o.layers);
+  const owners = layerMap.flatMap((owner, layer) => (owner === layer ? [layer] : []));
+  return {
+    ...readPageOptions(o),
+    batch: orElse(o.batch, undefined, () => checkInteger('batch', o.batch, 1, maxTokens)),
+    type: orElse(o.type, undefined, () => checkOneOf('type', o.type as FloatType, floatTypes)),
+    capacity: orElse(o.capacity, 0, () => checkInteger('capacity', o.capacity, 0, most)),
+    maxTokens: most,
+    horizon: readHorizon(o),
+    storedOf: layerMap.map((owner) => owners.indexOf(owner)),
+    owners,
+    isReadOnly: orElse(o.readOnly, false, () => checkBoolean('readOnly', o.readOnly)),
+  };
+}
+
+function readHorizon(o: KvCacheOptions): Horizon | undefined {
+  const sinkTokens = orElse(o.sinkTokens, 0, () => checkInteger('sinkTokens', o.sinkTokens, 0, maxTokens));
+  if (o.recentTokens === undefined) {
+    if (o.sinkTokens === undefined) return undefined;
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      '`sinkTokens` needs `recentTokens` next to it: without it every token stays',
+    );
+  }
+  return { recentTokens: checkInteger('recentTokens', o.recentTokens, 1, maxTokens), sinkTokens };
+}
+
+function readLayerMap(value: unknown, layers: unknown): number[] {
+  if (value === undefined) return Array.from({ length: checkLayers(layers) }, (_, layer) => layer);
+  const count = is.object(value) && Array.isArray(value) ? value.length : 0;
+  const least = layers === undefined ? count : checkLayers(layers);
+  const map = count === least ? Array.from(value as readonly unknown[]) : [];
+  const isMap =
+    count > 0 &&
+    map.length === count &&
+    map.every((owner, layer) => is.integer(owner, 0, layer) && map[owner] === owner);
+  if (!isMap) {
+    const expected = `an array of ${least || 'at least one'} layers, each itself or an earlier one that reads its own`;
+    throw invalid('layerMap', expected, value);
+  }
+  return map as number[];
+}
+
+export function readPoolOptions(options: KvPoolOptions): PoolSettings {
+  checkNames('new KvPool()', options, poolNames);
+  const o = options;
+  const pageSize = orElse(o.pageSize, usualPageSize, () => checkInteger('pageSize', o.pageSize, 1, maxTokens));
+  return {
+    ...readPageOptions(o),
+    pages: checkInteger('pages', o.pages, 1, Math.floor(maxTokens / pageSize)),
+    pageSize,
+    layers: checkLayers(o.layers),
+    type: orElse(o.type, 'float32', () => checkOneOf('type', o.type as FloatType, floatTypes)),
+  };
+}

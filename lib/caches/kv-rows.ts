@@ -1,0 +1,117 @@
+// Rows of keys and values as they are given to a cache, and how they get onto its pages.
+// Reader: someone who follows append(). Any layout, strides and float type; heads and dim may be one axis.
+
+import { splitHeads } from '../call/heads.js';
+import { mismatch } from '../call/shape.js';
+import { showDims, TilewiseError, TilewiseTypeError } from '../check/errors.js';
+import { axesOf, layoutWords } from '../tensor/axes.js';
+import { cpu } from '../tensor/devices.js';
+import type { TensorLike } from '../tensor/types.js';
+import { deviceOf, floatTypes, readTensor, type View } from '../tensor/views.js';
+import type { KvPages } from './kv-pages.js';
+import type { KvRun } from './kv-run.js';
+
+/** What the tensors of one append must be. */
+export interface RowsForm {
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly valueDim: number;
+  readonly isHeadsFirst: boolean;
+  /** Rows of one sequence: without a batch axis, or with one of length 1. */
+  readonly isOneSequence: boolean;
+}
+
+export interface KvRows {
+  readonly k: View;
+  readonly v: View;
+  readonly batch: number;
+  readonly tokens: number;
+}
+
+/**
+ * Reads keys and values against each other and the cache.
+ * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_TENSOR, ERR_TILEWISE_DTYPE, ERR_TILEWISE_SHAPE_MISMATCH
+ */
+export function readRows(kLike: TensorLike, vLike: TensorLike, form: RowsForm): KvRows {
+  const k = readOne('k', kLike, form.headDim, form);
+  const v = readOne('v', vLike, form.valueDim, form);
+  if (k.type !== v.type) {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_DTYPE',
+      `\`k\` and \`v\` must have one type, not ${k.type} and ${v.type}`,
+    );
+  }
+  const axes = axesOf(4, form.isHeadsFirst);
+  const [batch, tokens] = [k.dims[axes.batch], k.dims[axes.token]];
+  if (v.dims[axes.batch] !== batch || v.dims[axes.token] !== tokens) {
+    throw mismatch(`\`k\` ${showDims(k.dims)} and \`v\` ${showDims(v.dims)} must have one batch and the same tokens`);
+  }
+  return { k, v, batch, tokens };
+}
+
+function readOne(name: string, value: TensorLike, dim: number, form: RowsForm): View {
+  const { kvHeads, isHeadsFirst, isOneSequence } = form;
+  const view = readTensor(name, value, floatTypes);
+  const axes = axesOf(4, isHeadsFirst);
+  const whole = wholeOf(view, form);
+  const isRight =
+    whole !== undefined &&
+    whole.dims[axes.head] === kvHeads &&
+    whole.dims[axes.dim] === dim &&
+    (!isOneSequence || whole.dims[axes.batch] === 1);
+  if (isRight) return whole;
+  const words = layoutWords(isOneSequence ? 3 : 4, isHeadsFirst);
+  throw mismatch(
+    `\`${name}\` must have dims ${words} with ${kvHeads} heads of ${dim}, as the cache has them, not ${showDims(view.dims)}`,
+  );
+}
+
+/** The view with four axes; undefined when it has too few or too many. */
+function wholeOf(view: View, { kvHeads, isHeadsFirst, isOneSequence }: RowsForm): View | undefined {
+  const rank = view.dims.length;
+  if (rank === 4) return view;
+  if (isOneSequence && rank === 3) return { ...view, dims: [1, ...view.dims], strides: [0, ...view.strides] };
+  const isMerged = rank === 3 && !isHeadsFirst && view.dims[2] % kvHeads === 0;
+  return isMerged ? splitHeads(view, kvHeads) : undefined;
+}
+
+/**
+ * Appends rows to runs of one pool, `counts` of them to each. When anything fails, nothing has changed.
+ * @throws {TilewiseError} ERR_TILEWISE_OUT_OF_MEMORY and others
+ */
+export function appendRows(
+  pool: KvPages,
+  runs: readonly KvRun[],
+  layer: number,
+  { k, v, tokens }: KvRows,
+  isHeadsFirst: boolean,
+  counts: ArrayLike<number>,
+): void {
+  checkPlace(pool, k, 'k');
+  checkPlace(pool, v, 'v');
+  const needed = runs.reduce((sum, run, i) => sum + run.pagesFor(layer, counts[i]), 0);
+  pool.reserve(layer, needed);
+  const growths = [];
+  try {
+    for (const [i, run] of runs.entries()) growths.push(run.grow(layer, counts[i]));
+    const slots = new Int32Array(runs.length * tokens).fill(-1);
+    for (const [i, growth] of growths.entries()) {
+      for (let t = 0; t < counts[i]; ++t) slots[i * tokens + t] = growth.slotOf(growth.first + t);
+    }
+    pool.write(layer, k, v, isHeadsFirst, slots);
+  } catch (error) {
+    for (const growth of growths) growth.drop();
+    throw error;
+  }
+  for (const growth of growths) growth.settle();
+}
+
+/** Rows may come from the process's memory or from the cache's own device. */
+function checkPlace(pool: KvPages, view: View, name: string): void {
+  const at = deviceOf(view);
+  if (at === cpu || at === pool.sizes.device) return;
+  throw new TilewiseError(
+    'ERR_TILEWISE_WRONG_DEVICE',
+    `\`${name}\` lies on another device than the cache; bring it there with to()`,
+  );
+}

@@ -1,0 +1,206 @@
+// KvRun: the tokens of one sequence on pages, layer by layer.
+// Reader: someone who writes a cache. The owner checks what it is given and writes rows; here is which page and slot a
+// token has, what a fork shares, and what calls in flight still read.
+
+import { mismatch } from '../call/shape.js';
+import { TilewiseRangeError } from '../check/errors.js';
+import type { KvPages } from './kv-pages.js';
+
+/** What later queries still look at, when it is not everything. */
+export interface Horizon {
+  /** The newest tokens that a query sees, itself included. */
+  readonly recentTokens: number;
+  readonly sinkTokens: number;
+}
+
+/** Pages for tokens to come: nothing has changed until settle(), and drop() undoes it. */
+export interface Growth {
+  readonly first: number;
+  /** Slots of the new tokens, in order. */
+  slotOf(token: number): number;
+  settle(): void;
+  drop(): void;
+}
+
+/** Place of a page that was let go of. */
+const gone = -1;
+
+export class KvRun {
+  readonly #pool: KvPages;
+  readonly #horizon: Horizon | undefined;
+  #pages: number[] = [];
+  readonly #lengths: number[];
+  /** Where the last append of each layer began: queries from there on may still come. */
+  readonly #begins: number[];
+  /** Calls that read a layer. */
+  readonly #readers: number[];
+
+  constructor(pool: KvPages, horizon: Horizon | undefined) {
+    this.#pool = pool;
+    this.#horizon = horizon;
+    const { layers } = pool.sizes;
+    this.#lengths = new Array<number>(layers).fill(0);
+    this.#begins = new Array<number>(layers).fill(0);
+    this.#readers = new Array<number>(layers).fill(0);
+  }
+
+  /** Tokens that every layer has. */
+  get length(): number {
+    return Math.min(...this.#lengths);
+  }
+
+  /** Tokens that some layer has. */
+  get longest(): number {
+    return Math.max(...this.#lengths);
+  }
+
+  lengthOf(layer: number): number {
+    return this.#lengths[layer];
+  }
+
+  /** Pages it refers to. */
+  get held(): number {
+    return this.#pages.reduce((count, page) => count + (page === gone ? 0 : 1), 0);
+  }
+
+  /** Pages that appending so many tokens to a layer takes: new ones, and copies of shared ones. */
+  pagesFor(layer: number, count: number): number {
+    const [first, last] = this.#touched(layer, count);
+    let pages = 0;
+    for (let i = first; i <= last; ++i) {
+      if (i >= this.#pages.length || this.#pool.isShared(this.#pages[i])) ++pages;
+    }
+    return pages;
+  }
+
+  /** Pages for the next tokens of a layer; pagesFor() of them have been reserved. */
+  grow(layer: number, count: number): Growth {
+    const pool = this.#pool;
+    const { pageSize } = pool.sizes;
+    const pages = this.#pages.slice();
+    const taken: number[] = [];
+    const [first, last] = this.#touched(layer, count);
+    const drop = () => {
+      for (const page of taken) pool.release(page);
+    };
+    const replaced: number[] = [];
+    try {
+      for (let i = first; i <= last; ++i) {
+        const isNew = i >= pages.length;
+        if (!isNew && !pool.isShared(pages[i])) continue;
+        const page = pool.take();
+        taken.push(page);
+        if (!isNew) {
+          pool.copy(pages[i], page);
+          replaced.push(pages[i]);
+        }
+        pages[i] = page;
+      }
+    } catch (error) {
+      drop();
+      throw error;
+    }
+    return {
+      first: this.#lengths[layer],
+      slotOf: (token) => pages[Math.floor(token / pageSize)] * pageSize + (token % pageSize),
+      settle: () => {
+        for (const page of replaced) pool.release(page);
+        this.#pages = pages;
+        if (count > 0) this.#begins[layer] = this.#lengths[layer];
+        this.#lengths[layer] += count;
+        this.#forget();
+      },
+      drop,
+    };
+  }
+
+  /** First and last page that the next tokens of a layer are on. */
+  #touched(layer: number, count: number): [first: number, last: number] {
+    const { pageSize } = this.#pool.sizes;
+    const length = this.#lengths[layer];
+    return [Math.floor(length / pageSize), Math.ceil((length + count) / pageSize) - 1];
+  }
+
+  /** Lets go of pages that no query from the last append on sees, in any layer. */
+  #forget(): void {
+    if (!this.#horizon) return;
+    const { recentTokens, sinkTokens } = this.#horizon;
+    const { pageSize } = this.#pool.sizes;
+    const oldest = Math.min(...this.#begins) - recentTokens + 1;
+    for (let i = Math.ceil(sinkTokens / pageSize); (i + 1) * pageSize <= oldest; ++i) {
+      if (this.#pages[i] === gone) continue;
+      this.#pool.release(this.#pages[i]);
+      this.#pages[i] = gone;
+    }
+  }
+
+  /** The fewest tokens that truncate() can leave. */
+  get leastLength(): number {
+    const last = this.#pages.lastIndexOf(gone);
+    if (last < 0 || !this.#horizon) return 0;
+    return (last + 1) * this.#pool.sizes.pageSize + this.#horizon.recentTokens - 1;
+  }
+
+  /** Keeps the first `length` tokens of every layer, leastLength or more. */
+  truncate(length: number): void {
+    const kept = Math.ceil(length / this.#pool.sizes.pageSize);
+    for (const page of this.#pages.splice(kept)) if (page !== gone) this.#pool.release(page);
+    for (const [layer, held] of this.#lengths.entries()) {
+      this.#lengths[layer] = Math.min(held, length);
+      this.#begins[layer] = Math.min(this.#begins[layer], this.#lengths[layer]);
+    }
+  }
+
+  /** A run of the same tokens, on the same pages until one of both writes. */
+  fork(): KvRun {
+    const run = new KvRun(this.#pool, this.#horizon);
+    run.#pages = this.#pages.slice();
+    for (const page of run.#pages) if (page !== gone) this.#pool.retain(page);
+    for (const [layer, length] of this.#lengths.entries()) {
+      run.#lengths[layer] = length;
+      run.#begins[layer] = this.#begins[layer];
+    }
+    return run;
+  }
+
+  /** Lets go of all pages. */
+  free(): void {
+    for (const page of this.#pages) if (page !== gone) this.#pool.release(page);
+    this.#pages = [];
+    this.#lengths.fill(0);
+    this.#begins.fill(0);
+  }
+
+  /** Writes the page of each `pageSize` tokens of a layer to a row of a table. */
+  writeTable(layer: number, to: Int32Array): void {
+    const count = Math.ceil(this.#lengths[layer] / this.#pool.sizes.pageSize);
+    // Pages that were let go of are hidden from every query: any page will do.
+    for (let i = 0; i < count; ++i) to[i] = Math.max(0, this.#pages[i]);
+  }
+
+  /** The page that a token is on; throws when it was let go of. */
+  pageOf(token: number): number {
+    const page = this.#pages[Math.floor(token / this.#pool.sizes.pageSize)];
+    if (page === gone) throw mismatch(`Token ${token} was let go of: no later query sees it`);
+    return page;
+  }
+
+  /** Holds the pages of a layer while a call reads them; returns what ends that. */
+  read(layer: number): () => void {
+    const pages = this.#pages.filter((page) => page !== gone);
+    for (const page of pages) this.#pool.retain(page);
+    ++this.#readers[layer];
+    return () => {
+      --this.#readers[layer];
+      for (const page of pages) this.#pool.release(page);
+    };
+  }
+
+  /** Refuses a change while a call reads the layer, or any. */
+  refuseReaders(what: string, layer?: number): void {
+    const isRead = layer === undefined ? this.#readers.some((count) => count > 0) : this.#readers[layer] > 0;
+    if (!isRead) return;
+    const which = layer === undefined ? 'the cache' : `layer ${layer}`;
+    throw new TilewiseRangeError('ERR_TILEWISE_OVERLAP', `${what} must wait: a call still reads ${which}`);
+  }
+}
