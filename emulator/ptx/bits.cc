@@ -73,6 +73,23 @@ void insertField(Warp& warp, const Instruction& in) {
   });
 }
 
+// Four of the eight bytes of b and a, a's first: each chosen by four bits, of which the highest asks for copies of its
+// sign.
+void permuteBytes(Warp& warp, const Instruction& in) {
+  const uint32_t *a = lanes<uint32_t>(warp, in, 1), *b = lanes<uint32_t>(warp, in, 2);
+  const uint32_t* choices = lanes<uint32_t>(warp, in, 3);
+  write(warp, lanes<uint32_t>(warp, in, 0), [&](uint32_t i) {
+    const uint64_t bytes = uint64_t(b[i]) << 32 | a[i];
+    uint32_t result = 0;
+    for (uint32_t at = 0; at < 4; ++at) {
+      const uint32_t choice = choices[i] >> (4 * at) & 15;
+      const uint32_t byte = uint32_t(bytes >> (8 * (choice & 7))) & 0xff;
+      result |= (choice < 8 ? byte : byte >= 0x80 ? 0xffu : 0u) << (8 * at);
+    }
+    return result;
+  });
+}
+
 void countBits(Warp& warp, const Instruction& in) {
   const uint32_t* a = lanes<uint32_t>(warp, in, 1);
   write(warp, lanes<uint32_t>(warp, in, 0), [&](uint32_t i) { return uint32_t(__builtin_popcount(a[i])); });
@@ -111,6 +128,7 @@ Opcodes bitOpcodes() {
       {"shr.u64", "l = l, w", shiftRight<uint64_t>},
       {"bfi.b32", "w = w, w, w, w", insertField<uint32_t>},
       {"bfi.b64", "l = l, l, w, w", insertField<uint64_t>},
+      {"prmt.b32", "w = w, w, w", permuteBytes},
       {"popc.b32", "w = w", countBits},
       {"selp.b16", "h = h, h, p", select<uint16_t>},
       {"selp.u16", "h = h, h, p", select<uint16_t>},

@@ -1,5 +1,5 @@
 // Logic, shifts, fields and choices, bit by bit. PTX ISA, "Logic and Shift Instructions", "Integer Arithmetic
-// Instructions: bfi, popc", "Comparison and Selection Instructions: selp".
+// Instructions: bfi, popc", "Data Movement: prmt", "Comparison and Selection Instructions: selp".
 #include <algorithm>
 
 #include "exact.h"
@@ -64,6 +64,24 @@ void expectField(const char* opcode, const char* form) {
   expectScalar({opcode, form, expected, {fields, fields, positions, lengths}});
 }
 
+// The manual's table of the default mode: b3 is byte 7, a0 byte 0; a choice's highest bit copies the byte's own.
+void checkPermutation() {
+  const auto expected = [](const Bits& operands) {
+    const auto byteOf = [&](uint64_t n) {
+      return (n < 4 ? operands[0] >> (8 * n) : operands[1] >> (8 * (n - 4))) % 256;
+    };
+    uint64_t result = 0, weight = 1;
+    for (uint64_t choices = operands[2] % 65536, at = 0; at < 4; ++at, choices /= 16, weight *= 256) {
+      const uint64_t choice = choices % 16, byte = byteOf(choice % 8);
+      result += weight * (choice >= 8 ? (byte >= 128 ? 255 : 0) : byte);
+    }
+    return result;
+  };
+  const Bits words{0, 0x80402010, 0x7f81c3e5, 0x12345678, 0xffffffff};
+  const Bits choices{0x3210, 0x7654, 4180, 0x5410, 0x0123, 0xfedc, 0xba98, 0x8f70, 0x0000, 0x7777, 0xabcd3210};
+  expectScalar({"prmt.b32", "w = w, w, w", expected, {words, words, choices}});
+}
+
 void expectChoice(const char* opcode, const char* form) {
   const Bits& edges = edgesOf(form[0]);
   expectScalar(
@@ -89,6 +107,7 @@ void checkBitOpcodes() {
   checkShifts();
   expectField("bfi.b32", "w = w, w, w, w");
   expectField("bfi.b64", "l = l, l, w, w");
+  checkPermutation();
   const auto ones = [](const Bits& bits) {
     uint64_t count = 0;
     for (uint32_t i = 0; i < 32; ++i) count += bitOf(bits[0], i);
