@@ -1,0 +1,100 @@
+// A small Llama over characters in plain JavaScript: everything but attention is here, attention reads a KvCache.
+// Reader: someone who brings a model of their own. Llama (arXiv 2302.13971): RMSNorm, rotary embedding of halves, grouped
+// queries, SwiGLU; embedding and read-out are one matrix.
+import { fileURLToPath } from 'node:url';
+import { Tensor } from 'tilewise';
+import { readSafetensors } from './safetensors.mjs';
+
+export const layers = 3;
+export const heads = 4;
+export const kvHeads = 2;
+export const headDim = 32;
+const width = 128;
+const theta = 10000;
+const epsilon = 1e-5;
+
+const { metadata, tensors } = readSafetensors(fileURLToPath(new URL('chargpt.f16.safetensors', import.meta.url)));
+const frequencies = Float64Array.from({ length: headDim / 2 }, (_, d) => theta ** ((-2 * d) / headDim));
+const characters = JSON.parse(metadata.chars);
+const tokenOf = new Map(characters.map((character, i) => [character, i + 1]));
+
+/** The token that a text begins with. */
+export const start = 0;
+
+/** The tokens of a text; characters that the model has not learnt are spaces. */
+export const encode = (text) => Array.from(text, (character) => tokenOf.get(character) ?? tokenOf.get(' '));
+
+export const decode = (tokens) => tokens.map((token) => characters[token - 1] ?? '').join('');
+
+/** y = W x for each of `count` rows of x. */
+function project({ data, dims: [outputs, inputs] }, x, count) {
+  const y = new Float32Array(count * outputs);
+  for (let row = 0; row < count; ++row) {
+    for (let o = 0; o < outputs; ++o) {
+      let sum = 0;
+      for (let i = 0; i < inputs; ++i) sum += data[o * inputs + i] * x[row * inputs + i];
+      y[row * outputs + o] = sum;
+    }
+  }
+  return y;
+}
+
+function normalize({ data: weight }, x, count) {
+  const y = new Float32Array(x.length);
+  for (let row = 0; row < count; ++row) {
+    let squares = 0;
+    for (let i = 0; i < width; ++i) squares += x[row * width + i] ** 2;
+    const factor = 1 / Math.sqrt(squares / width + epsilon);
+    for (let i = 0; i < width; ++i) y[row * width + i] = x[row * width + i] * factor * weight[i];
+  }
+  return y;
+}
+
+/** Rotary embedding in place: dims d and d + headDim / 2 turn by position / theta^(2d / headDim). */
+function rotate(x, count, first) {
+  const half = headDim / 2;
+  const rowSize = x.length / count;
+  for (let row = 0; row < count; ++row) {
+    for (let d = 0; d < half; ++d) {
+      const angle = (first + row) * frequencies[d];
+      const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
+      for (let at = row * rowSize + d; at < (row + 1) * rowSize; at += headDim) {
+        const [a, b] = [x[at], x[at + half]];
+        x[at] = a * cos - b * sin;
+        x[at + half] = b * cos + a * sin;
+      }
+    }
+  }
+  return x;
+}
+
+const add = (x, y) => x.map((value, i) => value + y[i]);
+
+/**
+ * Appends tokens to the cache and attends.
+ * @param {number[]} tokens the ones that come next: a prompt, a piece of one, or a single token
+ * @param {(layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor} attend keeps k and v of a layer and returns what the
+ *   queries see
+ * @param {number} first the position of the first of them
+ * @returns {Float32Array} logits [tokens.length, characters + 1]
+ */
+export function forward(tokens, attend, first) {
+  const count = tokens.length;
+  const rowsOf = (data, n) => new Tensor('float32', data, [1, count, n, headDim]);
+  let x = Float32Array.from(
+    tokens.flatMap((token) => [...tensors['emb.weight'].data.subarray(token * width, (token + 1) * width)]),
+  );
+  for (let layer = 0; layer < layers; ++layer) {
+    const weight = (name) => tensors[`layers.${layer}.${name}.weight`];
+    const seen = normalize(weight('n1'), x, count);
+    const q = rowsOf(rotate(project(weight('q'), seen, count), count, first), heads);
+    const k = rowsOf(rotate(project(weight('k'), seen, count), count, first), kvHeads);
+    const v = rowsOf(project(weight('v'), seen, count), kvHeads);
+    x = add(x, project(weight('o'), attend(layer, q, k, v).data, count));
+    const hidden = normalize(weight('n2'), x, count);
+    const up = project(weight('up'), hidden, count);
+    const gated = project(weight('gate'), hidden, count).map((g, i) => (g / (1 + Math.exp(-g))) * up[i]);
+    x = add(x, project(weight('down'), gated, count));
+  }
+  return project(tensors['emb.weight'], normalize(tensors['norm.weight'], x, count), count);
+}

@@ -1,0 +1,76 @@
+// The character Llama of examples/generate in float64, one token at a time, every number where the formula has it.
+// Reader: someone who checks what is generated. Formulas: Llama (arXiv 2302.13971), rotary embedding (arXiv 2104.09864).
+
+import { readFileSync } from 'node:fs';
+import { fromBits } from './half.js';
+
+const file = readFileSync(new URL('../../examples/generate/chargpt.f16.safetensors', import.meta.url));
+const headerEnd = 8 + file.readUInt32LE(0);
+const header = JSON.parse(file.toString('utf8', 8, headerEnd));
+export const characters: string[] = JSON.parse(header.__metadata__.chars);
+
+/** Rows of a weight. */
+function weight(name: string): number[][] {
+  const { shape, data_offsets } = header[`${name}.weight`] as { shape: number[]; data_offsets: number[] };
+  const columns = shape.at(-1)!;
+  const numbers = Array.from({ length: shape.reduce((a, n) => a * n, 1) }, (_, i) =>
+    fromBits('float16', file.readUInt16LE(headerEnd + data_offsets[0] + 2 * i)),
+  );
+  return Array.from({ length: numbers.length / columns }, (_, row) =>
+    numbers.slice(row * columns, (row + 1) * columns),
+  );
+}
+
+const embedding = weight('emb');
+const lastNorm = weight('norm')[0];
+const blocks = [0, 1, 2].map((layer) => {
+  const of = (name: string) => weight(`layers.${layer}.${name}`);
+  const [n1, n2] = [of('n1')[0], of('n2')[0]];
+  return { n1, n2, q: of('q'), k: of('k'), v: of('v'), o: of('o'), gate: of('gate'), up: of('up'), down: of('down') };
+});
+
+const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, i) => sum + x * b[i], 0);
+const times = (matrix: readonly number[][], x: readonly number[]) => matrix.map((row) => dot(row, x));
+const plus = (a: readonly number[], b: readonly number[]) => a.map((x, i) => x + b[i]);
+const normed = (x: readonly number[], factors: readonly number[]) =>
+  x.map((value, i) => (value * factors[i]) / Math.sqrt(dot(x, x) / x.length + 1e-5));
+const headsOf = (x: readonly number[]) => Array.from({ length: x.length / 32 }, (_, h) => x.slice(32 * h, 32 * h + 32));
+
+const turned = (head: readonly number[], position: number) =>
+  head.map((x, d) => {
+    const angle = position / 10000 ** ((d % 16) / 16);
+    return d < 16
+      ? x * Math.cos(angle) - head[d + 16] * Math.sin(angle)
+      : x * Math.cos(angle) + head[d - 16] * Math.sin(angle);
+  });
+
+/** Logits after each of the tokens, all of which see everything before them. */
+export function logitsOf(tokens: readonly number[]): number[][] {
+  const kept = blocks.map(() => ({ k: [] as number[][][], v: [] as number[][][] }));
+  return tokens.map((token, position) => {
+    let x: number[] = embedding[token];
+    for (const [layer, block] of blocks.entries()) {
+      const { k, v } = kept[layer];
+      const seen = normed(x, block.n1);
+      k.push(headsOf(times(block.k, seen)).map((head) => turned(head, position)));
+      v.push(headsOf(times(block.v, seen)));
+      const out = headsOf(times(block.q, seen)).flatMap((head, h) => {
+        const query = turned(head, position);
+        const weights = k.map((keys) => Math.exp(dot(query, keys[h >> 1]) / Math.sqrt(32)));
+        const sum = weights.reduce((a, b) => a + b, 0);
+        return query.map((_, d) => weights.reduce((total, w, t) => total + w * v[t][h >> 1][d], 0) / sum);
+      });
+      x = plus(x, times(block.o, out));
+      const hidden = normed(x, block.n2);
+      const up = times(block.up, hidden);
+      x = plus(
+        x,
+        times(
+          block.down,
+          times(block.gate, hidden).map((g, i) => (g / (1 + Math.exp(-g))) * up[i]),
+        ),
+      );
+    }
+    return times(embedding, normed(x, lastNorm));
+  });
+}
