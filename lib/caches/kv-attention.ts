@@ -9,10 +9,10 @@ import type { AttentionOptions, Layout } from '../ops/attention/options.js';
 import { axesOf, layoutWords } from '../tensor/axes.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
-import { floatTypes, readTensor } from '../tensor/views.js';
+import { floatTypes, readTensor, type View } from '../tensor/views.js';
 import { swapped, tensorOf } from './kv-dense.js';
 import type { KvPages } from './kv-pages.js';
-import type { KvRun } from './kv-run.js';
+import type { Horizon, KvRun } from './kv-run.js';
 
 /** What attention over a cache can be told, as in attention(). */
 export type CacheAttentionOptions<T = Tensor> = Pick<
@@ -58,7 +58,9 @@ const names = namesOf<CacheAttentionOptions>({
 export interface CallSettings {
   readonly layout: Layout;
   readonly isReadOnly: boolean;
-  readonly horizon: { readonly recentTokens: number; readonly sinkTokens: number } | undefined;
+  /** Queries of each sequence, where they follow each other without a batch axis. */
+  readonly queryLengths?: Int32Array;
+  readonly horizon: Horizon | undefined;
 }
 
 interface Call {
@@ -67,18 +69,23 @@ interface Call {
   readonly options: AttentionOptions<unknown>;
 }
 
+/** What a call reads. */
+export interface Reading {
+  readonly pool: KvPages;
+  readonly runs: readonly KvRun[];
+  readonly layer: number;
+}
+
 /** Holds the pages that it reads until it is done. */
 export async function attendTo(
   where: string,
-  pool: KvPages,
-  runs: readonly KvRun[],
-  layer: number,
+  reading: Reading,
   q: TensorLike,
   options: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): Promise<unknown> {
-  const call = callOf(where, pool, runs, layer, q, options, settings);
-  const ends = runs.map((run) => run.read(layer));
+  const call = callOf(where, reading, q, options, settings);
+  const ends = reading.runs.map((run) => run.read(reading.layer));
   try {
     return await runAttention(where, q, call.k, call.v, call.options);
   } finally {
@@ -88,63 +95,83 @@ export async function attendTo(
 
 export function attendToSync(
   where: string,
-  pool: KvPages,
-  runs: readonly KvRun[],
-  layer: number,
+  reading: Reading,
   q: TensorLike,
   options: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): unknown {
-  const call = callOf(where, pool, runs, layer, q, options, settings);
+  const call = callOf(where, reading, q, options, settings);
   return runAttentionSync(where, q, call.k, call.v, call.options);
 }
 
 function callOf(
   where: string,
-  pool: KvPages,
-  runs: readonly KvRun[],
-  layer: number,
+  { pool, runs, layer }: Reading,
   q: TensorLike,
   given: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): Call {
   checkNames(where, given, names);
-  const options = { ...given, ...visibility(given, settings) };
-  const keyLengths = Int32Array.from(runs, (run) => run.lengthOf(layer));
-  checkQueries(q, pool, keyLengths, settings.layout, options.causal);
+  const { layout, queryLengths } = settings;
   const { pageSize } = pool.sizes;
-  const perSequence = Math.max(1, Math.ceil(Math.max(...keyLengths) / pageSize));
+  const keyLengths = new Int32Array(runs.length);
+  let most = 0;
+  for (let i = 0; i < runs.length; ++i) {
+    keyLengths[i] = runs[i].lengthOf(layer);
+    most = Math.max(most, keyLengths[i]);
+  }
+  const perSequence = Math.max(1, Math.ceil(most / pageSize));
   const table = new Int32Array(runs.length * perSequence).fill(-1);
-  for (const [i, run] of runs.entries()) run.writeTable(layer, table.subarray(i * perSequence));
-  const asGiven = settings.layout === 'bhnd' ? swapped : <V>(view: V): V => view;
-  return {
-    k: tensorOf(asGiven(pool.keysOf(layer))),
-    v: tensorOf(asGiven(pool.valuesOf(layer))),
-    options: {
-      ...options,
-      layout: settings.layout,
-      keyLengths,
-      pages: { table: { type: 'int32', data: table, dims: [runs.length, perSequence] }, pageSize },
-    },
-  };
+  for (let i = 0; i < runs.length; ++i) runs[i].writeTable(layer, table, i * perSequence);
+  // Written one by one: a call of one token takes about as long as spreading them.
+  const options: { -readonly [name in keyof AttentionOptions]: AttentionOptions<unknown>[name] } = { ...given };
+  options.layout = layout;
+  options.keyLengths = keyLengths;
+  options.pages = { table: { type: 'int32', data: table, dims: [runs.length, perSequence] }, pageSize };
+  limitSight(options, settings);
+  if (queryLengths) {
+    options.cuSeqlensQ = totalsOf(queryLengths);
+    checkRaggedQueries(q, pool, keyLengths, queryLengths, layout, options.causal);
+  } else {
+    checkQueries(q, pool, keyLengths, most, layout, options.causal);
+  }
+  return { k: tensorAs(layout, pool.keysOf(layer)), v: tensorAs(layout, pool.valuesOf(layer)), options };
 }
 
-/** Which tokens a query sees, as attention() is told it. */
-function visibility(
-  given: CacheAttentionOptions<unknown>,
+/** Tensors of views that stay until a pool grows: made once. */
+const tensors = { bnhd: new WeakMap<View, Tensor>(), bhnd: new WeakMap<View, Tensor>() };
+
+function tensorAs(layout: Layout, pages: View): Tensor {
+  const made = tensors[layout].get(pages);
+  if (made) return made;
+  const tensor = tensorOf(layout === 'bhnd' ? swapped(pages) : pages);
+  tensors[layout].set(pages, tensor);
+  return tensor;
+}
+
+/** Running totals, from 0. */
+function totalsOf(lengths: ArrayLike<number>): Int32Array {
+  const totals = new Int32Array(lengths.length + 1);
+  for (let i = 0; i < lengths.length; ++i) totals[i + 1] = totals[i] + lengths[i];
+  return totals;
+}
+
+/** Says which tokens a query sees. */
+function limitSight(
+  options: Pick<AttentionOptions, 'causal' | 'window' | 'sinkTokens'>,
   { isReadOnly, horizon }: CallSettings,
-): Pick<AttentionOptions, 'causal' | 'window' | 'sinkTokens'> {
-  const causal = given.causal === undefined ? !isReadOnly : checkBoolean('causal', given.causal);
-  if (!horizon) return { causal };
-  const named = (['window', 'sinkTokens'] as const).find((name) => given[name] !== undefined);
-  if (named || !causal) {
+): void {
+  options.causal = options.causal === undefined ? !isReadOnly : checkBoolean('causal', options.causal);
+  if (!horizon) return;
+  const named = (['window', 'sinkTokens'] as const).find((name) => options[name] !== undefined);
+  if (named || !options.causal) {
     throw new TilewiseTypeError(
       'ERR_TILEWISE_INVALID_OPTION',
       `\`${named ?? 'causal'}\` does not go with a cache of \`recentTokens\`, which says what a query sees; leave it out`,
     );
   }
-  const { recentTokens, sinkTokens } = horizon;
-  return { causal, window: [recentTokens - 1, 0], sinkTokens };
+  options.window = [horizon.recentTokens - 1, 0];
+  options.sinkTokens = horizon.sinkTokens;
 }
 
 /** Queries are those of the last tokens, so a causal call has no more of them than tokens. */
@@ -152,6 +179,7 @@ function checkQueries(
   q: TensorLike,
   pool: KvPages,
   keyLengths: Int32Array,
+  most: number,
   layout: Layout,
   isCausal: boolean | undefined,
 ): void {
@@ -164,9 +192,35 @@ function checkQueries(
         `${headDim}, as the cache has them, not ${showDims(dims)}`,
     );
   }
-  const most = Math.max(...keyLengths);
   if (!isCausal || dims[axes.token] <= most) return;
   throw mismatch(
     `\`q\` must have at most ${most} queries, those of the last tokens that were appended, not ${dims[axes.token]}`,
+  );
+}
+
+/** The same of the queries of sequences one after the other. */
+function checkRaggedQueries(
+  q: TensorLike,
+  pool: KvPages,
+  keyLengths: Int32Array,
+  queryLengths: Int32Array,
+  layout: Layout,
+  isCausal: boolean | undefined,
+): void {
+  const { dims } = readTensor('q', q, floatTypes);
+  const { headDim } = pool.sizes;
+  const axes = axesOf(3, layout === 'bhnd');
+  const total = queryLengths.reduce((sum, length) => sum + length, 0);
+  if (dims.length !== 3 || dims[axes.token] !== total || dims[axes.dim] !== headDim) {
+    throw mismatch(
+      `\`q\` must have dims ${layoutWords(3, layout === 'bhnd')} with ${total} tokens, as \`queryLengths\` says, and a dim of ` +
+        `${headDim}, not ${showDims(dims)}`,
+    );
+  }
+  if (!isCausal) return;
+  const long = queryLengths.findIndex((length, i) => length > keyLengths[i]);
+  if (long < 0) return;
+  throw mismatch(
+    `\`queryLengths[${long}]\` must be at most ${keyLengths[long]}, the tokens of its sequence, not ${queryLengths[long]}`,
   );
 }

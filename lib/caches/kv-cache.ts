@@ -136,8 +136,8 @@ export class KvCache {
     options?: CacheAttentionOptions<T>,
   ): Promise<ResultOf<Q, T>>;
   async attention(layer: number, q: TensorLike, options: CacheAttentionOptions<unknown> = {}): Promise<unknown> {
-    const { pool, runs } = this.#filled();
-    return attendTo('KvCache.attention()', pool, runs, this.#stored(layer), q, options, this.#settings);
+    const reading = { ...this.#filled(), layer: this.#stored(layer) };
+    return attendTo('KvCache.attention()', reading, q, options, this.#settings);
   }
 
   /**
@@ -155,8 +155,8 @@ export class KvCache {
     options?: CacheAttentionOptions<T>,
   ): ResultOf<Q, T>;
   attentionSync(layer: number, q: TensorLike, options: CacheAttentionOptions<unknown> = {}): unknown {
-    const { pool, runs } = this.#filled();
-    return attendToSync('KvCache.attentionSync()', pool, runs, this.#stored(layer), q, options, this.#settings);
+    const reading = { ...this.#filled(), layer: this.#stored(layer) };
+    return attendToSync('KvCache.attentionSync()', reading, q, options, this.#settings);
   }
 
   /**

@@ -24,6 +24,7 @@ export class KvMemory {
   #buffer: SharedArrayBuffer | undefined;
   #data: TensorData | DeviceBuffer | undefined;
   #rows = 0;
+  #view: View | undefined;
 
   /**
    * @param rowSize elements of a row
@@ -40,16 +41,15 @@ export class KvMemory {
     return this.#rows;
   }
 
-  /** All rows as one axis, elements as the other. */
+  /** All rows as one axis, elements as the other; another object once there are more. */
   get view(): View {
+    this.#view ??= this.#viewOf(this.#data ?? new Float32Array(0));
+    return this.#view;
+  }
+
+  #viewOf(data: TensorData | DeviceBuffer): View {
     const dims = [this.#rows, this.#rowSize];
-    return {
-      type: this.#type,
-      data: this.#data ?? new Float32Array(0),
-      dims,
-      strides: contiguousStrides(dims),
-      offset: 0,
-    };
+    return { type: this.#type, data, dims, strides: contiguousStrides(dims), offset: 0 };
   }
 
   /**
@@ -81,6 +81,7 @@ export class KvMemory {
     this.#data = this.#type === 'float32' ? new Float32Array(buffer, 0, length) : new Uint16Array(buffer, 0, length);
     this.#buffer = buffer;
     this.#rows = rows;
+    this.#view = undefined;
   }
 
   #growThere(rows: number): void {
@@ -97,6 +98,7 @@ export class KvMemory {
     }
     this.#data = larger;
     this.#rows = rows;
+    this.#view = undefined;
   }
 
   /** Copies one row over another. */
@@ -130,5 +132,6 @@ export class KvMemory {
     this.#data = undefined;
     this.#buffer = undefined;
     this.#rows = 0;
+    this.#view = undefined;
   }
 }

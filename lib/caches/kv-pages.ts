@@ -27,6 +27,8 @@ export interface KvSizes {
 interface Rows {
   readonly dim: number;
   readonly memory: KvMemory;
+  /** The memory as pages, and what it was made of. */
+  pages?: { readonly of: View; readonly view: View };
 }
 
 export class KvPages {
@@ -114,14 +116,18 @@ export class KvPages {
     return this.#viewOf(this.#values[layer]);
   }
 
-  #viewOf({ dim, memory }: Rows): View {
+  #viewOf(rows: Rows): View {
     const { pageSize, kvHeads } = this.sizes;
-    const { view } = memory;
-    return {
-      ...view,
+    const { dim, memory } = rows;
+    const { view: of } = memory;
+    if (rows.pages?.of === of) return rows.pages.view;
+    const view = {
+      ...of,
       dims: [memory.rows, pageSize, kvHeads, dim],
       strides: [kvHeads * pageSize * dim, dim, pageSize * dim, 1],
     };
+    rows.pages = { of, view };
+    return view;
   }
 
   /** Bytes of one page, all layers together. */

@@ -171,11 +171,11 @@ export class KvRun {
     this.#begins.fill(0);
   }
 
-  /** Writes the page of each `pageSize` tokens of a layer to a row of a table. */
-  writeTable(layer: number, to: Int32Array): void {
+  /** Writes the page of each `pageSize` tokens of a layer to a table, from `at` on. */
+  writeTable(layer: number, table: Int32Array, at: number): void {
     const count = Math.ceil(this.#lengths[layer] / this.#pool.sizes.pageSize);
     // Pages that were let go of are hidden from every query: any page will do.
-    for (let i = 0; i < count; ++i) to[i] = Math.max(0, this.#pages[i]);
+    for (let i = 0; i < count; ++i) table[at + i] = Math.max(0, this.#pages[i]);
   }
 
   /** The page that a token is on; throws when it was let go of. */
