@@ -9,4 +9,5 @@
 #include "append/job.h"
 #include "attention/job.h"
 #include "merge/job.h"
+#include "rotary/job.h"
 #include "selection/job.h"

@@ -8,4 +8,5 @@
 #include "append/run.h"
 #include "attention/run.h"
 #include "merge/run.h"
+#include "rotary/run.h"
 #include "selection/run.h"

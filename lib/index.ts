@@ -33,6 +33,9 @@ export {
 export { type AttentionPart, type MergeOptions, mergeAttention, mergeAttentionSync } from './ops/merge.js';
 export type { CommonOptions, NamedOp, NamedOpSync } from './ops/named.js';
 export { neighborhoodAttention, neighborhoodAttentionSync } from './ops/neighborhood.js';
+export type { RotaryOptions, RotaryScaling, RotaryScalings } from './ops/rotary/frequencies.js';
+export type { NumberArray } from './ops/rotary/positions.js';
+export { type RotateOptions, rotate, rotateSync } from './ops/rotary/rotate.js';
 export { s2Attention, s2AttentionSync } from './ops/s2.js';
 export {
   type SqaConfig,

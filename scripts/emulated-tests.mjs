@@ -23,11 +23,19 @@ const checks = [
   check('selection_checks', [40]),
   check('merge_checks', []),
   check('append_checks', []),
+  check('rotary_checks', []),
 ];
 
 async function checkKernels() {
   // The program of the mutants is only compiled: scripts/mutants.mjs links it with few kernels.
-  const targets = ['attention_checks', 'selection_checks', 'merge_checks', 'append_checks', 'attention_mutants'];
+  const targets = [
+    'attention_checks',
+    'selection_checks',
+    'merge_checks',
+    'rotary_checks',
+    'append_checks',
+    'attention_mutants',
+  ];
   return (await build('emulated', targets)) && runChecks(checks);
 }
 

@@ -31,7 +31,14 @@ function layPrograms() {
   buildChecks();
   for (const architecture of Object.keys(primitives)) buildPrimitives(architecture);
   for (const name of ['bench', 'conformance']) copy(pack, path.join(folder, name));
-  for (const name of ['attention_checks', 'selection_checks', 'merge_checks', 'append_checks', 'bench/kernel_times']) {
+  for (const name of [
+    'attention_checks',
+    'selection_checks',
+    'merge_checks',
+    'rotary_checks',
+    'append_checks',
+    'bench/kernel_times',
+  ]) {
     run('strip', ['-o', path.join(pack, folder, name), path.join(root, folder, name)]);
   }
 }

@@ -30,6 +30,7 @@ const kernels = [
   { name: 'selection_checks', room: 'gpu', args: [4] },
   { name: 'merge_checks', room: 'gpu' },
   { name: 'append_checks', room: 'gpu' },
+  { name: 'rotary_checks', room: 'gpu' },
 ];
 
 const modes = {

@@ -153,7 +153,9 @@ async function inParallel(items, work) {
 }
 
 if (!existsSync(path.join(made, 'selection.ptx'))) throw new Error(`there is no PTX in ${made}`);
-if (!(await build('emulated', ['attention_checks', 'selection_checks', 'merge_checks', 'append_checks'])))
+if (
+  !(await build('emulated', ['attention_checks', 'selection_checks', 'merge_checks', 'rotary_checks', 'append_checks']))
+)
   process.exit(1);
 console.log(`${count} mutants of PTX, seed ${seed}`);
 rmSync(scratch, { recursive: true, force: true });

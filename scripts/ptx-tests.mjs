@@ -27,6 +27,7 @@ const checks = [
   check('selection_checks', [0], `ptx:${folder}`), // those made for one purpose
   check('merge_checks', [], `twins:${folder}`),
   check('append_checks', [], `twins:${folder}`),
+  check('rotary_checks', [], `twins:${folder}`),
 ];
 const schedules = ['lazy', 'eager', 'races', 'random:1'];
 // ONNX's cases take as long as half of the others.
@@ -58,7 +59,7 @@ function programsOfCards() {
 }
 
 async function checkKernels() {
-  const targets = ['attention_checks', 'selection_checks', 'merge_checks', 'append_checks'];
+  const targets = ['attention_checks', 'selection_checks', 'merge_checks', 'rotary_checks', 'append_checks'];
   return (await build('emulated', targets)) && runChecks([...programsOfCards(), ...checks]);
 }
 

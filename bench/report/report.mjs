@@ -1,5 +1,5 @@
 // Turns bench/results/*.json into bench/RESULTS.md, docs/measurements/targets.md and the README's ratios, so that no number
-// is ever typed. Reader: whoever has just measured. After `npm run bench`, `bench:families`, `bench:peers`:
+// is ever typed. Reader: whoever has just measured. After `npm run bench`, `bench:families`, `bench:peers` and the others:
 //   npm run bench:report               writes the pages
 //   npm run bench:report -- --check    fails when a page is not what would be written
 import { existsSync, readFileSync } from 'node:fs';
@@ -11,6 +11,7 @@ import { kernelSections } from './kernels.mjs';
 import { maskSections } from './masks.mjs';
 import { peerSections } from './peers.mjs';
 import { ratioTable } from './ratios.mjs';
+import { rotarySections } from './rotary.mjs';
 import { servingSections } from './serving.mjs';
 import { targetPage } from './target-page.mjs';
 
@@ -24,6 +25,7 @@ const families = readResult('families.json');
 const peers = readResult('peers.json');
 const masks = readResult('masks.json');
 const serving = readResult('serving.json');
+const rotary = readResult('rotary.json');
 const kernels = readResult('kernels.json');
 const cards = readGpuResults();
 const put = (name, text) => putPage(name, text, 'npm run bench:report');
@@ -38,6 +40,7 @@ const sections = [
   ...familySections(families),
   ...maskSections(masks),
   ...servingSections(serving),
+  ...rotarySections(rotary),
   ...gpuSections(cards),
   ...kernelSections(kernels),
   ...peerSections(peers),

@@ -7,10 +7,11 @@
 #include "append.h"
 #include "attention.h"
 #include "merge.h"
+#include "rotary.h"
 #include "selection.h"
 
 namespace tilewise {
 
-using AnyProblem = std::variant<AttentionProblem, SelectionProblem, MergeProblem, AppendProblem>;
+using AnyProblem = std::variant<AttentionProblem, SelectionProblem, MergeProblem, RotaryProblem, AppendProblem>;
 
 }  // namespace tilewise

@@ -5,6 +5,7 @@
 
 #include "../../core/op/tile_rule.h"
 #include "../../core/op/attention.h"
+#include "../../core/op/rotary.h"
 #include "../../core/op/selection.h"
 #include "../../core/base/tile_map.h"
 
@@ -85,6 +86,18 @@ struct KeyList {
   int count;
 };
 
+// Rotary embedding: a row and the rotations of its pairs.
+struct RotatedRow {
+  const void* from;
+  int64_t fromStride;
+  void* to;
+  int64_t toStride;
+  DType dtype;
+  int headDim, pairs;
+  bool isInterleaved;
+  const float* rotations;  // of its pairs: cosines, then sines
+};
+
 constexpr int32_t kMaxDim = 512;  // elements of a row, for which loops have room
 
 struct Kernels {
@@ -100,6 +113,9 @@ struct Kernels {
   // Unaligned strided rows to float32 and back, for the steps that are not worth a kernel of their own.
   void (*readRow)(const void* from, DType type, int64_t stride, int n, float* to);
   void (*writeRow)(const float* from, int n, DType type, int64_t stride, void* to);
+  // Rotary embedding: writeRotations() of core, and a row's pairs rotated; `row` has room for them.
+  void (*makeRotations)(const RotaryProblem&, int64_t batch, Token token, int32_t head, float* rotations);
+  void (*rotateRow)(const RotatedRow&, float* row);
   // Selection: rows as scoreKeys() wants them, and the best score of each key among them; floats of both's memory.
   int64_t (*sampledFloats)(int headDim, int rows);
   void (*layOutRows)(const SampledRows&, float* to);

@@ -40,6 +40,7 @@ namespace {
 #include "../attention/tile_loop.inl"
 #include "../attention/decode_steps.inl"
 #include "../attention/decode_loop.inl"
+#include "../rotary/rotate_row.inl"
 #include "../selection/select_loop.inl"
 
 int64_t tileScratch(const AttentionProblem& p, TileShape shape) {
@@ -57,8 +58,23 @@ int64_t decodeScratch(const AttentionProblem& p, int groups, int rows) {
 #define TILEWISE_WIDER nullptr
 #endif
 const Kernels TILEWISE_KERNELS = {
-    TILEWISE_TARGET_NAME, kPanel,  TILEWISE_WIDER, tileScratch,   runTileTask, decodeScratch, paddedRows, paddedDim,
-    runDecodeTask,        readRow, writeRow,       sampledFloats, layOutRows,  keyFloats,     scoreKeys,
+    TILEWISE_TARGET_NAME,
+    kPanel,
+    TILEWISE_WIDER,
+    tileScratch,
+    runTileTask,
+    decodeScratch,
+    paddedRows,
+    paddedDim,
+    runDecodeTask,
+    readRow,
+    writeRow,
+    makeRotations,
+    rotateRow,
+    sampledFloats,
+    layOutRows,
+    keyFloats,
+    scoreKeys,
 };
 
 }  // namespace tilewise::cpu

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { blocks, createBlockMaskSync, explain, stridedShards } from 'tilewise';
 import { putPage } from '../../scripts/pages.mjs';
 import { errorsPage } from './errors.mjs';
+import { rotaryPicture } from './rotary-picture.mjs';
 import { supportPage } from './support.mjs';
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
@@ -52,6 +53,7 @@ const pages = [
   ['docs/reference/api.md', markdown(apiPage)],
   ['docs/pictures/strided-shards.svg', shardsPicture],
   ['docs/pictures/block-mask.svg', maskPicture],
+  ['docs/pictures/rotary-wavelengths.svg', rotaryPicture],
 ];
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

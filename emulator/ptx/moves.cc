@@ -15,14 +15,16 @@ void movePredicate(Warp& warp, const Instruction& in) {
   writePredicate(warp, predicate(warp, in, 0), predicate(warp, in, 1));
 }
 
+template <class Whole, class Half>
 void joinHalves(Warp& warp, const Instruction& in) {
-  const uint16_t *low = lanes<uint16_t>(warp, in, 1), *high = lanes<uint16_t>(warp, in, 2);
-  write(warp, lanes<uint32_t>(warp, in, 0), [&](uint32_t i) { return low[i] | uint32_t(high[i]) << 16; });
+  const Half *low = lanes<Half>(warp, in, 1), *high = lanes<Half>(warp, in, 2);
+  write(warp, lanes<Whole>(warp, in, 0), [&](uint32_t i) { return low[i] | Whole(high[i]) << 8 * sizeof(Half); });
 }
+template <class Whole, class Half>
 void splitHalves(Warp& warp, const Instruction& in) {
-  const uint32_t* a = lanes<uint32_t>(warp, in, 2);
-  write(warp, lanes<uint16_t>(warp, in, 0), [&](uint32_t i) { return uint16_t(a[i]); });
-  write(warp, lanes<uint16_t>(warp, in, 1), [&](uint32_t i) { return uint16_t(a[i] >> 16); });
+  const Whole* a = lanes<Whole>(warp, in, 2);
+  write(warp, lanes<Half>(warp, in, 0), [&](uint32_t i) { return Half(a[i]); });
+  write(warp, lanes<Half>(warp, in, 1), [&](uint32_t i) { return Half(a[i] >> 8 * sizeof(Half)); });
 }
 
 void readSpecial(Warp& warp, const Instruction& in) {
@@ -42,9 +44,17 @@ void readSpecial(Warp& warp, const Instruction& in) {
 
 Opcodes moveOpcodes() {
   return {
-      {"mov.u16", "h = h", move<uint16_t>}, {"mov.b32", "w = w", move<uint32_t>}, {"mov.u32", "w = w", move<uint32_t>},
-      {"mov.f32", "w = w", move<uint32_t>}, {"mov.b64", "l = l", move<uint64_t>}, {"mov.u64", "l = l", move<uint64_t>},
-      {"mov.pred", "p = p", movePredicate}, {"mov.b32", "w = {hh}", joinHalves},  {"mov.b32", "{hh} = w", splitHalves},
+      {"mov.u16", "h = h", move<uint16_t>},
+      {"mov.b32", "w = w", move<uint32_t>},
+      {"mov.u32", "w = w", move<uint32_t>},
+      {"mov.f32", "w = w", move<uint32_t>},
+      {"mov.b64", "l = l", move<uint64_t>},
+      {"mov.u64", "l = l", move<uint64_t>},
+      {"mov.pred", "p = p", movePredicate},
+      {"mov.b32", "w = {hh}", joinHalves<uint32_t, uint16_t>},
+      {"mov.b32", "{hh} = w", splitHalves<uint32_t, uint16_t>},
+      {"mov.b64", "l = {ww}", joinHalves<uint64_t, uint32_t>},
+      {"mov.b64", "{ww} = l", splitHalves<uint64_t, uint32_t>},
       {"mov.u32", "w = s", readSpecial},
   };
 }

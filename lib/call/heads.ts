@@ -30,7 +30,7 @@ export function readMergedHeads({ queryHeads, kvHeads }: Partial<MergedHeads>): 
 }
 
 /** The error for heads and dim as one axis where operands have another form. */
-export const unmergeable = (option: keyof MergedHeads, other: string): Error =>
+export const unmergeable = (option: string, other: string): Error =>
   new TilewiseTypeError(
     'ERR_TILEWISE_INVALID_OPTION',
     `\`${option}\` is for tensors [batch, tokens, heads * dim] and does not go with ${other}`,

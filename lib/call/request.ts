@@ -6,7 +6,7 @@ import { type NativeMemory, type NativeViews, native } from '../native/native.js
 import { axesOf, flatten, flattenOut, rowAxesOf, tokenAxesOf } from '../tensor/axes.js';
 import { DeviceBuffer, passed } from '../tensor/device-buffer.js';
 import { backendName, cpu } from '../tensor/devices.js';
-import { checkOverlaps, type Named } from '../tensor/leases.js';
+import { checkOverlaps, isSamePlace, type Named } from '../tensor/leases.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorConstructor } from '../tensor/types.js';
 import {
@@ -39,6 +39,8 @@ export interface WantedResults {
   /** The caller's own buffer as it was given, and as it was read. */
   readonly given: object | undefined;
   readonly out: View | undefined;
+  /** The input that `out` may be, if both are the same elements in the same order. */
+  readonly replaces?: string;
   readonly isHeadsFirst: boolean;
   readonly type: FloatType;
   readonly outDims: number[];
@@ -61,7 +63,7 @@ export interface Place {
 export interface RequestForm {
   readonly fields: number;
   readonly slots: number;
-  readonly results?: { readonly out: Place; readonly lse: Place };
+  readonly results?: { readonly out: Place; readonly lse?: Place };
 }
 
 export class Request {
@@ -153,12 +155,16 @@ export class Request {
       );
     }
     if (out) checkAttached('out', out);
-    checkOverlaps(this.#inputs, lent);
+    const isReplaced = ({ name, view }: Named) => name === wanted.replaces && out && isSamePlace(view, out);
+    checkOverlaps(
+      this.#inputs.filter((input) => !isReplaced(input)),
+      lent,
+    );
     const data = out ? out.data : make(type, outDims, device);
     this.#placeOperand(places.out.field, flat, isHeadsFirst);
     this.views[places.out.slot] = passed(data);
     const lseData = lseDims && make('float32', lseDims, device);
-    if (lseDims) {
+    if (lseDims && places.lse) {
       this.#placeRows(places.lse.field, flattenOut(contiguous(lseDims), rowAxesOf(lseDims.length)));
       this.views[places.lse.slot] = passed(lseData as View['data']);
     }

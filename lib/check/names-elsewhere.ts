@@ -1,5 +1,5 @@
-// Names elsewhere: what FlexAttention's users call options that are here under other names.
-// Reader: someone who ports a call from PyTorch and gets an error. checkNames() asks; a name is answered where the option
+// Names elsewhere: what FlexAttention's users, and the configs of models, call options that are here under other names.
+// Reader: someone who ports a call from PyTorch, or a config, and gets an error. checkNames() asks; a name is answered where the option
 // that has taken its place exists.
 
 /** An option that exists where the hint is of use, and the hint. */
@@ -14,6 +14,9 @@ const inBlockMask = (name: string): readonly Hint[] => [
 ];
 const backwardOnly: readonly Hint[] = [['kvIndices', 'only a backward pass reads it; leave it out']];
 const makesMask = (ours: string): readonly Hint[] => [['queries', `it is \`${ours}\``]];
+
+/** Fields of `rope_scaling`. */
+const inScaling = (name: string, ours = camelCase(name)): readonly Hint[] => [[ours, `it is \`${ours}\``]];
 
 /** Per name the hints for it; the first whose option exists is given. */
 const hints: Readonly<Record<string, readonly Hint[]>> = {
@@ -36,6 +39,16 @@ const hints: Readonly<Record<string, readonly Hint[]>> = {
   q_indices: backwardOnly,
   full_q_num_blocks: backwardOnly,
   full_q_indices: backwardOnly,
+  rope_theta: [['theta', 'it is `theta`']],
+  rope_scaling: [['scaling', 'it is `scaling`']],
+  position_ids: [['positions', 'it is `positions`']],
+  rope_type: inScaling('rope_type', 'kind'),
+  original_max_position_embeddings: inScaling('original_max_position_embeddings', 'original'),
+  attention_factor: inScaling('attention_factor'),
+  beta_fast: inScaling('beta_fast'),
+  beta_slow: inScaling('beta_slow'),
+  low_freq_factor: inScaling('low_freq_factor'),
+  high_freq_factor: inScaling('high_freq_factor'),
   B: makesMask('batch'),
   H: makesMask('heads'),
   Q_LEN: makesMask('queries'),

@@ -58,6 +58,16 @@ export function checkOverlaps(inputs: readonly Named[], out: Named | undefined):
   }
 }
 
+/** Whether two views are the same elements in the same order. */
+export function isSamePlace(a: View, b: View): boolean {
+  const [first, second] = [placeOf(a), placeOf(b)];
+  if (!first || !second || first.memory !== second.memory || first.first !== second.first) return false;
+  return (
+    a.type === b.type &&
+    a.dims.every((length, axis) => length === b.dims[axis] && (length === 1 || a.strides[axis] === b.strides[axis]))
+  );
+}
+
 const overlap = (message: string): Error => new TilewiseRangeError('ERR_TILEWISE_OVERLAP', message);
 
 /** One axis of a view: `count` more steps of `stride` bytes. */

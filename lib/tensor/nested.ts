@@ -31,6 +31,33 @@ export function readNested(nested: unknown, type: DataType, name = 'nested'): Ho
   const data = allocate(type, sizeOf(dims));
   const write = writer(type, data);
   const whole = wholeNumbers[type];
+  forEachNumber(name, nested, dims, (value, index) => {
+    if (whole && !is.integer(value, ...whole)) {
+      const expected = `hold whole numbers from ${whole[0]} to ${whole[1]} for type ${type}`;
+      throw wrong(name, TilewiseRangeError, expected, value);
+    }
+    write(index, value);
+  });
+  return { type, data, dims, strides: contiguousStrides(dims), offset: 0 };
+}
+
+/** The same as float64 numbers. */
+export function readNumbers(name: string, nested: unknown): { data: Float64Array; dims: number[] } {
+  const dims = dimsOf(name, nested);
+  const data = new Float64Array(sizeOf(dims));
+  forEachNumber(name, nested, dims, (value, index) => {
+    data[index] = value;
+  });
+  return { data, dims };
+}
+
+/** Visits the numbers in row-major order. */
+function forEachNumber(
+  name: string,
+  nested: unknown,
+  dims: readonly number[],
+  visit: (value: number, index: number) => void,
+): void {
   let next = 0;
   const read = (value: unknown, depth: number): void => {
     if (depth < dims.length) {
@@ -40,18 +67,9 @@ export function readNested(nested: unknown, type: DataType, name = 'nested'): Ho
     }
     if (!is.number(value) && !is.boolean(value) && typeof value !== 'bigint')
       throw wrong(name, TilewiseTypeError, 'hold numbers', value);
-    if (whole && !is.integer(Number(value), ...whole)) {
-      throw wrong(
-        name,
-        TilewiseRangeError,
-        `hold whole numbers from ${whole[0]} to ${whole[1]} for type ${type}`,
-        value,
-      );
-    }
-    write(next++, Number(value));
+    visit(Number(value), next++);
   };
   read(nested, 0);
-  return { type, data, dims, strides: contiguousStrides(dims), offset: 0 };
 }
 
 const wholeNumbers: { readonly [type in DataType]?: readonly [least: number, most: number] } = {

@@ -24,7 +24,7 @@ export function rowMajor(dims: readonly number[]): number[] {
 
 /** Calls visit with the buffer index of every element, in row-major order of the logical indices. */
 export function forEachIndex(
-  operand: Pick<Operand, 'dims' | 'strides' | 'offset'>,
+  operand: Readonly<Record<'dims' | 'strides', readonly number[]>> & Pick<Operand, 'offset'>,
   visit: (index: number) => void,
 ): void {
   const { dims, strides } = operand;

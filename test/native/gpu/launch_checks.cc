@@ -9,6 +9,7 @@
 #include "../../../cuda/attention/launch_plan.h"
 #include "../../../cuda/append/params.h"
 #include "../../../cuda/merge/params.h"
+#include "../../../cuda/rotary/params.h"
 #include "../../../cuda/operations.h"
 #include "../check.h"
 #include "../pick.h"
@@ -194,6 +195,35 @@ void checkAppend(Largest& largest, const cuda::Limits& limits) {
   }
 }
 
+// Pieces of any number of rows are rotated, each once.
+void checkRotary(Largest& largest, const cuda::Limits& limits) {
+  for (const DType type : kTypes) {
+    for (const int32_t tokens : {1, 1 << 24}) {
+      RotaryProblem p;
+      p.batch = 3;
+      p.heads = 1 << 8;
+      p.tokens = tokens;
+      p.headDim = 258;
+      p.pairs = 64;
+      p.dtype = type;
+      p.out.data = &p;
+      int64_t piece = 0;
+      for (const NotedLaunch& l : launchesOf(cuda::StagedRotary{p, {}}, limits)) {
+        cuda::RotaryParams params;
+        std::memcpy(static_cast<void*>(&params), l.params.data(), sizeof params);
+        CHECK(params.firstPiece == piece, "a launch begins at piece %lld, not %lld", (long long)params.firstPiece,
+              (long long)piece);
+        piece += int64_t(l.blocks) * cuda::kRotaryThreads;
+      }
+      largest.add(launchesOf(cuda::StagedRotary{p, {}}, limits));
+      const int64_t perPiece = 16 / sizeOf(type), perRow = 64 / perPiece + ceilDiv<int64_t>(130, perPiece);
+      const int64_t pieces = int64_t(p.batch) * p.heads * p.tokens * perRow;
+      CHECK(piece >= pieces && piece < pieces + cuda::kRotaryThreads, "%lld pieces of %lld", (long long)piece,
+            (long long)pieces);
+    }
+  }
+}
+
 SelectionProblem drawSelection(Pick& pick) {
   SelectionProblem p;
   const int32_t dims[] = {1, 40, 64, 128, 256, 512}, heads[] = {1, 4, 8, 48, 1024};
@@ -227,12 +257,13 @@ void checkSelection(Largest& largest, const cuda::Limits& limits) {
 }
 
 Largest checkAll(const cuda::Limits& limits) {
-  // Ways to meet the keys of a pattern, types, tiles of dims; combine, merge and append by type; selection.
-  constexpr size_t kKernels = 7 * 3 * 6 + 3 + 3 + 3 + 12;
+  // Ways to meet the keys of a pattern, types, tiles of dims; combine, merge, append and rotary by type; selection.
+  constexpr size_t kKernels = 7 * 3 * 6 + 3 + 3 + 3 + 3 + 12;
   Largest largest;
   checkAttention(largest, limits);
   checkMerge(largest, limits);
   checkAppend(largest, limits);
+  checkRotary(largest, limits);
   checkSelection(largest, limits);
   CHECK(largest.kernels() == kKernels, "%zu kernels were launched, there are %zu", largest.kernels(), kKernels);
   return largest;

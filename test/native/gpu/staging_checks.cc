@@ -90,6 +90,33 @@ void run(const MergeProblem& p, const Limits&, Queue&, const CancelFlag& cancel)
   cpu::backend().run(p, cancel);
 }
 
+void run(const AppendProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
+  mustBeOnDevice(p.slots, "slots");
+  for (const AppendedRows* rows : {&p.keys, &p.values}) {
+    mustBeOnDevice(rows->from.data, "appended rows");
+    mustBeOnDevice(rows->to.data, "pages");
+  }
+  cpu::backend().run(p, cancel);
+}
+
+void run(const StagedRotary& staged, const Limits&, Queue&, const CancelFlag& cancel) {
+  const RotaryProblem& p = staged.problem;
+  mustBeRows(p.in, p.dtype, "rows");
+  mustBeRows(p.out, p.dtype, "rotated rows");
+  mustBeOnDevice(staged.rotations.data, "rotations");
+  // The kernel reads these, the CPU makes them anew.
+  std::vector<float> rotations(2 * size_t(p.pairs));
+  for (int32_t b = 0; b < p.batch; ++b)
+    for (Token t = 0; t < p.tokens; ++t)
+      for (int32_t h = 0; h < p.heads; ++h) {
+        writeRotations(p, b, t, h, rotations.data());
+        const Rotations& of = staged.rotations;
+        const float* const at = of.data + b * of.batch + t * of.token + h * of.head;
+        CHECK(std::equal(rotations.begin(), rotations.end(), at), "%s: other rotations", nameOfCase.c_str());
+      }
+  cpu::backend().run(p, cancel);
+}
+
 void run(const SelectionProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
   mustBeRows(p.query, p.dtype, "query");
   mustBeRows(p.key, p.dtype, "key");
@@ -102,7 +129,9 @@ void run(const SelectionProblem& p, const Limits&, Queue&, const CancelFlag& can
 }
 
 void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
+void addReasons(Reasons&, const AppendProblem&, const Limits&) {}
 void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
+void addReasons(Reasons&, const RotaryProblem&, const Limits&) {}
 void addReasons(Reasons&, const SelectionProblem&, const Limits&) {}
 
 }  // namespace tilewise::cuda
@@ -222,6 +251,34 @@ void checkMerge(Backend& backend, uint32_t seed, bool toDevice) {
   compare(backend, p, disturber);
 }
 
+void checkRotary(Backend& backend, uint32_t seed, bool toDevice) {
+  Disturber disturber(machine, seed, toDevice);
+  RotaryProblem p;
+  p.batch = 1 + disturber.pick(2);
+  p.heads = 1 + disturber.pick(3);
+  p.tokens = 1 + disturber.pick(20);
+  p.headDim = 2 + disturber.pick(20);
+  p.pairs = 1 + disturber.pick(p.headDim / 2);
+  p.isInterleaved = disturber.pick(2);
+  nameOfCase = "rotary, seed " + std::to_string(seed) + (toDevice ? " mixed" : "");
+  const size_t size = size_t(p.batch) * size_t(p.heads) * size_t(p.tokens) * size_t(p.headDim);
+  std::vector<float> in(size), out(size, 77);
+  for (float& x : in) x = float(disturber.pick(9) - 4);
+  std::vector<double> positions(size_t(p.batch) * size_t(p.tokens)), frequencies(size_t(p.heads) * size_t(p.pairs));
+  for (double& x : positions) x = disturber.pick(1000);
+  for (double& x : frequencies) x = disturber.pick(1000) / 1000.0;
+  p.positions = positions.data();
+  p.positionsBatch = disturber.pick(2) * p.tokens;
+  p.frequencies = frequencies.data();
+  p.frequenciesHead = disturber.pick(2) * p.pairs;
+  const int64_t headDim = p.headDim, token = p.heads * headDim;
+  p.in = {in.data(), p.tokens * token, token, headDim, 1};
+  p.out = {out.data(), p.tokens * token, token, headDim, 1};
+  disturber(rowsOf(p.in, p.batch, p.tokens, p.heads, p.headDim, p.dtype), true);
+  disturber(rowsOf(p.out, p.batch, p.tokens, p.heads, p.headDim, p.dtype), false);
+  compare(backend, p, disturber);
+}
+
 void checkSelection(Backend& backend, uint32_t seed, bool toDevice) {
   Disturber disturber(machine, seed, toDevice);
   SelectionProblem p;
@@ -332,6 +389,7 @@ int main(int argc, char** argv) {
     for (const bool toDevice : {false, true}) {
       checkAttention(backend, seed, toDevice);
       checkMerge(backend, seed, toDevice);
+      checkRotary(backend, seed, toDevice);
       checkSelection(backend, seed, toDevice);
     }
   }

@@ -4,6 +4,7 @@ import { mutant } from './mutant.mjs';
 const selection = mutant('selection', 'cuda/selection/');
 const merge = (name, ...change) => mutant('merge', 'cuda/merge/')(name, 'merge_rows.h', ...change);
 const append = (name, ...change) => mutant('append', 'cuda/append/')(name, 'append_rows.h', ...change);
+const rotary = (name, ...change) => mutant('rotary', 'cuda/rotary/')(name, 'rotate_rows.h', ...change);
 
 export const operationMutants = [
   // Selection.
@@ -104,4 +105,17 @@ export const operationMutants = [
   ),
   append('rows of other strides move whole', 'if (params.copiesWhole)', 'if (p.from == p.to)'),
   append('the end of a row is left out', 'at < bytes', 'at + 16 < bytes'),
+
+  // Rotary embedding.
+  rotary('pairs are rotated the other way', 'x.a * cosine - x.b * sine', 'x.a * cosine + x.b * sine'),
+  rotary('heads share their rotations', ' + head * p.rotations.head'),
+  rotary('batch entries share their rotations', 'batch * p.rotations.batch + '),
+  rotary(
+    'a half is rotated past its pairs',
+    'const int count = smaller(kCount, pairs - first);',
+    'const int count = kCount;',
+  ),
+  rotary('partners are neighbours', 'high = load(pairs + first, count)', 'high = load(1 + first, count)'),
+  rotary('dims behind the pairs are left out', '    return row.copy(', '    return; row.copy('),
+  rotary('pieces past the last are rotated', '  if (at >= p.work) return;\n'),
 ];

@@ -15,6 +15,12 @@ void checkHalves() {
   // The first is the lower half.
   expectScalar(
       {"mov.b32", "w = {hh}", [](const Bits& bits) { return bits[1] * 65536 + bits[0]; }, {kEdges16, kEdges16}});
+  expectScalar({"mov.b64", "l = {ww}", [](const Bits& bits) { return bits[1] << 32 | bits[0]; }, {kFloats, kFloats}});
+  Line wide = lineOf("mov.b64", "{ww} = l");
+  wide.operands = {bitsOf(32, [](uint32_t i) { return uint64_t(kFloats[i]) << 32 | (kFloats[31 - i] ^ 0x1234abcd); })};
+  const Outcome words = run(wide);
+  expectBits(wide.text, words, 0, bitsOf(32, [](uint32_t i) { return kFloats[31 - i] ^ 0x1234abcd; }));
+  expectBits(wide.text, words, 1, bitsOf(32, [](uint32_t i) { return kFloats[i]; }));
   Line split = lineOf("mov.b32", "{hh} = w");
   split.operands = {bitsOf(32, [](uint32_t i) { return kFloats[i] ^ 0x1234abcd; })};
   const Outcome outcome = run(split);

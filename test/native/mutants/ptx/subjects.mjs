@@ -21,6 +21,7 @@ const selection = (kernel) => ({
 });
 const merge = (kernel) => ({ module: 'merge', kernel, program: 'merge_checks', args: [120, 'lazy'] });
 const append = (kernel) => ({ module: 'append', kernel, program: 'append_checks', args: [120, 'lazy'] });
+const rotary = (kernel) => ({ module: 'rotary', kernel, program: 'rotary_checks', args: [120, 'lazy'] });
 
 export const subjects = [
   attention('stream_window', 'bfloat16', 64),
@@ -42,4 +43,6 @@ export const subjects = [
   merge('merge_bfloat16'),
   merge('merge_float32'),
   append('append_float16'),
+  rotary('rotary_bfloat16'),
+  rotary('rotary_float32'),
 ];
