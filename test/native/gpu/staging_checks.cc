@@ -91,7 +91,7 @@ void run(const MergeProblem& p, const Limits&, Queue&, const CancelFlag& cancel)
 }
 
 void run(const AppendProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
-  mustBeOnDevice(p.slots, "slots");
+  mustBeOnDevice(p.slots.list, "slots");
   for (const AppendedRows* rows : {&p.keys, &p.values}) {
     mustBeOnDevice(rows->from.data, "appended rows");
     mustBeOnDevice(rows->to.data, "pages");
