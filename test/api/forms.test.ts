@@ -15,7 +15,7 @@ import {
   type TensorLike,
 } from '../../dist/index.js';
 import { expectBoth, expectError, thrownBy } from '../support/expect-error.js';
-import { operands, tensor } from '../support/tensors.js';
+import { isSame, operands, tensor } from '../support/tensors.js';
 
 const option = 'ERR_TILEWISE_INVALID_OPTION' as const;
 const invalid = 'ERR_TILEWISE_INVALID_TENSOR' as const;
@@ -81,6 +81,35 @@ describe('lengths', () => {
       { code: code as typeof option, type, says },
     ),
   );
+});
+
+describe('masks of every type', () => {
+  const [q, k] = [tensor(2, 3, 2, 8), tensor(2, 5, 2, 8)];
+  const bytes = [1, 0, 1, 1, 1, 0, 0, 0, 1, 1];
+  const wide = [7, 0, -1, 256, 2 ** 30, 0, 0, 0, 65536, 1];
+  const expected = () =>
+    attentionSync(q, k, k, { mask: new Tensor('bool', Uint8Array.from(bytes), [2, 1, 1, 5]) }).out.data;
+  const int64 = BigInt64Array.from(wide, (n) => BigInt(n) << 32n);
+
+  it('whatever is not 0 shows a key, in the upper half of an int64, too', () => {
+    const forms = [
+      { type: 'uint8', data: Uint8Array.from(bytes, (n) => 255 * n) },
+      { type: 'int32', data: Int32Array.from(wide) },
+      { type: 'int64', data: int64 },
+    ];
+    for (const form of forms) {
+      const { out } = attentionSync(q, k, k, { mask: { ...form, dims: [2, 1, 1, 5] } });
+      expect(isSame(out.data, expected()), form.type).toBe(true);
+    }
+  });
+
+  it('with any strides', () => {
+    const strided = (type: 'int32' | 'int64', data: Int32Array | BigInt64Array) =>
+      attentionSync(q, k, k, { mask: { type, data, dims: [2, 2, 3, 5], strides: [5, 0, 0, -1], offset: 4 } }).out.data;
+    const reversed = (values: number[]) => [...values.slice(0, 5).reverse(), ...values.slice(5).reverse()];
+    expect(isSame(strided('int32', Int32Array.from(reversed(wide))), expected())).toBe(true);
+    expect(isSame(strided('int64', BigInt64Array.from(reversed(bytes), BigInt)), expected())).toBe(true);
+  });
 });
 
 describe('page tables', () => {

@@ -118,6 +118,7 @@ const wrong: [
   [{ bias: 1 }, 'ERR_TILEWISE_INVALID_TENSOR', TypeError, ['`bias`', '1']],
   [{ mask: tensor(4, 4) }, dtype, TypeError, ['`mask`', 'float32', 'bool, uint8']],
   [{ mask: bool.slice(0, 0, 3) }, mismatch, RangeError, ['`mask`', '[3, 4]']],
+  [{ mask: tensor(4, 4) }, dtype, TypeError, ['`mask`', 'int32, int64', '`bias`']],
   [{ mask: true }, 'ERR_TILEWISE_INVALID_TENSOR', TypeError, ['`mask`', 'true']],
   [{ cuSeqlensQ: cu(0, 4) }, invalid, TypeError, ['`cuSeqlensQ`', '`cuSeqlensK`']],
   [{ cuSeqlensK: cu(0, 4) }, invalid, TypeError, ['`cuSeqlensQ`', '`cuSeqlensK`']],

@@ -8,8 +8,9 @@ import { lend } from '../../tensor/leases.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { TypedAs } from '../../tensor/typed.js';
 import type { ElementOf, FloatType, TensorLike } from '../../tensor/types.js';
-import { type AttentionOptions, readOptions, type Settings } from './options.js';
+import { type AttentionOptions, readOptions } from './options.js';
 import { type Internals, prepare } from './problem.js';
+import type { Settings } from './settings.js';
 
 /** What attention() returns: tensors of the class that `Tensor` names, or the `out` that was passed. */
 export interface AttentionResult<Out = Tensor<FloatType>, Lse = Tensor<'float32'>> {

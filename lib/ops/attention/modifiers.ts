@@ -10,7 +10,7 @@ import { dataTypeCode } from '../../native/native.js';
 import type { Grid } from '../../patterns/neighborhood.js';
 import { axesOf } from '../../tensor/axes.js';
 import type { View } from '../../tensor/views.js';
-import type { Settings } from './options.js';
+import type { Settings } from './settings.js';
 
 /** What changes scores or joins their softmax, and which query head an output head reads. */
 export function putModifiers(request: Request, settings: Settings, shape: Shape): void {

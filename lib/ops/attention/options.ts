@@ -1,22 +1,23 @@
 // The options of attention(): what they mean, and how each is checked.
-// Reader: anyone who calls attention(), and whoever adds an option. Order: names, values one by one, then what they say
-// together; shapes are compared in problem.ts, where the tensors are.
+// Reader: anyone who calls attention(), and whoever adds an option. Order: names, values one by one; what they say together
+// is in settings.ts, shapes are compared in problem.ts, where the tensors are.
 
-import { type MergedHeads, readMergedHeads, unmergeable } from '../../call/heads.js';
+import { readMergedHeads } from '../../call/heads.js';
 import type { CopyInputs } from '../../call/request.js';
-import { TilewiseTypeError } from '../../check/errors.js';
 import { checkBoolean, checkNames, checkOneOf, invalid, is, namesOf } from '../../check/validate.js';
 import type { Align } from '../../patterns/align.js';
 import { checkPattern, type Pattern } from '../../patterns/index.js';
 import { checkExclusive, full, type WindowReach, windowPattern } from '../../patterns/window.js';
-import { type PagedKeys, type PageSettings, readPages } from '../../stores/pages.js';
+import { type PagedKeys, readPages } from '../../stores/pages.js';
 import { checkDevice, type DeviceName } from '../../tensor/devices.js';
 import { type FloatArray, readFloats } from '../../tensor/floats.js';
 import { type IntegerList, readIntegerList } from '../../tensor/integers.js';
 import type { Named } from '../../tensor/leases.js';
+import { readMask } from '../../tensor/masks.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { TensorConstructor, TensorLike } from '../../tensor/types.js';
-import { floatTypes, readTensor, type View } from '../../tensor/views.js';
+import { floatTypes, readTensor } from '../../tensor/views.js';
+import { checkTogether, type Settings } from './settings.js';
 
 /** Order of the axes of q, k, v and out: [batch, tokens, heads, dim] or [batch, heads, tokens, dim]. */
 export type Layout = 'bnhd' | 'bhnd';
@@ -61,7 +62,10 @@ export interface AttentionOptions<T = Tensor> {
   sinks?: FloatArray;
   /** Added to the scores; broadcasts to [batch, heads, queries, keys]; any float type. -Infinity hides a key. */
   bias?: TensorLike;
-  /** Type bool or uint8; broadcasts to [batch, heads, queries, keys]. 0 hides a key. */
+  /**
+   * Broadcasts to [batch, heads, queries, keys]; 0 hides a key. Type bool or uint8; int32 and int64 are converted, on the
+   * calling thread, and cannot be on a device.
+   */
   mask?: TensorLike;
   /**
    * Extra keys: every query sees them whatever the pattern, in the same softmax (registers, a prompt's summary).
@@ -123,35 +127,6 @@ export interface AttentionOptions<T = Tensor> {
   copyInputs?: CopyInputs;
 }
 
-/** Options after the checks that need no shapes. */
-export interface Settings {
-  readonly isHeadsFirst: boolean;
-  /** Set: the last axis of operands is heads * dim. */
-  readonly mergedHeads: MergedHeads | undefined;
-  readonly pattern: Pattern;
-  readonly scale: number | undefined;
-  /** 0: none. */
-  readonly softcap: number;
-  readonly alibiSlopes: View | undefined;
-  readonly sinks: View | undefined;
-  readonly bias: View | undefined;
-  readonly mask: View | undefined;
-  readonly extraKeys: View | undefined;
-  readonly extraValues: View | undefined;
-  readonly relativeBias: View | undefined;
-  readonly cuSeqlensQ: Int32Array | undefined;
-  readonly cuSeqlensK: Int32Array | undefined;
-  readonly keyLengths: Int32Array | undefined;
-  readonly pages: PageSettings | undefined;
-  readonly pairing: 'tile' | 'interleave' | undefined;
-  readonly returnLse: boolean;
-  readonly out: View | undefined;
-  readonly Tensor: TensorConstructor<object> | undefined;
-  readonly signal: AbortSignal | undefined;
-  readonly device: DeviceName;
-  readonly copyInputs: CopyInputs;
-}
-
 export const attentionNames = namesOf<AttentionOptions>({
   layout: 1,
   queryHeads: 1,
@@ -197,10 +172,7 @@ export function readOptions(where: string, options: AttentionOptions<unknown>): 
     alibiSlopes: o.alibiSlopes === undefined ? undefined : readFloats('alibiSlopes', o.alibiSlopes),
     sinks: o.sinks === undefined ? undefined : readFloats('sinks', o.sinks),
     bias: o.bias === undefined ? undefined : readTensor('bias', o.bias, floatTypes),
-    mask:
-      o.mask === undefined
-        ? undefined
-        : readTensor('mask', o.mask, ['bool', 'uint8'], '; floats that are added to scores are a `bias`'),
+    mask: o.mask === undefined ? undefined : readMask('mask', o.mask),
     extraKeys: o.extraKeys === undefined ? undefined : readTensor('extraKeys', o.extraKeys, floatTypes),
     extraValues: o.extraValues === undefined ? undefined : readTensor('extraValues', o.extraValues, floatTypes),
     relativeBias: o.relativeBias === undefined ? undefined : readFloats('relativeBias', o.relativeBias),
@@ -244,70 +216,6 @@ function readPattern(o: AttentionOptions<unknown>): Pattern {
     o.causal === undefined && o.window === undefined && o.sinkTokens === undefined && o.align === undefined;
   return isOpen ? full() : windowPattern(o);
 }
-
-/** What options say together. */
-function checkTogether(settings: Settings): void {
-  checkPatternTakes(settings);
-  checkMergedHeads(settings);
-  checkPair(settings, 'cuSeqlensQ', 'cuSeqlensK', 'packed sequences have queries and keys');
-  checkPair(settings, 'extraKeys', 'extraValues', 'a key needs a value');
-  if (settings.pages !== undefined && settings.keyLengths === undefined) {
-    throw conflict('`pages` needs `keyLengths` next to it: pages are read as far as the lengths say');
-  }
-  if (settings.cuSeqlensQ === undefined) return;
-  for (const name of ['bias', 'mask', 'keyLengths', 'pages'] as const) {
-    if (settings[name] !== undefined) {
-      throw conflict(`\`${name}\` does not apply to packed sequences; leave it out or do without \`cuSeqlensQ\``);
-    }
-  }
-}
-
-/** Heads and dim are one axis only where tensors are rows of tokens. */
-function checkMergedHeads({ mergedHeads, isHeadsFirst, pages, pattern }: Settings): void {
-  if (!mergedHeads) return;
-  const other = isHeadsFirst
-    ? "`layout` 'bhnd'"
-    : pages
-      ? '`pages`'
-      : pattern.kind === 'neighborhood'
-        ? 'a neighborhood'
-        : undefined;
-  if (other) throw unmergeable('queryHeads', other);
-}
-
-function checkPair(settings: Settings, one: keyof Settings, other: keyof Settings, why: string): void {
-  if ((settings[one] === undefined) === (settings[other] === undefined)) return;
-  const [given, absent] = settings[one] === undefined ? [other, one] : [one, other];
-  throw conflict(`\`${given}\` needs \`${absent}\` next to it: ${why}`);
-}
-
-/** Options that a pattern leaves no room for, and why. */
-const refused: { readonly [kind in Pattern['kind']]: readonly [why: string, ...names: (keyof Settings)[]] } = {
-  window: [''],
-  neighborhood: [
-    'a grid has no sequences and no one position',
-    'cuSeqlensQ',
-    'cuSeqlensK',
-    'keyLengths',
-    'alibiSlopes',
-    'pages',
-  ],
-  stridedShards: ['only windows are run on pages', 'pages'],
-  blocks: ['lists belong to the rows of one tensor', 'cuSeqlensQ', 'cuSeqlensK', 'pages'],
-  hierarchical: ['keys are selected from the rows of one tensor', 'pages'],
-};
-
-function checkPatternTakes(settings: Settings): void {
-  const { kind } = settings.pattern;
-  if (settings.relativeBias !== undefined && kind !== 'neighborhood') {
-    throw conflict(`\`relativeBias\` goes with a neighborhood, not with a pattern of kind '${kind}'`);
-  }
-  const [why, ...names] = refused[kind];
-  const given = names.find((name) => settings[name] !== undefined);
-  if (given) throw conflict(`\`${given}\` does not go with a pattern of kind '${kind}': ${why}; leave it out`);
-}
-
-const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
 
 function checkFinite(name: string, value: unknown): number {
   if (!is.finite(value)) throw invalid(name, 'a finite number', value);

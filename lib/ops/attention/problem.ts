@@ -27,7 +27,8 @@ import { type Axes, axesOf, layoutWords, lengthsOf, tokenAxesOf } from '../../te
 import type { TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../../tensor/views.js';
 import { putExtras, putModifiers, putRelativeBias, putSequences } from './modifiers.js';
-import { operandsOf, type Settings } from './options.js';
+import { operandsOf } from './options.js';
+import type { Settings } from './settings.js';
 
 /** What named ops know beyond the options of attention(). */
 export interface Internals {

@@ -1,0 +1,104 @@
+// Settings: the options of attention() once each has been read, and what they say together: which leave no room for which.
+// Reader: someone who adds an option. Values have been checked one by one in options.ts; shapes are compared in problem.ts.
+
+import { type MergedHeads, unmergeable } from '../../call/heads.js';
+import type { CopyInputs } from '../../call/request.js';
+import { TilewiseTypeError } from '../../check/errors.js';
+import type { Pattern } from '../../patterns/index.js';
+import type { PageSettings } from '../../stores/pages.js';
+import type { DeviceName } from '../../tensor/devices.js';
+import type { TensorConstructor } from '../../tensor/types.js';
+import type { View } from '../../tensor/views.js';
+
+/** Options after the checks that need no shapes. */
+export interface Settings {
+  readonly isHeadsFirst: boolean;
+  /** Set: the last axis of operands is heads * dim. */
+  readonly mergedHeads: MergedHeads | undefined;
+  readonly pattern: Pattern;
+  readonly scale: number | undefined;
+  /** 0: none. */
+  readonly softcap: number;
+  readonly alibiSlopes: View | undefined;
+  readonly sinks: View | undefined;
+  readonly bias: View | undefined;
+  readonly mask: View | undefined;
+  readonly extraKeys: View | undefined;
+  readonly extraValues: View | undefined;
+  readonly relativeBias: View | undefined;
+  readonly cuSeqlensQ: Int32Array | undefined;
+  readonly cuSeqlensK: Int32Array | undefined;
+  readonly keyLengths: Int32Array | undefined;
+  readonly pages: PageSettings | undefined;
+  readonly pairing: 'tile' | 'interleave' | undefined;
+  readonly returnLse: boolean;
+  readonly out: View | undefined;
+  readonly Tensor: TensorConstructor<object> | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly device: DeviceName;
+  readonly copyInputs: CopyInputs;
+}
+
+/** What options say together. */
+export function checkTogether(settings: Settings): void {
+  checkPatternTakes(settings);
+  checkMergedHeads(settings);
+  checkPair(settings, 'cuSeqlensQ', 'cuSeqlensK', 'packed sequences have queries and keys');
+  checkPair(settings, 'extraKeys', 'extraValues', 'a key needs a value');
+  if (settings.pages !== undefined && settings.keyLengths === undefined) {
+    throw conflict('`pages` needs `keyLengths` next to it: pages are read as far as the lengths say');
+  }
+  if (settings.cuSeqlensQ === undefined) return;
+  for (const name of ['bias', 'mask', 'keyLengths', 'pages'] as const) {
+    if (settings[name] !== undefined) {
+      throw conflict(`\`${name}\` does not apply to packed sequences; leave it out or do without \`cuSeqlensQ\``);
+    }
+  }
+}
+
+/** Heads and dim are one axis only where tensors are rows of tokens. */
+function checkMergedHeads({ mergedHeads, isHeadsFirst, pages, pattern }: Settings): void {
+  if (!mergedHeads) return;
+  const other = isHeadsFirst
+    ? "`layout` 'bhnd'"
+    : pages
+      ? '`pages`'
+      : pattern.kind === 'neighborhood'
+        ? 'a neighborhood'
+        : undefined;
+  if (other) throw unmergeable('queryHeads', other);
+}
+
+function checkPair(settings: Settings, one: keyof Settings, other: keyof Settings, why: string): void {
+  if ((settings[one] === undefined) === (settings[other] === undefined)) return;
+  const [given, absent] = settings[one] === undefined ? [other, one] : [one, other];
+  throw conflict(`\`${given}\` needs \`${absent}\` next to it: ${why}`);
+}
+
+/** Options that a pattern leaves no room for, and why. */
+const refused: { readonly [kind in Pattern['kind']]: readonly [why: string, ...names: (keyof Settings)[]] } = {
+  window: [''],
+  neighborhood: [
+    'a grid has no sequences and no one position',
+    'cuSeqlensQ',
+    'cuSeqlensK',
+    'keyLengths',
+    'alibiSlopes',
+    'pages',
+  ],
+  stridedShards: ['only windows are run on pages', 'pages'],
+  blocks: ['lists belong to the rows of one tensor', 'cuSeqlensQ', 'cuSeqlensK', 'pages'],
+  hierarchical: ['keys are selected from the rows of one tensor', 'pages'],
+};
+
+function checkPatternTakes(settings: Settings): void {
+  const { kind } = settings.pattern;
+  if (settings.relativeBias !== undefined && kind !== 'neighborhood') {
+    throw conflict(`\`relativeBias\` goes with a neighborhood, not with a pattern of kind '${kind}'`);
+  }
+  const [why, ...names] = refused[kind];
+  const given = names.find((name) => settings[name] !== undefined);
+  if (given) throw conflict(`\`${given}\` does not go with a pattern of kind '${kind}': ${why}; leave it out`);
+}
+
+const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
