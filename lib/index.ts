@@ -72,6 +72,7 @@ export type { AskingProgress, MaskPredicate, PredicateAxis } from './patterns/pr
 export { type StridedShardsOptions, type StridedShardsPattern, stridedShards } from './patterns/strided-shards.js';
 export { causal, full, slidingWindow, type WindowPattern, type WindowReach } from './patterns/window.js';
 export { type HipLists, HipState, type Refresh } from './selectors/hip-state.js';
+export type { PageLists } from './stores/page-lists.js';
 export type { PagedKeys } from './stores/pages.js';
 export {
   type DeviceInfo,

@@ -79,14 +79,14 @@ void readPageTable(const Views& views, Napi::Env env, AttentionProblem& p) {
   const std::vector<int32_t>& table = views.keep(views.at(Slot::pageTable));
   PagedKeys& paged = p.store.paged;
   const int64_t perSequence = p.keys / paged.pageSize;
-  // A batch of 0 has lengths, too: none.
-  const bool hasLengths = p.keyLengths || p.batch == 0;
-  if (p.keys % paged.pageSize != 0 || !hasLengths || int64_t(table.size()) != p.batch * perSequence) {
-    refuse(env, "pages need lengths, and a table with a row of them for each batch entry");
+  // No sequences have lengths, too: none.
+  const bool hasLengths = p.keyLengths || p.sequences == 0;
+  if (p.keys % paged.pageSize != 0 || !hasLengths || int64_t(table.size()) != p.sequences * perSequence) {
+    refuse(env, "pages need lengths, and a table with a row of them for each sequence");
   }
-  for (int32_t b = 0; b < p.batch; ++b) {
-    for (int64_t i = 0; i < ceilDiv<int64_t>(p.keyLengths[b], paged.pageSize); ++i) {
-      const int32_t page = table[size_t(b * perSequence + i)];
+  for (int32_t s = 0; s < p.sequences; ++s) {
+    for (int64_t i = 0; i < ceilDiv<int64_t>(p.keyLengths[s], paged.pageSize); ++i) {
+      const int32_t page = table[size_t(s * perSequence + i)];
       if (page < 0 || page >= paged.pages) refuse(env, "the page table names a page that does not exist");
     }
   }
@@ -136,9 +136,9 @@ void readModifiers(const Numbers& n, const Views& views, AttentionProblem& p) {
 // Which rows belong to which sequence.
 void readLengths(const Views& views, Napi::Env env, AttentionProblem& p) {
   const View cuSeqlensQ = views.at(Slot::cuSeqlensQ);
+  p.keyLengths = readKeyLengths(env, views, views.at(Slot::keyLengths), p.sequences, p.keys);
   if (!cuSeqlensQ.isPresent) {
     if (p.sequences != p.batch) refuse(env, "one sequence per batch entry");
-    p.keyLengths = readKeyLengths(env, views, views.at(Slot::keyLengths), p.batch, p.keys);
     return;
   }
   if (p.batch != 1) refuse(env, "packed sequences have a batch of 1");
@@ -148,6 +148,8 @@ void readLengths(const Views& views, Napi::Env env, AttentionProblem& p) {
     return totals.data();
   };
   p.cuSeqlensQ = runningTotals(cuSeqlensQ, p.queries);
+  if (!p.store.isDense()) return;
+  if (p.keyLengths) refuse(env, "keys are packed or have lengths");
   p.cuSeqlensK = runningTotals(views.at(Slot::cuSeqlensK), p.keys);
 }
 
@@ -162,11 +164,11 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   const Views views(env, objects, kAttentionViews.size(), request);
   readOperands(n, views, p);
   readModifiers(n, views, p);
-  readPatternViews(n, views, p);
   readLengths(views, env, p);
+  readPatternViews(n, views, p);
   if (p.pattern == PatternKind::neighborhood && (p.cuSeqlensQ || p.keyLengths)) refuse(env, "a grid is one sequence");
   if (!p.store.isDense()) readPageTable(views, env, p);
-  if (p.pattern == PatternKind::blocks && p.cuSeqlensQ) refuse(env, "lists are for one sequence per batch entry");
+  if (p.pattern == PatternKind::blocks && p.cuSeqlensK) refuse(env, "lists are not for packed keys");
   request.problem = p;
   return request;
 }

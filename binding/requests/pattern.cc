@@ -102,7 +102,7 @@ void readListViews(const Views& views, Napi::Env env, AttentionProblem& p) {
   BlockLists& b = p.blocks;
   const View begins = views.at(PatternSlot::blockBegins), counts = views.at(PatternSlot::blockCounts),
              starts = views.at(PatternSlot::blockStarts);
-  const int64_t lists = b.count(p.batch, p.outputHeads(), p.queries);
+  const int64_t lists = b.count(p.sequences, p.outputHeads(), p.longestQueries());
   if (smaller(begins.bytes, counts.bytes) / int64_t(sizeof(int32_t)) < lists) {
     refuse(env, "there are too few block lists");
   }

@@ -231,10 +231,10 @@ inline DType readKeyType(const Numbers& numbers, size_t i, DType ofQueries) {
 }
 
 // Keys in use per batch entry; null when the view is absent.
-inline const int32_t* readKeyLengths(Napi::Env env, const Views& views, const View& view, int32_t batch, Token keys) {
+inline const int32_t* readKeyLengths(Napi::Env env, const Views& views, const View& view, int32_t count, Token keys) {
   if (!view.isPresent) return nullptr;
   const std::vector<int32_t>& lengths = views.keep(view);
-  if (lengths.size() != size_t(batch)) refuse(env, "one key length per batch entry");
+  if (lengths.size() != size_t(count)) refuse(env, "one key length per sequence");
   for (const int32_t length : lengths) {
     if (length < 0 || length > keys) refuse(env, "key lengths must be from 0 to the number of keys");
   }

@@ -41,11 +41,12 @@ TW_HOST_DEVICE Token offsetOf(const WindowOptions& w, Token queries, Token keys)
 enum class PatternKind : int32_t { window, neighborhood, stridedShards, blocks };
 constexpr PatternKind kLastPattern = PatternKind::blocks;
 
-// One sequence: which rows of which batch entry are its queries and keys.
+// One sequence: which rows are its queries and keys, and of which batch entry; on pages, of which row of the table.
 struct Sequence {
   int64_t batch;
   Range queries;
   Range keys;
+  int64_t keyBatch = batch;  // and whose block lists it has
 };
 
 struct AttentionProblem {
@@ -83,8 +84,8 @@ struct AttentionProblem {
   // A caller's lists are on the host, those of the store too.
   int32_t sequences = 0;  // batch, or the number of packed sequences
   const int32_t* cuSeqlensQ = nullptr;  // packed: [sequences + 1] running totals, ascending from 0
-  const int32_t* cuSeqlensK = nullptr;
-  const int32_t* keyLengths = nullptr;  // padded: [batch] keys in use, the rest is never read
+  const int32_t* cuSeqlensK = nullptr;  // null on pages: there every sequence has keys of its own
+  const int32_t* keyLengths = nullptr;  // [sequences] keys in use where they are not packed, the rest is never read
 
   // Whether the result has no elements; then it has no memory either.
   bool isEmpty() const { return out.data == nullptr; }
@@ -103,8 +104,8 @@ struct AttentionProblem {
   // Calls visit(list, length) for the lists by which the pattern, or the store of so many keys, finds keys.
   template <class Visit>
   void forEachList(Token stored, Visit&& visit) {
-    store.forEachList(batch, stored, visit);
-    blocks.forEachList(batch, outputHeads(), queries, visit);
+    store.forEachList(sequences, stored, visit);
+    blocks.forEachList(sequences, outputHeads(), longestQueries(), visit);
   }
 
   TW_HOST_DEVICE ScoreScale scoreScale() const { return {scale, softcap, rules.areAny()}; }
@@ -119,8 +120,16 @@ struct AttentionProblem {
   }
 
   TW_HOST_DEVICE Sequence sequence(int32_t s) const {
-    if (cuSeqlensQ) return {0, {cuSeqlensQ[s], cuSeqlensQ[s + 1]}, {cuSeqlensK[s], cuSeqlensK[s + 1]}};
-    return {s, {0, queries}, {0, keyLengths ? keyLengths[s] : keys}};
+    if (cuSeqlensK) return {0, {cuSeqlensQ[s], cuSeqlensQ[s + 1]}, {cuSeqlensK[s], cuSeqlensK[s + 1]}};
+    const Range used{0, keyLengths ? keyLengths[s] : keys};
+    if (cuSeqlensQ) return {0, {cuSeqlensQ[s], cuSeqlensQ[s + 1]}, used, s};
+    return {s, {0, queries}, used};
+  }
+  // The most queries and keys that a sequence has. Reads lengths.
+  Token longestQueries() const {
+    Token most = cuSeqlensQ ? 0 : queries;
+    for (int32_t s = 0; cuSeqlensQ && s < sequences; ++s) most = larger(most, sequence(s).queries.size());
+    return most;
   }
 };
 
@@ -141,7 +150,7 @@ TW_HOST_DEVICE Pattern patternOf(const AttentionProblem& p, const Sequence& s, i
   } else if constexpr (std::is_same_v<Pattern, StridedShards>) {
     return {p.shards, keys, offset};
   } else if constexpr (std::is_same_v<Pattern, BlockList>) {
-    return {p.blocks, window, s.batch};
+    return {p.blocks, window, s.keyBatch};
   } else {
     return neighborhoodOf<Pattern::kRank>(p.grid, group);
   }

@@ -50,7 +50,7 @@ inline void addReasons(Reasons& reasons, const AttentionProblem& p, int32_t most
   reasons.range("valueDim", p.valueDim, 1, mostDim);
   reasons.range("queries", p.queries, 0, kMaxTokens);
   reasons.range("keys", p.keys, 0, kMaxTokens);
-  if (!p.store.isDense() && !traitsOf(p).takesPages) reasons.add("pages go with windows, not with other patterns");
+  if (!p.store.isDense() && traitsOf(p).isGrid) reasons.add("pages go with sequences, not with grids");
 }
 
 }  // namespace tilewise

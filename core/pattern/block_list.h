@@ -1,5 +1,5 @@
-// BlockList: every block of queries has a list of keys. It sees the listed keys up to the window's right end; or it
-// sees the window, and the listed keys between its sink tokens and its band. Reader: someone who reads window.h next.
+// BlockList: every block of queries has a list of keys. It sees the listed keys that the window shows; or it sees the
+// window, and the listed keys between its sink tokens and its band. Reader: someone who reads window.h next.
 // Lists come from a selector (HiP, arXiv 2406.09827 and 2502.08910) or from users (FlexAttention's BlockMask, CSR).
 #pragma once
 
@@ -59,7 +59,6 @@ struct BlockList {
 
   struct Sight {
     Window::Sight window;
-    Token first, last;  // positions of the box's queries
     int32_t begin, end;  // entries
   };
 
@@ -68,8 +67,7 @@ struct BlockList {
     const Range& q = queries.axis[0];
     const int64_t list = headClass(head) + q.begin / lists.queries;
     const int32_t begin = lists.begins[list];
-    return {window.look(head, queries), q.begin + window.offset, q.end - 1 + window.offset, begin,
-            begin + lists.counts[list]};
+    return {window.look(head, queries), begin, begin + lists.counts[list]};
   }
 
   // The listed keys, then the window's. Runs of the list have their entry + 1 in at[0].
@@ -81,14 +79,14 @@ struct BlockList {
     if (entry >= s.end) return window.run(s.window, entry - s.end);
     const Token start = lists.starts[entry];
     KeyRun run;
-    run.places = intersect({start, start + lists.keys}, {from(), clamp<Token>(s.last + reach(), 0, window.keys)});
+    run.places = intersect({start, start + lists.keys}, some(s, start));
     run.at[0] = entry + 1;
     return run;
   }
 
   TW_HOST_DEVICE Cut cut(const Sight& s, const KeyRun& run) const {
-    if (run.at[0] == 0) return window.cut(s.window, run);
-    return cutRun(run, {from(), s.last + reach()}, {from(), s.first + reach()});
+    if (run.at[0] == 0 || !lists.hasWindow) return window.cut(s.window, run);
+    return cutRun(run, some(s, run.places.begin), {window.sinkTokens, s.window.some.begin});
   }
 
   TW_HOST_DEVICE const uint8_t* tokens(const KeyRun& run, Token query) const {
@@ -119,9 +117,11 @@ struct BlockList {
   }
 
  private:
-  // A query sees the listed keys from `from` up to `reach` after its position.
-  TW_HOST_DEVICE Token from() const { return lists.hasWindow ? window.sinkTokens : 0; }
-  TW_HOST_DEVICE Token reach() const { return lists.hasWindow ? -window.left : window.right + 1; }
+  // What some query of the box sees of an entry. Cut by the window, entries are sink tokens whole or not at all.
+  TW_HOST_DEVICE Range some(const Sight& s, Token first) const {
+    if (lists.hasWindow) return {window.sinkTokens, s.window.all.begin};
+    return {first < window.sinkTokens ? 0 : s.window.some.begin, s.window.some.end};
+  }
 };
 
 }  // namespace tilewise

@@ -60,7 +60,6 @@ struct PatternTraits {
   Token keyBlock = 0;  // keys that are seen or hidden as one; 0: any number
   int32_t sparsity = 1;  // one in so many keys is visited, about
   bool hasStreamKernel = false, hasDecodeKernel = false;  // on a GPU; every pattern has a gather kernel
-  bool takesPages = false;
 
   TW_HOST_DEVICE bool sharesKeys(int32_t heads) const { return headsAlike == 0 || headsAlike % heads == 0; }
   TW_HOST_DEVICE bool hasQueryBlocks() const { return queryBlock < kMaxTokens; }

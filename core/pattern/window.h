@@ -50,7 +50,7 @@ struct Window {
 
   TW_HOST_DEVICE PatternTraits traits() const {
     PatternTraits traits{"window"};
-    traits.isDense = traits.hasStreamKernel = traits.hasDecodeKernel = traits.takesPages = true;
+    traits.isDense = traits.hasStreamKernel = traits.hasDecodeKernel = true;
     return traits;
   }
   TW_HOST_DEVICE int64_t headClass(int /*head*/) const { return 0; }

@@ -1,6 +1,6 @@
-// PagedKeys: keys and values are a pool [pages, pageSize, kvHeads, dim], and a table says which pages a batch entry
-// has. Reader: someone who reads key_store.h. Only entries of pages in use hold page numbers. For windows, without
-// packed sequences. Idea: PagedAttention (arXiv 2309.06180).
+// PagedKeys: keys and values are a pool [pages, pageSize, kvHeads, dim], and a table says which pages a sequence has.
+// Reader: someone who reads key_store.h. Only entries of pages in use hold page numbers. Not for grids. Idea:
+// PagedAttention (arXiv 2309.06180).
 #pragma once
 
 #include "stored_rows.h"
@@ -8,7 +8,7 @@
 namespace tilewise {
 
 struct PagedKeys {
-  const int32_t* table = nullptr;  // key t of batch entry b is on page table[b * tableBatch + t / pageSize]
+  const int32_t* table = nullptr;  // key t of sequence b is on page table[b * tableBatch + t / pageSize]
   int64_t tableBatch = 0;
   int32_t pages = 0;
   Token pageSize = 1;

@@ -263,7 +263,7 @@ class Decode {
   }
 
   StoredRows rowsOf(const Operand& operand, const TileMap& map) const {
-    return p_.store.rowsOf(operand, task_.sequence.batch, task_.sequence.keys.begin, p_.kvHeadOf(map.firstHead));
+    return p_.store.rowsOf(operand, task_.sequence.keyBatch, task_.sequence.keys.begin, p_.kvHeadOf(map.firstHead));
   }
   // Requests a key's row of every KV head from memory.
   void request(const Operand& operand, Token key, int dim) const {

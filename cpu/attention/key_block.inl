@@ -117,10 +117,10 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
   const AttentionProblem& p = *task.problem;
   const Operand &keys = block.isExtra ? p.extraKeys : p.key, &values = block.isExtra ? p.extraValues : p.value;
   const int32_t kvHead = p.kvHeadOf(task.map.firstHead);
-  const int64_t batch = task.sequence.batch, firstToken = task.sequence.keys.begin;
+  const Sequence& sequence = task.sequence;
   const auto rowsOf = [&](const Operand& operand) {
-    return block.isExtra ? DenseKeys::rowsOf(operand, batch, 0, kvHead)
-                         : p.store.rowsOf(operand, batch, firstToken, kvHead);
+    return block.isExtra ? DenseKeys::rowsOf(operand, sequence.batch, 0, kvHead)
+                         : p.store.rowsOf(operand, sequence.keyBatch, sequence.keys.begin, kvHead);
   };
   const StoredRows keyRows = rowsOf(keys), valueRows = rowsOf(values);
   block.isPacked = !task.readsInPlace && task.rows > kPackFromPanels * kPanel;

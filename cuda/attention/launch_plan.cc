@@ -144,8 +144,8 @@ std::vector<PlannedSequences> planSequences(const AttentionProblem& problem, con
   };
   std::map<std::tuple<std::string, int32_t, bool>, Kind> kinds;
   for (int32_t s = 0; s < problem.sequences; ++s) {
-    const Token queries = lengths.cuSeqlensQ[s + 1] - lengths.cuSeqlensQ[s];
-    const Token keys = lengths.cuSeqlensK[s + 1] - lengths.cuSeqlensK[s];
+    const Sequence sequence = lengths.sequence(s);
+    const Token queries = sequence.queries.size(), keys = sequence.keys.size();
     if (queries == 0) continue;
     const LaunchPlan alone = planLaunch(problem, queries, keys);
     Kind& kind = kinds[{alone.kernel(), alone.params.map.headsPerToken, alone.maySplit}];

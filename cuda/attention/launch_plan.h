@@ -38,7 +38,7 @@ struct PlannedSequences {
   LaunchPlan plan;
   std::vector<int32_t> sequences;
 };
-// `lengths` is the problem with cumulative lengths that the host can read. Packed sequences are sorted by the plan that
+// `lengths` is the problem with lengths that the host can read. Packed sequences are sorted by the plan that
 // each would get alone: the rest of the batch must not change a bit of the result.
 std::vector<PlannedSequences> planSequences(const AttentionProblem& problem, const AttentionProblem& lengths);
 

@@ -10,7 +10,7 @@ namespace tilewise::cuda {
 
 struct StagedAttention {
   AttentionProblem problem;
-  AttentionProblem lengths;  // the caller's, with cuSeqlensQ and cuSeqlensK on the host; the rest is ignored
+  AttentionProblem lengths;  // the caller's, with the sequences' lengths on the host; the rest is ignored
 };
 
 void addReasons(Reasons& reasons, const AttentionProblem& problem, const Limits& limits);

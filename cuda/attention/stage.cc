@@ -11,12 +11,11 @@ StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
   AttentionProblem& p = staged.problem;
   // Rows of no sequence are neither read nor written, and keys behind the longest are not read.
   int64_t queries = p.queries, keys = p.keys;
-  if (p.cuSeqlensQ) {
-    queries = p.cuSeqlensQ[p.sequences];
-    keys = p.cuSeqlensK[p.sequences];
-  } else if (p.keyLengths) {
+  if (p.cuSeqlensQ) queries = p.cuSeqlensQ[p.sequences];
+  if (p.cuSeqlensK) keys = p.cuSeqlensK[p.sequences];
+  if (p.keyLengths) {
     keys = 0;
-    for (int32_t b = 0; b < p.batch; ++b) keys = std::max<int64_t>(keys, p.keyLengths[b]);
+    for (int32_t s = 0; s < p.sequences; ++s) keys = std::max<int64_t>(keys, p.keyLengths[s]);
   }
   const KeyStore::Shape stored = p.store.shape(p.batch, keys);
   const int64_t heads = p.outputHeads();
@@ -37,7 +36,7 @@ StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
   staging.input(p.sinks, {{heads, &p.sinksHead}}, {sizeof(float), sizeof(float), false});
   staging.inputList(p.cuSeqlensQ, p.sequences + 1);
   staging.inputList(p.cuSeqlensK, p.sequences + 1);
-  staging.inputList(p.keyLengths, p.batch);
+  staging.inputList(p.keyLengths, p.sequences);
 
   staging.output(p.out, p.batch, queries, heads, p.valueDim, p.dtype);
   staging.output(p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {queries, &p.lseToken}},

@@ -35,11 +35,10 @@ const grid = (options) => (device) => {
 };
 
 /** A call on pages of 3 keys. */
-const paged = (device) => {
+const paged = (options) => (device) => {
   const pool = zeros('float32', 4, 3, 2, 4);
-  const table = new Tensor('int32', Int32Array.of(2, 0), [1, 2]);
-  const options = { keyLengths: Int32Array.of(5), pages: { table, pageSize: 3 } };
-  return reasonsAgainst(device, zeros('float32', 1, 2, 2, 4), pool, pool, options);
+  const onPages = { keyLengths: [5], pages: { table: [[2, 0]], pageSize: 3 } };
+  return reasonsAgainst(device, zeros('float32', 1, 2, 2, 4), pool, pool, { ...onPages, ...options });
 };
 
 const rows = [
@@ -76,7 +75,13 @@ const rows = [
   ['`bias`, broadcast', call({ bias: zeros('float32', 2, 3) })],
   ['`mask`, broadcast', call({ mask: zeros('bool', 2, 3) })],
   ['`keyLengths`: padded batches', call({ batch: 2, keyLengths: Int32Array.of(3, 1) })],
-  ['`pages`: keys and values on pages', paged],
+  ['`pages`: keys and values on pages', paged({})],
+  [
+    'strided shards and block lists on pages',
+    paged({ pattern: stridedShards({ blockSize: 1, localBlocks: 1, vertStride: 2 }) }),
+  ],
+  ['`pageLists`: listed pages alone', paged({ pageLists: [[0]] })],
+  ['`pages` with `cuSeqlensQ`: ragged queries', paged({ cuSeqlensQ: [0, 2] })],
   [
     '`cuSeqlensQ`, `cuSeqlensK`: packed batches',
     call({ cuSeqlensQ: Int32Array.of(0, 1, 2), cuSeqlensK: Int32Array.of(0, 2, 3) }),

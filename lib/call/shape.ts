@@ -58,36 +58,37 @@ export function checkTypes(q: View, k: View, v?: View): void {
 
 /**
  * The sizes of a call; the token axes of a grid count as one.
- * @param keysOnPages keys of a batch entry when k and v are pages: these have an axis of pages in place of the batch
+ * @param pages when k and v are pages: the axes of these, pages in place of the batch, and how many keys a sequence has room for
  */
-export function readShape(q: View, k: View, v: View, axes: Axes, keysOnPages?: number): Shape {
+export function readShape(q: View, k: View, v: View, axes: Axes, pages?: { axes: Axes; keys: number }): Shape {
   checkTypes(q, k, v);
   const length = (view: View, axis: number) => (axis < 0 ? 1 : view.dims[axis]);
-  const rank = q.dims.length;
-  const tokenAxes = tokenAxesOf(axes, rank);
+  const tokenAxes = tokenAxesOf(axes, q.dims.length);
   const tokens = (view: View) => sizeOf(lengthsOf(view, tokenAxes));
+  const at = pages?.axes ?? axes;
+  const rank = pages ? 4 : q.dims.length;
   const agree =
     k.dims.length === rank &&
     v.dims.length === rank &&
-    (keysOnPages !== undefined || length(k, axes.batch) === length(q, axes.batch)) &&
-    length(v, axes.batch) === length(k, axes.batch) &&
-    lengthsOf(v, tokenAxes).every((tokens, axis) => k.dims[axes.token + axis] === tokens) &&
-    length(v, axes.head) === length(k, axes.head) &&
-    length(k, axes.dim) === length(q, axes.dim);
+    (pages !== undefined || length(k, at.batch) === length(q, axes.batch)) &&
+    length(v, at.batch) === length(k, at.batch) &&
+    lengthsOf(v, tokenAxesOf(at, rank)).every((tokens, axis) => k.dims[at.token + axis] === tokens) &&
+    length(v, at.head) === length(k, at.head) &&
+    length(k, at.dim) === length(q, axes.dim);
   if (!agree) {
     throw mismatch(
       `\`q\` ${showDims(q.dims)}, \`k\` ${showDims(k.dims)} and \`v\` ${showDims(v.dims)} do not fit: ` +
-        `${keysOnPages === undefined ? 'they share the batch' : 'k and v share the pages'}, q and k the dim, k and v tokens and heads`,
+        `${pages ? 'k and v share the pages' : 'they share the batch'}, q and k the dim, k and v tokens and heads`,
     );
   }
   const shape: Shape = {
     batch: length(q, axes.batch),
     queryHeads: length(q, axes.head),
-    kvHeads: length(k, axes.head),
+    kvHeads: length(k, at.head),
     queries: tokens(q),
-    keys: keysOnPages ?? tokens(k),
+    keys: pages?.keys ?? tokens(k),
     headDim: length(q, axes.dim),
-    valueDim: length(v, axes.dim),
+    valueDim: length(v, at.dim),
     type: q.type as FloatType,
     keyType: k.type as FloatType,
   };

@@ -27,7 +27,7 @@ export interface NativeLists extends TokenMaskFields {
   readonly listsByHead: number;
   /**
    * 1: the window of `left`, `right` and `sinkTokens` is visible, and listed keys between its sinks and its band. 0: listed
-   * keys are visible as far as `right` allows.
+   * keys are visible as far as the window shows them.
    */
   readonly listWindow: 0 | 1;
   readonly left: number;

@@ -21,7 +21,7 @@ export const listIn = ({ offsets, columns }: BlockTable, list: number): Int32Arr
   columns.subarray(offsets[list], offsets[list + 1]);
 
 /** How so many heads, and the entries of a batch, find their list in a table. */
-export function stridesOf({ dims: [batch, groups, rows] }: BlockTable, heads: number) {
+export function stridesOf({ dims: [batch, groups, rows] }: Pick<BlockTable, 'dims'>, heads: number) {
   return {
     headsPerList: heads / groups,
     listsByHead: groups === 1 ? 0 : rows,

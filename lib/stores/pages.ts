@@ -10,11 +10,11 @@ import { field, slot } from '../native/fields.js';
 import { type IntegerTable, readIntegerTable } from '../tensor/integers.js';
 import type { HostView, View } from '../tensor/views.js';
 
-/** Where the keys of each batch entry are. */
+/** Where the keys of each sequence are: those of a batch entry, or of packed queries. */
 export interface PagedKeys {
   /**
-   * An int32 or int64 tensor [batch, pagesPerSequence], or an array of rows, which may differ in length: key t of an entry is row
-   * t % pageSize of page table[entry][floor(t / pageSize)].
+   * An int32 or int64 tensor [sequences, pagesPerSequence], or an array of rows, which may differ in length: key t of sequence s is
+   * row t % pageSize of page table[s][floor(t / pageSize)].
    */
   table: IntegerTable;
   /** Keys per page; any number from 1. */
@@ -34,25 +34,25 @@ export function readPages(value: unknown): PageSettings {
   checkNames('`pages`', value, names);
   const table = readIntegerTable('pages.table', value.table);
   if (table.dims.length !== 2) {
-    throw mismatch(`\`pages.table\` must have dims [batch, pagesPerSequence], not ${showDims(table.dims)}`);
+    throw mismatch(`\`pages.table\` must have dims [sequences, pagesPerSequence], not ${showDims(table.dims)}`);
   }
   return { table, pageSize: checkInteger('pages.pageSize', value.pageSize, 1, maxTokens) };
 }
 
-/** Keys that a batch entry may have: those of all its pages. */
+/** Keys that a sequence may have: those of all its pages. */
 export const keysOnPages = ({ table, pageSize }: PageSettings): number => table.dims[1] * pageSize;
 
 /** Passes the table. Lengths have been checked against the keys. */
 export function putPages(request: Request, { table, pageSize }: PageSettings, lengths: Int32Array, k: View): void {
-  const [batch, perSequence] = table.dims;
+  const [sequences, perSequence] = table.dims;
   const pages = k.dims[0];
-  for (let b = 0; b < batch; ++b) {
-    for (let i = 0; i * pageSize < lengths[b]; ++i) {
-      const page = table.data[b * perSequence + i] as number;
+  for (let s = 0; s < sequences; ++s) {
+    for (let i = 0; i * pageSize < lengths[s]; ++i) {
+      const page = table.data[s * perSequence + i] as number;
       if (page >= 0 && page < pages) continue;
       throw new TilewiseRangeError(
         'ERR_TILEWISE_INVALID_OPTION',
-        `\`pages.table\` [${b}, ${i}] must be 0 to ${pages - 1}, a page of \`k\`, not ${page}`,
+        `\`pages.table\` [${s}, ${i}] must be 0 to ${pages - 1}, a page of \`k\`, not ${page}`,
       );
     }
   }
@@ -61,15 +61,17 @@ export function putPages(request: Request, { table, pageSize }: PageSettings, le
   request.views[slot.pageTable] = table.data;
 }
 
-/** Refuses a table of another batch, and pages of another size. */
+/** Refuses a table of other sequences, and pages of another size. */
 export function checkPages(
   { table, pageSize }: PageSettings,
   k: View,
   tokenAxis: number,
-  { batch }: Pick<Shape, 'batch'>,
+  { batch: sequences }: Pick<Shape, 'batch'>,
 ): void {
-  if (table.dims[0] !== batch) {
-    throw mismatch(`\`pages.table\` ${showDims(table.dims)} must have a row for each of the ${batch} entries of \`q\``);
+  if (table.dims[0] !== sequences) {
+    throw mismatch(
+      `\`pages.table\` ${showDims(table.dims)} must have a row for each of the ${sequences} sequences of \`q\``,
+    );
   }
   if (k.dims[tokenAxis] === pageSize) return;
   throw mismatch(

@@ -8,7 +8,7 @@ import { type Operand, toNumbers } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
 import type { StridedShards } from '../references/strided-shards.js';
 import { type Layout, operandOf, type Storage, store, toPlainTensor, toTensor } from './memory.js';
-import { type PagesCase, pagesOf } from './pages.js';
+import { listsOf, type PagesCase, pagesOf } from './pages.js';
 import {
   type BlockCase,
   type BlockForm,
@@ -58,7 +58,7 @@ export interface Case {
   alibi?: 'h' | 'bh';
   sinks?: true;
   keyLengths?: number[];
-  cuSeqlensQ?: number[]; // packed: queries and keys are the totals
+  cuSeqlensQ?: number[]; // packed: queries and keys are the totals; on pages with keyLengths, keys those of one sequence
   cuSeqlensK?: number[];
   is3d?: true;
   grid?: number[]; // lengths of the axes in place of the tokens; queries and keys are their product
@@ -68,7 +68,7 @@ export interface Case {
   blocks?: BlockCase;
   hip?: SelectionOptions; // the lists are the library's own, see judge.ts
   extra?: number; // more keys, seen by every query
-  pages?: PagesCase; // with keyLengths
+  pages?: PagesCase; // with keyLengths; with cuSeqlensQ, too, these are per sequence
 }
 
 export interface Call {
@@ -148,11 +148,14 @@ export function build(c: Case): Built {
   const heads = Math.max(queryHeads, kvHeads);
   const amplitude = c.amplitude ?? 1;
 
-  const fill = (h: number, t: number, d: number, size: number): Operand =>
-    store(dtype, [batch, h, t, d], layout, storage, () => size * random.normal());
+  const isRagged = c.cuSeqlensQ !== undefined && c.keyLengths !== undefined;
+  const sequences = isRagged ? c.keyLengths!.length : batch;
+  const longest = isRagged ? Math.max(0, ...c.cuSeqlensQ!.map((end, s, all) => end - (all[s - 1] ?? 0))) : c.queries;
+  const fill = (h: number, t: number, d: number, size: number, b = batch): Operand =>
+    store(dtype, [b, h, t, d], layout, storage, () => size * random.normal());
   const query = fill(queryHeads, c.queries, headDim, amplitude);
-  const key = fill(kvHeads, c.keys, headDim, amplitude);
-  const value = fill(kvHeads, c.keys, valueDim, 1);
+  const key = fill(kvHeads, c.keys, headDim, amplitude, sequences);
+  const value = fill(kvHeads, c.keys, valueDim, 1, sequences);
 
   const problem: Problem = { query, key, value };
   for (const name of ['scale', 'softcap', 'causal', 'left', 'right', 'sinkTokens', 'align', 'pairing'] as const) {
@@ -163,7 +166,8 @@ export function build(c: Case): Built {
   if (c.neighborhood) problem.pattern = neighborhoodOf(c.grid ?? [c.queries], c.neighborhood);
   if (c.shards) problem.pattern = { kind: 'stridedShards', ...c.shards };
   if (c.blocks)
-    problem.pattern = blocksOf(c.blocks, { batch, heads, kvHeads, queries: c.queries, keys: c.keys }, random);
+    problem.pattern = blocksOf(c.blocks, { batch: sequences, heads, kvHeads, queries: longest, keys: c.keys }, random);
+  if (c.pages?.lists) problem.pageLists = listsOf(c.pages, c.keyLengths ?? [], kvHeads, random);
   if (c.hip) problem.pattern = { kind: 'hierarchical', options: c.hip, selected: [] };
   if (c.relativeBias && problem.pattern?.kind === 'neighborhood') {
     const dims = [heads, ...problem.pattern.axes.map((axis) => 2 * axis.kernelSize - 1)];
@@ -214,7 +218,13 @@ export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed
     const { key, value, keyLengths: lengths } = problem;
     if (!lengths) throw new Error('pages need keyLengths');
     const paged = pagesOf(pages, { key, value, lengths, layout, seed });
-    return { query, key: paged.key, value: paged.value, options: { ...options, pages: paged.pages } };
+    const lists = problem.pageLists?.lists.map((ofHeads) => (pages.lists === 'kv' ? ofHeads : ofHeads[0]));
+    return {
+      query,
+      key: paged.key,
+      value: paged.value,
+      options: { ...options, pages: paged.pages, ...(lists && { pageLists: lists }) },
+    };
   }
   return {
     query,

@@ -3,6 +3,7 @@
 
 import type { PagedKeys, TensorLike } from '../../dist/index.js';
 import { type ElementType, forEachIndex, type Operand, rowMajor } from '../references/operand.js';
+import type { PageLists } from '../references/problem.js';
 import { encode, type Layout } from './memory.js';
 import { Random } from './random.js';
 
@@ -10,6 +11,23 @@ import { Random } from './random.js';
 export interface PagesCase {
   size: number;
   spare?: number; // pages of the pool that nobody uses; default 3
+  lists?: 'all' | 'kv'; // only listed pages are seen, by all heads alike or by those of each KV head
+}
+
+/** Lists of half the pages of each sequence, some of them empty. */
+export function listsOf(
+  { size, lists }: PagesCase,
+  lengths: ArrayLike<number>,
+  kvHeads: number,
+  random: Random,
+): PageLists {
+  const listOf = (pages: number) => Array.from({ length: pages }, (_, page) => page).filter(() => random.chance(0.5));
+  return {
+    size,
+    lists: Array.from(lengths, (length) =>
+      Array.from({ length: lists === 'kv' ? kvHeads : 1 }, () => listOf(Math.ceil(length / size))),
+    ),
+  };
 }
 
 interface Pool {

@@ -6,7 +6,6 @@ import { describe, expect, it } from 'vitest';
 import {
   type AttentionOptions,
   attentionSync,
-  blocks,
   type ErrorCode,
   hierarchical,
   type PagedKeys,
@@ -179,13 +178,13 @@ describe('pages', () => {
       'a table of another batch',
       { pages: { ...pages, table: new Tensor('int32', Int32Array.of(0, 1), [1, 2]) } },
       mismatch,
-      ['[1, 2]', '2 entries'],
+      ['[1, 2]', '2 sequences'],
     ],
     [
       'a table with one axis',
       { pages: { ...pages, table: new Tensor('int32', Int32Array.of(0, 1), [2]) } },
       mismatch,
-      ['[batch, pagesPerSequence]'],
+      ['[sequences, pagesPerSequence]'],
     ],
     [
       'a table of floats',
@@ -203,12 +202,6 @@ describe('pages', () => {
       { cuSeqlensQ: Int32Array.of(0), cuSeqlensK: Int32Array.of(0), keyLengths: undefined },
       invalid,
       ['pages'],
-    ],
-    [
-      'lists',
-      { pattern: blocks({ blockQ: 3, blockK: 8, csr: { rowOffsets: Int32Array.of(0, 0), columns: Int32Array.of() } }) },
-      invalid,
-      ['`pages`', "'blocks'"],
     ],
     ['a selection', { pattern: hierarchical() }, invalid, ['`pages`', "'hierarchical'"]],
   ])('refuses %s', (_, options, code, says) => {

@@ -31,13 +31,21 @@ export interface Problem {
   sinks?: Operand; // [heads]: one more term of the denominator that carries no value
   cuSeqlensQ?: ArrayLike<number>; // packed sequences: sequence s has rows cuSeqlens[s] up to cuSeqlens[s + 1]
   cuSeqlensK?: ArrayLike<number>;
-  keyLengths?: ArrayLike<number>; // keys in use per batch entry
+  keyLengths?: ArrayLike<number>; // keys in use per batch entry of keys; with cuSeqlensQ each of these is a sequence's
+  pageLists?: PageLists; // a window hides all other pages
   extraKey?: Operand; // [batch, KV heads, more keys, dim]: every query sees these as well, nothing is added to their scores
   extraValue?: Operand;
 }
 
+/** The pages, runs of so many keys, that each sequence's queries see: one list, or one per KV head. */
+export interface PageLists {
+  size: number;
+  lists: number[][][]; // [sequence][1 or KV heads]
+}
+
 export interface Sequence {
   batch: number;
+  keyBatch: number; // batch entry of the keys, and what patterns take for the batch entry
   firstQuery: number;
   queries: number;
   firstKey: number;
@@ -67,14 +75,26 @@ export function sequencesOf(problem: Problem): Sequence[] {
   if (cuSeqlensQ && cuSeqlensK) {
     return Array.from({ length: cuSeqlensQ.length - 1 }, (_, s) => ({
       batch: 0,
+      keyBatch: 0,
       firstQuery: at(cuSeqlensQ, s),
       queries: at(cuSeqlensQ, s + 1) - at(cuSeqlensQ, s),
       firstKey: at(cuSeqlensK, s),
       keys: at(cuSeqlensK, s + 1) - at(cuSeqlensK, s),
     }));
   }
+  if (cuSeqlensQ && keyLengths) {
+    return Array.from(keyLengths, (length, s) => ({
+      batch: 0,
+      keyBatch: s,
+      firstQuery: at(cuSeqlensQ, s),
+      queries: at(cuSeqlensQ, s + 1) - at(cuSeqlensQ, s),
+      firstKey: 0,
+      keys: length,
+    }));
+  }
   return Array.from({ length: batch }, (_, b) => ({
     batch: b,
+    keyBatch: b,
     firstQuery: 0,
     queries,
     firstKey: 0,
@@ -134,7 +154,8 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
   const left = problem.left ?? Infinity;
   const right = Math.min(problem.right ?? Infinity, problem.causal ? 0 : Infinity);
   const sinkTokens = problem.sinkTokens ?? 0;
-  const allowed = ruleOf(problem, sequence.batch, head);
+  const allowed = ruleOf(problem, sequence.keyBatch, head);
+  const listed = listedPages(problem, sequence.keyBatch, head);
   const relative = relativeOf(problem, head);
 
   return {
@@ -142,7 +163,7 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
       const position = query + offset;
       if (key >= sequence.keys || key > position + right) return false;
       if (key < position - left && key >= sinkTokens) return false;
-      if (!allowed(query, position, key)) return false;
+      if (!allowed(query, position, key) || !listed(key)) return false;
       return mask?.(query, key) !== 0 && bias?.(query, key) !== -Infinity && relative?.(query, key) !== -Infinity;
     },
     added(query, key) {
@@ -165,8 +186,8 @@ export interface QueryRow {
 
 /** Every row that belongs to a sequence. The arrays of a row are those of the next one too. */
 export function* queryRows(problem: Problem): Generator<QueryRow> {
-  const { batch, heads, queries, keys } = shapeOf(problem);
-  const [queryHeads, kvHeads] = [problem.query.dims[1], problem.key.dims[1]];
+  const { heads, queries, keys } = shapeOf(problem);
+  const [queryHeads, [keyBatches, kvHeads]] = [problem.query.dims[1], problem.key.dims];
   const extras = problem.extraKey?.dims[2] ?? 0;
   const tokens = new Int32Array(keys + extras);
   const added = new Float64Array(keys + extras);
@@ -179,11 +200,11 @@ export function* queryRows(problem: Problem): Generator<QueryRow> {
         let count = 0;
         for (let j = 0; j < sequence.keys; j++) {
           if (!sees(i, j)) continue;
-          tokens[count] = (b * kvHeads + kvHead) * keys + sequence.firstKey + j;
+          tokens[count] = (sequence.keyBatch * kvHeads + kvHead) * keys + sequence.firstKey + j;
           added[count++] = addedTo(i, j);
         }
         for (let j = 0; j < extras; j++) {
-          tokens[count] = batch * kvHeads * keys + (b * kvHeads + kvHead) * extras + j;
+          tokens[count] = keyBatches * kvHeads * keys + (b * kvHeads + kvHead) * extras + j;
           added[count++] = 0;
         }
         const token = sequence.firstQuery + i;
@@ -201,6 +222,14 @@ export function* queryRows(problem: Problem): Generator<QueryRow> {
 
 type Rule = (query: number, position: number, key: number) => boolean;
 const neighborhoods = new WeakMap<Neighborhood, ReturnType<typeof neighborhoodRule>>();
+
+function listedPages(problem: Problem, sequence: number, head: number): (key: number) => boolean {
+  if (!problem.pageLists) return () => true;
+  const { size, lists } = problem.pageLists;
+  const ofHeads = lists[sequence];
+  const list = ofHeads.length === 1 ? ofHeads[0] : ofHeads[headsOf(problem, head).kvHead];
+  return (key) => list.includes(Math.floor(key / size));
+}
 
 /** The pattern's own rule for one output head. */
 function ruleOf({ pattern, query, key }: Problem, batch: number, head: number): Rule {

@@ -63,7 +63,7 @@ struct KeySources {
 
   static __device__ __forceinline__ StoredRows rowsOf(const KeyStore& store, const Sequence& sequence, int32_t head,
                                                       const Operand& operand) {
-    return Gathers && !IsGrid ? store.rowsOf(operand, sequence.batch, sequence.keys.begin, head)
+    return Gathers && !IsGrid ? store.rowsOf(operand, sequence.keyBatch, sequence.keys.begin, head)
                               : DenseKeys::rowsOf(operand, sequence.batch, sequence.keys.begin, head);
   }
 };

@@ -105,32 +105,43 @@ function broadcast(name: string, view: View, target: readonly number[]): number[
   return target.map((_, i) => (i < skipped || view.dims[i - skipped] === 1 ? 0 : view.strides[i - skipped]));
 }
 
-/** Packed sequences and key lengths. The addon copies these, so that they cannot change under a running call. */
-export function putSequences(request: Request, settings: Settings, shape: Shape, q: View): void {
+/**
+ * Checks packed sequences and key lengths.
+ * @returns the shape as patterns and stores see it: a batch entry per sequence, with the queries of the longest
+ */
+export function readSequences(settings: Settings, shape: Shape, q: View): Shape {
   const { cuSeqlensQ, cuSeqlensK, keyLengths } = settings;
-  if (cuSeqlensQ && cuSeqlensK) {
+  let sequences = shape;
+  if (cuSeqlensQ) {
     if (shape.batch !== 1) throw mismatch(`Packed sequences have a batch of 1, but \`q\` has dims ${showDims(q.dims)}`);
     checkRunningTotals('cuSeqlensQ', cuSeqlensQ, shape.queries, 'q');
+    const lengths = cuSeqlensQ.subarray(1).map((end, s) => end - cuSeqlensQ[s]);
+    sequences = { ...shape, batch: lengths.length, queries: lengths.reduce((a, b) => Math.max(a, b), 0) };
+  }
+  if (cuSeqlensQ && cuSeqlensK) {
     checkRunningTotals('cuSeqlensK', cuSeqlensK, shape.keys, 'k');
     if (cuSeqlensQ.length !== cuSeqlensK.length) {
       throw mismatch(
         `\`cuSeqlensQ\` and \`cuSeqlensK\` must have one length, not ${cuSeqlensQ.length} and ${cuSeqlensK.length}`,
       );
     }
-    request.numbers[field.sequences] = cuSeqlensQ.length - 1;
-    request.views[slot.cuSeqlensQ] = cuSeqlensQ;
-    request.views[slot.cuSeqlensK] = cuSeqlensK;
   }
-  if (keyLengths) {
-    checkKeyLengths(keyLengths, shape);
-    request.views[slot.keyLengths] = keyLengths;
-  }
+  if (keyLengths) checkKeyLengths(keyLengths, sequences);
+  return sequences;
 }
 
-/** One length per batch entry, none beyond the keys. */
+/** Packed sequences and key lengths. The addon copies these, so that they cannot change under a running call. */
+export function putSequences(request: Request, { cuSeqlensQ, cuSeqlensK, keyLengths }: Settings): void {
+  if (cuSeqlensQ) request.numbers[field.sequences] = cuSeqlensQ.length - 1;
+  request.views[slot.cuSeqlensQ] = cuSeqlensQ;
+  request.views[slot.cuSeqlensK] = cuSeqlensK;
+  request.views[slot.keyLengths] = keyLengths;
+}
+
+/** One length per sequence, none beyond the keys. */
 export function checkKeyLengths(keyLengths: Int32Array, { batch, keys }: Pick<Shape, 'batch' | 'keys'>): void {
   if (keyLengths.length !== batch) {
-    throw mismatch(`\`keyLengths\` must have ${batch} entries, one per batch entry, not ${keyLengths.length}`);
+    throw mismatch(`\`keyLengths\` must have ${batch} entries, one per sequence, not ${keyLengths.length}`);
   }
   const wrong = keyLengths.findIndex((length) => length < 0 || length > keys);
   if (wrong < 0) return;

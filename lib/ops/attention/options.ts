@@ -8,6 +8,7 @@ import { checkBoolean, checkNames, checkOneOf, invalid, is, namesOf } from '../.
 import type { Align } from '../../patterns/align.js';
 import { checkPattern, type Pattern } from '../../patterns/index.js';
 import { checkExclusive, full, type WindowReach, windowPattern } from '../../patterns/window.js';
+import { type PageLists, readPageLists } from '../../stores/page-lists.js';
 import { type PagedKeys, readPages } from '../../stores/pages.js';
 import { checkDevice, type DeviceName } from '../../tensor/devices.js';
 import { type FloatArray, readFloats } from '../../tensor/floats.js';
@@ -82,15 +83,28 @@ export interface AttentionOptions<T = Tensor> {
   relativeBias?: FloatArray;
   /** Packed sequences: where each one's queries begin, [sequences + 1], from 0 to the number of rows of q. */
   cuSeqlensQ?: IntegerList;
-  /** Packed sequences: where each one's keys begin, [sequences + 1], from 0 to the number of rows of k. */
+  /**
+   * Packed sequences: where each one's keys begin, [sequences + 1], from 0 to the number of rows of k. Not with `pages`,
+   * where `keyLengths` says it.
+   */
   cuSeqlensK?: IntegerList;
-  /** Keys in use per batch entry, [batch]; the rest is never read, and bottom-right alignment counts from here. */
+  /**
+   * Keys in use per batch entry, [batch]; the rest is never read, and bottom-right alignment counts from here. With
+   * `cuSeqlensQ` and `pages`, per sequence, [sequences].
+   */
   keyLengths?: IntegerList;
   /**
-   * Keys and values on pages, for windows and with `keyLengths`: k is [pages, pageSize, kvHeads, headDim], with `layout:
-   * 'bhnd'` [pages, kvHeads, pageSize, headDim], v likewise, and the batch is that of q.
+   * Keys and values on pages, with `keyLengths`: k is [pages, pageSize, kvHeads, headDim], with `layout: 'bhnd'` [pages,
+   * kvHeads, pageSize, headDim], v likewise. A sequence is a batch entry of q; or q is packed, and `cuSeqlensQ` says how many
+   * queries each has, a prompt's chunk beside single tokens. Not for grids and `hierarchical()`.
    */
   pages?: PagedKeys;
+  /**
+   * With `pages` and a window: the logical pages, indices into a row of the table, that a sequence's queries see, as far as
+   * the window shows them. Per sequence a list for all heads, or an array of lists, one per KV head; each ascends and may be
+   * empty. `sinkTokens` are whole pages here.
+   */
+  pageLists?: PageLists;
   /**
    * With more KV heads than query heads (reverse SQA, arXiv 2510.01817): output head `j` reads query head
    * `j % queryHeads` (`'tile'`) or `floor(j * queryHeads / kvHeads)` (`'interleave'`). Needed there: without it such tensors
@@ -149,6 +163,7 @@ export const attentionNames = namesOf<AttentionOptions>({
   cuSeqlensK: 1,
   keyLengths: 1,
   pages: 1,
+  pageLists: 1,
   pairing: 1,
   returnLse: 1,
   out: 1,
@@ -180,6 +195,7 @@ export function readOptions(where: string, options: AttentionOptions<unknown>): 
     cuSeqlensK: o.cuSeqlensK === undefined ? undefined : readIntegerList('cuSeqlensK', o.cuSeqlensK),
     keyLengths: o.keyLengths === undefined ? undefined : readIntegerList('keyLengths', o.keyLengths),
     pages: o.pages === undefined ? undefined : readPages(o.pages),
+    pageLists: o.pageLists === undefined ? undefined : readPageLists(o.pageLists),
     pairing: o.pairing === undefined ? undefined : checkOneOf('pairing', o.pairing, pairings),
     returnLse: o.returnLse !== undefined && checkBoolean('returnLse', o.returnLse),
     out: o.out === undefined ? undefined : readTensor('out', o.out, floatTypes),

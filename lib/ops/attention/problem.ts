@@ -21,12 +21,14 @@ import { type Pattern, putPattern, questionsOf, type RunnablePattern } from '../
 import { axisRules, type Grid, maxGridRank } from '../../patterns/neighborhood.js';
 import { checkCoverage } from '../../patterns/shard-sights.js';
 import { shardLayouts } from '../../patterns/strided-shards.js';
+import type { WindowPattern } from '../../patterns/window.js';
 import { type PreparedSelection, prepareSelection, type SelectionState } from '../../selectors/hierarchical.js';
+import { pageListsOf } from '../../stores/page-lists.js';
 import { checkPages, keysOnPages, putPages } from '../../stores/pages.js';
 import { type Axes, axesOf, layoutWords, lengthsOf, tokenAxesOf } from '../../tensor/axes.js';
 import type { TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../../tensor/views.js';
-import { putExtras, putModifiers, putRelativeBias, putSequences } from './modifiers.js';
+import { putExtras, putModifiers, putRelativeBias, putSequences, readSequences } from './modifiers.js';
 import { operandsOf } from './options.js';
 import type { Settings } from './settings.js';
 
@@ -79,12 +81,15 @@ export function prepare(
     named.filter(({ view }) => view !== given.out),
   );
   const settings = withSplitExtras(given);
-  const { isHeadsFirst, pattern, pages } = settings;
+  const { isHeadsFirst, pattern, pages, pageLists } = settings;
+  const keyLengths = settings.keyLengths as Int32Array; // there where pages are
   checkRank(q, settings);
   const rank = q.dims.length;
   const axes = axesOf(rank, isHeadsFirst);
-  const shape = readShape(q, k, v, axes, pages && keysOnPages(pages));
-  if (pages) checkPages(pages, k, axes.token, shape);
+  const onPages = pages && { axes: axesOf(4, isHeadsFirst), keys: keysOnPages(pages) };
+  const shape = readShape(q, k, v, axes, onPages);
+  const sequences = readSequences(settings, shape, q);
+  if (pages && onPages) checkPages(pages, k, onPages.axes.token, sequences);
   if (settings.pairing === undefined && !internals.isReversible) checkOneLayout(q, k, shape, isHeadsFirst);
   checkHeads(shape, settings.pairing);
   internals.check?.(shape);
@@ -98,9 +103,10 @@ export function prepare(
     checkCoverage(pattern, shardLayouts(pattern, outputHeads(shape), shape.kvHeads));
   const request = new Request(attentionForm, copyInputs);
   putShape(request.numbers, shape);
-  const runnable = selection?.blocks ?? internals.lists ?? (pattern as RunnablePattern);
-  const put = () => putPattern(request, runnable, shape, grid);
-  const ask = internals.mayWait ? questionsOf(runnable, shape) : undefined;
+  const listed = pages && pageLists && pageListsOf(pageLists, pages, keyLengths, pattern as WindowPattern, sequences);
+  const runnable = selection?.blocks ?? internals.lists ?? listed ?? (pattern as RunnablePattern);
+  const put = () => putPattern(request, runnable, sequences, grid);
+  const ask = internals.mayWait ? questionsOf(runnable, sequences) : undefined;
   if (!ask) put();
   request.operand('q', place.q, q, isHeadsFirst);
   request.operand('k', place.k, k, isHeadsFirst);
@@ -108,8 +114,8 @@ export function prepare(
   putModifiers(request, settings, shape);
   putExtras(request, settings, shape, rank);
   if (grid) putRelativeBias(request, settings, shape, grid);
-  putSequences(request, settings, shape, q);
-  if (pages) putPages(request, pages, settings.keyLengths as Int32Array, k);
+  putSequences(request, settings);
+  if (pages) putPages(request, pages, keyLengths, k);
   const results = putResults(request, settings, shape, q, outLike, placement);
   const questions = ask && { run: (signal: AbortSignal | undefined) => ask(signal).then(put) };
   return { request, results, selection, questions, placement };

@@ -5,6 +5,7 @@ import { type MergedHeads, unmergeable } from '../../call/heads.js';
 import type { CopyInputs } from '../../call/request.js';
 import { TilewiseTypeError } from '../../check/errors.js';
 import type { Pattern } from '../../patterns/index.js';
+import type { PageListSettings } from '../../stores/page-lists.js';
 import type { PageSettings } from '../../stores/pages.js';
 import type { DeviceName } from '../../tensor/devices.js';
 import type { TensorConstructor } from '../../tensor/types.js';
@@ -30,6 +31,7 @@ export interface Settings {
   readonly cuSeqlensK: Int32Array | undefined;
   readonly keyLengths: Int32Array | undefined;
   readonly pages: PageSettings | undefined;
+  readonly pageLists: PageListSettings | undefined;
   readonly pairing: 'tile' | 'interleave' | undefined;
   readonly returnLse: boolean;
   readonly out: View | undefined;
@@ -43,17 +45,25 @@ export interface Settings {
 export function checkTogether(settings: Settings): void {
   checkPatternTakes(settings);
   checkMergedHeads(settings);
-  checkPair(settings, 'cuSeqlensQ', 'cuSeqlensK', 'packed sequences have queries and keys');
   checkPair(settings, 'extraKeys', 'extraValues', 'a key needs a value');
-  if (settings.pages !== undefined && settings.keyLengths === undefined) {
-    throw conflict('`pages` needs `keyLengths` next to it: pages are read as far as the lengths say');
-  }
+  checkPages(settings);
+  if (!settings.pages) checkPair(settings, 'cuSeqlensQ', 'cuSeqlensK', 'packed sequences have queries and keys');
   if (settings.cuSeqlensQ === undefined) return;
-  for (const name of ['bias', 'mask', 'keyLengths', 'pages'] as const) {
+  for (const name of ['bias', 'mask', ...(settings.pages ? [] : (['keyLengths'] as const))] as const) {
     if (settings[name] !== undefined) {
       throw conflict(`\`${name}\` does not apply to packed sequences; leave it out or do without \`cuSeqlensQ\``);
     }
   }
+}
+
+function checkPages({ pages, keyLengths, cuSeqlensK, pageLists }: Settings): void {
+  if (!pages) {
+    if (pageLists) throw conflict('`pageLists` needs `pages` next to it: lists name pages');
+    return;
+  }
+  if (!keyLengths) throw conflict('`pages` needs `keyLengths` next to it: pages are read as far as the lengths say');
+  if (!cuSeqlensK) return;
+  throw conflict('`cuSeqlensK` does not go with `pages`: `keyLengths` says how many keys a sequence has');
 }
 
 /** Heads and dim are one axis only where tensors are rows of tokens. */
@@ -86,8 +96,8 @@ const refused: { readonly [kind in Pattern['kind']]: readonly [why: string, ...n
     'alibiSlopes',
     'pages',
   ],
-  stridedShards: ['only windows are run on pages', 'pages'],
-  blocks: ['lists belong to the rows of one tensor', 'cuSeqlensQ', 'cuSeqlensK', 'pages'],
+  stridedShards: ['lists go with windows', 'pageLists'],
+  blocks: ['it has lists of its own, for keys that are not packed', 'cuSeqlensK', 'pageLists'],
   hierarchical: ['keys are selected from the rows of one tensor', 'pages'],
 };
 

@@ -158,14 +158,15 @@ void onPages(AttentionProblem& p, CaseMaker& maker, std::vector<int32_t>& table,
   p.store.kind = StoreKind::paged;
   PagedKeys& paged = p.store.paged;
   paged.pageSize = 1 + maker.pick(20);
-  const int32_t perSequence = ceilDiv(p.keys, paged.pageSize), used = p.batch * perSequence;
+  const int32_t perSequence = ceilDiv(p.keys, paged.pageSize), used = p.sequences * perSequence;
   paged.pages = used + 2;
-  for (int32_t b = 0; b < p.batch; ++b) lengths.push_back(p.keyLengths ? p.keyLengths[b] : p.keys);
+  for (int32_t s = 0; s < p.sequences; ++s) lengths.push_back(p.sequence(s).keys.size());
   p.keyLengths = lengths.data();
-  for (int32_t b = 0; b < p.batch; ++b) {
+  p.cuSeqlensK = nullptr;  // packed keys are those of a row each
+  for (int32_t s = 0; s < p.sequences; ++s) {
     for (int32_t i = 0; i < perSequence; ++i) {
-      const bool isUsed = i < ceilDiv(lengths[size_t(b)], paged.pageSize);
-      table.push_back(isUsed ? (b * perSequence + i) * 7 % used + maker.pick(3) : -1);
+      const bool isUsed = i < ceilDiv(lengths[size_t(s)], paged.pageSize);
+      table.push_back(isUsed ? (s * perSequence + i) * 7 % used + maker.pick(3) : -1);
     }
   }
   paged.table = table.data();
@@ -203,7 +204,7 @@ void checkAttention(Backend& backend, uint32_t seed, bool toDevice) {
   }
   std::vector<int32_t> pages, lengthsInUse;
   std::vector<char> pool;
-  const bool isPaged = traits.takesPages && !p.cuSeqlensQ && maker.pick(3) == 0;
+  const bool isPaged = !traits.isGrid && maker.pick(3) == 0;
   if (isPaged) {
     onPages(p, maker, pages, lengthsInUse, pool);
     nameOfCase += " on pages";
