@@ -6,7 +6,14 @@ import { installed, native } from './native/native.js';
 export { type ClaOptions, claLayerMap } from './caches/cla.js';
 export type { CacheAttentionOptions } from './caches/kv-attention.js';
 export { type AppendOptions, KvCache } from './caches/kv-cache.js';
-export type { KvCacheOptions } from './caches/kv-options.js';
+export type { KvCacheOptions, KvPoolOptions } from './caches/kv-options.js';
+export {
+  type HeldPages,
+  KvPool,
+  type KvSequence,
+  OutOfPagesError,
+  type PoolAttentionOptions,
+} from './caches/kv-pool.js';
 export {
   S2Cache,
   type S2CacheAppendOptions,

@@ -28,6 +28,8 @@ export type ErrorCode =
   | 'ERR_TILEWISE_NO_KERNEL'
   /** Memory that the device, or the process, does not have. */
   | 'ERR_TILEWISE_OUT_OF_MEMORY'
+  /** A pool without pages for more tokens; the error says who `held` them. */
+  | 'ERR_TILEWISE_OUT_OF_PAGES'
   /** A device that stopped working; what lay in its memory is gone. */
   | 'ERR_TILEWISE_DEVICE_LOST'
   /** Another failure that the CUDA driver reports; the message has its name. */

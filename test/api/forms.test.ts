@@ -175,7 +175,7 @@ describe('page tables', () => {
     [[[0, 1, 2], 3], option, TypeError, ['`pages.table[1]`', '3']],
     [[[0, 1, 2], [3.5]], option, RangeError, ['`pages.table[1][0]`', '3.5']],
     [[[0, 1, 2], [3]], option, RangeError, ['[1, 1]', '-1']],
-    [[0, 1, 2], 'ERR_TILEWISE_SHAPE_MISMATCH', RangeError, ['[1, 3]', '2 entries']],
+    [[0, 1, 2], 'ERR_TILEWISE_SHAPE_MISMATCH', RangeError, ['[1, 3]', '2 sequences']],
     [7, option, TypeError, ['`pages.table`', '7']],
     [
       Tensor.from([

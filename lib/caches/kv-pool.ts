@@ -1,0 +1,294 @@
+// KvPool: keys and values of many sequences on the pages of one pool, as servers keep them while they generate.
+// Reader: someone who serves text to many. One call attends for all sequences of a step, prompts beside single tokens. Idea:
+// PagedAttention (arXiv 2309.06180).
+
+/// <reference lib="esnext.disposable" preserve="true" />
+
+import { mismatch } from '../call/shape.js';
+import { TilewiseError } from '../check/errors.js';
+import { checkInteger, invalid, maxTokens } from '../check/validate.js';
+import type { ResultOf } from '../ops/attention/attention.js';
+import type { Layout } from '../ops/attention/options.js';
+import { type IntegerList, readIntegerList } from '../tensor/integers.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { TensorLike } from '../tensor/types.js';
+import { attendTo, attendToSync, type CacheAttentionOptions, type CallSettings, type Reading } from './kv-attention.js';
+import { type KvPoolOptions, readPoolOptions } from './kv-options.js';
+import { KvPages } from './kv-pages.js';
+import { appendRows, readRows } from './kv-rows.js';
+import { KvRun } from './kv-run.js';
+
+/** Options of KvPool.attention(): those of KvCache.attention(), and how the queries are shared out. */
+export interface PoolAttentionOptions<T = Tensor> extends CacheAttentionOptions<T> {
+  /** Queries of each sequence, in order; default: one each. */
+  queryLengths?: IntegerList;
+}
+
+/** Pages that a sequence holds. */
+export interface HeldPages {
+  readonly sequence: KvSequence;
+  readonly pages: number;
+}
+
+/** A pool that has no page left, with what its sequences hold: somebody has to go. */
+export class OutOfPagesError extends TilewiseError {
+  override name = 'OutOfPagesError';
+  /** All sequences that hold pages. */
+  readonly held: readonly HeldPages[];
+
+  constructor(message: string, held: readonly HeldPages[]) {
+    super('ERR_TILEWISE_OUT_OF_PAGES', message);
+    this.held = held;
+  }
+}
+
+/** What a pool and its sequences share. */
+interface Inside {
+  readonly pages: KvPages;
+  readonly layout: Layout;
+  /** The sequences that are there, as far as somebody still has them. */
+  readonly sequences: Set<WeakRef<KvSequence>>;
+}
+
+/** Gives back the pages of sequences that were collected without free(). */
+const collected = new FinalizationRegistry<() => void>((free) => free());
+
+/** A sequence of a pool; made by sequence() and fork(). */
+export class KvSequence {
+  readonly #inside: Inside;
+  readonly #run: KvRun;
+  readonly #self = new WeakRef(this);
+  #isFree = false;
+
+  /** @internal */
+  constructor(inside: Inside, run: KvRun) {
+    this.#inside = inside;
+    this.#run = run;
+    const { sequences } = inside;
+    const self = this.#self;
+    sequences.add(self);
+    collected.register(
+      this,
+      () => {
+        sequences.delete(self);
+        run.free();
+      },
+      this,
+    );
+  }
+
+  /** Tokens that every layer has. */
+  get length(): number {
+    return this.#run.length;
+  }
+
+  /** Tokens that a layer has. */
+  lengthOf(layer: number): number {
+    return this.#run.lengthOf(checkInteger('layer', layer, 0, this.#inside.pages.sizes.layers - 1));
+  }
+
+  /** Pages that it refers to, shared ones included. */
+  get pages(): number {
+    return this.#run.held;
+  }
+
+  /**
+   * Adds the keys and values of the next tokens of one layer. Copies them. When it throws, nothing has changed.
+   * @param k [tokens, kvHeads, headDim], or as `layout` says, or with a batch axis of 1; any strides, any float type
+   * @param v [tokens, kvHeads, valueDim]
+   * @throws {TypeError | RangeError | TilewiseError} as KvCache.append(); ERR_TILEWISE_OUT_OF_PAGES, with `held`
+   */
+  append(layer: number, k: TensorLike, v: TensorLike): void {
+    const run = this.#used();
+    const { pages, layout } = this.#inside;
+    checkInteger('layer', layer, 0, pages.sizes.layers - 1);
+    const isHeadsFirst = layout === 'bhnd';
+    const rows = readRows(k, v, { ...pages.sizes, isHeadsFirst, isOneSequence: true });
+    run.refuseReaders('append()', layer);
+    this.#refuseShortage(run.pagesFor(layer, rows.tokens));
+    appendRows(pages, [run], layer, rows, isHeadsFirst, [rows.tokens]);
+  }
+
+  #refuseShortage(needed: number): void {
+    const { pages, sequences } = this.#inside;
+    if (needed <= pages.left) return;
+    const held = [...sequences].flatMap((reference) => {
+      const sequence = reference.deref();
+      return sequence && sequence.pages > 0 ? [{ sequence, pages: sequence.pages }] : [];
+    });
+    throw new OutOfPagesError(
+      `append() needs ${needed} pages, the pool has ${pages.left} left of ${pages.sizes.mostPages}; \`held\` of this error says ` +
+        'which sequences have the others',
+      held,
+    );
+  }
+
+  /** A sequence of the same tokens. Pages are shared; whichever writes to one first gets a copy of it. */
+  fork(): KvSequence {
+    return new KvSequence(this.#inside, this.#used().fork());
+  }
+
+  /**
+   * Keeps the first `length` tokens of every layer.
+   * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION; ERR_TILEWISE_OVERLAP while a call still reads it
+   */
+  truncate(length: number): void {
+    const run = this.#used();
+    run.refuseReaders('truncate()');
+    run.truncate(checkInteger('length', length, 0, run.longest));
+  }
+
+  /**
+   * Gives its pages back to the pool. It cannot be used any more.
+   * @throws {RangeError} ERR_TILEWISE_OVERLAP while a call still reads it
+   */
+  free(): void {
+    if (this.#isFree) return;
+    this.#run.refuseReaders('free()');
+    this.#isFree = true;
+    collected.unregister(this);
+    this.#inside.sequences.delete(this.#self);
+    this.#run.free();
+  }
+
+  /** free(), for `using`. */
+  [Symbol.dispose](): void {
+    this.free();
+  }
+
+  /**
+   * Its tokens, for the pool that it is of.
+   * @internal
+   */
+  runOf(inside: Inside): KvRun {
+    if (inside === this.#inside) return this.#used();
+    throw mismatch('The sequence belongs to another pool');
+  }
+
+  #used(): KvRun {
+    if (this.#isFree) throw new TilewiseError('ERR_TILEWISE_DISPOSED', 'The sequence was freed');
+    return this.#run;
+  }
+}
+
+export class KvPool {
+  readonly #inside: Inside;
+
+  /**
+   * A pool of free pages.
+   * @throws {TypeError | RangeError | TilewiseError} ERR_TILEWISE_UNKNOWN_OPTION, ERR_TILEWISE_INVALID_OPTION,
+   *   ERR_TILEWISE_NO_DEVICE, ERR_TILEWISE_OUT_OF_MEMORY
+   */
+  constructor(options: KvPoolOptions) {
+    const { pages: mostPages, layout, ...sizes } = readPoolOptions(options);
+    const pages = new KvPages({ ...sizes, mostPages });
+    for (let layer = 0; layer < sizes.layers; ++layer) pages.reserve(layer, mostPages);
+    this.#inside = { pages, layout, sequences: new Set() };
+  }
+
+  /** Pages in all. */
+  get pages(): number {
+    const { pages } = this.#inside;
+    return pages.taken + pages.left;
+  }
+
+  /** Pages that no sequence refers to. */
+  get freePages(): number {
+    return this.#inside.pages.left;
+  }
+
+  /** Bytes of all pages. */
+  get bytes(): number {
+    return this.pages * this.#inside.pages.pageBytes;
+  }
+
+  /** A new sequence, without tokens. */
+  sequence(): KvSequence {
+    return new KvSequence(this.#inside, new KvRun(this.#inside.pages, undefined));
+  }
+
+  /**
+   * Attention of each sequence's last tokens over all of its own, in one call; causal unless `causal` is false.
+   * @param q [total, heads, headDim], or as `layout` says: the queries of one sequence after those of the other
+   * @param sequences sequences of this pool, in the order of their queries
+   * @param options see PoolAttentionOptions
+   * @returns as attention(), and rejects as it does; append() to these layers has to wait for it
+   */
+  attention<const Q extends TensorLike, T = Tensor>(
+    layer: number,
+    q: Q,
+    sequences: readonly KvSequence[],
+    options: PoolAttentionOptions<T> & { returnLse: true },
+  ): Promise<Required<ResultOf<Q, T>>>;
+  attention<const Q extends TensorLike, T = Tensor>(
+    layer: number,
+    q: Q,
+    sequences: readonly KvSequence[],
+    options?: PoolAttentionOptions<T>,
+  ): Promise<ResultOf<Q, T>>;
+  async attention(
+    layer: number,
+    q: TensorLike,
+    sequences: readonly KvSequence[],
+    options: PoolAttentionOptions<unknown> = {},
+  ): Promise<unknown> {
+    return attendTo('KvPool.attention()', this.#reading(layer, sequences), q, ...this.#told(sequences, options));
+  }
+
+  /**
+   * attention() on the calling thread.
+   * @throws {TypeError | RangeError | TilewiseError} what attention() rejects with
+   */
+  attentionSync<const Q extends TensorLike, T = Tensor>(
+    layer: number,
+    q: Q,
+    sequences: readonly KvSequence[],
+    options: PoolAttentionOptions<T> & { returnLse: true },
+  ): Required<ResultOf<Q, T>>;
+  attentionSync<const Q extends TensorLike, T = Tensor>(
+    layer: number,
+    q: Q,
+    sequences: readonly KvSequence[],
+    options?: PoolAttentionOptions<T>,
+  ): ResultOf<Q, T>;
+  attentionSync(
+    layer: number,
+    q: TensorLike,
+    sequences: readonly KvSequence[],
+    options: PoolAttentionOptions<unknown> = {},
+  ): unknown {
+    return attendToSync(
+      'KvPool.attentionSync()',
+      this.#reading(layer, sequences),
+      q,
+      ...this.#told(sequences, options),
+    );
+  }
+
+  #reading(layer: number, sequences: readonly KvSequence[]): Reading {
+    const { pages } = this.#inside;
+    checkInteger('layer', layer, 0, pages.sizes.layers - 1);
+    if (!Array.isArray(sequences) || !sequences.every((item) => item instanceof KvSequence)) {
+      throw invalid('sequences', 'an array of sequences of this pool', sequences);
+    }
+    const runs = sequences.map((sequence) => sequence.runOf(this.#inside));
+    return { pool: pages, runs, layer };
+  }
+
+  /** The options of the call, and what the pool says about it. */
+  #told(
+    sequences: readonly KvSequence[],
+    options: PoolAttentionOptions<unknown>,
+  ): [CacheAttentionOptions<unknown>, CallSettings] {
+    const { queryLengths, ...rest } = options;
+    const lengths =
+      queryLengths === undefined
+        ? new Int32Array(sequences.length).fill(1)
+        : readIntegerList('queryLengths', queryLengths);
+    if (lengths.length !== sequences.length) {
+      throw mismatch(`\`queryLengths\` must have ${sequences.length} entries, one per sequence, not ${lengths.length}`);
+    }
+    for (const [i, length] of lengths.entries()) checkInteger(`queryLengths[${i}]`, length, 0, maxTokens);
+    return [rest, { layout: this.#inside.layout, isReadOnly: false, horizon: undefined, queryLengths: lengths }];
+  }
+}
