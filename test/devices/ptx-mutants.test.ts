@@ -1,5 +1,5 @@
 // Which mutants of PTX are no mistake: what each rule accepts, and what it must not. Reader: someone who adds a rule to
-// test/native/mutants/ptx/equivalence.mjs. Expected: PTX ISA, shfl.sync and st.
+// test/native/mutants/ptx/equivalence.mjs. Expected: PTX ISA, shfl.sync, st and cp.async.commit_group.
 import { describe, expect, it } from 'vitest';
 import { reasonOfEquivalence } from '../native/mutants/ptx/equivalence.mjs';
 import { kernelsOf } from '../native/mutants/ptx/statements.mjs';
@@ -126,5 +126,74 @@ describe('stores into whose place the same thread stores again', () => {
     expect(reasonOf([`@%p1 ${store}`, copy], `@%p1 ${store}`, store)).toBeUndefined();
     const global = store.replace('shared', 'global');
     expect(reasonOf([global, global.replace('%r2,', '%r3,')], global, `// ${global}`)).toBeUndefined();
+  });
+});
+
+describe('groups of copies that become one', () => {
+  const commit = 'cp.async.commit_group;';
+  const first = '  cp.async.commit_group;';
+  const dropped = `// ${first}`;
+  const copy = 'cp.async.cg.shared.global [%r1], [%rd1], 16, %r3;';
+  const wait = 'cp.async.wait_group 0;';
+  const reason = 'its copies join the next group, which no wait can tell';
+
+  it('are all that every wait waits for', () => {
+    expect(reasonOf([copy, first, copy, commit, wait], first, dropped)).toBe(reason);
+    const loop = [first, '$L_loop:', copy, '@%p1 bra $L_loop;', commit, wait];
+    expect(reasonOf(loop, first, dropped)).toBe(reason);
+  });
+
+  it('are all, whatever the waits of a kernel after it', () => {
+    expect(reasonOf([copy, first, copy, commit, wait, 'ret;', 'cp.async.wait_group 1;'], first, dropped)).toBe(reason);
+  });
+
+  it('are not, where a wait comes first on some way, or none follows', () => {
+    for (const between of [wait, '@%p1 bra $L_wait;', 'bra.uni $L_wait;', `@%p1 ${commit}`]) {
+      const statements = [copy, first, between, ...(between.includes(commit) ? [] : [commit]), '$L_wait:', wait];
+      expect(reasonOf(statements, first, dropped)).toBeUndefined();
+    }
+    expect(reasonOf([copy, first], first, dropped)).toBeUndefined();
+  });
+
+  it('are all that a wait leaves pending, where enough others follow', () => {
+    const some = 'cp.async.wait_group 1;';
+    expect(reasonOf([copy, first, copy, commit, copy, commit, some, wait], first, dropped)).toBe(reason);
+    expect(reasonOf([copy, first, copy, commit, some, copy, commit, wait], first, dropped)).toBeUndefined();
+    const loop = ['$L_loop:', copy, first, '@%p1 bra $L_loop;', commit, some, wait];
+    expect(reasonOf(loop, first, dropped)).toBeUndefined();
+    expect(reasonOf(loop.with(5, wait), first, dropped)).toBe(reason);
+  });
+});
+
+describe('branches whose ways are the same statements', () => {
+  const branch = '@%p1 bra $L_taken;';
+  const ways = (first: string[], second: string[]) => [
+    ...[branch, 'bra.uni $L_other;', '$L_taken:', ...first, 'bra.uni $L_meet;'],
+    ...['$L_other:', ...second, '$L_meet:', 'st.global.u32 [%rd1], %r1;'],
+  ];
+  const sync = 'bar.sync 0;';
+  const reason = 'both ways of the branch are the same statements';
+
+  it('may take either', () => {
+    expect(reasonOf(ways([sync], [sync]), branch, '@!%p1 bra $L_taken;')).toBe(reason);
+    expect(reasonOf(ways([sync, 'mov.u32 %r1, 3;'], [sync, 'mov.u32 %r1, 3;']), branch, 'bra $L_taken;')).toBe(reason);
+    expect(reasonOf(ways([], []), branch, 'bra $L_taken;')).toBe(reason);
+  });
+
+  it('may not, where one differs, is longer or parts again', () => {
+    for (const [first, second] of [
+      [[sync], ['bar.sync 1;']],
+      [[sync], []],
+      [[], [sync]],
+      [['mov.u32 %r1, 3;'], ['mov.u32 %r1, 4;']],
+      [
+        ['@%p2 bra $L_meet;', sync],
+        ['@%p2 bra $L_meet;', 'bar.sync 1;'],
+      ],
+    ] as const) {
+      expect(reasonOf(ways([...first], [...second]), branch, 'bra $L_taken;')).toBeUndefined();
+    }
+    expect(reasonOf([sync, '$L_taken:', sync, branch], branch, 'bra $L_taken;')).toBeUndefined();
+    expect(reasonOf(ways([sync], [sync]), branch, '@%p1 bra $L_other;')).toBeUndefined();
   });
 });

@@ -110,10 +110,83 @@ function isOverwritten(kernel, { statement, replacement, index }) {
   return false;
 }
 
+// The statements, by index, that follow one another from there on, up to a branch that may go either way.
+function straightWay(kernel, from) {
+  const way = [];
+  const met = new Set();
+  for (let at = from; kernel.statements[at] && !met.has(at); ) {
+    met.add(at);
+    const { opcode, operands, guard } = kernel.statements[at];
+    const isJump = opcode.startsWith('bra') && !guard;
+    if (!isJump) way.push(at);
+    if (opcode === 'ret' || (opcode.startsWith('bra') && guard)) break;
+    at = isJump ? kernel.labels.get(operands) : at + 1;
+  }
+  return way;
+}
+
+// Another guard of a branch whose two ways are the same statements up to where they meet.
+function goesTheSameWay(kernel, { statement, replacement, index }) {
+  const changed = statementOf(replacement);
+  const isBranch = statement.opcode.startsWith('bra') && statement.guard;
+  if (!isBranch || changed?.opcode !== statement.opcode || changed.operands !== statement.operands) return false;
+  const [taken, other] = [kernel.labels.get(statement.operands), index + 1].map((from) => straightWay(kernel, from));
+  const meeting = taken.findIndex((at) => other.includes(at));
+  const textsOf = (way) => way.slice(0, meeting).map((at) => kernel.statements[at].text.trim());
+  return meeting >= 0 && other[meeting] === taken[meeting] && textsOf(taken).join('\n') === textsOf(other).join('\n');
+}
+
+const startsGroup = /^cp\.async\.commit_group$/;
+const mayWait = /^(?:cp\.async\.(?:wait|mbarrier)|ret|exit|trap)/;
+
+/** The statements that may follow one, by index. */
+function successors(kernel, index) {
+  const { opcode, operands, guard } = kernel.statements[index];
+  if (!opcode.startsWith('bra')) return [index + 1];
+  const target = kernel.labels.get(operands);
+  return guard ? [target, index + 1] : [target];
+}
+
+/** The most groups that a wait leaves pending, of the waits that some way from a statement comes to. */
+function mostLeftPending(kernel, index) {
+  const met = new Set();
+  let most = 0;
+  for (const ways = successors(kernel, index); ways.length > 0; ) {
+    const at = ways.pop();
+    const next = kernel.statements[at];
+    if (!next || next.opcode === 'ret' || met.has(at)) continue;
+    met.add(at);
+    if (next.opcode === 'cp.async.wait_group') most = Math.max(most, Number(next.operands));
+    ways.push(...successors(kernel, at));
+  }
+  return most;
+}
+
+// A commit left out: its copies belong to the next group. No wait can tell, where more groups than any leaves pending are
+// committed on every way from there to the first.
+function joinsTheNextGroup(kernel, { statement, replacement, index }) {
+  if (!startsGroup.test(statement.opcode) || statement.guard || statementOf(replacement)) return false;
+  const enough = mostLeftPending(kernel, index) + 1;
+  const met = new Set();
+  for (const ways = successors(kernel, index).map((at) => [at, 0]); ways.length > 0; ) {
+    const [at, before] = ways.pop();
+    const next = kernel.statements[at];
+    if (!next || mayWait.test(next.opcode)) return false;
+    const groups = before + Number(startsGroup.test(next.opcode) && !next.guard);
+    // Where it comes to the same commit, another way begins.
+    if (at === index || groups === enough || met.has(`${at} ${groups}`)) continue;
+    met.add(`${at} ${groups}`);
+    ways.push(...successors(kernel, at).map((to) => [to, groups]));
+  }
+  return true;
+}
+
 const rules = [
   { reason: 'every shuffle reads the same lanes', holds: readsTheSameLanes },
   { reason: 'nobody reads the results that change places', holds: swapsUnreadResults },
   { reason: 'the same thread stores again before anybody may look', holds: isOverwritten },
+  { reason: 'both ways of the branch are the same statements', holds: goesTheSameWay },
+  { reason: 'its copies join the next group, which no wait can tell', holds: joinsTheNextGroup },
 ];
 
 /**
