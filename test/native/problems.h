@@ -83,6 +83,17 @@ class CaseMaker {
     answer(c);
   }
 
+  // In every dim the value of another key is not finite: a query that wrongly sees or misses one shows it.
+  void spoilEachDim(Case& c) {
+    const AttentionProblem& p = c.problem;
+    const float spoilt[] = {NAN, INFINITY, -INFINITY};
+    for (int b = 0; p.keys > 0 && b < p.batch; ++b)
+      for (int h = 0; h < p.kvHeads; ++h)
+        for (int d = 0; d < p.valueDim; ++d)
+          set(p.value, p.keyType, p.value.offset(b, pick(p.keys), h) + d, spoilt[pick(3)]);
+    answer(c);
+  }
+
   // The first number of queries becomes the largest there is, that of keys a small multiple of the least, or the other
   // way round: products stay as they were, if nothing overflows or is lost on the way.
   void stretchProducts(Case& c) {
@@ -260,7 +271,7 @@ class CaseMaker {
     }
     if (pick(5) == 0) {
       float* sinks = reinterpret_cast<float*>(buffer(c, p.outputHeads() * 4));
-      for (int h = 0; h < p.outputHeads(); ++h) sinks[h] = number();
+      for (int h = 0; h < p.outputHeads(); ++h) sinks[h] = 5 * number();  // some outweigh all keys
       p.sinks = sinks;
       p.sinksHead = 1;
     }

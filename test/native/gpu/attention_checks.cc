@@ -102,8 +102,10 @@ void checkKernel(Backend& backend, const std::string& kernel, int problems) {
     ++met;
     if (met % 4 == 1) c->problem.window.sinkTokens = maker.pick(100);
     if (met % 4 == 2) emptyFirst(*c);
-    if (met % 2 == 0) {
-      maker.spoilValues(*c, met % 8 == 0 ? 4 : 1);
+    if (met % 8 == 0) {
+      maker.spoilEachDim(*c);
+    } else if (met % 2 == 0) {
+      maker.spoilValues(*c, met % 8 == 4 ? 4 : 1);
     } else if (met % 4 == 3) {
       maker.stretchProducts(*c);
     } else {

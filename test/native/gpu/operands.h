@@ -1,5 +1,5 @@
 // Operands of random layouts: plain rows, rows off their boundary, dims apart, tokens backwards, one batch for all.
-// Reader: the checks beside it.
+// NaN is between their elements, which nothing may use. Reader: the checks beside it.
 #pragma once
 
 #include <cstring>
@@ -55,7 +55,7 @@ OwnOperand makeOperand(Pick& pick, const OperandShape& shape, DType dtype, bool 
   o.dtype = dtype;
   int64_t gap = 0, first = 0, dim = 1;
   switch (pick(6)) {
-    case 0: gap = 3; break;
+    case 0: gap = shape.dim % 8 == 0 ? 3 : 8 - shape.dim % 8; break;  // aligned rows whose last piece is not full
     case 1: first = 5; break;
     case 2: dim = 2; break;
     case 3: gap = 8; break;
@@ -74,7 +74,7 @@ OwnOperand makeOperand(Pick& pick, const OperandShape& shape, DType dtype, bool 
     o.operand.token = -o.operand.token;
   }
   o.origin = first * sizeOf(dtype);
-  o.bytes.assign(size_t(elements * sizeOf(dtype)), 0x7f);
+  o.bytes.assign(size_t(elements * sizeOf(dtype)), 0xff);
   for (int32_t b = 0; b < shape.batch; ++b)
     for (int32_t t = 0; t < shape.tokens; ++t)
       for (int32_t h = 0; h < shape.heads; ++h)

@@ -110,7 +110,7 @@ std::unique_ptr<Case> makeCaseIf(uint32_t seed, IsAsked isAsked) {
   c.query = makeOperand(pick, {p.batch, p.queries, p.queryHeads, p.headDim}, p.dtype, false, number);
   c.key = makeOperand(pick, {p.batch, p.keys, p.kvHeads, p.headDim}, p.dtype, false, number);
   const int32_t processors[] = {1, 8, 132};
-  const int64_t shared[] = {99 * 1024, 163 * 1024, 227 * 1024};
+  const int64_t shared[] = {12 * 1024, 99 * 1024, 163 * 1024, 227 * 1024};  // of 12 KiB, query rows come in batches
   c.limits = {80, pick.of(processors), pick.of(shared)};
   c.name = "seed " + std::to_string(seed) + ": " + nameOf(p.dtype) + (isTree ? ", tree" : ", staged") + ", heads " +
            std::to_string(p.queryHeads) + "/" + std::to_string(p.kvHeads) + " by " + std::to_string(p.headsPerList) +
@@ -193,25 +193,6 @@ constexpr const char* kKernels[] = {"split_lists",
                                     "score_tree_float16",
                                     "score_tree_bfloat16"};
 
-// Problems that launch the kernel; small ones, as most mistakes show in any.
-void checkKernel(const std::string& kernel, int problems) {
-  int met = 0;
-  const auto isAsked = [&](const SelectionProblem& p) {
-    const int64_t rows = int64_t(p.batch) * p.outputHeads() * p.keys;
-    if (rows * p.headDim > 100'000 || rows * p.queries > 40'000) return false;
-    // A warp splits 32 entries at a time: every other problem has lists of the caller's that are as long.
-    const bool wantsLists = kernel == "split_lists" && met % 2 == 0;
-    return !wantsLists || (p.firstStage > 0 && p.stage[p.firstStage - 1].keep > 32);
-  };
-  for (uint32_t seed = 0; met < problems && failures == 0 && seed < 100'000; ++seed) {
-    const auto c = makeCaseIf(seed, isAsked);
-    if (!c || !cuda::reasonsAgainst(c->problem, c->limits).empty() || kernelsOf(*c).count(kernel) == 0) continue;
-    ++met;
-    checkCase(*c, {"lazy"});
-  }
-  CHECK(met > 0 || failures > 0, "no problem launches %s", kernel.c_str());
-}
-
 // A problem of one list for all heads and one stage: room for its lists, small integers for its operands.
 Case oneStage(const SelectionProblem& problem, uint32_t seed) {
   Case c;
@@ -227,6 +208,45 @@ Case oneStage(const SelectionProblem& problem, uint32_t seed) {
   c.key = makeOperand(pick, {1, p.keys, 1, p.headDim}, p.dtype, false, number);
   c.limits = {80, 1, 99 * 1024};
   return c;
+}
+
+constexpr SelectionMethod kMethods[] = {SelectionMethod::staged, SelectionMethod::tree};
+
+// More candidates than four passes of a thread block take: loops over them are unrolled so far.
+Case manyCandidates(SelectionMethod method) {
+  SelectionProblem p;
+  p.queryHeads = 2;
+  p.headDim = 8;
+  p.method = method;
+  p.queries = p.window = 8;
+  p.keys = 3000;
+  p.stage[0] = {4, 1, 1, method == SelectionMethod::tree ? 1200 : 100};
+  Case c = oneStage(p, 1);
+  c.name = "many candidates";
+  return c;
+}
+
+// Problems that launch the kernel; small ones, as most mistakes show in any.
+void checkKernel(const std::string& kernel, int problems) {
+  int met = 0;
+  const auto isAsked = [&](const SelectionProblem& p) {
+    const int64_t rows = int64_t(p.batch) * p.outputHeads() * p.keys;
+    if (rows * p.headDim > 100'000 || rows * p.queries > 40'000) return false;
+    // A warp splits 32 entries at a time: every other problem has lists of the caller's that are as long.
+    const bool wantsLists = kernel == "split_lists" && met % 2 == 0;
+    return !wantsLists || (p.firstStage > 0 && p.stage[p.firstStage - 1].keep > 32);
+  };
+  for (const SelectionMethod method : kMethods) {
+    Case c = manyCandidates(method);
+    if (kernelsOf(c).count(kernel) > 0) checkCase(c, {"lazy"});
+  }
+  for (uint32_t seed = 0; met < problems && failures == 0 && seed < 100'000; ++seed) {
+    const auto c = makeCaseIf(seed, isAsked);
+    if (!c || !cuda::reasonsAgainst(c->problem, c->limits).empty() || kernelsOf(*c).count(kernel) == 0) continue;
+    ++met;
+    checkCase(*c, {"lazy"});
+  }
+  CHECK(met > 0 || failures > 0, "no problem launches %s", kernel.c_str());
 }
 
 // Many keys, of which few are candidates: more working memory than one launch is given.
@@ -293,6 +313,10 @@ int main(int argc, char** argv) {
   for (int seed = 0; seed < rounds; ++seed) {
     const auto c = makeCaseIf(uint32_t(seed), [](const SelectionProblem&) { return true; });
     checkCase(*c, modes.empty() ? std::vector<std::string>{"lazy", "races,random:" + std::to_string(seed + 1)} : modes);
+  }
+  for (const SelectionMethod method : kMethods) {
+    Case c = manyCandidates(method);
+    checkCase(c, {"lazy"});
   }
   checkSlabs();
   checkBatches(2, false);

@@ -124,6 +124,7 @@ CONFORMANCE(products) {
 struct Tf32Params {
   const float* a;  // 16 x 8
   const float* b;  // 8 x 8
+  const float* c;  // 16 x 8
   float* out;      // 16 x 8
 };
 
@@ -131,13 +132,16 @@ __global__ void multiplyTf32(const __grid_constant__ Tf32Params p) {
   const int lane = lane_id(), quad = lane / 4, inQuad = lane % 4;
   const uint32_t a[4] = {to_tf32(p.a[quad * 8 + inQuad]), to_tf32(p.a[(quad + 8) * 8 + inQuad]),
                          to_tf32(p.a[quad * 8 + inQuad + 4]), to_tf32(p.a[(quad + 8) * 8 + inQuad + 4])};
-  float d[4] = {0.5f, 0.5f, 0.5f, 0.5f};
+  const auto at = [&](int i) { return (quad + 8 * (i / 2)) * 8 + inQuad * 2 + i % 2; };
+  float d[4];
+  for (int i = 0; i < 4; ++i) d[i] = p.c[at(i)];
   mma_m16n8k8_tf32(d, a, to_tf32(p.b[inQuad * 8 + quad]), to_tf32(p.b[(inQuad + 4) * 8 + quad]));
-  for (int i = 0; i < 4; ++i) p.out[(quad + 8 * (i / 2)) * 8 + inQuad * 2 + i % 2] = d[i];
+  for (int i = 0; i < 4; ++i) p.out[at(i)] = d[i];
 }
 
 CONFORMANCE(tf32Products) {
-  std::vector<float> a(16 * 8), b(8 * 8);
+  std::vector<float> a(16 * 8), b(8 * 8), c(16 * 8);
+  for (int i = 0; i < 16 * 8; ++i) c[i] = float(i) + 0.5f;
   for (int row = 0; row < 16; ++row) {
     for (int k = 0; k < 8; ++k) a[row * 8 + k] = float(element(row, k));
   }
@@ -145,12 +149,12 @@ CONFORMANCE(tf32Products) {
     for (int column = 0; column < 8; ++column) b[k * 8 + column] = float(element(column + 5, k)) / 16;
   }
   auto* out = allocate<float>(16 * 8);
-  launch(multiplyTf32, {1, 32, 0}, Tf32Params{upload(a), upload(b), out});
+  launch(multiplyTf32, {1, 32, 0}, Tf32Params{upload(a), upload(b), upload(c), out});
   const auto got = download(out, 16 * 8);
   bool isOk = true;
   for (int row = 0; row < 16; ++row) {
     for (int column = 0; column < 8; ++column) {
-      float want = 0.5f;
+      float want = c[row * 8 + column];
       for (int k = 0; k < 8; ++k) want += a[row * 8 + k] * b[k * 8 + column];
       isOk = isOk && got[row * 8 + column] == want;
     }
