@@ -30,8 +30,6 @@ const checks = [
   check('rotary_checks', [], `twins:${folder}`),
 ];
 const schedules = ['lazy', 'eager', 'races', 'random:1'];
-// ONNX's cases take as long as half of the others.
-const suite = kernelSuite.filter((file) => !file.includes('onnx'));
 
 // The release tree makes PTX for its images. Without nvcc, what it has made is taken as it is.
 async function hasPtx() {
@@ -68,7 +66,7 @@ const files = asked.filter((argument) => !argument.startsWith('-'));
 let isOk = (await hasPtx()) && (await build('emulated'));
 if (isOk && files.length === 0) isOk = await checkKernels();
 if (isOk) {
-  isOk = await runKernelSuite(files.length === 0 ? [...suite, ...asked] : asked, {
+  isOk = await runKernelSuite(files.length === 0 ? [...kernelSuite, ...asked] : asked, {
     TILEWISE_EMULATOR: `ptx:${folder}`,
     TILEWISE_SAMPLE: process.env.TILEWISE_SAMPLE ?? '5',
   });
