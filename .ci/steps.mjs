@@ -74,7 +74,7 @@ const steps = [
     run: () => countTests('ptx', 'npm', ['run', '--silent', 'test:ptx', '--']),
   },
   {
-    // Always the same ones: one in thirteen goes unnoticed so far (emulator/README.md), and a run must not fail by its luck.
+    // Always the same ones: some go unnoticed so far (emulator/README.md), and a run must not fail by its luck.
     name: 'mutants of PTX',
     isLeftOut: !hasNvcc,
     run: async () => one(await npm('test:ptx-mutants', '20', '1')),
