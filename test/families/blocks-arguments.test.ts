@@ -185,7 +185,7 @@ describe('arguments', () => {
     const error = thrownBy(() =>
       blockSparseAttentionSync(q, k, v, { ...plain, ...rows, cuSeqlensQ: cu, cuSeqlensK: cu } as never),
     );
-    expectError(error, { code: invalid, type: TypeError, says: ['cuSeqlensQ'] });
+    expectError(error, { code: invalid, type: TypeError, says: ['cuSeqlensK'] });
   });
 
   it('with key lengths, lists are read as far as the keys go', () => {
