@@ -33,8 +33,10 @@ void keepAddress(Warp& warp, const Instruction& in) { convert<uint64_t, uint64_t
 Opcodes conversionOpcodes() {
   return {
       {"cvt.u16.u32", "h = w", convert<uint16_t, uint32_t, uint32_t>},
+      {"cvt.u16.u64", "h = l", convert<uint16_t, uint64_t, uint64_t>},
       {"cvt.u32.u16", "w = h", convert<uint32_t, uint16_t, uint16_t>},
       {"cvt.u32.u64", "w = l", convert<uint32_t, uint64_t, uint64_t>},
+      {"cvt.u64.u16", "l = h", convert<uint64_t, uint16_t, uint16_t>},
       {"cvt.u64.u32", "l = w", convert<uint64_t, uint32_t, uint32_t>},
       {"cvt.s64.s32", "l = w", convert<int64_t, int32_t, uint32_t>},
       {"cvt.s64.s32", "l = l", convert<int64_t, int32_t, uint64_t>},

@@ -14,8 +14,10 @@ Int same(Int a, Int, Int) { return a; }
 void checkIntegers() {
   for (const ExactRow& row : std::vector<ExactRow>{
            {"cvt.u16.u32", "h = w", same},
+           {"cvt.u16.u64", "h = l", same},
            {"cvt.u32.u16", "w = h", same},
            {"cvt.u32.u64", "w = l", same},
+           {"cvt.u64.u16", "l = h", same},
            {"cvt.u64.u32", "l = w", same},
            {"cvt.s64.s32", "l = w", same},
            {"cvt.s64.s32", "l = l", same},  // of a wider register, the lower bits

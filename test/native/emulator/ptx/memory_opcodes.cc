@@ -115,6 +115,7 @@ void checkLoads() {
       {"ld.global.u8", "h = [l]", 1},
       {"ld.global.u16", "h = [l]", 2},
       {"ld.global.u16", "w = [l]", 2},
+      {"ld.global.u16", "l = [l]", 2},
       {"ld.global.u32", "w = [l]", 4},
       {"ld.global.f32", "w = [l]", 4},
       {"ld.global.s32", "l = [l]", 4},
@@ -185,12 +186,13 @@ void expectFault(const Access& access, const char* what, uint64_t place, const c
 }
 
 void checkStores() {
-  for (const Access& store : {Access{"st.global.u16", "[l], h", 2}, Access{"st.global.u16", "[l], w", 2},
-                              Access{"st.global.u32", "[l], w", 4}, Access{"st.global.u32", "[l], l", 4},
-                              Access{"st.global.f32", "[l], w", 4}, Access{"st.global.v4.b32", "[l], {wwww}", 4},
-                              Access{"st.global.v4.u32", "[l], {wwww}", 4}, Access{"st.shared.b16", "[w], h", 2},
-                              Access{"st.shared.b32", "[w], w", 4}, Access{"st.shared.f32", "[w], w", 4},
-                              Access{"st.shared.v4.b32", "[w], {wwww}", 4}}) {
+  for (const Access& store :
+       {Access{"st.global.u16", "[l], h", 2}, Access{"st.global.u16", "[l], l", 2},
+        Access{"st.global.u16", "[l], w", 2}, Access{"st.global.u32", "[l], w", 4},
+        Access{"st.global.u32", "[l], l", 4}, Access{"st.global.f32", "[l], w", 4},
+        Access{"st.global.v4.b32", "[l], {wwww}", 4}, Access{"st.global.v4.u32", "[l], {wwww}", 4},
+        Access{"st.shared.b16", "[w], h", 2}, Access{"st.shared.b32", "[w], w", 4},
+        Access{"st.shared.f32", "[w], w", 4}, Access{"st.shared.v4.b32", "[w], {wwww}", 4}}) {
     expectStore(store);
   }
 }
