@@ -77,7 +77,7 @@ const steps = [
     // Always the same ones: some go unnoticed so far (emulator/README.md), and a run must not fail by its luck.
     name: 'mutants of PTX',
     isLeftOut: !hasNvcc,
-    run: async () => one(await npm('test:ptx-mutants', '20', '1')),
+    run: async () => one(await npm('test:ptx-mutants', '20', '3')),
   },
   { name: 'C++ checks of the emulator', run: async () => one(await npm('test:native', 'emulated')) },
   {

@@ -125,12 +125,10 @@ inline bool listShows(const AttentionProblem& p, const AnswerRow& row, int32_t k
   const BlockLists& l = p.blocks;
   const bool inWindow = windowShows(p, row.position(), k);
   if (l.hasWindow && (inWindow || k > row.position())) return inWindow;
+  if (!l.hasWindow && !inWindow) return false;
   const int64_t list = row.batch * l.byBatch + row.head / l.headsPerList * l.byHead + row.query / l.queries;
   for (int32_t e = l.begins[list]; e < l.begins[list] + l.counts[list]; ++e) {
     if (k < l.starts[e] || k >= l.starts[e] + l.keys) continue;
-    // The window cuts lists that are not beside it; an entry that begins among the sinks is one of them, whole.
-    const bool isSink = l.starts[e] < p.window.sinkTokens && k <= row.position() + p.window.right;
-    if (!l.hasWindow && !inWindow && !isSink) return false;
     if (!l.maskIndex || l.maskIndex[e] < 0) return true;
     return l.masks[(int64_t(l.maskIndex[e]) * l.queries + row.query % l.queries) * l.keys + k - l.starts[e]];
   }

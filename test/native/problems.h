@@ -235,6 +235,8 @@ class CaseMaker {
     if (pick(2)) p.window.right = pick(3) ? 0 : pick(9);
     if (pick(3) == 0) p.window.left = pick(40);
     if (pick(4) == 0) p.window.sinkTokens = pick(5);
+    // Entries are sinks whole or not at all, and these begin anywhere.
+    if (p.pattern == PatternKind::blocks && !p.blocks.hasWindow) p.window.sinkTokens = 0;
     p.window.align = Align(pick(3));
     p.window.offset = pick(21) - 10;
     if (pick(5) == 0) p.softcap = 3;
