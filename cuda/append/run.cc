@@ -4,6 +4,7 @@
 #include <string>
 
 #include "../machine/aligned_rows.h"
+#include "../machine/launch_all.h"
 #include "params.h"
 
 namespace tilewise::cuda {
@@ -27,17 +28,8 @@ void run(const AppendProblem& problem, const Limits&, Queue& queue, const Cancel
   p.copiesWhole =
       problem.from == problem.to && isWhole(problem.keys, problem.to) && isWhole(problem.values, problem.to);
   const int64_t rows = problem.rows() * problem.heads;
-  const std::string kernel = std::string("append_") + nameOf(problem.to);
-  Launch launch;
-  launch.module = "append";
-  launch.kernel = kernel.c_str();
-  launch.threads = kAppendThreads;
-  launch.params = &p;
-  launch.paramBytes = sizeof p;
-  for (; p.firstRow < rows && !cancel; p.firstRow += int64_t(launch.blocks) * kAppendWarps) {
-    launch.blocks = uint32_t(smaller(kMaxBlocks, ceilDiv<int64_t>(rows - p.firstRow, kAppendWarps)));
-    queue.launch(launch);
-  }
+  launchAll(queue, cancel, "append", std::string("append_") + nameOf(problem.to), kAppendThreads, p, p.firstRow, rows,
+            kAppendWarps);
 }
 
 }  // namespace tilewise::cuda

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "../machine/aligned_rows.h"
+#include "../machine/launch_all.h"
 #include "params.h"
 
 namespace tilewise::cuda {
@@ -36,17 +37,8 @@ void run(const MergeProblem& problem, const Limits&, Queue& queue, const CancelF
     p.memory = static_cast<const MergePart*>(memory);
   }
 
-  const std::string kernel = std::string("merge_") + nameOf(problem.dtype);
-  Launch launch;
-  launch.module = "merge";
-  launch.kernel = kernel.c_str();
-  launch.threads = kMergeThreads;
-  launch.params = &p;
-  launch.paramBytes = sizeof p;
-  for (; p.firstRow < p.rows && !cancel; p.firstRow += int64_t(launch.blocks) * kMergeWarps) {
-    launch.blocks = uint32_t(smaller(kMaxBlocks, ceilDiv<int64_t>(p.rows - p.firstRow, kMergeWarps)));
-    queue.launch(launch);
-  }
+  launchAll(queue, cancel, "merge", std::string("merge_") + nameOf(problem.dtype), kMergeThreads, p, p.firstRow, p.rows,
+            kMergeWarps);
 }
 
 }  // namespace tilewise::cuda

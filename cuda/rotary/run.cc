@@ -4,6 +4,7 @@
 #include <string>
 
 #include "../machine/aligned_rows.h"
+#include "../machine/launch_all.h"
 
 namespace tilewise::cuda {
 
@@ -29,17 +30,8 @@ void run(const StagedRotary& staged, const Limits&, Queue& queue, const CancelFl
   p.pieces = p.rotatedPieces + (problem.isInPlace() ? 0 : ceilDiv(problem.headDim - rotated, perPiece));
   p.work = int64_t(problem.batch) * problem.tokens * problem.heads * p.pieces;
 
-  const std::string kernel = std::string("rotary_") + nameOf(problem.dtype);
-  Launch launch;
-  launch.module = "rotary";
-  launch.kernel = kernel.c_str();
-  launch.threads = kRotaryThreads;
-  launch.params = &p;
-  launch.paramBytes = sizeof p;
-  for (; p.firstPiece < p.work && !cancel; p.firstPiece += int64_t(launch.blocks) * kRotaryThreads) {
-    launch.blocks = uint32_t(smaller(kMaxBlocks, ceilDiv<int64_t>(p.work - p.firstPiece, kRotaryThreads)));
-    queue.launch(launch);
-  }
+  launchAll(queue, cancel, "rotary", std::string("rotary_") + nameOf(problem.dtype), kRotaryThreads, p, p.firstPiece,
+            p.work, kRotaryThreads);
 }
 
 }  // namespace tilewise::cuda
