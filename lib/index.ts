@@ -69,6 +69,7 @@ export {
   type TreePattern,
 } from './patterns/hierarchical.js';
 export type { Pattern } from './patterns/index.js';
+export { type MaskPattern, maskPattern } from './patterns/mask-pattern.js';
 export {
   type NeighborhoodOptions,
   type NeighborhoodPattern,
