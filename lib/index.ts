@@ -14,6 +14,7 @@ export {
   OutOfPagesError,
   type PoolAttentionOptions,
 } from './caches/kv-pool.js';
+export type { CachePositions } from './caches/kv-rotary.js';
 export {
   S2Cache,
   type S2CacheAppendOptions,

@@ -12,6 +12,7 @@ import type { TensorLike } from '../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../tensor/views.js';
 import { swapped, tensorOf } from './kv-dense.js';
 import type { KvPages } from './kv-pages.js';
+import { putRanks, type RotarySettings, type Turn, turned, turnedSync, turnOf } from './kv-rotary.js';
 import type { Horizon, KvRun } from './kv-run.js';
 
 /** What attention over a cache can be told, as in attention(). */
@@ -61,9 +62,11 @@ export interface CallSettings {
   /** Queries of each sequence, where they follow each other without a batch axis. */
   readonly queryLengths?: Int32Array;
   readonly horizon: Horizon | undefined;
+  readonly rotary: RotarySettings | undefined;
 }
 
 interface Call {
+  readonly turn: Turn | undefined;
   readonly k: Tensor;
   readonly v: Tensor;
   readonly options: AttentionOptions<unknown>;
@@ -87,7 +90,7 @@ export async function attendTo(
   const call = callOf(where, reading, q, options, settings);
   const ends = reading.runs.map((run) => run.read(reading.layer));
   try {
-    return await runAttention(where, q, call.k, call.v, call.options);
+    return await runAttention(where, await turned(q, call.turn), call.k, call.v, call.options);
   } finally {
     for (const end of ends) end();
   }
@@ -101,7 +104,7 @@ export function attendToSync(
   settings: CallSettings,
 ): unknown {
   const call = callOf(where, reading, q, options, settings);
-  return runAttentionSync(where, q, call.k, call.v, call.options);
+  return runAttentionSync(where, turnedSync(q, call.turn), call.k, call.v, call.options);
 }
 
 function callOf(
@@ -112,7 +115,7 @@ function callOf(
   settings: CallSettings,
 ): Call {
   checkNames(where, given, names);
-  const { layout, queryLengths } = settings;
+  const { layout, queryLengths, rotary, horizon } = settings;
   const { pageSize } = pool.sizes;
   const keyLengths = new Int32Array(runs.length);
   let most = 0;
@@ -129,13 +132,16 @@ function callOf(
   options.keyLengths = keyLengths;
   options.pages = { table: { type: 'int32', data: table, dims: [runs.length, perSequence] }, pageSize };
   limitSight(options, settings);
+  let queries: number;
   if (queryLengths) {
     options.cuSeqlensQ = totalsOf(queryLengths);
-    checkRaggedQueries(q, pool, keyLengths, queryLengths, layout, options.causal);
+    queries = checkRaggedQueries(q, pool, keyLengths, queryLengths, layout, options.causal);
   } else {
-    checkQueries(q, pool, keyLengths, most, layout, options.causal);
+    queries = checkQueries(q, pool, keyLengths, most, layout, options.causal);
   }
-  return { k: tensorAs(layout, pool.keysOf(layer)), v: tensorAs(layout, pool.valuesOf(layer)), options };
+  if (rotary?.isByRank && horizon) putRanks(options, pool, runs, layer, keyLengths, queries, horizon, rotary);
+  const turn = rotary && turnOf(rotary, layout, keyLengths, queries, queryLengths);
+  return { turn, k: tensorAs(layout, pool.keysOf(layer)), v: tensorAs(layout, pool.valuesOf(layer)), options };
 }
 
 /** Tensors of views that stay until a pool grows: made once. */
@@ -182,7 +188,7 @@ function checkQueries(
   most: number,
   layout: Layout,
   isCausal: boolean | undefined,
-): void {
+): number {
   const { dims } = readTensor('q', q, floatTypes);
   const { headDim } = pool.sizes;
   const axes = axesOf(4, layout === 'bhnd');
@@ -192,9 +198,10 @@ function checkQueries(
         `${headDim}, as the cache has them, not ${showDims(dims)}`,
     );
   }
-  if (!isCausal || dims[axes.token] <= most) return;
+  const queries = dims[axes.token];
+  if (!isCausal || queries <= most) return queries;
   throw mismatch(
-    `\`q\` must have at most ${most} queries, those of the last tokens that were appended, not ${dims[axes.token]}`,
+    `\`q\` must have at most ${most} queries, those of the last tokens that were appended, not ${queries}`,
   );
 }
 
@@ -206,7 +213,7 @@ function checkRaggedQueries(
   queryLengths: Int32Array,
   layout: Layout,
   isCausal: boolean | undefined,
-): void {
+): number {
   const { dims } = readTensor('q', q, floatTypes);
   const { headDim } = pool.sizes;
   const axes = axesOf(3, layout === 'bhnd');
@@ -217,9 +224,9 @@ function checkRaggedQueries(
         `${headDim}, not ${showDims(dims)}`,
     );
   }
-  if (!isCausal) return;
+  if (!isCausal) return total;
   const long = queryLengths.findIndex((length, i) => length > keyLengths[i]);
-  if (long < 0) return;
+  if (long < 0) return total;
   throw mismatch(
     `\`queryLengths[${long}]\` must be at most ${keyLengths[long]}, the tokens of its sequence, not ${queryLengths[long]}`,
   );

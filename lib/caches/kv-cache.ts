@@ -15,6 +15,7 @@ import { attendTo, attendToSync, type CacheAttentionOptions } from './kv-attenti
 import { denseRows } from './kv-dense.js';
 import { type CacheSettings, type KvCacheOptions, readCacheOptions, usualPageSize } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
+import { turnedKeys } from './kv-rotary.js';
 import { appendRows, readRows } from './kv-rows.js';
 import { KvRun } from './kv-run.js';
 
@@ -98,7 +99,7 @@ export class KvCache {
       run.refuseReaders('append()', stored);
       this.#checkRoom(run.lengthOf(stored), counts[entry]);
     }
-    appendRows(pool, runs, stored, rows, isHeadsFirst, counts);
+    appendRows(pool, runs, stored, turnedKeys(rows, runs, stored, this.#settings), isHeadsFirst, counts);
   }
 
   #counts(lengths: IntegerList | undefined, batch: number, tokens: number): ArrayLike<number> {

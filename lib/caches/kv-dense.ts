@@ -23,16 +23,47 @@ export function swapped(view: View): View {
  * The rows of runs in one tensor, [runs, tokens of the longest, heads, dim] or heads before tokens.
  * @param pages [pages, pageSize, heads, dim]
  */
-export function denseRows(
+export const denseRows = (
   pool: KvPages,
   runs: readonly KvRun[],
   layer: number,
   pages: View,
   isHeadsFirst: boolean,
+): Tensor<FloatType> =>
+  copied(
+    pool,
+    runs,
+    runs.map((run) => run.lengthOf(layer)),
+    pages,
+    isHeadsFirst,
+  );
+
+/** The first `count` rows of each run, which has them. */
+export const firstRows = (
+  pool: KvPages,
+  runs: readonly KvRun[],
+  count: number,
+  pages: View,
+  isHeadsFirst: boolean,
+): Tensor<FloatType> =>
+  copied(
+    pool,
+    runs,
+    runs.map(() => count),
+    pages,
+    isHeadsFirst,
+  );
+
+function copied(
+  pool: KvPages,
+  runs: readonly KvRun[],
+  counts: readonly number[],
+  pages: View,
+  isHeadsFirst: boolean,
 ): Tensor<FloatType> {
   const { device, type, pageSize } = pool.sizes;
   const [, , heads, dim] = pages.dims;
-  const tokens = Math.max(0, ...runs.map((run) => run.lengthOf(layer)));
+  const tokens = Math.max(0, ...counts);
   const dims = isHeadsFirst ? [runs.length, heads, tokens, dim] : [runs.length, tokens, heads, dim];
   const dense: View = {
     type,
@@ -43,8 +74,8 @@ export function denseRows(
   };
   const to = isHeadsFirst ? swapped(dense) : dense;
   for (const [entry, run] of runs.entries()) {
-    for (let first = 0; first < run.lengthOf(layer); first += pageSize) {
-      const count = Math.min(pageSize, run.lengthOf(layer) - first);
+    for (let first = 0; first < counts[entry]; first += pageSize) {
+      const count = Math.min(pageSize, counts[entry] - first);
       const page = run.pageOf(first);
       const from: View = {
         ...pages,

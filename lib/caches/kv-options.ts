@@ -14,9 +14,11 @@ import {
   namesOf,
 } from '../check/validate.js';
 import { type Layout, layouts } from '../ops/attention/options.js';
+import type { RotaryOptions } from '../ops/rotary/frequencies.js';
 import { backendIndex, checkLocation, cpu, type Location } from '../tensor/devices.js';
 import type { FloatType } from '../tensor/types.js';
 import { floatTypes } from '../tensor/views.js';
+import { type CachePositions, type RotarySettings, readRotary } from './kv-rotary.js';
 import type { Horizon } from './kv-run.js';
 
 /** What the pages of all caches are told. */
@@ -29,6 +31,8 @@ interface PageOptions {
   valueDim?: number;
   /** Axes of q, k, v and out, as in attention(). */
   layout?: Layout;
+  /** Turns keys when they are appended and queries when they ask, to their positions in the text: see rotate(). */
+  rotary?: RotaryOptions;
   /** Where keys and values are kept and calls run: `'cpu'` (default), `'cuda'`, `'cuda:1'` and so on. */
   device?: Location;
 }
@@ -51,6 +55,12 @@ export interface KvCacheOptions extends PageOptions {
   recentTokens?: number;
   /** First tokens of a sequence that every query sees, next to `recentTokens`; default 0. */
   sinkTokens?: number;
+  /**
+   * With `rotary` and `recentTokens`: positions count the text (`'absolute'`, default), or the tokens that a query sees
+   * (`'cache'`, as StreamingLLM has it: no position is beyond the window). Then batch entries have one length, and queries come
+   * one by one once tokens are let go of.
+   */
+  positions?: CachePositions;
   /** For each layer the one whose keys and values it reads, itself or an earlier one: see claLayerMap(). */
   layerMap?: readonly number[];
   /** One append() per layer and no more, and attention() is not causal: for cross-attention. */
@@ -80,6 +90,8 @@ const cacheNames = namesOf<KvCacheOptions>({
   maxTokens: 1,
   recentTokens: 1,
   sinkTokens: 1,
+  rotary: 1,
+  positions: 1,
   layerMap: 1,
   readOnly: 1,
   device: 1,
@@ -93,6 +105,7 @@ const poolNames = namesOf<KvPoolOptions>({
   valueDim: 1,
   layout: 1,
   type: 1,
+  rotary: 1,
   device: 1,
 });
 
@@ -114,6 +127,7 @@ export interface CacheSettings extends PageSettings {
   readonly capacity: number;
   readonly maxTokens: number;
   readonly horizon: Horizon | undefined;
+  readonly rotary: RotarySettings | undefined;
   /** For each layer, which of the stored ones it reads. */
   readonly storedOf: readonly number[];
   /** The layers that have keys and values of their own. */
@@ -122,6 +136,7 @@ export interface CacheSettings extends PageSettings {
 }
 
 export interface PoolSettings extends PageSettings {
+  readonly rotary: RotarySettings | undefined;
   readonly pages: number;
   readonly pageSize: number;
   readonly layers: number;
@@ -149,13 +164,16 @@ export function readCacheOptions(options: KvCacheOptions): CacheSettings {
   const most = orElse(o.maxTokens, maxTokens, () => checkInteger('maxTokens', o.maxTokens, 1, maxTokens));
   const layerMap = readLayerMap(o.layerMap, o.layers);
   const owners = layerMap.flatMap((owner, layer) => (owner === layer ? [layer] : []));
+  const pages = readPageOptions(o);
+  const horizon = readHorizon(o);
   return {
-    ...readPageOptions(o),
+    ...pages,
     batch: orElse(o.batch, undefined, () => checkInteger('batch', o.batch, 1, maxTokens)),
     type: orElse(o.type, undefined, () => checkOneOf('type', o.type as FloatType, floatTypes)),
     capacity: orElse(o.capacity, 0, () => checkInteger('capacity', o.capacity, 0, most)),
     maxTokens: most,
-    horizon: readHorizon(o),
+    horizon,
+    rotary: readRotary(o.rotary, o.positions, pages.headDim, horizon),
     storedOf: layerMap.map((owner) => owners.indexOf(owner)),
     owners,
     isReadOnly: orElse(o.readOnly, false, () => checkBoolean('readOnly', o.readOnly)),
@@ -194,8 +212,10 @@ export function readPoolOptions(options: KvPoolOptions): PoolSettings {
   checkNames('new KvPool()', options, poolNames);
   const o = options;
   const pageSize = orElse(o.pageSize, usualPageSize, () => checkInteger('pageSize', o.pageSize, 1, maxTokens));
+  const pages = readPageOptions(o);
   return {
-    ...readPageOptions(o),
+    ...pages,
+    rotary: readRotary(o.rotary, undefined, pages.headDim, undefined),
     pages: checkInteger('pages', o.pages, 1, Math.floor(maxTokens / pageSize)),
     pageSize,
     layers: checkLayers(o.layers),

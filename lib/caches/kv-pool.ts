@@ -15,6 +15,7 @@ import type { TensorLike } from '../tensor/types.js';
 import { attendTo, attendToSync, type CacheAttentionOptions, type CallSettings, type Reading } from './kv-attention.js';
 import { type KvPoolOptions, readPoolOptions } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
+import { type RotarySettings, turnedKeys } from './kv-rotary.js';
 import { appendRows, readRows } from './kv-rows.js';
 import { KvRun } from './kv-run.js';
 
@@ -46,6 +47,7 @@ export class OutOfPagesError extends TilewiseError {
 interface Inside {
   readonly pages: KvPages;
   readonly layout: Layout;
+  readonly rotary: RotarySettings | undefined;
   /** The sequences that are there, as far as somebody still has them. */
   readonly sequences: Set<WeakRef<KvSequence>>;
 }
@@ -106,7 +108,7 @@ export class KvSequence {
     const rows = readRows(k, v, { ...pages.sizes, isHeadsFirst, isOneSequence: true });
     run.refuseReaders('append()', layer);
     this.#refuseShortage(run.pagesFor(layer, rows.tokens));
-    appendRows(pages, [run], layer, rows, isHeadsFirst, [rows.tokens]);
+    appendRows(pages, [run], layer, turnedKeys(rows, [run], layer, this.#inside), isHeadsFirst, [rows.tokens]);
   }
 
   #refuseShortage(needed: number): void {
@@ -180,10 +182,10 @@ export class KvPool {
    *   ERR_TILEWISE_NO_DEVICE, ERR_TILEWISE_OUT_OF_MEMORY
    */
   constructor(options: KvPoolOptions) {
-    const { pages: mostPages, layout, ...sizes } = readPoolOptions(options);
+    const { pages: mostPages, layout, rotary, ...sizes } = readPoolOptions(options);
     const pages = new KvPages({ ...sizes, mostPages });
     for (let layer = 0; layer < sizes.layers; ++layer) pages.reserve(layer, mostPages);
-    this.#inside = { pages, layout, sequences: new Set() };
+    this.#inside = { pages, layout, rotary, sequences: new Set() };
   }
 
   /** Pages in all. */
@@ -289,6 +291,7 @@ export class KvPool {
       throw mismatch(`\`queryLengths\` must have ${sequences.length} entries, one per sequence, not ${lengths.length}`);
     }
     for (const [i, length] of lengths.entries()) checkInteger(`queryLengths[${i}]`, length, 0, maxTokens);
-    return [rest, { layout: this.#inside.layout, isReadOnly: false, horizon: undefined, queryLengths: lengths }];
+    const { layout, rotary } = this.#inside;
+    return [rest, { layout, rotary, isReadOnly: false, horizon: undefined, queryLengths: lengths }];
   }
 }

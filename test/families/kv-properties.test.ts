@@ -3,7 +3,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { claLayerMap, KvCache, Tensor } from '../../dist/index.js';
+import { type CachePositions, claLayerMap, KvCache, type RotaryOptions, Tensor } from '../../dist/index.js';
 import { onEveryBackend } from '../conformance/suite.js';
 import { expectClose, readGolden } from '../support/golden.js';
 import { expectForAll } from '../support/property.js';
@@ -102,7 +102,7 @@ interface GoldenTensor {
 
 interface DecodeRun {
   readonly name: string;
-  readonly options: { readonly sink: number[]; readonly window: number[] };
+  readonly options: { sink: number[]; window: number[]; positions?: CachePositions; rotary?: RotaryOptions };
   readonly q: GoldenTensor;
   readonly k: GoldenTensor;
   readonly v: GoldenTensor;
@@ -135,10 +135,15 @@ describe('decode runs computed elsewhere', () => {
   });
 
   onEveryBackend((backend) => {
-    it.each(golden.cases)('$name', ({ options: { sink, window }, q, k, v, out, lse }) => {
+    it.each(golden.cases)('$name', ({ options: { sink, window, positions, rotary }, q, k, v, out, lse }) => {
       const [, tokens, queryHeads] = q.dims;
       const [kvHeads, headDim, valueDim] = [k.dims[2], k.dims[3], v.dims[3]];
-      const horizon = { recentTokens: window[0], sinkTokens: sink[0] };
+      const horizon = {
+        recentTokens: window[0],
+        sinkTokens: sink[0],
+        ...(rotary && { rotary }),
+        ...(positions && { positions }),
+      };
       const cache = new KvCache({ kvHeads, headDim, valueDim, ...horizon, device: backend.device });
       const [queries, keys, values] = [q, k, v].map(tensorOf);
       const [wantedOut, wantedLse] = [numbersOf(out), numbersOf(lse)];

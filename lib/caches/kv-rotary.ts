@@ -1,0 +1,136 @@
+// Rotary embedding inside a cache: keys are turned when they come, queries when they ask.
+// Reader: someone whose model has RoPE (arXiv 2104.09864). By ranks (StreamingLLM, arXiv 2309.17453) a query counts the tokens
+// that it sees and not those of the text: the distances inside the window are the same either way, so only the sinks, which
+// the window has moved away from, are turned after it.
+
+import { mismatch } from '../call/shape.js';
+import { TilewiseTypeError } from '../check/errors.js';
+import { checkBoolean, checkNames, checkOneOf, namesOf } from '../check/validate.js';
+import type { AttentionOptions, Layout } from '../ops/attention/options.js';
+import { type RotaryOptions, readDims, readFrequencies } from '../ops/rotary/frequencies.js';
+import { rotate, rotateSync } from '../ops/rotary/rotate.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { TensorLike } from '../tensor/types.js';
+import { floatTypes, readTensor } from '../tensor/views.js';
+import { firstRows, tensorOf } from './kv-dense.js';
+import type { KvPages } from './kv-pages.js';
+import type { KvRows } from './kv-rows.js';
+import type { Horizon, KvRun } from './kv-run.js';
+
+/** What positions count: tokens of the text, or those that the cache keeps. */
+export type CachePositions = 'absolute' | 'cache';
+
+const positionKinds: readonly CachePositions[] = ['absolute', 'cache'];
+const rotaryNames = namesOf<RotaryOptions>({ theta: 1, dims: 1, interleaved: 1, scaling: 1 });
+
+export interface RotarySettings {
+  readonly options: RotaryOptions;
+  readonly isByRank: boolean;
+}
+
+export function readRotary(
+  rotary: RotaryOptions | undefined,
+  positions: CachePositions | undefined,
+  headDim: number,
+  horizon: Horizon | undefined,
+): RotarySettings | undefined {
+  const isByRank = positions !== undefined && checkOneOf('positions', positions, positionKinds) === 'cache';
+  if (isByRank && !(rotary && horizon)) {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      "`positions` 'cache' needs `rotary` and `recentTokens` next to it: ranks act through the rotation, once tokens are let go of",
+    );
+  }
+  if (rotary === undefined) return undefined;
+  checkNames('`rotary`', rotary, rotaryNames);
+  if (rotary.interleaved !== undefined) checkBoolean('rotary.interleaved', rotary.interleaved);
+  readFrequencies(rotary, headDim);
+  return { options: { ...rotary }, isByRank };
+}
+
+/** New rows of runs with their keys turned to the positions that they will have. */
+export function turnedKeys(
+  rows: KvRows,
+  runs: readonly KvRun[],
+  layer: number,
+  { layout, rotary }: { readonly layout: Layout; readonly rotary: RotarySettings | undefined },
+): KvRows {
+  if (!rotary) return rows;
+  const positions = runs.map((run) => Float64Array.from({ length: rows.tokens }, (_, t) => run.lengthOf(layer) + t));
+  const k = rotateSync(tensorOf(rows.k), { ...rotary.options, layout, positions });
+  return { ...rows, k: readTensor('k', k, floatTypes) };
+}
+
+/** Positions of queries, those of the last tokens: a row per batch entry, or one row of all where `lengths` says whose. */
+function positionsOf(keyLengths: Int32Array, queries: number, lengths: Int32Array | undefined): Float64Array[] {
+  const last = (keys: number, count: number) => Array.from({ length: count }, (_, i) => keys - count + i);
+  if (!lengths) return Array.from(keyLengths, (keys) => Float64Array.from(last(keys, queries)));
+  return [Float64Array.from(Array.from(keyLengths, (keys, i) => last(keys, lengths[i])).flat())];
+}
+
+/** How a call turns its queries. */
+export interface Turn {
+  readonly options: RotaryOptions & { layout: Layout; positions: Float64Array[] };
+}
+
+export const turnOf = (
+  { options }: RotarySettings,
+  layout: Layout,
+  keyLengths: Int32Array,
+  queries: number,
+  lengths: Int32Array | undefined,
+): Turn => ({ options: { ...options, layout, positions: positionsOf(keyLengths, queries, lengths) } });
+
+export const turned = (q: TensorLike, turn: Turn | undefined): TensorLike | Promise<TensorLike> =>
+  turn ? (rotate(q, turn.options) as Promise<TensorLike>) : q;
+
+export const turnedSync = (q: TensorLike, turn: Turn | undefined): TensorLike =>
+  turn ? (rotateSync(q, turn.options) as TensorLike) : q;
+
+/**
+ * Counts by rank: once the window has left the sinks behind, they join as extra keys, turned after it.
+ * @param keyLengths of the runs, which must be alike
+ */
+export function putRanks(
+  options: { -readonly [name in keyof AttentionOptions]: AttentionOptions<unknown>[name] },
+  pool: KvPages,
+  runs: readonly KvRun[],
+  layer: number,
+  keyLengths: Int32Array,
+  queries: number,
+  { recentTokens, sinkTokens }: Horizon,
+  rotary: RotarySettings,
+): void {
+  const [length] = keyLengths;
+  const moved = length - recentTokens - sinkTokens;
+  if (keyLengths.some((other) => other !== length)) {
+    throw mismatch("With `positions` 'cache' all sequences of a batch must have the same length");
+  }
+  if (moved <= 0) return;
+  if (queries > 1) {
+    throw mismatch(
+      `With \`positions\` 'cache' \`q\` must have one query once tokens are let go of, not ${queries}: each counts its own`,
+    );
+  }
+  if (options.extraKeys !== undefined) {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      "`extraKeys` does not go with `positions` 'cache', whose sinks are extra keys; leave it out",
+    );
+  }
+  options.sinkTokens = 0;
+  if (sinkTokens === 0) return;
+  const isHeadsFirst = options.layout === 'bhnd';
+  const keys = firstRows(pool, runs, sinkTokens, pool.keysOf(layer), isHeadsFirst);
+  const { headDim } = pool.sizes;
+  const { frequencies } = readFrequencies(rotary.options, headDim);
+  options.extraKeys = rotateSync(keys, {
+    frequencies,
+    dims: readDims(rotary.options.dims, headDim),
+    interleaved: rotary.options.interleaved ?? false,
+    layout: options.layout ?? 'bnhd',
+    positions: Float64Array.from({ length: sinkTokens }, () => moved),
+    out: keys,
+  }) as Tensor;
+  options.extraValues = firstRows(pool, runs, sinkTokens, pool.valuesOf(layer), isHeadsFirst);
+}
