@@ -12,7 +12,7 @@ import type { TensorLike } from '../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../tensor/views.js';
 import { swapped, tensorOf } from './kv-dense.js';
 import type { KvPages } from './kv-pages.js';
-import { putRanks, type RotarySettings, type Turn, turned, turnedSync, turnOf } from './kv-rotary.js';
+import { putRanks, type RotarySettings, turnedQueries } from './kv-rotary.js';
 import type { Horizon, KvRun } from './kv-run.js';
 
 /** What attention over a cache can be told, as in attention(). */
@@ -65,11 +65,14 @@ export interface CallSettings {
   readonly rotary: RotarySettings | undefined;
 }
 
+/** The call of attention() that one of a cache is. */
 interface Call {
-  readonly turn: Turn | undefined;
+  readonly q: TensorLike;
   readonly k: Tensor;
   readonly v: Tensor;
   readonly options: AttentionOptions<unknown>;
+  /** Tensors that were made for it. */
+  readonly own: readonly Tensor[];
 }
 
 /** What a call reads. */
@@ -83,28 +86,33 @@ export interface Reading {
 export async function attendTo(
   where: string,
   reading: Reading,
-  q: TensorLike,
-  options: CacheAttentionOptions<unknown>,
+  query: TensorLike,
+  told: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): Promise<unknown> {
-  const call = callOf(where, reading, q, options, settings);
+  const { q, k, v, options, own } = callOf(where, reading, query, told, settings);
   const ends = reading.runs.map((run) => run.read(reading.layer));
   try {
-    return await runAttention(where, await turned(q, call.turn), call.k, call.v, call.options);
+    return await runAttention(where, q, k, v, options);
   } finally {
     for (const end of ends) end();
+    for (const tensor of own) tensor.dispose();
   }
 }
 
 export function attendToSync(
   where: string,
   reading: Reading,
-  q: TensorLike,
-  options: CacheAttentionOptions<unknown>,
+  query: TensorLike,
+  told: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): unknown {
-  const call = callOf(where, reading, q, options, settings);
-  return runAttentionSync(where, turnedSync(q, call.turn), call.k, call.v, call.options);
+  const { q, k, v, options, own } = callOf(where, reading, query, told, settings);
+  try {
+    return runAttentionSync(where, q, k, v, options);
+  } finally {
+    for (const tensor of own) tensor.dispose();
+  }
 }
 
 function callOf(
@@ -139,9 +147,14 @@ function callOf(
   } else {
     queries = checkQueries(q, pool, keyLengths, most, layout, options.causal);
   }
-  if (rotary?.isByRank && horizon) putRanks(options, pool, runs, layer, keyLengths, queries, horizon, rotary);
-  const turn = rotary && turnOf(rotary, layout, keyLengths, queries, queryLengths);
-  return { turn, k: tensorAs(layout, pool.keysOf(layer)), v: tensorAs(layout, pool.valuesOf(layer)), options };
+  const own: Tensor[] = [];
+  if (rotary?.isByRank && horizon) {
+    own.push(...putRanks(options, pool, runs, layer, keyLengths, queries, horizon, rotary));
+  }
+  const turned = rotary && turnedQueries(q, rotary, layout, keyLengths, queries, queryLengths);
+  if (turned) own.push(turned);
+  const [k, v] = [pool.keysOf(layer), pool.valuesOf(layer)].map((pages) => tensorAs(layout, pages));
+  return { q: turned ?? q, k, v, options, own };
 }
 
 /** Tensors of views that stay until a pool grows: made once. */

@@ -8,7 +8,7 @@ import { TilewiseTypeError } from '../check/errors.js';
 import { checkBoolean, checkNames, checkOneOf, namesOf } from '../check/validate.js';
 import type { AttentionOptions, Layout } from '../ops/attention/options.js';
 import { type RotaryOptions, readDims, readFrequencies } from '../ops/rotary/frequencies.js';
-import { rotate, rotateSync } from '../ops/rotary/rotate.js';
+import { rotateSync } from '../ops/rotary/rotate.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
 import { floatTypes, readTensor } from '../tensor/views.js';
@@ -68,28 +68,20 @@ function positionsOf(keyLengths: Int32Array, queries: number, lengths: Int32Arra
   return [Float64Array.from(Array.from(keyLengths, (keys, i) => last(keys, lengths[i])).flat())];
 }
 
-/** How a call turns its queries. */
-export interface Turn {
-  readonly options: RotaryOptions & { layout: Layout; positions: Float64Array[] };
-}
-
-export const turnOf = (
+/** Queries turned to their positions, on the calling thread, as keys are: `q` may change once the call has begun. */
+export const turnedQueries = (
+  q: TensorLike,
   { options }: RotarySettings,
   layout: Layout,
   keyLengths: Int32Array,
   queries: number,
   lengths: Int32Array | undefined,
-): Turn => ({ options: { ...options, layout, positions: positionsOf(keyLengths, queries, lengths) } });
-
-export const turned = (q: TensorLike, turn: Turn | undefined): TensorLike | Promise<TensorLike> =>
-  turn ? (rotate(q, turn.options) as Promise<TensorLike>) : q;
-
-export const turnedSync = (q: TensorLike, turn: Turn | undefined): TensorLike =>
-  turn ? (rotateSync(q, turn.options) as TensorLike) : q;
+): Tensor => rotateSync(q, { ...options, layout, positions: positionsOf(keyLengths, queries, lengths) }) as Tensor;
 
 /**
  * Counts by rank: once the window has left the sinks behind, they join as extra keys, turned after it.
  * @param keyLengths of the runs, which must be alike
+ * @returns the extra keys and values, when there are any
  */
 export function putRanks(
   options: { -readonly [name in keyof AttentionOptions]: AttentionOptions<unknown>[name] },
@@ -100,13 +92,13 @@ export function putRanks(
   queries: number,
   { recentTokens, sinkTokens }: Horizon,
   rotary: RotarySettings,
-): void {
+): Tensor[] {
   const [length] = keyLengths;
   const moved = length - recentTokens - sinkTokens;
   if (keyLengths.some((other) => other !== length)) {
     throw mismatch("With `positions` 'cache' all sequences of a batch must have the same length");
   }
-  if (moved <= 0) return;
+  if (moved <= 0) return [];
   if (queries > 1) {
     throw mismatch(
       `With \`positions\` 'cache' \`q\` must have one query once tokens are let go of, not ${queries}: each counts its own`,
@@ -119,18 +111,20 @@ export function putRanks(
     );
   }
   options.sinkTokens = 0;
-  if (sinkTokens === 0) return;
+  if (sinkTokens === 0) return [];
   const isHeadsFirst = options.layout === 'bhnd';
   const keys = firstRows(pool, runs, sinkTokens, pool.keysOf(layer), isHeadsFirst);
+  const values = firstRows(pool, runs, sinkTokens, pool.valuesOf(layer), isHeadsFirst);
   const { headDim } = pool.sizes;
-  const { frequencies } = readFrequencies(rotary.options, headDim);
   options.extraKeys = rotateSync(keys, {
-    frequencies,
+    // Their numbers have been multiplied by what `scaling` says when they came.
+    frequencies: readFrequencies(rotary.options, headDim).frequencies,
     dims: readDims(rotary.options.dims, headDim),
     interleaved: rotary.options.interleaved ?? false,
     layout: options.layout ?? 'bnhd',
     positions: Float64Array.from({ length: sinkTokens }, () => moved),
     out: keys,
-  }) as Tensor;
-  options.extraValues = firstRows(pool, runs, sinkTokens, pool.valuesOf(layer), isHeadsFirst);
+  });
+  options.extraValues = values;
+  return [keys, values];
 }

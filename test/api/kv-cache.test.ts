@@ -18,6 +18,7 @@ function filled(tokens: number, options: Partial<KvCacheOptions> = {}): KvCache 
 describe('arguments', () => {
   const row = tensor(1, 1, 2, 8);
   const q = tensor(1, 1, 4, 8);
+  const byRank = { rotary: {}, recentTokens: 2, sinkTokens: 1, positions: 'cache' } as const;
   const refused: [string, () => unknown, ErrorCode, string][] = [
     ['no sizes', () => new KvCache({} as KvCacheOptions), 'ERR_TILEWISE_INVALID_OPTION', 'headDim'],
     ['another name', () => new KvCache({ ...shape, heads: 2 } as never), 'ERR_TILEWISE_UNKNOWN_OPTION', 'heads'],
@@ -138,6 +139,58 @@ describe('arguments', () => {
       () => filled(3, { recentTokens: 2 }).attentionSync(0, q, { causal: false }),
       'ERR_TILEWISE_INVALID_OPTION',
       'causal',
+    ],
+    [
+      'rotary that rotate() refuses',
+      () => new KvCache({ ...shape, rotary: { dims: 3 } }),
+      'ERR_TILEWISE_INVALID_OPTION',
+      'dims',
+    ],
+    [
+      'another name in rotary',
+      () => new KvCache({ ...shape, rotary: { base: 10 } as never }),
+      'ERR_TILEWISE_UNKNOWN_OPTION',
+      'base',
+    ],
+    [
+      'ranks without rotary',
+      () => new KvCache({ ...shape, recentTokens: 2, positions: 'cache' }),
+      'ERR_TILEWISE_INVALID_OPTION',
+      'rotary',
+    ],
+    [
+      'ranks of all tokens',
+      () => new KvCache({ ...shape, rotary: {}, positions: 'cache' }),
+      'ERR_TILEWISE_INVALID_OPTION',
+      'recentTokens',
+    ],
+    [
+      'other positions',
+      () => new KvCache({ ...shape, rotary: {}, positions: 'rank' as never }),
+      'ERR_TILEWISE_INVALID_OPTION',
+      'positions',
+    ],
+    [
+      'two queries by rank',
+      () => filled(5, byRank).attentionSync(0, tensor(1, 2, 4, 8)),
+      'ERR_TILEWISE_SHAPE_MISMATCH',
+      'one query',
+    ],
+    [
+      'extra keys by rank',
+      () => filled(5, byRank).attentionSync(0, q, { extraKeys: row, extraValues: row }),
+      'ERR_TILEWISE_INVALID_OPTION',
+      'extraKeys',
+    ],
+    [
+      'lengths that differ, by rank',
+      () => {
+        const cache = new KvCache({ ...shape, ...byRank });
+        cache.append(0, tensor(2, 5, 2, 8), tensor(2, 5, 2, 8), { lengths: [5, 4] });
+        cache.attentionSync(0, tensor(2, 1, 4, 8));
+      },
+      'ERR_TILEWISE_SHAPE_MISMATCH',
+      'same length',
     ],
     ['truncate() beyond the end', () => filled(3).truncate(4), 'ERR_TILEWISE_INVALID_OPTION', 'length'],
     [

@@ -7,6 +7,7 @@ import { numThreads, type RotateOptions, rotate, rotateSync, setNumThreads, Tens
 import { onEveryBackend } from '../conformance/suite.js';
 import { dtypes, type FloatType, ulp } from '../references/half.js';
 import { forEachIndex } from '../references/operand.js';
+import { turnedRow } from '../references/rotary.js';
 import { expectForAll } from '../support/property.js';
 import { sampleSize } from '../support/sample.js';
 import { isSame, tensor } from '../support/tensors.js';
@@ -69,12 +70,9 @@ function expected(r: Rotation, numbers: ArrayLike<number>): number[] {
     for (let t = 0; t < tokens; t++)
       for (let h = 0; h < heads; h++) {
         const row = (r.layout === 'bnhd' ? (b * tokens + t) * heads + h : (b * heads + h) * tokens + t) * headDim;
-        for (let i = 0; i < r.pairs; i++) {
-          const angle = (r.firsts[b] + t * r.apart) * r.theta ** ((-2 * i) / (2 * r.pairs));
-          const [first, second] = r.interleaved ? [row + 2 * i, row + 2 * i + 1] : [row + i, row + r.pairs + i];
-          out[first] = numbers[first] * Math.cos(angle) - numbers[second] * Math.sin(angle);
-          out[second] = numbers[first] * Math.sin(angle) + numbers[second] * Math.cos(angle);
-        }
+        const turning = { theta: r.theta, dims: 2 * r.pairs, interleaved: r.interleaved };
+        const head = turnedRow(out.slice(row, row + headDim), r.firsts[b] + t * r.apart, turning);
+        out.splice(row, headDim, ...head);
       }
   return out;
 }

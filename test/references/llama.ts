@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { fromBits } from './half.js';
+import { turnedRow } from './rotary.js';
 
 const file = readFileSync(new URL('../../examples/generate/chargpt.f16.safetensors', import.meta.url));
 const headerEnd = 8 + file.readUInt32LE(0);
@@ -36,14 +37,6 @@ const normed = (x: readonly number[], factors: readonly number[]) =>
   x.map((value, i) => (value * factors[i]) / Math.sqrt(dot(x, x) / x.length + 1e-5));
 const headsOf = (x: readonly number[]) => Array.from({ length: x.length / 32 }, (_, h) => x.slice(32 * h, 32 * h + 32));
 
-const turned = (head: readonly number[], position: number) =>
-  head.map((x, d) => {
-    const angle = position / 10000 ** ((d % 16) / 16);
-    return d < 16
-      ? x * Math.cos(angle) - head[d + 16] * Math.sin(angle)
-      : x * Math.cos(angle) + head[d - 16] * Math.sin(angle);
-  });
-
 /** Logits after each of the tokens, all of which see everything before them. */
 export function logitsOf(tokens: readonly number[]): number[][] {
   const kept = blocks.map(() => ({ k: [] as number[][][], v: [] as number[][][] }));
@@ -52,10 +45,10 @@ export function logitsOf(tokens: readonly number[]): number[][] {
     for (const [layer, block] of blocks.entries()) {
       const { k, v } = kept[layer];
       const seen = normed(x, block.n1);
-      k.push(headsOf(times(block.k, seen)).map((head) => turned(head, position)));
+      k.push(headsOf(times(block.k, seen)).map((head) => turnedRow(head, position)));
       v.push(headsOf(times(block.v, seen)));
       const out = headsOf(times(block.q, seen)).flatMap((head, h) => {
-        const query = turned(head, position);
+        const query = turnedRow(head, position);
         const weights = k.map((keys) => Math.exp(dot(query, keys[h >> 1]) / Math.sqrt(32)));
         const sum = weights.reduce((a, b) => a + b, 0);
         return query.map((_, d) => weights.reduce((total, w, t) => total + w * v[t][h >> 1][d], 0) / sum);
