@@ -1,47 +1,56 @@
 // Generating text: `npm run demo -- --chat [beginning]` lets a small Llama, which has read Moby-Dick, go on from a beginning,
-// with all of the text in a KvCache and with less. Reader: someone who generates. The model is in generate/llama.mjs.
+// with all of the text in a KvCache and with less; --all reads all of the held-out text. Reader: someone who generates. The
+// model is in generate/llama.mjs.
 import { readFileSync } from 'node:fs';
 import { KvCache } from 'tilewise';
-import { decode, encode, forward, headDim, kvHeads, layers, start } from './generate/llama.mjs';
+import { likeliest } from './generate/choose.mjs';
+import { decode, encode, forward, headDim, kvHeads, layers, logitsPerToken, start } from './generate/llama.mjs';
 
-/** What a cache keeps: everything, less of each number, or the newest tokens. */
-export const caches = [
-  ['dense', {}],
-  ['dense, float16', { type: 'float16' }],
-  ['window of 64', { recentTokens: 64 }],
-  ['window of 256, 4 sinks', { recentTokens: 256, sinkTokens: 4 }],
+/** What a cache keeps (`cache`), and what of it a query sees (`call`), if that is less. */
+export const forms = [
+  { name: 'dense', sees: Number.POSITIVE_INFINITY },
+  { name: 'dense, float16', sees: Number.POSITIVE_INFINITY, cache: { type: 'float16' } },
+  { name: 'window of 252 and 4 sinks', sees: 256, call: { window: [251, 0], sinkTokens: 4 } },
+  { name: 'ring of 252 and 4 sinks', sees: 256, cache: { recentTokens: 252, sinkTokens: 4 } },
+  { name: 'ring of 64', sees: 64, cache: { recentTokens: 64 } },
 ];
 
-/** A model with a cache of its own: tokens in, logits of the one that comes next out. */
-export function reader(options = {}) {
+/** A model with a cache of its own: tokens in, logits of the ones that come next out. */
+export function reader({ cache: options, call } = {}) {
   const cache = new KvCache({ layers, kvHeads, headDim, ...options });
+  const asBatch = (tensor) => tensor.reshape([1, ...tensor.dims]);
   const attend = (layer, q, k, v) => {
-    cache.append(layer, k, v);
-    return cache.attentionSync(layer, q).out;
+    cache.append(layer, asBatch(k), asBatch(v));
+    return cache.attentionSync(layer, asBatch(q), call).out;
   };
-  return { cache, read: (tokens) => forward(tokens, attend, cache.length) };
+  const read = (tokens) => {
+    const first = cache.length;
+    return forward(
+      tokens,
+      tokens.map((_, i) => first + i),
+      attend,
+    );
+  };
+  return { cache, read };
 }
 
-const argmax = (row) => row.reduce((best, value, i) => (value > row[best] ? i : best), 0);
-
 /** The text that a model thinks most likely, character by character. */
-export function generate({ read }, beginning, length) {
+export async function generate({ read }, beginning, length) {
   const text = [];
-  let logits = read([start, ...encode(beginning)]);
-  const size = logits.length / (beginning.length + 1);
+  let logits = await read([start, ...encode(beginning)]);
   while (text.length < length) {
-    text.push(argmax(logits.subarray(-size)));
-    logits = read(text.slice(-1));
+    text.push(likeliest(logits.subarray(-logitsPerToken)));
+    logits = await read(text.slice(-1));
   }
   return decode(text);
 }
 
 /** Bits that each character of a text costs, given those before it. */
-export function bitsPerCharacter({ read }, text) {
+export async function bitsPerCharacter({ read }, text) {
   const tokens = encode(text);
   let bits = 0;
   for (const [i, token] of tokens.entries()) {
-    const logits = read([i === 0 ? start : tokens[i - 1]]);
+    const logits = await read([i === 0 ? start : tokens[i - 1]]);
     const most = Math.max(...logits);
     const sum = logits.reduce((total, logit) => total + Math.exp(logit - most), 0);
     bits += (most + Math.log(sum) - logits[token]) / Math.LN2;
@@ -52,22 +61,39 @@ export function bitsPerCharacter({ read }, text) {
 /** The last part of Moby-Dick, which the model has not read. */
 export const heldOut = () => readFileSync(new URL('generate/heldout.txt', import.meta.url), 'latin1');
 
-const row = (...cells) => console.log(cells.map((cell, i) => (i ? cell.padStart(14) : cell.padEnd(26))).join(''));
+const row = (...cells) => console.log(cells.map((cell, i) => (i ? cell.padStart(12) : cell.padEnd(26))).join(''));
 
-export async function run(beginning = 'Call me Ishmael. ', characters = 2000) {
-  const begun = performance.now();
-  const length = 300;
-  console.log(`${beginning}${generate(reader(), beginning, length)}\n`);
-  const perSecond = (1000 * length) / (performance.now() - begun);
-  console.log(`${perSecond.toFixed(0)} characters per second; then ${characters} characters that it has never seen:\n`);
-  row('', 'bits/char', 'cache KiB', 'chars/s');
-  for (const [name, options] of caches) {
-    const model = reader(options);
-    const before = performance.now();
-    const bits = bitsPerCharacter(model, heldOut().slice(0, characters));
-    const seconds = (performance.now() - before) / 1000;
-    row(name, bits.toFixed(3), (model.cache.bytes / 1024).toFixed(0), (characters / seconds).toFixed(0));
+/** What each form costs and forgets on a text that the model has never seen. */
+async function compare(text) {
+  row('', 'bits/char', 'tokens seen', 'cache KiB', 'chars/s');
+  for (const form of forms) {
+    const model = reader(form);
+    const begun = performance.now();
+    const bits = await bitsPerCharacter(model, text);
+    const seconds = (performance.now() - begun) / 1000;
+    const { length, bytes } = model.cache;
+    const cells = [
+      bits.toFixed(3),
+      Math.min(form.sees, length),
+      Math.round(bytes / 1024),
+      Math.round(length / seconds),
+    ];
+    row(form.name, ...cells.map(String));
     model.cache.dispose();
   }
-  console.log('\nThe model has learnt from texts of 256 characters: beyond them less is more.');
+}
+
+export async function run(beginning = 'Call me Ishmael. ', { all = false } = {}) {
+  const begun = performance.now();
+  const length = 300;
+  console.log(`${beginning}${await generate(reader(), beginning, length)}\n`);
+  const perSecond = (1000 * length) / (performance.now() - begun);
+  const text = all ? heldOut() : heldOut().slice(0, 2000);
+  console.log(
+    `${perSecond.toFixed(0)} characters per second; then ${text.length} characters that it has never seen:\n`,
+  );
+  await compare(text);
+  console.log(`
+The model has learnt from texts of 256 characters: beyond them less is more. The window leaves old tokens out, the ring lets
+go of their memory, too.`);
 }

@@ -1,4 +1,4 @@
-// A small Llama over characters in plain JavaScript: everything but attention is here, attention reads a KvCache.
+// A small Llama over characters in plain JavaScript: everything but attention, which its caller brings with a cache.
 // Reader: someone who brings a model of their own. Llama (arXiv 2302.13971): RMSNorm, rotary embedding of halves, grouped
 // queries, SwiGLU; embedding and read-out are one matrix.
 import { fileURLToPath } from 'node:url';
@@ -21,20 +21,28 @@ const tokenOf = new Map(characters.map((character, i) => [character, i + 1]));
 /** The token that a text begins with. */
 export const start = 0;
 
+/** Logits of a position: one per character, and one of the beginning. */
+export const logitsPerToken = characters.length + 1;
+
 /** The tokens of a text; characters that the model has not learnt are spaces. */
 export const encode = (text) => Array.from(text, (character) => tokenOf.get(character) ?? tokenOf.get(' '));
 
 export const decode = (tokens) => tokens.map((token) => characters[token - 1] ?? '').join('');
 
-/** y = W x for each of `count` rows of x. */
+/** y = W x for each of `count` rows of x. Four sums a row, so that additions need not wait for each other. */
 function project({ data, dims: [outputs, inputs] }, x, count) {
   const y = new Float32Array(count * outputs);
-  for (let row = 0; row < count; ++row) {
-    for (let o = 0; o < outputs; ++o) {
-      let sum = 0;
-      for (let i = 0; i < inputs; ++i) sum += data[o * inputs + i] * x[row * inputs + i];
-      y[row * outputs + o] = sum;
+  for (let at = 0; at < y.length; ++at) {
+    const row = Math.floor(at / outputs);
+    let [w, v] = [(at - row * outputs) * inputs, row * inputs];
+    let [a, b, c, d] = [0, 0, 0, 0];
+    for (const end = w + inputs; w < end; w += 4, v += 4) {
+      a += data[w] * x[v];
+      b += data[w + 1] * x[v + 1];
+      c += data[w + 2] * x[v + 2];
+      d += data[w + 3] * x[v + 3];
     }
+    y[at] = a + b + (c + d);
   }
   return y;
 }
@@ -51,12 +59,12 @@ function normalize({ data: weight }, x, count) {
 }
 
 /** Rotary embedding in place: dims d and d + headDim / 2 turn by position / theta^(2d / headDim). */
-function rotate(x, count, first) {
+function rotate(x, positions) {
   const half = headDim / 2;
-  const rowSize = x.length / count;
-  for (let row = 0; row < count; ++row) {
+  const rowSize = x.length / positions.length;
+  for (const [row, position] of positions.entries()) {
     for (let d = 0; d < half; ++d) {
-      const angle = (first + row) * frequencies[d];
+      const angle = position * frequencies[d];
       const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
       for (let at = row * rowSize + d; at < (row + 1) * rowSize; at += headDim) {
         const [a, b] = [x[at], x[at + half]];
@@ -71,26 +79,27 @@ function rotate(x, count, first) {
 const add = (x, y) => x.map((value, i) => value + y[i]);
 
 /**
- * Appends tokens to the cache and attends.
- * @param {number[]} tokens the ones that come next: a prompt, a piece of one, or a single token
- * @param {(layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor} attend keeps k and v of a layer and returns what the
- *   queries see
- * @param {number} first the position of the first of them
- * @returns {Float32Array} logits [tokens.length, characters + 1]
+ * Reads tokens: of one text, or of several, one after the other.
+ * @param {number[]} tokens prompts, pieces of them, single tokens
+ * @param {number[]} positions the place of each in its text
+ * @param {(layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor | Promise<Tensor>} attend keeps k and v of a layer and
+ *   returns what the queries see; all are [tokens, heads, headDim]
+ * @returns {Promise<Float32Array>} logits [tokens, logitsPerToken] of the token that follows each
  */
-export function forward(tokens, attend, first) {
+export async function forward(tokens, positions, attend) {
   const count = tokens.length;
-  const rowsOf = (data, n) => new Tensor('float32', data, [1, count, n, headDim]);
+  const rowsOf = (data, n) => new Tensor('float32', data, [count, n, headDim]);
   let x = Float32Array.from(
     tokens.flatMap((token) => [...tensors['emb.weight'].data.subarray(token * width, (token + 1) * width)]),
   );
   for (let layer = 0; layer < layers; ++layer) {
     const weight = (name) => tensors[`layers.${layer}.${name}.weight`];
     const seen = normalize(weight('n1'), x, count);
-    const q = rowsOf(rotate(project(weight('q'), seen, count), count, first), heads);
-    const k = rowsOf(rotate(project(weight('k'), seen, count), count, first), kvHeads);
+    const q = rowsOf(rotate(project(weight('q'), seen, count), positions), heads);
+    const k = rowsOf(rotate(project(weight('k'), seen, count), positions), kvHeads);
     const v = rowsOf(project(weight('v'), seen, count), kvHeads);
-    x = add(x, project(weight('o'), attend(layer, q, k, v).data, count));
+    const attended = await attend(layer, q, k, v);
+    x = add(x, project(weight('o'), attended.data, count));
     const hidden = normalize(weight('n2'), x, count);
     const up = project(weight('up'), hidden, count);
     const gated = project(weight('gate'), hidden, count).map((g, i) => (g / (1 + Math.exp(-g))) * up[i]);

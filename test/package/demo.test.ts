@@ -67,3 +67,25 @@ describe('the image demo', () => {
     expect(demo(['--image', file], folder)).toContain(`${file}: 512 x 512`);
   });
 });
+
+describe('the writing demo', () => {
+  it('says what a cache costs and forgets in each form, on 2000 characters', () => {
+    const printed = demo(['--chat']);
+    const cellsOf = (name: string) =>
+      printed
+        .match(new RegExp(`^${name}  +([\\d.]+) +(\\d+) +(\\d+) +\\d+$`, 'm'))!
+        .slice(1)
+        .map(Number);
+    const [bits, seen, kib] = cellsOf('dense');
+    const [windowBits, windowSeen, windowKib] = cellsOf('window of 252 and 4 sinks');
+    const [ringBits, ringSeen, ringKib] = cellsOf('ring of 252 and 4 sinks');
+    const [halfBits, halfSeen, halfKib] = cellsOf('dense, float16');
+    expect([seen, halfSeen, windowSeen, ringSeen]).toEqual([2000, 2000, 256, 256]);
+    // 8 pages of 256 tokens: 3 layers of 2 heads, keys and values of 32 float32 each. A ring keeps two pages and its sinks'.
+    expect([kib, halfKib, windowKib]).toEqual([3072, 1536, 3072]);
+    expect(ringKib).toBe((3 * 3072) / 8);
+    expect(Math.abs(halfBits - bits)).toBeLessThan(0.01);
+    expect(ringBits).toBe(windowBits);
+    expect(ringBits).toBeLessThan(bits);
+  });
+});

@@ -37,10 +37,20 @@ const normed = (x: readonly number[], factors: readonly number[]) =>
   x.map((value, i) => (value * factors[i]) / Math.sqrt(dot(x, x) / x.length + 1e-5));
 const headsOf = (x: readonly number[]) => Array.from({ length: x.length / 32 }, (_, h) => x.slice(32 * h, 32 * h + 32));
 
-/** Logits after each of the tokens, all of which see everything before them. */
-export function logitsOf(tokens: readonly number[]): number[][] {
+/** Which tokens one sees: so many of the newest, itself included, and of the first. */
+export interface Sight {
+  readonly recentTokens: number;
+  readonly sinkTokens: number;
+}
+
+/** Logits after each of the tokens; by default each sees everything before it. */
+export function logitsOf(
+  tokens: readonly number[],
+  { recentTokens, sinkTokens }: Sight = { recentTokens: Number.POSITIVE_INFINITY, sinkTokens: 0 },
+): number[][] {
   const kept = blocks.map(() => ({ k: [] as number[][][], v: [] as number[][][] }));
   return tokens.map((token, position) => {
+    const isSeen = (key: number) => key < sinkTokens || key > position - recentTokens;
     let x: number[] = embedding[token];
     for (const [layer, block] of blocks.entries()) {
       const { k, v } = kept[layer];
@@ -49,7 +59,7 @@ export function logitsOf(tokens: readonly number[]): number[][] {
       v.push(headsOf(times(block.v, seen)));
       const out = headsOf(times(block.q, seen)).flatMap((head, h) => {
         const query = turnedRow(head, position);
-        const weights = k.map((keys) => Math.exp(dot(query, keys[h >> 1]) / Math.sqrt(32)));
+        const weights = k.map((keys, t) => (isSeen(t) ? Math.exp(dot(query, keys[h >> 1]) / Math.sqrt(32)) : 0));
         const sum = weights.reduce((a, b) => a + b, 0);
         return query.map((_, d) => weights.reduce((total, w, t) => total + w * v[t][h >> 1][d], 0) / sum);
       });
