@@ -11,8 +11,9 @@ namespace {
 struct LoadParams {
   uint32_t* out;  // per lane 4 registers, and 4 transposed
 };
-// Each lane names another row, in no order that a mistake would share.
+// Each lane names another row of 64, in no order that a mistake would share: one of the second half to be transposed.
 TW_HOST_DEVICE int rowOf(int lane) { return lane * 5 % 32; }
+TW_HOST_DEVICE int transposedRowOf(int lane) { return 32 + rowOf(lane); }
 
 __global__ void loadMatrices(const __grid_constant__ LoadParams p) {
   const saddr tile = smem_base();
@@ -25,7 +26,7 @@ __global__ void loadMatrices(const __grid_constant__ LoadParams p) {
   uint32_t r[4];
   ldmatrix_x4(r, tile + rowOf(lane) * 16);
   for (int i = 0; i < 4; ++i) p.out[lane * 8 + i] = r[i];
-  ldmatrix_x4_trans(r, tile + rowOf(lane) * 16);
+  ldmatrix_x4_trans(r, tile + transposedRowOf(lane) * 16);
   for (int i = 0; i < 4; ++i) p.out[lane * 8 + 4 + i] = r[i];
 }
 
@@ -33,15 +34,17 @@ CONFORMANCE(matrixLoads) {
   auto* out = allocate<uint32_t>(32 * 8);
   launch(loadMatrices, {1, 32, 1024}, LoadParams{out});
   const auto got = download(out, 32 * 8);
-  const auto stored = [](int lane, int column) { return uint32_t(rowOf(lane) * 8 + column); };
+  const auto stored = [](int row, int column) { return uint32_t(row * 8 + column); };
+  const auto pair = [](uint32_t low, uint32_t high) { return low | high << 16; };
   bool isOk = true, isTransposedOk = true;
   for (int lane = 0; lane < 32; ++lane) {
     const int row = lane / 4, column = lane % 4 * 2;
     for (int m = 0; m < 4; ++m) {
       const int first = m * 8;  // the lane that named row 0 of matrix m
-      isOk = isOk && got[lane * 8 + m] == (stored(first + row, column) | stored(first + row, column + 1) << 16);
-      isTransposedOk = isTransposedOk &&
-                       got[lane * 8 + 4 + m] == (stored(first + column, row) | stored(first + column + 1, row) << 16);
+      const int named = rowOf(first + row), low = transposedRowOf(first + column),
+                high = transposedRowOf(first + column + 1);
+      isOk = isOk && got[lane * 8 + m] == pair(stored(named, column), stored(named, column + 1));
+      isTransposedOk = isTransposedOk && got[lane * 8 + 4 + m] == pair(stored(low, row), stored(high, row));
     }
   }
   report("ldmatrix.x4", isOk);

@@ -53,47 +53,61 @@ CONFORMANCE(accesses) {
   report("ld and st of 2, 4 and 16 bytes, shared and global", isOk);
 }
 
-// Copy i of a lane is of (lane + i) % 17 bytes.
+// Copies of a lane, each to a place of its own.
 constexpr int kCopies = 17;
 
 struct CopyParams {
-  const uint8_t* in;  // kCopies x 32 x 16
-  uint8_t* out;
+  const uint8_t* const* from;  // kCopies x 32
+  const int32_t* bytes;
+  uint32_t* before;  // kCopies x 32 x 4: what shared memory held
+  uint8_t* out;      // kCopies x 32 x 16
 };
 
 __global__ void copy(const __grid_constant__ CopyParams p) {
-  const int lane = lane_id();
   const saddr tile = smem_base();
   for (int i = 0; i < kCopies; ++i) {
-    const int slot = (i * 32 + lane) * 16, bytes = (lane + i) % 17;
-    st_shared(tile + slot, uint4{~0u, ~0u, ~0u, ~0u});
-    // With no bytes the source is not read, so it may be anything.
-    cp_async16(tile + slot, bytes == 0 ? nullptr : p.in + slot, bytes);
+    const uint32_t at = uint32_t(i * 32 + lane_id()), slot = at * 16;
+    st_shared(tile + slot, uint4{~at, at ^ 0x55555555, at * 0x10001, ~0u});
+    st_global(p.before + at * 4, ld_shared_128(tile + slot));
+    cp_async16(tile + slot, p.from[at], p.bytes[at]);
     cp_async_commit();
   }
   cp_async_wait<1>();  // all but the last
   for (int i = 0; i < kCopies; ++i) {
     if (i == kCopies - 1) cp_async_wait<0>();
-    const int slot = (i * 32 + lane) * 16;
+    const uint32_t slot = uint32_t(i * 32 + lane_id()) * 16;
     st_global(p.out + slot, ld_shared_128(tile + slot));
   }
 }
 
 CONFORMANCE(asyncCopies) {
-  std::vector<uint8_t> in(kCopies * 32 * 16);
+  constexpr uint32_t kPlaces = kCopies * 32;
+  std::vector<uint8_t> in(kPlaces * 16);
   for (size_t i = 0; i < in.size(); ++i) in[i] = uint8_t(1 + i * 31 % 255);
-  CopyParams p{upload(in), allocate<uint8_t>(in.size())};
-  launch(copy, {1, 32, kCopies * 32 * 16}, p);
+  const uint8_t* const source = upload(in);
+  std::vector<const uint8_t*> from(kPlaces);
+  std::vector<int32_t> counts(kPlaces);
+  for (uint32_t at = 0; at < kPlaces; ++at) {
+    counts[at] = int32_t((at / 32 + at) % 17);
+    // With no bytes the source is not read, so it may be anything.
+    from[at] = counts[at] == 0 ? nullptr : source + at * 16;
+  }
+  CopyParams p{upload(from), upload(counts), allocate<uint32_t>(kPlaces * 4), allocate<uint8_t>(in.size())};
+  launch(copy, {1, 32, kPlaces * 16}, p);
+  const auto before = download(p.before, kPlaces * 4);
   const auto out = download(p.out, in.size());
-  for (int bytes = 0; bytes <= 16; ++bytes) {
+  bool isFilled = true;
+  for (uint32_t at = 0; at < kPlaces; ++at) {
+    const uint32_t want[4] = {~at, at ^ 0x55555555, at * 0x10001, ~0u};
+    isFilled = isFilled && std::memcmp(&before[at * 4], want, 16) == 0;
+  }
+  report("shared memory before cp.async", isFilled);
+  for (int32_t bytes = 0; bytes <= 16; ++bytes) {
     bool isOk = true;
-    for (int i = 0; i < kCopies; ++i) {
-      for (int lane = 0; lane < 32; ++lane) {
-        if ((lane + i) % 17 != bytes) continue;
-        for (int b = 0; b < 16; ++b) {
-          const size_t at = size_t(i * 32 + lane) * 16 + b;
-          isOk = isOk && out[at] == (b < bytes ? in[at] : 0);
-        }
+    for (uint32_t at = 0; at < kPlaces; ++at) {
+      if (counts[at] != bytes) continue;
+      for (uint32_t b = 0; b < 16; ++b) {
+        isOk = isOk && out[at * 16 + b] == (b < uint32_t(bytes) ? in[at * 16 + b] : 0);
       }
     }
     report("cp.async of 16 bytes, " + std::to_string(bytes) + " of them from memory", isOk);

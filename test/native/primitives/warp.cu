@@ -95,12 +95,15 @@ CONFORMANCE(exchanges) {
 
 // ---- barriers
 
+// nvcc unrolls loops over rounds by four: with less than that, with rounds left over, and without.
+constexpr int kRoundCounts[] = {1, 2, 3, 4, 11};
+
 struct BarrierParams {
   uint32_t* out;
   int rounds;
 };
 
-// In round r thread r alone says yes, in the last nobody does. Every thread counts the rounds with a yes.
+// In round r thread r alone says yes, where there is one. Every thread counts the rounds with a yes.
 __global__ void reduceVotes(const __grid_constant__ BarrierParams p) {
   uint32_t count = 0;
   for (int round = 0; round < p.rounds; ++round) count += sync_block_or(int(thread_index()) == round);
@@ -110,10 +113,13 @@ __global__ void reduceVotes(const __grid_constant__ BarrierParams p) {
 CONFORMANCE(blockVotes) {
   constexpr uint32_t kThreads = 128;
   auto* out = allocate<uint32_t>(kThreads);
-  launch(reduceVotes, {1, kThreads, 0}, BarrierParams{out, kThreads + 1});
-  const auto got = download(out, kThreads);
   bool isOk = true;
-  for (const uint32_t count : got) isOk = isOk && count == kThreads;
+  const auto check = [&](int rounds, uint32_t expected) {
+    launch(reduceVotes, {1, kThreads, 0}, BarrierParams{out, rounds});
+    for (const uint32_t count : download(out, kThreads)) isOk = isOk && count == expected;
+  };
+  for (const int rounds : kRoundCounts) check(rounds, uint32_t(rounds));
+  check(kThreads + 1, kThreads);
   report("barrier.red.or tells all threads of any", isOk);
 }
 
@@ -137,12 +143,15 @@ __global__ void handOver(const __grid_constant__ BarrierParams p) {
 }
 
 CONFORMANCE(namedBarriers) {
-  constexpr int kRounds = 5;
   auto* out = allocate<uint32_t>(128);
-  launch(handOver, {1, 128, 256}, BarrierParams{out, kRounds});
-  const auto got = download(out, 128);
   bool isOk = true;
-  for (uint32_t thread = 64; thread < 128; ++thread) isOk = isOk && got[thread] == (127 - thread) * 1000 * kRounds + 10;
+  for (const int rounds : kRoundCounts) {
+    launch(handOver, {1, 128, 256}, BarrierParams{out, rounds});
+    const auto got = download(out, 128);
+    const uint32_t n = uint32_t(rounds);
+    for (uint32_t thread = 64; thread < 128; ++thread)
+      isOk = isOk && got[thread] == (127 - thread) * 1000 * n + n * (n - 1) / 2;
+  }
   report("bar.sync and bar.arrive hand over between warps", isOk);
 }
 
@@ -165,14 +174,15 @@ __global__ void rotate(const __grid_constant__ BarrierParams p) {
 }
 
 CONFORMANCE(rotations) {
-  constexpr uint32_t kThreads = 128, kRounds = 6;
+  constexpr uint32_t kThreads = 128;
   auto* out = allocate<uint32_t>(kThreads);
-  launch(rotate, {1, kThreads, kThreads * 4}, BarrierParams{out, int(kRounds)});
-  const auto got = download(out, kThreads);
   bool isOk = true;
-  for (uint32_t thread = 0; thread < kThreads; ++thread) {
-    const uint32_t warp = (thread / 32 + kRounds) % 4, lane = (thread + kRounds) % 32;
-    isOk = isOk && got[thread] == warp * 32 + lane;
+  for (const int rounds : kRoundCounts) {
+    launch(rotate, {1, kThreads, kThreads * 4}, BarrierParams{out, rounds});
+    const auto got = download(out, kThreads);
+    const uint32_t n = uint32_t(rounds);
+    for (uint32_t thread = 0; thread < kThreads; ++thread)
+      isOk = isOk && got[thread] == (thread / 32 + n) % 4 * 32 + (thread + n) % 32;
   }
   report("bar.warp.sync and bar.sync order shared memory", isOk);
 }
