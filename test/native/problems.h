@@ -71,13 +71,12 @@ class CaseMaker {
 
   // A few values become NaN or infinite: queries that see one must say so, the others must not. And one of float32 the
   // largest there is, which must not become infinite.
-  void spoilValues(Case& c, int places = 4) {
+  void spoilValues(Case& c) {
     const AttentionProblem& p = c.problem;
     const int64_t count = int64_t(p.batch) * p.kvHeads * p.keys * p.valueDim;
     const float spoilt[] = {NAN, INFINITY, -INFINITY};
-    for (int i = 0; count > 0 && i < places; ++i) {
-      const float x =
-          i == 0 && places > 1 && p.keyType == DType::float32 ? std::numeric_limits<float>::max() : spoilt[pick(3)];
+    for (int i = 0; count > 0 && i < 4; ++i) {
+      const float x = i == 0 && p.keyType == DType::float32 ? std::numeric_limits<float>::max() : spoilt[pick(3)];
       set(p.value, p.keyType, int64_t(random_()) % count, x);
     }
     answer(c);
@@ -94,8 +93,19 @@ class CaseMaker {
     answer(c);
   }
 
-  // The first number of queries becomes the largest there is, that of keys a small multiple of the least, or the other
-  // way round: products stay as they were, if nothing overflows or is lost on the way.
+  // One value in so many keys is not finite, which is about one in each tile: who looks for them must find any.
+  void spoilEachTile(Case& c, int keys) {
+    const AttentionProblem& p = c.problem;
+    const float spoilt[] = {NAN, INFINITY, -INFINITY};
+    for (int b = 0; p.valueDim > 0 && b < p.batch; ++b)
+      for (int h = 0; h < p.kvHeads; ++h)
+        for (int t = pick(keys); t < p.keys; t += keys)
+          set(p.value, p.keyType, p.value.offset(b, t, h) + pick(p.valueDim), spoilt[pick(3)]);
+    answer(c);
+  }
+
+  // In a quarter of the dims, queries become the largest number there is and keys small multiples of the least, or the
+  // other way round: products stay as they were, if nothing overflows or is lost on the way.
   void stretchProducts(Case& c) {
     const AttentionProblem& p = c.problem;
     // Both types have these.
@@ -105,9 +115,11 @@ class CaseMaker {
     const float least = p.keyType == DType::float16 ? 0x1p-14f : std::numeric_limits<float>::min();
     const bool isOfQueries = pick(2);
     const auto number = [&](bool isLarge) { return isLarge ? largest : least * float(pick(7) - 3); };
-    fillFirst(p, p.query, p.dtype, p.queryHeads, p.queries, [&] { return number(isOfQueries); });
-    fillFirst(p, p.key, p.keyType, p.kvHeads, p.keys, [&] { return number(!isOfQueries); });
-    fillFirst(p, p.extraKeys, p.keyType, p.kvHeads, p.extraTokens, [&] { return number(!isOfQueries); });
+    for (int d = pick(smaller(p.headDim, 4)); d < p.headDim; d += 1 + pick(7)) {
+      fillDim(p, p.query, d, p.dtype, p.queryHeads, p.queries, [&] { return number(isOfQueries); });
+      fillDim(p, p.key, d, p.keyType, p.kvHeads, p.keys, [&] { return number(!isOfQueries); });
+      fillDim(p, p.extraKeys, d, p.keyType, p.kvHeads, p.extraTokens, [&] { return number(!isOfQueries); });
+    }
     answer(c);
   }
 
@@ -121,6 +133,11 @@ class CaseMaker {
   }
 
   int pick(int n) { return int(random_() % uint32_t(n)); }
+
+  // Entries of lists are sinks whole or not at all, and these begin anywhere.
+  static bool takesAnySinks(const AttentionProblem& p) {
+    return p.pattern != PatternKind::blocks || p.blocks.hasWindow;
+  }
 
  private:
   float number() { return float(int(random_() % 4001) - 2000) / 1000; }
@@ -202,13 +219,13 @@ class CaseMaker {
     if (type == DType::bfloat16) static_cast<uint16_t*>(o.data)[at] = toBfloat16(x);
   }
 
-  // The first number of every row.
+  // One dim of every row.
   template <class Number>
-  static void fillFirst(const AttentionProblem& p, const Operand& o, DType type, int32_t heads, int32_t tokens,
-                        Number&& number) {
+  static void fillDim(const AttentionProblem& p, const Operand& o, int32_t dim, DType type, int32_t heads,
+                      int32_t tokens, Number&& number) {
     for (int32_t b = 0; b < p.batch; ++b)
       for (int32_t h = 0; h < heads; ++h)
-        for (int32_t t = 0; t < tokens; ++t) set(o, type, o.offset(b, t, h), number());
+        for (int32_t t = 0; t < tokens; ++t) set(o, type, o.offset(b, t, h) + dim, number());
   }
 
   // Under float32 queries a third of the keys have 16 bits. Draws no number.
@@ -235,8 +252,7 @@ class CaseMaker {
     if (pick(2)) p.window.right = pick(3) ? 0 : pick(9);
     if (pick(3) == 0) p.window.left = pick(40);
     if (pick(4) == 0) p.window.sinkTokens = pick(5);
-    // Entries are sinks whole or not at all, and these begin anywhere.
-    if (p.pattern == PatternKind::blocks && !p.blocks.hasWindow) p.window.sinkTokens = 0;
+    if (!takesAnySinks(p)) p.window.sinkTokens = 0;
     p.window.align = Align(pick(3));
     p.window.offset = pick(21) - 10;
     if (pick(5) == 0) p.softcap = 3;

@@ -48,8 +48,9 @@ Case makeCase(uint32_t seed) {
     (i == 0 ? p.keys : p.values).dim = pick.of(dims);
     const int32_t dim = (i == 0 ? p.keys : p.values).dim;
     Kind kind;
-    kind.from = makeOperand(pick, {p.batch, p.tokens, p.heads, dim}, p.from, false,
-                            [&] { return float(pick(20000) - 10000) / (pick(3) ? 77.0f : 4e6f); });
+    kind.from = makeOperand(pick, {p.batch, p.tokens, p.heads, dim}, p.from, false, [&] {
+      return pick(20) ? float(pick(20000) - 10000) / (pick(3) ? 77.0f : 4e6f) : unusual(pick);
+    });
     kind.to = makeOperand(pick, {p.slots.pages, p.slots.pageSize, p.heads, dim}, p.to, true, [] { return 77.0f; });
     c.kinds.push_back(std::move(kind));
   }

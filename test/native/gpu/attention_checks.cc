@@ -100,12 +100,14 @@ void checkKernel(Backend& backend, const std::string& kernel, int problems) {
     const auto c = maker.drawIf(queries, keys, headDim, valueDim, isAsked);
     if (!c || cuda::planLaunch(c->problem, queries, keys).kernel() != kernel) continue;
     ++met;
-    if (met % 4 == 1) c->problem.window.sinkTokens = maker.pick(100);
+    if (met % 4 == 1 && CaseMaker::takesAnySinks(c->problem)) c->problem.window.sinkTokens = maker.pick(100);
     if (met % 4 == 2) emptyFirst(*c);
     if (met % 8 == 0) {
       maker.spoilEachDim(*c);
+    } else if (met % 8 == 4) {
+      maker.spoilValues(*c);
     } else if (met % 2 == 0) {
-      maker.spoilValues(*c, met % 8 == 4 ? 4 : 1);
+      maker.spoilEachTile(*c, 32 << maker.pick(3));
     } else if (met % 4 == 3) {
       maker.stretchProducts(*c);
     } else {

@@ -2,6 +2,7 @@
 // NaN is between their elements, which nothing may use. Reader: the checks beside it.
 #pragma once
 
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -46,6 +47,19 @@ struct OwnOperand {
     return dtype == DType::float16 ? fromFloat16(half) : fromBfloat16(half);
   }
 };
+
+// A number that conversions to 16 bits treat apart: not finite, about the largest of a type, subnormal, or less.
+inline float unusual(Pick& pick) {
+  const float numbers[] = {NAN,           detail::floatOfBits(0xffe9b1c3),
+                           INFINITY,      -INFINITY,
+                           65504.0f,      65519.0f,
+                           -65520.0f,     3.4e38f,
+                           0x1p-14f,      -0.0f,
+                           -0x1.ffcp-15f, 0x1.8p-24f,
+                           0x1p-25f,      -0x1.4p-25f,
+                           -0x1p-40f};
+  return pick.of(numbers);
+}
 
 // All elements are `number()`.
 template <class Number>

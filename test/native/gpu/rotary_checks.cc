@@ -45,7 +45,8 @@ Case makeCase(uint32_t seed) {
   c.isByHead = pick(3) == 0;
   c.isInPlace = pick(3) == 0;
   const OperandShape shape{p.batch, p.tokens, p.heads, p.headDim};
-  c.in = makeOperand(pick, shape, p.dtype, c.isInPlace, [&] { return float(pick(2000) - 1000) / 512; });
+  c.in = makeOperand(pick, shape, p.dtype, c.isInPlace,
+                     [&] { return pick(20) ? float(pick(2000) - 1000) / 512 : unusual(pick); });
   c.out = makeOperand(pick, shape, p.dtype, true, [] { return 77.0f; });
   const size_t rows = size_t(c.isByEntry ? p.batch : 1) * size_t(p.tokens) * size_t(c.isByHead ? p.heads : 1);
   for (size_t i = 0; i < rows * 2 * size_t(p.pairs); ++i) c.rotations.push_back(float(pick(2000) - 1000) / 1000);
@@ -57,23 +58,40 @@ Case makeCase(uint32_t seed) {
 void checkRow(const Case& c, const OwnOperand& out, int32_t b, int32_t t, int32_t h) {
   const RotaryProblem& p = c.problem;
   const float* const rotations = c.rotations.data() + c.rotationsAt(b, t, h);
-  const double rounding = p.dtype == DType::float32 ? 0 : p.dtype == DType::float16 ? 0x1p-11 : 0x1p-8;
-  const auto check = [&](int32_t d, double expected) {
-    const double got = out.get(b, t, h, d),
-                 most = 0x1p-22 + rounding * std::fabs(expected) + (rounding > 0 ? 0x1p-24 : 0);
-    CHECK(std::fabs(got - expected) <= most, "%s: %g, not %g, at %d %d %d %d", c.name.c_str(), got, expected, b, t, h,
-          d);
+  // Of a type: what rounding to it may change, half a unit of its subnormals, its largest number.
+  const bool isFloat16 = p.dtype == DType::float16;
+  const double rounding = p.dtype == DType::float32 ? 0 : isFloat16 ? 0x1p-11 : 0x1p-8;
+  const double least = isFloat16 ? 0x1p-25 : 0x1p-126;
+  const double largest = isFloat16 ? 65504 : p.dtype == DType::float32 ? 0x1.fffffep127 : 0x1.fep127;
+  const auto check = [&](int32_t d, double x, double y) {
+    const double got = out.get(b, t, h, d), expected = x + y;
+    const double most = 0x1p-22 * (std::fabs(x) + std::fabs(y)) + rounding * std::fabs(expected) + least;
+    const bool isOver = std::fabs(expected) > largest && got == std::copysign(INFINITY, expected);
+    CHECK(isOver || std::fabs(got - expected) <= most || (std::isnan(expected) && std::isnan(got)),
+          "%s: %g, not %g, at %d %d %d %d", c.name.c_str(), got, expected, b, t, h, d);
   };
   for (int32_t i = 0; i < p.pairs; ++i) {
     const int32_t first = p.isInterleaved ? 2 * i : i, second = p.isInterleaved ? 2 * i + 1 : i + p.pairs;
     const double a = c.in.get(b, t, h, first), z = c.in.get(b, t, h, second);
     const double cosine = rotations[i], sine = rotations[p.pairs + i];
-    check(first, a * cosine - z * sine);
-    check(second, a * sine + z * cosine);
+    check(first, a * cosine, -z * sine);
+    check(second, a * sine, z * cosine);
   }
   for (int32_t d = 2 * p.pairs; d < p.headDim; ++d) {
-    CHECK(out.get(b, t, h, d) == c.in.get(b, t, h, d), "%s: dim %d is changed", c.name.c_str(), d);
+    const float got = out.get(b, t, h, d), expected = c.in.get(b, t, h, d);
+    CHECK(detail::bitsOf(got) == detail::bitsOf(expected), "%s: dim %d is changed", c.name.c_str(), d);
   }
+}
+
+// What is between the elements, and around them, stays.
+void checkGaps(const Case& c, OwnOperand before, OwnOperand after) {
+  const RotaryProblem& p = c.problem;
+  for (OwnOperand* const o : {&before, &after})
+    for (int32_t b = 0; b < p.batch; ++b)
+      for (int32_t t = 0; t < p.tokens; ++t)
+        for (int32_t h = 0; h < p.heads; ++h)
+          for (int32_t d = 0; d < p.headDim; ++d) o->set(o->at(b, t, h, d), 0);
+  CHECK(before.bytes == after.bytes, "%s: written where no element is", c.name.c_str());
 }
 
 void checkCase(const Case& c, const std::string& mode) {
@@ -96,6 +114,7 @@ void checkCase(const Case& c, const std::string& mode) {
     for (int32_t b = 0; b < p.batch; ++b)
       for (int32_t t = 0; t < p.tokens; ++t)
         for (int32_t h = 0; h < p.heads; ++h) checkRow(c, out, b, t, h);
+    checkGaps(c, target, out);
   } catch (const BackendError& error) {
     CHECK(false, "%s, %s: %s", c.name.c_str(), mode.c_str(), error.what());
   }
