@@ -1,5 +1,5 @@
 // Which mutants of PTX are no mistake: what each rule accepts, and what it must not. Reader: someone who adds a rule to
-// test/native/mutants/ptx/equivalence.mjs. Expected: PTX ISA, shfl.sync, st and cp.async.commit_group.
+// test/native/mutants/ptx/equivalence.mjs. Expected: PTX ISA, shfl.sync, st, and, cp.async.commit_group.
 import { describe, expect, it } from 'vitest';
 import { reasonOfEquivalence } from '../native/mutants/ptx/equivalence.mjs';
 import { kernelsOf } from '../native/mutants/ptx/statements.mjs';
@@ -14,15 +14,16 @@ function reasonOf(statements: string[], line: string, replacement: string) {
   return reasonOfEquivalence(kernels, { index, statement, replacement });
 }
 
+const sameShuffles = 'every shuffle reads the same lanes, or all lanes have the same';
+
 describe('shuffles that read the same lanes', () => {
-  // The warp's index, as every kernel asks for it: lane 0 of all 32.
   const shuffle = (mode: string, offset: string) => [
     'mov.u32 %r1, 31;',
     'mov.u32 %r2, -1;',
     'mov.u32 %r3, 7;',
     `shfl.sync.${mode}.b32 %r9|%p1, %r8, ${offset}, %r1, %r2;`,
   ];
-  const reason = 'every shuffle reads the same lanes';
+  const reason = sameShuffles;
 
   it('have another bound that no lane comes to', () => {
     expect(reasonOf(shuffle('idx', '%r3'), 'mov.u32 %r1, 31;', 'mov.u32 %r1, 30;')).toBe(reason);
@@ -61,6 +62,91 @@ describe('shuffles that read the same lanes', () => {
     expect(reasonOf(shuffle('idx', '%r3'), line, swapped)).toBeUndefined();
     const guarded = shuffle('idx', '%r3').map((text) => text.replace('shfl', '@%p2 shfl'));
     expect(reasonOf(guarded, `@%p2 ${line}`, line)).toBeUndefined();
+  });
+});
+
+describe('shuffles of what all lanes have', () => {
+  // The warp's index, as every kernel asks for it: lane 0 of all 32.
+  const thread = 'mov.u32 %r5, %tid.x;';
+  const index = 'shr.s32 %r8, %r5, 5;';
+  const constants = ['mov.u32 %r1, 31;', 'mov.u32 %r2, -1;', 'mov.u32 %r3, 0;'];
+  const shuffle = 'shfl.sync.idx.b32 %r9|%p1, %r8, %r3, %r1, %r2;';
+  const kernel = [thread, index, ...constants, shuffle];
+
+  it('may read any lane, or none that there is', () => {
+    expect(reasonOf(kernel, 'mov.u32 %r3, 0;', 'mov.u32 %r3, 1;')).toBe(sameShuffles);
+    expect(reasonOf(kernel, shuffle, shuffle.replace('%r3, %r1', '%r1, %r3'))).toBe(sameShuffles);
+    expect(reasonOf(kernel.with(1, 'mov.u32 %r8, 4;'), 'mov.u32 %r3, 0;', 'mov.u32 %r3, -1;')).toBe(sameShuffles);
+  });
+
+  it('may not have fewer members, or another value', () => {
+    expect(reasonOf(kernel, 'mov.u32 %r2, -1;', 'mov.u32 %r2, -2;')).toBeUndefined();
+    const few = kernel.with(3, 'mov.u32 %r2, 15;');
+    expect(reasonOf(few, 'mov.u32 %r3, 0;', 'mov.u32 %r3, 1;')).toBeUndefined();
+    expect(reasonOf(kernel, shuffle, shuffle.replace('%r8, %r3', '%r3, %r8'))).toBeUndefined();
+    expect(reasonOf(kernel, index, 'shr.s32 %r8, %r5, 6;')).toBeUndefined();
+  });
+
+  it('may not, where lanes differ, or may', () => {
+    for (const changed of [
+      kernel.with(1, 'shr.s32 %r8, %r5, 4;'),
+      kernel.with(1, 'and.b32 %r8, %r5, 5;'),
+      kernel.with(1, '@%p2 shr.s32 %r8, %r5, 5;'),
+      kernel.with(0, 'mov.u32 %r5, %laneid;'),
+      [...kernel, 'add.s32 %r5, %r5, 256;'],
+      [...kernel, 'add.s32 %r8, %r5, 1;'],
+    ]) {
+      expect(reasonOf(changed, 'mov.u32 %r3, 0;', 'mov.u32 %r3, 1;')).toBeUndefined();
+    }
+  });
+
+  it('may not, where somebody asks whether there is such a lane', () => {
+    const asked = [...kernel, '@%p1 bra $L_end;'];
+    expect(reasonOf(asked, 'mov.u32 %r3, 0;', 'mov.u32 %r3, 1;')).toBeUndefined();
+  });
+});
+
+describe('bits that a mask lets through', () => {
+  const reason = 'the bits that change are zero or not read';
+  const mask = 'and.b32 %r2, %r1, 16;';
+  const store = (register: string) => `st.global.u32 [%rd1], ${register};`;
+
+  it('may be others that are zero', () => {
+    const low = 'and.b32 %r2, %r1, 248;';
+    const shifted = ['shl.b32 %r1, %r7, 3;', low, store('%r2')];
+    expect(reasonOf(shifted, low, 'and.b32 %r2, %r1, 249;')).toBe(reason);
+    expect(reasonOf(shifted, low, 'and.b32 %r2, %r1, 247;')).toBeUndefined();
+    const high = ['shr.u32 %r1, %r7, 28;', mask.replace('16', '15'), store('%r2')];
+    expect(reasonOf(high, 'and.b32 %r2, %r1, 15;', 'and.b32 %r2, %r1, 31;')).toBe(reason);
+    expect(reasonOf(high.with(0, 'shr.s32 %r1, %r7, 28;'), high[1]!, 'and.b32 %r2, %r1, 31;')).toBeUndefined();
+  });
+
+  it('may be others that nobody reads', () => {
+    for (const users of [
+      ['xor.b32 %r3, %r2, %r4;', 'and.b32 %r5, %r3, 48;', store('%r5')],
+      ['or.b32 %r3, %r4, %r2;', 'and.b32 %r5, %r3, 48;', store('%r5')],
+    ]) {
+      expect(reasonOf([mask, ...users], mask, 'and.b32 %r2, %r1, 17;')).toBe(reason);
+      expect(reasonOf([mask, ...users], mask, 'and.b32 %r2, %r1, 15;')).toBeUndefined();
+    }
+    const shifted = ['shl.b32 %r3, %r2, 27;', store('%r3')];
+    expect(reasonOf([mask, ...shifted], mask, 'and.b32 %r2, %r1, 48;')).toBe(reason);
+    expect(reasonOf([mask, ...shifted], mask, 'and.b32 %r2, %r1, 24;')).toBeUndefined();
+  });
+
+  it('may not, where a sum carries them, another statement reads them, or a guard decides', () => {
+    for (const users of [
+      ['add.s32 %r3, %r2, %r4;', 'and.b32 %r5, %r3, 48;', store('%r5')],
+      ['mad.lo.s32 %r3, %r2, %r2, %r4;', 'and.b32 %r5, %r3, 48;', store('%r5')],
+      ['xor.b32 %r3, %r2, %r4;', 'and.b32 %r5, %r3, 48;', store('%r5'), store('%r2')],
+      ['xor.b32 %r3, %r2, %r4;', '@%p1 and.b32 %r3, %r3, 48;', store('%r3')],
+      ['setp.eq.s32 %p1, %r2, 0;', '@%p1 bra $L_end;'],
+      ['add.s64 %rd2, %r2, 1;', 'and.b64 %rd3, %rd2, 48;', 'st.global.u64 [%rd1], %rd3;'],
+    ]) {
+      expect(reasonOf([mask, ...users], mask, 'and.b32 %r2, %r1, 17;')).toBeUndefined();
+    }
+    const twice = ['shl.b32 %r1, %r7, 3;', 'add.s32 %r1, %r1, %r7;', mask, store('%r2')];
+    expect(reasonOf(twice, mask, 'and.b32 %r2, %r1, 17;')).toBeUndefined();
   });
 });
 

@@ -1,6 +1,7 @@
 // Mutants that are no mistake: rules that show from the text alone that a changed statement does what it did. A rule says
 // no where it cannot tell; a mutant that is hard to notice is not equivalent.
 // Reader: scripts/ptx-mutants.mjs, which also runs what a rule calls equivalent, and fails where a check notices it.
+import { changesBitsThatNobodyReads } from './bits.mjs';
 import { statementOf } from './statements.mjs';
 
 const lanes = Array.from({ length: 32 }, (_, lane) => lane);
@@ -32,24 +33,40 @@ function sourceLanes(mode, offset, bounds) {
   });
 }
 
-// What a shuffle of known lanes reads; undefined where they are not known.
-function readsOf(shuffle, numberOf) {
-  const [, mode] = /^shfl\.sync\.(\w+)\./.exec(shuffle.opcode) ?? [];
-  const [, value, ...places] = shuffle.operands.split(/,\s*/);
-  const [offset, bounds, members] = places.map(numberOf);
-  if (mode === undefined || places.length !== 3 || [offset, bounds, members].includes(undefined)) return undefined;
-  return JSON.stringify([value, members, sourceLanes(mode, offset, bounds)]);
+const isReadIn = (kernel, register) => kernel.statements.some(({ reads }) => reads.includes(register));
+
+// Whether all lanes of a warp have the same in a register: a number, or the warp's index, as blocks have one dimension.
+function isSameInAllLanes(kernel, register) {
+  if (constantOf(kernel, register) !== undefined) return true;
+  const [index, ...others] = kernel.statements.filter(({ writes }) => writes.includes(register));
+  const [, thread] = /^%r\d+, (%r\d+), 5$/.exec(index?.operands) ?? [];
+  if (others.length > 0 || index?.guard || !/^shr\.[su]32$/.test(index?.opcode) || !thread) return false;
+  const writers = kernel.statements.filter(({ writes }) => writes.includes(thread));
+  return writers.length === 1 && !writers[0].guard && /^%r\d+, %tid\.x$/.test(writers[0].operands);
 }
 
-// A constant, or operands, by which every shuffle that reads them still reads the same lanes.
+// What a shuffle of known lanes reads, whichever they are where all have the same; undefined where they are not known.
+function readsOf(kernel, shuffle, numberOf) {
+  const [, mode] = /^shfl\.sync\.(\w+)\./.exec(shuffle.opcode) ?? [];
+  const [results, value, ...places] = shuffle.operands.split(/,\s*/);
+  const [offset, bounds, members] = places.map(numberOf);
+  if (mode === undefined || places.length !== 3 || [offset, bounds, members].includes(undefined)) return undefined;
+  const [, isInside] = results.split('|');
+  const isAny = members === -1 && isSameInAllLanes(kernel, value) && !isReadIn(kernel, isInside);
+  return JSON.stringify([value, members, isAny ? 'any' : sourceLanes(mode, offset, bounds)]);
+}
+
+// A constant, or operands, by which every shuffle that reads them still gives the same.
 function readsTheSameLanes(kernel, { statement, replacement }) {
   const changed = statementOf(replacement);
   if (!changed) return false;
   const before = (text) => constantOf(kernel, text);
   if (statement.opcode.startsWith('shfl')) {
-    const reads = readsOf(statement, before);
+    const reads = readsOf(kernel, statement, before);
     const isRestSame = changed.opcode === statement.opcode && changed.writes.join() === statement.writes.join();
-    return isRestSame && isSameGuard(changed, statement) && reads !== undefined && reads === readsOf(changed, before);
+    return (
+      isRestSame && isSameGuard(changed, statement) && reads !== undefined && reads === readsOf(kernel, changed, before)
+    );
   }
   const [register] = statement.writes;
   if (constantOf(kernel, register) === undefined || changed.writes.join() !== register) return false;
@@ -59,8 +76,8 @@ function readsTheSameLanes(kernel, { statement, replacement }) {
   return kernel.statements
     .filter(({ reads }) => reads.includes(register))
     .every((user) => {
-      const reads = readsOf(user, before);
-      return number !== undefined && !isValue(user) && reads !== undefined && reads === readsOf(user, after);
+      const reads = readsOf(kernel, user, before);
+      return number !== undefined && !isValue(user) && reads !== undefined && reads === readsOf(kernel, user, after);
     });
 }
 
@@ -70,11 +87,10 @@ function swapsUnreadResults(kernel, { statement, replacement }) {
   if (!changed || changed.opcode !== statement.opcode || changed.tokens.length !== statement.tokens.length)
     return false;
   const others = statement.tokens.filter((token, i) => token.text !== changed.tokens[i].text);
-  const isRead = (register) => kernel.statements.some(({ reads }) => reads.includes(register));
   return (
     isSameGuard(changed, statement) &&
     others.length > 0 &&
-    others.every((token) => token.isResult && !isRead(token.text))
+    others.every((token) => token.isResult && !isReadIn(kernel, token.text))
   );
 }
 
@@ -182,10 +198,11 @@ function joinsTheNextGroup(kernel, { statement, replacement, index }) {
 }
 
 const rules = [
-  { reason: 'every shuffle reads the same lanes', holds: readsTheSameLanes },
+  { reason: 'every shuffle reads the same lanes, or all lanes have the same', holds: readsTheSameLanes },
   { reason: 'nobody reads the results that change places', holds: swapsUnreadResults },
   { reason: 'the same thread stores again before anybody may look', holds: isOverwritten },
   { reason: 'both ways of the branch are the same statements', holds: goesTheSameWay },
+  { reason: 'the bits that change are zero or not read', holds: changesBitsThatNobodyReads },
   { reason: 'its copies join the next group, which no wait can tell', holds: joinsTheNextGroup },
 ];
 
