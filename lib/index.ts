@@ -7,6 +7,7 @@ export { type ClaOptions, claLayerMap } from './caches/cla.js';
 export type { CacheAttentionOptions } from './caches/kv-attention.js';
 export { type AppendOptions, KvCache } from './caches/kv-cache.js';
 export type { KvCacheOptions, KvPoolOptions } from './caches/kv-options.js';
+export type { PerHead } from './caches/kv-parts.js';
 export {
   type HeldPages,
   KvPool,

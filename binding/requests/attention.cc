@@ -78,10 +78,10 @@ void readSizes(const Numbers& n, AttentionProblem& p) {
 void readPageTable(const Views& views, Napi::Env env, AttentionProblem& p) {
   const std::vector<int32_t>& table = views.keep(views.at(Slot::pageTable));
   PagedKeys& paged = p.store.paged;
-  const int64_t perSequence = p.keys / paged.pageSize;
+  const int64_t perSequence = ceilDiv<int64_t>(p.keys, paged.pageSize);
   // No sequences have lengths, too: none.
   const bool hasLengths = p.keyLengths || p.sequences == 0;
-  if (p.keys % paged.pageSize != 0 || !hasLengths || int64_t(table.size()) != p.sequences * perSequence) {
+  if (!hasLengths || int64_t(table.size()) != p.sequences * perSequence) {
     refuse(env, "pages need lengths, and a table with a row of them for each sequence");
   }
   for (int32_t s = 0; s < p.sequences; ++s) {

@@ -1,23 +1,27 @@
 // Attention over runs of a pool: the call of attention() that a cache's own attention() is.
 // Reader: someone who follows one. Where tokens are and how many there are is the cache's; all else is attention()'s.
 
+import { mergeHeads, readHeads, readMergedHeads, unmergeable } from '../call/heads.js';
 import { mismatch } from '../call/shape.js';
 import { showDims, TilewiseTypeError } from '../check/errors.js';
 import { checkBoolean, checkNames, namesOf } from '../check/validate.js';
 import { runAttention, runAttentionSync } from '../ops/attention/attention.js';
 import type { AttentionOptions, Layout } from '../ops/attention/options.js';
+import { type HeadPart, runParts, runPartsSync } from '../ops/attention/parts.js';
+import type { Internals } from '../ops/attention/problem.js';
 import { axesOf, layoutWords } from '../tensor/axes.js';
+import { backendName } from '../tensor/devices.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../tensor/views.js';
 import { swapped, tensorOf } from './kv-dense.js';
-import type { KvPages } from './kv-pages.js';
+import type { KvPart } from './kv-parts.js';
 import { putRanks, type RotarySettings, turnedQueries } from './kv-rotary.js';
-import type { Horizon, KvRun } from './kv-run.js';
 
 /** What attention over a cache can be told, as in attention(). */
 export type CacheAttentionOptions<T = Tensor> = Pick<
   AttentionOptions<T>,
+  | 'queryHeads'
   | 'causal'
   | 'window'
   | 'sinkTokens'
@@ -37,6 +41,7 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
 >;
 
 const names = namesOf<CacheAttentionOptions>({
+  queryHeads: 1,
   causal: 1,
   window: 1,
   sinkTokens: 1,
@@ -57,29 +62,30 @@ const names = namesOf<CacheAttentionOptions>({
 
 /** What a cache says about every call. */
 export interface CallSettings {
+  readonly kvHeads: number;
   readonly layout: Layout;
   readonly isReadOnly: boolean;
   /** Queries of each sequence, where they follow each other without a batch axis. */
   readonly queryLengths?: Int32Array;
-  readonly horizon: Horizon | undefined;
   readonly rotary: RotarySettings | undefined;
+}
+
+/** What a call reads. */
+export interface Reading {
+  readonly parts: readonly KvPart[];
+  readonly layer: number;
 }
 
 /** The call of attention() that one of a cache is. */
 interface Call {
   readonly q: TensorLike;
-  readonly k: Tensor;
-  readonly v: Tensor;
+  readonly parts: readonly HeadPart[];
+  /** Of all parts; with one part its own, too. */
   readonly options: AttentionOptions<unknown>;
+  readonly internals: Internals;
+  readonly isInParts: boolean;
   /** Tensors that were made for it. */
   readonly own: readonly Tensor[];
-}
-
-/** What a call reads. */
-export interface Reading {
-  readonly pool: KvPages;
-  readonly runs: readonly KvRun[];
-  readonly layer: number;
 }
 
 /** Holds the pages that it reads until it is done. */
@@ -90,10 +96,11 @@ export async function attendTo(
   told: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): Promise<unknown> {
-  const { q, k, v, options, own } = callOf(where, reading, query, told, settings);
-  const ends = reading.runs.map((run) => run.read(reading.layer));
+  const { q, parts, options, internals, isInParts, own } = callOf(where, reading, query, told, settings);
+  const ends = reading.parts.flatMap(({ runs }) => runs.map((run) => run.read(reading.layer)));
   try {
-    return await runAttention(where, q, k, v, options);
+    if (isInParts) return await runParts(where, q, parts, options, internals);
+    return await runAttention(where, q, parts[0].k, parts[0].v, options, internals);
   } finally {
     for (const end of ends) end();
     for (const tensor of own) tensor.dispose();
@@ -107,54 +114,73 @@ export function attendToSync(
   told: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): unknown {
-  const { q, k, v, options, own } = callOf(where, reading, query, told, settings);
+  const { q, parts, options, internals, isInParts, own } = callOf(where, reading, query, told, settings);
   try {
-    return runAttentionSync(where, q, k, v, options);
+    if (isInParts) return runPartsSync(where, q, parts, options, internals);
+    return runAttentionSync(where, q, parts[0].k, parts[0].v, options, internals);
   } finally {
     for (const tensor of own) tensor.dispose();
   }
 }
 
+/** Options that are written one by one: a call of one token takes about as long as spreading them. */
+type Told = { -readonly [name in keyof AttentionOptions]: AttentionOptions<unknown>[name] };
+
 function callOf(
   where: string,
-  { pool, runs, layer }: Reading,
+  { parts, layer }: Reading,
   q: TensorLike,
   given: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): Call {
   checkNames(where, given, names);
-  const { layout, queryLengths, rotary, horizon } = settings;
-  const { pageSize } = pool.sizes;
+  const { layout, queryLengths, rotary, isReadOnly } = settings;
+  const [{ runs, pool }] = parts;
   const keyLengths = new Int32Array(runs.length);
-  let most = 0;
-  for (let i = 0; i < runs.length; ++i) {
-    keyLengths[i] = runs[i].lengthOf(layer);
-    most = Math.max(most, keyLengths[i]);
-  }
-  const perSequence = Math.max(1, Math.ceil(most / pageSize));
+  for (let i = 0; i < runs.length; ++i) keyLengths[i] = runs[i].lengthOf(layer);
+  const options: Told = { ...given };
+  options.layout = layout;
+  options.device = backendName(pool.sizes.device);
+  options.causal = given.causal === undefined ? !isReadOnly : checkBoolean('causal', given.causal);
+  if (given.queryHeads !== undefined) options.kvHeads = settings.kvHeads;
+  if (queryLengths) options.cuSeqlensQ = totalsOf(queryLengths);
+  refuseSight(options, parts, rotary);
+  const view = readQueries(q, options, pool.sizes.headDim, keyLengths, queryLengths);
+  const queries = view.dims[axesOf(view.dims.length, layout === 'bhnd').token];
+  const isMerged = given.queryHeads !== undefined;
+  // Sinks by rank are extra keys that have an axis of heads; those of the caller have none next to `queryHeads`.
+  const isInParts = parts.length > 1 || (isMerged && rotary?.isByRank === true);
+  const internals = { keys: keyLengths.reduce((most, length) => Math.max(most, length), 0) };
+  const own: Tensor[] = [];
+  const calls = parts.map((part) => {
+    const told: Told = isInParts ? {} : options;
+    putPages(told, part, layer, keyLengths, internals.keys);
+    if (rotary?.isByRank) own.push(...putRanks(told, part, layout, layer, keyLengths, queries, rotary));
+    const [k, v] = [part.pool.keysOf(layer), part.pool.valuesOf(layer)].map((pages) => tensorAs(layout, pages));
+    return { heads: part.heads, k, v, options: told };
+  });
+  if (rotary) own.push(turnedQueries(view, rotary, layout, keyLengths, queries, queryLengths));
+  if (rotary && isMerged) own.push(own[own.length - 1].reshape(mergeHeads(view.dims)));
+  return { q: rotary ? own[own.length - 1] : q, parts: calls, options, internals, isInParts, own };
+}
+
+/** Says where the tokens of a part are, and which of them a query sees. */
+function putPages(
+  told: Told,
+  { pool, runs, horizon }: KvPart,
+  layer: number,
+  keyLengths: Int32Array,
+  longest: number,
+): void {
+  const { pageSize } = pool.sizes;
+  const perSequence = Math.ceil(longest / pageSize);
   const table = new Int32Array(runs.length * perSequence).fill(-1);
   for (let i = 0; i < runs.length; ++i) runs[i].writeTable(layer, table, i * perSequence);
-  // Written one by one: a call of one token takes about as long as spreading them.
-  const options: { -readonly [name in keyof AttentionOptions]: AttentionOptions<unknown>[name] } = { ...given };
-  options.layout = layout;
-  options.keyLengths = keyLengths;
-  options.pages = { table: { type: 'int32', data: table, dims: [runs.length, perSequence] }, pageSize };
-  limitSight(options, settings);
-  let queries: number;
-  if (queryLengths) {
-    options.cuSeqlensQ = totalsOf(queryLengths);
-    queries = checkRaggedQueries(q, pool, keyLengths, queryLengths, layout, options.causal);
-  } else {
-    queries = checkQueries(q, pool, keyLengths, most, layout, options.causal);
-  }
-  const own: Tensor[] = [];
-  if (rotary?.isByRank && horizon) {
-    own.push(...putRanks(options, pool, runs, layer, keyLengths, queries, horizon, rotary));
-  }
-  const turned = rotary && turnedQueries(q, rotary, layout, keyLengths, queries, queryLengths);
-  if (turned) own.push(turned);
-  const [k, v] = [pool.keysOf(layer), pool.valuesOf(layer)].map((pages) => tensorAs(layout, pages));
-  return { q: turned ?? q, k, v, options, own };
+  told.keyLengths = keyLengths;
+  told.pages = { table: { type: 'int32', data: table, dims: [runs.length, perSequence] }, pageSize };
+  if (!horizon) return;
+  told.window = [horizon.recentTokens - 1, 0];
+  told.sinkTokens = horizon.sinkTokens;
 }
 
 /** Tensors of views that stay until a pool grows: made once. */
@@ -175,13 +201,9 @@ function totalsOf(lengths: ArrayLike<number>): Int32Array {
   return totals;
 }
 
-/** Says which tokens a query sees. */
-function limitSight(
-  options: Pick<AttentionOptions, 'causal' | 'window' | 'sinkTokens'>,
-  { isReadOnly, horizon }: CallSettings,
-): void {
-  options.causal = options.causal === undefined ? !isReadOnly : checkBoolean('causal', options.causal);
-  if (!horizon) return;
+/** Refuses what the cache says itself. */
+function refuseSight(options: Told, parts: readonly KvPart[], rotary: RotarySettings | undefined): void {
+  if (parts.every(({ horizon }) => !horizon)) return;
   const named = (['window', 'sinkTokens'] as const).find((name) => options[name] !== undefined);
   if (named || !options.causal) {
     throw new TilewiseTypeError(
@@ -189,57 +211,56 @@ function limitSight(
       `\`${named ?? 'causal'}\` does not go with a cache of \`recentTokens\`, which says what a query sees; leave it out`,
     );
   }
-  options.window = [horizon.recentTokens - 1, 0];
-  options.sinkTokens = horizon.sinkTokens;
-}
-
-/** Queries are those of the last tokens, so a causal call has no more of them than tokens. */
-function checkQueries(
-  q: TensorLike,
-  pool: KvPages,
-  keyLengths: Int32Array,
-  most: number,
-  layout: Layout,
-  isCausal: boolean | undefined,
-): number {
-  const { dims } = readTensor('q', q, floatTypes);
-  const { headDim } = pool.sizes;
-  const axes = axesOf(4, layout === 'bhnd');
-  if (dims.length !== 4 || dims[axes.batch] !== keyLengths.length || dims[axes.dim] !== headDim) {
-    throw mismatch(
-      `\`q\` must have dims ${layoutWords(4, layout === 'bhnd')} with a batch of ${keyLengths.length} and a dim of ` +
-        `${headDim}, as the cache has them, not ${showDims(dims)}`,
-    );
-  }
-  const queries = dims[axes.token];
-  if (!isCausal || queries <= most) return queries;
-  throw mismatch(
-    `\`q\` must have at most ${most} queries, those of the last tokens that were appended, not ${queries}`,
+  if (!rotary?.isByRank || options.extraKeys === undefined) return;
+  throw new TilewiseTypeError(
+    'ERR_TILEWISE_INVALID_OPTION',
+    "`extraKeys` does not go with `positions` 'cache', whose sinks are extra keys; leave it out",
   );
 }
 
-/** The same of the queries of sequences one after the other. */
-function checkRaggedQueries(
+/**
+ * Queries, with an axis of heads. They are those of the last tokens, so a causal call has no more of them than tokens.
+ * @param queryLengths queries of each sequence, where they follow each other without a batch axis
+ */
+function readQueries(
   q: TensorLike,
-  pool: KvPages,
+  options: Told,
+  headDim: number,
   keyLengths: Int32Array,
-  queryLengths: Int32Array,
-  layout: Layout,
-  isCausal: boolean | undefined,
-): number {
-  const { dims } = readTensor('q', q, floatTypes);
-  const { headDim } = pool.sizes;
-  const axes = axesOf(3, layout === 'bhnd');
-  const total = queryLengths.reduce((sum, length) => sum + length, 0);
-  if (dims.length !== 3 || dims[axes.token] !== total || dims[axes.dim] !== headDim) {
+  queryLengths: Int32Array | undefined,
+): View {
+  const given = readTensor('q', q, floatTypes);
+  const isHeadsFirst = options.layout === 'bhnd';
+  const merged = readMergedHeads(options);
+  if (merged && isHeadsFirst) throw unmergeable('queryHeads', "`layout` 'bhnd'");
+  const view = merged ? readHeads('q', given, 'queryHeads', merged, queryLengths !== undefined) : given;
+  const rank = queryLengths ? 3 : 4;
+  const axes = axesOf(rank, isHeadsFirst);
+  const { dims } = view;
+  const isOne = queryLengths
+    ? dims[axes.token] === queryLengths.reduce((sum, length) => sum + length, 0)
+    : dims[axes.batch] === keyLengths.length;
+  if (dims.length !== rank || !isOne || dims[axes.dim] !== headDim) {
+    const of = queryLengths ? 'the tokens of `queryLengths`' : `a batch of ${keyLengths.length}`;
+    const words = layoutWords(rank, isHeadsFirst);
     throw mismatch(
-      `\`q\` must have dims ${layoutWords(3, layout === 'bhnd')} with ${total} tokens, as \`queryLengths\` says, and a dim of ` +
-        `${headDim}, not ${showDims(dims)}`,
+      `\`q\` must have dims ${words} with ${of} and a dim of ${headDim}, as the cache has them, not ${showDims(given.dims)}`,
     );
   }
-  if (!isCausal) return total;
+  if (options.causal) checkCounts(dims[axes.token], keyLengths, queryLengths);
+  return view;
+}
+
+function checkCounts(queries: number, keyLengths: Int32Array, queryLengths: Int32Array | undefined): void {
+  if (!queryLengths) {
+    const most = Math.max(0, ...keyLengths);
+    if (queries <= most) return;
+    throw mismatch(
+      `\`q\` must have at most ${most} queries, those of the last tokens that were appended, not ${queries}`,
+    );
+  }
   const long = queryLengths.findIndex((length, i) => length > keyLengths[i]);
-  if (long < 0) return total;
+  if (long < 0) return;
   throw mismatch(
     `\`queryLengths[${long}]\` must be at most ${keyLengths[long]}, the tokens of its sequence, not ${queryLengths[long]}`,
   );

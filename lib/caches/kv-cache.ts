@@ -13,8 +13,9 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
 import { attendTo, attendToSync, type CacheAttentionOptions } from './kv-attention.js';
 import { denseRows } from './kv-dense.js';
-import { type CacheSettings, type KvCacheOptions, readCacheOptions, usualPageSize } from './kv-options.js';
+import { type CacheSettings, type KvCacheOptions, readCacheOptions } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
+import { type KvPart, pageSizeOf, reservedPages } from './kv-parts.js';
 import { turnedKeys } from './kv-rotary.js';
 import { appendRows, readRows } from './kv-rows.js';
 import { KvRun } from './kv-run.js';
@@ -27,23 +28,20 @@ export interface AppendOptions {
 
 const appendNames: ReadonlySet<string> = new Set(['lengths']);
 
-/** What the first append() settles. */
-interface Store {
-  readonly pool: KvPages;
-  readonly runs: readonly KvRun[];
-}
-
 /** Gives back the pages of caches that were collected without dispose(). */
-const collected = new FinalizationRegistry<Store>(letGo);
+const collected = new FinalizationRegistry<readonly KvPart[]>(letGo);
 
-function letGo({ pool, runs }: Store): void {
-  for (const run of runs) run.free();
-  if (pool.taken === 0) pool.dispose();
+function letGo(parts: readonly KvPart[]): void {
+  for (const { pool, runs } of parts) {
+    for (const run of runs) run.free();
+    if (pool.taken === 0) pool.dispose();
+  }
 }
 
 export class KvCache {
   #settings: CacheSettings;
-  #store: Store | undefined;
+  /** Made by the first append(), when the batch and the type are known. */
+  #parts: readonly KvPart[] | undefined;
   #isDisposed = false;
 
   /**
@@ -59,21 +57,26 @@ export class KvCache {
 
   /** Tokens that every layer has, of the longest sequence. */
   get length(): number {
-    return Math.max(0, ...(this.#store?.runs.map((run) => run.length) ?? []));
+    return Math.max(0, ...(this.#runs?.map((run) => run.length) ?? []));
   }
 
   /** Tokens that one layer has of one sequence of the batch. */
   lengthOf(layer: number, entry = 0): number {
     const stored = this.#stored(layer);
-    const runs = this.#store?.runs;
+    const runs = this.#runs;
     checkInteger('entry', entry, 0, (runs?.length ?? this.#settings.batch ?? 1) - 1);
     return runs?.[entry].lengthOf(stored) ?? 0;
   }
 
   /** Bytes of the pages that the cache refers to; those it shares with forks count in each. */
   get bytes(): number {
-    const { pool, runs } = this.#store ?? {};
-    return pool && runs ? runs.reduce((pages, run) => pages + run.held, 0) * pool.pageBytes : 0;
+    const bytesOf = ({ pool, runs }: KvPart) => runs.reduce((pages, run) => pages + run.held, 0) * pool.pageBytes;
+    return (this.#parts ?? []).reduce((bytes, part) => bytes + bytesOf(part), 0);
+  }
+
+  /** The sequences, as one part has them: all parts have the same tokens. */
+  get #runs(): readonly KvRun[] | undefined {
+    return this.#parts?.[0].runs;
   }
 
   /**
@@ -92,14 +95,15 @@ export class KvCache {
     const { kvHeads, headDim, valueDim, layout, batch, type } = this.#settings;
     const isHeadsFirst = layout === 'bhnd';
     const rows = readRows(k, v, { kvHeads, headDim, valueDim, isHeadsFirst, isOneSequence: false });
-    const { pool, runs } = this.#store ?? this.#settle(batch ?? rows.batch, type ?? (rows.k.type as FloatType));
+    const parts = this.#parts ?? this.#settle(batch ?? rows.batch, type ?? (rows.k.type as FloatType));
+    const [{ runs }] = parts;
     if (rows.batch !== runs.length) throw mismatch(`\`k\` must have a batch of ${runs.length}, not ${rows.batch}`);
     const counts = this.#counts(options.lengths, rows.batch, rows.tokens);
     for (const [entry, run] of runs.entries()) {
       run.refuseReaders('append()', stored);
       this.#checkRoom(run.lengthOf(stored), counts[entry]);
     }
-    appendRows(pool, runs, stored, turnedKeys(rows, runs, stored, this.#settings), isHeadsFirst, counts);
+    appendRows(parts, stored, turnedKeys(rows, runs, stored, this.#settings), isHeadsFirst, counts);
   }
 
   #counts(lengths: IntegerList | undefined, batch: number, tokens: number): ArrayLike<number> {
@@ -137,7 +141,7 @@ export class KvCache {
     options?: CacheAttentionOptions<T>,
   ): Promise<ResultOf<Q, T>>;
   async attention(layer: number, q: TensorLike, options: CacheAttentionOptions<unknown> = {}): Promise<unknown> {
-    const reading = { ...this.#filled(), layer: this.#stored(layer) };
+    const reading = { parts: this.#filled(), layer: this.#stored(layer) };
     return attendTo('KvCache.attention()', reading, q, options, this.#settings);
   }
 
@@ -156,7 +160,7 @@ export class KvCache {
     options?: CacheAttentionOptions<T>,
   ): ResultOf<Q, T>;
   attentionSync(layer: number, q: TensorLike, options: CacheAttentionOptions<unknown> = {}): unknown {
-    const reading = { ...this.#filled(), layer: this.#stored(layer) };
+    const reading = { parts: this.#filled(), layer: this.#stored(layer) };
     return attendToSync('KvCache.attentionSync()', reading, q, options, this.#settings);
   }
 
@@ -183,7 +187,7 @@ export class KvCache {
     this.#refuseDisposed();
     const cache = new KvCache({ kvHeads: 1, headDim: 1 });
     cache.#settings = this.#settings;
-    if (this.#store) cache.#keep({ pool: this.#store.pool, runs: this.#store.runs.map((run) => run.fork()) });
+    if (this.#parts) cache.#keep(this.#parts.map((part) => ({ ...part, runs: part.runs.map((run) => run.fork()) })));
     return cache;
   }
 
@@ -194,16 +198,14 @@ export class KvCache {
    *   go of some
    */
   keys(layer: number): Tensor<FloatType> {
-    const { pool, runs } = this.#filled();
     const stored = this.#stored(layer);
-    return denseRows(pool, runs, stored, pool.keysOf(stored), this.#settings.layout === 'bhnd');
+    return denseRows(this.#filled(), stored, (pool) => pool.keysOf(stored), this.#settings.layout === 'bhnd');
   }
 
   /** The values of a layer, [batch, tokens, kvHeads, valueDim]; as keys(). */
   values(layer: number): Tensor<FloatType> {
-    const { pool, runs } = this.#filled();
     const stored = this.#stored(layer);
-    return denseRows(pool, runs, stored, pool.valuesOf(stored), this.#settings.layout === 'bhnd');
+    return denseRows(this.#filled(), stored, (pool) => pool.valuesOf(stored), this.#settings.layout === 'bhnd');
   }
 
   /** Forgets all tokens; the sizes stay. */
@@ -217,8 +219,8 @@ export class KvCache {
     this.reset();
     this.#isDisposed = true;
     collected.unregister(this);
-    if (this.#store) letGo(this.#store);
-    this.#store = undefined;
+    if (this.#parts) letGo(this.#parts);
+    this.#parts = undefined;
   }
 
   /** dispose(), for `using`. */
@@ -226,20 +228,24 @@ export class KvCache {
     this.dispose();
   }
 
-  /** Makes the pages, once the batch and the type are known. */
-  #settle(batch: number, type: FloatType): Store {
-    const { kvHeads, headDim, valueDim, device, owners, horizon, capacity } = this.#settings;
-    const pageSize = usualPageSize;
-    const pool = new KvPages({ layers: owners.length, kvHeads, headDim, valueDim, pageSize, type, device });
-    const pages = batch * Math.ceil(capacity / pageSize);
-    for (let layer = 0; layer < owners.length && pages > 0; ++layer) pool.reserve(layer, pages);
-    return this.#keep({ pool, runs: Array.from({ length: batch }, () => new KvRun(pool, horizon)) });
+  /** Makes the pages. */
+  #settle(batch: number, type: FloatType): readonly KvPart[] {
+    const { headDim, valueDim, device, owners, capacity } = this.#settings;
+    const parts = this.#settings.parts.map(({ heads, horizon }): KvPart => {
+      const kvHeads = heads.end - heads.begin;
+      const pageSize = pageSizeOf(horizon);
+      const pool = new KvPages({ layers: owners.length, kvHeads, headDim, valueDim, pageSize, type, device });
+      const pages = batch * reservedPages(capacity, horizon);
+      for (let layer = 0; layer < owners.length && pages > 0; ++layer) pool.reserve(layer, pages);
+      return { heads, horizon, pool, runs: Array.from({ length: batch }, () => new KvRun(pool, horizon)) };
+    });
+    return this.#keep(parts);
   }
 
-  #keep(store: Store): Store {
-    collected.register(this, store, this);
-    this.#store = store;
-    return store;
+  #keep(parts: readonly KvPart[]): readonly KvPart[] {
+    collected.register(this, parts, this);
+    this.#parts = parts;
+    return parts;
   }
 
   /** Place of a layer's keys and values among those that are stored. */
@@ -259,16 +265,16 @@ export class KvCache {
     );
   }
 
-  #filled(): Store {
+  #filled(): readonly KvPart[] {
     this.#refuseDisposed();
-    if (this.#store) return this.#store;
+    if (this.#parts) return this.#parts;
     throw mismatch('The cache is empty: append() keys and values first');
   }
 
-  /** The runs, where no call reads them. */
+  /** The runs of all parts, where no call reads them. */
   #changing(what: string): readonly KvRun[] {
     this.#refuseDisposed();
-    const runs = this.#store?.runs ?? [];
+    const runs = this.#parts?.flatMap((part) => part.runs) ?? [];
     for (const run of runs) run.refuseReaders(what);
     return runs;
   }

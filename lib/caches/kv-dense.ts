@@ -5,9 +5,9 @@ import { DeviceBuffer } from '../tensor/device-buffer.js';
 import { cpu } from '../tensor/devices.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { FloatType } from '../tensor/types.js';
-import { allocate, bytesPer, contiguousStrides, sizeOf, type View } from '../tensor/views.js';
+import { allocate, bytesPer, contiguousStrides, sizeOf, sliced, type View } from '../tensor/views.js';
 import type { KvPages } from './kv-pages.js';
-import type { KvRun } from './kv-run.js';
+import type { KvPart } from './kv-parts.js';
 
 /** A tensor of a view, which may lie on a device. */
 export const tensorOf = ({ type, data, dims, strides, offset }: View): Tensor<FloatType> =>
@@ -20,73 +20,57 @@ export function swapped(view: View): View {
 }
 
 /**
- * The rows of runs in one tensor, [runs, tokens of the longest, heads, dim] or heads before tokens.
- * @param pages [pages, pageSize, heads, dim]
+ * The rows of all parts in one tensor, [sequences, tokens of the longest, heads, dim] or heads before tokens.
+ * @param pagesOf the keys or the values of a part, [pages, pageSize, heads, dim]
  */
-export const denseRows = (
-  pool: KvPages,
-  runs: readonly KvRun[],
+export function denseRows(
+  parts: readonly KvPart[],
   layer: number,
-  pages: View,
-  isHeadsFirst: boolean,
-): Tensor<FloatType> =>
-  copied(
-    pool,
-    runs,
-    runs.map((run) => run.lengthOf(layer)),
-    pages,
-    isHeadsFirst,
-  );
-
-/** The first `count` rows of each run, which has them. */
-export const firstRows = (
-  pool: KvPages,
-  runs: readonly KvRun[],
-  count: number,
-  pages: View,
-  isHeadsFirst: boolean,
-): Tensor<FloatType> =>
-  copied(
-    pool,
-    runs,
-    runs.map(() => count),
-    pages,
-    isHeadsFirst,
-  );
-
-function copied(
-  pool: KvPages,
-  runs: readonly KvRun[],
-  counts: readonly number[],
-  pages: View,
+  pagesOf: (pool: KvPages) => View,
   isHeadsFirst: boolean,
 ): Tensor<FloatType> {
-  const { device, type, pageSize } = pool.sizes;
-  const [, , heads, dim] = pages.dims;
+  const [{ pool, runs }] = parts;
+  const counts = runs.map((run) => run.lengthOf(layer));
+  const heads = parts.reduce((most, part) => Math.max(most, part.heads.end), 0);
+  const { dense, rows } = zeroRows(pool, counts, heads, pagesOf(pool).dims[3], isHeadsFirst);
+  for (const part of parts) copyRows(part, counts, pagesOf(part.pool), sliced(rows, 2, part.heads));
+  return tensorOf(dense);
+}
+
+/** The first `count` rows of each run of a part, which has them. */
+export function firstRows(part: KvPart, count: number, pages: View, isHeadsFirst: boolean): Tensor<FloatType> {
+  const counts = part.runs.map(() => count);
+  const { dense, rows } = zeroRows(part.pool, counts, pages.dims[2], pages.dims[3], isHeadsFirst);
+  copyRows(part, counts, pages, rows);
+  return tensorOf(dense);
+}
+
+/** Memory for rows, and the same as [sequences, tokens, heads, dim]. */
+function zeroRows(pool: KvPages, counts: readonly number[], heads: number, dim: number, isHeadsFirst: boolean) {
+  const { device, type } = pool.sizes;
   const tokens = Math.max(0, ...counts);
-  const dims = isHeadsFirst ? [runs.length, heads, tokens, dim] : [runs.length, tokens, heads, dim];
-  const dense: View = {
-    type,
-    data: zeros(device, type, sizeOf(dims)),
-    dims,
-    strides: contiguousStrides(dims),
-    offset: 0,
-  };
-  const to = isHeadsFirst ? swapped(dense) : dense;
+  const dims = isHeadsFirst ? [counts.length, heads, tokens, dim] : [counts.length, tokens, heads, dim];
+  const data = zeros(device, type, sizeOf(dims));
+  const dense: View = { type, data, dims, strides: contiguousStrides(dims), offset: 0 };
+  return { dense, rows: isHeadsFirst ? swapped(dense) : dense };
+}
+
+/** Copies the first rows of each run, `counts` of them. */
+function copyRows({ pool, runs }: KvPart, counts: readonly number[], pages: View, to: View): void {
+  const { device, pageSize } = pool.sizes;
+  const tokens = to.dims[1];
   for (const [entry, run] of runs.entries()) {
     for (let first = 0; first < counts[entry]; first += pageSize) {
       const count = Math.min(pageSize, counts[entry] - first);
-      const page = run.pageOf(first);
       const from: View = {
         ...pages,
-        dims: [1, count, heads, dim],
-        offset: pages.offset + page * pages.strides[0],
+        dims: pages.dims.with(0, 1).with(1, count),
+        offset: pages.offset + run.pageOf(first) * pages.strides[0],
       };
       const slots = Int32Array.from({ length: count }, (_, i) => entry * tokens + first + i);
       append(device, { name: 'the cache', from, to }, undefined, false, slots);
     }
   }
-  return tensorOf(dense);
 }
 
 function zeros(device: number, type: FloatType, size: number): View['data'] {

@@ -2,7 +2,6 @@
 // Reader: someone who makes a cache.
 
 import { maxHeadDim } from '../call/shape.js';
-import { TilewiseTypeError } from '../check/errors.js';
 import {
   checkBoolean,
   checkInteger,
@@ -18,8 +17,8 @@ import type { RotaryOptions } from '../ops/rotary/frequencies.js';
 import { backendIndex, checkLocation, cpu, type Location } from '../tensor/devices.js';
 import type { FloatType } from '../tensor/types.js';
 import { floatTypes } from '../tensor/views.js';
+import { type PartSettings, type PerHead, readParts, usualPageSize } from './kv-parts.js';
 import { type CachePositions, type RotarySettings, readRotary } from './kv-rotary.js';
-import type { Horizon } from './kv-run.js';
 
 /** What the pages of all caches are told. */
 interface PageOptions {
@@ -49,12 +48,13 @@ export interface KvCacheOptions extends PageOptions {
   /** Most tokens per sequence; append() refuses more. */
   maxTokens?: number;
   /**
-   * Newest tokens that a query sees, itself included; others are let go of, page by page. Default: all.
-   * StreamingLLM (arXiv 2309.17453).
+   * Newest tokens that a query sees, itself included; others are let go of, page by page. Default: all. StreamingLLM (arXiv
+   * 2309.17453). An array says it per KV head, Infinity for heads that see all tokens: DuoAttention (arXiv 2410.10819), MoA (arXiv
+   * 2406.14909). Heads with equal numbers are best neighbours: they share pages, and a call.
    */
-  recentTokens?: number;
-  /** First tokens of a sequence that every query sees, next to `recentTokens`; default 0. */
-  sinkTokens?: number;
+  recentTokens?: PerHead;
+  /** First tokens of a sequence that every query sees, next to `recentTokens`; default 0. An array says it per KV head. */
+  sinkTokens?: PerHead;
   /**
    * With `rotary` and `recentTokens`: positions count the text (`'absolute'`, default), or the tokens that a query sees
    * (`'cache'`, as StreamingLLM has it: no position is beyond the window). Then batch entries have one length, and queries come
@@ -109,9 +109,6 @@ const poolNames = namesOf<KvPoolOptions>({
   device: 1,
 });
 
-/** Tokens per page of a cache, and of a pool that is not told: few enough to waste little, enough to be read in runs. */
-export const usualPageSize = 256;
-
 export interface PageSettings {
   readonly kvHeads: number;
   readonly headDim: number;
@@ -126,7 +123,8 @@ export interface CacheSettings extends PageSettings {
   readonly type: FloatType | undefined;
   readonly capacity: number;
   readonly maxTokens: number;
-  readonly horizon: Horizon | undefined;
+  /** What its heads keep. */
+  readonly parts: readonly PartSettings[];
   readonly rotary: RotarySettings | undefined;
   /** For each layer, which of the stored ones it reads. */
   readonly storedOf: readonly number[];
@@ -165,31 +163,20 @@ export function readCacheOptions(options: KvCacheOptions): CacheSettings {
   const layerMap = readLayerMap(o.layerMap, o.layers);
   const owners = layerMap.flatMap((owner, layer) => (owner === layer ? [layer] : []));
   const pages = readPageOptions(o);
-  const horizon = readHorizon(o);
+  const parts = readParts(o.recentTokens, o.sinkTokens, pages.kvHeads);
+  const forgets = parts.some(({ horizon }) => horizon);
   return {
     ...pages,
     batch: orElse(o.batch, undefined, () => checkInteger('batch', o.batch, 1, maxTokens)),
     type: orElse(o.type, undefined, () => checkOneOf('type', o.type as FloatType, floatTypes)),
     capacity: orElse(o.capacity, 0, () => checkInteger('capacity', o.capacity, 0, most)),
     maxTokens: most,
-    horizon,
-    rotary: readRotary(o.rotary, o.positions, pages.headDim, horizon),
+    parts,
+    rotary: readRotary(o.rotary, o.positions, pages.headDim, forgets),
     storedOf: layerMap.map((owner) => owners.indexOf(owner)),
     owners,
     isReadOnly: orElse(o.readOnly, false, () => checkBoolean('readOnly', o.readOnly)),
   };
-}
-
-function readHorizon(o: KvCacheOptions): Horizon | undefined {
-  const sinkTokens = orElse(o.sinkTokens, 0, () => checkInteger('sinkTokens', o.sinkTokens, 0, maxTokens));
-  if (o.recentTokens === undefined) {
-    if (o.sinkTokens === undefined) return undefined;
-    throw new TilewiseTypeError(
-      'ERR_TILEWISE_INVALID_OPTION',
-      '`sinkTokens` needs `recentTokens` next to it: without it every token stays',
-    );
-  }
-  return { recentTokens: checkInteger('recentTokens', o.recentTokens, 1, maxTokens), sinkTokens };
 }
 
 function readLayerMap(value: unknown, layers: unknown): number[] {
@@ -215,7 +202,7 @@ export function readPoolOptions(options: KvPoolOptions): PoolSettings {
   const pages = readPageOptions(o);
   return {
     ...pages,
-    rotary: readRotary(o.rotary, undefined, pages.headDim, undefined),
+    rotary: readRotary(o.rotary, undefined, pages.headDim, false),
     pages: checkInteger('pages', o.pages, 1, Math.floor(maxTokens / pageSize)),
     pageSize,
     layers: checkLayers(o.layers),

@@ -15,6 +15,7 @@ import type { TensorLike } from '../tensor/types.js';
 import { attendTo, attendToSync, type CacheAttentionOptions, type CallSettings, type Reading } from './kv-attention.js';
 import { type KvPoolOptions, readPoolOptions } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
+import type { KvPart } from './kv-parts.js';
 import { type RotarySettings, turnedKeys } from './kv-rotary.js';
 import { appendRows, readRows } from './kv-rows.js';
 import { KvRun } from './kv-run.js';
@@ -51,6 +52,14 @@ interface Inside {
   /** The sequences that are there, as far as somebody still has them. */
   readonly sequences: Set<WeakRef<KvSequence>>;
 }
+
+/** All heads of a pool are alike. */
+const partOf = (pool: KvPages, runs: readonly KvRun[]): KvPart => ({
+  heads: { begin: 0, end: pool.sizes.kvHeads },
+  horizon: undefined,
+  pool,
+  runs,
+});
 
 /** Gives back the pages of sequences that were collected without free(). */
 const collected = new FinalizationRegistry<() => void>((free) => free());
@@ -108,7 +117,8 @@ export class KvSequence {
     const rows = readRows(k, v, { ...pages.sizes, isHeadsFirst, isOneSequence: true });
     run.refuseReaders('append()', layer);
     this.#refuseShortage(run.pagesFor(layer, rows.tokens));
-    appendRows(pages, [run], layer, turnedKeys(rows, [run], layer, this.#inside), isHeadsFirst, [rows.tokens]);
+    const part = partOf(pages, [run]);
+    appendRows([part], layer, turnedKeys(rows, [run], layer, this.#inside), isHeadsFirst, [rows.tokens]);
   }
 
   #refuseShortage(needed: number): void {
@@ -274,7 +284,7 @@ export class KvPool {
       throw invalid('sequences', 'an array of sequences of this pool', sequences);
     }
     const runs = sequences.map((sequence) => sequence.runOf(this.#inside));
-    return { pool: pages, runs, layer };
+    return { parts: [partOf(pages, runs)], layer };
   }
 
   /** The options of the call, and what the pool says about it. */
@@ -291,7 +301,7 @@ export class KvPool {
       throw mismatch(`\`queryLengths\` must have ${sequences.length} entries, one per sequence, not ${lengths.length}`);
     }
     for (const [i, length] of lengths.entries()) checkInteger(`queryLengths[${i}]`, length, 0, maxTokens);
-    const { layout, rotary } = this.#inside;
-    return [rest, { layout, rotary, isReadOnly: false, horizon: undefined, queryLengths: lengths }];
+    const { layout, rotary, pages } = this.#inside;
+    return [rest, { kvHeads: pages.sizes.kvHeads, layout, rotary, isReadOnly: false, queryLengths: lengths }];
   }
 }

@@ -10,12 +10,11 @@ import type { AttentionOptions, Layout } from '../ops/attention/options.js';
 import { type RotaryOptions, readDims, readFrequencies } from '../ops/rotary/frequencies.js';
 import { rotateSync } from '../ops/rotary/rotate.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { TensorLike } from '../tensor/types.js';
-import { floatTypes, readTensor } from '../tensor/views.js';
-import { firstRows, tensorOf } from './kv-dense.js';
-import type { KvPages } from './kv-pages.js';
+import { floatTypes, readTensor, type View } from '../tensor/views.js';
+import { firstRows } from './kv-dense.js';
+import type { KvPart } from './kv-parts.js';
 import type { KvRows } from './kv-rows.js';
-import type { Horizon, KvRun } from './kv-run.js';
+import type { KvRun } from './kv-run.js';
 
 /** What positions count: tokens of the text, or those that the cache keeps. */
 export type CachePositions = 'absolute' | 'cache';
@@ -32,10 +31,10 @@ export function readRotary(
   rotary: RotaryOptions | undefined,
   positions: CachePositions | undefined,
   headDim: number,
-  horizon: Horizon | undefined,
+  forgets: boolean,
 ): RotarySettings | undefined {
   const isByRank = positions !== undefined && checkOneOf('positions', positions, positionKinds) === 'cache';
-  if (isByRank && !(rotary && horizon)) {
+  if (isByRank && !(rotary && forgets)) {
     throw new TilewiseTypeError(
       'ERR_TILEWISE_INVALID_OPTION',
       "`positions` 'cache' needs `rotary` and `recentTokens` next to it: ranks act through the rotation, once tokens are let go of",
@@ -57,7 +56,7 @@ export function turnedKeys(
 ): KvRows {
   if (!rotary) return rows;
   const positions = runs.map((run) => Float64Array.from({ length: rows.tokens }, (_, t) => run.lengthOf(layer) + t));
-  const k = rotateSync(tensorOf(rows.k), { ...rotary.options, layout, positions });
+  const k = rotateSync(rows.k, { ...rotary.options, layout, positions });
   return { ...rows, k: readTensor('k', k, floatTypes) };
 }
 
@@ -70,13 +69,13 @@ function positionsOf(keyLengths: Int32Array, queries: number, lengths: Int32Arra
 
 /** Queries turned to their positions, on the calling thread, as keys are: `q` may change once the call has begun. */
 export const turnedQueries = (
-  q: TensorLike,
+  q: View,
   { options }: RotarySettings,
   layout: Layout,
   keyLengths: Int32Array,
   queries: number,
   lengths: Int32Array | undefined,
-): Tensor => rotateSync(q, { ...options, layout, positions: positionsOf(keyLengths, queries, lengths) }) as Tensor;
+): Tensor => rotateSync(q, { ...options, layout, positions: positionsOf(keyLengths, queries, lengths) });
 
 /**
  * Counts by rank: once the window has left the sinks behind, they join as extra keys, turned after it.
@@ -85,43 +84,38 @@ export const turnedQueries = (
  */
 export function putRanks(
   options: { -readonly [name in keyof AttentionOptions]: AttentionOptions<unknown>[name] },
-  pool: KvPages,
-  runs: readonly KvRun[],
+  part: KvPart,
+  layout: Layout,
   layer: number,
   keyLengths: Int32Array,
   queries: number,
-  { recentTokens, sinkTokens }: Horizon,
   rotary: RotarySettings,
 ): Tensor[] {
+  const { pool, horizon } = part;
   const [length] = keyLengths;
-  const moved = length - recentTokens - sinkTokens;
   if (keyLengths.some((other) => other !== length)) {
     throw mismatch("With `positions` 'cache' all sequences of a batch must have the same length");
   }
-  if (moved <= 0) return [];
+  const moved = horizon ? length - horizon.recentTokens - horizon.sinkTokens : 0;
+  if (!horizon || moved <= 0) return [];
   if (queries > 1) {
     throw mismatch(
       `With \`positions\` 'cache' \`q\` must have one query once tokens are let go of, not ${queries}: each counts its own`,
     );
   }
-  if (options.extraKeys !== undefined) {
-    throw new TilewiseTypeError(
-      'ERR_TILEWISE_INVALID_OPTION',
-      "`extraKeys` does not go with `positions` 'cache', whose sinks are extra keys; leave it out",
-    );
-  }
+  const { sinkTokens } = horizon;
   options.sinkTokens = 0;
   if (sinkTokens === 0) return [];
-  const isHeadsFirst = options.layout === 'bhnd';
-  const keys = firstRows(pool, runs, sinkTokens, pool.keysOf(layer), isHeadsFirst);
-  const values = firstRows(pool, runs, sinkTokens, pool.valuesOf(layer), isHeadsFirst);
+  const isHeadsFirst = layout === 'bhnd';
+  const keys = firstRows(part, sinkTokens, pool.keysOf(layer), isHeadsFirst);
+  const values = firstRows(part, sinkTokens, pool.valuesOf(layer), isHeadsFirst);
   const { headDim } = pool.sizes;
   options.extraKeys = rotateSync(keys, {
     // Their numbers have been multiplied by what `scaling` says when they came.
     frequencies: readFrequencies(rotary.options, headDim).frequencies,
     dims: readDims(rotary.options.dims, headDim),
     interleaved: rotary.options.interleaved ?? false,
-    layout: options.layout ?? 'bnhd',
+    layout,
     positions: Float64Array.from({ length: sinkTokens }, () => moved),
     out: keys,
   });

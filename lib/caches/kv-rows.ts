@@ -7,9 +7,10 @@ import { showDims, TilewiseError, TilewiseTypeError } from '../check/errors.js';
 import { axesOf, layoutWords } from '../tensor/axes.js';
 import { cpu } from '../tensor/devices.js';
 import type { TensorLike } from '../tensor/types.js';
-import { deviceOf, floatTypes, readTensor, type View } from '../tensor/views.js';
+import { deviceOf, floatTypes, readTensor, sliced, type View } from '../tensor/views.js';
 import type { KvPages } from './kv-pages.js';
-import type { KvRun } from './kv-run.js';
+import type { KvPart } from './kv-parts.js';
+import type { Growth } from './kv-run.js';
 
 /** What the tensors of one append must be. */
 export interface RowsForm {
@@ -76,29 +77,36 @@ function wholeOf(view: View, { kvHeads, isHeadsFirst, isOneSequence }: RowsForm)
 }
 
 /**
- * Appends rows to runs of one pool, `counts` of them to each. When anything fails, nothing has changed.
+ * Appends rows to the runs of all parts, `counts` of them to each. When anything fails, nothing has changed.
  * @throws {TilewiseError} ERR_TILEWISE_OUT_OF_MEMORY and others
  */
 export function appendRows(
-  pool: KvPages,
-  runs: readonly KvRun[],
+  parts: readonly KvPart[],
   layer: number,
   { k, v, tokens }: KvRows,
   isHeadsFirst: boolean,
   counts: ArrayLike<number>,
 ): void {
-  checkPlace(pool, k, 'k');
-  checkPlace(pool, v, 'v');
-  const needed = runs.reduce((sum, run, i) => sum + run.pagesFor(layer, counts[i]), 0);
-  pool.reserve(layer, needed);
-  const growths = [];
+  checkPlace(parts[0].pool, k, 'k');
+  checkPlace(parts[0].pool, v, 'v');
+  for (const { pool, runs } of parts) {
+    pool.reserve(
+      layer,
+      runs.reduce((sum, run, i) => sum + run.pagesFor(layer, counts[i]), 0),
+    );
+  }
+  const { head } = axesOf(4, isHeadsFirst);
+  const growths: Growth[] = [];
   try {
-    for (const [i, run] of runs.entries()) growths.push(run.grow(layer, counts[i]));
-    const slots = new Int32Array(runs.length * tokens).fill(-1);
-    for (const [i, growth] of growths.entries()) {
-      for (let t = 0; t < counts[i]; ++t) slots[i * tokens + t] = growth.slotOf(growth.first + t);
+    for (const { heads, pool, runs } of parts) {
+      const slots = new Int32Array(runs.length * tokens).fill(-1);
+      for (const [i, run] of runs.entries()) {
+        const growth = run.grow(layer, counts[i]);
+        growths.push(growth);
+        for (let t = 0; t < counts[i]; ++t) slots[i * tokens + t] = growth.slotOf(growth.first + t);
+      }
+      pool.write(layer, sliced(k, head, heads), sliced(v, head, heads), isHeadsFirst, slots);
     }
-    pool.write(layer, k, v, isHeadsFirst, slots);
   } catch (error) {
     for (const growth of growths) growth.drop();
     throw error;

@@ -26,6 +26,8 @@ export type CopyInputs = boolean | 'small';
 
 /** What native code writes, and how the caller gets it. */
 export interface Results {
+  readonly out: View;
+  readonly lse: View | undefined;
   /** The caller's own buffer, to be leased while the call runs. */
   readonly lent: Named | undefined;
   /** Wraps the results; called once native code is done. */
@@ -48,6 +50,8 @@ export interface WantedResults {
   readonly shownDims: number[];
   /** [batch, heads, ...tokens] or [heads, tokens]; undefined: not wanted. */
   readonly lseDims: number[] | undefined;
+  /** Memory for it, when there is some. */
+  readonly lse?: View;
   readonly Tensor: TensorConstructor<object> | undefined;
   /** The device of new results. */
   readonly device: number;
@@ -142,47 +146,58 @@ export class Request {
 
   /** Adds the results, after all inputs: the caller's buffer or a new one, checked against everything it may not share. */
   results(wanted: WantedResults): Results {
-    const { out, outDims, lseDims, type, isHeadsFirst, device } = wanted;
-    const places = this.#form.results as Required<RequestForm>['results'];
-    const rank = outDims.length;
-    const flat = flattenOut(out ?? contiguous(outDims), tokenAxesOf(axesOf(rank, isHeadsFirst), rank));
-    const lent = out && { name: 'out', view: out };
-    if (wanted.Tensor && !out) checkHolds(wanted.Tensor, type);
-    if (device !== cpu && wanted.Tensor && wanted.Tensor !== Tensor) {
-      throw new TilewiseTypeError(
-        'ERR_TILEWISE_INVALID_OPTION',
-        `\`Tensor\` cannot hold results on '${backendName(device)}', where the queries lie; leave it out, or bring them to 'cpu'`,
-      );
+    const made = makeResults(wanted);
+    try {
+      this.#putResults(made, wanted);
+    } catch (error) {
+      made.discard();
+      throw error;
     }
-    if (out) checkAttached('out', out);
-    const isReplaced = ({ name, view }: Named) => name === wanted.replaces && out && isSamePlace(view, out);
-    checkOverlaps(
-      this.#inputs.filter((input) => !isReplaced(input)),
-      lent,
-    );
-    const data = out ? out.data : make(type, outDims, device);
-    this.#placeOperand(places.out.field, flat, isHeadsFirst);
-    this.views[places.out.slot] = passed(data);
-    const lseData = lseDims && make('float32', lseDims, device);
-    if (lseDims && places.lse) {
-      this.#placeRows(places.lse.field, flattenOut(contiguous(lseDims), rowAxesOf(lseDims.length)));
-      this.views[places.lse.slot] = passed(lseData as View['data']);
-    }
-    return {
-      lent,
-      wrap() {
-        const ResultTensor = (wanted.Tensor ?? Tensor) as new (type: string, data: unknown, dims: number[]) => object;
-        const result: { out: object; lse?: object } = {
-          out: wanted.given ?? new ResultTensor(type, data, wanted.shownDims),
-        };
-        if (lseDims) result.lse = new ResultTensor('float32', lseData, lseDims);
-        return result;
-      },
-      discard() {
-        for (const made of [out ? undefined : data, lseData]) if (made instanceof DeviceBuffer) made.release();
-      },
-    };
+    return made;
   }
+
+  #putResults({ out, lse, lent }: Results, { replaces, isHeadsFirst }: WantedResults): void {
+    const places = this.#form.results as Required<RequestForm>['results'];
+    const isReplaced = ({ name, view }: Named) => name === replaces && isSamePlace(view, out);
+    checkOverlaps(lent ? this.#inputs.filter((input) => !isReplaced(input)) : this.#inputs, lent);
+    const rank = out.dims.length;
+    this.#placeOperand(places.out.field, flattenOut(out, tokenAxesOf(axesOf(rank, isHeadsFirst), rank)), isHeadsFirst);
+    this.views[places.out.slot] = passed(out.data);
+    if (!lse || !places.lse) return;
+    this.#placeRows(places.lse.field, flattenOut(lse, rowAxesOf(lse.dims.length)));
+    this.views[places.lse.slot] = passed(lse.data);
+  }
+}
+
+/** The memory of results, the caller's or new. */
+export function makeResults(wanted: WantedResults): Results {
+  const { given, type, outDims, shownDims, lseDims, device } = wanted;
+  if (wanted.Tensor && !wanted.out) checkHolds(wanted.Tensor, type);
+  if (device !== cpu && wanted.Tensor && wanted.Tensor !== Tensor) {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      `\`Tensor\` cannot hold results on '${backendName(device)}', where the queries lie; leave it out, or bring them to 'cpu'`,
+    );
+  }
+  if (wanted.out) checkAttached('out', wanted.out);
+  const out = wanted.out ?? make(type, outDims, device);
+  const lse = lseDims && (wanted.lse ?? make('float32', lseDims, device));
+  const lent = wanted.out && { name: 'out', view: wanted.out };
+  return {
+    out,
+    lse,
+    lent,
+    wrap() {
+      const ResultTensor = (wanted.Tensor ?? Tensor) as new (type: string, data: unknown, dims: number[]) => object;
+      const result: { out: object; lse?: object } = { out: given ?? new ResultTensor(type, out.data, shownDims) };
+      if (lse) result.lse = new ResultTensor('float32', lse.data, lseDims);
+      return result;
+    },
+    discard() {
+      if (!wanted.out && out.data instanceof DeviceBuffer) out.data.release();
+      if (!wanted.lse && lse?.data instanceof DeviceBuffer) lse.data.release();
+    },
+  };
 }
 
 /** Refuses a class that has not the type of the results, before anything is computed. All classes have float32. */
@@ -200,10 +215,13 @@ function checkHolds(Tensor: TensorConstructor<object>, type: FloatType): void {
 }
 
 /** Memory for a result. */
-const make = (type: FloatType, dims: number[], device: number): View['data'] =>
-  device === cpu ? allocate(type, sizeOf(dims)) : DeviceBuffer.allocate(device, sizeOf(dims) * bytesPer(type));
-
-const contiguous = (dims: number[]) => ({ offset: 0, dims, strides: contiguousStrides(dims) });
+const make = (type: FloatType, dims: number[], device: number): View => ({
+  type,
+  data: device === cpu ? allocate(type, sizeOf(dims)) : DeviceBuffer.allocate(device, sizeOf(dims) * bytesPer(type)),
+  dims,
+  strides: contiguousStrides(dims),
+  offset: 0,
+});
 
 /** A copy of the part of the data that a view uses. */
 function copyOf(view: HostView): HostView {

@@ -132,7 +132,8 @@ export function checkOneLayout(q: View, k: View, { queryHeads, kvHeads }: Shape,
 }
 
 /** Heads of the output, of modifiers and of `lse`. */
-export const outputHeads = (shape: Shape): number => Math.max(shape.queryHeads, shape.kvHeads);
+export const outputHeads = ({ queryHeads, kvHeads }: Pick<Shape, 'queryHeads' | 'kvHeads'>): number =>
+  Math.max(queryHeads, kvHeads);
 
 /** Grouped heads must divide evenly; `pairing` answers a question that only reverse SQA poses. */
 export function checkHeads({ queryHeads, kvHeads }: Pick<Shape, 'queryHeads' | 'kvHeads'>, pairing?: string): void {

@@ -85,6 +85,13 @@ export function trimmed<V extends View>(view: V): V {
   return { ...view, data: view.data.subarray(first, first + size), offset: 0 };
 }
 
+/** Some indices of one axis. */
+export const sliced = <V extends View>(view: V, axis: number, { begin, end }: { begin: number; end: number }): V => ({
+  ...view,
+  dims: view.dims.with(axis, end - begin),
+  offset: view.offset + begin * view.strides[axis],
+});
+
 /** First and last element that a view addresses, inclusive; undefined when it addresses none. */
 export function extentOf(view: Pick<View, 'dims' | 'strides' | 'offset'>): [first: number, last: number] | undefined {
   let first = view.offset;

@@ -168,7 +168,24 @@ describe('heads and dim as one axis', () => {
     });
   });
 
-  const pages = { table: [[0], [1]], pageSize: keys };
+  it('go with pages, which have an axis of heads', () => {
+    const pages = { table: [[1], [0]], pageSize: keys };
+    const turned = (x: Tensor) =>
+      new Tensor(
+        'float32',
+        Float32Array.of(
+          ...(x.select(0, 1).contiguous().data as Float32Array),
+          ...(x.select(0, 0).contiguous().data as Float32Array),
+        ),
+        x.dims,
+      );
+    const onPages = attentionSync(q, turned(k4), turned(v4), { queryHeads, pages, keyLengths: [keys, keys] });
+    expect(onPages.out).toMatchObject({
+      dims: [batch, tokens, queryHeads * 6],
+      data: attentionSync(q, k, v, heads).out.data,
+    });
+  });
+
   it.each<[string, unknown[], object, string, typeof TypeError | typeof RangeError, string[]]>([
     ['an axis of heads as well', [q4, k4, v4], heads, mismatch, RangeError, ['`q`', 'heads * dim', '[2, 5, 4, 8]']],
     ['k with such an axis', [q, k4, v4], heads, mismatch, RangeError, ['`k`', '`kvHeads`', '[2, 7, 2, 8]']],
@@ -181,7 +198,6 @@ describe('heads and dim as one axis', () => {
     ['zero heads', [q, k, v], { queryHeads: 0 }, option, RangeError, ['0']],
     ['heads first', [q, k, v], { ...heads, layout: 'bhnd' }, option, TypeError, ['`queryHeads`', "'bhnd'"]],
     ['a grid', [q, k, v], { ...heads, pattern: neighborhood({ kernelSize: 3 }) }, option, TypeError, ['neighborhood']],
-    ['pages', [q, k, v], { ...heads, pages, keyLengths: [7, 7] }, option, TypeError, ['`queryHeads`', '`pages`']],
     ['an `out` with heads', [q, k, v], { ...heads, out: tensor(2, 5, 4, 6) }, mismatch, RangeError, ['[2, 5, 24]']],
     ['more KV heads unasked', [k, q, q], { queryHeads: 2, kvHeads: 4 }, mismatch, RangeError, ['`pairing`']],
   ])('%s: refused', (_, [a, b, c], options, code, type, says) =>

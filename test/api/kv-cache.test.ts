@@ -2,7 +2,7 @@
 // Reader: someone who keeps caches for many users.
 
 import { describe, expect, it } from 'vitest';
-import { claLayerMap, type ErrorCode, KvCache, type KvCacheOptions, Tensor } from '../../dist/index.js';
+import { attentionSync, claLayerMap, type ErrorCode, KvCache, type KvCacheOptions, Tensor } from '../../dist/index.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { isSame, tensor } from '../support/tensors.js';
 
@@ -251,6 +251,25 @@ describe('the object', () => {
     expect(isSame((await flight).out.data, before.out.data)).toBe(true);
     cache.append(0, row, row);
     expect(cache.lengthOf(0)).toBe(301);
+  });
+
+  it('takes queries with heads and dim as one axis, biases and masks of as many keys as there are tokens', () => {
+    const cache = new KvCache({ ...shape, batch: 2, type: 'float32' });
+    cache.append(0, tensor(2, 300, 2, 8), tensor(2, 300, 2, 8), { lengths: [300, 40] });
+    const q = tensor(2, 3, 4, 8);
+    const bias = tensor(4, 3, 300);
+    const { out } = cache.attentionSync(0, q, { bias });
+    const merged = cache.attentionSync(0, q.reshape([2, 3, 32]), { queryHeads: 4, bias });
+    expect(merged.out.dims).toEqual([2, 3, 32]);
+    expect(isSame(merged.out.data, out.data)).toBe(true);
+    const keyLengths = [300, 40];
+    const [k, v] = [cache.keys(0), cache.values(0)];
+    const dense = attentionSync(q, k, v, { causal: true, bias, keyLengths });
+    expect(isSame(out.data, dense.out.data)).toBe(true);
+    const nothing = new KvCache({ ...shape, batch: 1, type: 'float32' }).attentionSync(0, tensor(1, 1, 4, 8), {
+      causal: false,
+    });
+    expect(Math.max(...(nothing.out.data as Float32Array))).toBe(0);
   });
 
   it('its promise gives the bits of its synchronous form', async () => {

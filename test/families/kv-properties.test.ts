@@ -139,8 +139,8 @@ describe('decode runs computed elsewhere', () => {
       const [, tokens, queryHeads] = q.dims;
       const [kvHeads, headDim, valueDim] = [k.dims[2], k.dims[3], v.dims[3]];
       const horizon = {
-        recentTokens: window[0],
-        sinkTokens: sink[0],
+        recentTokens: window.length === 1 ? window[0] : window,
+        sinkTokens: sink.length === 1 ? sink[0] : sink,
         ...(rotary && { rotary }),
         ...(positions && { positions }),
       };

@@ -112,6 +112,19 @@ onEveryBackend(({ device }) => {
     }
   });
 
+  it('heads and dim may be one axis, by rank too', () => {
+    const horizon = { recentTokens: [4, 6], sinkTokens: [2, 0], positions: 'cache' as const };
+    for (const options of [{}, { recentTokens: 5, sinkTokens: 2, positions: 'cache' as const }, horizon]) {
+      const cache = new KvCache({ ...shape, rotary: {}, ...options, device });
+      cache.append(0, tensor(1, 30, 2, 16), tensor(1, 30, 2, 8));
+      const q = tensor(1, 1, queryHeads, 16);
+      const { out } = cache.attentionSync(0, q);
+      const merged = cache.attentionSync(0, q.reshape([1, 1, queryHeads * 16]), { queryHeads });
+      expect(merged.out.dims).toEqual([1, 1, queryHeads * 8]);
+      expect(isSame(merged.out.data, out.data)).toBe(true);
+    }
+  });
+
   it('queries are turned before an asynchronous call returns, and forks go on', async () => {
     const cache = new KvCache({ ...shape, rotary: {}, device });
     const [q, k, v] = [tensor(1, 2, queryHeads, 16), tensor(1, 200, 2, 16), tensor(1, 200, 2, 8)];

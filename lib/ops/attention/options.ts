@@ -32,7 +32,8 @@ export interface AttentionOptions<T = Tensor> {
   layout?: Layout;
   /**
    * Heads of q when heads and dim are one axis: q is then [batch, queries, queryHeads * headDim], k [batch, keys, kvHeads *
-   * headDim], v, the extra keys and `out` likewise, packed ones without the batch. Not for grids and pages.
+   * headDim], v, the extra keys and `out` likewise, packed ones without the batch. Pages have an axis of heads all the same. Not
+   * for grids.
    */
   queryHeads?: number;
   /** KV heads of such tensors; default `queryHeads`. */

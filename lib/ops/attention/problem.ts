@@ -3,7 +3,7 @@
 
 import { type MergedHeads, mergeHeads, readHeads, splitHeads } from '../../call/heads.js';
 import { type Placement, placementOf } from '../../call/placement.js';
-import { copiesInputs, Request, type Results } from '../../call/request.js';
+import { copiesInputs, Request, type Results, type WantedResults } from '../../call/request.js';
 import {
   checkHeads,
   checkOneLayout,
@@ -40,6 +40,10 @@ export interface Internals {
   readonly isReversible?: boolean;
   /** k and v have an axis of heads, whatever `queryHeads` says of the other tensors. */
   readonly areKeysSplit?: boolean;
+  /** Keys of the longest sequence on pages, which bias and mask have; all that the table has room for when absent. */
+  readonly keys?: number;
+  /** Memory for `lse`, when there is some. */
+  readonly lse?: View;
   /** What runs in place of the pattern. */
   readonly lists?: NativeLists;
   /** What hierarchical selection remembers from call to call. */
@@ -71,7 +75,7 @@ export function prepare(
   at?: Placement,
 ): Prepared {
   const q = readOperand('q', qLike, 'queryHeads', given);
-  const ofKeys = internals.areKeysSplit ? { ...given, mergedHeads: undefined } : given;
+  const ofKeys = internals.areKeysSplit || given.pages ? { ...given, mergedHeads: undefined } : given;
   const k = readOperand('k', kLike, 'kvHeads', ofKeys);
   const v = readOperand('v', vLike, 'kvHeads', ofKeys);
   const named = [{ name: 'q', view: q }, { name: 'k', view: k }, { name: 'v', view: v }, ...operandsOf(given)];
@@ -86,7 +90,7 @@ export function prepare(
   checkRank(q, settings);
   const rank = q.dims.length;
   const axes = axesOf(rank, isHeadsFirst);
-  const onPages = pages && { axes: axesOf(4, isHeadsFirst), keys: keysOnPages(pages) };
+  const onPages = pages && { axes: axesOf(4, isHeadsFirst), keys: internals.keys ?? keysOnPages(pages) };
   const shape = readShape(q, k, v, axes, onPages);
   const sequences = readSequences(settings, shape, q);
   if (pages && onPages) checkPages(pages, k, onPages.axes.token, sequences);
@@ -116,21 +120,20 @@ export function prepare(
   if (grid) putRelativeBias(request, settings, shape, grid);
   putSequences(request, settings);
   if (pages) putPages(request, pages, keyLengths, k);
-  const results = putResults(request, settings, shape, q, outLike, placement);
+  const wanted = wantedResults(settings, shape, q, outLike, placement);
+  const results = request.results({ ...wanted, lse: internals.lse });
   const questions = ask && { run: (signal: AbortSignal | undefined) => ask(signal).then(put) };
   return { request, results, selection, questions, placement };
 }
 
-/** Adds the results, whose shape follows from that of q. */
-function putResults(
-  request: Request,
-  settings: Settings,
-  shape: Shape,
+/** The results, whose shape follows from that of q. */
+export function wantedResults(
+  { isHeadsFirst, mergedHeads, out, returnLse, Tensor }: Settings,
+  shape: Pick<Shape, 'batch' | 'queryHeads' | 'kvHeads' | 'valueDim' | 'type'>,
   q: View,
   given: TensorLike | undefined,
   { results: device }: Placement,
-): Results {
-  const { isHeadsFirst, mergedHeads, out } = settings;
+): WantedResults {
   const rank = q.dims.length;
   const axes = axesOf(rank, isHeadsFirst);
   const heads = outputHeads(shape);
@@ -139,17 +142,17 @@ function putResults(
   if (out) checkSame('out', out, shape.type, shownDims);
   const tokens = lengthsOf(q, tokenAxesOf(axes, rank));
   const lseDims = axes.batch < 0 ? [heads, ...tokens] : [shape.batch, heads, ...tokens];
-  return request.results({
+  return {
     given,
     out: out && mergedHeads ? splitHeads(out, heads) : out,
     isHeadsFirst,
     type: shape.type,
     outDims,
     shownDims,
-    lseDims: settings.returnLse ? lseDims : undefined,
-    Tensor: settings.Tensor,
+    lseDims: returnLse ? lseDims : undefined,
+    Tensor,
     device,
-  });
+  };
 }
 
 /** Reads one of q, k, v, with heads and dim as two axes. */
@@ -164,7 +167,7 @@ export function readOperand(
 }
 
 /** Extra keys and values like those beside them: with heads and dim as two axes. */
-function withSplitExtras(settings: Settings): Settings {
+export function withSplitExtras(settings: Settings): Settings {
   const { mergedHeads, extraKeys, extraValues, cuSeqlensQ } = settings;
   if (!mergedHeads || !extraKeys || !extraValues) return settings;
   const split = (name: string, view: View) => readHeads(name, view, 'kvHeads', mergedHeads, cuSeqlensQ !== undefined);

@@ -67,15 +67,10 @@ function checkPages({ pages, keyLengths, cuSeqlensK, pageLists }: Settings): voi
 }
 
 /** Heads and dim are one axis only where tensors are rows of tokens. */
-function checkMergedHeads({ mergedHeads, isHeadsFirst, pages, pattern }: Settings): void {
+function checkMergedHeads({ mergedHeads, isHeadsFirst, pattern }: Settings): void {
   if (!mergedHeads) return;
-  const other = isHeadsFirst
-    ? "`layout` 'bhnd'"
-    : pages
-      ? '`pages`'
-      : pattern.kind === 'neighborhood'
-        ? 'a neighborhood'
-        : undefined;
+  const isGrid = pattern.kind === 'neighborhood';
+  const other = isHeadsFirst ? "`layout` 'bhnd'" : isGrid ? 'a neighborhood' : undefined;
   if (other) throw unmergeable('queryHeads', other);
 }
 

@@ -1,0 +1,78 @@
+// The parts of a cache: consecutive KV heads that keep the same tokens, on pages of their own.
+// Reader: someone who follows `recentTokens` and `sinkTokens`. A cache whose heads are all alike has one part; a pool, too. Idea:
+// DuoAttention (arXiv 2410.10819) and MoA (arXiv 2406.14909), whose heads look back differently far.
+
+import { TilewiseTypeError } from '../check/errors.js';
+import { checkInteger, invalid, maxTokens } from '../check/validate.js';
+import type { Range } from '../patterns/sights.js';
+import { isList } from '../tensor/nested.js';
+import type { KvPages } from './kv-pages.js';
+import type { Horizon, KvRun } from './kv-run.js';
+
+/** Heads that keep the same tokens. */
+export interface PartSettings {
+  readonly heads: Range;
+  /** Undefined: they keep all. */
+  readonly horizon: Horizon | undefined;
+}
+
+/** The same with its pages. */
+export interface KvPart extends PartSettings {
+  readonly pool: KvPages;
+  /** One per sequence. All parts of a cache have the same tokens. */
+  readonly runs: readonly KvRun[];
+}
+
+/** A number for all heads, or one per KV head. */
+export type PerHead = number | ArrayLike<number>;
+
+/** The fewest parts that say what each head keeps. */
+export function readParts(recent: PerHead | undefined, sinks: PerHead | undefined, kvHeads: number): PartSettings[] {
+  if (recent === undefined && sinks !== undefined) {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      '`sinkTokens` needs `recentTokens` next to it: without it every token stays',
+    );
+  }
+  const recentTokens = readPerHead('recentTokens', recent ?? all, kvHeads, 1);
+  const sinkTokens = readPerHead('sinkTokens', sinks ?? 0, kvHeads, 0);
+  const horizons = recentTokens.map((tokens, head) =>
+    tokens === all ? undefined : { recentTokens: tokens, sinkTokens: sinkTokens[head] },
+  );
+  const parts: PartSettings[] = [];
+  for (let begin = 0, end = 1; begin < kvHeads; begin = end++) {
+    while (end < kvHeads && isSame(horizons[begin], horizons[end])) ++end;
+    parts.push({ heads: { begin, end }, horizon: horizons[begin] });
+  }
+  return parts;
+}
+
+const isSame = (a: Horizon | undefined, b: Horizon | undefined): boolean =>
+  a?.recentTokens === b?.recentTokens && a?.sinkTokens === b?.sinkTokens;
+
+const all = Number.POSITIVE_INFINITY;
+
+function readPerHead(name: string, value: PerHead, kvHeads: number, least: number): number[] {
+  const check = (what: string, tokens: unknown) =>
+    tokens === all && least > 0 ? all : checkInteger(what, tokens, least, maxTokens);
+  if (!isList(value)) return new Array<number>(kvHeads).fill(check(name, value));
+  if (value.length !== kvHeads) throw invalid(name, `a number, or an array of ${kvHeads}, one per KV head`, value);
+  return Array.from(value, (tokens, head) => check(`${name}[${head}]`, tokens));
+}
+
+/** Tokens per page of a cache, and of a pool that is not told: few enough to waste little, enough to be read in runs. */
+export const usualPageSize = 256;
+
+/** Smaller where heads keep few tokens, so that pages that are partly seen are a small part of them. */
+export function pageSizeOf(horizon: Horizon | undefined): number {
+  let size = usualPageSize;
+  while (horizon && size > 16 && size * 4 > horizon.recentTokens + horizon.sinkTokens) size /= 2;
+  return size;
+}
+
+/** Pages that are reserved for `capacity` tokens of a sequence, as far as they stay. */
+export function reservedPages(capacity: number, horizon: Horizon | undefined): number {
+  const size = pageSizeOf(horizon);
+  const kept = horizon ? horizon.recentTokens + horizon.sinkTokens + 2 * size : capacity;
+  return Math.ceil(Math.min(capacity, kept) / size);
+}
