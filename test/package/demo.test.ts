@@ -81,9 +81,10 @@ describe('the writing demo', () => {
     const [ringBits, ringSeen, ringKib] = cellsOf('ring of 252 and 4 sinks');
     const [halfBits, halfSeen, halfKib] = cellsOf('dense, float16');
     expect([seen, halfSeen, windowSeen, ringSeen]).toEqual([2000, 2000, 256, 256]);
-    // 8 pages of 256 tokens: 3 layers of 2 heads, keys and values of 32 float32 each. A ring keeps two pages and its sinks'.
+    // 8 pages of 256 tokens: 3 layers of 2 heads, keys and values of 32 float32 each. A ring has pages of 64:
+    // one of its sinks, and five that its 252 tokens are on.
     expect([kib, halfKib, windowKib]).toEqual([3072, 1536, 3072]);
-    expect(ringKib).toBe((3 * 3072) / 8);
+    expect(ringKib).toBe((6 * 3072) / 32);
     expect(Math.abs(halfBits - bits)).toBeLessThan(0.01);
     expect(ringBits).toBe(windowBits);
     expect(ringBits).toBeLessThan(bits);
