@@ -22,9 +22,8 @@ struct KeyStore {
     return isDense() ? DenseKeys::rowsOf(operand, b, firstToken, head) : paged.rowsOf(operand, b, head);
   }
 
-  // How many tokens from `from` on are at equal distances, and the most that ever are.
+  // How many tokens from `from` on are at equal distances.
   TW_HOST_DEVICE Token consecutive(Token from) const { return isDense() ? kMaxTokens : paged.consecutive(from); }
-  TW_HOST_DEVICE Token longestRun() const { return isDense() ? kMaxTokens : paged.pageSize; }
 
   // The first two axes of key and value, for a problem of so many batch entries and keys.
   struct Shape {

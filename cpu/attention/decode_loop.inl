@@ -20,51 +20,15 @@ int64_t layOutDecode(const AttentionProblem& p, int groups, int rows, float* bas
   return carver.floats();
 }
 
-// Keys or values of a block: in place when they can be read as vectors, else converted to contiguous float32.
-struct DecodeOperand {
-  const void* data;
-  DType type;
-  int64_t stride;
-};
-DecodeOperand stageOperand(const Operand& operand, const AttentionProblem& p, int64_t at, int keys, int dim,
-                           float* rows) {
-  if (operand.dim == 1 && dim % kLanes == 0) return {elementAt(operand.data, p.keyType, at), p.keyType, operand.token};
-  const int ld = paddedDim(dim);
-  for (int key = 0; key < keys; ++key) {
-    float* to = rows + key * ld;
-    for (int d = dim; d < ld; ++d) to[d] = 0;
-    readRow(elementAt(operand.data, p.keyType, at + key * operand.token), p.keyType, operand.dim, dim, to);
-  }
-  return {rows, DType::float32, ld};
-}
-
-// Keys of short runs that every row sees, joined until they fill a softmax step.
-struct JoinedKeys {
-  Token tokens[kDecodeKeys];
-  int count = 0;
-};
-
-// Copies the rows of the joined keys side by side, in float32. They are anywhere, and were requested when they joined.
-DecodeOperand gatherOperand(const Operand& operand, const AttentionProblem& p, const StoredRows& from,
-                            const JoinedKeys& keys, int dim, float* rows) {
-  const int ld = paddedDim(dim);
-  for (int i = 0; i < keys.count; ++i) {
-    float* to = rows + i * ld;
-    for (int d = dim; d < ld; ++d) to[d] = 0;
-    readRow(elementAt(operand.data, p.keyType, from.at(keys.tokens[i])), p.keyType, operand.dim, dim, to);
-  }
-  return {rows, DType::float32, ld};
-}
-
 // Whether values of keys that some row does not see hold NaN or infinity: weights of 0 would not keep those out of it.
 template <int RowsPad, class Element>
-bool hidesNonFinite(const Element* v, int64_t stride, int n, int dim, const float* table) {
+bool hidesNonFinite(const Element* v, const int64_t* at, int n, int dim, const float* table) {
   Vec bad = zero();
   for (int key = 0; key < n; ++key) {
     bool isHidden = false;
     for (int r = 0; r < RowsPad; ++r) isHidden |= table[key * RowsPad + r] == kHidden;
     if (!isHidden) continue;
-    for (int d = 0; d < dim; d += kLanes) bad = add(bad, zeroIfFinite(Lanes(loadElements(v + key * stride + d))).v);
+    for (int d = 0; d < dim; d += kLanes) bad = add(bad, zeroIfFinite(Lanes(loadElements(v + at[key] + d))).v);
   }
   return reduceMax(whereEqual(bad, bad, zero(), splat(1))) > 0;
 }
@@ -74,17 +38,24 @@ void cleanValues(const DecodeOperand& v, int n, int dim, float* clean) {
   const int ld = paddedDim(dim);
   for (int key = 0; key < n; ++key) {
     float* row = clean + key * ld;
-    readRow(elementAt(v.data, v.type, key * v.stride), v.type, 1, dim, row);
+    readRow(elementAt(v.data, v.type, v.at[key]), v.type, 1, dim, row);
     for (int d = 0; d < ld; ++d) row[d] = d < dim && isFinite(row[d]) ? row[d] : 0;
   }
 }
 
-// A run of at most kDecodeKeys keys against rows [first, first + n) of one KV head's map.
+// A piece of keys, staged, against rows [first, first + n) of one KV head's map.
+struct StagedPiece {
+  const DecodePiece& piece;
+  DecodeOperand k, v;
+  const int64_t* cleanAt;  // of rows of DecodeScratch::cleanV
+};
 template <int RowsPad, class Pattern>
-void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& map, int first, int n,
-               const Stretch& stretch, const DecodeOperand& k, const DecodeOperand& v, const DecodeScratch& s,
-               const DecodeRows<RowsPad>& group) {
+void decodePiece(const DecodeTask& task, const Pattern& pattern, const TileMap& map, int first, int n,
+                 const StagedPiece& staged, const Requests& requests, const DecodeScratch& s,
+                 const DecodeRows<RowsPad>& group) {
   const AttentionProblem& p = *task.problem;
+  const Stretch& stretch = staged.piece.stretch;
+  const DecodeOperand &k = staged.k, &v = staged.v;
   QueryRows<RowsPad> rows;
   RuleEffect effect = RuleEffect::none;
   if (!stretch.isInterior || p.rules.areAny()) {
@@ -93,14 +64,18 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
     if (effect == RuleEffect::hidesAll) return;
   }
   const ScoreScale scale = p.scoreScaleAfterQueries();
-  const int keys = stretch.run.places.size(), ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
+  const int keys = staged.piece.count, ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
   const int dimK = (p.headDim + kLanes - 1) / kLanes * kLanes, dimV = (p.valueDim + kLanes - 1) / kLanes * kLanes;
-  const ValuesToCome toCome{static_cast<const char*>(v.data), v.stride * sizeOf(v.type), p.valueDim * sizeOf(v.type)};
   Vec blockMax[1];
-  withElementType(k.type, [&](auto* element) {
-    blockMax[0] = decodeScores<RowsPad>(static_cast<decltype(element)>(k.data), k.stride, keys, group.query, ldK, dimK,
-                                        s.scores, toCome);
-  });
+  if (group.isStrip) {
+    blockMax[0] =
+        stripScores(static_cast<const float*>(k.data), k.at, keys, group.query, p.headDim, s.scores, requests);
+  } else {
+    withElementType(k.type, [&](auto* element) {
+      blockMax[0] = decodeScores<RowsPad>(static_cast<decltype(element)>(k.data), k.at, keys, group.query, ldK, dimK,
+                                          s.scores, requests);
+    });
+  }
   const bool isMasked = !stretch.isInterior || effect == RuleEffect::some;
   const int vectors = ceilDiv(keys * RowsPad, kLanes);
   if (isMasked) {
@@ -125,38 +100,26 @@ void decodeRun(const DecodeTask& task, const Pattern& pattern, const TileMap& ma
   bool isClean = true;
   if (isMasked) {
     withElementType(v.type, [&](auto* element) {
-      isClean = !hidesNonFinite<RowsPad>(static_cast<decltype(element)>(v.data), v.stride, keys, dimV, s.table);
+      isClean = !hidesNonFinite<RowsPad>(static_cast<decltype(element)>(v.data), v.at, keys, dimV, s.table);
     });
   }
   if (!isClean) cleanValues(v, keys, p.valueDim, s.cleanV);
-  const DecodeOperand values = isClean ? v : DecodeOperand{s.cleanV, DType::float32, ldV};
+  const DecodeOperand values = isClean ? v : DecodeOperand{s.cleanV, DType::float32, staged.cleanAt};
   withElementType(values.type, [&](auto* element) {
-    decodeValues<RowsPad>(static_cast<decltype(element)>(values.data), values.stride, keys, s.scores, rescale,
-                          group.output, ldV, dimV);
+    decodeValues<RowsPad>(static_cast<decltype(element)>(values.data), values.at, keys, s.scores, rescale, group.output,
+                          ldV, dimV);
   });
   if (isClean) return;
   withElementType(v.type, [&](auto* element) {  // what cleaning left out, for the rows that do see it
     const auto* rows = static_cast<decltype(element)>(v.data);
     for (int key = 0; key < keys; ++key)
       for (int d = 0; d < p.valueDim; ++d) {
-        const float x = toFloat(rows[key * v.stride + d]);
+        const float x = toFloat(rows[v.at[key] + d]);
         if (isFinite(x)) continue;
         for (int r = 0; r < RowsPad; ++r)
           if (s.table[key * RowsPad + r] != kHidden) group.output[r * ldV + d] += s.scores[key * RowsPad + r] * x;
       }
   });
-}
-
-// Calls f(width, first row, rows) for each slice of a group's rows that is computed together.
-template <class F>
-SIMD void forEachRowSlice(int rows, F&& f) {
-  int first = 0;
-  for (; rows - first > kWidestRows; first += kWidestRows) f(RegisterTile<kWidestRows>{}, first, kWidestRows);
-  const int rest = rows - first, pad = rowsPad(rest);
-  if (pad == 1) return f(RegisterTile<1>{}, first, rest);
-  if (pad == 2) return f(RegisterTile<2>{}, first, rest);
-  if (pad == 4) return f(RegisterTile<4>{}, first, rest);
-  if constexpr (kWidestRows == 8) f(RegisterTile<8>{}, first, rest);
 }
 
 void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScratch& s) {
@@ -170,19 +133,23 @@ void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScr
     out.sum[i] = 0;
   }
   for (int g = 0; g < task.groups; ++g) {
-    for (int r = 0; r < task.rows; ++r) {
-      float* query = s.query + (g * perGroup + r) * ldK;
-      const TileMap::Row row = task.map.next(g).at(r);
-      const int64_t token = task.sequence.queries.begin + row.token;
-      const int64_t at = p.query.offset(task.sequence.batch, token, p.queryHeadOf(row.head));
-      readRow(elementAt(p.query.data, p.dtype, at), p.dtype, p.query.dim, p.headDim, query);
-      for (int d = 0; d < p.headDim; ++d) query[d] *= scale;
-    }
+    forEachRowSlice(task.rows, [&](auto width, int first, int n) {
+      const bool isStrip = hasStrips(task.rows) && decltype(width)::kRows == kLanes;
+      float* const queries = s.query + (g * perGroup + first) * ldK;
+      for (int r = 0; r < n; ++r) {
+        float* const query = isStrip ? s.kRows : queries + r * ldK;
+        const TileMap::Row row = task.map.next(g).at(first + r);
+        const int64_t token = task.sequence.queries.begin + row.token;
+        const int64_t at = p.query.offset(task.sequence.batch, token, p.queryHeadOf(row.head));
+        readRow(elementAt(p.query.data, p.dtype, at), p.dtype, p.query.dim, p.headDim, query);
+        for (int d = 0; d < p.headDim; ++d) (isStrip ? queries[d * kLanes + r] : query[d]) = query[d] * scale;
+      }
+    });
   }
 }
 
-// One task: visits the keys that its rows may see, in order. Pieces of keys outermost, KV heads within: where the heads
-// of a token are side by side (bnhd) a piece is then read from memory once, page by page, and not in parts of one head.
+// One task: visits the keys that its rows may see, in order. Pieces of keys outermost, KV heads within, and the rows of
+// the piece to come requested meanwhile: memory is read in the order in which it lies, whatever the layout.
 template <class Pattern>
 class Decode {
  public:
@@ -190,6 +157,10 @@ class Decode {
       : task_(task), p_(*task.problem), pattern_(pattern), out_(out) {
     layOutDecode(p_, task.groups, task.rows, scratch, s_);
     setUpDecode(task, out, s_);
+    for (int i = 0; i < kDecodeKeys; ++i) {
+      stagedKeyAt_[i] = int64_t(i) * paddedDim(p_.headDim);
+      stagedValueAt_[i] = int64_t(i) * paddedDim(p_.valueDim);
+    }
   }
 
   void run() {
@@ -198,79 +169,97 @@ class Decode {
     forEachRun(pattern_, sight, [&](const KeyRun& run) {
       const Range places = intersect(run.places, task_.keys);
       if (places.isEmpty()) return;
-      forEachStretch(pattern_, sight, run.within(places), kLeastInterior, [&](const Stretch& stretch) {
-        canJoin(stretch) ? join(stretch.run.places) : visitPieces(stretch);
-      });
+      forEachStretch(pattern_, sight, run.within(places), kLeastInterior,
+                     [&](const Stretch& stretch) { canJoin(stretch) ? join(stretch.run.places) : cut(stretch); });
     });
-    visitJoined();
+    if (joined_->count > 0) putJoined();
+    if (waiting_->count > 0) visitWaiting(*waiting_);
   }
 
  private:
-  // Short stretches that every row sees are bundled; the others are visited in pieces.
+  // Short stretches that every row sees are joined until they fill a softmax step; the others are cut into pieces.
   bool canJoin(const Stretch& stretch) const {
-    const bool isShort =
-        p_.store.longestRun() < kDecodeKeys || (!Pattern::kIsDense && stretch.run.places.size() < kDecodeKeys);
-    return isShort && stretch.isInterior && !p_.rules.areAny();
+    return !Pattern::kIsDense && stretch.run.places.size() < kDecodeKeys && stretch.isInterior && !p_.rules.areAny();
   }
-
-  void join(const Range& places) {
-    for (Token key = places.begin; key < places.end; ++key) {
-      joined_.tokens[joined_.count++] = key;
-      request(p_.key, key, p_.headDim);
-      request(p_.value, key, p_.valueDim);
-      if (joined_.count == kDecodeKeys) visitJoined();
+  void join(Range places) {
+    while (!places.isEmpty()) {
+      const Token end = smaller<Token>(places.end, places.begin + kDecodeKeys - joined_->count);
+      add({places.begin, end}, *joined_);
+      places.begin = end;
+      if (joined_->count == kDecodeKeys) putJoined();
     }
   }
-  void visitJoined() {
-    if (joined_.count == 0) return;
-    visit(Stretch{KeyRun{{0, joined_.count}}, true},
-          [&](const Operand& operand, const StoredRows& from, int dim, float* rows) {
-            return gatherOperand(operand, p_, from, joined_, dim, rows);
-          });
-    joined_.count = 0;
+  void putJoined() {
+    joined_->stretch = {KeyRun{{0, joined_->count}}, true};
+    put(joined_);
   }
 
-  void visitPieces(const Stretch& whole) {
+  void cut(const Stretch& whole) {
     const Range& places = whole.run.places;
-    for (Token key = places.begin; key < places.end && goesOn_;) {
-      const Token end = smaller<Token>(places.end, key + smaller<Token>(p_.store.consecutive(key), kDecodeKeys));
-      visit(Stretch{whole.run.within({key, end}), whole.isInterior},
-            [&](const Operand& operand, const StoredRows& from, int dim, float* rows) {
-              return stageOperand(operand, p_, from.at(key), end - key, dim, rows);
-            });
-      key = end;
+    for (Token key = places.begin; key < places.end; key += kDecodeKeys) {
+      const Range part{key, smaller<Token>(places.end, key + kDecodeKeys)};
+      filled_->stretch = {whole.run.within(part), whole.isInterior};
+      add(part, *filled_);
+      put(filled_);
     }
   }
 
-  // Every row against a piece of keys, unless the call is cancelled. stage(operand, its rows, dim, buffer) brings keys
-  // or values to where they are read.
-  template <class Stage>
-  void visit(const Stretch& stretch, Stage&& stage) {
+  void add(const Range& tokens, DecodePiece& piece) const {
+    const StoredRows keys = rowsOf(p_.key, task_.map), values = rowsOf(p_.value, task_.map);
+    for (Token token = tokens.begin; token < tokens.end;) {
+      const int n = smaller<Token>(tokens.end - token, p_.store.consecutive(token));
+      piece.add(keys.fromFirst(token), p_.key.token, values.fromFirst(token), p_.value.token, n);
+      token += n;
+    }
+  }
+
+  // The piece waits until the next one is known; the one that waited is visited, and its room is free to be filled.
+  void put(DecodePiece*& piece) {
+    if (waiting_->count > 0) visitWaiting(*piece);
+    DecodePiece* const visited = waiting_;
+    waiting_ = piece;
+    piece = visited;
+    piece->count = 0;
+  }
+
+  // Every row against the piece that waits, unless the call is cancelled.
+  void visitWaiting(const DecodePiece& next) {
+    waiting_->lookAhead(next, ahead_);
+    const DecodePiece& piece = *waiting_;
     goesOn_ = goesOn_ && task_.pause();
     if (!goesOn_) return;
     const int perGroup = paddedRows(task_.rows), ldK = paddedDim(p_.headDim), ldV = paddedDim(p_.valueDim);
     for (int g = 0; g < task_.groups; ++g) {
       const TileMap map = task_.map.next(g);
-      const DecodeOperand k = stage(p_.key, rowsOf(p_.key, map), p_.headDim, s_.kRows);
-      const DecodeOperand v = stage(p_.value, rowsOf(p_.value, map), p_.valueDim, s_.vRows);
+      Requests requests{rowsToCome(p_.key, map, p_.headDim, piece.keyAt + ahead_),
+                        rowsToCome(p_.value, map, p_.valueDim, piece.valueAt)};
+      const bool asFloats = hasStrips(task_.rows);
+      const StagedPiece staged{
+          piece, stage(p_.key, map, p_.headDim, {piece.keyAt, piece.count, asFloats, s_.kRows, stagedKeyAt_}, requests),
+          stage(p_.value, map, p_.valueDim, {piece.valueAt, piece.count, false, s_.vRows, stagedValueAt_}, requests),
+          stagedValueAt_};
       forEachRowSlice(task_.rows, [&](auto width, int first, int n) {
         const int row = g * perGroup + first;
         const DecodeRows<decltype(width)::kRows> rows{s_.query + row * ldK, out_.max + row, out_.sum + row,
-                                                      out_.output + row * ldV};
-        decodeRun(task_, pattern_, map, first, n, stretch, k, v, s_, rows);
+                                                      out_.output + row * ldV,
+                                                      asFloats && decltype(width)::kRows == kLanes};
+        decodePiece(task_, pattern_, map, first, n, staged, requests, s_, rows);
+        requests.end();
       });
     }
   }
 
+  DecodeOperand stage(const Operand& operand, const TileMap& map, int dim, const RowsToStage& rows,
+                      Requests& requests) const {
+    return stageOperand(operand, p_.keyType, rowsOf(operand, map).first, dim, rows, requests);
+  }
   StoredRows rowsOf(const Operand& operand, const TileMap& map) const {
     return p_.store.rowsOf(operand, task_.sequence.keyBatch, task_.sequence.keys.begin, p_.kvHeadOf(map.firstHead));
   }
-  // Requests a key's row of every KV head from memory.
-  void request(const Operand& operand, Token key, int dim) const {
-    for (int g = 0; g < task_.groups; ++g) {
-      const int64_t at = rowsOf(operand, task_.map.next(g)).at(key);
-      prefetchRow(elementAt(operand.data, p_.keyType, at), dim * sizeOf(p_.keyType));
-    }
+  RowsToCome rowsToCome(const Operand& operand, const TileMap& map, int dim, const int64_t* at) const {
+    const int64_t size = sizeOf(p_.keyType);
+    const void* first = elementAt(operand.data, p_.keyType, rowsOf(operand, map).first);
+    return {static_cast<const char*>(first), at, size, dim * size};
   }
 
   const DecodeTask& task_;
@@ -278,7 +267,10 @@ class Decode {
   const Pattern& pattern_;
   const PartialRows& out_;
   DecodeScratch s_;
-  JoinedKeys joined_;
+  int64_t stagedKeyAt_[kDecodeKeys], stagedValueAt_[kDecodeKeys];
+  DecodePiece pieces_[3];
+  DecodePiece *joined_ = &pieces_[0], *filled_ = &pieces_[1], *waiting_ = &pieces_[2];
+  int ahead_ = smaller<int>(kMostAhead, kPrefetchBytes / (p_.headDim * sizeOf(p_.keyType)));
   bool goesOn_ = true;
 };
 

@@ -1,54 +1,51 @@
-// The steps of decode on a few rows that share each read of a key: scores, softmax, values. Dims are in the lanes.
+// The steps of decode on a few rows that share each read of a key: scores, softmax, values.
 // Included inside a target's anonymous namespace. Reader: someone who reads decode_loop.inl, which calls them in turn.
 //
-// The panel loop is the wrong shape here: with one query its lanes are empty, and 8-wide panels are load-bound.
+// The panel loop is the wrong shape here: with one query its lanes are empty. Dims are in the lanes instead, up to
+// kDotsUpTo rows; slices of more rows that fill more than half of a vector are strips, in the lanes as in panels.
 
 // Up to RowsPad rows that share each read of a key: RowsPad is a power of two, so that whole keys fill a score vector.
 template <int RowsPad>
 struct DecodeRows {
-  const float* query;  // [RowsPad][paddedDim(headDim)], scaled
+  const float* query;  // scaled: [RowsPad][paddedDim(headDim)], of a strip [headDim][kLanes]
   float *max, *sum;  // [RowsPad]
   float* output;  // [RowsPad][paddedDim(valueDim)]
+  bool isStrip;
 };
 
-constexpr int kWidestRows = kLanes < 8 ? kLanes : 8;
-
-// Rows are taken kWidestRows at a time, the rest by the narrowest power of two that holds them.
+// Rows are taken kLanes at a time, the rest by the narrowest power of two that holds them.
 constexpr int rowsPad(int rows) {
-  int pad = kWidestRows;
+  int pad = kLanes;
   while (pad / 2 >= rows) pad /= 2;
   return pad;
 }
-constexpr int paddedRows(int rows) {
-  return rows <= kWidestRows ? rowsPad(rows) : kWidestRows + paddedRows(rows - kWidestRows);
-}
+constexpr int paddedRows(int rows) { return rows <= kLanes ? rowsPad(rows) : kLanes + paddedRows(rows - kLanes); }
+constexpr bool hasStrips(int rows) { return rows > kDotsUpTo; }
 
-SIMD void prefetchRow(const void* row, int64_t bytes) {
-  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(row) + at);
+// Calls f(width, first row, rows) for each slice of a group's rows that is computed together; width.kRows pads it.
+template <int Pad = kLanes, class F>
+SIMD void forEachRowSlice(int rows, F&& f, int first = 0) {
+  if constexpr (Pad == kLanes) {
+    for (; rows - first > kLanes; first += kLanes) f(RegisterTile<kLanes>{}, first, kLanes);
+  }
+  if (Pad == 1 || rows - first > Pad / 2) return f(RegisterTile<Pad>{}, first, rows - first);
+  if constexpr (Pad > 1) forEachRowSlice<Pad / 2>(rows, f, first);
 }
-
-// The value rows that belong to the keys being read.
-struct ValuesToCome {
-  const char* row;
-  int64_t stride, bytes;
-};
 
 // s[key][row] = k[key] . query[row] for `n` keys, a vector of scores at a time: kLanes / RowsPad keys by RowsPad rows.
-// The last vector repeats the last key. Returns the maximum, lane by lane.
+// The last vector repeats the last key. Returns the maximum, lane by lane. Requests rows to come.
 template <int RowsPad, class Element>
-Vec decodeScores(const Element* k, int64_t stride, int n, const float* query, int ld, int dim, float* s,
-                 const ValuesToCome& values) {
+Vec decodeScores(const Element* k, const int64_t* at, int n, const float* query, int ld, int dim, float* s,
+                 const Requests& requests) {
   constexpr int kKeys = kLanes / RowsPad;
-  const int64_t bytes = int64_t(dim) * sizeof(Element), ahead = larger<int64_t>(1, kPrefetchBytes / bytes) * stride;
   Vec blockMax = splat(-INFINITY);
   for (int key = 0; key < n; key += kKeys) {
     const Element* row[kKeys];
 #pragma GCC unroll 16
     for (int j = 0; j < kKeys; ++j) {
       const int index = smaller(key + j, n - 1);
-      row[j] = k + index * stride;
-      prefetchRow(row[j] + ahead, bytes);
-      prefetchRow(values.row + index * values.stride, values.bytes);
+      row[j] = k + at[index];
+      requests.at(index);
     }
     Vec acc[kLanes];
 #pragma GCC unroll 16
@@ -72,10 +69,34 @@ Vec decodeScores(const Element* k, int64_t stride, int n, const float* query, in
   return blockMax;
 }
 
-// output[row] = output[row] * rescale[row] + sum over keys of p[key][row] * v[key]
+// The same of a strip of rows.
+Vec stripScores(const float* k, const int64_t* at, int n, const float* query, int dim, float* s,
+                const Requests& requests) {
+  Vec blockMax = splat(-INFINITY);
+  forEachTile<kNarrowTile>(n, [&](auto tile, int first) {
+    constexpr int kRows = decltype(tile)::kRows;
+    const float* row[kRows];
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      row[r] = k + at[first + r];
+      requests.at(first + r);
+    }
+    Vec acc[kRows][1];
+    stripProducts(row, query, dim, acc);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      store(s + (first + r) * kLanes, acc[r][0]);
+      blockMax = max(acc[r][0], blockMax);
+    }
+  });
+  return blockMax;
+}
+
+// output[row] = output[row] * rescale[row] + sum over keys of p[key][row] * v[key]. Requests a row to come for each
+// key.
 template <int RowsPad, class Element>
-void decodeValues(const Element* v, int64_t stride, int n, const float* p, const float* rescale, float* output, int ld,
-                  int dim) {
+void decodeValues(const Element* v, const int64_t* at, int n, const float* p, const float* rescale, float* output,
+                  int ld, int dim) {
   constexpr int kRows = RowsPad < kDecodeRows ? RowsPad : kDecodeRows;
   constexpr int kVecs = kDecodeAccumulators / kRows;
   const auto strip = [&](auto vecs, int d, int r0) {
@@ -86,10 +107,10 @@ void decodeValues(const Element* v, int64_t stride, int n, const float* p, const
 #pragma GCC unroll 16
       for (int c = 0; c < kWide; ++c)
         acc[r][c] = mul(load(output + (r0 + r) * ld + d + c * kLanes), splat(rescale[r0 + r]));
-    const Element* row = v + d;
     const float* weight = p + r0;
 #pragma GCC unroll 1
-    for (int key = 0; key < n; ++key, row += stride, weight += RowsPad) {
+    for (int key = 0; key < n; ++key, weight += RowsPad) {
+      const Element* row = v + d + at[key];
       Vec x[kWide];
 #pragma GCC unroll 16
       for (int c = 0; c < kWide; ++c) x[c] = loadElements(row + c * kLanes);

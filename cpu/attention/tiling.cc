@@ -14,6 +14,15 @@ int32_t headsPerToken(const AttentionProblem& p, const PatternTraits& traits, To
   return isWorthIt && traits.sharesKeys(group) ? group : 1;
 }
 
+// Whether the decode loop runs rows of several queries in each of `heads` KV heads sooner than panels. It splits the
+// keys, which panels don't.
+bool isDecodeCheaper(const Kernels& kernels, int64_t rows, int64_t heads, Token keys) {
+  if (rows > kDecodeMostRows) return false;
+  const int64_t panels = ceilDiv<int64_t>(rows, kernels.panel) * kernels.panel;
+  return (heads < kFewHeads && keys > kDecodeChunk) ||
+         double(kernels.decodeRows(int(rows))) * kDecodeRowCost < double(panels);
+}
+
 void tileGrid(const AttentionProblem& p, Tiling& t) {
   const int rank = p.grid.rank;
   Token panel[kMaxRank];
@@ -60,8 +69,8 @@ Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kerne
   t.map.headsPerToken = headsPerToken(p, traits, queries, kernels.panel);
   t.maps = p.outputHeads() / t.map.headsPerToken;
   const int64_t rows = t.map.rows(queries);
-  t.isDecode =
-      !traits.isGrid && queries <= traits.queryBlock && p.extraTokens == 0 && (queries == 1 || rows <= kDecodeRowLimit);
+  t.isDecode = !traits.isGrid && queries <= traits.queryBlock && p.extraTokens == 0 &&
+               (queries == 1 || isDecodeCheaper(kernels, rows, int64_t(t.maps) * p.sequences, sequence.keys.size()));
   t.kernels = &kernels;
   t.rowsPerBlock = t.map.rows(smaller(queries, traits.queryBlock));
   if (!traits.isGrid && kernels.wide && t.rowsPerBlock >= kWideFromRows) t.kernels = kernels.wide;

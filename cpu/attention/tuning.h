@@ -62,14 +62,19 @@ constexpr Token kEffectKeys = 32;
 // What heads may keep of each other's looks at masks, in bytes: 64k tokens of causal rows. Budget.
 constexpr int64_t kMostEffectBytes = int64_t(16) << 20;
 
-// Decode: rows of one KV head up to which the decode loop is used instead of panels. Not measured.
-constexpr int kDecodeRowLimit = 8;
+// Decode: rows of one KV head up to which dims are in the lanes, whatever the vector: above, more than half of a
+// slice's time went into sums across lanes. 8 rows in the lanes of AVX2 are 9 (float32) to 30 % (float16) slower.
+constexpr int kDotsUpTo = 8;
+// Decode takes several queries where its rows, padded, cost less than panels, padded: so much more a row (AVX2,
+// AVX-512: 1.03 to 1.2). It takes them too where so few heads leave threads idle and keys can be split.
+constexpr double kDecodeRowCost = 1.15;
+constexpr int kDecodeMostRows = 64;
+constexpr int64_t kFewHeads = 4;
 // Keys per softmax step: one of 8 keys costs half of one of 64.
 constexpr int kDecodeKeys = 64;
-// How far ahead of the current key the next ones of its head are requested from memory, in bytes of rows. Its value is
-// requested at the same time: requested while values are summed it comes too late, since that takes a few cycles a row
-// (a GQA 8:1 float16 step spent half its time waiting).
-constexpr int kPrefetchBytes = 4096;
+// How far ahead of the key being read the next ones are requested, in bytes of rows, and in keys at most. A whole piece
+// ahead, into L2, is 10 to 30 % slower.
+constexpr int kPrefetchBytes = 4096, kMostAhead = 32;
 // Keys per work item of a split decode, and the most items a head is split into: the merge buffer stays a bounded
 // multiple of the output. Not measured.
 constexpr Token kDecodeChunk = 512;

@@ -58,22 +58,7 @@ SIMD void raiseByStrip(const float* const* key, const float* strip, int dim, flo
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r) row[r] = key[r];
   Vec acc[Rows][Vecs];
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 4
-    for (int c = 0; c < Vecs; ++c) acc[r][c] = zero();
-#pragma GCC unroll 1
-  for (int d = 0; d < dim; ++d, strip += Vecs * kLanes) {
-    Vec q[Vecs];
-#pragma GCC unroll 4
-    for (int c = 0; c < Vecs; ++c) q[c] = load(strip + c * kLanes);
-#pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      const Vec x = splat(row[r][d]);
-#pragma GCC unroll 4
-      for (int c = 0; c < Vecs; ++c) acc[r][c] = mulAdd(x, q[c], acc[r][c]);
-    }
-  }
+  stripProducts(row, strip, dim, acc);
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r) {
     Vec most = load(best + r * kLanes);

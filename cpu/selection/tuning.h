@@ -12,10 +12,6 @@ constexpr int kDotRows = 4;
 // Keys whose running best is kept while the strips of rows pass: a multiple of kTileRows and of kLanes of every
 // instruction set. Not measured.
 constexpr int kScoredKeys = 48;
-// Keys per register tile of strips one vector wide, which are load-bound. In L1 8, 12 and 16 keys reach 80, 82 and 69 %
-// of the FMA peak with AVX-512, 77, 80 and 59 % with AVX2 (Zen 5).
-constexpr int kNarrowTile = 12;
-
 // Blocks of queries that search the same chunks together while these are in the cache; first stage only, since later
 // each block has its own. As many as bring so many rows: at 128k keys, which no cache holds, 8, 16 and 32 blocks of 16
 // rows run at 42, 47 and 53 % of the FMA peak (AVX-512).

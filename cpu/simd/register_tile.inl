@@ -102,3 +102,28 @@ SIMD void forEachTile(int n, Step&& step) {
     dispatchRows<Most>(left, first, step);
   }
 }
+
+// Rows per register tile of strips one vector wide, which are load-bound. In L1 8, 12 and 16 rows reach 80, 82 and 69 %
+// of the FMA peak with AVX-512, 77, 80 and 59 % with AVX2 (Zen 5).
+constexpr int kNarrowTile = 12;
+
+// acc[r] = products of row r with a strip: rows in the lanes as in a tile, but of Vecs vectors, and a's rows anywhere.
+template <int Rows, int Vecs>
+SIMD void stripProducts(const float* const (&row)[Rows], const float* strip, int n, Vec (&acc)[Rows][Vecs]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int c = 0; c < Vecs; ++c) acc[r][c] = zero();
+#pragma GCC unroll 1
+  for (int d = 0; d < n; ++d, strip += Vecs * kLanes) {
+    Vec q[Vecs];
+#pragma GCC unroll 4
+    for (int c = 0; c < Vecs; ++c) q[c] = load(strip + c * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const Vec x = splat(row[r][d]);
+#pragma GCC unroll 4
+      for (int c = 0; c < Vecs; ++c) acc[r][c] = mulAdd(x, q[c], acc[r][c]);
+    }
+  }
+}

@@ -12,6 +12,12 @@ SIMD Vec loadElements(const uint8_t* p) {
   return load(values);
 }
 
+// Requests a row from memory. Nearness: 3 is every cache, 2 leaves L1 out.
+template <int Nearness = 3>
+SIMD void prefetchRow(const void* row, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(row) + at, 0, Nearness);
+}
+
 constexpr int paddedDim(int dim) { return (dim + 15) & ~15; }  // a multiple of every target's lanes
 
 template <class Element>

@@ -38,6 +38,7 @@ namespace {
 #include "../attention/key_block.inl"
 #include "../attention/flash_loop.inl"
 #include "../attention/tile_loop.inl"
+#include "../attention/decode_piece.inl"
 #include "../attention/decode_steps.inl"
 #include "../attention/decode_loop.inl"
 #include "../rotary/rotate_row.inl"
