@@ -4,6 +4,7 @@
 //   npm run bench:report -- --check    fails when a page is not what would be written
 import { existsSync, readFileSync } from 'node:fs';
 import { putPage, withSection } from '../../scripts/pages.mjs';
+import { cacheSections } from './caches.mjs';
 import { speedSections } from './dense.mjs';
 import { familySections } from './families.mjs';
 import { gpuSections, readGpuResults } from './gpu.mjs';
@@ -26,6 +27,7 @@ const peers = readResult('peers.json');
 const masks = readResult('masks.json');
 const serving = readResult('serving.json');
 const rotary = readResult('rotary.json');
+const caches = readResult('caches.json');
 const kernels = readResult('kernels.json');
 const cards = readGpuResults();
 const put = (name, text) => putPage(name, text, 'npm run bench:report');
@@ -40,11 +42,15 @@ const sections = [
   ...familySections(families),
   ...maskSections(masks),
   ...servingSections(serving),
+  ...cacheSections(caches),
   ...rotarySections(rotary),
   ...gpuSections(cards),
   ...kernelSections(kernels),
   ...peerSections(peers),
 ];
 put('bench/RESULTS.md', `${sections.filter(Boolean).join('\n\n')}\n`);
-put('docs/measurements/targets.md', `${targetPage({ speed, families, masks, serving, peers, kernels, cards })}\n`);
+put(
+  'docs/measurements/targets.md',
+  `${targetPage({ speed, families, masks, serving, caches, peers, kernels, cards })}\n`,
+);
 put('README.md', withSection('README.md', 'results', ratioTable(peers)));

@@ -2,9 +2,10 @@
 // Reader: as targets.mjs, family-targets.mjs and gpu/targets.mjs, which state the targets.
 import { figuresOf } from '../gpu/figures.mjs';
 import { gpuTargets } from '../gpu/targets.mjs';
+import { cacheTargets } from './caches.mjs';
 import { familyTargets } from './family-targets.mjs';
 import { kernelTargets } from './kernels.mjs';
-import { maskTargets } from './masks.mjs';
+import { ratioTargets } from './ratio-rows.mjs';
 import { servingTargets } from './serving.mjs';
 import { heading, NOT_MEASURED, targetTable } from './tables.mjs';
 import { peerTargets, speedTargets } from './targets.mjs';
@@ -23,7 +24,7 @@ function gpuSections(cards) {
 }
 
 /** @param {object} results of every suite, null where there is none; `cards` as readGpuResults() gives them */
-export function targetPage({ speed, families, masks, serving, peers, kernels, cards }) {
+export function targetPage({ speed, families, masks, serving, caches, peers, kernels, cards }) {
   return [
     '# Targets',
     'Written by `npm run bench:report` from `bench/results/*.json`; never edited by hand. A target is what this project wants to ' +
@@ -31,8 +32,9 @@ export function targetPage({ speed, families, masks, serving, peers, kernels, ca
       '[RESULTS.md](../../bench/RESULTS.md); [cpu-profile.md](cpu-profile.md) says where the time goes that is missing.',
     section('Dense attention', speed, speedTargets),
     section('Pattern families', families, familyTargets),
-    section('Masks and biases', masks, maskTargets),
+    section('Masks and biases', masks, ratioTargets),
     section('Serving', serving, servingTargets),
+    section('Caches', caches, cacheTargets),
     section('Against peers', peers, peerTargets),
     section('Kernel images', kernels, kernelTargets),
     ...gpuSections(cards),

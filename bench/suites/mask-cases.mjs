@@ -111,13 +111,13 @@ export function maskGroups({ isQuick }) {
   ];
 }
 
-/** Calls of a group, one for each contender, on operands of their own. */
+/** The contenders of a group as calls, on operands that they share. */
 export function callsOf({ q, kv, dtype, contenders }) {
   const [query, key, value] = [q, kv, kv].map((dims, i) => randomTensor(dtype, dims, i + 1));
   const out = randomTensor(dtype, q);
-  return contenders.map(
-    ({ options }) =>
-      () =>
-        attentionSync(query, key, value, { ...options, out }),
-  );
+  return contenders.map(({ name, options, most }) => ({
+    name,
+    most,
+    call: () => attentionSync(query, key, value, { ...options, out }),
+  }));
 }

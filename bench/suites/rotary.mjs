@@ -3,31 +3,14 @@
 //   npm run bench:rotary -- --filter float16  only groups whose name matches (a regular expression)
 //   npm run bench:rotary -- --quick           few tokens and samples: does it run at all
 //   npm run bench:rotary -- --json out.json   write there; an unfiltered full run writes bench/results/rotary.json
-import { rotateSync, setNumThreads, Tensor } from 'tilewise';
-import { machineLines } from '../report/machine-lines.mjs';
-import { resultFile, writeResult } from '../report/result-file.mjs';
+import { rotateSync, Tensor } from 'tilewise';
 import { dimsOf, randomTensor } from '../timing/inputs.mjs';
-import { describeMachine } from '../timing/machine.mjs';
-import { interleave } from '../timing/quiet.mjs';
 import { runOptions } from './options.mjs';
+import { runRatioSuite } from './ratio-suite.mjs';
 
 const options = runOptions();
 const sampling = options.quick ? { samples: 3, minMs: 20 } : { samples: 7, minMs: 120 };
 const headDim = 128;
-const wanted = new RegExp(options.filter);
-const groups = ['float32', 'float16', 'bfloat16']
-  .flatMap((dtype) => [
-    { dtype, tokens: options.quick ? 256 : 4096, heads: 32 },
-    { dtype, tokens: options.quick ? 256 : 4096, heads: 8 },
-    { dtype, tokens: 1, heads: 32 },
-  ])
-  .map((group) => ({ ...group, name: `${group.dtype} D=${headDim} N=${group.tokens} H=${group.heads}` }))
-  .filter(({ name }) => wanted.test(name));
-if (options.list) {
-  for (const { name } of groups) console.log(name);
-  process.exit(0);
-}
-
 /** Halves in plain JavaScript, with cosines and sines kept from call to call. */
 function plainRotation({ data }, out, { tokens, heads }) {
   const half = headDim / 2;
@@ -61,36 +44,15 @@ function callsOf(group) {
   };
 }
 
-async function measure(group) {
-  const contenders = Object.entries(callsOf(group)).map(([name, call]) => ({
-    name,
+const groups = ['float32', 'float16', 'bfloat16']
+  .flatMap((dtype) => [
+    { dtype, tokens: options.quick ? 256 : 4096, heads: 32 },
+    { dtype, tokens: options.quick ? 256 : 4096, heads: 8 },
+    { dtype, tokens: 1, heads: 32 },
+  ])
+  .map((group) => ({
+    name: `${group.dtype} D=${headDim} N=${group.tokens} H=${group.heads}`,
     threads: 1,
-    run(count) {
-      for (let i = 0; i < count; i++) call();
-    },
+    prepare: () => Object.entries(callsOf(group)).map(([name, call]) => ({ name, call })),
   }));
-  const summaries = await interleave(contenders, sampling);
-  return contenders.map(({ name }, i) => {
-    const { median, min, max, quiet, tried, isQuiet } = summaries[i];
-    const ratio = i === 0 ? undefined : median / summaries[0].median;
-    return { group: group.name, name, ratio, ms: { median, min, max }, quiet, tried, isQuiet };
-  });
-}
-
-setNumThreads(1);
-const machine = await describeMachine({ samples: sampling.samples });
-for (const line of machineLines(machine)) console.log(`# ${line}`);
-const rows = [];
-for (const group of groups) {
-  console.log(`\n${group.name}`);
-  for (const row of await measure(group)) {
-    const { name, ratio, ms, quiet, tried, isQuiet } = row;
-    const held = ratio ? `${ratio.toFixed(2)}x` : '';
-    console.log(
-      `  ${name.padEnd(18)} ${ms.median.toFixed(3)} ms  ${held}  ${quiet}/${tried}${isQuiet ? '' : ' NOISY'}`,
-    );
-    rows.push(row);
-  }
-}
-const file = resultFile('rotary.json', options);
-if (file) writeResult(file, { machine, sampling, rows });
+await runRatioSuite('rotary.json', groups, options, sampling);

@@ -84,7 +84,7 @@ describe('texts on one pool', () => {
       p.slice(0, 20),
     );
     const texts = Promise.all(prompts.map((prompt) => write(prompt, 84)));
-    const full = await statusWhen(({ waiting }) => waiting.length > 0);
+    const full = await statusWhen(({ running, waiting }) => running.length === 2 && waiting.length === 1);
     expect(full.running.map(({ promisedPages }) => promisedPages)).toEqual([13, 13]);
     expect(full.waiting).toHaveLength(1);
     expect(await texts).toEqual(await Promise.all(prompts.map((prompt) => alone(prompt, 84))));

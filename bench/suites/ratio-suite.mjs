@@ -1,0 +1,73 @@
+// A suite whose groups hold every call against the first one: samples in turn, ratios of one run.
+// Reader: someone who adds such a suite; masks.mjs, rotary.mjs and caches.mjs are three.
+import { setNumThreads } from 'tilewise';
+import { machineLines } from '../report/machine-lines.mjs';
+import { resultFile, writeResult } from '../report/result-file.mjs';
+import { describeMachine } from '../timing/machine.mjs';
+import { interleave } from '../timing/quiet.mjs';
+
+/**
+ * @typedef {object} Contender
+ * @property {string} name
+ * @property {() => unknown} call
+ * @property {boolean} [isAsync] a call is awaited before the next one begins
+ * @property {number} [most] target: at most this many times the first contender's time
+ *
+ * @typedef {object} Group
+ * @property {string} name
+ * @property {number} threads
+ * @property {() => Contender[] | Promise<Contender[]>} prepare makes operands and calls; the first is the reference
+ * @property {() => unknown} [release] lets go of them
+ */
+
+const runsOf = ({ call, isAsync }) =>
+  isAsync
+    ? async (count) => {
+        for (let i = 0; i < count; i++) await call();
+      }
+    : (count) => {
+        for (let i = 0; i < count; i++) call();
+      };
+
+async function measure(group, sampling) {
+  setNumThreads(group.threads);
+  const contenders = await group.prepare();
+  const timed = contenders.map(({ name, ...rest }) => ({ name, threads: group.threads, run: runsOf(rest) }));
+  const summaries = await interleave(timed, sampling);
+  await group.release?.();
+  return contenders.map(({ name, most }, i) => {
+    const { median, min, max, quiet, tried, isQuiet } = summaries[i];
+    const ratio = i === 0 ? undefined : median / summaries[0].median;
+    return { group: group.name, name, most, ratio, ms: { median, min, max }, quiet, tried, isQuiet };
+  });
+}
+
+function print({ name, ratio, most, ms, quiet, tried, isQuiet }) {
+  const held = ratio ? `${ratio.toFixed(2)}x${most ? `, at most ${most}x` : ''}` : '';
+  console.log(`  ${name.padEnd(28)} ${ms.median.toFixed(4)} ms  ${held}  ${quiet}/${tried}${isQuiet ? '' : ' NOISY'}`);
+}
+
+/**
+ * Measures the groups whose names the filter matches, and writes a whole run to bench/results.
+ * @param {string} fileName @param {Group[]} groups
+ * @param {ReturnType<typeof import('./options.mjs').runOptions>} options
+ * @param {object} sampling see interleave()
+ */
+export async function runRatioSuite(fileName, groups, options, sampling) {
+  const wanted = groups.filter(({ name }) => new RegExp(options.filter).test(name));
+  if (options.list) {
+    for (const { name } of wanted) console.log(name);
+    return;
+  }
+  const machine = await describeMachine({ samples: sampling.samples });
+  for (const line of machineLines(machine)) console.log(`# ${line}`);
+  const rows = [];
+  for (const group of wanted) {
+    console.log(`\n${group.name}`);
+    const measured = await measure(group, sampling);
+    measured.forEach(print);
+    rows.push(...measured);
+  }
+  const file = resultFile(fileName, options);
+  if (file) writeResult(file, { machine, sampling, rows });
+}
