@@ -16,6 +16,9 @@ Sizes
   --heads 32/8            query heads / KV heads; default 1
   --dim 128               of q and k; 128/64: of q and k, and of v; default 64
   --batch N  --dtype float32|float16|bfloat16
+  --page-size N           keys on pages of so many tokens
+  --query-lengths 1,1,128 --key-lengths 400,20,300
+                          instead of queries and keys: sequences of a ragged call; for full, causal, window, strided-shards
 
 Patterns
   full
@@ -38,7 +41,10 @@ Options
 
 const text = { type: 'string' };
 const flag = { type: 'boolean' };
-const sizes = ['shape', 'tokens', 'queries', 'keys', 'heads', 'dim', 'batch', 'dtype'];
+const sizes = [
+  ...['shape', 'tokens', 'queries', 'keys', 'heads', 'dim', 'batch', 'dtype'],
+  ...['page-size', 'query-lengths', 'key-lengths'],
+];
 const common = [...sizes, 'query-tile', 'key-tile', 'tiling', 'device', 'svg', 'json', 'help'];
 const flags = new Set(['homo-head', 'relative', 'json', 'help']);
 
@@ -178,7 +184,11 @@ function read(name, argv) {
 function shapeOf(name, o) {
   if (o.shape !== undefined && o.tokens !== undefined) throw new UsageError('--shape and --tokens are the same thing');
   const tokens = axes('shape', o.shape ?? o.tokens);
-  if (tokens === undefined && (o.queries === undefined || o.keys === undefined)) {
+  const [queryLengths, keyLengths] = ['query-lengths', 'key-lengths'].map((option) =>
+    o[option]?.split(',').map((one) => whole(option, one)),
+  );
+  const isRagged = queryLengths !== undefined || keyLengths !== undefined;
+  if (!isRagged && tokens === undefined && (o.queries === undefined || o.keys === undefined)) {
     throw new UsageError(
       name === 'neighborhood' ? '--shape is missing' : '--shape, or --queries and --keys, are missing',
     );
@@ -190,6 +200,9 @@ function shapeOf(name, o) {
     queries: whole('queries', o.queries),
     keys: whole('keys', o.keys),
     batch: whole('batch', o.batch),
+    queryLengths,
+    keyLengths,
+    pageSize: whole('page-size', o['page-size']),
     dtype: o.dtype,
     queryHeads,
     kvHeads,

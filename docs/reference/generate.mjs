@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { blocks, createBlockMaskSync, explain, stridedShards } from 'tilewise';
 import { putPage } from '../../scripts/pages.mjs';
 import { errorsPage } from './errors.mjs';
+import { pagesPicture } from './pages-picture.mjs';
 import { rotaryPicture } from './rotary-picture.mjs';
 import { supportPage } from './support.mjs';
 
@@ -54,6 +55,7 @@ const pages = [
   ['docs/pictures/strided-shards.svg', shardsPicture],
   ['docs/pictures/block-mask.svg', maskPicture],
   ['docs/pictures/rotary-wavelengths.svg', rotaryPicture],
+  ['docs/pictures/pages.svg', pagesPicture],
 ];
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

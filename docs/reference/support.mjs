@@ -2,7 +2,7 @@
 // the device or not. Assumes a built package.
 // Reader: someone who added an option or a backend. generate.mjs writes the table to support.md.
 import { blocks, hierarchical, neighborhood, stridedShards, Tensor } from 'tilewise';
-import { builtFor, reasonsAgainst } from '../../dist/explain/support.js';
+import { builtFor, reasonsAgainst, reasonsAgainstAppend } from '../../dist/explain/support.js';
 
 /** Zeros: whether a problem is supported does not depend on the numbers. */
 function zeros(type, ...dims) {
@@ -39,6 +39,12 @@ const paged = (options) => (device) => {
   const pool = zeros('float32', 4, 3, 2, 4);
   const onPages = { keyLengths: [5], pages: { table: [[2, 0]], pageSize: 3 } };
   return reasonsAgainst(device, zeros('float32', 1, 2, 2, 4), pool, pool, { ...onPages, ...options });
+};
+
+/** Rows of 3 tokens that go to pages of a cache. */
+const appended = (type, kept) => (device) => {
+  const [row, pages] = [zeros(type, 3, 2, 4), zeros(kept, 4, 2, 2, 4)];
+  return reasonsAgainstAppend(device, row, row, pages, pages);
 };
 
 const rows = [
@@ -82,6 +88,8 @@ const rows = [
   ],
   ['`pageLists`: listed pages alone', paged({ pageLists: [[0]] })],
   ['`pages` with `cuSeqlensQ`: ragged queries', paged({ cuSeqlensQ: [0, 2] })],
+  ['`KvCache`, `KvPool`: rows are appended in place', appended('float32', 'float32')],
+  ['rows that are converted when they are appended', appended('bfloat16', 'float16')],
   [
     '`cuSeqlensQ`, `cuSeqlensK`: packed batches',
     call({ cuSeqlensQ: Int32Array.of(0, 1, 2), cuSeqlensK: Int32Array.of(0, 2, 3) }),

@@ -12,13 +12,15 @@ import { axisRules, type Grid, maxGridRank, type PerAxis } from '../patterns/nei
 import { checkCoverage } from '../patterns/shard-sights.js';
 import { shardLayouts } from '../patterns/strided-shards.js';
 import { boundsOf } from '../selectors/hierarchical-bound.js';
+import { describePages } from '../stores/pages.js';
 import { backendName, checkDevice, type DeviceName, devices } from '../tensor/devices.js';
 import { bytesPer, floatTypes, sizeOf } from '../tensor/views.js';
 import { causalShare } from './causal-dense.js';
 import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
 import { drawSVG, drawText } from './picture.js';
+import { type Explained, largestOf, readSequences, totalOf } from './ragged.js';
 import type { Scene } from './scene.js';
-import { describeCounts, describeExcess, describeSpeedup, titleOf, titleOfSizes } from './text.js';
+import { describeCounts, describeExcess, describeSpeedup, titleOf, titleOfSequences, titleOfSizes } from './text.js';
 
 const shapeNames = namesOf<ExplainShape>({
   batch: 1,
@@ -31,6 +33,9 @@ const shapeNames = namesOf<ExplainShape>({
   valueDim: 1,
   dtype: 1,
   keyDtype: 1,
+  pageSize: 1,
+  queryLengths: 1,
+  keyLengths: 1,
 });
 const optionNames = namesOf<ExplainOptions>({ device: 1, queryTile: 1, keyTile: 1, tiling: 1 });
 
@@ -47,6 +52,21 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
   checkPattern(pattern);
   checkNames('the shape of explain()', shape, shapeNames);
   checkNames('explain()', options, optionNames);
+  const sequences = readSequences(shape, pattern);
+  if (!sequences) {
+    const { counts, scene } = explainBatch(pattern, shape, options);
+    return new CountedExplanation(counts, scene);
+  }
+  const { queryLengths: _, keyLengths: __, ...sizes } = shape;
+  const parts = sequences.map((lengths) => explainBatch(pattern, { ...sizes, ...lengths }, options));
+  const counts = totalOf(parts);
+  const title = `${titleOf(pattern)}; ${titleOfSequences(sequences, readSizes({ ...sizes, ...sequences[0] }, undefined), sizes.pageSize)}`;
+  const notes = [...notesOf(counts), 'pictures are of the sequence that computes most'];
+  return new CountedExplanation(counts, { ...largestOf(parts).scene, title, notes });
+}
+
+/** Counts a call whose batch entries are alike. */
+function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOptions): Explained {
   const device = options.device === undefined ? 'auto' : checkDevice('device', options.device);
   const tokens = readTokens(shape, pattern);
   const sizes = readSizes(shape, tokens);
@@ -59,7 +79,10 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
   const tiles = readTiles(options, rank);
   if (pattern.kind === 'stridedShards')
     checkCoverage(pattern, shardLayouts(pattern, outputHeads(sizes), sizes.kvHeads));
-  const { numbers, views } = describe(sizes, counted, grid);
+  const request = describe(sizes, counted, grid);
+  const pageSize = readPageSize(shape, pattern);
+  if (pageSize !== undefined) describePages(request, pageSize, sizes);
+  const { numbers, views } = request;
   const { plan, backend } = chooseBackend(device, (index) => {
     numbers[field.device] = index;
     return calling(() => native.explain(numbers, views, tiles));
@@ -67,12 +90,11 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
   const dots = bounds && bounds.dots * sizes.batch;
   const share = causalShare(counted, sizes, grid, tilesOf(plan, rank));
   const found = { ...counts(plan, sizes, rank, share, dots), backend };
-  const excess = describeExcess(found);
   const seen = (boxes: readonly number[], tiles?: Float64Array) =>
     calling(() => native.sights(numbers, views, Float64Array.from(boxes), tiles));
   const scene: Scene = {
-    title: `${titleOf(pattern)}; ${titleOfSizes(sizes, tokens)}`,
-    notes: [describeSpeedup(found), ...(excess ? [excess] : [])],
+    title: `${titleOf(pattern)}; ${titleOfSizes(sizes, tokens, pageSize)}`,
+    notes: notesOf(found),
     isEmpty: sizes.batch === 0 || sizes.queries === 0 || sizes.keys === 0,
     queries: sizes.queries,
     keys: sizes.keys,
@@ -84,7 +106,24 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
     sights: (boxes) => seen(boxes),
     tiles: (boxes) => seen(boxes, tiles),
   };
-  return new CountedExplanation(found, scene);
+  return { counts: found, causalTiles: share === undefined ? undefined : found.tiles.dense * share, scene };
+}
+
+function notesOf(counts: Counts): string[] {
+  const excess = describeExcess(counts);
+  return [describeSpeedup(counts), ...(excess ? [excess] : [])];
+}
+
+/** Tokens per page, where keys are on pages; attention() refuses the same patterns. */
+function readPageSize({ pageSize }: ExplainShape, { kind }: Pattern): number | undefined {
+  if (pageSize === undefined) return undefined;
+  if (kind === 'neighborhood' || kind === 'hierarchical') {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      `\`pageSize\` does not go with a pattern of kind '${kind}', which does not run on pages`,
+    );
+  }
+  return checkInteger('pageSize', pageSize, 1, maxTokens);
 }
 
 /** A query tile in tokens: rows of several heads are rows of fewer tokens. */

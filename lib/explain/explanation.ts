@@ -4,6 +4,7 @@
 import type { PerAxis } from '../patterns/neighborhood.js';
 import type { SelectionCost } from '../selectors/hierarchical-bound.js';
 import type { DeviceName } from '../tensor/devices.js';
+import type { IntegerList } from '../tensor/integers.js';
 import type { FloatType } from '../tensor/types.js';
 
 /** The sizes of a call. */
@@ -24,6 +25,15 @@ export interface ExplainShape {
   dtype?: FloatType;
   /** Type of keys and values; default `dtype`, under float32 any. */
   keyDtype?: FloatType;
+  /** Keys and values on pages of so many tokens: `pages` of attention(), a KvPool or a KvCache (256). */
+  pageSize?: number;
+  /**
+   * A ragged call, as KvPool.attention() makes it: queries of each sequence, with `keyLengths` and in place of `batch`, `queries`
+   * and `keys`. For windows and strided shards. Every sequence is counted by itself, and the counts are added up.
+   */
+  queryLengths?: IntegerList;
+  /** Keys of each sequence, likewise. */
+  keyLengths?: IntegerList;
 }
 
 export interface ExplainOptions {

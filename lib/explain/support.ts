@@ -3,10 +3,12 @@
 
 import { attentionOp } from '../native/fields.js';
 import { native } from '../native/native.js';
+import { appendReasons } from '../ops/append.js';
 import { type AttentionOptions, readOptions } from '../ops/attention/options.js';
 import { prepare } from '../ops/attention/problem.js';
 import { knownIndex, type Location } from '../tensor/devices.js';
 import type { TensorLike } from '../tensor/types.js';
+import { floatTypes, readTensor } from '../tensor/views.js';
 
 /** Devices that this build knows how to use, one of each kind. */
 export const builtFor = (): Location[] =>
@@ -24,4 +26,23 @@ export function reasonsAgainst(
   const settings = readOptions('attention()', options);
   const { request, selection } = prepare(q, k, v, undefined, settings, {}, { candidates: [index], results: 0 });
   return [...(selection?.reasons(index) ?? []), ...attentionOp.supports(index, request)];
+}
+
+/** The same of append() of a cache: the rows k and v [tokens, heads, dim] to the first slots of pages. */
+export function reasonsAgainstAppend(
+  device: Location,
+  k: TensorLike,
+  v: TensorLike,
+  keyPages: TensorLike,
+  valuePages: TensorLike,
+): string[] {
+  const read = (name: string, tensor: TensorLike) => readTensor(name, tensor, floatTypes);
+  const keys = { name: 'k', from: read('k', k), to: read('keyPages', keyPages) };
+  const values = { name: 'v', from: read('v', v), to: read('valuePages', valuePages) };
+  return appendReasons(
+    knownIndex(device),
+    keys,
+    values,
+    Int32Array.from({ length: keys.from.dims[0] }, (_, i) => i),
+  );
 }

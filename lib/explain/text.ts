@@ -3,6 +3,7 @@
 import type { Shape } from '../call/shape.js';
 import type { Pattern } from '../patterns/index.js';
 import type { Counts } from './explanation.js';
+import type { Lengths } from './ragged.js';
 
 /** A pattern in words: its numbers, words and axes. What is endless, false or absent says nothing. */
 export function titleOf(pattern: Pattern): string {
@@ -20,14 +21,27 @@ export function titleOf(pattern: Pattern): string {
 }
 
 /** The sizes of a call in words. */
-export function titleOfSizes(sizes: Shape, tokens: readonly number[] | undefined): string {
-  const { batch, queries, keys, queryHeads, kvHeads, headDim, valueDim, type, keyType } = sizes;
-  const both = (a: number | string, b: number | string) => (a === b ? String(a) : `${a}/${b}`);
+export function titleOfSizes(sizes: Shape, tokens: readonly number[] | undefined, pageSize?: number): string {
+  const { batch, queries, keys } = sizes;
   return [
     batch === 1 ? '' : `batch ${batch}, `,
     tokens ? `${tokens.join('x')} tokens` : `${queries} queries, ${keys} keys`,
-    `, ${both(queryHeads, kvHeads)} ${queryHeads === 1 ? 'head' : 'heads'} of ${both(headDim, valueDim)}, ${both(type, keyType)}`,
+    titleOfHeads(sizes, pageSize),
   ].join('');
+}
+
+/** The same of a ragged call; the lengths of `sizes` are those of one sequence and say nothing. */
+export function titleOfSequences(sequences: readonly Lengths[], sizes: Shape, pageSize?: number): string {
+  const total = (name: keyof Lengths) => sequences.reduce((sum, lengths) => sum + lengths[name], 0);
+  const count = sequences.length === 1 ? '1 sequence' : `${sequences.length} sequences`;
+  return `${count}, ${total('queries')} queries and ${total('keys')} keys in all${titleOfHeads(sizes, pageSize)}`;
+}
+
+function titleOfHeads({ queryHeads, kvHeads, headDim, valueDim, type, keyType }: Shape, pageSize?: number): string {
+  const both = (a: number | string, b: number | string) => (a === b ? String(a) : `${a}/${b}`);
+  const heads = `, ${both(queryHeads, kvHeads)} ${queryHeads === 1 ? 'head' : 'heads'} of ${both(headDim, valueDim)}`;
+  const store = pageSize === undefined ? '' : `, keys on pages of ${pageSize}`;
+  return `${heads}, ${both(type, keyType)}${store}`;
 }
 
 const ratio = (value: number): string => (Number.isFinite(value) ? `${value.toFixed(2)}x` : 'nothing visible');

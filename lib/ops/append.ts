@@ -58,6 +58,20 @@ export function append(
   isHeadsFirst: boolean,
   at: Int32Array,
 ): void {
+  const request = requestOf(keys, values, isHeadsFirst, at);
+  const rows = values ? [keys, values] : [keys];
+  checkOverlaps(
+    rows.map(({ name, from: view }) => ({ name, view })),
+    undefined,
+  );
+  onDevice({ candidates: [device] }, (index) => op.run(index, request));
+}
+
+/** Every reason why a device, available or not, could not run append(). */
+export const appendReasons = (device: number, keys: Appended, values: Appended, at: Int32Array): string[] =>
+  op.supports(device, requestOf(keys, values, false, at));
+
+function requestOf(keys: Appended, values: Appended | undefined, isHeadsFirst: boolean, at: Int32Array): Request {
   const { dims } = keys.from;
   const axes = axesOf(dims.length, isHeadsFirst);
   const request = new Request(form, false);
@@ -77,10 +91,5 @@ export function append(
   put(keys, field.keyDim, places.keys, places.keyPages);
   if (values) put(values, field.valueDim, places.values, places.valuePages);
   request.views[slots] = at;
-  const rows = values ? [keys, values] : [keys];
-  checkOverlaps(
-    rows.map(({ name, from: view }) => ({ name, view })),
-    undefined,
-  );
-  onDevice({ candidates: [device] }, (index) => op.run(index, request));
+  return request;
 }

@@ -61,6 +61,16 @@ export function putPages(request: Request, { table, pageSize }: PageSettings, le
   request.views[slot.pageTable] = table.data;
 }
 
+/** Says of a problem without data that its keys are on pages, for explain(). */
+export function describePages(
+  request: Request,
+  pageSize: number,
+  { batch, keys }: Pick<Shape, 'batch' | 'keys'>,
+): void {
+  request.numbers[field.pages] = Math.min(maxTokens, batch * Math.ceil(keys / pageSize));
+  request.numbers[field.pageSize] = pageSize;
+}
+
 /** Refuses a table of other sequences, and pages of another size. */
 export function checkPages(
   { table, pageSize }: PageSettings,

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { explain, hierarchical, neighborhood, slidingWindow, stridedShards } from '../../dist/index.js';
+import { causal, explain, hierarchical, neighborhood, slidingWindow, stridedShards } from '../../dist/index.js';
 import { root } from '../support/script.js';
 
 const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { bin: Record<string, string> };
@@ -57,6 +57,17 @@ describe('tilewise explain', () => {
         headDim: 64,
         valueDim: 32,
         dtype: 'float16',
+      }),
+    ],
+    [
+      'causal --query-lengths 1,1,128 --key-lengths 400,20,1k --heads 8/2 --page-size 16',
+      explain(causal(), {
+        queryLengths: Int32Array.of(1, 1, 128),
+        keyLengths: Int32Array.of(400, 20, 1024),
+        pageSize: 16,
+        queryHeads: 8,
+        kvHeads: 2,
+        headDim: 64,
       }),
     ],
     [
@@ -130,6 +141,8 @@ describe('mistakes are one line and exit code 2', () => {
     ['explain neighborhood --shape 8x8 --kernel 3 --causal maybe', "'maybe'"],
     ['explain window --queries 8', '--keys'],
     ['explain window --shape 8 --tokens 8', '--tokens'],
+    ['explain window --query-lengths 1,2', '`keyLengths`'],
+    ['explain window --query-lengths 1,x --key-lengths 1,2', "'x'"],
     ['explain window --shape 8 --lefty 8', "'--lefty'"],
     ['explain window --shape 8 --left', '--left'],
     ['explain window --shape 8 --left eight', "'eight'"],
