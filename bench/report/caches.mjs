@@ -27,7 +27,7 @@ function smallTargets({ rows }) {
   };
   return [
     worst('a token at 64 keys, attentionSync', (group) => timeOf(group, 'attentionSync')),
-    worst('the same, attention() beyond that', (group) => timeOf(group, 'attention') - timeOf(group, 'attentionSync')),
+    worst('attention() beyond attentionSync()', (group) => timeOf(group, 'attention') - timeOf(group, 'attentionSync')),
   ];
 }
 
