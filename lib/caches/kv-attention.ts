@@ -10,10 +10,10 @@ import type { AttentionOptions, Layout } from '../ops/attention/options.js';
 import { type HeadPart, runParts, runPartsSync } from '../ops/attention/parts.js';
 import type { Internals } from '../ops/attention/problem.js';
 import { axesOf, layoutWords } from '../tensor/axes.js';
-import { backendName } from '../tensor/devices.js';
+import { backendName, cpu } from '../tensor/devices.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
-import { floatTypes, readTensor, type View } from '../tensor/views.js';
+import { deviceOf, floatTypes, readTensor, type View } from '../tensor/views.js';
 import { swapped, tensorOf } from './kv-dense.js';
 import type { KvPart } from './kv-parts.js';
 import { putRanks, type RotarySettings, turnedQueries } from './kv-rotary.js';
@@ -140,18 +140,20 @@ function callOf(
   for (let i = 0; i < runs.length; ++i) keyLengths[i] = runs[i].lengthOf(layer);
   const options: Told = { ...given };
   options.layout = layout;
-  options.device = backendName(pool.sizes.device);
   options.causal = given.causal === undefined ? !isReadOnly : checkBoolean('causal', given.causal);
   if (given.queryHeads !== undefined) options.kvHeads = settings.kvHeads;
   if (queryLengths) options.cuSeqlensQ = totalsOf(queryLengths);
   refuseSight(options, parts, rotary);
   const view = readQueries(q, options, pool.sizes.headDim, keyLengths, queryLengths);
+  // Queries on a device take the call there.
+  if (deviceOf(view) === cpu) options.device = backendName(pool.sizes.device);
   const queries = view.dims[axesOf(view.dims.length, layout === 'bhnd').token];
   const isMerged = given.queryHeads !== undefined;
   // Sinks by rank are extra keys that have an axis of heads; those of the caller have none next to `queryHeads`.
   const isInParts = parts.length > 1 || (isMerged && rotary?.isByRank === true);
   const internals = { keys: keyLengths.reduce((most, length) => Math.max(most, length), 0) };
   const own: Tensor[] = [];
+  for (const part of parts) refuseGone(part, layer, queries);
   const calls = parts.map((part) => {
     const told: Told = isInParts ? {} : options;
     putPages(told, part, layer, keyLengths, internals.keys);
@@ -249,6 +251,16 @@ function readQueries(
   }
   if (options.causal) checkCounts(dims[axes.token], keyLengths, queryLengths);
   return view;
+}
+
+/** Refuses queries that should see tokens which are gone; sequences that got fewer tokens than others have rows of no use. */
+function refuseGone({ horizon, runs }: KvPart, layer: number, queries: number): void {
+  if (!horizon || runs.some((run) => queries <= run.newest(layer))) return;
+  const most = runs.reduce((least, run) => Math.min(least, run.mostQueries(layer)), Number.POSITIVE_INFINITY);
+  if (queries <= most) return;
+  throw mismatch(
+    `\`q\` must have at most ${most} queries, not ${queries}: those of earlier tokens see some that were let go of`,
+  );
 }
 
 function checkCounts(queries: number, keyLengths: Int32Array, queryLengths: Int32Array | undefined): void {

@@ -126,7 +126,8 @@ export class KvCache {
   }
 
   /**
-   * Attention of the last tokens that were appended over all of the layer's tokens: causal unless `causal` is false.
+   * Attention of the last tokens that were appended over all of the layer's tokens: causal unless `causal` is false. Where
+   * sequences got fewer tokens than others, only the last rows are theirs.
    * @param q [batch, queries, heads, headDim], or as `layout` says; the type of the cache
    * @returns as attention(), and rejects as it does; append() to this layer has to wait for it
    */

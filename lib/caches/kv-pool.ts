@@ -105,7 +105,8 @@ export class KvSequence {
 
   /**
    * Adds the keys and values of the next tokens of one layer. Copies them. When it throws, nothing has changed.
-   * @param k [tokens, kvHeads, headDim], or as `layout` says, or with a batch axis of 1; any strides, any float type
+   * @param k [tokens, kvHeads, headDim], or as `layout` says, or with a batch axis of 1, or [tokens, kvHeads * headDim]; any
+   *   strides, any float type
    * @param v [tokens, kvHeads, valueDim]
    * @throws {TypeError | RangeError | TilewiseError} as KvCache.append(); ERR_TILEWISE_OUT_OF_PAGES, with `held`
    */

@@ -72,8 +72,10 @@ function wholeOf(view: View, { kvHeads, isHeadsFirst, isOneSequence }: RowsForm)
   const rank = view.dims.length;
   if (rank === 4) return view;
   if (isOneSequence && rank === 3) return { ...view, dims: [1, ...view.dims], strides: [0, ...view.strides] };
-  const isMerged = rank === 3 && !isHeadsFirst && view.dims[2] % kvHeads === 0;
-  return isMerged ? splitHeads(view, kvHeads) : undefined;
+  const isMerged = rank === (isOneSequence ? 2 : 3) && !isHeadsFirst && view.dims[rank - 1] % kvHeads === 0;
+  if (!isMerged) return undefined;
+  const split = splitHeads(view, kvHeads);
+  return isOneSequence ? { ...split, dims: [1, ...split.dims], strides: [0, ...split.strides] } : split;
 }
 
 /**

@@ -127,18 +127,35 @@ export class KvRun {
     const { recentTokens, sinkTokens } = this.#horizon;
     const { pageSize } = this.#pool.sizes;
     const oldest = Math.min(...this.#begins) - recentTokens + 1;
-    for (let i = Math.ceil(sinkTokens / pageSize); (i + 1) * pageSize <= oldest; ++i) {
-      if (this.#pages[i] === gone) continue;
+    for (let i = Math.max(this.#goneEnd, Math.ceil(sinkTokens / pageSize)); (i + 1) * pageSize <= oldest; ++i) {
       this.#pool.release(this.#pages[i]);
       this.#pages[i] = gone;
     }
   }
 
-  /** The fewest tokens that truncate() can leave. */
+  /** Pages up to the last one that was let go of. */
+  get #goneEnd(): number {
+    return this.#horizon ? this.#pages.lastIndexOf(gone) + 1 : 0;
+  }
+
+  /** Where the first token is that a query may have as its oldest recent one. */
+  get #oldestKept(): number {
+    return this.#goneEnd * this.#pool.sizes.pageSize;
+  }
+
+  /** The fewest tokens that truncate() can leave: the last of them still sees everything it should. */
   get leastLength(): number {
-    const last = this.#pages.lastIndexOf(gone);
-    if (last < 0 || !this.#horizon) return 0;
-    return (last + 1) * this.#pool.sizes.pageSize + this.#horizon.recentTokens - 1;
+    return this.#oldestKept === 0 ? 0 : this.#oldestKept + (this.#horizon?.recentTokens ?? 0);
+  }
+
+  /** Tokens of a layer that came last, together. */
+  newest(layer: number): number {
+    return this.#lengths[layer] - this.#begins[layer];
+  }
+
+  /** How many of the last tokens of a layer still see everything they should. */
+  mostQueries(layer: number): number {
+    return this.#oldestKept === 0 ? Number.POSITIVE_INFINITY : this.#lengths[layer] - this.leastLength + 1;
   }
 
   /** Keeps the first `length` tokens of every layer, leastLength or more. */

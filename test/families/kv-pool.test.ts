@@ -13,6 +13,7 @@ import {
 import { build } from '../conformance/case.js';
 import { expectedOf } from '../conformance/judge.js';
 import { fromOutput, fromTensor, toTensor } from '../conformance/memory.js';
+import { Random } from '../conformance/random.js';
 import { expectRight, onEveryBackend } from '../conformance/suite.js';
 import { dtypes } from '../references/half.js';
 import { type Operand, range } from '../references/operand.js';
@@ -144,6 +145,66 @@ describe('the pool', () => {
       }
       expect(pool.freePages).toBe(pool.pages);
     });
+  });
+
+  it('a hundred thousand operations on one pool: as many pages are taken as its sequences refer to', () => {
+    const random = new Random(Number(process.env.TILEWISE_SEED));
+    const [pages, pageSize] = [40, 4];
+    const pool = new KvPool({ ...small, pages, pageSize, layers: 2 });
+    // Pages are objects here, which sequences share until one of them writes.
+    interface Held {
+      sequence: KvSequence;
+      lengths: number[];
+      pages: object[];
+    }
+    let held: Held[] = [];
+    const taken = () => new Set(held.flatMap((one) => one.pages)).size;
+    const refersTo = (page: object) => held.filter((one) => one.pages.includes(page)).length;
+    const row = (tokens: number) => tensor(tokens, 1, 1);
+    for (let n = sampleSize(100_000); n > 0; n--) {
+      const what = random.integer(0, 19);
+      const at = held[random.integer(0, Math.max(0, held.length - 1))];
+      if (!at || (what === 0 && held.length < 12)) {
+        held.push({ sequence: pool.sequence(), lengths: [0, 0], pages: [] });
+      } else if (what < 11) {
+        const [layer, count] = [random.integer(0, 1), random.integer(0, 9)];
+        const first = Math.floor(at.lengths[layer] / pageSize);
+        const end = Math.ceil((at.lengths[layer] + count) / pageSize);
+        const written = range(first, Math.max(first, end));
+        const needed = written.filter((i) => !at.pages[i] || refersTo(at.pages[i]) > 1);
+        const error = thrownBy(() => at.sequence.append(layer, row(count), row(count)));
+        expect(error instanceof OutOfPagesError, String(error)).toBe(needed.length > pages - taken());
+        if (!error) {
+          for (const i of needed) at.pages[i] = {};
+          at.lengths[layer] += count;
+        }
+      } else if (what < 14) {
+        const length = random.integer(0, Math.max(...at.lengths));
+        at.sequence.truncate(length);
+        at.lengths = at.lengths.map((own) => Math.min(own, length));
+        at.pages.splice(Math.ceil(length / pageSize));
+      } else if (what < 17 && held.length < 12) {
+        held.push({ sequence: at.sequence.fork(), lengths: [...at.lengths], pages: [...at.pages] });
+      } else if (what > 17) {
+        at.sequence.free();
+        held = held.filter((other) => other !== at);
+      }
+      if (pool.freePages !== pages - taken()) expect.fail(`${pool.freePages} free, ${taken()} taken`);
+    }
+    for (const { sequence } of held) sequence.free();
+    expect(pool.freePages).toBe(pages);
+  });
+
+  it('takes queries, keys and values with heads and dim as one axis', () => {
+    const pool = new KvPool({ pages: 4, kvHeads: 2, headDim: 8, valueDim: 6 });
+    const [apart, merged] = [pool.sequence(), pool.sequence()];
+    const [k, v, q] = [tensor(9, 2, 8), tensor(9, 2, 6), tensor(3, 4, 8)];
+    apart.append(0, k, v);
+    merged.append(0, k.reshape([9, 16]), v.reshape([9, 12]));
+    const { out } = pool.attentionSync(0, q, [apart], { queryLengths: [3] });
+    const flat = pool.attentionSync(0, q.reshape([3, 32]), [merged], { queryLengths: [3], queryHeads: 4 });
+    expect(flat.out.dims).toEqual([3, 24]);
+    expect(isSame(flat.out.data, out.data)).toBe(true);
   });
 
   it('says who holds its pages when there are none left', () => {

@@ -1,6 +1,7 @@
 // Caches whose heads keep some of the newest tokens and the first ones, each head its own numbers: attention under the mask of
 // the same rule, in bounded memory. Reader: someone who changes lib/caches/kv-parts.ts or lib/ops/attention/parts.ts.
 
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   attentionSync,
@@ -19,6 +20,8 @@ import { type Operand, range } from '../references/operand.js';
 import type { Problem } from '../references/problem.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { expectClose, readGolden } from '../support/golden.js';
+import { expectForAll } from '../support/property.js';
+import { sampleSize } from '../support/sample.js';
 import { isSame, tensor } from '../support/tensors.js';
 import { gather, headsOf, part } from '../support/views.js';
 
@@ -187,6 +190,82 @@ onEveryBackend(({ device }) => {
   });
 });
 
+interface Step {
+  readonly what: 'append' | 'one' | 'truncate' | 'fork' | 'dispose' | 'reset';
+  /** Which cache, and how much, as shares of what there is. */
+  readonly at: number;
+  readonly share: number;
+}
+
+const share = fc.nat(1000).map((n) => n / 1000);
+const random = fc.record({
+  recent: fc.tuple(...[0, 1, 2].map(() => fc.constantFrom(1, 2, 7, 30, 150, Number.POSITIVE_INFINITY))),
+  sinks: fc.tuple(...[0, 1, 2].map(() => fc.constantFrom(0, 1, 5, 20))),
+  steps: fc.array(
+    fc.record<Step>({
+      what: fc.oneof(
+        { arbitrary: fc.constant('append' as const), weight: 6 },
+        { arbitrary: fc.constant('one' as const), weight: 6 },
+        { arbitrary: fc.constant('truncate' as const), weight: 3 },
+        { arbitrary: fc.constant('fork' as const), weight: 2 },
+        { arbitrary: fc.constantFrom('dispose' as const, 'reset' as const), weight: 1 },
+      ),
+      at: share,
+      share,
+    }),
+    { maxLength: 40 },
+  ),
+});
+
+it('random appends, cuts and forks: the last query sees what is its own in every head', () => {
+  const q = Tensor.zeros('float32', [1, 1, 3, 4]);
+  expectForAll(random, sampleSize(200), ({ recent, sinks, steps }) => {
+    let next = 0;
+    const empty = () => {
+      const shape = { kvHeads: 3, headDim: 4, valueDim: 3, batch: 1, type: 'float32' as const };
+      return { cache: new KvCache({ ...shape, recentTokens: recent, sinkTokens: sinks }), tokens: [] as number[] };
+    };
+    let pairs = [empty()];
+    for (const { what, at, share } of steps) {
+      const pair = pairs[Math.min(pairs.length - 1, Math.floor(at * pairs.length))];
+      const { cache, tokens } = pair;
+      if (what === 'append' || what === 'one') {
+        const rows = Array.from({ length: what === 'one' ? 1 : Math.floor(400 * share ** 3) }, () => next++ % 1000);
+        cache.append(0, ...rowsOf(rows, 3));
+        tokens.push(...rows);
+      } else if (what === 'truncate') {
+        const length = Math.floor((1 - share ** 2) * tokens.length);
+        const error = thrownBy(() => cache.truncate(length));
+        if (error) {
+          expectError(error, { code: 'ERR_TILEWISE_INVALID_OPTION', says: ['at least'] });
+          const least = Number(/be (\d+) at least/.exec(String(error))?.[1]);
+          expect(least).toBeGreaterThan(length);
+          cache.truncate(least);
+          tokens.splice(least);
+        } else {
+          tokens.splice(length);
+        }
+      } else if (what === 'fork') {
+        pairs.push({ cache: cache.fork(), tokens: [...tokens] });
+      } else {
+        cache[what]();
+        tokens.splice(0);
+        if (what === 'dispose') pairs = pairs.length > 1 ? pairs.filter((other) => other !== pair) : [empty()];
+        continue;
+      }
+      expect(cache.length).toBe(tokens.length);
+      if (tokens.length === 0) continue;
+      const out = cache.attentionSync(0, q).out.data as Float32Array;
+      for (const head of [0, 1, 2]) {
+        const own = tokens.filter((_, t) => t < sinks[head] || t >= tokens.length - recent[head]);
+        const mean = [0, 1, 2].map((d) => own.reduce((sum, token) => sum + numbersOf(token)[d], 0) / own.length);
+        expectMean(out.subarray(3 * head, 3 * head + 3), mean, 1000);
+      }
+    }
+    for (const { cache } of pairs) cache.dispose();
+  });
+});
+
 describe('parts of heads', () => {
   const shape = { kvHeads: 2, headDim: 8 };
   const ring = { ...shape, recentTokens: [3, 5], sinkTokens: [2, 0] };
@@ -207,6 +286,22 @@ describe('parts of heads', () => {
     for (let i = 0; i < 20; i++) cache.append(0, k.slice(1, i, i + 1), v.slice(1, i, i + 1));
     expect(cache.length).toBe(10_020);
     expect(cache.bytes - dense.bytes / 2).toBeLessThan((1.75 * 68 + 48) * 64);
+  });
+
+  it('give the same bits however tokens came', () => {
+    const [k, v] = [tensor(1, 230, 2, 8), tensor(1, 230, 2, 8)];
+    const [whole, pieces] = [0, 1].map(() => new KvCache({ ...shape, recentTokens: [150, 160], sinkTokens: 4 }));
+    whole.append(0, k, v);
+    for (const [begin, end] of [
+      [0, 97],
+      [97, 98],
+      [98, 200],
+      [200, 230],
+    ]) {
+      pieces.append(0, k.slice(1, begin, end), v.slice(1, begin, end));
+    }
+    const last = tensor(1, 30, 4, 8);
+    expect(isSame(pieces.attentionSync(0, last).out.data, whole.attentionSync(0, last).out.data)).toBe(true);
   });
 
   it('go back, fork and are read as one', () => {
@@ -298,6 +393,47 @@ describe('parts of heads', () => {
     ],
   ];
   it.each(refused)('refuse %s', (_, run, code, named) => expectError(thrownBy(run), { code, says: [named] }));
+
+  it('refuse queries that should see what is gone, and no others', () => {
+    const [k, v, q] = [tensor(1, 100, 2, 8), tensor(1, 100, 2, 8), tensor(1, 100, 4, 8)];
+    const whole = new KvCache({ ...ring });
+    whole.append(0, k, v);
+    const { out } = whole.attentionSync(0, q);
+    const cache = new KvCache({ ...ring });
+    for (let t = 0; t < 100; t++) cache.append(0, k.slice(1, t, t + 1), v.slice(1, t, t + 1));
+    let most = 0;
+    for (const queries of range(1, 101)) {
+      const last = q.slice(1, 100 - queries);
+      const attend = () => cache.attentionSync(0, last).out;
+      if (most > 0) {
+        expectError(thrownBy(attend), { code: 'ERR_TILEWISE_SHAPE_MISMATCH', says: [`at most ${most} queries`] });
+        continue;
+      }
+      const error = thrownBy(attend);
+      if (error) most = queries - 1;
+      else expectClose(attend().data as Float32Array, out.slice(1, 100 - queries).data as Float32Array, 5);
+    }
+    expect(most).toBeGreaterThan(0);
+  });
+
+  it('sequences of a batch go on at different speeds', () => {
+    const [k, v, q] = [tensor(2, 90, 2, 8), tensor(2, 90, 2, 8), tensor(2, 10, 4, 8)];
+    const cache = new KvCache({ ...ring });
+    cache.append(0, k.slice(1, 0, 80), v.slice(1, 0, 80), { lengths: [80, 3] });
+    cache.append(0, k.slice(1, 80, 81), v.slice(1, 80, 81));
+    cache.append(0, k.slice(1, 80, 90), v.slice(1, 80, 90), { lengths: [1, 10] });
+    const rows = cache.attentionSync(0, q).out;
+    const one = new KvCache({ ...ring });
+    for (const [begin, end] of [
+      [0, 3],
+      [80, 81],
+      [80, 90],
+    ]) {
+      one.append(0, k.slice(0, 1).slice(1, begin, end), v.slice(0, 1).slice(1, begin, end));
+    }
+    const alone = one.attentionSync(0, q.slice(0, 1)).out;
+    expectClose(rows.slice(0, 1).contiguous().data as Float32Array, alone.data as Float32Array, 5);
+  });
 
   it('say how far truncate() goes back, and what keys() cannot give', () => {
     const cache = filled(900);
