@@ -132,6 +132,15 @@ class CaseMaker {
     answer(c);
   }
 
+  // A score of its own for every head, some of which outweigh all keys.
+  void addSinks(Case& c) {
+    AttentionProblem& p = c.problem;
+    float* const sinks = list<float>(c, size_t(p.outputHeads()));
+    for (int h = 0; h < p.outputHeads(); ++h) sinks[h] = 5 * number();
+    p.sinks = sinks;
+    p.sinksHead = 1;
+  }
+
   int pick(int n) { return int(random_() % uint32_t(n)); }
 
   // Entries of lists are sinks whole or not at all, and these begin anywhere.
@@ -287,12 +296,7 @@ class CaseMaker {
       for (int h = 0; h < p.outputHeads(); ++h) slopes[h] = 0.1f * float(h + 1);
       p.rules.alibiSlopes = {slopes, 0, 1};
     }
-    if (pick(5) == 0) {
-      float* sinks = reinterpret_cast<float*>(buffer(c, p.outputHeads() * 4));
-      for (int h = 0; h < p.outputHeads(); ++h) sinks[h] = 5 * number();  // some outweigh all keys
-      p.sinks = sinks;
-      p.sinksHead = 1;
-    }
+    if (pick(5) == 0) addSinks(c);
     if (!isGrid && pick(5) == 0) {
       int32_t* lengths = reinterpret_cast<int32_t*>(buffer(c, p.batch * 4));
       for (int b = 0; b < p.batch; ++b) lengths[b] = pick(p.keys + 1);

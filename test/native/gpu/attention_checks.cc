@@ -102,6 +102,7 @@ void checkKernel(Backend& backend, const std::string& kernel, int problems) {
     ++met;
     if (met % 4 == 1 && CaseMaker::takesAnySinks(c->problem)) c->problem.window.sinkTokens = maker.pick(100);
     if (met % 4 == 2) emptyFirst(*c);
+    if (met % 5 == 3) maker.addSinks(*c);
     if (met % 8 == 0) {
       maker.spoilEachDim(*c);
     } else if (met % 8 == 4) {
