@@ -24,7 +24,10 @@ class Memory {
 
   struct Allocation {
     uintptr_t begin = 1, end = 0;
-    bool contains(uintptr_t address, size_t bytes) const { return address >= begin && address + bytes <= end; }
+    // Near the end of all addresses, `address + bytes` is small again.
+    bool contains(uintptr_t address, size_t bytes) const {
+      return address >= begin && address <= end && bytes <= end - address;
+    }
   };
   // The last that begins at the address or before it; one that contains nothing where there is none.
   Allocation before(uintptr_t address) const;

@@ -102,6 +102,8 @@ st.global.u32 [%rd1], %r3;)",
 void checkMemory() {
   expectFault("a store past the end", kWarp, "lazy", "st.global.u32 [%rd1+400], %r0;", "thread 28 (warp 0 lane 28)",
               "st.global.u32 @(line 16 of the PTX): outside every allocation");
+  expectFault("the last word of all", kWarp, "lazy", "mov.u64 %rd2, -4;\nst.global.u32 [%rd2], %r0;", "thread 0",
+              "outside every allocation");
   expectFault("the lines of the source", kWarp, "lazy",
               ".loc 2 5 1\n.loc 1 12 3, function_name $L__info_string0, inlined_at 2 5 1\nst.global.u32 [%rd0+2], %r0;",
               "@tile.h:12 < attend.cu:5 (line 18 of the PTX): misaligned");
