@@ -6,6 +6,7 @@
 #include "pattern.h"
 #include "plan.h"
 #include "reading.h"
+#include "store.h"
 
 namespace tilewise {
 namespace {
@@ -39,17 +40,6 @@ void requireRunningTotals(Napi::Env env, const std::vector<int32_t>& totals, int
   }
 }
 
-// How keys are kept, as far as reading them needs it.
-KeyStore readStore(const Numbers& n) {
-  KeyStore store;
-  const Token pageSize = n.count(size_t(Field::pageSize), "pageSize");
-  if (pageSize == 0) return store;
-  store.kind = StoreKind::paged;
-  store.paged.pages = n.count(size_t(Field::pages), "pages");
-  store.paged.pageSize = pageSize;
-  return store;
-}
-
 void readSizes(const Numbers& n, AttentionProblem& p) {
   const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFieldNames[size_t(f)], least); };
   p.batch = count(Field::batch, 0);
@@ -70,28 +60,8 @@ void readSizes(const Numbers& n, AttentionProblem& p) {
   p.window.align = static_cast<Align>(n.whole(size_t(Field::align), "align", 0, int32_t(Align::explicitOffset)));
   p.window.offset = count(Field::alignOffset, -kMaxTokens);
   p.pairing = static_cast<Pairing>(n.whole(size_t(Field::pairing), "pairing", 0, int32_t(Pairing::interleave)));
-  p.store = readStore(n);
+  p.store = readStore(n, size_t(Field::pages), size_t(Field::pageSize));
   readPattern(n, p);
-}
-
-// The page table, once lengths are known: entries of pages in use must name pages, the others may be anything.
-void readPageTable(const Views& views, Napi::Env env, AttentionProblem& p) {
-  const std::vector<int32_t>& table = views.keep(views.at(Slot::pageTable));
-  PagedKeys& paged = p.store.paged;
-  const int64_t perSequence = ceilDiv<int64_t>(p.keys, paged.pageSize);
-  // No sequences have lengths, too: none.
-  const bool hasLengths = p.keyLengths || p.sequences == 0;
-  if (!hasLengths || int64_t(table.size()) != p.sequences * perSequence) {
-    refuse(env, "pages need lengths, and a table with a row of them for each sequence");
-  }
-  for (int32_t s = 0; s < p.sequences; ++s) {
-    for (int64_t i = 0; i < ceilDiv<int64_t>(p.keyLengths[s], paged.pageSize); ++i) {
-      const int32_t page = table[size_t(s * perSequence + i)];
-      if (page < 0 || page >= paged.pages) refuse(env, "the page table names a page that does not exist");
-    }
-  }
-  paged.table = table.data();
-  paged.tableBatch = perSequence;
 }
 
 void readOperands(const Numbers& n, const Views& views, AttentionProblem& p) {
@@ -167,7 +137,7 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   readLengths(views, env, p);
   readPatternViews(n, views, p);
   if (p.pattern == PatternKind::neighborhood && (p.cuSeqlensQ || p.keyLengths)) refuse(env, "a grid is one sequence");
-  if (!p.store.isDense()) readPageTable(views, env, p);
+  readPageTable(views, env, views.at(Slot::pageTable), p.keyLengths, p.sequences, p.keys, p.store);
   if (p.pattern == PatternKind::blocks && p.cuSeqlensK) refuse(env, "lists are not for packed keys");
   request.problem = p;
   return request;

@@ -3,6 +3,7 @@
 #include "ops.h"
 #include "plan.h"
 #include "reading.h"
+#include "store.h"
 
 namespace tilewise {
 namespace {
@@ -11,9 +12,9 @@ namespace {
 // clang-format off
 #define TW_SELECTION_FIELDS(X)                                                                          \
   X(device) X(batch) X(queryHeads) X(kvHeads) X(queries) X(keys) X(headDim) X(type) X(keyType) X(pairing)          \
-  TW_OPERAND(X, query) TW_OPERAND(X, key) X(sink) X(window) X(headsPerList) X(method) X(strideKeys) \
+  TW_OPERAND(X, query) TW_OPERAND(X, key) X(pages) X(pageSize) X(sink) X(window) X(headsPerList) X(method) X(strideKeys) \
   X(firstStage) X(stages)
-#define TW_SELECTION_VIEWS(X) X(query) X(key) X(keyLengths)
+#define TW_SELECTION_VIEWS(X) X(query) X(key) X(keyLengths) X(pageTable)
 #define TW_STAGE_FIELDS(X) X(blockQueries) X(strideQueries) X(chunk) X(keep)
 #define TW_STAGE_VIEWS(X) X(starts) X(counts)
 // clang-format on
@@ -78,6 +79,7 @@ SelectionProblem readSizes(const Numbers& n) {
   p.dtype = n.type(size_t(Field::type));
   p.keyType = readKeyType(n, size_t(Field::keyType), p.dtype);
   p.pairing = static_cast<Pairing>(n.whole(size_t(Field::pairing), "pairing", 0, int32_t(Pairing::interleave)));
+  p.store = readStore(n, size_t(Field::pages), size_t(Field::pageSize));
   p.sink = count(Field::sink, 0);
   p.window = count(Field::window, 1);
   p.headsPerList = count(Field::headsPerList, 1);
@@ -105,10 +107,12 @@ Request readSelection(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   const Views views(env, objects, size_t(Slot::count) + size_t(p.stages) * size_t(StageSlot::count), request);
   p.query = readOperand(n, "q", size_t(Field::queryOffset), views.at(Slot::query), p.batch, p.queries, p.queryHeads,
                         p.headDim, p.dtype);
-  p.key = readOperand(n, "k", size_t(Field::keyOffset), views.at(Slot::key), p.batch, p.keys, p.kvHeads, p.headDim,
-                      p.keyType);
+  const KeyStore::Shape stored = p.store.shape(p.batch, p.keys);
+  p.key = readOperand(n, "k", size_t(Field::keyOffset), views.at(Slot::key), stored.batch, stored.tokens, p.kvHeads,
+                      p.headDim, p.keyType);
   for (int32_t s = 0; s < p.stages; ++s) readStageLists(views, env, p, s);
   p.keyLengths = readKeyLengths(env, views, views.at(Slot::keyLengths), p.batch, p.keys);
+  readPageTable(views, env, views.at(Slot::pageTable), p.keyLengths, p.batch, p.keys, p.store);
   request.problem = p;
   return request;
 }

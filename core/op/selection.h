@@ -43,6 +43,7 @@ struct SelectionProblem {
   DType dtype = DType::float32;  // of query
   DType keyType = DType::float32;  // of key, as in attention.h
   Operand query, key;
+  KeyStore store;  // where the rows of key are; a table's rows are batch entries
   Pairing pairing = Pairing::tile;
   const int32_t* keyLengths = nullptr;  // [batch] keys in use; null: all
 
@@ -62,6 +63,7 @@ struct SelectionProblem {
     if (kvHeads <= queryHeads) return head;
     return pairing == Pairing::tile ? head % queryHeads : int32_t(int64_t(head) * queryHeads / kvHeads);
   }
+  TW_HOST_DEVICE StoredRows keyRowsOf(int32_t b, int32_t head) const { return store.rowsOf(key, b, 0, kvHeadOf(head)); }
   TW_HOST_DEVICE int32_t lists() const { return outputHeads() / headsPerList; }
   TW_HOST_DEVICE Token blocks(int32_t s) const { return ceilDiv(queries, stage[s].blockQueries); }
   TW_HOST_DEVICE int64_t listAt(int32_t s, int32_t b, int32_t list, Token block) const {

@@ -78,9 +78,10 @@ struct SampledRows {
 
 // Selection: keys of one head, in any order.
 struct KeyList {
-  const void* first;  // token 0
+  const void* data;
   DType dtype;
-  int64_t tokenStride, dimStride;
+  StoredRows rows;
+  int64_t dimStride;
   int headDim;
   const Token* tokens;
   int count;

@@ -88,7 +88,7 @@ SIMD void reduceBest(const float* best, int n, float* to) {
   }
 }
 
-SIMD const void* keyAt(const KeyList& t, int i) { return elementAt(t.first, t.dtype, t.tokens[i] * t.tokenStride); }
+SIMD const void* keyAt(const KeyList& t, int i) { return elementAt(t.data, t.dtype, t.rows.at(t.tokens[i])); }
 
 // Keys [from, from + n) as float32 rows, zero up to whole vectors.
 void stageKeys(const KeyList& t, int from, int n, float* staging) {

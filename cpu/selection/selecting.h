@@ -31,14 +31,7 @@ inline SampledRows rowsOf(const SelectionProblem& p, int32_t b, int32_t head, co
 }
 
 inline KeyList keysOf(const SelectionProblem& p, int32_t b, int32_t head) {
-  const int64_t at = p.key.offset(b, 0, p.kvHeadOf(head));
-  return {static_cast<const char*>(p.key.data) + at * sizeOf(p.keyType),
-          p.keyType,
-          p.key.token,
-          p.key.dim,
-          p.headDim,
-          nullptr,
-          0};
+  return {p.key.data, p.keyType, p.keyRowsOf(b, head), p.key.dim, p.headDim, nullptr, 0};
 }
 
 // Calls keep(i), ascending, for the `most` entries with the highest scores; of equals the lower ones. No score is NaN.

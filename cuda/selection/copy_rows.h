@@ -10,17 +10,18 @@ namespace tilewise::cuda {
 
 template <class E>
 struct Rows {
-  const E* first;  // of token 0
-  int64_t token, dim;
+  const E* data;
+  StoredRows rows;
+  int64_t dim;
   int32_t dims, pieces;
   bool isAligned;  // elements side by side, every row on a boundary of 16 bytes
 
   static constexpr int kPerPiece = 16 / int(sizeof(E));
 
-  __device__ __forceinline__ Rows(const Operand& from, int32_t batch, int32_t head, int32_t dims, int32_t pieces,
+  __device__ __forceinline__ Rows(const Operand& from, const StoredRows& rows, int32_t dims, int32_t pieces,
                                   bool isAligned)
-      : first(static_cast<const E*>(from.data) + from.offset(batch, 0, head)),
-        token(from.token),
+      : data(static_cast<const E*>(from.data)),
+        rows(rows),
         dim(from.dim),
         dims(dims),
         pieces(pieces),
@@ -28,7 +29,7 @@ struct Rows {
 
   // All lanes of a quad call this; the copy is complete after cp_async_wait() and a barrier.
   __device__ __forceinline__ void copy(Token which, saddr to) const {
-    const E* const row = first + which * token;
+    const E* const row = data + rows.at(which);
     for (int piece = lane_id() % 4; piece < pieces; piece += 4) {
       const int left = dims - piece * kPerPiece;
       if (isAligned) {

@@ -67,7 +67,7 @@ struct GroupSearch {
     return first.list * problem.headsPerList + pair % problem.headsPerList;
   }
   __device__ __forceinline__ Rows<E> keyRows(int32_t head) const {
-    return {problem.key, first.batch, problem.kvHeadOf(head), problem.headDim, p.search.pieces, p.isKeyAligned};
+    return {problem.key, problem.keyRowsOf(first.batch, head), problem.headDim, p.search.pieces, p.isKeyAligned};
   }
   __device__ __forceinline__ saddr queryRow(int buffer, int row) const {
     const int rows = p.search.rowsPerPair * p.search.pairsPerBatch;
@@ -94,8 +94,9 @@ struct GroupSearch {
       const int pair = from + row / p.search.rowsPerPair, g = row % p.search.rowsPerPair;
       const int block = pair / problem.headsPerList;
       if (g >= rowsOf(block)) continue;
-      const Rows<E> rows(problem.query, first.batch, problem.queryHeadOf(head(pair)), problem.headDim, p.search.pieces,
-                         p.isQueryAligned);
+      const int32_t queryHead = problem.queryHeadOf(head(pair));
+      const Rows<E> rows(problem.query, DenseKeys::rowsOf(problem.query, first.batch, 0, queryHead), problem.headDim,
+                         p.search.pieces, p.isQueryAligned);
       rows.copy(sampled(queriesOf(block), p.now().strideQueries, g), queryRow(buffer, row));
     }
   }

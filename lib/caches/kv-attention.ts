@@ -22,6 +22,7 @@ import { putRanks, type RotarySettings, turnedQueries } from './kv-rotary.js';
 export type CacheAttentionOptions<T = Tensor> = Pick<
   AttentionOptions<T>,
   | 'queryHeads'
+  | 'pattern'
   | 'causal'
   | 'window'
   | 'sinkTokens'
@@ -42,6 +43,7 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
 
 const names = namesOf<CacheAttentionOptions>({
   queryHeads: 1,
+  pattern: 1,
   causal: 1,
   window: 1,
   sinkTokens: 1,
@@ -140,7 +142,8 @@ function callOf(
   for (let i = 0; i < runs.length; ++i) keyLengths[i] = runs[i].lengthOf(layer);
   const options: Told = { ...given };
   options.layout = layout;
-  options.causal = given.causal === undefined ? !isReadOnly : checkBoolean('causal', given.causal);
+  if (given.causal !== undefined) options.causal = checkBoolean('causal', given.causal);
+  else if (given.pattern === undefined) options.causal = !isReadOnly;
   if (given.queryHeads !== undefined) options.kvHeads = settings.kvHeads;
   if (queryLengths) options.cuSeqlensQ = totalsOf(queryLengths);
   refuseSight(options, parts, rotary);
@@ -206,7 +209,7 @@ function totalsOf(lengths: ArrayLike<number>): Int32Array {
 /** Refuses what the cache says itself. */
 function refuseSight(options: Told, parts: readonly KvPart[], rotary: RotarySettings | undefined): void {
   if (parts.every(({ horizon }) => !horizon)) return;
-  const named = (['window', 'sinkTokens'] as const).find((name) => options[name] !== undefined);
+  const named = (['pattern', 'window', 'sinkTokens'] as const).find((name) => options[name] !== undefined);
   if (named || !options.causal) {
     throw new TilewiseTypeError(
       'ERR_TILEWISE_INVALID_OPTION',

@@ -14,9 +14,10 @@ import {
   hierarchical,
   hierarchicalNames,
 } from '../patterns/hierarchical.js';
-import { type PreparedSelection, prepareSelection } from '../selectors/hierarchical.js';
+import { type PreparedSelection, prepareSelection, type SelectionSettings } from '../selectors/hierarchical.js';
 import { checkRefresh, type HipLists, HipState, type Refresh, toHipLists } from '../selectors/hip-state.js';
-import { axesOf, layoutWords } from '../tensor/axes.js';
+import { checkPages, keysOnPages } from '../stores/pages.js';
+import { type Axes, axesOf, layoutWords } from '../tensor/axes.js';
 import { checkOverlaps } from '../tensor/leases.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
@@ -87,7 +88,7 @@ export const hipAttentionSync = ops.sync as HipAttention<'sync'>;
 export type HipSelectOptions = HierarchicalOptions &
   Pick<
     AttentionOptions,
-    'layout' | 'queryHeads' | 'kvHeads' | 'keyLengths' | 'pairing' | 'signal' | 'device' | 'copyInputs'
+    'layout' | 'queryHeads' | 'kvHeads' | 'keyLengths' | 'pages' | 'pairing' | 'signal' | 'device' | 'copyInputs'
   >;
 
 /** A selection: what the last stage kept, and what every stage did. */
@@ -102,6 +103,7 @@ const selectNames: ReadonlySet<string> = new Set([
   'queryHeads',
   'kvHeads',
   'keyLengths',
+  'pages',
   'pairing',
   'signal',
   'device',
@@ -158,9 +160,9 @@ const selectionOf = ({ lists }: PreparedSelection): HipSelection => {
 function readSelect(where: string, options: HipSelectOptions | HierarchicalPreset) {
   const given = typeof options === 'string' ? { preset: options } : options;
   checkNames(where, given, selectNames);
-  const { layout, queryHeads, kvHeads, keyLengths, pairing, signal, device, copyInputs, ...own } = given;
+  const { layout, queryHeads, kvHeads, keyLengths, pages, pairing, signal, device, copyInputs, ...own } = given;
   const pattern = hierarchical(own);
-  const common = { layout, queryHeads, kvHeads, keyLengths, pairing, signal, device, copyInputs };
+  const common = { layout, queryHeads, kvHeads, keyLengths, pages, pairing, signal, device, copyInputs };
   return { pattern, settings: readOptions(where, { pattern, ...common }) };
 }
 
@@ -172,29 +174,37 @@ function prepareSelect(
 ): PreparedSelection {
   const q = readOperand('q', qLike, 'queryHeads', settings);
   const k = readOperand('k', kLike, 'kvHeads', settings);
-  checkShapes(q, k, settings);
+  const axes = axesOf(4, settings.isHeadsFirst);
+  const pages = settings.pages && { ...settings.pages, keys: keysOnPages(settings.pages) };
+  checkShapes(q, k, settings, axes, pages);
   const named = [
     { name: 'q', view: q },
     { name: 'k', view: k },
   ];
   const placement = placementOf(settings.device, named);
   checkOverlaps(named, undefined);
-  const axes = axesOf(4, settings.isHeadsFirst);
   const copyInputs = copiesInputs(settings.copyInputs, named);
-  return prepareSelection(pattern, q, k, axes, { ...settings, copyInputs }, placement);
+  return prepareSelection(pattern, q, k, axes, { ...settings, copyInputs, pages }, placement);
 }
 
-function checkShapes(q: View, k: View, { isHeadsFirst, pairing, keyLengths }: Settings): void {
+function checkShapes(
+  q: View,
+  k: View,
+  { isHeadsFirst, pairing, keyLengths }: Settings,
+  axes: Axes,
+  pages: SelectionSettings['pages'],
+): void {
   checkTypes(q, k);
-  const axes = axesOf(4, isHeadsFirst);
   const { batch, dim } = axes;
   const isRank4 = q.dims.length === 4 && k.dims.length === 4;
-  if (!isRank4 || q.dims[batch] !== k.dims[batch] || q.dims[dim] !== k.dims[dim]) {
+  if (!isRank4 || (!pages && q.dims[batch] !== k.dims[batch]) || q.dims[dim] !== k.dims[dim]) {
+    const shared = pages ? 'the dim, with pages in place of the batch of `k`' : 'the batch and the dim';
     throw mismatch(
-      `\`q\` ${showDims(q.dims)} and \`k\` ${showDims(k.dims)} do not fit: both are ${layoutWords(4, isHeadsFirst)} and share the batch and the dim`,
+      `\`q\` ${showDims(q.dims)} and \`k\` ${showDims(k.dims)} do not fit: both are ${layoutWords(4, isHeadsFirst)} and share ${shared}`,
     );
   }
-  const shape = readShape(q, k, k, axes);
+  const shape = readShape(q, k, k, axes, pages && { axes, keys: pages.keys });
+  if (pages) checkPages(pages, k, axes.token, shape);
   if (pairing === undefined) checkOneLayout(q, k, shape, isHeadsFirst);
   checkHeads(shape, pairing);
   if (keyLengths) checkKeyLengths(keyLengths, shape);

@@ -9,6 +9,7 @@ import { showDims, TilewiseTypeError } from '../check/errors.js';
 import { maxTokens } from '../check/validate.js';
 import type { NativeLists } from '../patterns/block-lists.js';
 import { type HierarchicalPattern, type SelectionStage, stagesOf } from '../patterns/hierarchical.js';
+import { type PageSettings, putPages } from '../stores/pages.js';
 import type { Axes } from '../tensor/axes.js';
 import { DeviceBuffer, passed } from '../tensor/device-buffer.js';
 import { backendName, cpu } from '../tensor/devices.js';
@@ -16,12 +17,13 @@ import { allocate, type View } from '../tensor/views.js';
 import type { HipState, Refresh, Remembered, StageLists } from './hip-state.js';
 import { formOf, headsPerListOf, op, putRule, type SelectionRule, type Sizes } from './selection-request.js';
 
-const field = { pairing: op.field('pairing'), firstStage: op.field('firstStage') };
+const field = { pairing: op.field('pairing'), firstStage: op.field('firstStage'), keys: op.field('keys') };
 const place = {
   q: { field: op.field('queryOffset'), slot: op.view('query') },
   k: { field: op.field('keyOffset'), slot: op.view('key') },
 };
 const keyLengthsSlot = op.view('keyLengths');
+const pagePlace = { pages: op.field('pages'), pageSize: op.field('pageSize'), pageTable: op.view('pageTable') };
 const stageSlot = { starts: op.itemView('starts'), counts: op.itemView('counts') };
 
 /** What selection remembers from call to call, and how often it is to select from this call on. */
@@ -36,6 +38,8 @@ export interface SelectionSettings {
   readonly cuSeqlensQ: Int32Array | undefined;
   readonly pairing: 'tile' | 'interleave' | undefined;
   readonly copyInputs: boolean;
+  /** With the keys that a row of the table has room for. */
+  readonly pages?: PageSettings & { readonly keys: number };
 }
 
 /** A selection that is laid out: its lists are there, and filled once it has run. */
@@ -72,9 +76,9 @@ export function prepareSelection(
   state?: SelectionState,
 ): PreparedSelection {
   if (settings.cuSeqlensQ !== undefined) throw conflict('cuSeqlensQ', 'a selection goes by the tokens of one tensor');
-  if (state && settings.keyLengths)
+  const sizes = sizesOf(q, k, axes, settings);
+  if (state && settings.keyLengths?.some((length) => length !== sizes.keys))
     throw conflict('keyLengths', 'a `state` counts the keys of all batch entries alike');
-  const sizes = sizesOf(q, k, axes);
   const stages = stagesOf(pattern, sizes.keys);
   const reused = state?.kept.recall(
     identityOf(pattern, sizes, placement),
@@ -190,6 +194,10 @@ function layOut(selection: Selection, q: View, k: View, axes: Axes, settings: Se
   request.operand('q', place.q, q, isHeadsFirst);
   request.operand('k', place.k, k, isHeadsFirst);
   views[keyLengthsSlot] = settings.keyLengths;
+  if (settings.pages) {
+    numbers[field.keys] = settings.pages.keys;
+    putPages(request, settings.pages, settings.keyLengths as Int32Array, k, pagePlace);
+  }
   for (const [i, { starts, counts }] of lists.entries()) {
     const first = op.views + i * op.itemViews;
     views[first + stageSlot.starts] = passed(starts);
@@ -198,8 +206,13 @@ function layOut(selection: Selection, q: View, k: View, axes: Axes, settings: Se
   return request;
 }
 
-function sizesOf(q: View, k: View, axes: Axes): Sizes {
-  const [queries, keys] = [q.dims[axes.token], k.dims[axes.token]];
+function sizesOf(q: View, k: View, axes: Axes, { pages, keyLengths }: SelectionSettings): Sizes {
+  const lengths = pages && (keyLengths as Int32Array);
+  const [queries, keys] = [q.dims[axes.token], lengths ? Math.max(0, ...lengths) : k.dims[axes.token]];
+  const short = lengths?.find((length) => length < queries);
+  if (short !== undefined) {
+    throw mismatch(`hierarchical() needs at least as many keys as queries, not ${short} keys for ${queries} queries`);
+  }
   if (queries > keys) {
     throw mismatch(
       `hierarchical() needs at least as many keys as queries, not \`q\` ${showDims(q.dims)} and \`k\` ${showDims(k.dims)}`,

@@ -42,8 +42,22 @@ export function readPages(value: unknown): PageSettings {
 /** Keys that a sequence may have: those of all its pages. */
 export const keysOnPages = ({ table, pageSize }: PageSettings): number => table.dims[1] * pageSize;
 
-/** Passes the table. Lengths have been checked against the keys. */
-export function putPages(request: Request, { table, pageSize }: PageSettings, lengths: Int32Array, k: View): void {
+/** Where a request of an op has its pages. */
+export interface PagePlace {
+  readonly pages: number;
+  readonly pageSize: number;
+  readonly pageTable: number;
+}
+const attentionPlace: PagePlace = { pages: field.pages, pageSize: field.pageSize, pageTable: slot.pageTable };
+
+/** Passes the table, to attention unless `at` says another op. Lengths have been checked against the keys. */
+export function putPages(
+  request: Request,
+  { table, pageSize }: PageSettings,
+  lengths: Int32Array,
+  k: View,
+  at = attentionPlace,
+): void {
   const [sequences, perSequence] = table.dims;
   const pages = k.dims[0];
   for (let s = 0; s < sequences; ++s) {
@@ -56,9 +70,9 @@ export function putPages(request: Request, { table, pageSize }: PageSettings, le
       );
     }
   }
-  request.numbers[field.pages] = pages;
-  request.numbers[field.pageSize] = pageSize;
-  request.views[slot.pageTable] = table.data;
+  request.numbers[at.pages] = pages;
+  request.numbers[at.pageSize] = pageSize;
+  request.views[at.pageTable] = table.data;
 }
 
 /** Says of a problem without data that its keys are on pages, for explain(). */

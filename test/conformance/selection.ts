@@ -40,6 +40,7 @@ export function selectedBy(built: Built, backend: Backend): Selected {
   const more = {
     layout: built.layout,
     ...(keyLengths && { keyLengths: Int32Array.from(keyLengths) }),
+    ...(options.pages && { pages: options.pages }),
     ...(options.pairing && { pairing: options.pairing }),
   };
   return selectSync(query, key, pattern.options, backend, more).selected;

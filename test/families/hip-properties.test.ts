@@ -9,7 +9,7 @@ import { expectedOf, run } from '../conformance/judge.js';
 import { fromOutput, fromTensor, operandOf, toTensor } from '../conformance/memory.js';
 import { selectionCases } from '../conformance/pattern-sweep.js';
 import { Random } from '../conformance/random.js';
-import { nested } from '../conformance/selection.js';
+import { nested, selectedBy } from '../conformance/selection.js';
 import {
   expectCases,
   expectMatrix,
@@ -55,9 +55,20 @@ onEveryBackend((backend) => {
         { ...long, hip: { ...tree, scope, blockQ: 1 }, queries: 1 },
         { ...long, hip: { ...options, scope }, batch: 2, keyLengths: [210, 60], sinks: true, softcap: 5 },
         { ...long, hip: { ...options, scope }, batch: 2, keyLengths: [30, 0] },
+        { ...long, hip: { ...options, scope }, batch: 2, keyLengths: [150, 90], pages: { size: 16 } },
+        { ...long, dtype: 'float16', hip: { ...tree, scope }, layout: 'bhnd', keyLengths: [205], pages: { size: 7 } },
+        { ...long, queries: 1, hip: { ...options, scope }, batch: 2, keyLengths: [210, 20], pages: { size: 64 } },
       ]),
       backend,
     );
+  });
+
+  it('selects from pages what it selects from one tensor', () => {
+    for (const hip of [options, { ...options, scope: 'head' as const }]) {
+      const c: Case = { ...long, hip, batch: 2, keyLengths: [210, 210] };
+      const [tensor, pages] = [c, { ...c, pages: { size: 16 } }].map((each) => selectedBy(build(each), backend));
+      expect(pages).toEqual(tensor);
+    }
   });
 
   it('sequences of many tiles', () => {

@@ -3,14 +3,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  type AttentionOptions,
-  attentionSync,
-  type ErrorCode,
-  hierarchical,
-  type PagedKeys,
-  Tensor,
-} from '../../dist/index.js';
+import { type AttentionOptions, attentionSync, type ErrorCode, type PagedKeys, Tensor } from '../../dist/index.js';
 import type { Case } from '../conformance/case.js';
 import { defined, either, integers, places, seeds, sizes, sometimes, within, yes } from '../conformance/draw.js';
 import { pairwise } from '../conformance/pairwise.js';
@@ -203,7 +196,6 @@ describe('pages', () => {
       invalid,
       ['pages'],
     ],
-    ['a selection', { pattern: hierarchical() }, invalid, ['`pages`', "'hierarchical'"]],
   ])('refuses %s', (_, options, code, says) => {
     expectError(
       thrownBy(() => call(options)),

@@ -97,7 +97,7 @@ export interface AttentionOptions<T = Tensor> {
   /**
    * Keys and values on pages, with `keyLengths`: k is [pages, pageSize, kvHeads, headDim], with `layout: 'bhnd'` [pages,
    * kvHeads, pageSize, headDim], v likewise. A sequence is a batch entry of q; or q is packed, and `cuSeqlensQ` says how many
-   * queries each has, a prompt's chunk beside single tokens. Not for grids and `hierarchical()`.
+   * queries each has, a prompt's chunk beside single tokens. Not for grids.
    */
   pages?: PagedKeys;
   /**

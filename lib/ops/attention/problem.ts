@@ -100,7 +100,15 @@ export function prepare(
   const grid = pattern.kind === 'neighborhood' ? readGrid(pattern, q, k, axes) : undefined;
   const selection =
     pattern.kind === 'hierarchical'
-      ? prepareSelection(pattern, q, k, axes, { ...settings, copyInputs }, placement, internals.state)
+      ? prepareSelection(
+          pattern,
+          q,
+          k,
+          axes,
+          { ...settings, copyInputs, pages: pages && onPages && { ...pages, keys: onPages.keys } },
+          placement,
+          internals.state,
+        )
       : undefined;
 
   if (pattern.kind === 'stridedShards')

@@ -93,7 +93,7 @@ const refused: { readonly [kind in Pattern['kind']]: readonly [why: string, ...n
   ],
   stridedShards: ['lists go with windows', 'pageLists'],
   blocks: ['it has lists of its own, for keys that are not packed', 'cuSeqlensK', 'pageLists'],
-  hierarchical: ['keys are selected from the rows of one tensor', 'pages'],
+  hierarchical: ['it selects keys itself', 'pageLists'],
 };
 
 function checkPatternTakes(settings: Settings): void {
