@@ -109,6 +109,10 @@ void readLengths(const Views& views, Napi::Env env, AttentionProblem& p) {
   p.keyLengths = readKeyLengths(env, views, views.at(Slot::keyLengths), p.sequences, p.keys);
   if (!cuSeqlensQ.isPresent) {
     if (p.sequences != p.batch) refuse(env, "one sequence per batch entry");
+    p.keyStarts = readKeyLengths(env, views, views.at(Slot::keyStarts), p.sequences, p.keys);
+    for (int32_t s = 0; p.keyStarts && s < p.sequences; ++s) {
+      if (p.keyStarts[s] > (p.keyLengths ? p.keyLengths[s] : p.keys)) refuse(env, "keys start beyond their length");
+    }
     return;
   }
   if (p.batch != 1) refuse(env, "packed sequences have a batch of 1");
@@ -136,8 +140,10 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   readModifiers(n, views, p);
   readLengths(views, env, p);
   readPatternViews(n, views, p);
-  if (p.pattern == PatternKind::neighborhood && (p.cuSeqlensQ || p.keyLengths)) refuse(env, "a grid is one sequence");
-  readPageTable(views, env, views.at(Slot::pageTable), p.keyLengths, p.sequences, p.keys, p.store);
+  if (p.pattern == PatternKind::neighborhood && (p.cuSeqlensQ || p.keyLengths || p.keyStarts)) {
+    refuse(env, "a grid is one sequence");
+  }
+  readPageTable(views, env, views.at(Slot::pageTable), {p.keyStarts, p.keyLengths}, p.sequences, p.keys, p.store);
   if (p.pattern == PatternKind::blocks && p.cuSeqlensK) refuse(env, "lists are not for packed keys");
   request.problem = p;
   return request;

@@ -31,7 +31,7 @@ namespace tilewise {
   X(pattern)
 
 #define TW_ATTENTION_VIEWS(X)                                                                                    \
-  X(query) X(key) X(value) X(out) X(lse) TW_SCORE_RULES(TW_RULE_VIEW, X) X(sinks) X(cuSeqlensQ) X(cuSeqlensK) X(keyLengths) \
+  X(query) X(key) X(value) X(out) X(lse) TW_SCORE_RULES(TW_RULE_VIEW, X) X(sinks) X(cuSeqlensQ) X(cuSeqlensK) X(keyLengths) X(keyStarts) \
   X(pageTable) X(extraKeys) X(extraValues)
 // clang-format on
 

@@ -112,7 +112,7 @@ Request readSelection(Napi::Env env, const Napi::Value& numbers, const Napi::Val
                       p.headDim, p.keyType);
   for (int32_t s = 0; s < p.stages; ++s) readStageLists(views, env, p, s);
   p.keyLengths = readKeyLengths(env, views, views.at(Slot::keyLengths), p.batch, p.keys);
-  readPageTable(views, env, views.at(Slot::pageTable), p.keyLengths, p.batch, p.keys, p.store);
+  readPageTable(views, env, views.at(Slot::pageTable), {nullptr, p.keyLengths}, p.batch, p.keys, p.store);
   request.problem = p;
   return request;
 }

@@ -27,12 +27,13 @@ inline void readPageTable(const Views& views, Napi::Env env, const View& view, c
   PagedKeys& paged = store.paged;
   const int64_t perSequence = ceilDiv<int64_t>(keys, paged.pageSize);
   // No sequences have lengths, too: none.
-  const bool hasLengths = lengths || sequences == 0;
+  const bool hasLengths = used.lengths || sequences == 0;
   if (!hasLengths || int64_t(table.size()) != sequences * perSequence) {
     refuse(env, "pages need lengths, and a table with a row of them for each sequence");
   }
   for (int32_t s = 0; s < sequences; ++s) {
-    for (int64_t i = 0; i < ceilDiv<int64_t>(lengths[s], paged.pageSize); ++i) {
+    const int64_t first = used.starts ? used.starts[s] / paged.pageSize : 0;
+    for (int64_t i = first; i * paged.pageSize < used.lengths[s]; ++i) {
       const int32_t page = table[size_t(s * perSequence + i)];
       if (page < 0 || page >= paged.pages) refuse(env, "the page table names a page that does not exist");
     }

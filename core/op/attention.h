@@ -47,6 +47,7 @@ struct Sequence {
   Range queries;
   Range keys;
   int64_t keyBatch = batch;  // and whose block lists it has
+  Token keyStart = 0;  // loops leave out the keys before it, whatever the pattern's runs
 };
 
 struct AttentionProblem {
@@ -86,6 +87,7 @@ struct AttentionProblem {
   const int32_t* cuSeqlensQ = nullptr;  // packed: [sequences + 1] running totals, ascending from 0
   const int32_t* cuSeqlensK = nullptr;  // null on pages: there every sequence has keys of its own
   const int32_t* keyLengths = nullptr;  // [sequences] keys in use where they are not packed, the rest is never read
+  const int32_t* keyStarts = nullptr;  // [batch] the first key in use, at most the length; not for packed sequences
 
   // Whether the result has no elements; then it has no memory either.
   bool isEmpty() const { return out.data == nullptr; }
@@ -123,7 +125,7 @@ struct AttentionProblem {
     if (cuSeqlensK) return {0, {cuSeqlensQ[s], cuSeqlensQ[s + 1]}, {cuSeqlensK[s], cuSeqlensK[s + 1]}};
     const Range used{0, keyLengths ? keyLengths[s] : keys};
     if (cuSeqlensQ) return {0, {cuSeqlensQ[s], cuSeqlensQ[s + 1]}, used, s};
-    return {s, {0, queries}, used};
+    return {s, {0, queries}, used, s, keyStarts ? keyStarts[s] : 0};
   }
   // The most queries and keys that a sequence has. Reads lengths.
   Token longestQueries() const {
@@ -144,7 +146,9 @@ struct AttentionProblem {
 template <class Pattern>
 TW_HOST_DEVICE Pattern patternOf(const AttentionProblem& p, const Sequence& s, int32_t group = 0) {
   const Token keys = s.keys.size(), offset = offsetOf(p.window, s.queries.size(), keys);
-  const Window window{keys, p.window.left, p.window.right, offset, p.window.sinkTokens};
+  Token sinkEnd = p.window.sinkTokens;
+  if (sinkEnd > 0) sinkEnd += s.keyStart;
+  const Window window{keys, p.window.left, p.window.right, offset, sinkEnd};
   if constexpr (std::is_same_v<Pattern, Window>) {
     return window;
   } else if constexpr (std::is_same_v<Pattern, StridedShards>) {

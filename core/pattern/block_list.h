@@ -86,7 +86,7 @@ struct BlockList {
 
   TW_HOST_DEVICE Cut cut(const Sight& s, const KeyRun& run) const {
     if (run.at[0] == 0 || !lists.hasWindow) return window.cut(s.window, run);
-    return cutRun(run, some(s, run.places.begin), {window.sinkTokens, s.window.some.begin});
+    return cutRun(run, some(s, run.places.begin), {window.sinkEnd, s.window.some.begin});
   }
 
   TW_HOST_DEVICE const uint8_t* tokens(const KeyRun& run, Token query) const {
@@ -111,7 +111,7 @@ struct BlockList {
     return batch * lists.byBatch + head / lists.headsPerList * lists.byHead;
   }
   TW_HOST_DEVICE Token visitedKeys() const {
-    const int64_t inWindow = lists.hasWindow ? int64_t(window.left) + window.sinkTokens : 0;
+    const int64_t inWindow = lists.hasWindow ? int64_t(window.left) + window.sinkEnd : 0;
     const int64_t listed = int64_t(lists.counts[batch * lists.byBatch]) * lists.keys;
     return Token(smaller<int64_t>(window.keys, listed + inWindow));
   }
@@ -119,8 +119,8 @@ struct BlockList {
  private:
   // What some query of the box sees of an entry. Cut by the window, entries are sink tokens whole or not at all.
   TW_HOST_DEVICE Range some(const Sight& s, Token first) const {
-    if (lists.hasWindow) return {window.sinkTokens, s.window.all.begin};
-    return {first < window.sinkTokens ? 0 : s.window.some.begin, s.window.some.end};
+    if (lists.hasWindow) return {window.sinkEnd, s.window.all.begin};
+    return {first < window.sinkEnd ? 0 : s.window.some.begin, s.window.some.end};
   }
 };
 

@@ -9,7 +9,7 @@
 namespace tilewise {
 
 // Query q has position q + offset among the keys and sees key k when
-//     k <= q + offset + right   and   ( k >= q + offset - left   or   k < sinkTokens ).
+//     k <= q + offset + right   and   ( k >= q + offset - left   or   k < sinkEnd ).
 // Full attention is left = right = kUnbounded; causal is right = 0.
 struct Window {
   static constexpr int kRank = 1;
@@ -22,7 +22,7 @@ struct Window {
   Token left = kUnbounded;
   Token right = kUnbounded;
   Token offset = 0;  // keys - queries for bottom-right alignment, 0 for top-left
-  Token sinkTokens = 0;  // leading keys that stay visible when the window has moved past them
+  Token sinkEnd = 0;  // keys before it stay visible when the window has moved past them
 
   // The bands of the box's queries: their union and their intersection. Sink tokens end where these end, too.
   struct Sight {
@@ -36,15 +36,15 @@ struct Window {
   }
 
   // The sinks, then the band behind them; one run where every query's band reaches back to the sinks.
-  TW_HOST_DEVICE int32_t runs(const Sight& sight) const { return sight.all.begin <= sinkTokens ? 1 : 2; }
+  TW_HOST_DEVICE int32_t runs(const Sight& sight) const { return sight.all.begin <= sinkEnd ? 1 : 2; }
   TW_HOST_DEVICE KeyRun run(const Sight& sight, int32_t i) const {
-    if (sight.all.begin <= sinkTokens) return KeyRun{{0, sight.some.end}};
-    if (i == 0) return KeyRun{{0, smaller(sinkTokens, sight.some.end)}};
-    return KeyRun{{larger(sinkTokens, sight.some.begin), sight.some.end}};
+    if (sight.all.begin <= sinkEnd) return KeyRun{{0, sight.some.end}};
+    if (i == 0) return KeyRun{{0, smaller(sinkEnd, sight.some.end)}};
+    return KeyRun{{larger(sinkEnd, sight.some.begin), sight.some.end}};
   }
 
   TW_HOST_DEVICE Cut cut(const Sight& sight, const KeyRun& run) const {
-    if (run.places.begin < sinkTokens) return cutRun(run, {0, sight.some.end}, {0, sight.all.end});
+    if (run.places.begin < sinkEnd) return cutRun(run, {0, sight.some.end}, {0, sight.all.end});
     return cutRun(run, sight.some, sight.all);
   }
 

@@ -160,7 +160,7 @@ class AttentionJob {
     float* memory = worker.floats(2 * size + kernels_.decodeScratch(problem_, groups, rowsOf(s)));
     const auto runChunk = [&](int64_t chunk, const PartialRows& out) {
       const Range keys = intersect({Token(chunk) * s.chunk, Token(smaller<int64_t>(kMaxTokens, (chunk + 1) * s.chunk))},
-                                   {0, s.sequence.keys.size()});
+                                   {s.sequence.keyStart, s.sequence.keys.size()});
       const DecodeTask task{&problem_, s.sequence,     s.tiling.map.next(firstGroup), groups, rowsOf(s),
                             keys,      pauseOf(worker)};
       kernels_.decode(task, out, memory + 2 * size);

@@ -191,7 +191,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
   // problem.
   Token blockEnd = 0;
   forEachRun(pattern, tile, [&](const KeyRun& run) {
-    for (Token place = run.places.begin; place < run.places.end;) {
+    for (Token place = larger(run.places.begin, task.sequence.keyStart); place < run.places.end;) {
       Token room;
       if (task.alignsBlocks) {
         if (place >= blockEnd) {

@@ -18,10 +18,13 @@ int tileDim(const AttentionProblem& p) {
   return kMaxDim;
 }
 
+// Whether no sink tokens follow keys that are not in use: only the gather kernel has a register for where they end.
+bool areSinksFirst(const AttentionProblem& p) { return p.window.sinkTokens == 0 || !p.keyStarts; }
+
 // Nothing but a pattern over contiguous keys: the stream kernel has registers for no more.
 bool fitsStream(const AttentionProblem& p) {
   const ScoreScale scale = p.scoreScale();
-  return scale.canWait && !scale.hasCap() && p.extraTokens == 0 && p.store.isDense();
+  return scale.canWait && !scale.hasCap() && p.extraTokens == 0 && p.store.isDense() && areSinksFirst(p);
 }
 
 int log2Of(int n) {
@@ -101,7 +104,7 @@ LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys
   const int64_t sharedRows = int64_t(queries) * (isShared ? group : 1);
   const bool isOneBlock = queries <= traits.queryBlock;
   const int decodeRows = tileRows(tileSizes(2, plan.dim, KeyFeed::decode), KeyFeed::decode);
-  if (traits.hasDecodeKernel && isOneBlock && p.extraTokens == 0 && sharedRows <= decodeRows) {
+  if (traits.hasDecodeKernel && isOneBlock && p.extraTokens == 0 && areSinksFirst(p) && sharedRows <= decodeRows) {
     plan.feed = KeyFeed::decode;
   } else {
     plan.feed = traits.hasStreamKernel && fitsStream(p) && sharedRows > kSplitRows ? KeyFeed::stream : KeyFeed::gather;

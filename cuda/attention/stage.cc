@@ -37,6 +37,7 @@ StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
   staging.inputList(p.cuSeqlensQ, p.sequences + 1);
   staging.inputList(p.cuSeqlensK, p.sequences + 1);
   staging.inputList(p.keyLengths, p.sequences);
+  staging.inputList(p.keyStarts, p.sequences);
 
   staging.output(p.out, p.batch, queries, heads, p.valueDim, p.dtype);
   staging.output(p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {queries, &p.lseToken}},

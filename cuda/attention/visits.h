@@ -43,15 +43,16 @@ struct ExtraKeys {
 template <class Pattern, int Keys>
 class StreamKeys {
  public:
-  // A stream has neither a clip nor extra keys, and notes no slots.
-  __device__ __forceinline__ StreamKeys(const Pattern& pattern, const typename Pattern::Sight& sight, const Range&,
+  // A stream has no extra keys, notes no slots, and its clip ends behind all keys.
+  __device__ __forceinline__ StreamKeys(const Pattern& pattern, const typename Pattern::Sight& sight, const Range& clip,
                                         Token)
-      : pattern_(pattern), sight_(sight), runs_(pattern.runs(sight)) {}
+      : pattern_(pattern), sight_(sight), firstKey_(clip.begin), runs_(pattern.runs(sight)) {}
 
   __device__ __forceinline__ bool next(Visit& visit, saddr) {
     while (left_.isEmpty()) {
       if (index_ == runs_) return false;
       left_ = pattern_.run(sight_, index_++).places;
+      left_.begin = larger(left_.begin, firstKey_);
     }
     const Range keys{left_.begin, smaller(left_.end, left_.begin + Keys)};
     KeyRun run;
@@ -65,6 +66,7 @@ class StreamKeys {
  private:
   const Pattern& pattern_;
   typename Pattern::Sight sight_;
+  Token firstKey_;
   Range left_;
   int32_t runs_, index_ = 0;
 };

@@ -40,8 +40,8 @@ __device__ __forceinline__ Work workOf(const AttentionParams& p, uint32_t block)
   work.tile = block % tiles;
   if (p.isHeaviestFirst) work.tile = tiles - 1 - work.tile;
   work.sequence = p.problem.sequence(work.index);
-  work.clip = {0, kMaxTokens};
-  if (p.splits > 1) work.clip = {work.split * p.splitKeys, (work.split + 1) * p.splitKeys};
+  work.clip = {work.sequence.keyStart, kMaxTokens};
+  if (p.splits > 1) work.clip = intersect(work.clip, {work.split * p.splitKeys, (work.split + 1) * p.splitKeys});
   return work;
 }
 

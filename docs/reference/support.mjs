@@ -81,6 +81,7 @@ const rows = [
   ['`bias`, broadcast', call({ bias: zeros('float32', 2, 3) })],
   ['`mask`, broadcast', call({ mask: zeros('bool', 2, 3) })],
   ['`keyLengths`: padded batches', call({ batch: 2, keyLengths: Int32Array.of(3, 1) })],
+  ['`keyStarts`: padded before the keys', call({ batch: 2, keyStarts: Int32Array.of(0, 2) })],
   ['`pages`: keys and values on pages', paged({})],
   [
     'strided shards and block lists on pages',

@@ -60,6 +60,7 @@ export const slot = {
   cuSeqlensQ: slotAt('cuSeqlensQ'),
   cuSeqlensK: slotAt('cuSeqlensK'),
   keyLengths: slotAt('keyLengths'),
+  keyStarts: slotAt('keyStarts'),
   pageTable: slotAt('pageTable'),
   extraKeys: slotAt('extraKeys'),
   extraValues: slotAt('extraValues'),

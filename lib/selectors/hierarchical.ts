@@ -196,7 +196,7 @@ function layOut(selection: Selection, q: View, k: View, axes: Axes, settings: Se
   views[keyLengthsSlot] = settings.keyLengths;
   if (settings.pages) {
     numbers[field.keys] = settings.pages.keys;
-    putPages(request, settings.pages, settings.keyLengths as Int32Array, k, pagePlace);
+    putPages(request, settings.pages, settings.keyLengths as Int32Array, undefined, k, pagePlace);
   }
   for (const [i, { starts, counts }] of lists.entries()) {
     const first = op.views + i * op.itemViews;

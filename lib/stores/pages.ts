@@ -50,18 +50,19 @@ export interface PagePlace {
 }
 const attentionPlace: PagePlace = { pages: field.pages, pageSize: field.pageSize, pageTable: slot.pageTable };
 
-/** Passes the table, to attention unless `at` says another op. Lengths have been checked against the keys. */
+/** Passes the table, to attention unless `at` says another op. Lengths and starts have been checked against the keys. */
 export function putPages(
   request: Request,
   { table, pageSize }: PageSettings,
   lengths: Int32Array,
+  starts: Int32Array | undefined,
   k: View,
   at = attentionPlace,
 ): void {
   const [sequences, perSequence] = table.dims;
   const pages = k.dims[0];
   for (let s = 0; s < sequences; ++s) {
-    for (let i = 0; i * pageSize < lengths[s]; ++i) {
+    for (let i = Math.floor((starts?.[s] ?? 0) / pageSize); i * pageSize < lengths[s]; ++i) {
       const page = table.data[s * perSequence + i] as number;
       if (page >= 0 && page < pages) continue;
       throw new TilewiseRangeError(

@@ -3,7 +3,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { AttentionOptions, ErrorCode, TensorLike } from '../../dist/index.js';
-import { attention, attentionSync, causal, full, slidingWindow, Tensor } from '../../dist/index.js';
+import { attention, attentionSync, causal, full, hierarchical, slidingWindow, Tensor } from '../../dist/index.js';
 import { expectBoth, expectError, thrownBy } from '../support/expect-error.js';
 import { operands, tensor } from '../support/tensors.js';
 
@@ -131,6 +131,13 @@ const wrong: [
   [{ cuSeqlensQ: cu(0, 4), cuSeqlensK: cu(0, 4), bias: tensor(1) }, invalid, TypeError, ['`bias`', 'packed']],
   [{ cuSeqlensQ: cu(0, 4), cuSeqlensK: cu(0, 4), mask: bool }, invalid, TypeError, ['`mask`', 'packed']],
   [{ cuSeqlensQ: cu(0, 4), cuSeqlensK: cu(0, 4), keyLengths: cu(4) }, invalid, TypeError, ['`keyLengths`', 'packed']],
+  [{ cuSeqlensQ: cu(0, 4), cuSeqlensK: cu(0, 4), keyStarts: cu(0) }, invalid, TypeError, ['`keyStarts`', 'packed']],
+  [{ keyStarts: cu(0, 0) }, mismatch, RangeError, ['`keyStarts`', '1', '2']],
+  [{ keyStarts: cu(5) }, invalid, RangeError, ['`keyStarts[0]`', '5', '4, the number of keys']],
+  [{ keyStarts: cu(-1) }, invalid, RangeError, ['`keyStarts[0]`', '-1']],
+  [{ keyStarts: cu(3), keyLengths: cu(2) }, invalid, RangeError, ['`keyStarts[0]`', '3', '2, its length']],
+  [{ keyStarts: cu(0), pattern: hierarchical() }, invalid, TypeError, ['`keyStarts`', "'hierarchical'"]],
+  [{ keyStarts: [0.5] }, invalid, RangeError, ['`keyStarts[0]`', 'whole']],
   [{ keyLengths: cu(4, 4) }, mismatch, RangeError, ['`keyLengths`', '1', '2']],
   [{ keyLengths: cu(5) }, invalid, RangeError, ['`keyLengths[0]`', '5', '4']],
   [{ keyLengths: cu(-1) }, invalid, RangeError, ['`keyLengths[0]`', '-1']],

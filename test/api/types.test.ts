@@ -17,6 +17,7 @@ import {
   explain,
   type FloatType,
   hipAttentionSync,
+  maskPattern,
   mergeAttention,
   mergeAttentionSync,
   neighborhoodAttention,
@@ -94,6 +95,7 @@ compiles('tensors keep their type through views and take another one by astype()
 compiles('lengths and page tables come as typed arrays, arrays or tensors', () => {
   const table = new Tensor('int32', Int32Array.of(0), [1, 1]);
   attention(q, q, q, { keyLengths: [1], cuSeqlensQ: Int32Array.of(0, 1), cuSeqlensK: BigInt64Array.of(0n, 1n) });
+  attention(q, q, q, { keyStarts: [0] });
   attention(q, q, q, { keyLengths: table.squeeze(0), pages: { table, pageSize: 1 } });
   attention(q, q, q, { keyLengths: [1, 1], pages: { table: [[0, 1], [2]], pageSize: 1 } });
 });
@@ -180,4 +182,11 @@ compiles('parts of a merge carry their lse', () => {
 
 compiles('errors have a code', () => {
   expectTypeOf<TilewiseError['code']>().toExtend<string>();
+});
+
+compiles('what maskPattern() finds goes into attention(), once it is known to be something', () => {
+  const found = maskPattern({ type: 'bool', data: Uint8Array.of(1), dims: [1, 1] });
+  if (found) attention(q, q, q, found);
+  // @ts-expect-error there may be no such options
+  attention(q, q, q, maskPattern(q));
 });

@@ -58,6 +58,7 @@ export interface Case {
   alibi?: 'h' | 'bh';
   sinks?: true;
   keyLengths?: number[];
+  keyStarts?: number[];
   cuSeqlensQ?: number[]; // packed: queries and keys are the totals; on pages with keyLengths, keys those of one sequence
   cuSeqlensK?: number[];
   is3d?: true;
@@ -88,6 +89,8 @@ export interface Built {
   pages?: PagesCase;
   seed?: number; // of the pages' order
 }
+
+const lists = ['keyLengths', 'keyStarts', 'cuSeqlensQ', 'cuSeqlensK'] as const;
 
 /** An operand of one number after the other. */
 const filled = (type: FloatType, dims: number[], next: () => number): Operand =>
@@ -162,7 +165,7 @@ export function build(c: Case): Built {
     if (c[name] !== undefined) Object.assign(problem, { [name]: c[name] });
   }
   addScoreRules(c, problem, random);
-  for (const name of ['keyLengths', 'cuSeqlensQ', 'cuSeqlensK'] as const) if (c[name]) problem[name] = c[name];
+  for (const name of lists) if (c[name]) problem[name] = c[name];
   if (c.neighborhood) problem.pattern = neighborhoodOf(c.grid ?? [c.queries], c.neighborhood);
   if (c.shards) problem.pattern = { kind: 'stridedShards', ...c.shards };
   if (c.blocks)
@@ -209,15 +212,15 @@ export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed
   if (problem.relativeBias) options.relativeBias = toPlainTensor(problem.relativeBias);
   if (problem.extraKey) options.extraKeys = toTensor(problem.extraKey, layout, storage, is3d);
   if (problem.extraValue) options.extraValues = toTensor(problem.extraValue, layout, storage, is3d);
-  for (const name of ['keyLengths', 'cuSeqlensQ', 'cuSeqlensK'] as const) {
+  for (const name of lists) {
     const list = problem[name];
     if (list) options[name] = Int32Array.from(list);
   }
   const query = toTensor(problem.query, layout, storage, is3d, grid);
   if (pages) {
-    const { key, value, keyLengths: lengths } = problem;
+    const { key, value, keyLengths: lengths, keyStarts: starts } = problem;
     if (!lengths) throw new Error('pages need keyLengths');
-    const paged = pagesOf(pages, { key, value, lengths, layout, seed });
+    const paged = pagesOf(pages, { key, value, inUse: { lengths, ...(starts && { starts }) }, layout, seed });
     const lists = problem.pageLists?.lists.map((ofHeads) => (pages.lists === 'kv' ? ofHeads : ofHeads[0]));
     return {
       query,

@@ -1,5 +1,5 @@
-// Keys and values of a case on pages: shuffled, with pages that belong to nobody, NaN in every slot that no length reaches,
-// and table entries behind the last page in use that name no page. Reader: someone who judges paged attention.
+// Keys and values of a case on pages: shuffled, with pages that belong to nobody, NaN in every slot that is not in use, and
+// table entries before the first page in use and behind the last that name no page. Reader: someone who judges paged attention.
 
 import type { PagedKeys, TensorLike } from '../../dist/index.js';
 import { type ElementType, forEachIndex, type Operand, rowMajor } from '../references/operand.js';
@@ -53,15 +53,27 @@ function poolOf({ size, spare = 3 }: PagesCase, lengths: ArrayLike<number>, keys
   };
 }
 
+/** By batch entry: where keys in use end, and where they start if not at 0. */
+interface KeysInUse {
+  lengths: ArrayLike<number>;
+  starts?: ArrayLike<number>;
+}
+
 /** An operand [batch, heads, keys, dim] as pages of a layout. */
-function onPages(operand: Operand, pool: Pool, size: number, lengths: ArrayLike<number>, layout: Layout): TensorLike {
+function onPages(
+  operand: Operand,
+  pool: Pool,
+  size: number,
+  { lengths, starts }: KeysInUse,
+  layout: Layout,
+): TensorLike {
   const [, heads, , dim] = operand.dims;
   const dims = layout === 'bnhd' ? [pool.pages, size, heads, dim] : [pool.pages, heads, size, dim];
   const [byPage, ...inner] = rowMajor(dims);
   const [byToken, byHead] = layout === 'bnhd' ? inner : [inner[1], inner[0]];
   const data = encode(operand.type as ElementType, new Float64Array(dims.reduce((a, n) => a * n, 1)).fill(NaN));
   pool.rows.forEach((row, b) => {
-    for (let token = 0; token < lengths[b]; token++) {
+    for (let token = starts?.[b] ?? 0; token < lengths[b]; token++) {
       const to = row[Math.floor(token / size)] * byPage + (token % size) * byToken;
       const { offset, strides } = operand;
       const from = {
@@ -82,23 +94,20 @@ function onPages(operand: Operand, pool: Pool, size: number, lengths: ArrayLike<
 /** What a call on pages takes in place of its keys and values. */
 export function pagesOf(
   pagesCase: PagesCase,
-  {
-    key,
-    value,
-    lengths,
-    layout,
-    seed,
-  }: { key: Operand; value: Operand; lengths: ArrayLike<number>; layout: Layout; seed: number },
+  { key, value, inUse, layout, seed }: { key: Operand; value: Operand; inUse: KeysInUse; layout: Layout; seed: number },
 ): { key: TensorLike; value: TensorLike; pages: PagedKeys } {
-  const pool = poolOf(pagesCase, lengths, key.dims[2], seed);
+  const pool = poolOf(pagesCase, inUse.lengths, key.dims[2], seed);
   const { size } = pagesCase;
   const nobodys = [-1, 2 ** 31 - 1, pool.pages];
   const entries = pool.rows.flatMap((row, b) =>
-    Array.from({ length: pool.perSequence }, (_, i) => row[i] ?? nobodys[(b + i) % nobodys.length]),
+    Array.from({ length: pool.perSequence }, (_, i) => {
+      const isInUse = i < row.length && (i + 1) * size > (inUse.starts?.[b] ?? 0);
+      return isInUse ? row[i] : nobodys[(b + i) % nobodys.length];
+    }),
   );
   return {
-    key: onPages(key, pool, size, lengths, layout),
-    value: onPages(value, pool, size, lengths, layout),
+    key: onPages(key, pool, size, inUse, layout),
+    value: onPages(value, pool, size, inUse, layout),
     pages: {
       table: { type: 'int32', data: Int32Array.from(entries), dims: [pool.rows.length, pool.perSequence] },
       pageSize: size,

@@ -106,6 +106,7 @@ describe('neighborhoodAttention()', () => {
     for (const options of [
       { cuSeqlensQ: Int32Array.of(0, 6), cuSeqlensK: Int32Array.of(0, 6) },
       { keyLengths: Int32Array.of(6) },
+      { keyStarts: [1] },
     ]) {
       const line = tensor(1, 6, 2, 8);
       const call = (more: object) => neighborhoodAttentionSync(line, line, line, { kernelSize: 3, ...more });

@@ -80,6 +80,8 @@ const factors: Record<string, Partial<Case>[]> = {
     { batch: 1, queries: 100, keys: 37 },
     { batch: 3, queries: 16, keys: 48, keyLengths: [0, 48, 31] },
     { batch: 3, queries: 1, keys: 300, keyLengths: [300, 1, 77] },
+    { batch: 3, queries: 20, keys: 90, keyLengths: [90, 60, 61], keyStarts: [7, 60, 0] },
+    { batch: 2, queries: 1, keys: 300, keyStarts: [299, 65] },
     { ...packed, queries: 64, keys: 100 },
     { ...packed, queries: 64, keys: 100, is3d: true },
   ],

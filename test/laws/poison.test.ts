@@ -119,6 +119,16 @@ const hiding: [string, Case, (b: number, h: number, t: number) => boolean][] = [
     (b, _, t) => t >= [3, 150, 299][b],
   ],
   [
+    '[NaN in unused KV] keys before keyStarts, behind sink tokens and a window, too',
+    { batch: 3, queries: 20, keys: 90, keyStarts: [7, 0, 53], causal: true, left: 11, sinkTokens: 3 },
+    (b, _, t) => t < [7, 0, 53][b],
+  ],
+  [
+    '[NaN in unused KV] keys before keyStarts, one query',
+    { batch: 3, queries: 1, keys: 300, keyStarts: [3, 150, 299] },
+    (b, _, t) => t < [3, 150, 299][b],
+  ],
+  [
     '[NaN in masked-out inputs] keys past the diagonal of a boolean mask',
     { queries: 150, keys: 300, mask: { axes: 'qk', structure: 'causal' } },
     (_b, _h, t) => t >= 200,

@@ -51,7 +51,8 @@ inline double lseError(const Case& c) {
 // One query of one head, with what follows from its batch entry.
 struct AnswerRow {
   int32_t batch, head, query;
-  int32_t keys;      // in use
+  int32_t start;     // first key in use
+  int32_t keys;      // where those in use end
   int32_t offset;    // query q is at position q + offset among the keys
   int32_t queryHead, kvHead;
 
@@ -63,18 +64,19 @@ struct AnswerRow {
 
 inline AnswerRow answerRow(const AttentionProblem& p, int32_t b, int32_t h, int32_t q) {
   const int32_t heads = p.queryHeads > p.kvHeads ? p.queryHeads : p.kvHeads;
-  const int32_t keys = p.keyLengths ? p.keyLengths[b] : p.keys;
+  const int32_t keys = p.keyLengths ? p.keyLengths[b] : p.keys, start = p.keyStarts ? p.keyStarts[b] : 0;
   const int32_t offset = p.window.align == Align::bottomRight ? keys - p.queries
                          : p.window.align == Align::topLeft   ? 0
                                                               : p.window.offset;
   const int32_t queryHead = p.queryHeads == heads        ? h
                             : p.pairing == Pairing::tile ? h % p.queryHeads
                                                          : h / (heads / p.queryHeads);
-  return {b, h, q, keys, offset, queryHead, p.kvHeads < heads ? h / (heads / p.kvHeads) : h};
+  return {b, h, q, start, keys, offset, queryHead, p.kvHeads < heads ? h / (heads / p.kvHeads) : h};
 }
 
-inline bool windowShows(const AttentionProblem& p, int64_t position, int32_t k) {
-  return k <= position + p.window.right && (k >= position - p.window.left || k < p.window.sinkTokens);
+inline bool windowShows(const AttentionProblem& p, const AnswerRow& row, int32_t k) {
+  const int64_t position = row.position();
+  return k <= position + p.window.right && (k >= position - p.window.left || k < row.start + p.window.sinkTokens);
 }
 
 // NATTEN's definition, an axis at a time.
@@ -123,7 +125,7 @@ inline bool shardsShow(const ShardOptions& s, int32_t h, int64_t position, int32
 
 inline bool listShows(const AttentionProblem& p, const AnswerRow& row, int32_t k) {
   const BlockLists& l = p.blocks;
-  const bool inWindow = windowShows(p, row.position(), k);
+  const bool inWindow = windowShows(p, row, k);
   if (l.hasWindow && (inWindow || k > row.position())) return inWindow;
   if (!l.hasWindow && !inWindow) return false;
   const int64_t list = row.batch * l.byBatch + row.head / l.headsPerList * l.byHead + row.query / l.queries;
@@ -136,7 +138,8 @@ inline bool listShows(const AttentionProblem& p, const AnswerRow& row, int32_t k
 }
 
 inline bool sees(const AttentionProblem& p, const AnswerRow& row, int32_t k) {
-  if (p.pattern == PatternKind::window) return windowShows(p, row.position(), k);
+  if (k < row.start) return false;
+  if (p.pattern == PatternKind::window) return windowShows(p, row, k);
   if (p.pattern == PatternKind::neighborhood) return neighborhoodShows(p.grid, row.query, k);
   if (p.pattern == PatternKind::stridedShards) return shardsShow(p.shards, row.head, row.position(), k);
   return listShows(p, row, k);

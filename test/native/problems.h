@@ -302,6 +302,11 @@ class CaseMaker {
       for (int b = 0; b < p.batch; ++b) lengths[b] = pick(p.keys + 1);
       p.keyLengths = lengths;
     }
+    if (!isGrid && pick(5) == 0) {
+      int32_t* starts = reinterpret_cast<int32_t*>(buffer(c, p.batch * 4));
+      for (int b = 0; b < p.batch; ++b) starts[b] = pick((p.keyLengths ? p.keyLengths[b] : p.keys) + 1);
+      p.keyStarts = starts;
+    }
     c.name = "queries " + std::to_string(p.queries) + " keys " + std::to_string(p.keys) + " dims " +
              std::to_string(p.headDim) + "/" + std::to_string(p.valueDim) + " heads " + std::to_string(p.queryHeads) +
              "/" + std::to_string(p.kvHeads) + " " + nameOf(p.dtype) + "/" + nameOf(p.keyType) + " pattern " +

@@ -32,6 +32,7 @@ export interface Problem {
   cuSeqlensQ?: ArrayLike<number>; // packed sequences: sequence s has rows cuSeqlens[s] up to cuSeqlens[s + 1]
   cuSeqlensK?: ArrayLike<number>;
   keyLengths?: ArrayLike<number>; // keys in use per batch entry of keys; with cuSeqlensQ each of these is a sequence's
+  keyStarts?: ArrayLike<number>; // the first of them; sink tokens count from there
   pageLists?: PageLists; // a window hides all other pages
   extraKey?: Operand; // [batch, KV heads, more keys, dim]: every query sees these as well, nothing is added to their scores
   extraValue?: Operand;
@@ -50,6 +51,7 @@ export interface Sequence {
   queries: number;
   firstKey: number;
   keys: number;
+  keyStart: number; // keys before it are hidden
 }
 
 export interface Shape {
@@ -71,7 +73,7 @@ export function shapeOf(problem: Problem): Shape {
 
 export function sequencesOf(problem: Problem): Sequence[] {
   const { batch, queries, keys } = shapeOf(problem);
-  const { cuSeqlensQ, cuSeqlensK, keyLengths } = problem;
+  const { cuSeqlensQ, cuSeqlensK, keyLengths, keyStarts } = problem;
   if (cuSeqlensQ && cuSeqlensK) {
     return Array.from({ length: cuSeqlensQ.length - 1 }, (_, s) => ({
       batch: 0,
@@ -80,6 +82,7 @@ export function sequencesOf(problem: Problem): Sequence[] {
       queries: at(cuSeqlensQ, s + 1) - at(cuSeqlensQ, s),
       firstKey: at(cuSeqlensK, s),
       keys: at(cuSeqlensK, s + 1) - at(cuSeqlensK, s),
+      keyStart: 0,
     }));
   }
   if (cuSeqlensQ && keyLengths) {
@@ -90,6 +93,7 @@ export function sequencesOf(problem: Problem): Sequence[] {
       queries: at(cuSeqlensQ, s + 1) - at(cuSeqlensQ, s),
       firstKey: 0,
       keys: length,
+      keyStart: 0,
     }));
   }
   return Array.from({ length: batch }, (_, b) => ({
@@ -99,6 +103,7 @@ export function sequencesOf(problem: Problem): Sequence[] {
     queries,
     firstKey: 0,
     keys: keyLengths ? at(keyLengths, b) : keys,
+    keyStart: keyStarts ? at(keyStarts, b) : 0,
   }));
 }
 
@@ -161,8 +166,8 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
   return {
     sees(query, key) {
       const position = query + offset;
-      if (key >= sequence.keys || key > position + right) return false;
-      if (key < position - left && key >= sinkTokens) return false;
+      if (key < sequence.keyStart || key >= sequence.keys || key > position + right) return false;
+      if (key < position - left && key >= sequence.keyStart + sinkTokens) return false;
       if (!allowed(query, position, key) || !listed(key)) return false;
       return mask?.(query, key) !== 0 && bias?.(query, key) !== -Infinity && relative?.(query, key) !== -Infinity;
     },

@@ -41,6 +41,7 @@ __device__ __forceinline__ void accumulate(RegisterTile<L::kRowTiles, L::kDim>& 
 template <class L>
 __device__ __forceinline__ void attend(const AttentionParams& p) {
   Work work = workOf(p, block_index());
+  if constexpr (!L::kHasSinksAfterStart) work.sequence.keyStart = 0;  // the clip has it, and nothing else asks
   typename L::Pattern pattern;
   patternOf(p, work, pattern);
   const auto queries = blockQueries<L>(p, work, pattern);

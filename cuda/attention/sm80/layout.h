@@ -22,8 +22,9 @@ struct Layout {
   // The stream kernel is out of registers. Problems with a bias, softcap, extra keys, packed heads or split keys use
   // the gather kernel.
   static constexpr bool kGathers = kFeed != KeyFeed::stream;
-  // launch_plan.cc gives problems with extra keys to the gather kernel.
-  static constexpr bool kHasExtraKeys = kFeed == KeyFeed::gather;
+  // launch_plan.cc gives problems with extra keys to the gather kernel, and with sink tokens behind a start: the other
+  // kernels have no register for where these end.
+  static constexpr bool kHasExtraKeys = kFeed == KeyFeed::gather, kHasSinksAfterStart = kFeed == KeyFeed::gather;
   // Warps divide the queries and meet all keys, or divide the keys and meet all queries.
   static constexpr bool kDividesKeys = kFeed == KeyFeed::decode;
   static constexpr int kWarpRows = 16 * kRowTiles, kRows = tileRows(kSizes, kFeed);

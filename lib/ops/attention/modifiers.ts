@@ -106,11 +106,11 @@ function broadcast(name: string, view: View, target: readonly number[]): number[
 }
 
 /**
- * Checks packed sequences and key lengths.
+ * Checks packed sequences, key lengths and key starts.
  * @returns the shape as patterns and stores see it: a batch entry per sequence, with the queries of the longest
  */
 export function readSequences(settings: Settings, shape: Shape, q: View): Shape {
-  const { cuSeqlensQ, cuSeqlensK, keyLengths } = settings;
+  const { cuSeqlensQ, cuSeqlensK, keyLengths, keyStarts } = settings;
   let sequences = shape;
   if (cuSeqlensQ) {
     if (shape.batch !== 1) throw mismatch(`Packed sequences have a batch of 1, but \`q\` has dims ${showDims(q.dims)}`);
@@ -127,15 +127,17 @@ export function readSequences(settings: Settings, shape: Shape, q: View): Shape 
     }
   }
   if (keyLengths) checkKeyLengths(keyLengths, sequences);
+  if (keyStarts) checkKeyStarts(keyStarts, keyLengths, sequences);
   return sequences;
 }
 
-/** Packed sequences and key lengths. The addon copies these, so that they cannot change under a running call. */
-export function putSequences(request: Request, { cuSeqlensQ, cuSeqlensK, keyLengths }: Settings): void {
+/** What readSequences() checks. The addon copies these, so that they cannot change under a running call. */
+export function putSequences(request: Request, { cuSeqlensQ, cuSeqlensK, keyLengths, keyStarts }: Settings): void {
   if (cuSeqlensQ) request.numbers[field.sequences] = cuSeqlensQ.length - 1;
   request.views[slot.cuSeqlensQ] = cuSeqlensQ;
   request.views[slot.cuSeqlensK] = cuSeqlensK;
   request.views[slot.keyLengths] = keyLengths;
+  request.views[slot.keyStarts] = keyStarts;
 }
 
 /** One length per sequence, none beyond the keys. */
@@ -146,6 +148,21 @@ export function checkKeyLengths(keyLengths: Int32Array, { batch, keys }: Pick<Sh
   const wrong = keyLengths.findIndex((length) => length < 0 || length > keys);
   if (wrong < 0) return;
   throw wrongEntry(`keyLengths[${wrong}]`, keyLengths[wrong], `0 to ${keys}, the number of keys`);
+}
+
+/** One start per batch entry, none beyond its length. */
+function checkKeyStarts(
+  keyStarts: Int32Array,
+  keyLengths: Int32Array | undefined,
+  { batch, keys }: Pick<Shape, 'batch' | 'keys'>,
+): void {
+  if (keyStarts.length !== batch) {
+    throw mismatch(`\`keyStarts\` must have ${batch} entries, one per batch entry, not ${keyStarts.length}`);
+  }
+  const wrong = keyStarts.findIndex((start, b) => start < 0 || start > (keyLengths?.[b] ?? keys));
+  if (wrong < 0) return;
+  const most = keyLengths ? `${keyLengths[wrong]}, its length` : `${keys}, the number of keys`;
+  throw wrongEntry(`keyStarts[${wrong}]`, keyStarts[wrong], `0 to ${most}`);
 }
 
 function checkRunningTotals(name: string, totals: Int32Array, rows: number, tensor: string): void {

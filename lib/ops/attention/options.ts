@@ -95,6 +95,12 @@ export interface AttentionOptions<T = Tensor> {
    */
   keyLengths?: IntegerList;
   /**
+   * The first key in use per batch entry, [batch], 0 to its length: left padding. Keys before it are never read; positions
+   * stay the indices of keys, and `sinkTokens` count from here. Not for grids, packed sequences, `pageLists` and
+   * `hierarchical()`.
+   */
+  keyStarts?: IntegerList;
+  /**
    * Keys and values on pages, with `keyLengths`: k is [pages, pageSize, kvHeads, headDim], with `layout: 'bhnd'` [pages,
    * kvHeads, pageSize, headDim], v likewise. A sequence is a batch entry of q; or q is packed, and `cuSeqlensQ` says how many
    * queries each has, a prompt's chunk beside single tokens. Not for grids.
@@ -163,6 +169,7 @@ export const attentionNames = namesOf<AttentionOptions>({
   cuSeqlensQ: 1,
   cuSeqlensK: 1,
   keyLengths: 1,
+  keyStarts: 1,
   pages: 1,
   pageLists: 1,
   pairing: 1,
@@ -195,6 +202,7 @@ export function readOptions(where: string, options: AttentionOptions<unknown>): 
     cuSeqlensQ: o.cuSeqlensQ === undefined ? undefined : readIntegerList('cuSeqlensQ', o.cuSeqlensQ),
     cuSeqlensK: o.cuSeqlensK === undefined ? undefined : readIntegerList('cuSeqlensK', o.cuSeqlensK),
     keyLengths: o.keyLengths === undefined ? undefined : readIntegerList('keyLengths', o.keyLengths),
+    keyStarts: o.keyStarts === undefined ? undefined : readIntegerList('keyStarts', o.keyStarts),
     pages: o.pages === undefined ? undefined : readPages(o.pages),
     pageLists: o.pageLists === undefined ? undefined : readPageLists(o.pageLists),
     pairing: o.pairing === undefined ? undefined : checkOneOf('pairing', o.pairing, pairings),

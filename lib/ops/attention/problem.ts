@@ -127,7 +127,7 @@ export function prepare(
   putExtras(request, settings, shape, rank);
   if (grid) putRelativeBias(request, settings, shape, grid);
   putSequences(request, settings);
-  if (pages) putPages(request, pages, keyLengths, k);
+  if (pages) putPages(request, pages, keyLengths, settings.keyStarts, k);
   const wanted = wantedResults(settings, shape, q, outLike, placement);
   const results = request.results({ ...wanted, lse: internals.lse });
   const questions = ask && { run: (signal: AbortSignal | undefined) => ask(signal).then(put) };

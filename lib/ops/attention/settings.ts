@@ -30,6 +30,7 @@ export interface Settings {
   readonly cuSeqlensQ: Int32Array | undefined;
   readonly cuSeqlensK: Int32Array | undefined;
   readonly keyLengths: Int32Array | undefined;
+  readonly keyStarts: Int32Array | undefined;
   readonly pages: PageSettings | undefined;
   readonly pageLists: PageListSettings | undefined;
   readonly pairing: 'tile' | 'interleave' | undefined;
@@ -49,19 +50,22 @@ export function checkTogether(settings: Settings): void {
   checkPages(settings);
   if (!settings.pages) checkPair(settings, 'cuSeqlensQ', 'cuSeqlensK', 'packed sequences have queries and keys');
   if (settings.cuSeqlensQ === undefined) return;
-  for (const name of ['bias', 'mask', ...(settings.pages ? [] : (['keyLengths'] as const))] as const) {
+  const ofRows = ['bias', 'mask', 'keyStarts'] as const;
+  for (const name of settings.pages ? ofRows : ([...ofRows, 'keyLengths'] as const)) {
     if (settings[name] !== undefined) {
       throw conflict(`\`${name}\` does not apply to packed sequences; leave it out or do without \`cuSeqlensQ\``);
     }
   }
 }
 
-function checkPages({ pages, keyLengths, cuSeqlensK, pageLists }: Settings): void {
+function checkPages({ pages, keyLengths, keyStarts, cuSeqlensK, pageLists }: Settings): void {
   if (!pages) {
     if (pageLists) throw conflict('`pageLists` needs `pages` next to it: lists name pages');
     return;
   }
   if (!keyLengths) throw conflict('`pages` needs `keyLengths` next to it: pages are read as far as the lengths say');
+  if (pageLists && keyStarts)
+    throw conflict('`keyStarts` does not go with `pageLists`: leave out pages of padding there');
   if (!cuSeqlensK) return;
   throw conflict('`cuSeqlensK` does not go with `pages`: `keyLengths` says how many keys a sequence has');
 }
@@ -88,12 +92,13 @@ const refused: { readonly [kind in Pattern['kind']]: readonly [why: string, ...n
     'cuSeqlensQ',
     'cuSeqlensK',
     'keyLengths',
+    'keyStarts',
     'alibiSlopes',
     'pages',
   ],
   stridedShards: ['lists go with windows', 'pageLists'],
   blocks: ['it has lists of its own, for keys that are not packed', 'cuSeqlensK', 'pageLists'],
-  hierarchical: ['it selects keys itself', 'pageLists'],
+  hierarchical: ['it selects keys itself, from the first on', 'keyStarts', 'pageLists'],
 };
 
 function checkPatternTakes(settings: Settings): void {

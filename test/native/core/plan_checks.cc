@@ -24,7 +24,8 @@ cpu::VisitCounts countsOf(const AttentionProblem& p) {
 
 void checkCounts(const Case& c, const std::string& instructionSet) {
   AttentionProblem p = c.problem;
-  if (p.keyLengths || p.cuSeqlensQ || p.queries == 0) return;  // explain() is asked about sequences of one length
+  if (p.keyLengths || p.keyStarts || p.cuSeqlensQ || p.queries == 0)
+    return;  // explain() is asked about sequences of one length
   const cpu::Tiling tiling = cpu::tilingOf(p, p.sequence(0), cpu::activeKernels(), 1);
   if (tiling.isDecode) return;
   const Plan plan = explain(p, cpu::backend().tiles(p).rule);
@@ -60,7 +61,7 @@ void checkCausalMask() {
   AttentionProblem& p = c->problem;
   p.pattern = PatternKind::window;
   p.window = {};
-  p.keyLengths = nullptr;
+  p.keyLengths = p.keyStarts = nullptr;
   p.extraTokens = 0;
   std::vector<uint8_t> seen(size_t(kTokens) * kTokens);
   for (Token q = 0; q < kTokens; ++q) std::fill_n(seen.begin() + q * kTokens, q + 1, uint8_t(1));

@@ -69,13 +69,14 @@ void run(const StagedAttention& staged, const Limits&, Queue&, const CancelFlag&
   }
   const BlockLists& b = p.blocks;
   for (const void* data :
-       std::initializer_list<const void*>{p.lse, p.sinks, p.cuSeqlensQ, p.cuSeqlensK, p.keyLengths, p.store.paged.table,
-                                          b.begins, b.counts, b.starts, b.maskIndex, b.masks}) {
+       std::initializer_list<const void*>{p.lse, p.sinks, p.cuSeqlensQ, p.cuSeqlensK, p.keyLengths, p.keyStarts,
+                                          p.store.paged.table, b.begins, b.counts, b.starts, b.maskIndex, b.masks}) {
     mustBeOnDevice(data, "an operand");
   }
   p.rules.forEach([](const auto& rule) { mustBeOnDevice(rule.data, "a score rule"); });
   const auto isHost = [](const void* data) { return !data || !machine.owns(data); };
-  CHECK(isHost(lengths.cuSeqlensQ) && isHost(lengths.cuSeqlensK) && isHost(lengths.keyLengths),
+  CHECK(isHost(lengths.cuSeqlensQ) && isHost(lengths.cuSeqlensK) && isHost(lengths.keyLengths) &&
+            isHost(lengths.keyStarts),
         "%s: lengths are not known", nameOfCase.c_str());
   cpu::backend().run(p, cancel);
 }
