@@ -4,6 +4,7 @@
 
 #include "alibi_slopes.h"
 #include "bias.h"
+#include "key_mask.h"
 #include "mask.h"
 #include "relative_bias.h"
 
@@ -12,6 +13,7 @@ namespace tilewise {
 // X(type, name, ...): the name is that of the public option. What hides keys is first: the others are not read then.
 #define TW_SCORE_RULES(X, ...)               \
   X(Mask, mask, __VA_ARGS__)                 \
+  X(KeyMask, keyMask, __VA_ARGS__)           \
   X(Bias, bias, __VA_ARGS__)                 \
   X(RelativeBias, relativeBias, __VA_ARGS__) \
   X(AlibiSlopes, alibiSlopes, __VA_ARGS__)

@@ -80,6 +80,7 @@ const rows = [
   ['`sinks`: logits in the denominator', call({ sinks: Float32Array.of(0, 0) })],
   ['`bias`, broadcast', call({ bias: zeros('float32', 2, 3) })],
   ['`mask`, broadcast', call({ mask: zeros('bool', 2, 3) })],
+  ['`keyMask`', call({ keyMask: zeros('bool', 1, 3) })],
   ['`keyLengths`: padded batches', call({ batch: 2, keyLengths: Int32Array.of(3, 1) })],
   ['`keyStarts`: padded before the keys', call({ batch: 2, keyStarts: Int32Array.of(0, 2) })],
   ['`pages`: keys and values on pages', paged({})],

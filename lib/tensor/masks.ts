@@ -1,5 +1,5 @@
 // Masks: tensors whose zeros hide keys, of any type that tokenizers and exporters give them.
-// Reader: someone who asks what `mask` accepts. Native code reads bytes; wider integers become bytes here.
+// Reader: someone who asks what `mask` and `keyMask` accept. Native code reads bytes; wider integers become bytes here.
 
 import { TilewiseTypeError } from '../check/errors.js';
 import { toDense } from './dense.js';

@@ -98,8 +98,11 @@ describe('masks of every type', () => {
       { type: 'int64', data: int64 },
     ];
     for (const form of forms) {
-      const { out } = attentionSync(q, k, k, { mask: { ...form, dims: [2, 1, 1, 5] } });
-      expect(isSame(out.data, expected()), form.type).toBe(true);
+      for (const options of [{ mask: { ...form, dims: [2, 1, 1, 5] } }, { keyMask: { ...form, dims: [2, 5] } }]) {
+        expect(isSame(attentionSync(q, k, k, options).out.data, expected()), JSON.stringify(Object.keys(options))).toBe(
+          true,
+        );
+      }
     }
   });
 

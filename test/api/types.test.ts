@@ -95,7 +95,7 @@ compiles('tensors keep their type through views and take another one by astype()
 compiles('lengths and page tables come as typed arrays, arrays or tensors', () => {
   const table = new Tensor('int32', Int32Array.of(0), [1, 1]);
   attention(q, q, q, { keyLengths: [1], cuSeqlensQ: Int32Array.of(0, 1), cuSeqlensK: BigInt64Array.of(0n, 1n) });
-  attention(q, q, q, { keyStarts: [0] });
+  attention(q, q, q, { keyStarts: [0], keyMask: new Tensor('int64', BigInt64Array.of(1n), [1, 1]) });
   attention(q, q, q, { keyLengths: table.squeeze(0), pages: { table, pageSize: 1 } });
   attention(q, q, q, { keyLengths: [1, 1], pages: { table: [[0, 1], [2]], pageSize: 1 } });
 });

@@ -55,6 +55,7 @@ export interface Case {
   // hidden: share of cells; prefix: hide that many leading keys; structure: in place of both, and of numbers other than 0
   bias?: { axes: Axes; dtype?: FloatType; hidden?: number; lowest?: number; prefix?: number; structure?: Structure };
   mask?: { axes: Axes; hidden?: number; prefix?: number; structure?: Structure };
+  keyMask?: { hidden?: number; structure?: 'left' | 'right' };
   alibi?: 'h' | 'bh';
   sinks?: true;
   keyLengths?: number[];
@@ -132,6 +133,17 @@ function addScoreRules(c: Case, problem: Problem, random: Random): void {
       ? scores(axes, (k, q, b) => (isSeen(q, k, b, c.queries, c.keys) ? 1 : 0), 'bool')
       : scores(axes, (k) => (k < prefix || random.chance(hidden) ? 0 : 1), 'bool');
   }
+  if (c.keyMask) {
+    const { hidden = 0, structure } = c.keyMask;
+    const isSeen = structure && structures[structure];
+    const numbers = Array.from({ length: batch * c.keys }, (_, i) => {
+      const isShown = isSeen
+        ? isSeen(0, i % c.keys, Math.floor(i / c.keys), c.queries, c.keys)
+        : !random.chance(hidden);
+      return isShown ? 1 : 0;
+    });
+    problem.keyMask = operandOf('bool', [batch, c.keys], numbers);
+  }
   if (c.alibi) {
     const dims = c.alibi === 'h' ? [heads] : [batch, heads];
     problem.alibiSlopes = filled('float32', dims, () => round('float32', random.uniform()));
@@ -207,6 +219,7 @@ export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed
   if (pairing !== undefined || isReversed) options.pairing = pairing ?? 'tile';
   if (problem.bias) options.bias = toPlainTensor(problem.bias);
   if (problem.mask) options.mask = toPlainTensor(problem.mask);
+  if (problem.keyMask) options.keyMask = toPlainTensor(problem.keyMask);
   if (problem.alibiSlopes) options.alibiSlopes = toPlainTensor(problem.alibiSlopes);
   if (problem.sinks) options.sinks = Float32Array.from(toNumbers(problem.sinks));
   if (problem.relativeBias) options.relativeBias = toPlainTensor(problem.relativeBias);

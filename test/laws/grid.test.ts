@@ -63,6 +63,8 @@ const factors: Record<string, Partial<Case>[]> = {
     { mask: { axes: 'bk', hidden: 0.2 } },
     { mask: { axes: 'hq', hidden: 0.2 } },
     { mask: { axes: 'k', prefix: 70 } },
+    { keyMask: { hidden: 0.3 } },
+    { keyMask: { structure: 'left' }, mask: { axes: 'hq', hidden: 0.2 } },
   ],
   softcap: [{}, { softcap: 0.7 }, { softcap: 20 }],
   alibi: [{}, { alibi: 'h' }, { alibi: 'bh' }],
@@ -92,9 +94,10 @@ const levels = Object.values(factors);
 const cases = pairwise(levels.map((level) => level.length)).map((row, n): Case => {
   const c: Case = Object.assign({ seed: n + 1, queries: 0, keys: 0 }, ...row.map((level, f) => levels[f][level]));
   if (c.cuSeqlensQ) {
-    // Scores of packed sequences have no [queries, keys] rectangle for a bias or mask to cover.
+    // Scores of packed sequences have no [queries, keys] rectangle for a bias or mask to cover, nor [batch, keys].
     delete c.bias;
     delete c.mask;
+    delete c.keyMask;
   }
   return c;
 });

@@ -1,4 +1,4 @@
-// Padding: keys that batch entries do not use, before and behind those they do.
+// Padding: keys that batch entries do not use, before and behind those they do, said by numbers or by a mask of keys.
 // Reader: someone with a batch of texts of several lengths. Expected values come from the references, which know the
 // options' definitions only; poison.test.ts shows that padding is never read.
 
@@ -68,6 +68,37 @@ onEveryBackend((backend) => {
     for (const c of [prefill, decode]) {
       const { keyStarts: _, ...plain } = { ...c, causal: true as const, left: 50 };
       expectSameBits(runCase({ ...plain, keyStarts: [0, 0, 0] }, backend), runCase(plain, backend));
+    }
+  });
+
+  it('keyMask: alone, beside a mask, with every pattern', () => {
+    const shape: Case = { queries: 20, keys: 90, batch: 3, heads: [4, 2], dims: [16, 24] };
+    const { keyStarts: _, ...one } = decode;
+    expectCases(
+      [shape, one].flatMap((c): Case[] => [
+        ...dtypes.map((dtype): Case => ({ ...c, dtype, keyMask: { structure: 'left' } })),
+        { ...c, keyMask: { hidden: 0.4 } },
+        { ...c, keyMask: { hidden: 1 } },
+        { ...c, keyMask: { structure: 'left' }, mask: { axes: 'qk', structure: 'causal' } },
+        { ...c, keyMask: { hidden: 0.3 }, mask: { axes: 'bhqk', hidden: 0.3 }, bias: { axes: 'k' } },
+        { ...c, keyMask: { structure: 'right' }, causal: true, alibi: 'h', softcap: 3, sinks: true, extra: 2 },
+        { ...c, keyMask: { hidden: 0.3 }, keyLengths: [0, 60, 77], layout: 'bhnd' },
+        { ...c, keyMask: { hidden: 0.3 }, shards: { blockSize: 16, localBlocks: 2, vertStride: 3 } },
+      ]),
+      backend,
+    );
+    const grid: Case = { queries: 72, keys: 72, batch: 2, heads: [4, 2], dims: [24, 20], grid: [9, 8] };
+    expectCases([{ ...grid, neighborhood: { kernelSize: [4, 5] }, keyMask: { hidden: 0.3 } }], backend);
+  });
+
+  it('keyMask is a mask [batch, 1, 1, keys], to the bit', () => {
+    for (const c of [{ ...prefill, dims: [8, 8] as [number, number] }, decode]) {
+      const { keyStarts: _, ...plain } = c;
+      const [asKeys, asMask] = [
+        runCase({ ...plain, keyMask: { structure: 'left' } }, backend),
+        runCase({ ...plain, mask: { axes: 'bk', structure: 'left' } }, backend),
+      ];
+      expectSameBits(asKeys, asMask);
     }
   });
 });

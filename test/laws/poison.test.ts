@@ -129,6 +129,11 @@ const hiding: [string, Case, (b: number, h: number, t: number) => boolean][] = [
     (b, _, t) => t < [3, 150, 299][b],
   ],
   [
+    '[NaN in masked-out inputs] columns of a keyMask',
+    { batch: 2, queries: 40, keys: 100, keyMask: { structure: 'left' } },
+    (b, _h, t) => t < Math.floor((100 * (b + 1)) / (b + 3)),
+  ],
+  [
     '[NaN in masked-out inputs] keys past the diagonal of a boolean mask',
     { queries: 150, keys: 300, mask: { axes: 'qk', structure: 'causal' } },
     (_b, _h, t) => t >= 200,

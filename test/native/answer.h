@@ -159,8 +159,9 @@ inline double cappedProduct(const AttentionProblem& p, const AnswerRow& row, con
 // What the score rules add, -inf where they hide the key.
 inline double addendOfRules(const AttentionProblem& p, const AnswerRow& row, int32_t k) {
   const ScoreRules& rules = p.rules;
-  if (rules.mask.data && !static_cast<const uint8_t*>(rules.mask.data.data)[row.indexOf(rules.mask, k)])
-    return -INFINITY;
+  for (const Mask* mask : {&rules.mask, static_cast<const Mask*>(&rules.keyMask)}) {
+    if (mask->data && !static_cast<const uint8_t*>(mask->data.data)[row.indexOf(*mask, k)]) return -INFINITY;
+  }
   double sum = 0;
   if (const RelativeBias& relative = rules.relativeBias; relative.data) {
     int32_t qr = row.query, kr = k;

@@ -307,6 +307,11 @@ class CaseMaker {
       for (int b = 0; b < p.batch; ++b) starts[b] = pick((p.keyLengths ? p.keyLengths[b] : p.keys) + 1);
       p.keyStarts = starts;
     }
+    if (pick(8) == 0) {
+      uint8_t* mask = list<uint8_t>(c, size_t(p.batch) * p.keys);
+      for (int64_t i = 0; i < int64_t(p.batch) * p.keys; ++i) mask[i] = pick(6) != 0;
+      p.rules.keyMask = {{{mask, p.keys, 0, 0, 1}}};
+    }
     c.name = "queries " + std::to_string(p.queries) + " keys " + std::to_string(p.keys) + " dims " +
              std::to_string(p.headDim) + "/" + std::to_string(p.valueDim) + " heads " + std::to_string(p.queryHeads) +
              "/" + std::to_string(p.kvHeads) + " " + nameOf(p.dtype) + "/" + nameOf(p.keyType) + " pattern " +

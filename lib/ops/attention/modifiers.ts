@@ -18,6 +18,7 @@ export function putModifiers(request: Request, settings: Settings, shape: Shape)
   putBroadcast(request, 'bias', settings, shape);
   if (settings.bias) request.numbers[field.biasType] = dataTypeCode(settings.bias.type);
   putBroadcast(request, 'mask', settings, shape);
+  putKeyMask(request, settings, shape);
   putAlibi(request, settings, shape);
   putSinks(request, settings.sinks, outputHeads(shape), place.sinks);
 }
@@ -34,6 +35,15 @@ function putBroadcast(request: Request, name: 'bias' | 'mask', settings: Setting
   const view = request.input(name, slot[name], given);
   const target = [shape.batch, outputHeads(shape), shape.queries, shape.keys];
   request.place(field[name], view.offset, broadcast(name, view, target));
+}
+
+function putKeyMask(request: Request, { keyMask }: Settings, { batch, keys }: Shape): void {
+  if (!keyMask) return;
+  const { dims, strides, offset } = request.input('keyMask', slot.keyMask, keyMask);
+  if (dims.length !== 2 || dims[0] !== batch || dims[1] !== keys) {
+    throw mismatch(`\`keyMask\` must have dims [${batch}, ${keys}] (batch, keys), not ${showDims(dims)}`);
+  }
+  request.place(field.keyMask, offset, strides);
 }
 
 function putAlibi(request: Request, { alibiSlopes }: Settings, shape: Shape): void {

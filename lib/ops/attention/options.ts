@@ -70,9 +70,14 @@ export interface AttentionOptions<T = Tensor> {
    */
   mask?: TensorLike;
   /**
+   * Hides keys of a batch entry from every query and head: [batch, keys], 0 hides; the types of `mask`. With `mask` a query
+   * sees the keys that both show. Not for packed sequences.
+   */
+  keyMask?: TensorLike;
+  /**
    * Extra keys: every query sees them whatever the pattern, in the same softmax (registers, a prompt's summary).
    * [batch, extras, kvHeads, headDim], with `layout: 'bhnd'` [batch, kvHeads, extras, headDim]. They have no position:
-   * bias, mask and ALiBi do not concern them. Of calls whose results are merged, one may have them.
+   * bias, masks and ALiBi do not concern them. Of calls whose results are merged, one may have them.
    */
   extraKeys?: TensorLike;
   /** Their values, [batch, extras, kvHeads, valueDim] likewise. */
@@ -163,6 +168,7 @@ export const attentionNames = namesOf<AttentionOptions>({
   sinks: 1,
   bias: 1,
   mask: 1,
+  keyMask: 1,
   extraKeys: 1,
   extraValues: 1,
   relativeBias: 1,
@@ -196,6 +202,7 @@ export function readOptions(where: string, options: AttentionOptions<unknown>): 
     sinks: o.sinks === undefined ? undefined : readFloats('sinks', o.sinks),
     bias: o.bias === undefined ? undefined : readTensor('bias', o.bias, floatTypes),
     mask: o.mask === undefined ? undefined : readMask('mask', o.mask),
+    keyMask: o.keyMask === undefined ? undefined : readMask('keyMask', o.keyMask),
     extraKeys: o.extraKeys === undefined ? undefined : readTensor('extraKeys', o.extraKeys, floatTypes),
     extraValues: o.extraValues === undefined ? undefined : readTensor('extraValues', o.extraValues, floatTypes),
     relativeBias: o.relativeBias === undefined ? undefined : readFloats('relativeBias', o.relativeBias),
@@ -222,6 +229,7 @@ const tensorNames = [
   'sinks',
   'bias',
   'mask',
+  'keyMask',
   'extraKeys',
   'extraValues',
   'relativeBias',

@@ -24,6 +24,7 @@ export interface Settings {
   readonly sinks: View | undefined;
   readonly bias: View | undefined;
   readonly mask: View | undefined;
+  readonly keyMask: View | undefined;
   readonly extraKeys: View | undefined;
   readonly extraValues: View | undefined;
   readonly relativeBias: View | undefined;
@@ -50,7 +51,7 @@ export function checkTogether(settings: Settings): void {
   checkPages(settings);
   if (!settings.pages) checkPair(settings, 'cuSeqlensQ', 'cuSeqlensK', 'packed sequences have queries and keys');
   if (settings.cuSeqlensQ === undefined) return;
-  const ofRows = ['bias', 'mask', 'keyStarts'] as const;
+  const ofRows = ['bias', 'mask', 'keyMask', 'keyStarts'] as const;
   for (const name of settings.pages ? ofRows : ([...ofRows, 'keyLengths'] as const)) {
     if (settings[name] !== undefined) {
       throw conflict(`\`${name}\` does not apply to packed sequences; leave it out or do without \`cuSeqlensQ\``);
