@@ -18,10 +18,15 @@ inline KeyStore readStore(const Numbers& n, size_t pages, size_t pageSize) {
   return store;
 }
 
+// Which keys of each sequence are in use.
+struct KeysInUse {
+  const int32_t *starts, *lengths;  // no starts: 0
+};
+
 // The page table, once lengths are known: entries of pages in use must name pages, the others may be anything. `keys`
 // is what a row has room for; nothing happens where there are no pages.
-inline void readPageTable(const Views& views, Napi::Env env, const View& view, const int32_t* lengths,
-                          int32_t sequences, Token keys, KeyStore& store) {
+inline void readPageTable(const Views& views, Napi::Env env, const View& view, const KeysInUse& used, int32_t sequences,
+                          Token keys, KeyStore& store) {
   if (store.isDense()) return;
   const std::vector<int32_t>& table = views.keep(view);
   PagedKeys& paged = store.paged;

@@ -75,7 +75,8 @@ export function prepareSelection(
   placement: Placement,
   state?: SelectionState,
 ): PreparedSelection {
-  if (settings.cuSeqlensQ !== undefined) throw conflict('cuSeqlensQ', 'a selection goes by the tokens of one tensor');
+  if (settings.cuSeqlensQ !== undefined)
+    throw conflict('cuSeqlensQ', 'all sequences of a selection have as many queries');
   const sizes = sizesOf(q, k, axes, settings);
   if (state && settings.keyLengths?.some((length) => length !== sizes.keys))
     throw conflict('keyLengths', 'a `state` counts the keys of all batch entries alike');
