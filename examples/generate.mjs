@@ -2,9 +2,11 @@
 // with all of the text in a KvCache and with less; --all reads all of the held-out text. Reader: someone who generates. The
 // model is in generate/llama.mjs.
 import { readFileSync } from 'node:fs';
-import { KvCache } from 'tilewise';
+import { hierarchical, KvCache } from 'tilewise';
 import { likeliest } from './generate/choose.mjs';
 import { decode, encode, forward, headDim, kvHeads, layers, logitsPerToken, start } from './generate/llama.mjs';
+
+const hip = { sink: 4, window: 124, stages: [{ chunk: 8, keep: 128, strideQ: 1 }] };
 
 /** What a cache keeps (`cache`), and what of it a query sees (`call`), if that is less. */
 export const forms = [
@@ -12,6 +14,7 @@ export const forms = [
   { name: 'dense, float16', sees: Number.POSITIVE_INFINITY, cache: { type: 'float16' } },
   { name: 'window of 252 and 4 sinks', sees: 256, call: { window: [251, 0], sinkTokens: 4 } },
   { name: 'ring of 252 and 4 sinks', sees: 256, cache: { recentTokens: 252, sinkTokens: 4 } },
+  { name: 'HiP: 4 + 124 and the best 128', sees: 256, call: { pattern: hierarchical(hip) } },
   { name: 'ring of 64', sees: 64, cache: { recentTokens: 64 } },
 ];
 
@@ -61,7 +64,7 @@ export async function bitsPerCharacter({ read }, text) {
 /** The last part of Moby-Dick, which the model has not read. */
 export const heldOut = () => readFileSync(new URL('generate/heldout.txt', import.meta.url), 'latin1');
 
-const row = (...cells) => console.log(cells.map((cell, i) => (i ? cell.padStart(12) : cell.padEnd(26))).join(''));
+const row = (...cells) => console.log(cells.map((cell, i) => (i ? cell.padStart(12) : cell.padEnd(31))).join(''));
 
 /** What each form costs and forgets on a text that the model has never seen. */
 async function compare(text) {
@@ -95,5 +98,5 @@ export async function run(beginning = 'Call me Ishmael. ', { all = false } = {})
   await compare(text);
   console.log(`
 The model has learnt from texts of 256 characters: beyond them less is more. The window leaves old tokens out, the ring lets
-go of their memory, too.`);
+go of their memory, too; HiP looks for the old ones that matter.`);
 }

@@ -53,6 +53,7 @@ describe('a character Llama', () => {
     const expected = new Map<number, number>();
     for (const form of forms) {
       const { name, sees, call, cache = {} } = form;
+      if (call?.pattern) continue;
       // What a form sees is what it costs: whether it is a window over everything or a ring, and in whatever numbers.
       const recentTokens = call ? call.window[0] + 1 : (cache.recentTokens ?? Number.POSITIVE_INFINITY);
       const sinkTokens = (call ?? cache).sinkTokens ?? 0;
@@ -62,5 +63,16 @@ describe('a character Llama', () => {
       expect(Math.abs(bits - expected.get(sees)!), name).toBeLessThan(cache.type === 'float16' ? 0.01 : 1e-4);
     }
     expect([...expected.keys()]).toEqual([Number.POSITIVE_INFINITY, 256, 64]);
+  });
+
+  it('costs with HiP what the reference says of it', async () => {
+    const text = heldOut().slice(0, 400);
+    const form = forms.find(({ call }: { call?: object }) => call && 'pattern' in call);
+    const { sink, window, stages, blockQ, scope } = form.call.pattern;
+    expect(sink + window + stages[0].keep).toBe(form.sees);
+    const selection = { method: 'staged' as const, sink, window, stages, blockQ, scope };
+    const expected = bitsOf(text, { recentTokens: 0, sinkTokens: 0, selection });
+    const bits: number = await bitsPerCharacter(reader(form), text);
+    expect(Math.abs(bits - expected)).toBeLessThan(1e-4);
   });
 });

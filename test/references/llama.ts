@@ -3,6 +3,8 @@
 
 import { readFileSync } from 'node:fs';
 import { fromBits } from './half.js';
+import { hierarchicalRule, type SelectionOptions, select } from './hierarchical.js';
+import { type Operand, rowMajor } from './operand.js';
 import { turnedRow } from './rotary.js';
 
 const file = readFileSync(new URL('../../examples/generate/chargpt.f16.safetensors', import.meta.url));
@@ -37,29 +39,47 @@ const normed = (x: readonly number[], factors: readonly number[]) =>
   x.map((value, i) => (value * factors[i]) / Math.sqrt(dot(x, x) / x.length + 1e-5));
 const headsOf = (x: readonly number[]) => Array.from({ length: x.length / 32 }, (_, h) => x.slice(32 * h, 32 * h + 32));
 
-/** Which tokens one sees: so many of the newest, itself included, and of the first. */
+/** Which tokens one sees: so many of the newest, itself included, and of the first, or what a selection finds. */
 export interface Sight {
   readonly recentTokens: number;
   readonly sinkTokens: number;
+  readonly selection?: SelectionOptions;
+}
+
+/** Rows of heads by token, as an operand [1, heads, tokens, 32]. */
+function operandOf(rows: readonly (readonly number[][])[]): Operand {
+  const dims = [1, rows[0].length, rows.length, 32];
+  const data = Float32Array.from(rows[0].flatMap((_, head) => rows.flatMap((heads) => heads[head])));
+  return { type: 'float32', data, dims, strides: rowMajor(dims), offset: 0 };
+}
+
+/** Whether a head of the newest token sees the token at a position, by its query and all keys. */
+function selected(options: SelectionOptions, query: number[][], keys: number[][][]) {
+  const found = select(operandOf([query]), operandOf(keys), options).selected;
+  const rules = query.map((_, head) =>
+    hierarchicalRule({ kind: 'hierarchical', options, selected: found }, 0, head, query.length),
+  );
+  return (head: number, position: number) => rules[head](0, keys.length - 1, position);
 }
 
 /** Logits after each of the tokens; by default each sees everything before it. */
 export function logitsOf(
   tokens: readonly number[],
-  { recentTokens, sinkTokens }: Sight = { recentTokens: Number.POSITIVE_INFINITY, sinkTokens: 0 },
+  { recentTokens, sinkTokens, selection }: Sight = { recentTokens: Number.POSITIVE_INFINITY, sinkTokens: 0 },
 ): number[][] {
   const kept = blocks.map(() => ({ k: [] as number[][][], v: [] as number[][][] }));
   return tokens.map((token, position) => {
-    const isSeen = (key: number) => key < sinkTokens || key > position - recentTokens;
+    const isRecent = (_: number, key: number) => key < sinkTokens || key > position - recentTokens;
     let x: number[] = embedding[token];
     for (const [layer, block] of blocks.entries()) {
       const { k, v } = kept[layer];
       const seen = normed(x, block.n1);
       k.push(headsOf(times(block.k, seen)).map((head) => turnedRow(head, position)));
       v.push(headsOf(times(block.v, seen)));
-      const out = headsOf(times(block.q, seen)).flatMap((head, h) => {
-        const query = turnedRow(head, position);
-        const weights = k.map((keys, t) => (isSeen(t) ? Math.exp(dot(query, keys[h >> 1]) / Math.sqrt(32)) : 0));
+      const queries = headsOf(times(block.q, seen)).map((head) => turnedRow(head, position));
+      const isSeen = selection ? selected(selection, queries, k) : isRecent;
+      const out = queries.flatMap((query, h) => {
+        const weights = k.map((keys, t) => (isSeen(h, t) ? Math.exp(dot(query, keys[h >> 1]) / Math.sqrt(32)) : 0));
         const sum = weights.reduce((a, b) => a + b, 0);
         return query.map((_, d) => weights.reduce((total, w, t) => total + w * v[t][h >> 1][d], 0) / sum);
       });
