@@ -70,8 +70,15 @@ float largest(const std::vector<uint8_t>& bytes) {
   return most;
 }
 
+// Whether halves of 16 bits are both NaN in one of the formats: arithmetic in PTX makes one NaN of all, C++ keeps its
+// bits.
+bool areBothNan(uint16_t a, uint16_t b) {
+  const auto isNan = [](uint16_t half, uint16_t infinity) { return (half & 0x7fff) > infinity; };
+  return (isNan(a, 0x7c00) && isNan(b, 0x7c00)) || (isNan(a, 0x7f80) && isNan(b, 0x7f80));
+}
 // Whether halves of 16 bits are neighbours, in either format.
 bool areNeighbours(uint16_t a, uint16_t b) {
+  if (areBothNan(a, b)) return true;
   const auto place = [](uint16_t half) { return half & 0x8000 ? -int32_t(half & 0x7fff) : int32_t(half); };
   return std::abs(place(a) - place(b)) <= 1;
 }

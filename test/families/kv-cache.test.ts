@@ -225,7 +225,8 @@ describe('on the CPU', () => {
       cache.append(0, rowsOf(problem.key, cut, 'bnhd'), rowsOf(problem.value, cut, 'bnhd'));
     }
     const q = toTensor(problem.query, 'bnhd');
-    const whole = attentionSync(q, toTensor(problem.key, 'bnhd'), toTensor(problem.value, 'bnhd'), { causal: true });
+    const [k, v] = [problem.key, problem.value].map((operand) => toTensor(operand, 'bnhd'));
+    const whole = attentionSync(q, k, v, { causal: true, device: 'cpu' });
     expect(cache.attentionSync(0, q).out.data).toEqual(whole.out.data);
   });
 });
