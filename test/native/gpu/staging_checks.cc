@@ -193,7 +193,7 @@ void checkAttention(Backend& backend, uint32_t seed, bool toDevice) {
   std::vector<int32_t> cuSeqlensQ, cuSeqlensK;
   const PatternTraits traits = traitsOf(p);
   const bool isSequence = !traits.isGrid && !p.blocks.begins;
-  if (p.batch == 1 && isSequence && !p.keyLengths && maker.pick(2)) {
+  if (p.batch == 1 && isSequence && !p.keyLengths && !p.keyStarts && maker.pick(2)) {
     p.sequences = 3;
     for (auto [totals, tokens] : {std::pair(&cuSeqlensQ, p.queries), std::pair(&cuSeqlensK, p.keys)}) {
       *totals = {0, maker.pick(tokens + 1), maker.pick(tokens + 1), maker.pick(tokens + 1)};
