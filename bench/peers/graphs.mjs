@@ -1,7 +1,7 @@
 // onnxruntime's ways to compute attention, each as a graph in memory with the inputs that it wants.
 // Reader: someone who adds a peer. A shape is {queries, keys, heads, kvHeads, headDim, dtype, causal}, batch 1.
+import { makeModel, makeNode, makeTensor, makeValueInfo } from '../../dist/adapters/onnx/make.js';
 import { bytesPer, randomData } from '../timing/inputs.mjs';
-import { constant, model, node } from './onnx-writer.mjs';
 
 const LAYOUTS = {
   'batch, heads, tokens, dim': (tokens, heads, dim) => [1, heads, tokens, dim],
@@ -9,6 +9,18 @@ const LAYOUTS = {
 };
 export const HEADS_FIRST = 'batch, heads, tokens, dim';
 export const TOKENS_FIRST = 'batch, tokens, heads x dim';
+
+const valueInfo = ({ name, type, dims }) => makeValueInfo(name, type, dims);
+
+/** The bytes of a model. Inputs and outputs are `{ name, type, dims }`. */
+const model = ({ opset, nodes, constants, inputs, outputs }) =>
+  makeModel({
+    opset,
+    nodes,
+    initializers: constants,
+    inputs: inputs.map(valueInfo),
+    outputs: outputs.map(valueInfo),
+  }).bytes;
 
 /**
  * A graph whose operands are q, k, v -> y. The three are the same numbers as ours, in the peer's layout; further inputs
@@ -29,14 +41,14 @@ export function graphOf({ opset, layout, nodes, constants, inputs: more = [], ou
 
 function onnxAttention(opset) {
   return (shape) => {
-    const nodes = [node('Attention', ['q', 'k', 'v'], ['y'], { is_causal: shape.causal ? 1 : 0 })];
+    const nodes = [makeNode('Attention', ['q', 'k', 'v'], ['y'], { is_causal: shape.causal ? 1 : 0 })];
     return graphOf({ opset, layout: HEADS_FIRST, nodes })(shape);
   };
 }
 
 function multiHeadAttention(shape) {
   const attributes = { num_heads: shape.heads, unidirectional: shape.causal ? 1 : 0 };
-  const nodes = [node('MultiHeadAttention', ['q', 'k', 'v'], ['y'], attributes, 'com.microsoft')];
+  const nodes = [makeNode('MultiHeadAttention', ['q', 'k', 'v'], ['y'], attributes, 'com.microsoft')];
   return graphOf({ opset: 17, layout: TOKENS_FIRST, nodes })(shape);
 }
 
@@ -62,7 +74,7 @@ function groupQueryAttention(shape) {
     { ...operand('total', [], 'int32'), value: Int32Array.of(keys) },
   ];
   const nodes = [
-    node(
+    makeNode(
       'GroupQueryAttention',
       ['q', 'k', 'v', ...pastNames, 'lastKey', 'total'],
       ['y', 'presentK', 'presentV'],
@@ -79,18 +91,18 @@ function matmulSoftmaxMatmul(shape) {
   if (shape.dtype !== 'float32') return null;
   const { queries, keys, headDim, causal } = shape;
   const nodes = [
-    node('Transpose', ['k'], ['kT'], { perm: [0, 1, 3, 2] }),
-    node('Mul', ['q', 'scale'], ['scaled']),
-    node('MatMul', ['scaled', 'kT'], ['scores']),
-    ...(causal ? [node('Add', ['scores', 'mask'], ['masked'])] : []),
-    node('Softmax', [causal ? 'masked' : 'scores'], ['p'], { axis: -1 }),
-    node('MatMul', ['p', 'v'], ['y']),
+    makeNode('Transpose', ['k'], ['kT'], { perm: [0, 1, 3, 2] }),
+    makeNode('Mul', ['q', 'scale'], ['scaled']),
+    makeNode('MatMul', ['scaled', 'kT'], ['scores']),
+    ...(causal ? [makeNode('Add', ['scores', 'mask'], ['masked'])] : []),
+    makeNode('Softmax', [causal ? 'masked' : 'scores'], ['p'], { axis: -1 }),
+    makeNode('MatMul', ['p', 'v'], ['y']),
   ];
-  const constants = [constant('scale', 'float32', [1], Float32Array.of(1 / Math.sqrt(headDim)))];
+  const constants = [makeTensor('scale', 'float32', [1], Float32Array.of(1 / Math.sqrt(headDim)))];
   if (causal) {
     const mask = new Float32Array(queries * keys);
     for (let i = 0; i < queries; i++) mask.fill(-Infinity, i * keys + i + 1, (i + 1) * keys);
-    constants.push(constant('mask', 'float32', [1, 1, queries, keys], mask));
+    constants.push(makeTensor('mask', 'float32', [1, 1, queries, keys], mask));
   }
   return graphOf({ opset: 17, layout: HEADS_FIRST, nodes, constants })(shape);
 }

@@ -1,8 +1,8 @@
 // onnxruntime's ways to compute a pattern: an operator with block lists, and dense ones with a mask.
 // Reader: someone who adds a peer. As graphs.mjs; a shape here has a `pattern`, see patterns.mjs.
 
+import { makeNode, makeTensor } from '../../dist/adapters/onnx/make.js';
 import { graphOf, HEADS_FIRST, TOKENS_FIRST } from './graphs.mjs';
-import { constant, node } from './onnx-writer.mjs';
 import { additiveMask, s2Rows } from './patterns.mjs';
 
 /** Graphs with the additive mask as one more input. Masks of long sequences are gigabytes: those go without. */
@@ -18,14 +18,14 @@ function masked({ opset, layout, nodes, constants }) {
 const maskedAttention = masked({
   opset: 23,
   layout: HEADS_FIRST,
-  nodes: () => [node('Attention', ['q', 'k', 'v', 'mask'], ['y'])],
+  nodes: () => [makeNode('Attention', ['q', 'k', 'v', 'mask'], ['y'])],
 });
 
 const maskedMultiHeadAttention = masked({
   opset: 17,
   layout: TOKENS_FIRST,
   nodes: ({ heads }) => [
-    node('MultiHeadAttention', ['q', 'k', 'v', '', '', 'mask'], ['y'], { num_heads: heads }, 'com.microsoft'),
+    makeNode('MultiHeadAttention', ['q', 'k', 'v', '', '', 'mask'], ['y'], { num_heads: heads }, 'com.microsoft'),
   ],
 });
 
@@ -33,14 +33,14 @@ const maskedMatmuls = masked({
   opset: 17,
   layout: HEADS_FIRST,
   nodes: () => [
-    node('Transpose', ['k'], ['kT'], { perm: [0, 1, 3, 2] }),
-    node('Mul', ['q', 'scale'], ['scaled']),
-    node('MatMul', ['scaled', 'kT'], ['scores']),
-    node('Add', ['scores', 'mask'], ['masked']),
-    node('Softmax', ['masked'], ['p'], { axis: -1 }),
-    node('MatMul', ['p', 'v'], ['y']),
+    makeNode('Transpose', ['k'], ['kT'], { perm: [0, 1, 3, 2] }),
+    makeNode('Mul', ['q', 'scale'], ['scaled']),
+    makeNode('MatMul', ['scaled', 'kT'], ['scores']),
+    makeNode('Add', ['scores', 'mask'], ['masked']),
+    makeNode('Softmax', ['masked'], ['p'], { axis: -1 }),
+    makeNode('MatMul', ['p', 'v'], ['y']),
   ],
-  constants: ({ headDim }) => [constant('scale', 'float32', [1], Float32Array.of(1 / Math.sqrt(headDim)))],
+  constants: ({ headDim }) => [makeTensor('scale', 'float32', [1], Float32Array.of(1 / Math.sqrt(headDim)))],
 });
 
 /**
@@ -64,7 +64,13 @@ function sparseAttention(shape) {
     opset: 17,
     layout: TOKENS_FIRST,
     nodes: [
-      node('SparseAttention', ['q', 'k', 'v', ...names], ['y', 'presentK', 'presentV'], attributes, 'com.microsoft'),
+      makeNode(
+        'SparseAttention',
+        ['q', 'k', 'v', ...names],
+        ['y', 'presentK', 'presentV'],
+        attributes,
+        'com.microsoft',
+      ),
     ],
     inputs: [
       blank('pastK'),

@@ -18,6 +18,8 @@ export type ErrorCode =
   | 'ERR_TILEWISE_OUT_OF_BOUNDS'
   /** An `out` that shares memory with an input, with itself, or with the `out` of a call still in flight. */
   | 'ERR_TILEWISE_OVERLAP'
+  /** A file, or its bytes, that is not what its format asks for; the message has the place. */
+  | 'ERR_TILEWISE_INVALID_FILE'
   /** A valid problem that the device cannot run; `reasons` lists every reason. */
   | 'ERR_TILEWISE_UNSUPPORTED'
   /** A device that this machine or this build does not have. */

@@ -5,8 +5,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { readModel } from '../../dist/adapters/onnx/model.js';
+import { StoredTensor } from '../../dist/adapters/onnx/tensor.js';
 import { runAttention } from './attention.mjs';
-import { readModel, readTensor } from './read.mjs';
 
 const slots = {
   inputs: ['Q', 'K', 'V', 'attn_mask', 'past_key', 'past_value', 'nonpad_kv_seqlen'],
@@ -58,19 +59,27 @@ function compare(name, got, want) {
   return { error, fault };
 }
 
+function readTensor(file) {
+  const tensor = StoredTensor.read(readFileSync(file));
+  return { type: tensor.type, data: tensor.data(), dims: tensor.dims };
+}
+
 /** Runs one case folder; undefined when its node is not Attention. */
 function runCase(folder, device) {
-  const model = readModel(readFileSync(join(folder, 'model.onnx')));
-  const [node] = model.nodes;
-  if (model.nodes.length !== 1 || node.op !== 'Attention') return undefined;
+  const { graph } = readModel(readFileSync(join(folder, 'model.onnx')));
+  const [node] = graph.nodes;
+  if (graph.nodes.length !== 1 || node.op !== 'Attention') return undefined;
 
-  const read = (kind, k) => readTensor(readFileSync(join(folder, 'test_data_set_0', `${kind}_${k}.pb`)));
+  const read = (kind, k) => readTensor(join(folder, 'test_data_set_0', `${kind}_${k}.pb`));
   const inputs = {};
-  for (const [k, name] of model.inputs.entries()) inputs[slots.inputs[node.inputs.indexOf(name)]] = read('input', k);
-  const wanted = model.outputs.map((name, k) => [slots.outputs[node.outputs.indexOf(name)], read('output', k)]);
+  for (const [k, { name }] of graph.inputs.entries()) {
+    inputs[slots.inputs[node.inputs.indexOf(name)]] = read('input', k);
+  }
+  const wanted = graph.outputs.map(({ name }, k) => [slots.outputs[node.outputs.indexOf(name)], read('output', k)]);
 
   const wantsScores = wanted.some(([name]) => name === 'qk_matmul_output');
-  const outputs = runAttention(inputs, node.attributes, { wantsScores, device });
+  const attributes = Object.fromEntries(node.attributeNames.map((name) => [name, node.number(name)]));
+  const outputs = runAttention(inputs, attributes, { wantsScores, device });
   const results = wanted.map(([name, tensor]) => compare(name, outputs[name], tensor));
   return {
     outputs: results.length,
