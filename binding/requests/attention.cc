@@ -54,7 +54,7 @@ void readSizes(const Numbers& n, AttentionProblem& p) {
   p.sequences = count(Field::sequences, 0);
   p.scale = static_cast<float>(n.at(size_t(Field::scale)));
   p.softcap = static_cast<float>(n.at(size_t(Field::softcap)));
-  p.window.left = count(Field::left, 0);
+  p.window.left = count(Field::left, -1);
   p.window.right = count(Field::right, 0);
   p.window.sinkTokens = count(Field::sinkTokens, 0);
   p.window.align = static_cast<Align>(n.whole(size_t(Field::align), "align", 0, int32_t(Align::explicitOffset)));

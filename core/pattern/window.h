@@ -10,7 +10,8 @@ namespace tilewise {
 
 // Query q has position q + offset among the keys and sees key k when
 //     k <= q + offset + right   and   ( k >= q + offset - left   or   k < sinkEnd ).
-// Full attention is left = right = kUnbounded; causal is right = 0.
+// Full attention is left = right = kUnbounded; causal is right = 0. With left = -1 and right = 0 no band is left: a
+// query sees sinks alone.
 struct Window {
   static constexpr int kRank = 1;
   static constexpr bool kIsGrid = false;

@@ -8,7 +8,7 @@ import { checkBoolean, checkNames, namesOf } from '../check/validate.js';
 import { runAttention, runAttentionSync } from '../ops/attention/attention.js';
 import type { AttentionOptions, Layout } from '../ops/attention/options.js';
 import { type HeadPart, runParts, runPartsSync } from '../ops/attention/parts.js';
-import type { Internals } from '../ops/attention/problem.js';
+import type { WindowPattern } from '../patterns/window.js';
 import { axesOf, layoutWords } from '../tensor/axes.js';
 import { backendName, cpu } from '../tensor/devices.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -16,7 +16,8 @@ import type { TensorLike } from '../tensor/types.js';
 import { deviceOf, floatTypes, readTensor, type View } from '../tensor/views.js';
 import { swapped, tensorOf } from './kv-dense.js';
 import type { KvPart } from './kv-parts.js';
-import { putRanks, type RotarySettings, turnedQueries } from './kv-rotary.js';
+import { type RotarySettings, turnedQueries, turnedSinks } from './kv-rotary.js';
+import type { Horizon } from './kv-run.js';
 
 /** What attention over a cache can be told, as in attention(). */
 export type CacheAttentionOptions<T = Tensor> = Pick<
@@ -84,7 +85,6 @@ interface Call {
   readonly parts: readonly HeadPart[];
   /** Of all parts; with one part its own, too. */
   readonly options: AttentionOptions<unknown>;
-  readonly internals: Internals;
   readonly isInParts: boolean;
   /** Tensors that were made for it. */
   readonly own: readonly Tensor[];
@@ -98,11 +98,11 @@ export async function attendTo(
   told: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): Promise<unknown> {
-  const { q, parts, options, internals, isInParts, own } = callOf(where, reading, query, told, settings);
+  const { q, parts, options, isInParts, own } = callOf(where, reading, query, told, settings);
   const ends = reading.parts.flatMap(({ runs }) => runs.map((run) => run.read(reading.layer)));
   try {
-    if (isInParts) return await runParts(where, q, parts, options, internals);
-    return await runAttention(where, q, parts[0].k, parts[0].v, options, internals);
+    if (isInParts) return await runParts(where, q, parts, options);
+    return await runAttention(where, q, parts[0].k, parts[0].v, options, parts[0].internals);
   } finally {
     for (const end of ends) end();
     for (const tensor of own) tensor.dispose();
@@ -116,10 +116,10 @@ export function attendToSync(
   told: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): unknown {
-  const { q, parts, options, internals, isInParts, own } = callOf(where, reading, query, told, settings);
+  const { q, parts, options, isInParts, own } = callOf(where, reading, query, told, settings);
   try {
-    if (isInParts) return runPartsSync(where, q, parts, options, internals);
-    return runAttentionSync(where, q, parts[0].k, parts[0].v, options, internals);
+    if (isInParts) return runPartsSync(where, q, parts, options);
+    return runAttentionSync(where, q, parts[0].k, parts[0].v, options, parts[0].internals);
   } finally {
     for (const tensor of own) tensor.dispose();
   }
@@ -154,39 +154,46 @@ function callOf(
   const isMerged = given.queryHeads !== undefined;
   // Sinks by rank are extra keys that have an axis of heads; those of the caller have none next to `queryHeads`.
   const isInParts = parts.length > 1 || (isMerged && rotary?.isByRank === true);
-  const internals = { keys: keyLengths.reduce((most, length) => Math.max(most, length), 0) };
+  const keys = keyLengths.reduce((most, length) => Math.max(most, length), 0);
   const own: Tensor[] = [];
   for (const part of parts) refuseGone(part, layer, queries);
   const calls = parts.map((part) => {
     const told: Told = isInParts ? {} : options;
-    putPages(told, part, layer, keyLengths, internals.keys);
-    if (rotary?.isByRank) own.push(...putRanks(told, part, layout, layer, keyLengths, queries, rotary));
+    putPages(told, part, layer, keyLengths, keys);
+    const { horizon } = part;
+    const sinks = rotary?.isByRank ? turnedSinks(part, layout, layer, keyLengths, queries, rotary) : undefined;
+    if (sinks) {
+      own.push(sinks.keys, sinks.values);
+      told.extraKeys = sinks.keys;
+      told.extraValues = sinks.values;
+    }
+    const runnable = horizon && windowOf(horizon, sinks ? 0 : horizon.sinkTokens);
     const [k, v] = [part.pool.keysOf(layer), part.pool.valuesOf(layer)].map((pages) => tensorAs(layout, pages));
-    return { heads: part.heads, k, v, options: told };
+    return { heads: part.heads, k, v, options: told, internals: { keys, runnable } };
   });
   if (rotary) own.push(turnedQueries(view, rotary, layout, keyLengths, queries, queryLengths));
   if (rotary && isMerged) own.push(own[own.length - 1].reshape(mergeHeads(view.dims)));
-  return { q: rotary ? own[own.length - 1] : q, parts: calls, options, internals, isInParts, own };
+  return { q: rotary ? own[own.length - 1] : q, parts: calls, options, isInParts, own };
 }
 
-/** Says where the tokens of a part are, and which of them a query sees. */
-function putPages(
-  told: Told,
-  { pool, runs, horizon }: KvPart,
-  layer: number,
-  keyLengths: Int32Array,
-  longest: number,
-): void {
+/** Says where the tokens of a part are. */
+function putPages(told: Told, { pool, runs }: KvPart, layer: number, keyLengths: Int32Array, longest: number): void {
   const { pageSize } = pool.sizes;
   const perSequence = Math.ceil(longest / pageSize);
   const table = new Int32Array(runs.length * perSequence).fill(-1);
   for (let i = 0; i < runs.length; ++i) runs[i].writeTable(layer, table, i * perSequence);
   told.keyLengths = keyLengths;
   told.pages = { table: { type: 'int32', data: table, dims: [runs.length, perSequence] }, pageSize };
-  if (!horizon) return;
-  told.window = [horizon.recentTokens - 1, 0];
-  told.sinkTokens = horizon.sinkTokens;
 }
+
+/** Which tokens a query sees: with no recent ones, `left` leaves out even its own. */
+const windowOf = ({ recentTokens }: Horizon, sinkTokens: number): WindowPattern => ({
+  kind: 'window',
+  left: recentTokens - 1,
+  right: 0,
+  sinkTokens,
+  align: 'bottom-right',
+});
 
 /** Tensors of views that stay until a pool grows: made once. */
 const tensors = { bnhd: new WeakMap<View, Tensor>(), bhnd: new WeakMap<View, Tensor>() };

@@ -48,9 +48,10 @@ export interface KvCacheOptions extends PageOptions {
   /** Most tokens per sequence; append() refuses more. */
   maxTokens?: number;
   /**
-   * Newest tokens that a query sees, itself included; others are let go of, page by page. Default: all. StreamingLLM (arXiv
-   * 2309.17453). An array says it per KV head, Infinity for heads that see all tokens: DuoAttention (arXiv 2410.10819), MoA (arXiv
-   * 2406.14909). Heads with equal numbers are best neighbours: they share pages, and a call.
+   * Newest tokens that a query sees, itself included; others are let go of, page by page. Default: all. With 0 it sees its
+   * `sinkTokens` alone. StreamingLLM (arXiv 2309.17453). An array says it per KV head, Infinity for heads that see all tokens:
+   * DuoAttention (arXiv 2410.10819), MoA (arXiv 2406.14909). Heads with equal numbers are best neighbours: they share pages, and a
+   * call.
    */
   recentTokens?: PerHead;
   /** First tokens of a sequence that every query sees, next to `recentTokens`; default 0. An array says it per KV head. */

@@ -2,7 +2,7 @@
 // Reader: someone who follows `recentTokens` and `sinkTokens`. A cache whose heads are all alike has one part; a pool, too. Idea:
 // DuoAttention (arXiv 2410.10819) and MoA (arXiv 2406.14909), whose heads look back differently far.
 
-import { TilewiseTypeError } from '../check/errors.js';
+import { TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { checkInteger, invalid, maxTokens } from '../check/validate.js';
 import type { Range } from '../patterns/sights.js';
 import { isList } from '../tensor/nested.js';
@@ -34,8 +34,15 @@ export function readParts(recent: PerHead | undefined, sinks: PerHead | undefine
       '`sinkTokens` needs `recentTokens` next to it: without it every token stays',
     );
   }
-  const recentTokens = readPerHead('recentTokens', recent ?? all, kvHeads, 1);
-  const sinkTokens = readPerHead('sinkTokens', sinks ?? 0, kvHeads, 0);
+  const recentTokens = readPerHead('recentTokens', recent ?? all, kvHeads, all);
+  const sinkTokens = readPerHead('sinkTokens', sinks ?? 0, kvHeads, maxTokens);
+  const blind = recentTokens.findIndex((tokens, head) => tokens + sinkTokens[head] === 0);
+  if (blind >= 0) {
+    throw new TilewiseRangeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      `\`recentTokens\` and \`sinkTokens\` must not both be 0, as they are for KV head ${blind}: it would see nothing`,
+    );
+  }
   const horizons = recentTokens.map((tokens, head) =>
     tokens === all ? undefined : { recentTokens: tokens, sinkTokens: sinkTokens[head] },
   );
@@ -52,9 +59,9 @@ const isSame = (a: Horizon | undefined, b: Horizon | undefined): boolean =>
 
 const all = Number.POSITIVE_INFINITY;
 
-function readPerHead(name: string, value: PerHead, kvHeads: number, least: number): number[] {
+function readPerHead(name: string, value: PerHead, kvHeads: number, most: number): number[] {
   const check = (what: string, tokens: unknown) =>
-    tokens === all && least > 0 ? all : checkInteger(what, tokens, least, maxTokens);
+    tokens === all && most === all ? all : checkInteger(what, tokens, 0, maxTokens);
   if (!isList(value)) return new Array<number>(kvHeads).fill(check(name, value));
   if (value.length !== kvHeads) throw invalid(name, `a number, or an array of ${kvHeads}, one per KV head`, value);
   return Array.from(value, (tokens, head) => check(`${name}[${head}]`, tokens));

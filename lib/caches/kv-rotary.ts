@@ -6,7 +6,7 @@
 import { mismatch } from '../call/shape.js';
 import { TilewiseTypeError } from '../check/errors.js';
 import { checkBoolean, checkNames, checkOneOf, namesOf } from '../check/validate.js';
-import type { AttentionOptions, Layout } from '../ops/attention/options.js';
+import type { Layout } from '../ops/attention/options.js';
 import { type RotaryOptions, readDims, readFrequencies } from '../ops/rotary/frequencies.js';
 import { rotateSync } from '../ops/rotary/rotate.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -80,37 +80,35 @@ export const turnedQueries = (
 /**
  * Counts by rank: once the window has left the sinks behind, they join as extra keys, turned after it.
  * @param keyLengths of the runs, which must be alike
- * @returns the extra keys and values, when there are any
+ * @returns the sinks, when they have been turned
  */
-export function putRanks(
-  options: { -readonly [name in keyof AttentionOptions]: AttentionOptions<unknown>[name] },
+export function turnedSinks(
   part: KvPart,
   layout: Layout,
   layer: number,
   keyLengths: Int32Array,
   queries: number,
   rotary: RotarySettings,
-): Tensor[] {
+): { readonly keys: Tensor; readonly values: Tensor } | undefined {
   const { pool, horizon } = part;
   const [length] = keyLengths;
   if (keyLengths.some((other) => other !== length)) {
     throw mismatch("With `positions` 'cache' all sequences of a batch must have the same length");
   }
   const moved = horizon ? length - horizon.recentTokens - horizon.sinkTokens : 0;
-  if (!horizon || moved <= 0) return [];
+  if (!horizon || moved <= 0) return undefined;
   if (queries > 1) {
     throw mismatch(
       `With \`positions\` 'cache' \`q\` must have one query once tokens are let go of, not ${queries}: each counts its own`,
     );
   }
   const { sinkTokens } = horizon;
-  options.sinkTokens = 0;
-  if (sinkTokens === 0) return [];
+  if (sinkTokens === 0) return undefined;
   const isHeadsFirst = layout === 'bhnd';
   const keys = firstRows(part, sinkTokens, pool.keysOf(layer), isHeadsFirst);
   const values = firstRows(part, sinkTokens, pool.valuesOf(layer), isHeadsFirst);
   const { headDim } = pool.sizes;
-  options.extraKeys = rotateSync(keys, {
+  rotateSync(keys, {
     // Their numbers have been multiplied by what `scaling` says when they came.
     frequencies: readFrequencies(rotary.options, headDim).frequencies,
     dims: readDims(rotary.options.dims, headDim),
@@ -119,6 +117,5 @@ export function putRanks(
     positions: Float64Array.from({ length: sinkTokens }, () => moved),
     out: keys,
   });
-  options.extraValues = values;
-  return [keys, values];
+  return { keys, values };
 }

@@ -304,7 +304,7 @@ export class S2Cache {
     return {
       ...pool.views(pagesOf.length, this.#isHeadsFirst),
       common,
-      internals: { lists: pageLists(pages, queries, this.#length), areKeysSplit: true },
+      internals: { runnable: pageLists(pages, queries, this.#length), areKeysSplit: true },
     };
   }
 

@@ -27,7 +27,7 @@ describe('arguments', () => {
     ['type int32', () => new KvCache({ ...shape, type: 'int32' as never }), 'ERR_TILEWISE_INVALID_OPTION', 'type'],
     ['sinks alone', () => new KvCache({ ...shape, sinkTokens: 4 }), 'ERR_TILEWISE_INVALID_OPTION', 'recentTokens'],
     [
-      'no recent token',
+      'no token that is seen',
       () => new KvCache({ ...shape, recentTokens: 0 }),
       'ERR_TILEWISE_INVALID_OPTION',
       'recentTokens',

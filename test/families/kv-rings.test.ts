@@ -107,17 +107,17 @@ onEveryBackend(({ device }) => {
 
   it.each(dtypes)('heads of different windows: the mask of the same rule, in pieces (%s)', (dtype) => {
     const tokens = 230;
-    const recentTokens = [40, 40, Number.POSITIVE_INFINITY, 1, 100];
-    const sinkTokens = [3, 3, 9, 20, 0];
+    const recentTokens = [40, 40, Number.POSITIVE_INFINITY, 1, 100, 0];
+    const sinkTokens = [3, 3, 9, 20, 0, 90];
     for (const layout of ['bnhd', 'bhnd'] as const) {
-      const { problem } = build({ batch: 2, heads: [10, 5], queries: tokens, keys: tokens, dims: [24, 20], dtype });
+      const { problem } = build({ batch: 2, heads: [12, 6], queries: tokens, keys: tokens, dims: [24, 20], dtype });
       const rows = (operand: Operand, own: number[]) => toTensor(gather(operand, 2, own), layout);
-      const cache = new KvCache({ kvHeads: 5, headDim: 24, valueDim: 20, recentTokens, sinkTokens, layout, device });
+      const cache = new KvCache({ kvHeads: 6, headDim: 24, valueDim: 20, recentTokens, sinkTokens, layout, device });
       for (const own of [range(0, 100), [100], [101], range(102, 170), range(170, tokens)]) {
         cache.append(0, rows(problem.key, own), rows(problem.value, own));
         const { out, lse } = cache.attentionSync(0, rows(problem.query, own), { returnLse: true });
         const got: Output = { out: fromOutput(out as Tensor, layout), lse: fromTensor(lse as Tensor) };
-        for (const head of range(0, 5)) {
+        for (const head of range(0, 6)) {
           const queries = [2 * head, 2 * head + 1];
           const alone: Problem = {
             ...part(problem, own, range(0, own.at(-1)! + 1)),
@@ -198,24 +198,26 @@ interface Step {
 }
 
 const share = fc.nat(1000).map((n) => n / 1000);
-const random = fc.record({
-  recent: fc.tuple(...[0, 1, 2].map(() => fc.constantFrom(1, 2, 7, 30, 150, Number.POSITIVE_INFINITY))),
-  sinks: fc.tuple(...[0, 1, 2].map(() => fc.constantFrom(0, 1, 5, 20))),
-  steps: fc.array(
-    fc.record<Step>({
-      what: fc.oneof(
-        { arbitrary: fc.constant('append' as const), weight: 6 },
-        { arbitrary: fc.constant('one' as const), weight: 6 },
-        { arbitrary: fc.constant('truncate' as const), weight: 3 },
-        { arbitrary: fc.constant('fork' as const), weight: 2 },
-        { arbitrary: fc.constantFrom('dispose' as const, 'reset' as const), weight: 1 },
-      ),
-      at: share,
-      share,
-    }),
-    { maxLength: 40 },
-  ),
-});
+const random = fc
+  .record({
+    recent: fc.tuple(...[0, 1, 2].map(() => fc.constantFrom(0, 1, 2, 7, 30, 150, Number.POSITIVE_INFINITY))),
+    sinks: fc.tuple(...[0, 1, 2].map(() => fc.constantFrom(0, 1, 5, 20))),
+    steps: fc.array(
+      fc.record<Step>({
+        what: fc.oneof(
+          { arbitrary: fc.constant('append' as const), weight: 6 },
+          { arbitrary: fc.constant('one' as const), weight: 6 },
+          { arbitrary: fc.constant('truncate' as const), weight: 3 },
+          { arbitrary: fc.constant('fork' as const), weight: 2 },
+          { arbitrary: fc.constantFrom('dispose' as const, 'reset' as const), weight: 1 },
+        ),
+        at: share,
+        share,
+      }),
+      { maxLength: 40 },
+    ),
+  })
+  .filter(({ recent, sinks }) => recent.every((tokens, head) => tokens + sinks[head] > 0));
 
 it('random appends, cuts and forks: the last query sees what is its own in every head', () => {
   const q = Tensor.zeros('float32', [1, 1, 3, 4]);
@@ -351,9 +353,15 @@ describe('parts of heads', () => {
     ],
     [
       'a head that sees nothing',
-      () => new KvCache({ ...shape, recentTokens: [0, 2] }),
+      () => new KvCache({ ...shape, recentTokens: [2, 0], sinkTokens: [3, 0] }),
       'ERR_TILEWISE_INVALID_OPTION',
-      'recentTokens[0]',
+      'KV head 1',
+    ],
+    [
+      'fewer recent tokens than none',
+      () => new KvCache({ ...shape, recentTokens: [2, -1], sinkTokens: 3 }),
+      'ERR_TILEWISE_INVALID_OPTION',
+      'recentTokens[1]',
     ],
     [
       'endless sinks',

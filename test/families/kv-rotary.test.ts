@@ -97,20 +97,23 @@ onEveryBackend(({ device }) => {
     }
   });
 
-  it.each(rotations)('by rank: as if the tokens that are let go of had never been: %s', (_, rotary) => {
-    const horizon = { recentTokens: 5, sinkTokens: 3 };
-    const cache = new KvCache({ ...shape, rotary, ...horizon, positions: 'cache', device });
-    const [q, k, v] = [tensor(1, 20, queryHeads, 16), tensor(1, 20, 2, 16), tensor(1, 20, 2, 8)];
-    for (let t = 0; t < 20; t++) {
-      const row = (x: Tensor) => x.slice(1, t, t + 1);
-      cache.append(0, row(k), row(v));
-      const kept = range(0, t + 1).filter((token) => token < 3 || token > t - 5);
-      const fresh = new KvCache({ ...shape, rotary, device });
-      for (const token of kept) fresh.append(0, k.slice(1, token, token + 1), v.slice(1, token, token + 1));
-      const [got, want] = [cache, fresh].map((one) => one.attentionSync(0, row(q)).out.data as Float32Array);
-      expectClose(got, want, 5);
-    }
-  });
+  it.each(rotations.flatMap(([name, rotary]) => [5, 0].map((recentTokens) => [name, recentTokens, rotary] as const)))(
+    'by rank: as if the tokens that are let go of had never been: %s, %i recent ones',
+    (_, recentTokens, rotary) => {
+      const horizon = { recentTokens, sinkTokens: 3 };
+      const cache = new KvCache({ ...shape, rotary, ...horizon, positions: 'cache', device });
+      const [q, k, v] = [tensor(1, 20, queryHeads, 16), tensor(1, 20, 2, 16), tensor(1, 20, 2, 8)];
+      for (let t = 0; t < 20; t++) {
+        const row = (x: Tensor) => x.slice(1, t, t + 1);
+        cache.append(0, row(k), row(v));
+        const kept = range(0, t + 1).filter((token) => token < 3 || token > t - recentTokens);
+        const fresh = new KvCache({ ...shape, rotary, device });
+        for (const token of kept) fresh.append(0, k.slice(1, token, token + 1), v.slice(1, token, token + 1));
+        const [got, want] = [cache, fresh].map((one) => one.attentionSync(0, row(q)).out.data as Float32Array);
+        expectClose(got, want, 5);
+      }
+    },
+  );
 
   it('heads and dim may be one axis, by rank too', () => {
     const horizon = { recentTokens: [4, 6], sinkTokens: [2, 0], positions: 'cache' as const };

@@ -26,6 +26,7 @@ export interface HeadPart {
   readonly v: TensorLike;
   /** Next to those of all parts, or in their place. */
   readonly options: AttentionOptions<unknown>;
+  readonly internals: Internals;
 }
 
 /** A call ready to run. */
@@ -40,10 +41,9 @@ export async function runParts(
   q: TensorLike,
   parts: readonly HeadPart[],
   options: AttentionOptions<unknown>,
-  internals?: Internals,
 ): Promise<AttentionResult<unknown, unknown>> {
   const settings = readOptions(where, options);
-  const { calls, results } = prepareParts(where, q, parts, options, settings, internals);
+  const { calls, results } = prepareParts(where, q, parts, options, settings);
   const flights = calls.map(({ request, results: { lent }, placement }) =>
     fly(placement, (device) => attentionOp.submit(device, request), lent, settings.signal),
   );
@@ -60,10 +60,9 @@ export function runPartsSync(
   q: TensorLike,
   parts: readonly HeadPart[],
   options: AttentionOptions<unknown>,
-  internals?: Internals,
 ): AttentionResult<unknown, unknown> {
   const settings = syncSettings(where, readOptions(where, options));
-  const { calls, results } = prepareParts(where, q, parts, options, settings, internals);
+  const { calls, results } = prepareParts(where, q, parts, options, settings);
   try {
     for (const { request, placement } of calls) onDevice(placement, (device) => attentionOp.run(device, request));
   } catch (error) {
@@ -79,7 +78,6 @@ function prepareParts(
   parts: readonly HeadPart[],
   options: AttentionOptions<unknown>,
   given: Settings,
-  internals: Internals | undefined,
 ): PreparedParts {
   const q = readOperand('q', qLike, 'queryHeads', given);
   const settings = withSplitExtras(given);
@@ -99,7 +97,7 @@ function prepareParts(
   const results = makeResults(wantedResults(settings, sizes, q, options.out, placement));
   try {
     checkOverlaps(inputs, results.lent);
-    const calls = parts.map(({ heads, options: told }, i) => {
+    const calls = parts.map(({ heads, options: told, internals }, i) => {
       const { k, v } = views[i];
       const out = cut.ofQueries(results.out, heads);
       const lse = results.lse && cut.ofRows(results.lse, heads);

@@ -16,7 +16,6 @@ import {
 } from '../../call/shape.js';
 import { showDims } from '../../check/errors.js';
 import { attentionForm, place } from '../../native/fields.js';
-import type { NativeLists } from '../../patterns/block-lists.js';
 import { type Pattern, putPattern, questionsOf, type RunnablePattern } from '../../patterns/index.js';
 import { axisRules, type Grid, maxGridRank } from '../../patterns/neighborhood.js';
 import { checkCoverage } from '../../patterns/shard-sights.js';
@@ -45,7 +44,7 @@ export interface Internals {
   /** Memory for `lse`, when there is some. */
   readonly lse?: View;
   /** What runs in place of the pattern. */
-  readonly lists?: NativeLists;
+  readonly runnable?: RunnablePattern;
   /** What hierarchical selection remembers from call to call. */
   readonly state?: SelectionState;
   /** An asynchronous call: a predicate may be asked later, in slices. */
@@ -116,7 +115,7 @@ export function prepare(
   const request = new Request(attentionForm, copyInputs);
   putShape(request.numbers, shape);
   const listed = pages && pageLists && pageListsOf(pageLists, pages, keyLengths, pattern as WindowPattern, sequences);
-  const runnable = selection?.blocks ?? internals.lists ?? listed ?? (pattern as RunnablePattern);
+  const runnable = selection?.blocks ?? internals.runnable ?? listed ?? (pattern as RunnablePattern);
   const put = () => putPattern(request, runnable, sequences, grid);
   const ask = internals.mayWait ? questionsOf(runnable, sequences) : undefined;
   if (!ask) put();
