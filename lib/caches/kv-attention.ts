@@ -154,13 +154,12 @@ function callOf(
   const isMerged = given.queryHeads !== undefined;
   // Sinks by rank are extra keys that have an axis of heads; those of the caller have none next to `queryHeads`.
   const isInParts = parts.length > 1 || (isMerged && rotary?.isByRank === true);
-  const keys = keyLengths.reduce((most, length) => Math.max(most, length), 0);
   const own: Tensor[] = [];
   for (const part of parts) refuseGone(part, layer, queries);
   const calls = parts.map((part) => {
     const told: Told = isInParts ? {} : options;
-    putPages(told, part, layer, keyLengths, keys);
     const { horizon } = part;
+    const keys = putPages(told, part, layer, keyLengths, isOfText(given, horizon));
     const sinks = rotary?.isByRank ? turnedSinks(part, layout, layer, keyLengths, queries, rotary) : undefined;
     if (sinks) {
       own.push(sinks.keys, sinks.values);
@@ -176,14 +175,25 @@ function callOf(
   return { q: rotary ? own[own.length - 1] : q, parts: calls, options, isInParts, own };
 }
 
-/** Says where the tokens of a part are. */
-function putPages(told: Told, { pool, runs }: KvPart, layer: number, keyLengths: Int32Array, longest: number): void {
+/** Whether tokens that were let go of count: where something has a number for each of them, or for a distance across them. */
+const isOfText = ({ bias, mask, alibiSlopes }: CacheAttentionOptions<unknown>, horizon: Horizon | undefined): boolean =>
+  bias !== undefined || mask !== undefined || (alibiSlopes !== undefined && (horizon?.sinkTokens ?? 0) > 0);
+
+/**
+ * Says where the tokens of a part are. Those that were let go of are left out, unless the call is of the whole text: the
+ * others move up to the sinks, which changes no distance inside the window.
+ * @returns the keys of the longest sequence
+ */
+function putPages(told: Told, { pool, runs }: KvPart, layer: number, lengths: Int32Array, isOfText: boolean): number {
   const { pageSize } = pool.sizes;
-  const perSequence = Math.ceil(longest / pageSize);
+  const keyLengths = isOfText ? lengths : lengths.map((length, i) => length - runs[i].goneTokens);
+  const keys = keyLengths.reduce((most, length) => Math.max(most, length), 0);
+  const perSequence = Math.ceil(keys / pageSize);
   const table = new Int32Array(runs.length * perSequence).fill(-1);
-  for (let i = 0; i < runs.length; ++i) runs[i].writeTable(layer, table, i * perSequence);
+  for (let i = 0; i < runs.length; ++i) runs[i].writeTable(layer, table, i * perSequence, isOfText);
   told.keyLengths = keyLengths;
   told.pages = { table: { type: 'int32', data: table, dims: [runs.length, perSequence] }, pageSize };
+  return keys;
 }
 
 /** Which tokens a query sees: with no recent ones, `left` leaves out even its own. */

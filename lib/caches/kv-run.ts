@@ -22,13 +22,15 @@ export interface Growth {
   drop(): void;
 }
 
-/** Place of a page that was let go of. */
-const gone = -1;
-
 export class KvRun {
   readonly #pool: KvPages;
   readonly #horizon: Horizon | undefined;
+  /** Pages that sinks are on, which stay. */
+  readonly #sinkPages: number;
+  /** The pages it refers to, in the order of their tokens. */
   #pages: number[] = [];
+  /** Pages behind those of the sinks that were let go of. */
+  #gone = 0;
   readonly #lengths: number[];
   /** Where the last append of each layer began: queries from there on may still come. */
   readonly #begins: number[];
@@ -38,7 +40,8 @@ export class KvRun {
   constructor(pool: KvPages, horizon: Horizon | undefined) {
     this.#pool = pool;
     this.#horizon = horizon;
-    const { layers } = pool.sizes;
+    const { layers, pageSize } = pool.sizes;
+    this.#sinkPages = Math.ceil((horizon?.sinkTokens ?? 0) / pageSize);
     this.#lengths = new Array<number>(layers).fill(0);
     this.#begins = new Array<number>(layers).fill(0);
     this.#readers = new Array<number>(layers).fill(0);
@@ -60,7 +63,7 @@ export class KvRun {
 
   /** Pages it refers to. */
   get held(): number {
-    return this.#pages.reduce((count, page) => count + (page === gone ? 0 : 1), 0);
+    return this.#pages.length;
   }
 
   /** Pages that appending so many tokens to a layer takes: new ones, and copies of shared ones. */
@@ -80,6 +83,7 @@ export class KvRun {
     const pages = this.#pages.slice();
     const taken: number[] = [];
     const [first, last] = this.#touched(layer, count);
+    const { goneTokens } = this;
     const drop = () => {
       for (const page of taken) pool.release(page);
     };
@@ -102,7 +106,7 @@ export class KvRun {
     }
     return {
       first: this.#lengths[layer],
-      slotOf: (token) => pages[Math.floor(token / pageSize)] * pageSize + (token % pageSize),
+      slotOf: (token) => pages[Math.floor((token - goneTokens) / pageSize)] * pageSize + (token % pageSize),
       settle: () => {
         for (const page of replaced) pool.release(page);
         this.#pages = pages;
@@ -114,33 +118,33 @@ export class KvRun {
     };
   }
 
-  /** First and last page that the next tokens of a layer are on. */
+  /** First and last of the pages that the next tokens of a layer are on, as places among those it refers to. */
   #touched(layer: number, count: number): [first: number, last: number] {
     const { pageSize } = this.#pool.sizes;
-    const length = this.#lengths[layer];
+    const length = this.#lengths[layer] - this.goneTokens;
     return [Math.floor(length / pageSize), Math.ceil((length + count) / pageSize) - 1];
   }
 
   /** Lets go of pages that no query from the last append on sees, in any layer. */
   #forget(): void {
     if (!this.#horizon) return;
-    const { recentTokens, sinkTokens } = this.#horizon;
+    const { recentTokens } = this.#horizon;
     const { pageSize } = this.#pool.sizes;
     const oldest = Math.min(...this.#begins) - recentTokens + 1;
-    for (let i = Math.max(this.#goneEnd, Math.ceil(sinkTokens / pageSize)); (i + 1) * pageSize <= oldest; ++i) {
-      this.#pool.release(this.#pages[i]);
-      this.#pages[i] = gone;
-    }
+    const count = Math.floor(oldest / pageSize) - this.#sinkPages - this.#gone;
+    if (count <= 0) return;
+    for (const page of this.#pages.splice(this.#sinkPages, count)) this.#pool.release(page);
+    this.#gone += count;
   }
 
-  /** Pages up to the last one that was let go of. */
-  get #goneEnd(): number {
-    return this.#horizon ? this.#pages.lastIndexOf(gone) + 1 : 0;
+  /** Tokens that were let go of: whole pages of them, behind those of the sinks. */
+  get goneTokens(): number {
+    return this.#gone * this.#pool.sizes.pageSize;
   }
 
   /** Where the first token is that a query may have as its oldest recent one. */
   get #oldestKept(): number {
-    return this.#goneEnd * this.#pool.sizes.pageSize;
+    return this.#gone === 0 ? 0 : (this.#sinkPages + this.#gone) * this.#pool.sizes.pageSize;
   }
 
   /** The fewest tokens that truncate() can leave: the last of them still sees everything it should. */
@@ -160,8 +164,8 @@ export class KvRun {
 
   /** Keeps the first `length` tokens of every layer, leastLength or more. */
   truncate(length: number): void {
-    const kept = Math.ceil(length / this.#pool.sizes.pageSize);
-    for (const page of this.#pages.splice(kept)) if (page !== gone) this.#pool.release(page);
+    const kept = Math.ceil((length - this.goneTokens) / this.#pool.sizes.pageSize);
+    for (const page of this.#pages.splice(kept)) this.#pool.release(page);
     for (const [layer, held] of this.#lengths.entries()) {
       this.#lengths[layer] = Math.min(held, length);
       this.#begins[layer] = Math.min(this.#begins[layer], this.#lengths[layer]);
@@ -172,7 +176,8 @@ export class KvRun {
   fork(): KvRun {
     const run = new KvRun(this.#pool, this.#horizon);
     run.#pages = this.#pages.slice();
-    for (const page of run.#pages) if (page !== gone) this.#pool.retain(page);
+    run.#gone = this.#gone;
+    for (const page of run.#pages) this.#pool.retain(page);
     for (const [layer, length] of this.#lengths.entries()) {
       run.#lengths[layer] = length;
       run.#begins[layer] = this.#begins[layer];
@@ -182,29 +187,35 @@ export class KvRun {
 
   /** Lets go of all pages. */
   free(): void {
-    for (const page of this.#pages) if (page !== gone) this.#pool.release(page);
+    for (const page of this.#pages) this.#pool.release(page);
     this.#pages = [];
+    this.#gone = 0;
     this.#lengths.fill(0);
     this.#begins.fill(0);
   }
 
-  /** Writes the page of each `pageSize` tokens of a layer to a table, from `at` on. */
-  writeTable(layer: number, table: Int32Array, at: number): void {
-    const count = Math.ceil(this.#lengths[layer] / this.#pool.sizes.pageSize);
-    // Pages that were let go of are hidden from every query: any page will do.
-    for (let i = 0; i < count; ++i) table[at + i] = Math.max(0, this.#pages[i]);
+  /**
+   * Writes the page of each `pageSize` tokens of a layer to a table, from `at` on.
+   * @param isWhole whether those that were let go of have entries, too; they are hidden from every query, so any page will do
+   */
+  writeTable(layer: number, table: Int32Array, at: number, isWhole: boolean): void {
+    const count = Math.ceil((this.#lengths[layer] - this.goneTokens) / this.#pool.sizes.pageSize);
+    const gap = isWhole ? this.#gone : 0;
+    table.fill(0, at + this.#sinkPages, at + this.#sinkPages + gap);
+    for (let i = 0; i < count; ++i) table[at + i + (i < this.#sinkPages ? 0 : gap)] = this.#pages[i];
   }
 
   /** The page that a token is on; throws when it was let go of. */
   pageOf(token: number): number {
-    const page = this.#pages[Math.floor(token / this.#pool.sizes.pageSize)];
-    if (page === gone) throw mismatch(`Token ${token} was let go of: no later query sees it`);
-    return page;
+    const page = Math.floor(token / this.#pool.sizes.pageSize);
+    if (page < this.#sinkPages) return this.#pages[page];
+    if (page < this.#sinkPages + this.#gone) throw mismatch(`Token ${token} was let go of: no later query sees it`);
+    return this.#pages[page - this.#gone];
   }
 
   /** Holds the pages of a layer while a call reads them; returns what ends that. */
   read(layer: number): () => void {
-    const pages = this.#pages.filter((page) => page !== gone);
+    const pages = this.#pages.slice();
     for (const page of pages) this.#pool.retain(page);
     ++this.#readers[layer];
     return () => {
