@@ -15,12 +15,16 @@ import { supportPage } from './support.mjs';
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
 
-/** Everything that `import … from 'tilewise'` finds, by TypeDoc. */
-async function apiPage() {
+/** Everything that an entry point exports, by TypeDoc. Types of tilewise itself are not repeated on another's page. */
+async function exportsPage(settings = {}) {
   const { Application } = await import('typedoc');
   const out = mkdtempSync(path.join(tmpdir(), 'tilewise-docs-'));
   try {
-    const app = await Application.bootstrapWithPlugins({ options: path.join(folder, 'typedoc.json'), out });
+    const app = await Application.bootstrapWithPlugins({
+      options: path.join(folder, 'typedoc.json'),
+      out,
+      ...settings,
+    });
     const project = await app.convert();
     if (!project) throw new Error('TypeDoc cannot read lib/');
     await app.generateOutputs(project);
@@ -47,11 +51,19 @@ function maskPicture() {
   return explain(blocks({ blockMask }), shape, { queryTile: 32, keyTile: 32 }).toSVG();
 }
 
+const safetensorsPage = () =>
+  exportsPage({
+    name: 'tilewise/safetensors',
+    entryPoints: [path.join(folder, '../../lib/adapters/safetensors/index.ts')],
+    validation: { notExported: false },
+  });
+
 const markdown = (print) => async () => `<!-- Written by \`npm run docs\`. -->\n\n${await print()}\n`;
 const pages = [
   ['docs/reference/support.md', markdown(supportPage)],
   ['docs/reference/errors.md', markdown(errorsPage)],
-  ['docs/reference/api.md', markdown(apiPage)],
+  ['docs/reference/api.md', markdown(() => exportsPage())],
+  ['docs/reference/safetensors.md', markdown(safetensorsPage)],
   ['docs/pictures/strided-shards.svg', shardsPicture],
   ['docs/pictures/block-mask.svg', maskPicture],
   ['docs/pictures/rotary-wavelengths.svg', rotaryPicture],

@@ -1,9 +1,8 @@
 // A small Llama over characters in plain JavaScript: everything but attention, which its caller brings with a cache.
 // Reader: someone who brings a model of their own. Llama (arXiv 2302.13971): RMSNorm, rotary embedding of halves, grouped
 // queries, SwiGLU; embedding and read-out are one matrix.
-import { fileURLToPath } from 'node:url';
 import { Tensor } from 'tilewise';
-import { readSafetensors } from './safetensors.mjs';
+import { openSafetensors } from 'tilewise/safetensors';
 
 export const layers = 3;
 export const heads = 4;
@@ -13,9 +12,12 @@ const width = 128;
 const theta = 10000;
 const epsilon = 1e-5;
 
-const { metadata, tensors } = readSafetensors(fileURLToPath(new URL('chargpt.f16.safetensors', import.meta.url)));
+const file = openSafetensors(new URL('chargpt.f16.safetensors', import.meta.url));
+const tensors = Object.fromEntries(
+  Array.from(file.entries.keys(), (name) => [name, file.tensor(name).astype('float32')]),
+);
 const frequencies = Float64Array.from({ length: headDim / 2 }, (_, d) => theta ** ((-2 * d) / headDim));
-const characters = JSON.parse(metadata.chars);
+const characters = JSON.parse(file.metadata.chars);
 const tokenOf = new Map(characters.map((character, i) => [character, i + 1]));
 
 /** The token that a text begins with. */

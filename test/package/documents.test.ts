@@ -42,8 +42,9 @@ function anchorsOf(page: string): Set<string> {
 }
 
 describe('links', () => {
-  // TypeDoc answers for the links inside its own page.
-  for (const page of pages.filter((name) => name !== 'docs/reference/api.md')) {
+  // TypeDoc answers for the links inside its own pages.
+  const printed = ['docs/reference/api.md', 'docs/reference/safetensors.md'];
+  for (const page of pages.filter((name) => !printed.includes(name))) {
     it(`${page} links to files and headings that exist`, () => {
       const dead = [...read(page).matchAll(/\]\(([^)\s]+)\)/g)]
         .map(([, link]) => link)

@@ -142,6 +142,7 @@ describe('the packed tarball', () => {
     writeFileSync(
       join(project, 'types.mts'),
       `import { attention, attentionSync, Tensor, type AttentionResult } from 'tilewise';
+       import { openSafetensors, writeSafetensors, type SafetensorsEntry } from 'tilewise/safetensors';
        class Theirs { constructor(readonly type: string, readonly data: unknown, readonly dims: readonly number[]) {} }
        const q = new Tensor('float32', new Float32Array(8), [1, 2, 1, 4]);
        const numbers: Float32Array = q.data;
@@ -151,13 +152,15 @@ describe('the packed tarball', () => {
        const moved: Promise<Tensor<'float32'>> = q.to('cuda:1');
        const back: Promise<Float32Array> = moved.then((tensor) => tensor.getData());
        q[Symbol.dispose]();
+       writeSafetensors('w.safetensors', { q }, { metadata: { of: 'q' } });
+       const entry: SafetensorsEntry | undefined = openSafetensors('w.safetensors').entries.get('q');
        // @ts-expect-error: a misspelled device
        q.to('gpu');
        // @ts-expect-error: a misspelled option
        attentionSync(q, q, q, { casual: true });
        // @ts-expect-error: lse is there only when asked for
        attentionSync(q, q, q).lse.data;
-       export { back, lse, plain, theirs };`,
+       export { back, entry, lse, plain, theirs };`,
     );
     const { status, stdout } = node([
       join(root, 'node_modules', 'typescript', 'bin', 'tsc'),

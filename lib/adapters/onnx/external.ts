@@ -2,12 +2,10 @@
 // Reader: someone whose model has a .data file. A reference is kept as it is; bytes are read only on demand.
 // Source: "External Data" of onnx/onnx: a location relative to the model's folder, an offset and a length.
 
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import path from 'node:path';
-import { allocating, type TilewiseRangeError } from '../../check/errors.js';
+import { malformed, readRange } from '../files.js';
 import type { Message } from './message.js';
 import { entryFields, tensorFields } from './numbers.js';
-import { malformed } from './wire.js';
 
 /** Where the numbers of a tensor are. */
 export interface ExternalData {
@@ -43,31 +41,13 @@ export function readReference(tensor: Message): ExternalData {
 
 /** Reads the bytes of a tensor that should have `expected` of them. */
 export function readExternalData(
-  external: ExternalData,
+  { location, offset, length }: ExternalData,
   expected: number,
   folder: string | undefined,
 ): Uint8Array<ArrayBuffer> {
-  const { location, offset, length = expected } = external;
-  const lacking = (fault: string): TilewiseRangeError => malformed(`External data '${location}'`, fault);
-  if (folder === undefined) throw lacking('a model in memory has no folder to look in');
-  if (length !== expected) throw lacking(`it has ${length} bytes, and the tensor ${expected}`);
-  let file: number;
-  try {
-    file = openSync(path.join(folder, location), 'r');
-  } catch (error) {
-    throw lacking((error as Error).message);
-  }
-  try {
-    const { size } = fstatSync(file);
-    if (offset + length > size) throw lacking(`bytes ${offset} to ${offset + length} of a file of ${size}`);
-    const bytes = allocating(() => new Uint8Array(length));
-    for (let done = 0; done < length; ) {
-      const count = readSync(file, bytes, done, Math.min(length - done, 2 ** 30), offset + done);
-      if (count === 0) throw lacking(`it ended at byte ${offset + done} while it was read`);
-      done += count;
-    }
-    return bytes;
-  } finally {
-    closeSync(file);
-  }
+  const what = `External data '${location}'`;
+  if (folder === undefined) throw malformed(what, 'a model in memory has no folder to look in');
+  if (length !== undefined && length !== expected)
+    throw malformed(what, `it has ${length} bytes, and the tensor ${expected}`);
+  return readRange(path.join(folder, location), what, offset, expected);
 }

@@ -2,7 +2,8 @@
 // Reader: someone who reads another message of ONNX. Fields that nobody asks for, unknown ones included, stay as they are.
 // Source: protobuf.dev, "Encoding": repeated numbers may be packed or not; absent fields have no default here.
 
-import { type Field, malformed, readFields, readVarints, type WireType, wireTypes, writeFields } from './wire.js';
+import { malformed } from '../files.js';
+import { type Field, readFields, readVarints, type WireType, wireTypes, writeFields } from './wire.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 

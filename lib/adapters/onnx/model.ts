@@ -3,6 +3,7 @@
 // Source: onnx.proto of onnx/onnx. A model is at most 2 GB; larger ones have external data beside it.
 
 import { show, TilewiseTypeError } from '../../check/errors.js';
+import { malformed } from '../files.js';
 import { Message } from './message.js';
 import { Node } from './node.js';
 import {
@@ -18,7 +19,6 @@ import {
   valueInfoFields,
 } from './numbers.js';
 import { StoredTensor } from './tensor.js';
-import { malformed } from './wire.js';
 
 /** A value's name, type and dims as far as the model says them. */
 export interface ValueInfo {

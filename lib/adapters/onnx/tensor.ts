@@ -3,10 +3,10 @@
 // Source: onnx.proto and "External Data" of onnx/onnx.
 
 import { allocating, TilewiseTypeError } from '../../check/errors.js';
+import { malformed } from '../files.js';
 import { type ExternalData, readExternalData, readReference } from './external.js';
 import { Message } from './message.js';
 import { type ElementType, elementName, externalLocation, tensorFields as fields } from './numbers.js';
-import { malformed } from './wire.js';
 
 /** The arrays that elements are read into. Those of 16-bit floats keep their bits. */
 const arrays = {

@@ -2,7 +2,7 @@
 // Reader: someone who asks how bytes become fields. Assumes nothing about what a field means; numbers.ts has that.
 // Source: protobuf.dev, "Encoding". Groups, which protobuf itself gave up, are refused.
 
-import { TilewiseRangeError } from '../../check/errors.js';
+import { malformed } from '../files.js';
 
 /** How a field's value is written. */
 export const wireTypes = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
@@ -17,10 +17,6 @@ export interface Field {
   /** The whole field, from its tag on. */
   readonly whole: Uint8Array;
 }
-
-/** The error for bytes that are no message. */
-export const malformed = (what: string, fault: string): TilewiseRangeError =>
-  new TilewiseRangeError('ERR_TILEWISE_INVALID_FILE', `${what} is not readable: ${fault}`);
 
 /** The fields of a message, in order. @param what the message's name, for errors */
 export function readFields(bytes: Uint8Array, what: string): Field[] {
