@@ -4,11 +4,14 @@
 import { mergeHeads, readHeads, readMergedHeads, unmergeable } from '../call/heads.js';
 import { mismatch } from '../call/shape.js';
 import { showDims, TilewiseTypeError } from '../check/errors.js';
-import { checkBoolean, checkNames, namesOf } from '../check/validate.js';
+import { checkBoolean, checkNames, invalid, namesOf } from '../check/validate.js';
 import { runAttention, runAttentionSync } from '../ops/attention/attention.js';
 import type { AttentionOptions, Layout } from '../ops/attention/options.js';
 import { type HeadPart, runParts, runPartsSync } from '../ops/attention/parts.js';
+import type { Internals } from '../ops/attention/problem.js';
+import type { Pattern } from '../patterns/index.js';
 import type { WindowPattern } from '../patterns/window.js';
+import { HipState } from '../selectors/hip-state.js';
 import { axesOf, layoutWords } from '../tensor/axes.js';
 import { backendName, cpu } from '../tensor/devices.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -40,7 +43,10 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
   | 'Tensor'
   | 'signal'
   | 'copyInputs'
->;
+> & {
+  /** With `pattern: hierarchical()`: lists kept from step to step, as in hipAttention(); one per layer and cache. */
+  state?: HipState;
+};
 
 const names = namesOf<CacheAttentionOptions>({
   queryHeads: 1,
@@ -61,6 +67,7 @@ const names = namesOf<CacheAttentionOptions>({
   Tensor: 1,
   signal: 1,
   copyInputs: 1,
+  state: 1,
 });
 
 /** What a cache says about every call. */
@@ -70,6 +77,8 @@ export interface CallSettings {
   readonly isReadOnly: boolean;
   /** Queries of each sequence, where they follow each other without a batch axis. */
   readonly queryLengths?: Int32Array;
+  /** What each sequence's selection remembers. */
+  readonly states?: readonly HipState[] | undefined;
   readonly rotary: RotarySettings | undefined;
 }
 
@@ -140,7 +149,8 @@ function callOf(
   const [{ runs, pool }] = parts;
   const keyLengths = new Int32Array(runs.length);
   for (let i = 0; i < runs.length; ++i) keyLengths[i] = runs[i].lengthOf(layer);
-  const options: Told = { ...given };
+  const { state, ...rest } = given;
+  const options: Told = rest;
   options.layout = layout;
   if (given.causal !== undefined) options.causal = checkBoolean('causal', given.causal);
   else if (given.pattern === undefined) options.causal = !isReadOnly;
@@ -154,6 +164,7 @@ function callOf(
   const isMerged = given.queryHeads !== undefined;
   // Sinks by rank are extra keys that have an axis of heads; those of the caller have none next to `queryHeads`.
   const isInParts = parts.length > 1 || (isMerged && rotary?.isByRank === true);
+  const remembered = readStates(state, given.pattern, settings, keyLengths);
   const own: Tensor[] = [];
   for (const part of parts) refuseGone(part, layer, queries);
   const calls = parts.map((part) => {
@@ -168,7 +179,7 @@ function callOf(
     }
     const runnable = horizon && windowOf(horizon, sinks ? 0 : horizon.sinkTokens);
     const [k, v] = [part.pool.keysOf(layer), part.pool.valuesOf(layer)].map((pages) => tensorAs(layout, pages));
-    return { heads: part.heads, k, v, options: told, internals: { keys, runnable } };
+    return { heads: part.heads, k, v, options: told, internals: { keys, runnable, ...remembered } };
   });
   if (rotary) own.push(turnedQueries(view, rotary, layout, keyLengths, queries, queryLengths));
   if (rotary && isMerged) own.push(own[own.length - 1].reshape(mergeHeads(view.dims)));
@@ -205,6 +216,28 @@ const windowOf = ({ recentTokens }: Horizon, sinkTokens: number): WindowPattern 
   align: 'bottom-right',
 });
 
+/** What selections remember: one state of a cache's batch, or one of each sequence of a pool. */
+function readStates(
+  state: HipState | undefined,
+  pattern: Pattern | undefined,
+  { states, queryLengths }: CallSettings,
+  keyLengths: Int32Array,
+): Pick<Internals, 'state' | 'states'> | undefined {
+  if (state === undefined && states === undefined) return undefined;
+  const name = states ? 'states' : 'state';
+  if (queryLengths && state !== undefined)
+    throw wrong('`state` is of a KvCache; a KvPool takes `states`, one per sequence');
+  if (pattern?.kind !== 'hierarchical') throw wrong(`\`${name}\` needs \`pattern: hierarchical()\` next to it`);
+  if (states) return { states: states.map((kept) => ({ kept })) };
+  if (!(state instanceof HipState)) throw invalid('state', 'a HipState', state);
+  if (keyLengths.some((length) => length !== keyLengths[0])) {
+    throw mismatch('With `state` all sequences of a batch must have the same length');
+  }
+  return { state: { kept: state } };
+}
+
+const wrong = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
+
 /** Tensors of views that stay until a pool grows: made once. */
 const tensors = { bnhd: new WeakMap<View, Tensor>(), bhnd: new WeakMap<View, Tensor>() };
 
@@ -228,16 +261,12 @@ function refuseSight(options: Told, parts: readonly KvPart[], rotary: RotarySett
   if (parts.every(({ horizon }) => !horizon)) return;
   const named = (['pattern', 'window', 'sinkTokens'] as const).find((name) => options[name] !== undefined);
   if (named || !options.causal) {
-    throw new TilewiseTypeError(
-      'ERR_TILEWISE_INVALID_OPTION',
+    throw wrong(
       `\`${named ?? 'causal'}\` does not go with a cache of \`recentTokens\`, which says what a query sees; leave it out`,
     );
   }
   if (!rotary?.isByRank || options.extraKeys === undefined) return;
-  throw new TilewiseTypeError(
-    'ERR_TILEWISE_INVALID_OPTION',
-    "`extraKeys` does not go with `positions` 'cache', whose sinks are extra keys; leave it out",
-  );
+  throw wrong("`extraKeys` does not go with `positions` 'cache', whose sinks are extra keys; leave it out");
 }
 
 /**

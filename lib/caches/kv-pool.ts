@@ -9,6 +9,7 @@ import { TilewiseError } from '../check/errors.js';
 import { checkInteger, invalid, maxTokens } from '../check/validate.js';
 import type { ResultOf } from '../ops/attention/attention.js';
 import type { Layout } from '../ops/attention/options.js';
+import { HipState } from '../selectors/hip-state.js';
 import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
@@ -20,10 +21,12 @@ import { type RotarySettings, turnedKeys } from './kv-rotary.js';
 import { appendRows, readRows } from './kv-rows.js';
 import { KvRun } from './kv-run.js';
 
-/** Options of KvPool.attention(): those of KvCache.attention(), and how the queries are shared out. */
-export interface PoolAttentionOptions<T = Tensor> extends CacheAttentionOptions<T> {
+/** Options of KvPool.attention(): those of KvCache.attention(), and what is each sequence's own. */
+export interface PoolAttentionOptions<T = Tensor> extends Omit<CacheAttentionOptions<T>, 'state'> {
   /** Queries of each sequence, in order; default: one each. */
   queryLengths?: IntegerList;
+  /** With `pattern: hierarchical()`: lists kept from step to step, as in hipAttention(); one per sequence, and per layer. */
+  states?: readonly HipState[];
 }
 
 /** Pages that a sequence holds. */
@@ -63,6 +66,14 @@ const partOf = (pool: KvPages, runs: readonly KvRun[]): KvPart => ({
 
 /** Gives back the pages of sequences that were collected without free(). */
 const collected = new FinalizationRegistry<() => void>((free) => free());
+
+function checkStates(states: readonly HipState[] | undefined, sequences: number): void {
+  if (states === undefined) return;
+  const isRight =
+    Array.isArray(states) && states.length === sequences && states.every((state) => state instanceof HipState);
+  if (isRight && new Set(states).size === sequences) return;
+  throw invalid('states', `an array of ${sequences} HipStates, each sequence its own`, states);
+}
 
 /** A sequence of a pool; made by sequence() and fork(). */
 export class KvSequence {
@@ -293,7 +304,7 @@ export class KvPool {
     sequences: readonly KvSequence[],
     options: PoolAttentionOptions<unknown>,
   ): [CacheAttentionOptions<unknown>, CallSettings] {
-    const { queryLengths, ...rest } = options;
+    const { queryLengths, states, ...rest } = options;
     const lengths =
       queryLengths === undefined
         ? new Int32Array(sequences.length).fill(1)
@@ -303,6 +314,8 @@ export class KvPool {
     }
     for (const [i, length] of lengths.entries()) checkInteger(`queryLengths[${i}]`, length, 0, maxTokens);
     const { layout, rotary, pages } = this.#inside;
-    return [rest, { kvHeads: pages.sizes.kvHeads, layout, rotary, isReadOnly: false, queryLengths: lengths }];
+    checkStates(states, sequences.length);
+    const kvHeads = pages.sizes.kvHeads;
+    return [rest, { kvHeads, layout, rotary, isReadOnly: false, queryLengths: lengths, states }];
   }
 }

@@ -31,6 +31,12 @@ export async function fly(
   }
 }
 
+/** Waits for calls that write one result: when one fails, native code lets go of the memory of all of them first. */
+export async function allOf(flights: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(flights)).find(({ status }) => status === 'rejected');
+  if (failed) throw (failed as PromiseRejectedResult).reason;
+}
+
 /** Cancels the flight when the signal aborts, until the returned function is called. */
 function cancelOnAbort(signal: AbortSignal, id: number): () => void {
   const flights = waiting.get(signal) ?? new Set();

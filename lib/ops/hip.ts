@@ -22,11 +22,11 @@ import { checkOverlaps } from '../tensor/leases.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
 import type { View } from '../tensor/views.js';
-import { type ResultOf, syncSettings } from './attention/attention.js';
+import type { ResultOf } from './attention/attention.js';
 import { checkKeyLengths } from './attention/modifiers.js';
 import { type AttentionOptions, readOptions } from './attention/options.js';
 import { readOperand } from './attention/problem.js';
-import type { Settings } from './attention/settings.js';
+import { type Settings, syncSettings } from './attention/settings.js';
 import { type CommonOptions, type Meaning, namedOps, splitOptions } from './named.js';
 
 /** The options of hipAttention() that attention() has not: those of hierarchical(), and for decoding a state. */

@@ -255,5 +255,9 @@ export function stagesOf(pattern: HierarchicalPattern, keys: number): readonly R
     const { blockQ, strideQ, blockK, maskK } = pattern;
     return [{ blockQ, strideQ, chunk: blockK, keep: maskK }];
   }
-  return pattern.shorter && keys < pattern.shorter.below ? pattern.shorter.stages : pattern.stages;
+  return pattern.shorter && isShort(pattern, keys) ? pattern.shorter.stages : pattern.stages;
 }
+
+/** Whether so many keys have stages of their own. */
+export const isShort = (pattern: HierarchicalPattern, keys: number): boolean =>
+  pattern.method === 'staged' && pattern.shorter !== undefined && keys < pattern.shorter.below;

@@ -35,7 +35,6 @@ export interface SelectionState {
 /** The options that a selection takes notice of; as in attention(). */
 export interface SelectionSettings {
   readonly keyLengths: Int32Array | undefined;
-  readonly cuSeqlensQ: Int32Array | undefined;
   readonly pairing: 'tile' | 'interleave' | undefined;
   readonly copyInputs: boolean;
   /** With the keys that a row of the table has room for. */
@@ -75,8 +74,6 @@ export function prepareSelection(
   placement: Placement,
   state?: SelectionState,
 ): PreparedSelection {
-  if (settings.cuSeqlensQ !== undefined)
-    throw conflict('cuSeqlensQ', 'all sequences of a selection have as many queries');
   const sizes = sizesOf(q, k, axes, settings);
   if (state && settings.keyLengths?.some((length) => length !== sizes.keys))
     throw conflict('keyLengths', 'a `state` counts the keys of all batch entries alike');

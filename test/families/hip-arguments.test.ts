@@ -60,7 +60,7 @@ describe('arguments', () => {
       { ...plain, cuSeqlensQ: Int32Array.of(0, 8), cuSeqlensK: Int32Array.of(0, 40) },
       invalid,
       TypeError,
-      ['`cuSeqlensQ`'],
+      ['`cuSeqlensK`'],
     ],
   ];
 

@@ -8,7 +8,6 @@ import {
   attentionSync,
   blocks,
   type ErrorCode,
-  hierarchical,
   neighborhood,
   type Pattern,
   slidingWindow,
@@ -210,7 +209,6 @@ describe('refuses', () => {
     ['a bias', { bias: tensor(1, 1, 4, 8) }, invalid, ['`bias`', 'packed']],
     ['starts', { keyStarts: [0, 0] }, invalid, ['`keyStarts`', 'packed']],
     ['a grid', { pattern: grid }, invalid, ["'neighborhood'"]],
-    ['a selection', { pattern: hierarchical() }, invalid, ['hierarchical()']],
     ['page lists of another pattern', { pattern: shards, pageLists: [[0], [0]] }, invalid, ['`pageLists`']],
     [
       'sink tokens that end inside a listed page',

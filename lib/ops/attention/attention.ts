@@ -1,16 +1,14 @@
 // attention(): the op that everything else is a pattern of.
 // Reader: someone who calls it, or follows a call from arguments to native code and back.
 
-import { fly, refuseSignal } from '../../call/flight.js';
-import { onDevice } from '../../call/placement.js';
-import { attentionOp } from '../../native/fields.js';
-import { lend } from '../../tensor/leases.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { TypedAs } from '../../tensor/typed.js';
 import type { ElementOf, FloatType, TensorLike } from '../../tensor/types.js';
 import { type AttentionOptions, readOptions } from './options.js';
 import { type Internals, prepare } from './problem.js';
-import type { Settings } from './settings.js';
+import { isRaggedSelection, runSelections, runSelectionsSync } from './ragged-selection.js';
+import { runPrepared, runPreparedSync } from './run.js';
+import { syncSettings } from './settings.js';
 
 /** What attention() returns: tensors of the class that `Tensor` names, or the `out` that was passed. */
 export interface AttentionResult<Out = Tensor<FloatType>, Lse = Tensor<'float32'>> {
@@ -101,31 +99,16 @@ export async function runAttention(
   internals?: Internals,
 ): Promise<AttentionResult<unknown, unknown>> {
   const settings = readOptions(where, options);
+  if (isRaggedSelection(settings)) return runSelections(q, k, v, options.out, settings, internals);
   const prepared = prepare(q, k, v, options.out, settings, { ...internals, mayWait: true });
-  const { request, results, selection, questions, placement } = prepared;
-  const before = selection ?? questions;
-  const attend = () => fly(placement, (device) => attentionOp.submit(device, request), results.lent, settings.signal);
+  const { results } = prepared;
   try {
-    if (before) {
-      // Inputs may be disposed of meanwhile.
-      const letGo = request.hold();
-      await lend(results.lent, () => before.run(settings.signal).then(attend)).finally(letGo);
-    } else {
-      await attend();
-    }
+    await runPrepared(prepared, settings.signal);
   } catch (error) {
     results.discard();
     throw error;
-  } finally {
-    selection?.end();
   }
   return results.wrap();
-}
-
-/** The settings of a call that ends before its caller could do anything to its inputs. */
-export function syncSettings(where: string, settings: Settings): Settings {
-  refuseSignal(where, settings.signal);
-  return { ...settings, copyInputs: false };
 }
 
 /** attentionSync() under another name. */
@@ -138,15 +121,14 @@ export function runAttentionSync(
   internals?: Internals,
 ): AttentionResult<unknown, unknown> {
   const settings = syncSettings(where, readOptions(where, options));
-  const { request, results, selection, placement } = prepare(q, k, v, options.out, settings, internals);
+  if (isRaggedSelection(settings)) return runSelectionsSync(q, k, v, options.out, settings, internals);
+  const prepared = prepare(q, k, v, options.out, settings, internals);
+  const { results } = prepared;
   try {
-    selection?.runSync();
-    onDevice(placement, (device) => attentionOp.run(device, request));
+    runPreparedSync(prepared);
   } catch (error) {
     results.discard();
     throw error;
-  } finally {
-    selection?.end();
   }
   return results.wrap();
 }

@@ -3,7 +3,7 @@
 // Reader: someone whose heads do not see the same keys. Assumes that the parts follow each other and are all KV heads. Idea:
 // DuoAttention (arXiv 2410.10819), whose retrieval heads and streaming heads run apart.
 
-import { fly } from '../../call/flight.js';
+import { allOf, fly } from '../../call/flight.js';
 import { onDevice, placementOf } from '../../call/placement.js';
 import { copiesInputs, makeResults, type Results } from '../../call/request.js';
 import { mismatch } from '../../call/shape.js';
@@ -14,10 +14,9 @@ import { axesOf } from '../../tensor/axes.js';
 import { checkOverlaps } from '../../tensor/leases.js';
 import type { FloatType, TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor, sliced, type View } from '../../tensor/views.js';
-import { type AttentionResult, syncSettings } from './attention.js';
 import { type AttentionOptions, operandsOf, readOptions } from './options.js';
 import { type Internals, type Prepared, prepare, readOperand, wantedResults, withSplitExtras } from './problem.js';
-import type { Settings } from './settings.js';
+import { type Settings, syncSettings } from './settings.js';
 
 export interface HeadPart {
   /** KV heads. */
@@ -41,17 +40,19 @@ export async function runParts(
   q: TensorLike,
   parts: readonly HeadPart[],
   options: AttentionOptions<unknown>,
-): Promise<AttentionResult<unknown, unknown>> {
+): Promise<ReturnType<Results['wrap']>> {
   const settings = readOptions(where, options);
   const { calls, results } = prepareParts(where, q, parts, options, settings);
   const flights = calls.map(({ request, results: { lent }, placement }) =>
     fly(placement, (device) => attentionOp.submit(device, request), lent, settings.signal),
   );
-  // Native code lets go of the memory of all of them before the promise settles.
-  const failed = (await Promise.allSettled(flights)).find(({ status }) => status === 'rejected');
-  if (!failed) return results.wrap();
-  results.discard();
-  throw (failed as PromiseRejectedResult).reason;
+  try {
+    await allOf(flights);
+  } catch (error) {
+    results.discard();
+    throw error;
+  }
+  return results.wrap();
 }
 
 /** runAttentionSync() in parts. */
@@ -60,7 +61,7 @@ export function runPartsSync(
   q: TensorLike,
   parts: readonly HeadPart[],
   options: AttentionOptions<unknown>,
-): AttentionResult<unknown, unknown> {
+): ReturnType<Results['wrap']> {
   const settings = syncSettings(where, readOptions(where, options));
   const { calls, results } = prepareParts(where, q, parts, options, settings);
   try {

@@ -45,8 +45,9 @@ export interface Internals {
   readonly lse?: View;
   /** What runs in place of the pattern. */
   readonly runnable?: RunnablePattern;
-  /** What hierarchical selection remembers from call to call. */
+  /** What hierarchical selection remembers from call to call; of packed sequences, each its own. */
   readonly state?: SelectionState;
+  readonly states?: readonly SelectionState[];
   /** An asynchronous call: a predicate may be asked later, in slices. */
   readonly mayWait?: boolean;
 }
@@ -182,7 +183,7 @@ export function withSplitExtras(settings: Settings): Settings {
 }
 
 /** Rows of tokens have 4 axes, or 3 when packed; a grid has one to three token axes. */
-function checkRank(q: View, { isHeadsFirst, pattern, cuSeqlensQ }: Settings): void {
+export function checkRank(q: View, { isHeadsFirst, pattern, cuSeqlensQ }: Settings): void {
   const rank = q.dims.length;
   const isGrid = pattern.kind === 'neighborhood';
   const isPacked = cuSeqlensQ !== undefined;

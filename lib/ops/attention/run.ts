@@ -1,0 +1,34 @@
+// A prepared call, run: what has to be known first (a selection, a predicate's answers), then attention.
+// Reader: someone who follows a call to native code. Assumes that prepare() made it, and runs it once.
+
+import { fly } from '../../call/flight.js';
+import { onDevice } from '../../call/placement.js';
+import { attentionOp } from '../../native/fields.js';
+import { lend } from '../../tensor/leases.js';
+import type { Prepared } from './problem.js';
+
+/** Outside the event loop. Results are the caller's to wrap, or to discard when it fails. */
+export async function runPrepared(prepared: Prepared, signal: AbortSignal | undefined): Promise<void> {
+  const { request, results, selection, questions, placement } = prepared;
+  const before = selection ?? questions;
+  const attend = () => fly(placement, (device) => attentionOp.submit(device, request), results.lent, signal);
+  if (!before) return attend();
+  // Inputs may be disposed of meanwhile.
+  const letGo = request.hold();
+  try {
+    await lend(results.lent, () => before.run(signal).then(attend));
+  } finally {
+    letGo();
+    selection?.end();
+  }
+}
+
+/** On the calling thread. */
+export function runPreparedSync({ request, selection, placement }: Prepared): void {
+  try {
+    selection?.runSync();
+    onDevice(placement, (device) => attentionOp.run(device, request));
+  } finally {
+    selection?.end();
+  }
+}
