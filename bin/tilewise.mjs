@@ -4,14 +4,19 @@
 
 import process from 'node:process';
 import * as explain from './commands/explain.mjs';
+import * as onnx from './commands/onnx.mjs';
 import { UsageError } from './usage-error.mjs';
 
-const commands = { explain };
+const commands = { explain, onnx };
 
 async function run(argv) {
   const [name, ...rest] = argv;
-  if (argv.length === 0 || argv.includes('--help') || argv.includes('-h')) return explain.usage;
-  if (!Object.hasOwn(commands, name)) {
+  const isKnown = Object.hasOwn(commands, name ?? '');
+  if (argv.length === 0 || argv.includes('--help') || argv.includes('-h')) {
+    const asked = isKnown ? [commands[name]] : Object.values(commands);
+    return asked.map(({ usage }) => usage).join('\n\n');
+  }
+  if (!isKnown) {
     const known = Object.keys(commands).join(', ');
     throw new UsageError(`there is no command '${name}', only ${known}; see tilewise --help`);
   }

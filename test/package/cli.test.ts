@@ -164,3 +164,40 @@ describe('mistakes are one line and exit code 2', () => {
     expect(status).toBe(2);
   });
 });
+
+describe('tilewise onnx', () => {
+  const fixture = (name: string) => join(root, 'test', 'clients', 'fixtures', name);
+
+  it('prints a table of the attentions of a model', () => {
+    expect(printed(`onnx ${fixture('clip-sdpa-dynamo23.onnx')}`)).toBe(
+      [
+        'clip-sdpa-dynamo23.onnx: 2 attentions, 2 of them swappable',
+        '',
+        'node                                 written as  heads  dim  mask    swappable',
+        'node_scaled_dot_product_attention    Attention   4      16   causal  yes',
+        'node_scaled_dot_product_attention_1  Attention   4      16   causal  yes',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  it('--json prints the list', () => {
+    const { opset, sites, missing } = JSON.parse(printed(`onnx --json ${fixture('t5-eager-script17.onnx')}`));
+    expect([opset, missing]).toEqual([17, []]);
+    const site = { kind: 'decomposed', queryHeads: 4, headDim: 16, mask: 'additive', isSwappable: true };
+    expect(sites).toMatchObject([site, site]);
+  });
+
+  it.each<[string, string]>([
+    ['onnx', 'one model.onnx is needed'],
+    ['onnx a b', 'one model.onnx is needed'],
+    ['onnx missing.onnx', 'ENOENT'],
+    ['onnx --wrong a', '--wrong'],
+    [`onnx ${fixture('t5-eager-script17.onnx.json')}`, 'ModelProto is not readable'],
+  ])('`%s` says what is wrong', (line, says) => {
+    const { status, stdout, stderr } = tilewise(line);
+    expect([status, stdout]).toEqual([2, '']);
+    expect(stderr).toContain(says);
+    expect(stderr.trim().split('\n').length).toBe(1);
+  });
+});

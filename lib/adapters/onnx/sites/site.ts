@@ -1,0 +1,74 @@
+// A site: one attention of a graph, what is known of it, and how it is said in a call of attention().
+// Reader: someone who reads the list that a model gives, or adds an exporter's form. No code: the words of this folder.
+
+/** How a model writes attention. */
+export type SiteKind =
+  | 'decomposed'
+  | 'Attention'
+  | 'com.microsoft.Attention'
+  | 'MultiHeadAttention'
+  | 'GroupQueryAttention'
+  /** An operator that says attention by its name alone. */
+  | 'other';
+
+/** What hides keys, as far as the model alone says it. */
+export type MaskKind =
+  | 'none'
+  /** By an attribute, or by a constant of just that order. */
+  | 'causal'
+  /** Lengths of keys, or a constant that hides a first or last part of them. */
+  | 'padding'
+  /** Seen or not: true and false, or 0 and a very negative number. */
+  | 'boolean'
+  /** Numbers that are added to scores. */
+  | 'additive';
+
+/** A value that goes in or out. */
+export interface Operand {
+  readonly value: string;
+  /** Which axes of the value are [batch, heads, tokens, dim]; absent: it is [batch, tokens, heads * dim]. */
+  readonly order?: readonly number[];
+}
+
+/** A value that is a mask, and the option of attention() that takes it. */
+export interface SiteMask {
+  readonly value: string;
+  readonly as: 'bias' | 'mask' | 'keyMask';
+  /** Whether true hides, instead of showing. */
+  readonly isInverted: boolean;
+  /** Of a `mask`: the score of what is hidden. A row without keys is uniform if it is finite, and 0 otherwise. */
+  readonly hidden: number;
+}
+
+/** A site in words of attention(). */
+export interface Swap {
+  readonly q: Operand;
+  readonly k: Operand;
+  readonly v: Operand;
+  readonly out: Operand;
+  readonly masks: readonly SiteMask[];
+  /** Counted from the first key, as ONNX does without a cache. */
+  readonly causal: boolean;
+  /** Absent: 1/sqrt(headDim). */
+  readonly scale?: number;
+  /** 0: none. */
+  readonly softcap: number;
+}
+
+/** One attention of a graph. */
+export interface Site {
+  /** The operator's name, or its first output where it has none; of a decomposed one the Softmax. */
+  readonly node: string;
+  readonly kind: SiteKind;
+  readonly queryHeads: number | undefined;
+  readonly kvHeads: number | undefined;
+  readonly headDim: number | undefined;
+  readonly valueDim: number | undefined;
+  readonly mask: MaskKind;
+  /** How attention() says it; absent: it stays with onnxruntime, and `reason` says why. */
+  readonly swap?: Swap;
+  readonly reason?: string;
+}
+
+/** Thrown by a matcher that knows an attention and cannot say it. */
+export class Unswappable extends Error {}
