@@ -41,7 +41,7 @@ inline double lseError(const Case& c) {
   double worst = 0;
   for (size_t i = 0; i < c.lse.size(); ++i) {
     const double got = c.problem.lse[i], want = c.lse[i];
-    if (got == want) continue;  // both -inf
+    if (got == want) continue;  // both infinite
     if (!std::isfinite(got - want)) return INFINITY;
     worst = std::fmax(worst, std::fabs(got - want));
   }
@@ -189,13 +189,14 @@ inline void answer(Case& c, const AnswerRow& row) {
     if (addend > -INFINITY) score[size_t(k)] = cappedProduct(p, row, p.key, k) + addend;
   }
   for (int32_t k = 0; k < p.extraTokens; ++k) score[size_t(row.keys + k)] = cappedProduct(p, row, p.extraKeys, k);
-  double most = p.sinks ? p.sinks[row.head] : -INFINITY;
+  const double sink = p.sinks ? p.sinks[row.head] : -INFINITY;
+  double most = sink;
   for (const double s : score) {
     if (s > -INFINITY) c.largestScore = std::fmax(c.largestScore, std::fabs(s));
     most = std::fmax(most, s);
   }
   if (most == -INFINITY) return;
-  double sum = p.sinks ? std::exp(p.sinks[row.head] - most) : 0;
+  double sum = sink == INFINITY ? 1 : std::exp(sink - most);
   std::vector<double> weight;
   for (const double s : score) sum += weight.emplace_back(std::exp(s - most));
   c.lse[size_t(row.batch * p.lseBatch + row.head * p.lseHead + row.query)] = most + std::log(sum);

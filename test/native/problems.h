@@ -132,11 +132,12 @@ class CaseMaker {
     answer(c);
   }
 
-  // A score of its own for every head, some of which outweigh all keys.
+  // A score of its own for every head, some of which outweigh all keys or none.
   void addSinks(Case& c) {
     AttentionProblem& p = c.problem;
     float* const sinks = list<float>(c, size_t(p.outputHeads()));
-    for (int h = 0; h < p.outputHeads(); ++h) sinks[h] = 5 * number();
+    const float unusual[] = {INFINITY, -INFINITY, 300, -300};
+    for (int h = 0; h < p.outputHeads(); ++h) sinks[h] = pick(3) == 0 ? unusual[pick(4)] : 5 * number();
     p.sinks = sinks;
     p.sinksHead = 1;
   }

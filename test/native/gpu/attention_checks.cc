@@ -98,13 +98,16 @@ void checkKernel(Backend& backend, const std::string& kernel, int problems) {
     const int32_t queries = queryCounts[maker.pick(5)], keys = keyCounts[maker.pick(5)];
     const int32_t headDim = dim - maker.pick(2) * maker.pick(9), valueDim = dim - maker.pick(2) * maker.pick(9);
     const auto c = maker.drawIf(queries, keys, headDim, valueDim, isAsked);
-    if (!c || cuda::planLaunch(c->problem, queries, keys).kernel() != kernel) continue;
+    if (!c) continue;
+    const cuda::LaunchPlan plan = cuda::planLaunch(c->problem, queries, keys);
+    if (plan.kernel() != kernel) continue;
     ++met;
     // Behind a start the gather kernel alone takes them.
     const bool takesSinks = CaseMaker::takesAnySinks(c->problem) && !c->problem.keyStarts;
     if (met % 4 == 1 && takesSinks) c->problem.window.sinkTokens = maker.pick(100);
     if (met % 4 == 2) emptyFirst(*c);
-    if (met % 5 == 3) maker.addSinks(*c);
+    const bool joinsWithSinks = plan.params.splits > 1 && seed % 2;  // few are split at all
+    if (met % 5 == 3 || joinsWithSinks) maker.addSinks(*c);
     if (met % 8 == 0) {
       maker.spoilEachDim(*c);
     } else if (met % 8 == 4) {
