@@ -31,6 +31,12 @@ export function operandsOf({ dtype, tokens, heads, kvHeads, coldBytes }) {
 const headsFirst = ({ type, data, dims: [batch, tokens, heads, dim] }) =>
   new Tensor(type, data, [batch, heads, tokens, dim]);
 
+const headsFirstOf = ({ q, out, layers }) => ({
+  q: headsFirst(q),
+  out: headsFirst(out),
+  layers: layers.map(({ k, v }) => [k, v].map(headsFirst)),
+});
+
 function cacheOf({ dtype, kvHeads }, layers) {
   const cache = new KvCache({ layers: layers.length, kvHeads, headDim, type: dtype });
   for (const [layer, { k, v }] of layers.entries()) cache.append(layer, k, v);
@@ -67,11 +73,7 @@ function reading(shape, peersOf) {
     threads: allThreads,
     async prepare() {
       const { q, out, layers } = operandsOf(shape);
-      const turned = {
-        q: headsFirst(q),
-        out: headsFirst(out),
-        layers: layers.map(({ k, v }) => [k, v].map(headsFirst)),
-      };
+      const turned = headsFirstOf({ q, out, layers });
       cache = cacheOf(shape, layers);
       const packed = { q: q.squeeze(0), out: out.squeeze(0) };
       const onPages = (pageSize, most) => {
@@ -134,8 +136,19 @@ function stepping(shape, peersOf) {
         cache.truncate(tokens - 1);
       };
       const over = (grown) => inTurn(layers, ({ k, v }) => attentionSync(q, grown(k), grown(v), { out }));
+      const turned = headsFirstOf({ q, out, layers });
+      const writtenPerHead = (tensor) => {
+        for (let head = 0; head < kvHeads; ++head) {
+          const values = row.data.subarray(head * headDim, (head + 1) * headDim);
+          tensor.data.set(values, ((head + 1) * tokens - 1) * headDim);
+        }
+        return tensor.slice(2, 0, tokens);
+      };
+      const overHeads = ([k, v]) =>
+        attentionSync(turned.q, writtenPerHead(k), writtenPerHead(v), { layout: 'bhnd', out: turned.out });
       return [
         { name: 'KvCache', call: inTurn([...layers.keys()], step) },
+        { name: 'prefix slices, heads first', call: inTurn(turned.layers, overHeads) },
         { name: 'prefix slices, tokens first', call: over(written) },
         { name: 'concatenation', call: over(concatenated) },
         ...(await peersOf.stepping({ ...shape, headDim }, { q, layers })),
