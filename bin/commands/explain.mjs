@@ -19,6 +19,8 @@ Sizes
   --page-size N           keys on pages of so many tokens
   --query-lengths 1,1,128 --key-lengths 400,20,300
                           instead of queries and keys: sequences of a ragged call; for full, causal, window, strided-shards
+  --key-starts 0,7,2 --key-lengths 400,20,300
+                          keys in use per batch entry: left and right padding
 
 Patterns
   full
@@ -43,7 +45,7 @@ const text = { type: 'string' };
 const flag = { type: 'boolean' };
 const sizes = [
   ...['shape', 'tokens', 'queries', 'keys', 'heads', 'dim', 'batch', 'dtype'],
-  ...['page-size', 'query-lengths', 'key-lengths'],
+  ...['page-size', 'query-lengths', 'key-lengths', 'key-starts'],
 ];
 const common = [...sizes, 'query-tile', 'key-tile', 'tiling', 'device', 'svg', 'json', 'help'];
 const flags = new Set(['homo-head', 'relative', 'json', 'help']);
@@ -184,11 +186,10 @@ function read(name, argv) {
 function shapeOf(name, o) {
   if (o.shape !== undefined && o.tokens !== undefined) throw new UsageError('--shape and --tokens are the same thing');
   const tokens = axes('shape', o.shape ?? o.tokens);
-  const [queryLengths, keyLengths] = ['query-lengths', 'key-lengths'].map((option) =>
+  const [queryLengths, keyLengths, keyStarts] = ['query-lengths', 'key-lengths', 'key-starts'].map((option) =>
     o[option]?.split(',').map((one) => whole(option, one)),
   );
-  const isRagged = queryLengths !== undefined || keyLengths !== undefined;
-  if (!isRagged && tokens === undefined && (o.queries === undefined || o.keys === undefined)) {
+  if (queryLengths === undefined && tokens === undefined && (o.queries === undefined || o.keys === undefined)) {
     throw new UsageError(
       name === 'neighborhood' ? '--shape is missing' : '--shape, or --queries and --keys, are missing',
     );
@@ -202,6 +203,7 @@ function shapeOf(name, o) {
     batch: whole('batch', o.batch),
     queryLengths,
     keyLengths,
+    keyStarts,
     pageSize: whole('page-size', o['page-size']),
     dtype: o.dtype,
     queryHeads,

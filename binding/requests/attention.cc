@@ -89,10 +89,8 @@ void readOperands(const Numbers& n, const Views& views, AttentionProblem& p) {
   }
 }
 
-// The score rules and the sinks.
-void readModifiers(const Numbers& n, const Views& views, AttentionProblem& p) {
-  const int32_t heads = p.outputHeads();
-  const ScoreShape shape{p.batch, heads, p.queries, p.keys};
+void readRules(const Numbers& n, const Views& views, AttentionProblem& p) {
+  const ScoreShape shape{p.batch, p.outputHeads(), p.queries, p.keys, p.sequences};
 #define TW_READ_RULE(Rule, name, ...) \
   readRule(n, #name, size_t(Field::name##Type), views.at(Slot::name), shape, p.rules.name);
   TW_SCORE_RULES(TW_READ_RULE)
@@ -100,7 +98,6 @@ void readModifiers(const Numbers& n, const Views& views, AttentionProblem& p) {
   if (p.rules.relativeBias.isPresent() && p.pattern != PatternKind::neighborhood) {
     refuse(n.env(), "relativeBias belongs to a neighborhood");
   }
-  readSinks(n, size_t(Field::sinksOffset), views.at(Slot::sinks), heads, p);
 }
 
 // Which rows belong to which sequence.
@@ -137,8 +134,10 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   readSizes(n, p);
   const Views views(env, objects, kAttentionViews.size(), request);
   readOperands(n, views, p);
-  readModifiers(n, views, p);
+  readRules(n, views, p);
+  readSinks(n, size_t(Field::sinksOffset), views.at(Slot::sinks), p.outputHeads(), p);
   readLengths(views, env, p);
+  if (p.rules.keyMask.isPresent() && p.cuSeqlensK) refuse(env, "a key mask is not for packed keys");
   readPatternViews(n, views, p);
   if (p.pattern == PatternKind::neighborhood && (p.cuSeqlensQ || p.keyLengths || p.keyStarts)) {
     refuse(env, "a grid is one sequence");
@@ -159,8 +158,10 @@ Request readShape(Napi::Env env, const Napi::Value& numbers, const Napi::Value& 
   request.device = readDevice(n);
   AttentionProblem p;
   readSizes(n, p);
-  if (p.pattern == PatternKind::blocks) readPatternViews(n, Views(env, objects, kAttentionViews.size(), request), p);
-  if (p.sequences != p.batch) refuse(env, "one sequence per batch entry");
+  const Views views(env, objects, kAttentionViews.size(), request);
+  readRules(n, views, p);
+  readLengths(views, env, p);
+  readPatternViews(n, views, p);
   request.problem = p;
   return request;
 }

@@ -24,6 +24,7 @@ bool readTiles(Napi::Env env, const Napi::Value& tiles, const AttentionProblem& 
   rule.headsPerTile = 1;
   rule.rowsPerBlock = traits.hasQueryBlocks() ? traits.queryBlock : 0;
   rule.isCut = false;
+  rule.maskKeys = 1;
   return true;
 }
 
@@ -38,6 +39,7 @@ Napi::Object toObject(Napi::Env env, const Plan& plan) {
   setAxes("queryTile", plan.rule.queries);
   setAxes("keyTile", plan.rule.keys);
   set("headsPerTile", plan.rule.headsPerTile);
+  set("maskKeys", plan.rule.maskKeys);
   set("maps", double(plan.maps));
   set("queryTiles", double(plan.sum.queryTiles));
   set("keyTiles", double(plan.sum.keyTiles));

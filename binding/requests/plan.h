@@ -10,7 +10,7 @@
 
 namespace tilewise {
 
-// Sizes and pattern of an attention request, no data; views are looked at if the pattern has lists.
+// Sizes, pattern, masks and lengths of an attention request, and no other data.
 Request readShape(Napi::Env env, const Napi::Value& numbers, const Napi::Value& views);
 // The same of a selection request: no operands, no lists.
 SelectionProblem readSelectionShape(Napi::Env env, const Napi::Value& numbers);

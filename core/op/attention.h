@@ -46,7 +46,7 @@ struct Sequence {
   int64_t batch;
   Range queries;
   Range keys;
-  int64_t keyBatch = batch;  // and whose block lists it has
+  int64_t keyBatch = batch;  // and whose block lists and row of `keyMask` it has
   Token keyStart = 0;  // loops leave out the keys before it, whatever the pattern's runs
 };
 

@@ -20,6 +20,7 @@ struct TileRule {
   bool isCut = false;      // of a visited tile only the keys that some query of the query tile sees are computed
   int32_t headsPerTile = 1;   // consecutive heads whose rows share query tiles
   int64_t rowsPerBlock = 0;   // query tiles begin anew at multiples of this; 0: never
+  Token maskKeys = 0;  // so many keys at once are left out where masks hide them from all of a tile; 0: none are
 };
 
 }  // namespace tilewise

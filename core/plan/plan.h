@@ -27,14 +27,17 @@ class Planner {
   Plan run() {
     const PatternTraits traits = traitsOf(problem_);
     if (!traits.isGrid && problem_.sequences == 0) return plan_;
+    const HiddenKeys hidden = hiddenOf(problem_.sequence(0));
     withPattern(problem_, problem_.sequence(0), [&](const auto& pattern) {
       using Pattern = std::decay_t<decltype(pattern)>;
       if constexpr (Pattern::kIsGrid) {
         addGrid();
-      } else if (traits.headsAlike == 0) {
-        addAlike(pattern);
+      } else if (traits.headsAlike == 0 && areSequencesAlike(hidden) && !hidden.variesByHead()) {
+        addAlike(pattern, hidden);
       } else {
-        for (int32_t s = 0; s < problem_.sequences; ++s) addSequence<Pattern>(problem_.sequence(s));
+        for (int32_t s = 0; s < problem_.sequences; ++s) addSequence<Pattern>(s);
+        // Dense attention has the keys behind a length, too.
+        plan_.sum.keyTiles = ceilDiv(problem_.keys, plan_.rule.keys[0]);
       }
     });
     return plan_;
@@ -47,10 +50,17 @@ class Planner {
     addForAll(counts, problem_.keys);
   }
 
+  HiddenKeys hiddenOf(const Sequence& s) const { return {problem_, s, plan_.rule.maskKeys}; }
+
+  // Whether batch entries are of one length, and hide the same keys.
+  bool areSequencesAlike(const HiddenKeys& hidden) const {
+    return !problem_.keyLengths && !problem_.keyStarts && !hidden.variesByBatch();
+  }
+
   template <class Pattern>
-  void addAlike(const Pattern& pattern) {
+  void addAlike(const Pattern& pattern, const HiddenKeys& hidden) {
     const Sequence s = problem_.sequence(0);
-    Counted counted = countTiles(pattern, 0, s.queries.size(), s.keys.size(), plan_.rule);
+    Counted counted = countTiles(pattern, hidden, 0, s, plan_.rule);
     addForAll(counted.counts, counted.touched.size());
   }
 
@@ -63,16 +73,19 @@ class Planner {
   }
 
   template <class Pattern>
-  void addSequence(const Sequence& s) {
+  void addSequence(int32_t index) {
+    const Sequence s = problem_.sequence(index);
     const Pattern pattern = patternOf<Pattern>(problem_, s);
+    const HiddenKeys hidden = hiddenOf(s);
+    if (!areSequencesAlike(hidden)) counted_.clear();
     const int32_t heads = problem_.outputHeads(), perTile = plan_.rule.headsPerTile;
     int32_t kvHead = -1;
     RangeSet touched;
     for (int32_t head = 0; head < heads; head += perTile) {
-      const Counted& counted = countsOf(pattern, head, s);
+      const Counted& counted = countsOf(pattern, hidden, head, s);
       plan_.sum.add(counted.counts);
       ++plan_.maps;
-      plan_.variesByHead |= pattern.headClass(head) != pattern.headClass(0);
+      plan_.variesByHead |= pattern.headClass(head) != pattern.headClass(0) || hidden.variesByHead();
       if (counted.counts.computed > plan_.worst.computed) {
         plan_.worst = counted.counts;
         plan_.worstHead = head;
@@ -88,15 +101,15 @@ class Planner {
   }
 
   template <class Pattern>
-  const Counted& countsOf(const Pattern& pattern, int32_t head, const Sequence& s) {
-    const auto [at, isNew] = counted_.try_emplace(pattern.headClass(head));
-    if (isNew) at->second = countTiles(pattern, head, s.queries.size(), s.keys.size(), plan_.rule);
+  const Counted& countsOf(const Pattern& pattern, const HiddenKeys& hidden, int32_t head, const Sequence& s) {
+    const auto [at, isNew] = counted_.try_emplace({pattern.headClass(head), hidden.variesByHead() ? head : 0});
+    if (isNew) at->second = countTiles(pattern, hidden, head, s, plan_.rule);
     return at->second;
   }
 
   const AttentionProblem& problem_;
   Plan plan_;
-  std::map<int64_t, Counted> counted_;  // sequences of a plan have one length, so classes count alike in all of them
+  std::map<std::pair<int64_t, int32_t>, Counted> counted_;  // by class, and by head where masks differ
 };
 
 inline Plan explain(const AttentionProblem& problem, const TileRule& rule) { return Planner(problem, rule).run(); }
@@ -115,14 +128,22 @@ struct Viewer {
   Range queries;
 };
 
+// Calls visit(Stretch) for what one viewer sees, less what is hidden from all its queries.
+template <class Pattern, class Visit>
+void forEachLeft(const Pattern& pattern, const HiddenKeys& hidden, const Viewer& viewer, Visit&& visit) {
+  const auto& [head, queries] = viewer;
+  const TileRows rows{head, queries.begin, queries.end, 1};
+  forEachSeen(pattern, head, queries, [&](const Stretch& stretch) { hidden.forEachLeft(rows, stretch, visit); });
+}
+
 // Adds the keys that one viewer sees. A single query's are exact: its token masks are read, too. `stretches` is
 // scratch.
 template <class Pattern>
-void addSeen(const Pattern& pattern, int32_t box, const Viewer& viewer, std::vector<Stretch>& stretches,
-             std::vector<Seen>& seen) {
-  const auto& [head, queries] = viewer;
+void addSeen(const Pattern& pattern, const HiddenKeys& hidden, int32_t box, const Viewer& viewer,
+             std::vector<Stretch>& stretches, std::vector<Seen>& seen) {
+  const Range& queries = viewer.queries;
   stretches.clear();
-  forEachSeen(pattern, head, queries, [&](const Stretch& stretch) {
+  forEachLeft(pattern, hidden, viewer, [&](const Stretch& stretch) {
     const uint8_t* tokens = tokenMask(pattern, stretch.run, queries.begin);
     if (!tokens || queries.size() > 1) return stretches.push_back(stretch);
     const Range& keys = stretch.run.places;
@@ -143,10 +164,10 @@ void addSeen(const Pattern& pattern, int32_t box, const Viewer& viewer, std::vec
 
 // Adds the tiles of keys that one viewer visits, as a query tile. `stretches` is scratch.
 template <class Pattern>
-void addVisited(const Pattern& pattern, int32_t box, const Viewer& viewer, KeyTiles tiles,
+void addVisited(const Pattern& pattern, const HiddenKeys& hidden, int32_t box, const Viewer& viewer, KeyTiles tiles,
                 std::vector<Stretch>& stretches, std::vector<Seen>& visited) {
   stretches.clear();
-  forEachSeen(pattern, viewer.head, viewer.queries, [&](const Stretch& stretch) { stretches.push_back(stretch); });
+  forEachLeft(pattern, hidden, viewer, [&](const Stretch& stretch) { stretches.push_back(stretch); });
   forEachJoined(stretches, [&](const SeenKeys& seen) {
     const Token origin = tiles.origin(seen);
     std::vector<Range> interior;
@@ -159,19 +180,22 @@ void addVisited(const Pattern& pattern, int32_t box, const Viewer& viewer, KeyTi
   });
 }
 
-// What ranges of queries see of a sequence; with a rule the tiles that they visit. Grids are asked axis by axis
+// What ranges of queries see of the first sequence; with a rule the tiles that they visit. Grids are asked axis by axis
 // instead.
 inline std::vector<Seen> seenBy(const AttentionProblem& problem, const std::vector<Viewer>& viewers,
                                 const TileRule* rule) {
   std::vector<Seen> seen;
   std::vector<Stretch> stretches;
-  withPattern(problem, problem.sequence(0), [&](const auto& pattern) {
+  const Sequence sequence = problem.sequence(0);
+  const HiddenKeys hidden(problem, sequence, rule ? rule->maskKeys : 1);
+  withPattern(problem, sequence, [&](const auto& pattern) {
     if constexpr (!std::decay_t<decltype(pattern)>::kIsGrid) {
       for (size_t i = 0; i < viewers.size(); ++i) {
         if (rule) {
-          addVisited(pattern, int32_t(i), viewers[i], {problem.keys, rule->keys[0], *rule}, stretches, seen);
+          const KeyTiles tiles(sequence.keys.size(), rule->keys[0], *rule);
+          addVisited(pattern, hidden, int32_t(i), viewers[i], tiles, stretches, seen);
         } else {
-          addSeen(pattern, int32_t(i), viewers[i], stretches, seen);
+          addSeen(pattern, hidden, int32_t(i), viewers[i], stretches, seen);
         }
       }
     }
@@ -188,7 +212,7 @@ inline std::vector<Seen> seenAlong(const Grid& grid, int32_t group, int axis, co
   for (size_t i = 0; i < boxes.size(); ++i) {
     if (rule) {
       const KeyTiles tiles(alone.axis[0].length, rule->keys[axis], *rule);
-      addVisited(alone, int32_t(i), {0, boxes[i]}, tiles, stretches, seen);
+      addVisited(alone, HiddenKeys(), int32_t(i), {0, boxes[i]}, tiles, stretches, seen);
       continue;
     }
     forEachSeen(alone, 0, boxes[i], [&](const Stretch& stretch) {

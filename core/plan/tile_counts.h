@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../op/tile_rule.h"
+#include "hidden_keys.h"
 #include "range_set.h"
 #include "seen_keys.h"
 
@@ -82,22 +83,23 @@ class KeyTiles {
 template <class Pattern>
 class TileCounter {
  public:
-  TileCounter(const Pattern& pattern, int head, Token keys, Token width, const TileRule& rule)
-      : pattern_(pattern), head_(head), keys_(keys), width_(width), rule_(rule) {
+  TileCounter(const Pattern& pattern, const HiddenKeys& hidden, Token keys, Token width, const TileRule& rule)
+      : pattern_(pattern), hidden_(hidden), keys_(keys), width_(width), rule_(rule) {
     counts.keyTiles = ceilDiv(keys, width);
   }
 
-  // Adds a tile of `rows` rows; `rowsOf(q)` says how many of them belong to query q.
-  template <class RowsOf>
-  void add(const Range& queries, int64_t rows, RowsOf&& rowsOf) {
+  // Adds a tile.
+  void add(const TileRows& rows) {
     stretches_.clear();
-    forEachSeen(pattern_, head_, queries, [&](const Stretch& stretch) {
-      countPairs(stretch, queries, rows, rowsOf);
-      stretches_.push_back(stretch);
+    forEachSeen(pattern_, rows.firstHead, rows.queries(), [&](const Stretch& seen) {
+      hidden_.forEachLeft(rows, seen, [&](const Stretch& stretch) {
+        countPairs(stretch, rows);
+        stretches_.push_back(stretch);
+      });
     });
     const int64_t before = counts.visited;
     KeyTiles tiles(keys_, width_, rule_);
-    forEachJoined(stretches_, [&](const SeenKeys& seen) { addTiles(tiles, seen, rows); });
+    forEachJoined(stretches_, [&](const SeenKeys& seen) { addTiles(tiles, seen, rows.size()); });
     ++counts.queryTiles;
     counts.most = larger(counts.most, counts.visited - before);
   }
@@ -106,10 +108,9 @@ class TileCounter {
   RangeSet touched;
 
  private:
-  template <class RowsOf>
-  void countPairs(const Stretch& stretch, const Range& queries, int64_t rows, RowsOf&& rowsOf) {
+  void countPairs(const Stretch& stretch, const TileRows& rows) {
     const Range& keys = stretch.run.places;
-    const int64_t pairs = rows * keys.size();
+    const int64_t pairs = rows.size() * keys.size();
     touched.add(keys);
     if (rule_.isCut) {
       counts.computed += pairs;
@@ -119,14 +120,18 @@ class TileCounter {
       counts.useful += pairs;
       return;
     }
+    const Range queries = rows.queries();
     for (Token q = queries.begin; q < queries.end; ++q) {
-      const Range seen = pattern_.cut(pattern_.look(head_, Box<1>{{{q, q + 1}}}), stretch.run).keys;
-      int64_t visible = seen.size();
-      if (const uint8_t* tokens = tokenMask(pattern_, stretch.run, q)) {
-        visible = 0;
-        for (Token key = seen.begin; key < seen.end; ++key) visible += tokens[key - keys.begin] != 0;
+      const Range seen = pattern_.cut(pattern_.look(rows.firstHead, Box<1>{{{q, q + 1}}}), stretch.run).keys;
+      const uint8_t* tokens = tokenMask(pattern_, stretch.run, q);
+      const TileRows own = rows.of(q);
+      if (!tokens && !hidden_.hasMasks()) {
+        counts.useful += own.size() * seen.size();
+        continue;
       }
-      counts.useful += rowsOf(q) * visible;
+      for (Token key = seen.begin; key < seen.end; ++key) {
+        if (!tokens || tokens[key - keys.begin]) counts.useful += hidden_.rowsThatSee(own, q, key);
+      }
     }
   }
 
@@ -144,7 +149,7 @@ class TileCounter {
   }
 
   const Pattern& pattern_;
-  const int head_;
+  const HiddenKeys& hidden_;
   const Token keys_, width_;
   const TileRule& rule_;
   std::vector<Stretch> stretches_;
@@ -157,17 +162,15 @@ struct Counted {
 
 // A sequence: rows of `rule.headsPerTile` heads from `head` on, in tiles of rule.queries[0] rows.
 template <class Pattern>
-Counted countTiles(const Pattern& pattern, int head, Token queries, Token keys, const TileRule& rule) {
-  TileCounter<Pattern> counter(pattern, head, keys, rule.keys[0], rule);
-  const int64_t heads = rule.headsPerTile, rows = queries * heads;
+Counted countTiles(const Pattern& pattern, const HiddenKeys& hidden, int32_t head, const Sequence& sequence,
+                   const TileRule& rule) {
+  TileCounter<Pattern> counter(pattern, hidden, sequence.keys.size(), rule.keys[0], rule);
+  const int64_t rows = int64_t(sequence.queries.size()) * rule.headsPerTile;
   const int64_t perBlock = rule.rowsPerBlock > 0 ? rule.rowsPerBlock : larger<int64_t>(rows, 1);
   for (int64_t block = 0; block < rows; block += perBlock) {
     const int64_t blockEnd = smaller(rows, block + perBlock);
     for (int64_t begin = block; begin < blockEnd; begin += rule.queries[0]) {
-      const int64_t end = smaller(blockEnd, begin + rule.queries[0]);
-      const Range tokens{Token(begin / heads), Token(ceilDiv(end, heads))};
-      counter.add(tokens, end - begin,
-                  [&](Token q) { return smaller(end, (q + 1) * heads) - larger(begin, q * heads); });
+      counter.add({head, begin, smaller(blockEnd, begin + rule.queries[0]), rule.headsPerTile});
     }
   }
   return {counter.counts, std::move(counter.touched)};
@@ -184,15 +187,15 @@ inline Neighborhood<1> alongAxis(const Grid& grid, int32_t group, int axis) {
 // One axis of a grid, its dilation groups summed. Counts of a grid are the products of its axes'.
 inline TileCounts countAxis(const Grid& grid, int axis, const TileRule& rule) {
   TileCounts sum;
+  const HiddenKeys none;
   int32_t groupsPerStep = 1;
   for (int a = axis + 1; a < kMaxRank; ++a) groupsPerStep *= grid.dilation[a];
   for (Token residue = 0; residue < grid.dilation[axis]; ++residue) {
     const Neighborhood<1> alone = alongAxis(grid, residue * groupsPerStep, axis);
     const Token length = alone.axis[0].length;
-    TileCounter<Neighborhood<1>> counter(alone, 0, length, rule.keys[axis], rule);
+    TileCounter<Neighborhood<1>> counter(alone, none, length, rule.keys[axis], rule);
     for (Token begin = 0; begin < length; begin += rule.queries[axis]) {
-      const Range queries{begin, smaller(length, begin + rule.queries[axis])};
-      counter.add(queries, queries.size(), [](Token) { return 1; });
+      counter.add({0, begin, smaller(length, begin + rule.queries[axis]), 1});
     }
     const int64_t keyTiles = sum.keyTiles + counter.counts.keyTiles;  // each group has keys of its own
     sum.add(counter.counts);

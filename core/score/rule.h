@@ -28,6 +28,7 @@ constexpr float kHidden = -INFINITY;
 // A query as rules see it.
 struct ScoreQuery {
   int64_t batch;
+  int64_t keyBatch;  // batch entry of its keys: of packed queries over pages, their sequence
   int32_t head;  // of the output
   int64_t token;  // within the batch entry
   int64_t firstKey;  // token of the sequence's first key within the batch entry
@@ -42,6 +43,7 @@ struct ScoreKey {
 // Sizes of a problem, for operands.
 struct ScoreShape {
   int64_t batch, heads, queries, keys;
+  int64_t sequences;  // batch, unless queries are packed
 };
 
 // Adds what one more rule adds. What is hidden stays hidden, whatever the rule says: it may say NaN.

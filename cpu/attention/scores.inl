@@ -31,7 +31,7 @@ struct QueryRows {
     offset = offsetOf(p.window, s.queries.size(), s.keys.size());
     if (!p.rules.areAny()) return;
     for (int i = 0; i < Width; ++i) {
-      ScoreQuery query{s.batch, head[i], s.queries.begin + token[i], s.keys.begin, {}};
+      ScoreQuery query{s.batch, s.keyBatch, head[i], s.queries.begin + token[i], s.keys.begin, {}};
       for (int a = 0; a < rank; ++a) query.place[a + kMaxRank - rank] = place[a][i];
       rules.set(i, p.rules, query);
     }

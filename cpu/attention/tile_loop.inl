@@ -167,7 +167,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
         const int segments = findSegments(task, s, pattern, *waiting, sights[i], i);
 #if defined(TILEWISE_COUNT_VISITS)
         for (const Segment* at = s.segments; at < s.segments + segments && !waiting->isExtra; ++at)
-          countVisit(int64_t(s.panels[i].rows.count) * at->count, !at->run.ends && !at->run.masks.first);
+          countVisit(int64_t(s.panels[i].rows.count) * at->count, !at->isMasked);
 #endif
         if (segments > 0) visitSegments(task, s, scale, *waiting, s.panels[i], segments);
       }

@@ -134,6 +134,7 @@ TileChoice tilesFor(const AttentionProblem& p, const Kernels& kernels) {
   rule.headsPerTile = tiling.map.headsPerToken;
   rule.rowsPerBlock = tiling.rowsPerBlock;
   rule.queries[0] = tiling.kernels->panel;
+  rule.maskKeys = tiling.isDecode ? kDecodeKeys : kEffectKeys;
   const Token keyBlock = traitsOf(p).keyBlock;
   rule.keys[0] = keyBlock > 0 ? keyBlock : tiling.shape.keys;
   choice.why = panel + " rows are a panel of vector registers (" + set + ")";

@@ -86,7 +86,8 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
 
 template <int Rank>
 __device__ __forceinline__ ScoreQuery scoreQueryOf(const Sequence& sequence, const Query<Rank>& query) {
-  ScoreQuery q{sequence.batch, query.head, sequence.queries.begin + query.token, sequence.keys.begin, {}};
+  ScoreQuery q{
+      sequence.batch, sequence.keyBatch, query.head, sequence.queries.begin + query.token, sequence.keys.begin, {}};
 #pragma unroll
   for (int a = 0; a < Rank; ++a) q.place[a + kMaxRank - Rank] = query.place[a];
   return q;

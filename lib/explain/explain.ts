@@ -17,10 +17,20 @@ import { backendName, checkDevice, type DeviceName, devices } from '../tensor/de
 import { bytesPer, floatTypes, sizeOf } from '../tensor/views.js';
 import { causalShare } from './causal-dense.js';
 import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
+import { putHiding, readHiding, simplerThan } from './hiding.js';
 import { drawSVG, drawText } from './picture.js';
 import { type Explained, largestOf, readSequences, totalOf } from './ragged.js';
 import type { Scene } from './scene.js';
-import { describeCounts, describeExcess, describeSpeedup, titleOf, titleOfSequences, titleOfSizes } from './text.js';
+import {
+  describeCounts,
+  describeExcess,
+  describeLeftOut,
+  describeSpeedup,
+  titleOf,
+  titleOfHiding,
+  titleOfSequences,
+  titleOfSizes,
+} from './text.js';
 
 const shapeNames = namesOf<ExplainShape>({
   batch: 1,
@@ -36,6 +46,9 @@ const shapeNames = namesOf<ExplainShape>({
   pageSize: 1,
   queryLengths: 1,
   keyLengths: 1,
+  keyStarts: 1,
+  mask: 1,
+  keyMask: 1,
 });
 const optionNames = namesOf<ExplainOptions>({ device: 1, queryTile: 1, keyTile: 1, tiling: 1 });
 
@@ -82,6 +95,8 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
   const request = describe(sizes, counted, grid);
   const pageSize = readPageSize(shape, pattern);
   if (pageSize !== undefined) describePages(request, pageSize, sizes);
+  const hiding = readHiding(shape, pattern);
+  putHiding(request, hiding, sizes);
   const { numbers, views } = request;
   const { plan, backend } = chooseBackend(device, (index) => {
     numbers[field.device] = index;
@@ -89,12 +104,21 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
   });
   const dots = bounds && bounds.dots * sizes.batch;
   const share = causalShare(counted, sizes, grid, tilesOf(plan, rank));
-  const found = { ...counts(plan, sizes, rank, share, dots), backend };
+  const hidesByMask = (hiding.mask ?? hiding.keyMask) !== undefined;
+  const simpler = simplerThan(hiding, pattern, sizes);
+  const found = {
+    ...counts(plan, sizes, rank, share, dots, hidesByMask),
+    ...(simpler && { maskPattern: simpler }),
+    backend,
+  };
   const seen = (boxes: readonly number[], tiles?: Float64Array) =>
     calling(() => native.sights(numbers, views, Float64Array.from(boxes), tiles));
   const scene: Scene = {
-    title: `${titleOf(pattern)}; ${titleOfSizes(sizes, tokens, pageSize)}`,
-    notes: notesOf(found),
+    title: `${titleOf(pattern)}; ${titleOfSizes(sizes, tokens, pageSize)}${titleOfHiding(hiding.names)}`,
+    notes: [
+      ...notesOf(found),
+      ...(hiding.names.length > 0 && sizes.batch > 1 ? ['pictures are of the first batch entry'] : []),
+    ],
     isEmpty: sizes.batch === 0 || sizes.queries === 0 || sizes.keys === 0,
     queries: sizes.queries,
     keys: sizes.keys,
@@ -215,6 +239,7 @@ function counts(
   rank: number,
   share: number | undefined,
   dots: number | undefined,
+  hidesByMask: boolean,
 ): Omit<Counts, 'backend'> {
   const { batch, queries, keys, headDim, valueDim } = sizes;
   const heads = outputHeads(sizes);
@@ -243,7 +268,7 @@ function counts(
       shape: { queries: sizeOf(queryTile), keys: sizeOf(keyTile) },
       queryTile,
       keyTile,
-      why: plan.why || 'as asked for',
+      why: `${plan.why || 'as asked for'}${hidesByMask ? `; ${describeLeftOut(plan.maskKeys)}` : ''}`,
     },
     pairs: {
       dense: batch * queries * keys,
@@ -304,6 +329,7 @@ class CountedExplanation implements Explanation {
   declare readonly bytesTouched: number;
   declare readonly worstHead?: Explanation['worstHead'];
   declare readonly selection?: Explanation['selection'];
+  declare readonly maskPattern?: Explanation['maskPattern'];
   declare readonly backend: Explanation['backend'];
   readonly #scene: Scene;
 

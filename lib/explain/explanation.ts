@@ -1,11 +1,12 @@
 // The types of explain(): the shape it takes, its options, and what it answers.
 // Reader: someone who reads a field of an explanation. No code: words, pictures and counts all import these.
 
+import type { MaskPattern } from '../patterns/mask-pattern.js';
 import type { PerAxis } from '../patterns/neighborhood.js';
 import type { SelectionCost } from '../selectors/hierarchical-bound.js';
 import type { DeviceName } from '../tensor/devices.js';
 import type { IntegerList } from '../tensor/integers.js';
-import type { FloatType } from '../tensor/types.js';
+import type { FloatType, TensorLike } from '../tensor/types.js';
 
 /** The sizes of a call. */
 export interface ExplainShape {
@@ -32,8 +33,17 @@ export interface ExplainShape {
    * and `keys`. For windows and strided shards. Every sequence is counted by itself, and the counts are added up.
    */
   queryLengths?: IntegerList;
-  /** Keys of each sequence, likewise. */
+  /**
+   * Keys of each sequence, likewise. Without `queryLengths`: keys in use per batch entry, as in attention(); not for
+   * neighborhoods and `hierarchical()`, and neither are the next three.
+   */
   keyLengths?: IntegerList;
+  /** The first key in use per batch entry, as in attention(). Not for ragged calls, and neither are the next two. */
+  keyStarts?: IntegerList;
+  /** As in attention(), in the process's memory: its numbers are read. Tiles that it hides are not visited. */
+  mask?: TensorLike;
+  /** [batch, keys], likewise. */
+  keyMask?: TensorLike;
 }
 
 export interface ExplainOptions {
@@ -68,7 +78,10 @@ export interface Explanation {
   readonly tiles: {
     /** Tiles of the whole score matrix. */
     readonly dense: number;
-    /** Tiles with a visible key, which are computed. */
+    /**
+     * Tiles with a visible key, which are computed. Tiles of which a mask hides all keys from all queries are left out where
+     * the device does so, as `why` says.
+     */
     readonly visited: number;
     /** Visited tiles that every query sees whole: these run without a mask. A tile that reaches past the keys is none. */
     readonly interior: number;
@@ -112,6 +125,11 @@ export interface Explanation {
    * a pattern are upper bounds too, and tiles are those of as many keys side by side.
    */
   readonly selection?: SelectionCost;
+  /**
+   * With a mask that says nothing but causal order and padding, and a pattern that hides nothing: options that hide the same
+   * keys, as maskPattern() finds them. A call with them in place of the mask reads less.
+   */
+  readonly maskPattern?: MaskPattern;
   /**
    * The backend that would run the call, and why this one. `reasons`: one sentence for every device that cannot be used and
    * for everything that keeps this backend from running the problem.

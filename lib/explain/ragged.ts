@@ -29,11 +29,13 @@ const isOfAnyLength = ({ kind }: Pattern): boolean => kind === 'window' || kind 
 /** The sequences of a ragged call; undefined where the shape is of a batch. */
 export function readSequences(shape: ExplainShape, pattern: Pattern): Lengths[] | undefined {
   const { queryLengths, keyLengths } = shape;
-  if (queryLengths === undefined && keyLengths === undefined) return undefined;
-  const other = (['batch', 'queries', 'keys', 'tokens'] as const).find((name) => shape[name] !== undefined);
-  if (other || queryLengths === undefined || keyLengths === undefined) {
-    throw conflict('`queryLengths` and `keyLengths` go together, in place of `batch`, `queries`, `keys` and `tokens`');
+  if (queryLengths === undefined) return undefined;
+  const other = (['batch', 'queries', 'keys', 'tokens'] as const).some((name) => shape[name] !== undefined);
+  if (other || keyLengths === undefined) {
+    throw conflict('`queryLengths` needs `keyLengths`, both in place of `batch`, `queries`, `keys` and `tokens`');
   }
+  const ofBatch = (['keyStarts', 'mask', 'keyMask'] as const).find((name) => shape[name] !== undefined);
+  if (ofBatch) throw conflict(`\`${ofBatch}\` does not go with \`queryLengths\`: ragged calls do not take it`);
   if (!isOfAnyLength(pattern)) {
     throw conflict(
       `\`queryLengths\` goes with windows and strided shards, not with a pattern of kind '${pattern.kind}'`,

@@ -2,6 +2,7 @@
 
 import type { Shape } from '../call/shape.js';
 import type { Pattern } from '../patterns/index.js';
+import type { MaskPattern } from '../patterns/mask-pattern.js';
 import type { Counts } from './explanation.js';
 import type { Lengths } from './ragged.js';
 
@@ -29,6 +30,15 @@ export function titleOfSizes(sizes: Shape, tokens: readonly number[] | undefined
     titleOfHeads(sizes, pageSize),
   ].join('');
 }
+
+/** Which tiles a mask keeps from being visited. */
+export const describeLeftOut = (keys: number): string =>
+  keys === 0
+    ? 'no tile is left out for a mask'
+    : `keys that masks hide from all queries of a tile are left out, ${keys === 1 ? 'one by one' : `${keys} at a time`}`;
+
+/** Names of what hides keys beyond the pattern. */
+export const titleOfHiding = (names: readonly string[]): string => names.map((name) => `, \`${name}\``).join('');
 
 /** The same of a ragged call; the lengths of `sizes` are those of one sequence and say nothing. */
 export function titleOfSequences(sequences: readonly Lengths[], sizes: Shape, pageSize?: number): string {
@@ -61,9 +71,16 @@ export function describeExcess({ tiles: { visited, dense, worst } }: Counts): st
   return `${who} more than dense attention would visit: dynamic tiles begin anew with every run of keys`;
 }
 
+/** What could be said in place of a mask. */
+function describeMaskPattern({ causal, ...others }: MaskPattern): string {
+  const names = [...(causal ? ['causal'] : []), ...Object.keys(others)].map((name) => `\`${name}\``);
+  if (names.length === 0) return 'the mask hides nothing; a call without it reads less';
+  return `${names.join(', ')} hide the same keys as the mask, which is then not read: see \`maskPattern\``;
+}
+
 /** The counts, a line each. */
 export function describeCounts(e: Counts): string[] {
-  const { tiles, pairs, idealSpeedup, backend, worstHead, selection } = e;
+  const { tiles, pairs, idealSpeedup, backend, worstHead, selection, maskPattern } = e;
   const box = (axes: readonly number[]) => axes.join('x');
   const lines = [
     `backend   ${backend.name}: ${backend.why}${backend.reasons.map((reason) => `\n          (${reason})`).join('')}`,
@@ -79,6 +96,7 @@ export function describeCounts(e: Counts): string[] {
   ];
   const excess = describeExcess(e);
   if (excess) lines.push(`warning   ${excess}`);
+  if (maskPattern) lines.push(`advice    ${describeMaskPattern(maskPattern)}`);
   if (worstHead) {
     lines.push(
       `heads     differ: counts are means; head ${worstHead.head} computes most, ${count(worstHead.computed)} pairs, ` +

@@ -27,6 +27,8 @@ export interface NativePlan {
   queryTile: number[];
   keyTile: number[];
   headsPerTile: number;
+  /** Keys that are left out together where masks hide them; 0: none are. */
+  maskKeys: number;
   /** Columns of query tiles: one per head, or per headsPerTile heads, and batch entry. */
   maps: number;
   queryTiles: number;

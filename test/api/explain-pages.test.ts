@@ -134,7 +134,6 @@ describe('explain of ragged calls', () => {
 
   it.each<[string, Pattern, Partial<ExplainShape>, string]>([
     ['one list alone', causal(), { queryLengths: [1] }, '`keyLengths`'],
-    ['the other alone', causal(), { keyLengths: [1] }, '`queryLengths`'],
     ['a batch beside', causal(), { queryLengths: [1], keyLengths: [1], batch: 2 }, '`batch`'],
     ['queries beside', causal(), { queryLengths: [1], keyLengths: [1], queries: 2 }, '`queries`'],
     [

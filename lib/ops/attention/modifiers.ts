@@ -17,8 +17,7 @@ export function putModifiers(request: Request, settings: Settings, shape: Shape)
   putScalars(request.numbers, settings);
   putBroadcast(request, 'bias', settings, shape);
   if (settings.bias) request.numbers[field.biasType] = dataTypeCode(settings.bias.type);
-  putBroadcast(request, 'mask', settings, shape);
-  putKeyMask(request, settings, shape);
+  putMasks(request, settings, shape);
   putAlibi(request, settings, shape);
   putSinks(request, settings.sinks, outputHeads(shape), place.sinks);
 }
@@ -29,15 +28,26 @@ function putScalars(numbers: Float64Array, { scale, softcap, pairing }: Settings
   numbers[field.pairing] = pairing === 'interleave' ? 1 : 0;
 }
 
-function putBroadcast(request: Request, name: 'bias' | 'mask', settings: Settings, shape: Shape): void {
-  const given = settings[name];
+/** What hides keys. */
+export function putMasks(request: Request, settings: Pick<Settings, 'mask' | 'keyMask'>, shape: Shape): void {
+  putBroadcast(request, 'mask', settings, shape);
+  putKeyMask(request, settings, shape);
+}
+
+function putBroadcast<Name extends 'bias' | 'mask'>(
+  request: Request,
+  name: Name,
+  settings: Pick<Settings, Name>,
+  shape: Shape,
+): void {
+  const given: View | undefined = settings[name];
   if (!given) return;
   const view = request.input(name, slot[name], given);
   const target = [shape.batch, outputHeads(shape), shape.queries, shape.keys];
   request.place(field[name], view.offset, broadcast(name, view, target));
 }
 
-function putKeyMask(request: Request, { keyMask }: Settings, { batch, keys }: Shape): void {
+function putKeyMask(request: Request, { keyMask }: Pick<Settings, 'keyMask'>, { batch, keys }: Shape): void {
   if (!keyMask) return;
   const { dims, strides, offset } = request.input('keyMask', slot.keyMask, keyMask);
   if (dims.length !== 2 || dims[0] !== batch || dims[1] !== keys) {
@@ -104,7 +114,7 @@ export function putRelativeBias(request: Request, settings: Settings, shape: Sha
 const asRank3 = (strides: number[]): number[] => [...new Array<number>(3 - strides.length).fill(0), ...strides];
 
 /** Strides that read a tensor as if it had the dims of `target`: NumPy's broadcasting, aligned at the last axis. */
-function broadcast(name: string, view: View, target: readonly number[]): number[] {
+export function broadcast(name: string, view: View, target: readonly number[]): number[] {
   const skipped = target.length - view.dims.length;
   const fits = skipped >= 0 && view.dims.every((length, axis) => length === 1 || length === target[skipped + axis]);
   if (!fits) {
@@ -136,9 +146,17 @@ export function readSequences(settings: Settings, shape: Shape, q: View): Shape 
       );
     }
   }
+  checkPadding({ keyLengths, keyStarts }, sequences);
+  return sequences;
+}
+
+/** Checks key lengths and key starts. */
+export function checkPadding(
+  { keyLengths, keyStarts }: Pick<Settings, 'keyLengths' | 'keyStarts'>,
+  sequences: Pick<Shape, 'batch' | 'keys'>,
+): void {
   if (keyLengths) checkKeyLengths(keyLengths, sequences);
   if (keyStarts) checkKeyStarts(keyStarts, keyLengths, sequences);
-  return sequences;
 }
 
 /** What readSequences() checks. The addon copies these, so that they cannot change under a running call. */

@@ -24,15 +24,17 @@ cpu::VisitCounts countsOf(const AttentionProblem& p) {
 
 void checkCounts(const Case& c, const std::string& instructionSet) {
   AttentionProblem p = c.problem;
-  if (p.keyLengths || p.keyStarts || p.cuSeqlensQ || p.queries == 0)
-    return;  // explain() is asked about sequences of one length
-  const cpu::Tiling tiling = cpu::tilingOf(p, p.sequence(0), cpu::activeKernels(), 1);
-  if (tiling.isDecode) return;
-  const Plan plan = explain(p, cpu::backend().tiles(p).rule);
-  const int64_t ruled = countsOf(p).computed;
-  CHECK(ruled <= plan.sum.computed, "%s: %s: %lld planned, %lld computed with score rules", instructionSet.c_str(),
-        c.name.c_str(), static_cast<long long>(plan.sum.computed), static_cast<long long>(ruled));
-  p.rules = {};  // a plan does not know what they hide
+  if (p.cuSeqlensQ || p.queries == 0) return;  // explain() is not asked about packed sequences
+  const TileRule rule = cpu::backend().tiles(p).rule;
+  for (int32_t s = 0; s < p.sequences; ++s) {
+    const cpu::Tiling tiling = cpu::tilingOf(p, p.sequence(s), cpu::activeKernels(), 1);
+    if (tiling.isDecode || (!tiling.isGrid && tiling.kernels->panel != rule.queries[0])) return;
+  }
+  const int64_t withRules = explain(p, rule).sum.computed, ruled = countsOf(p).computed;
+  CHECK(ruled <= withRules, "%s: %s: %lld planned, %lld computed with score rules", instructionSet.c_str(),
+        c.name.c_str(), static_cast<long long>(withRules), static_cast<long long>(ruled));
+  p.rules = {};
+  const Plan plan = explain(p, rule);
   const cpu::VisitCounts counts = countsOf(p);
   CHECK(plan.sum.computed == counts.computed, "%s: %s: %lld planned, %lld computed", instructionSet.c_str(),
         c.name.c_str(), static_cast<long long>(plan.sum.computed), static_cast<long long>(counts.computed));
@@ -53,27 +55,70 @@ void checkAll(CaseMaker& maker, int seed, int32_t queries, int32_t keys) {
   }
 }
 
-// What a mask hides from all is not computed: of a causal one about half is left.
-void checkCausalMask() {
-  constexpr Token kTokens = 1000;
-  CaseMaker maker{1};
-  const auto c = maker.make(kTokens, kTokens, 8, 8);
+constexpr Token kTokens = 1000;
+
+// A problem of which every query sees every key.
+std::unique_ptr<Case> openCase() {
+  auto c = CaseMaker{1}.make(kTokens, kTokens, 8, 8);
   AttentionProblem& p = c->problem;
   p.pattern = PatternKind::window;
   p.window = {};
   p.keyLengths = p.keyStarts = nullptr;
   p.extraTokens = 0;
-  std::vector<uint8_t> seen(size_t(kTokens) * kTokens);
-  for (Token q = 0; q < kTokens; ++q) std::fill_n(seen.begin() + q * kTokens, q + 1, uint8_t(1));
   p.rules = {};
+  return c;
+}
+
+// Calls visit(name of the instruction set, the share of all pairs that it computes); the plan says as many.
+template <class Visit>
+void forEachShare(const AttentionProblem& p, Visit&& visit) {
+  for (const std::string& set : cpu::backend().instructionSets()) {
+    cpu::backend().setInstructionSet(set);
+    const int64_t planned = explain(p, cpu::backend().tiles(p).rule).sum.computed, counted = countsOf(p).computed;
+    CHECK(planned == counted, "%s: %lld planned, %lld computed", set.c_str(), static_cast<long long>(planned),
+          static_cast<long long>(counted));
+    visit(set.c_str(), double(counted) / double(int64_t(p.batch) * p.outputHeads() * kTokens * kTokens));
+  }
+}
+
+// What a mask hides from all is not computed: of a causal one about half is left, and the same of one for each head.
+void checkCausalMask() {
+  const auto c = openCase();
+  AttentionProblem& p = c->problem;
+  const size_t heads = size_t(p.outputHeads());
+  std::vector<uint8_t> seen(heads * kTokens * kTokens);
+  for (Token q = 0; q < Token(heads) * kTokens; ++q)
+    std::fill_n(seen.begin() + int64_t(q) * kTokens, q % kTokens + 1, uint8_t(1));
   p.rules.mask.data = seen.data();
   p.rules.mask.query = kTokens;
   p.rules.mask.key = 1;
-  for (const std::string& set : cpu::backend().instructionSets()) {
-    cpu::backend().setInstructionSet(set);
-    const double share = double(countsOf(p).computed) / double(int64_t(p.batch) * p.outputHeads() * kTokens * kTokens);
-    CHECK(0.5 < share && share < 0.56, "%s: %.3f of all pairs computed", set.c_str(), share);
+  for (const int64_t head : {int64_t(0), int64_t(kTokens) * kTokens}) {
+    p.rules.mask.head = head;
+    forEachShare(p, [](const char* set, double share) {
+      CHECK(0.5 < share && share < 0.56, "%s: %.3f of all pairs computed", set, share);
+    });
   }
+}
+
+// Keys that a key mask hides are left out, up to 31 more on each side are not; those before a start all are.
+void checkPadding() {
+  const auto c = openCase();
+  AttentionProblem& p = c->problem;
+  p.batch = p.sequences = 1;
+  std::vector<uint8_t> seen(kTokens);
+  std::fill_n(seen.begin() + 400, 200, uint8_t(1));
+  p.rules.keyMask.data = seen.data();
+  p.rules.keyMask.key = 1;
+  forEachShare(p, [](const char* set, double share) {
+    CHECK(share == 0.224, "%s: %.3f of all pairs computed, keys 384 to 607 expected", set, share);
+  });
+  p.rules = {};
+  const int32_t start = 399, length = 600;
+  p.keyStarts = &start;
+  p.keyLengths = &length;
+  forEachShare(p, [](const char* set, double share) {
+    CHECK(share == 0.201, "%s: %.3f of all pairs computed, keys 399 to 599 expected", set, share);
+  });
 }
 
 }  // namespace
@@ -92,6 +137,7 @@ int main(int argc, char** argv) {
     checkAll(maker, seed, 1540 + maker.pick(100), 1 + maker.pick(300));
   }
   checkCausalMask();
+  checkPadding();
   CHECK(planned > 0 && countedUnmasked > plannedUnmasked / 2, "%lld of %lld planned pairs ran without a mask",
         static_cast<long long>(countedUnmasked), static_cast<long long>(plannedUnmasked));
   return finish("plans");

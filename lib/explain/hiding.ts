@@ -1,0 +1,82 @@
+// What hides keys beyond the pattern in explain(): padding and masks, read as attention() reads them, and the options that
+// say the same as a mask. Reader: someone who plans a call of padded sequences, or a model that brings masks.
+
+import type { Request } from '../call/request.js';
+import { outputHeads, type Shape } from '../call/shape.js';
+import { TilewiseTypeError } from '../check/errors.js';
+import { slot } from '../native/fields.js';
+import { broadcast, checkPadding, putMasks } from '../ops/attention/modifiers.js';
+import type { Settings } from '../ops/attention/settings.js';
+import type { Pattern } from '../patterns/index.js';
+import { type MaskPattern, maskPattern } from '../patterns/mask-pattern.js';
+import { readIntegerList } from '../tensor/integers.js';
+import { readMask } from '../tensor/masks.js';
+import { type HostView, isOnHost } from '../tensor/views.js';
+import type { ExplainShape } from './explanation.js';
+
+const names = ['keyLengths', 'keyStarts', 'mask', 'keyMask'] as const;
+
+/** The same fields of a shape, read; `names` are those that were given. */
+export interface Hiding extends Pick<Settings, 'keyLengths' | 'keyStarts'> {
+  readonly mask: HostView | undefined;
+  readonly keyMask: HostView | undefined;
+  readonly names: readonly string[];
+}
+
+/** Kinds that are not counted query by query, and why. */
+const refused: { readonly [kind in Pattern['kind']]?: string } = {
+  neighborhood: 'a grid is counted axis by axis',
+  hierarchical: 'its counts are bounds, whatever the data',
+};
+
+export function readHiding(shape: ExplainShape, { kind }: Pattern): Hiding {
+  const given = names.filter((name) => shape[name] !== undefined);
+  const why = refused[kind];
+  if (why && given.length > 0)
+    throw conflict(`\`${given[0]}\` does not go with a pattern of kind '${kind}' here: ${why}`);
+  const { keyLengths, keyStarts, mask, keyMask } = shape;
+  return {
+    keyLengths: keyLengths === undefined ? undefined : readIntegerList('keyLengths', keyLengths),
+    keyStarts: keyStarts === undefined ? undefined : readIntegerList('keyStarts', keyStarts),
+    mask: mask === undefined ? undefined : readHostMask('mask', mask),
+    keyMask: keyMask === undefined ? undefined : readHostMask('keyMask', keyMask),
+    names: given,
+  };
+}
+
+/** Masks are looked at: their numbers must be here. */
+function readHostMask(name: string, value: unknown): HostView {
+  const view = readMask(name, value);
+  if (isOnHost(view)) return view;
+  throw new TilewiseTypeError(
+    'ERR_TILEWISE_INVALID_TENSOR',
+    `\`${name}\` is on a device, and its numbers are read here: give explain() \`await ${name}.to('cpu')\``,
+  );
+}
+
+/** Adds padding and masks to a problem without data. */
+export function putHiding(request: Request, hiding: Hiding, shape: Shape): void {
+  checkPadding(hiding, shape);
+  putMasks(request, hiding, shape);
+  request.views[slot.keyLengths] = hiding.keyLengths;
+  request.views[slot.keyStarts] = hiding.keyStarts;
+}
+
+/**
+ * Options that hide what the mask hides, or what the key mask does where there is no mask. None next to a pattern that hides
+ * keys: lengths would move its queries.
+ */
+export function simplerThan(
+  { mask, keyMask, keyLengths, keyStarts }: Hiding,
+  pattern: Pattern,
+  shape: Shape,
+): MaskPattern | undefined {
+  const given = mask ?? keyMask;
+  const isOpen = pattern.kind === 'window' && Math.min(pattern.left, pattern.right) === Number.POSITIVE_INFINITY;
+  if (!given || !isOpen || keyLengths || keyStarts) return undefined;
+  const dims = [shape.batch, outputHeads(shape), shape.queries, shape.keys];
+  const strides = mask ? broadcast('mask', mask, dims) : [given.strides[0], 0, 0, given.strides[1]];
+  return maskPattern({ ...given, dims, strides }) ?? undefined;
+}
+
+const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
