@@ -36,6 +36,7 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
   | 'sinks'
   | 'bias'
   | 'mask'
+  | 'keyMask'
   | 'extraKeys'
   | 'extraValues'
   | 'returnLse'
@@ -60,6 +61,7 @@ const names = namesOf<CacheAttentionOptions>({
   sinks: 1,
   bias: 1,
   mask: 1,
+  keyMask: 1,
   extraKeys: 1,
   extraValues: 1,
   returnLse: 1,
@@ -187,8 +189,12 @@ function callOf(
 }
 
 /** Whether tokens that were let go of count: where something has a number for each of them, or for a distance across them. */
-const isOfText = ({ bias, mask, alibiSlopes }: CacheAttentionOptions<unknown>, horizon: Horizon | undefined): boolean =>
-  bias !== undefined || mask !== undefined || (alibiSlopes !== undefined && (horizon?.sinkTokens ?? 0) > 0);
+const isOfText = (
+  { bias, mask, keyMask, alibiSlopes }: CacheAttentionOptions<unknown>,
+  horizon: Horizon | undefined,
+): boolean =>
+  [bias, mask, keyMask].some((option) => option !== undefined) ||
+  (alibiSlopes !== undefined && (horizon?.sinkTokens ?? 0) > 0);
 
 /**
  * Says where the tokens of a part are. Those that were let go of are left out, unless the call is of the whole text: the
@@ -265,8 +271,11 @@ function refuseSight(options: Told, parts: readonly KvPart[], rotary: RotarySett
       `\`${named ?? 'causal'}\` does not go with a cache of \`recentTokens\`, which says what a query sees; leave it out`,
     );
   }
-  if (!rotary?.isByRank || options.extraKeys === undefined) return;
-  throw wrong("`extraKeys` does not go with `positions` 'cache', whose sinks are extra keys; leave it out");
+  const other = (['extraKeys', 'bias', 'mask', 'keyMask'] as const).find((name) => options[name] !== undefined);
+  if (!rotary?.isByRank || !other) return;
+  throw wrong(
+    `\`${other}\` does not go with \`positions\` 'cache', whose sinks are extra keys: no bias and no mask concerns them; leave it out`,
+  );
 }
 
 /**

@@ -128,7 +128,9 @@ export class KvCache {
   /**
    * Attention of the last tokens that were appended over all of the layer's tokens: causal unless `causal` is false. Where
    * sequences got fewer tokens than others, only the last rows are theirs.
-   * @param q [batch, queries, heads, headDim], or as `layout` says; the type of the cache
+   * @param q [batch, queries, heads, headDim], or as `layout` says; the type of the cache, or float32
+   * @param options as in attention(): `bias`, `mask` and `keyMask` are of all tokens of the longest sequence, those that were
+   *   let go of included
    * @returns as attention(), and rejects as it does; append() to this layer has to wait for it
    */
   attention<const Q extends TensorLike, T = Tensor>(

@@ -22,7 +22,7 @@ import { appendRows, readRows } from './kv-rows.js';
 import { KvRun } from './kv-run.js';
 
 /** Options of KvPool.attention(): those of KvCache.attention(), and what is each sequence's own. */
-export interface PoolAttentionOptions<T = Tensor> extends Omit<CacheAttentionOptions<T>, 'state'> {
+export interface PoolAttentionOptions<T = Tensor> extends Omit<CacheAttentionOptions<T>, 'state' | 'bias' | 'mask'> {
   /** Queries of each sequence, in order; default: one each. */
   queryLengths?: IntegerList;
   /** With `pattern: hierarchical()`: lists kept from step to step, as in hipAttention(); one per sequence, and per layer. */
@@ -235,7 +235,7 @@ export class KvPool {
    * Attention of each sequence's last tokens over all of its own, in one call; causal unless `causal` is false.
    * @param q [total, heads, headDim], or as `layout` says: the queries of one sequence after those of the other
    * @param sequences sequences of this pool, in the order of their queries
-   * @param options see PoolAttentionOptions
+   * @param options see PoolAttentionOptions; `keyMask` is [sequences, tokens of the longest one]
    * @returns as attention(), and rejects as it does; append() to these layers has to wait for it
    */
   attention<const Q extends TensorLike, T = Tensor>(

@@ -16,13 +16,12 @@ import { describePages } from '../stores/pages.js';
 import { backendName, checkDevice, type DeviceName, devices } from '../tensor/devices.js';
 import { bytesPer, floatTypes, sizeOf } from '../tensor/views.js';
 import { causalShare } from './causal-dense.js';
+import { CountedExplanation } from './counted.js';
 import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
-import { putHiding, readHiding, simplerThan } from './hiding.js';
-import { drawSVG, drawText } from './picture.js';
+import { putHiding, readHiding, rowsOfKeyMask, simplerThan } from './hiding.js';
 import { type Explained, largestOf, readSequences, totalOf } from './ragged.js';
 import type { Scene } from './scene.js';
 import {
-  describeCounts,
   describeExcess,
   describeLeftOut,
   describeSpeedup,
@@ -70,8 +69,11 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
     const { counts, scene } = explainBatch(pattern, shape, options);
     return new CountedExplanation(counts, scene);
   }
-  const { queryLengths: _, keyLengths: __, ...sizes } = shape;
-  const parts = sequences.map((lengths) => explainBatch(pattern, { ...sizes, ...lengths }, options));
+  const { queryLengths: _, keyLengths: __, keyMask, ...sizes } = shape;
+  const masks = keyMask && rowsOfKeyMask(keyMask, sequences);
+  const parts = sequences.map((lengths, i) =>
+    explainBatch(pattern, { ...sizes, ...lengths, ...(masks && { keyMask: masks[i] }) }, options),
+  );
   const counts = totalOf(parts);
   const title = `${titleOf(pattern)}; ${titleOfSequences(sequences, readSizes({ ...sizes, ...sequences[0] }, undefined), sizes.pageSize)}`;
   const notes = [...notesOf(counts), 'pictures are of the sequence that computes most'];
@@ -318,31 +320,4 @@ function chooseBackend(
           ? `'${backendName(candidates[0])}' cannot run the problem`
           : 'preferred to the others that are available';
   return { plan, backend: { name, why, reasons: [...reasons, ...refusals, ...plan.reasons] } };
-}
-
-class CountedExplanation implements Explanation {
-  declare readonly idealSpeedup: Explanation['idealSpeedup'];
-  declare readonly tiles: Explanation['tiles'];
-  declare readonly pairs: Explanation['pairs'];
-  declare readonly flops: number;
-  declare readonly bytes: number;
-  declare readonly bytesTouched: number;
-  declare readonly worstHead?: Explanation['worstHead'];
-  declare readonly selection?: Explanation['selection'];
-  declare readonly maskPattern?: Explanation['maskPattern'];
-  declare readonly backend: Explanation['backend'];
-  readonly #scene: Scene;
-
-  constructor(counts: Counts, scene: Scene) {
-    Object.assign(this, counts);
-    this.#scene = scene;
-  }
-
-  toString(): string {
-    return [`pattern   ${this.#scene.title}`, ...describeCounts(this), '', drawText(this.#scene)].join('\n');
-  }
-
-  toSVG(): string {
-    return drawSVG(this.#scene);
-  }
 }

@@ -38,11 +38,11 @@ export interface ExplainShape {
    * neighborhoods and `hierarchical()`, and neither are the next three.
    */
   keyLengths?: IntegerList;
-  /** The first key in use per batch entry, as in attention(). Not for ragged calls, and neither are the next two. */
+  /** The first key in use per batch entry, as in attention(). Not for ragged calls. */
   keyStarts?: IntegerList;
-  /** As in attention(), in the process's memory: its numbers are read. Tiles that it hides are not visited. */
+  /** As in attention(), in the process's memory: its numbers are read. Not for ragged calls. */
   mask?: TensorLike;
-  /** [batch, keys], likewise. */
+  /** [batch, keys] likewise; of a ragged call [sequences, keys of the longest]. */
   keyMask?: TensorLike;
 }
 

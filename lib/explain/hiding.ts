@@ -5,14 +5,16 @@ import type { Request } from '../call/request.js';
 import { outputHeads, type Shape } from '../call/shape.js';
 import { TilewiseTypeError } from '../check/errors.js';
 import { slot } from '../native/fields.js';
-import { broadcast, checkPadding, putMasks } from '../ops/attention/modifiers.js';
+import { broadcast, checkKeyMask, checkPadding, putBroadcast, putKeyMask } from '../ops/attention/modifiers.js';
 import type { Settings } from '../ops/attention/settings.js';
 import type { Pattern } from '../patterns/index.js';
 import { type MaskPattern, maskPattern } from '../patterns/mask-pattern.js';
 import { readIntegerList } from '../tensor/integers.js';
 import { readMask } from '../tensor/masks.js';
-import { type HostView, isOnHost } from '../tensor/views.js';
+import type { TensorLike } from '../tensor/types.js';
+import { type HostView, isOnHost, sliced, type View } from '../tensor/views.js';
 import type { ExplainShape } from './explanation.js';
+import type { Lengths } from './ragged.js';
 
 const names = ['keyLengths', 'keyStarts', 'mask', 'keyMask'] as const;
 
@@ -54,10 +56,21 @@ function readHostMask(name: string, value: unknown): HostView {
   );
 }
 
+/** The key masks of the sequences of a ragged call, each of one batch entry. */
+export function rowsOfKeyMask(value: TensorLike, sequences: readonly Lengths[]): View[] {
+  const view = readHostMask('keyMask', value);
+  const keys = sequences.reduce((most, lengths) => Math.max(most, lengths.keys), 0);
+  checkKeyMask(view, { batch: sequences.length, keys });
+  return sequences.map((lengths, s) =>
+    sliced(sliced(view, 0, { begin: s, end: s + 1 }), 1, { begin: 0, end: lengths.keys }),
+  );
+}
+
 /** Adds padding and masks to a problem without data. */
 export function putHiding(request: Request, hiding: Hiding, shape: Shape): void {
   checkPadding(hiding, shape);
-  putMasks(request, hiding, shape);
+  putBroadcast(request, 'mask', hiding, shape);
+  putKeyMask(request, hiding, shape);
   request.views[slot.keyLengths] = hiding.keyLengths;
   request.views[slot.keyStarts] = hiding.keyStarts;
 }

@@ -136,13 +136,14 @@ function addScoreRules(c: Case, problem: Problem, random: Random): void {
   if (c.keyMask) {
     const { hidden = 0, structure } = c.keyMask;
     const isSeen = structure && structures[structure];
-    const numbers = Array.from({ length: batch * c.keys }, (_, i) => {
+    const sequences = c.cuSeqlensQ && c.keyLengths ? c.keyLengths.length : batch;
+    const numbers = Array.from({ length: sequences * c.keys }, (_, i) => {
       const isShown = isSeen
         ? isSeen(0, i % c.keys, Math.floor(i / c.keys), c.queries, c.keys)
         : !random.chance(hidden);
       return isShown ? 1 : 0;
     });
-    problem.keyMask = operandOf('bool', [batch, c.keys], numbers);
+    problem.keyMask = operandOf('bool', [sequences, c.keys], numbers);
   }
   if (c.alibi) {
     const dims = c.alibi === 'h' ? [heads] : [batch, heads];

@@ -61,7 +61,15 @@ onEveryBackend((backend) => {
         { blocks: { blockQ: 16, blockK: 8, density: 0.4, perBatch: true, per: 'kv' } },
         { causal: true, blocks: { blockQ: 64, blockK: 16, density: 0.5 } },
       ],
-      modifiers: [{}, { softcap: 5 }, { alibi: 'h' }, { sinks: true }, { extra: 5 }],
+      modifiers: [
+        {},
+        { softcap: 5 },
+        { alibi: 'h' },
+        { sinks: true },
+        { extra: 5 },
+        { keyMask: { hidden: 0.3 } },
+        { keyMask: { structure: 'left' } },
+      ],
     };
     const names = Object.keys(factors) as (keyof typeof factors)[];
     const cases = pairwise(names.map((name) => factors[name].length)).map((row, seed) => {

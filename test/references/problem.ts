@@ -26,7 +26,7 @@ export interface Problem {
   pairing?: 'tile' | 'interleave'; // which query head a KV head meets when there are more KV heads
   bias?: Operand; // added; -Infinity hides
   mask?: Operand; // 0 hides
-  keyMask?: Operand; // [batch, keys]: 0 hides from every head and query
+  keyMask?: Operand; // [sequences, keys]: 0 hides from every head and query
   alibiSlopes?: Operand; // [heads] or [batch, heads]: score -= slope * |position - key|
   relativeBias?: Operand; // [heads, 2 K0 - 1, ...]: added by the place of a key in a neighborhood
   sinks?: Operand; // [heads]: one more term of the denominator that carries no value
@@ -151,7 +151,7 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
   const { keyMask } = problem;
   const isShown = (key: number): boolean =>
     !keyMask ||
-    readElement(keyMask, keyMask.offset + sequence.batch * keyMask.strides[0] + key * keyMask.strides[1]) !== 0;
+    readElement(keyMask, keyMask.offset + sequence.keyBatch * keyMask.strides[0] + key * keyMask.strides[1]) !== 0;
   const perHead = (operand: Operand): number => {
     const [batchStride, headStride] = broadcast(operand, [batch, heads]).strides;
     return readElement(operand, operand.offset + sequence.batch * batchStride + head * headStride);

@@ -12,12 +12,16 @@ import { axesOf } from '../../tensor/axes.js';
 import type { View } from '../../tensor/views.js';
 import type { Settings } from './settings.js';
 
-/** What changes scores or joins their softmax, and which query head an output head reads. */
-export function putModifiers(request: Request, settings: Settings, shape: Shape): void {
+/**
+ * What changes scores or joins their softmax, and which query head an output head reads.
+ * @param sequences the shape as patterns see it
+ */
+export function putModifiers(request: Request, settings: Settings, shape: Shape, sequences: Shape): void {
   putScalars(request.numbers, settings);
   putBroadcast(request, 'bias', settings, shape);
   if (settings.bias) request.numbers[field.biasType] = dataTypeCode(settings.bias.type);
-  putMasks(request, settings, shape);
+  putBroadcast(request, 'mask', settings, shape);
+  putKeyMask(request, settings, sequences);
   putAlibi(request, settings, shape);
   putSinks(request, settings.sinks, outputHeads(shape), place.sinks);
 }
@@ -28,13 +32,7 @@ function putScalars(numbers: Float64Array, { scale, softcap, pairing }: Settings
   numbers[field.pairing] = pairing === 'interleave' ? 1 : 0;
 }
 
-/** What hides keys. */
-export function putMasks(request: Request, settings: Pick<Settings, 'mask' | 'keyMask'>, shape: Shape): void {
-  putBroadcast(request, 'mask', settings, shape);
-  putKeyMask(request, settings, shape);
-}
-
-function putBroadcast<Name extends 'bias' | 'mask'>(
+export function putBroadcast<Name extends 'bias' | 'mask'>(
   request: Request,
   name: Name,
   settings: Pick<Settings, Name>,
@@ -47,13 +45,21 @@ function putBroadcast<Name extends 'bias' | 'mask'>(
   request.place(field[name], view.offset, broadcast(name, view, target));
 }
 
-function putKeyMask(request: Request, { keyMask }: Pick<Settings, 'keyMask'>, { batch, keys }: Shape): void {
+/** A row for each sequence. */
+export function putKeyMask(
+  request: Request,
+  { keyMask }: Pick<Settings, 'keyMask'>,
+  sizes: Pick<Shape, 'batch' | 'keys'>,
+): void {
   if (!keyMask) return;
-  const { dims, strides, offset } = request.input('keyMask', slot.keyMask, keyMask);
-  if (dims.length !== 2 || dims[0] !== batch || dims[1] !== keys) {
-    throw mismatch(`\`keyMask\` must have dims [${batch}, ${keys}] (batch, keys), not ${showDims(dims)}`);
-  }
+  checkKeyMask(keyMask, sizes);
+  const { strides, offset } = request.input('keyMask', slot.keyMask, keyMask);
   request.place(field.keyMask, offset, strides);
+}
+
+export function checkKeyMask({ dims }: View, { batch, keys }: Pick<Shape, 'batch' | 'keys'>): void {
+  if (dims.length === 2 && dims[0] === batch && dims[1] === keys) return;
+  throw mismatch(`\`keyMask\` must have dims [${batch}, ${keys}], a row of keys per sequence, not ${showDims(dims)}`);
 }
 
 function putAlibi(request: Request, { alibiSlopes }: Settings, shape: Shape): void {

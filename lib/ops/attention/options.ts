@@ -71,7 +71,7 @@ export interface AttentionOptions<T = Tensor> {
   mask?: TensorLike;
   /**
    * Hides keys of a batch entry from every query and head: [batch, keys], 0 hides; the types of `mask`. With `mask` a query
-   * sees the keys that both show. Not for packed sequences.
+   * sees the keys that both show. With `cuSeqlensQ` and `pages`, per sequence, [sequences, keys]; not for packed keys.
    */
   keyMask?: TensorLike;
   /**

@@ -123,7 +123,7 @@ export function prepare(
   request.operand('q', place.q, q, isHeadsFirst);
   request.operand('k', place.k, k, isHeadsFirst);
   request.operand('v', place.v, v, isHeadsFirst);
-  putModifiers(request, settings, shape);
+  putModifiers(request, settings, shape, sequences);
   putExtras(request, settings, shape, rank);
   if (grid) putRelativeBias(request, settings, shape, grid);
   putSequences(request, settings);

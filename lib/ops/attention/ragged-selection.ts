@@ -14,8 +14,8 @@ import { checkPages, keysOnPages, type PageSettings } from '../../stores/pages.j
 import { axesOf } from '../../tensor/axes.js';
 import { checkOverlaps } from '../../tensor/leases.js';
 import type { TensorLike } from '../../tensor/types.js';
-import { floatTypes, readTensor, type View } from '../../tensor/views.js';
-import { readSequences } from './modifiers.js';
+import { floatTypes, readTensor, sliced, type View } from '../../tensor/views.js';
+import { checkKeyMask, readSequences } from './modifiers.js';
 import { operandsOf } from './options.js';
 import {
   checkRank,
@@ -114,7 +114,9 @@ function prepareGroups(
   const axes = axesOf(4, isHeadsFirst);
   const keys = internals.keys ?? keysOnPages(pages);
   const shape = readShape(q, k, v, axesOf(q.dims.length, isHeadsFirst), { axes, keys });
-  checkPages(pages, k, axes.token, readSequences(settings, shape, q));
+  const sequences = readSequences(settings, shape, q);
+  checkPages(pages, k, axes.token, sequences);
+  if (settings.keyMask) checkKeyMask(settings.keyMask, sequences);
   const results = makeResults(wantedResults(settings, shape, q, outLike, placement));
   const calls: Prepared[] = [];
   try {
@@ -191,7 +193,7 @@ class Cut {
   }
 
   settings(): Settings {
-    const { keyLengths, pages, alibiSlopes, extraKeys, extraValues } = this.#settings;
+    const { keyLengths, keyMask, pages, alibiSlopes, extraKeys, extraValues } = this.#settings;
     const { begin, end } = this.#group;
     const { table, pageSize } = pages;
     const perSequence = table.dims[1];
@@ -206,6 +208,7 @@ class Cut {
       Tensor: undefined,
       cuSeqlensQ: undefined,
       keyLengths: keyLengths.subarray(begin, end),
+      keyMask: keyMask && sliced(keyMask, 0, this.#group),
       pages: {
         table: {
           ...table,

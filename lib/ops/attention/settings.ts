@@ -58,8 +58,8 @@ export function checkTogether(settings: Settings): void {
   checkPages(settings);
   if (!settings.pages) checkPair(settings, 'cuSeqlensQ', 'cuSeqlensK', 'packed sequences have queries and keys');
   if (settings.cuSeqlensQ === undefined) return;
-  const ofRows = ['bias', 'mask', 'keyMask', 'keyStarts'] as const;
-  for (const name of settings.pages ? ofRows : ([...ofRows, 'keyLengths'] as const)) {
+  const ofRows = ['bias', 'mask', 'keyStarts'] as const;
+  for (const name of settings.pages ? ofRows : ([...ofRows, 'keyMask', 'keyLengths'] as const)) {
     if (settings[name] !== undefined) {
       throw conflict(`\`${name}\` does not apply to packed sequences; leave it out or do without \`cuSeqlensQ\``);
     }
