@@ -19,6 +19,7 @@ import { type KvPart, pageSizeOf, reservedPages } from './kv-parts.js';
 import { turnedKeys } from './kv-rotary.js';
 import { appendRows, readRows } from './kv-rows.js';
 import { KvRun } from './kv-run.js';
+import { type PageHold, releaseAll } from './page-counts.js';
 
 /** Options of append(). */
 export interface AppendOptions {
@@ -28,15 +29,10 @@ export interface AppendOptions {
 
 const appendNames: ReadonlySet<string> = new Set(['lengths']);
 
-/** Gives back the pages of caches that were collected without dispose(). */
-const collected = new FinalizationRegistry<readonly KvPart[]>(letGo);
-
-function letGo(parts: readonly KvPart[]): void {
-  for (const { pool, runs } of parts) {
-    for (const run of runs) run.free();
-    if (pool.taken === 0) pool.dispose();
-  }
-}
+/** Gives back the pages of caches that were collected without dispose(), which forks may share. */
+const collected = new FinalizationRegistry<readonly PageHold[]>((holds) => {
+  for (const hold of holds) releaseAll(hold);
+});
 
 export class KvCache {
   #settings: CacheSettings;
@@ -222,7 +218,7 @@ export class KvCache {
     this.reset();
     this.#isDisposed = true;
     collected.unregister(this);
-    if (this.#parts) letGo(this.#parts);
+    for (const { pool } of this.#parts ?? []) if (pool.counts.taken === 0) pool.dispose();
     this.#parts = undefined;
   }
 
@@ -246,7 +242,8 @@ export class KvCache {
   }
 
   #keep(parts: readonly KvPart[]): readonly KvPart[] {
-    collected.register(this, parts, this);
+    const holds = parts.flatMap(({ runs }) => runs.map(({ hold }) => hold));
+    collected.register(this, holds, this);
     this.#parts = parts;
     return parts;
   }

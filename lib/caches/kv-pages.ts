@@ -7,6 +7,7 @@ import { append } from '../ops/append.js';
 import type { FloatType } from '../tensor/types.js';
 import type { View } from '../tensor/views.js';
 import { KvMemory } from './kv-memory.js';
+import { PageCounts } from './page-counts.js';
 
 export interface KvSizes {
   /** Layers that have keys and values of their own. */
@@ -35,9 +36,7 @@ export class KvPages {
   readonly sizes: KvSizes;
   readonly #keys: readonly Rows[];
   readonly #values: readonly Rows[];
-  /** Referrers of each page. */
-  readonly #references: number[] = [];
-  readonly #free: number[] = [];
+  readonly counts = new PageCounts();
 
   constructor(sizes: KvSizes) {
     this.sizes = sizes;
@@ -51,39 +50,15 @@ export class KvPages {
     this.#values = rowsOf(sizes.valueDim);
   }
 
-  /** Pages that somebody refers to. */
-  get taken(): number {
-    return this.#references.length - this.#free.length;
-  }
-
   /** Pages that may still be taken. */
   get left(): number {
-    return (this.sizes.mostPages ?? Number.POSITIVE_INFINITY) - this.taken;
+    return (this.sizes.mostPages ?? Number.POSITIVE_INFINITY) - this.counts.taken;
   }
 
   /** Makes sure that so many pages of a layer can be taken and written. */
   reserve(layer: number, count: number): void {
-    const pages = Math.max(this.#references.length, this.taken + count);
+    const pages = Math.max(this.counts.made, this.counts.taken + count);
     for (const { memory } of [this.#keys[layer], this.#values[layer]]) memory.reserve(pages);
-  }
-
-  /** A page with one referrer. */
-  take(): number {
-    const page = this.#free.pop() ?? this.#references.length;
-    this.#references[page] = 1;
-    return page;
-  }
-
-  retain(page: number): void {
-    ++this.#references[page];
-  }
-
-  release(page: number): void {
-    if (--this.#references[page] === 0) this.#free.push(page);
-  }
-
-  isShared(page: number): boolean {
-    return this.#references[page] > 1;
   }
 
   /** Copies all layers of a page, as far as they have been written. */

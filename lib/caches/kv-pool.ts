@@ -20,6 +20,7 @@ import type { KvPart } from './kv-parts.js';
 import { type RotarySettings, turnedKeys } from './kv-rotary.js';
 import { appendRows, readRows } from './kv-rows.js';
 import { KvRun } from './kv-run.js';
+import { releaseAll } from './page-counts.js';
 
 /** Options of KvPool.attention(): those of KvCache.attention(), and what is each sequence's own. */
 export interface PoolAttentionOptions<T = Tensor> extends Omit<CacheAttentionOptions<T>, 'state' | 'bias' | 'mask'> {
@@ -86,14 +87,16 @@ export class KvSequence {
   constructor(inside: Inside, run: KvRun) {
     this.#inside = inside;
     this.#run = run;
+    // What is registered keeps neither the sequence nor the pool.
     const { sequences } = inside;
+    const { hold } = run;
     const self = this.#self;
     sequences.add(self);
     collected.register(
       this,
       () => {
         sequences.delete(self);
-        run.free();
+        releaseAll(hold);
       },
       this,
     );
@@ -213,7 +216,7 @@ export class KvPool {
   /** Pages in all. */
   get pages(): number {
     const { pages } = this.#inside;
-    return pages.taken + pages.left;
+    return pages.counts.taken + pages.left;
   }
 
   /** Pages that no sequence refers to. */

@@ -5,6 +5,7 @@
 import { mismatch } from '../call/shape.js';
 import { TilewiseRangeError } from '../check/errors.js';
 import type { KvPages } from './kv-pages.js';
+import { type PageHold, releaseAll } from './page-counts.js';
 
 /** What later queries still look at, when it is not everything. */
 export interface Horizon {
@@ -27,8 +28,8 @@ export class KvRun {
   readonly #horizon: Horizon | undefined;
   /** Pages that sinks are on, which stay. */
   readonly #sinkPages: number;
-  /** The pages it refers to, in the order of their tokens. */
-  #pages: number[] = [];
+  /** The pages it refers to: for who gives them back once nobody has the run any more. */
+  readonly hold: PageHold;
   /** Pages behind those of the sinks that were let go of. */
   #gone = 0;
   readonly #lengths: number[];
@@ -40,6 +41,7 @@ export class KvRun {
   constructor(pool: KvPages, horizon: Horizon | undefined) {
     this.#pool = pool;
     this.#horizon = horizon;
+    this.hold = { counts: pool.counts, pages: [] };
     const { layers, pageSize } = pool.sizes;
     this.#sinkPages = Math.ceil((horizon?.sinkTokens ?? 0) / pageSize);
     this.#lengths = new Array<number>(layers).fill(0);
@@ -63,7 +65,7 @@ export class KvRun {
 
   /** Pages it refers to. */
   get held(): number {
-    return this.#pages.length;
+    return this.hold.pages.length;
   }
 
   /** Pages that appending so many tokens to a layer takes: new ones, and copies of shared ones. */
@@ -71,7 +73,7 @@ export class KvRun {
     const [first, last] = this.#touched(layer, count);
     let pages = 0;
     for (let i = first; i <= last; ++i) {
-      if (i >= this.#pages.length || this.#pool.isShared(this.#pages[i])) ++pages;
+      if (i >= this.hold.pages.length || this.#pool.counts.isShared(this.hold.pages[i])) ++pages;
     }
     return pages;
   }
@@ -79,20 +81,21 @@ export class KvRun {
   /** Pages for the next tokens of a layer; pagesFor() of them have been reserved. */
   grow(layer: number, count: number): Growth {
     const pool = this.#pool;
+    const { counts } = pool;
     const { pageSize } = pool.sizes;
-    const pages = this.#pages.slice();
+    const pages = this.hold.pages.slice();
     const taken: number[] = [];
     const [first, last] = this.#touched(layer, count);
     const { goneTokens } = this;
     const drop = () => {
-      for (const page of taken) pool.release(page);
+      for (const page of taken) counts.release(page);
     };
     const replaced: number[] = [];
     try {
       for (let i = first; i <= last; ++i) {
         const isNew = i >= pages.length;
-        if (!isNew && !pool.isShared(pages[i])) continue;
-        const page = pool.take();
+        if (!isNew && !counts.isShared(pages[i])) continue;
+        const page = counts.take();
         taken.push(page);
         if (!isNew) {
           pool.copy(pages[i], page);
@@ -108,8 +111,8 @@ export class KvRun {
       first: this.#lengths[layer],
       slotOf: (token) => pages[Math.floor((token - goneTokens) / pageSize)] * pageSize + (token % pageSize),
       settle: () => {
-        for (const page of replaced) pool.release(page);
-        this.#pages = pages;
+        for (const page of replaced) counts.release(page);
+        this.hold.pages = pages;
         if (count > 0) this.#begins[layer] = this.#lengths[layer];
         this.#lengths[layer] += count;
         this.#forget();
@@ -133,7 +136,7 @@ export class KvRun {
     const oldest = Math.min(...this.#begins) - recentTokens + 1;
     const count = Math.floor(oldest / pageSize) - this.#sinkPages - this.#gone;
     if (count <= 0) return;
-    for (const page of this.#pages.splice(this.#sinkPages, count)) this.#pool.release(page);
+    for (const page of this.hold.pages.splice(this.#sinkPages, count)) this.#pool.counts.release(page);
     this.#gone += count;
   }
 
@@ -165,7 +168,7 @@ export class KvRun {
   /** Keeps the first `length` tokens of every layer, leastLength or more. */
   truncate(length: number): void {
     const kept = Math.ceil((length - this.goneTokens) / this.#pool.sizes.pageSize);
-    for (const page of this.#pages.splice(kept)) this.#pool.release(page);
+    for (const page of this.hold.pages.splice(kept)) this.#pool.counts.release(page);
     for (const [layer, held] of this.#lengths.entries()) {
       this.#lengths[layer] = Math.min(held, length);
       this.#begins[layer] = Math.min(this.#begins[layer], this.#lengths[layer]);
@@ -175,9 +178,9 @@ export class KvRun {
   /** A run of the same tokens, on the same pages until one of both writes. */
   fork(): KvRun {
     const run = new KvRun(this.#pool, this.#horizon);
-    run.#pages = this.#pages.slice();
+    run.hold.pages = this.hold.pages.slice();
     run.#gone = this.#gone;
-    for (const page of run.#pages) this.#pool.retain(page);
+    for (const page of run.hold.pages) this.#pool.counts.retain(page);
     for (const [layer, length] of this.#lengths.entries()) {
       run.#lengths[layer] = length;
       run.#begins[layer] = this.#begins[layer];
@@ -187,8 +190,7 @@ export class KvRun {
 
   /** Lets go of all pages. */
   free(): void {
-    for (const page of this.#pages) this.#pool.release(page);
-    this.#pages = [];
+    releaseAll(this.hold);
     this.#gone = 0;
     this.#lengths.fill(0);
     this.#begins.fill(0);
@@ -202,25 +204,25 @@ export class KvRun {
     const count = Math.ceil((this.#lengths[layer] - this.goneTokens) / this.#pool.sizes.pageSize);
     const gap = isWhole ? this.#gone : 0;
     table.fill(0, at + this.#sinkPages, at + this.#sinkPages + gap);
-    for (let i = 0; i < count; ++i) table[at + i + (i < this.#sinkPages ? 0 : gap)] = this.#pages[i];
+    for (let i = 0; i < count; ++i) table[at + i + (i < this.#sinkPages ? 0 : gap)] = this.hold.pages[i];
   }
 
   /** The page that a token is on; throws when it was let go of. */
   pageOf(token: number): number {
     const page = Math.floor(token / this.#pool.sizes.pageSize);
-    if (page < this.#sinkPages) return this.#pages[page];
+    if (page < this.#sinkPages) return this.hold.pages[page];
     if (page < this.#sinkPages + this.#gone) throw mismatch(`Token ${token} was let go of: no later query sees it`);
-    return this.#pages[page - this.#gone];
+    return this.hold.pages[page - this.#gone];
   }
 
   /** Holds the pages of a layer while a call reads them; returns what ends that. */
   read(layer: number): () => void {
-    const pages = this.#pages.slice();
-    for (const page of pages) this.#pool.retain(page);
+    const pages = this.hold.pages.slice();
+    for (const page of pages) this.#pool.counts.retain(page);
     ++this.#readers[layer];
     return () => {
       --this.#readers[layer];
-      for (const page of pages) this.#pool.release(page);
+      for (const page of pages) this.#pool.counts.release(page);
     };
   }
 

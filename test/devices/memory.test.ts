@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
-import { attention, devices, hipAttention, Tensor } from '../../dist/index.js';
+import { attention, devices, hipAttention, KvCache, Tensor } from '../../dist/index.js';
 import { onGpu } from '../support/gpu.js';
 import { runScript, workerPrelude } from '../support/script.js';
 import { operands, tensor } from '../support/tensors.js';
@@ -44,6 +44,26 @@ onGpu('device memory', () => {
       t.slice(0, 1).transpose([0]);
       expect(held()).toBeGreaterThanOrEqual(before + 4);
     })();
+    expect(await collected()).toBe(before);
+  });
+
+  it('of a cache is freed by its dispose(), and by the collector with the last of its forks', async () => {
+    const filled = () => {
+      const cache = new KvCache({ layers: 2, kvHeads: 2, headDim: 64, capacity: 4096, device: 'cuda' });
+      for (const layer of [0, 1]) cache.append(layer, tensor(1, 300, 2, 64), tensor(1, 300, 2, 64));
+      return cache;
+    };
+    const before = await collected();
+    const cache = filled();
+    expect(held()).toBe(before + 8);
+    cache.dispose();
+    expect(held()).toBe(before);
+    const kept = (() => filled().fork())();
+    expect(await collected()).toBe(before + 8);
+    expect(kept.length).toBe(300);
+    await (async () => void filled())();
+    expect(await collected()).toBe(before + 8);
+    kept.dispose();
     expect(await collected()).toBe(before);
   });
 
