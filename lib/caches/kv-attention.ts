@@ -49,7 +49,11 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
   state?: HipState;
 };
 
-const names = namesOf<CacheAttentionOptions>({
+/** What attention over sequences of a pool can be told: packed queries and keys have no axes in a bias or mask. */
+export type PackedAttentionOptions<T = Tensor> = Omit<CacheAttentionOptions<T>, 'state' | 'bias' | 'mask'>;
+
+/** Names that calls of caches and pools have in common. */
+const packedNames = namesOf<PackedAttentionOptions>({
   queryHeads: 1,
   pattern: 1,
   causal: 1,
@@ -59,8 +63,6 @@ const names = namesOf<CacheAttentionOptions>({
   softcap: 1,
   alibiSlopes: 1,
   sinks: 1,
-  bias: 1,
-  mask: 1,
   keyMask: 1,
   extraKeys: 1,
   extraValues: 1,
@@ -69,8 +71,9 @@ const names = namesOf<CacheAttentionOptions>({
   Tensor: 1,
   signal: 1,
   copyInputs: 1,
-  state: 1,
 });
+const names: ReadonlySet<string> = new Set([...packedNames, 'bias', 'mask', 'state']);
+const poolNames: ReadonlySet<string> = new Set([...packedNames, 'queryLengths', 'states']);
 
 /** What a cache says about every call. */
 export interface CallSettings {
@@ -146,7 +149,7 @@ function callOf(
   given: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): Call {
-  checkNames(where, given, names);
+  checkNames(where, given, settings.queryLengths ? poolNames : names);
   const { layout, queryLengths, rotary, isReadOnly } = settings;
   const [{ runs, pool }] = parts;
   const keyLengths = new Int32Array(runs.length);
@@ -226,13 +229,11 @@ const windowOf = ({ recentTokens }: Horizon, sinkTokens: number): WindowPattern 
 function readStates(
   state: HipState | undefined,
   pattern: Pattern | undefined,
-  { states, queryLengths }: CallSettings,
+  { states }: CallSettings,
   keyLengths: Int32Array,
 ): Pick<Internals, 'state' | 'states'> | undefined {
   if (state === undefined && states === undefined) return undefined;
   const name = states ? 'states' : 'state';
-  if (queryLengths && state !== undefined)
-    throw wrong('`state` is of a KvCache; a KvPool takes `states`, one per sequence');
   if (pattern?.kind !== 'hierarchical') throw wrong(`\`${name}\` needs \`pattern: hierarchical()\` next to it`);
   if (states) return { states: states.map((kept) => ({ kept })) };
   if (!(state instanceof HipState)) throw invalid('state', 'a HipState', state);

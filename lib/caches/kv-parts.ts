@@ -3,7 +3,7 @@
 // DuoAttention (arXiv 2410.10819) and MoA (arXiv 2406.14909), whose heads look back differently far.
 
 import { TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
-import { checkInteger, invalid, maxTokens } from '../check/validate.js';
+import { invalid, is, maxTokens } from '../check/validate.js';
 import type { Range } from '../patterns/sights.js';
 import { isList } from '../tensor/nested.js';
 import type { KvPages } from './kv-pages.js';
@@ -60,8 +60,11 @@ const isSame = (a: Horizon | undefined, b: Horizon | undefined): boolean =>
 const all = Number.POSITIVE_INFINITY;
 
 function readPerHead(name: string, value: PerHead, kvHeads: number, most: number): number[] {
-  const check = (what: string, tokens: unknown) =>
-    tokens === all && most === all ? all : checkInteger(what, tokens, 0, maxTokens);
+  const orAll = most === all ? ' or Infinity' : '';
+  const check = (what: string, tokens: unknown): number => {
+    if (is.integer(tokens, 0, maxTokens) || (tokens === all && most === all)) return tokens as number;
+    throw invalid(what, `a whole number from 0 to ${maxTokens}${orAll}`, tokens);
+  };
   if (!isList(value)) return new Array<number>(kvHeads).fill(check(name, value));
   if (value.length !== kvHeads) throw invalid(name, `a number, or an array of ${kvHeads}, one per KV head`, value);
   return Array.from(value, (tokens, head) => check(`${name}[${head}]`, tokens));

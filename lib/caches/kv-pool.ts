@@ -13,7 +13,13 @@ import { HipState } from '../selectors/hip-state.js';
 import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
-import { attendTo, attendToSync, type CacheAttentionOptions, type CallSettings, type Reading } from './kv-attention.js';
+import {
+  attendTo,
+  attendToSync,
+  type CallSettings,
+  type PackedAttentionOptions,
+  type Reading,
+} from './kv-attention.js';
 import { type KvPoolOptions, readPoolOptions } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
 import type { KvPart } from './kv-parts.js';
@@ -22,8 +28,8 @@ import { appendRows, readRows } from './kv-rows.js';
 import { KvRun } from './kv-run.js';
 import { releaseAll } from './page-counts.js';
 
-/** Options of KvPool.attention(): those of KvCache.attention(), and what is each sequence's own. */
-export interface PoolAttentionOptions<T = Tensor> extends Omit<CacheAttentionOptions<T>, 'state' | 'bias' | 'mask'> {
+/** Options of KvPool.attention(): those of KvCache.attention() but `bias` and `mask`, and what is each sequence's own. */
+export interface PoolAttentionOptions<T = Tensor> extends PackedAttentionOptions<T> {
   /** Queries of each sequence, in order; default: one each. */
   queryLengths?: IntegerList;
   /** With `pattern: hierarchical()`: lists kept from step to step, as in hipAttention(); one per sequence, and per layer. */
@@ -306,7 +312,7 @@ export class KvPool {
   #told(
     sequences: readonly KvSequence[],
     options: PoolAttentionOptions<unknown>,
-  ): [CacheAttentionOptions<unknown>, CallSettings] {
+  ): [PackedAttentionOptions<unknown>, CallSettings] {
     const { queryLengths, states, ...rest } = options;
     const lengths =
       queryLengths === undefined

@@ -225,7 +225,7 @@ describe('refuses', () => {
   const inCache = (options: object) => () => cache.attentionSync(0, batch, options as CacheAttentionOptions);
   const selection = { pattern: hierarchical(rule) };
   it.each<[string, () => unknown, ErrorCode, string]>([
-    ['one state for a pool', inPool({ ...selection, state }), 'ERR_TILEWISE_INVALID_OPTION', '`states`'],
+    ['one state for a pool', inPool({ ...selection, state }), 'ERR_TILEWISE_UNKNOWN_OPTION', '`states`'],
     ['a state twice', inPool({ ...selection, states: [state, state] }), 'ERR_TILEWISE_INVALID_OPTION', '2 HipStates'],
     ['too few states', inPool({ ...selection, states: [state] }), 'ERR_TILEWISE_INVALID_OPTION', '2 HipStates'],
     [

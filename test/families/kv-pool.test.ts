@@ -3,11 +3,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  type AttentionOptions,
+  attentionSync,
   type ErrorCode,
   KvPool,
   type KvPoolOptions,
   type KvSequence,
   OutOfPagesError,
+  type PoolAttentionOptions,
+  stridedShards,
   Tensor,
 } from '../../dist/index.js';
 import { build } from '../conformance/case.js';
@@ -18,6 +22,7 @@ import { expectRight, onEveryBackend } from '../conformance/suite.js';
 import { dtypes } from '../references/half.js';
 import { type Operand, range } from '../references/operand.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
+import { expectClose } from '../support/golden.js';
 import { expectForAll } from '../support/property.js';
 import { sampleSize } from '../support/sample.js';
 import { isSame, tensor } from '../support/tensors.js';
@@ -68,6 +73,38 @@ onEveryBackend((backend) => {
         const rowsOfOne = { ...lseRows, dims: [1, ...lseRows.dims], strides: [0, ...lseRows.strides] };
         expectRight({ out: gather(got, 2, own), lse: rowsOfOne }, expectedOf(alone), `${layout}, sequence ${i}`);
       }
+    }
+  });
+});
+
+onEveryBackend(({ device }) => {
+  it.each<[string, PoolAttentionOptions & AttentionOptions]>([
+    ['a window and sinks', { window: [20, 0], sinkTokens: 5 }],
+    ['no causal order', { causal: false }],
+    ['strided shards', { pattern: stridedShards({ blockSize: 8, localBlocks: 2, vertStride: 3 }) }],
+    ['a softcap, ALiBi and sink logits', { softcap: 2, alibiSlopes: [0.1, 0.2, 0.3, 0.4], sinks: [0, 1, 2, 3] }],
+  ])('options concern each sequence by itself: %s', (_, options) => {
+    const pool = new KvPool({ pages: 30, pageSize: 16, kvHeads: 2, headDim: 8, device });
+    const lengths = [70, 130, 9];
+    const queryLengths = [1, 30, 9];
+    const rows = lengths.map((length) => [tensor(length, 2, 8), tensor(length, 2, 8)]);
+    const sequences = rows.map(([k, v]) => {
+      const sequence = pool.sequence();
+      sequence.append(0, k, v);
+      return sequence;
+    });
+    const q = tensor(40, 4, 8);
+    const { out } = pool.attentionSync(0, q, sequences, { ...options, queryLengths });
+    let first = 0;
+    for (const [s, count] of queryLengths.entries()) {
+      const [k, v] = rows[s].map((x) => x.reshape([1, ...x.dims]));
+      const own = q.slice(0, first, first + count).reshape([1, count, 4, 8]);
+      const causal = options.pattern || options.causal === false ? {} : { causal: true };
+      const alone = attentionSync(own, k, v, { ...options, ...causal, device }).out.data as Float32Array;
+      const got = out.slice(0, first, first + count).contiguous().data as Float32Array;
+      if (device === 'cpu') expect(isSame(got, alone), `sequence ${s}`).toBe(true);
+      else expectClose(got, alone, 5);
+      first += count;
     }
   });
 });
@@ -251,6 +288,12 @@ describe('the pool', () => {
     return sequence;
   };
   const refused: [string, () => unknown, ErrorCode, string][] = [
+    [
+      'a bias, which packed sequences have no axes for',
+      () => new KvPool(small).attentionSync(0, row, [], { bias: row } as PoolAttentionOptions),
+      'ERR_TILEWISE_UNKNOWN_OPTION',
+      '`bias`',
+    ],
     ['no pages', () => new KvPool({ kvHeads: 1, headDim: 1 } as KvPoolOptions), 'ERR_TILEWISE_INVALID_OPTION', 'pages'],
     ['pages of 0', () => new KvPool({ ...small, pageSize: 0 }), 'ERR_TILEWISE_INVALID_OPTION', 'pageSize'],
     [
