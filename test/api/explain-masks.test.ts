@@ -190,7 +190,7 @@ describe('explain refuses', () => {
   const shape = { ...heads, batch: 2, queries: 3, keys: 8 };
   const keyMask = masked([2, 8], () => true);
 
-  it.each<[string, object, string, string]>([
+  it.each<[string, object, 'SHAPE_MISMATCH' | 'DTYPE' | 'INVALID_OPTION', string]>([
     ['a mask of other dims', { mask: masked([9], () => true) }, 'SHAPE_MISMATCH', '`mask`'],
     ['a key mask of other dims', { keyMask: masked([2, 9], () => true) }, 'SHAPE_MISMATCH', '`keyMask`'],
     ['a float mask', { mask: Tensor.zeros('float32', [8]) }, 'DTYPE', '`bias`'],
