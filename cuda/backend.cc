@@ -26,6 +26,7 @@ void GpuBackend::run(const AnyProblem& problem, const CancelFlag& cancel) {
         Staging staging(*queue);
         const auto staged = stage(staging, p);
         if (cancel) return;
+        for (const AppendProblem& rows : staging.conversions()) cuda::run(rows, machine_.limits(), *queue, cancel);
         cuda::run(staged, machine_.limits(), *queue, cancel);
         if (!cancel) staging.deliver();
       },

@@ -2,7 +2,6 @@
 // Reader: someone who adds a limit. Error messages and the table of docs/reference/support.md print these sentences.
 #pragma once
 
-#include <initializer_list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,18 +30,6 @@ class Reasons {
   std::string backend_;
   std::vector<std::string> all_;
 };
-
-// What a device with memory of its own refuses: keys and values there are read as they are, and converted only on the
-// way to it.
-template <class Problem>
-void addTypeReasons(Reasons& reasons, const Problem& p, std::initializer_list<const Operand*> keys) {
-  if (p.keyType == p.dtype) return;
-  for (const Operand* operand : keys) {
-    if (!operand->isOnDevice) continue;
-    return reasons.add(std::string("k and v are ") + nameOf(p.keyType) +
-                       " on the device, where they must have the type of q, " + nameOf(p.dtype));
-  }
-}
 
 // What every backend refuses, given the most elements that a row of it may have.
 inline void addReasons(Reasons& reasons, const AttentionProblem& p, int32_t mostDim) {

@@ -92,7 +92,6 @@ TileChoice tilesFor(const AttentionProblem& problem) {
 
 void addReasons(Reasons& reasons, const AttentionProblem& problem, const Limits& limits) {
   addReasons(reasons, problem, kMaxDim);
-  addTypeReasons(reasons, problem, {&problem.key, &problem.value, &problem.extraKeys, &problem.extraValues});
   if (limits.computeCapability > 0 && limits.computeCapability < 80) {
     reasons.add("the GPU has compute capability " + std::to_string(limits.computeCapability / 10) + "." +
                 std::to_string(limits.computeCapability % 10) + ", the kernels need 8.0");

@@ -17,13 +17,12 @@ StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
     keys = 0;
     for (int32_t s = 0; s < p.sequences; ++s) keys = std::max<int64_t>(keys, p.keyLengths[s]);
   }
-  const KeyStore::Shape stored = p.store.shape(p.batch, keys);
   const int64_t heads = p.outputHeads();
 
   staging.input(p.query, p.batch, queries, p.queryHeads, p.headDim, p.dtype);
   const Staging::Types types{p.keyType, p.dtype};
-  staging.input(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, types);
-  staging.input(p.value, stored.batch, stored.tokens, p.kvHeads, p.valueDim, types);
+  staging.inputStored(p.store, {p.batch, p.sequences, Token(keys), p.keyLengths, p.keyStarts},
+                      {{&p.key, p.headDim}, {&p.value, p.valueDim}}, p.kvHeads, types);
   p.forEachList(Token(keys), [&](auto& list, int64_t length) { staging.inputList(list, length); });
   staging.input(p.extraKeys, p.batch, p.extraTokens, p.kvHeads, p.headDim, types);
   staging.input(p.extraValues, p.batch, p.extraTokens, p.kvHeads, p.valueDim, types);

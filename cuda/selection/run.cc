@@ -242,7 +242,6 @@ void run(const SelectionProblem& problem, const Limits& limits, Queue& queue, co
 
 void addReasons(Reasons& reasons, const SelectionProblem& problem, const Limits& limits) {
   reasons.range("headDim", problem.headDim, 1, kMaxDim);
-  addTypeReasons(reasons, problem, {&problem.key});
   if (!reasons.all().empty()) return;  // no plan has such rows
   const std::string where =
       " with headDim " + std::to_string(problem.headDim) + " in " + nameOf(problem.dtype) + " on this device";

@@ -7,8 +7,8 @@ namespace tilewise::cuda {
 SelectionProblem stage(Staging& staging, const SelectionProblem& problem) {
   SelectionProblem p = problem;
   staging.input(p.query, p.batch, p.queries, p.queryHeads, p.headDim, p.dtype);
-  const KeyStore::Shape stored = p.store.shape(p.batch, p.keys);
-  staging.input(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, {p.keyType, p.dtype});
+  staging.inputStored(p.store, {p.batch, p.batch, p.keys, p.keyLengths, nullptr}, {{&p.key, p.headDim}}, p.kvHeads,
+                      {p.keyType, p.dtype});
   p.keyType = p.dtype;
   p.store.forEachList(p.batch, p.keys, [&](auto& list, int64_t length) { staging.inputList(list, length); });
   staging.inputList(p.keyLengths, p.batch);

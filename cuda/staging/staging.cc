@@ -3,7 +3,9 @@
 #include "staging.h"
 
 #include <algorithm>
+#include <numeric>
 
+#include "../../core/op/backend.h"
 #include "tuning.h"
 
 namespace tilewise::cuda {
@@ -91,12 +93,60 @@ void Staging::deliver() {
 }
 
 void Staging::input(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, Types types) {
-  const Widening widening = types.host == types.device     ? Widening::none
-                            : types.host == DType::float16 ? Widening::float16
-                                                           : Widening::bfloat16;
+  if (o.data && o.isOnDevice && types.given != types.read) {
+    const int64_t rows = batch * tokens;
+    if (rows > std::numeric_limits<int32_t>::max()) {
+      throw BackendError("ERR_TILEWISE_UNSUPPORTED",
+                         "k and v are of another type than q and on the device, which converts " +
+                             std::to_string(std::numeric_limits<int32_t>::max()) + " tokens at most, not " +
+                             std::to_string(rows));
+    }
+    std::vector<int32_t> slots(static_cast<size_t>(rows));
+    std::iota(slots.begin(), slots.end(), 0);
+    return convert(o, batch, tokens, heads, dim, types, slots, batch);
+  }
+  const Widening widening = types.given == types.read       ? Widening::none
+                            : types.given == DType::float16 ? Widening::float16
+                                                            : Widening::bfloat16;
   o.data = copyOf(o.data, o.isOnDevice, {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}},
-                  {sizeOf(types.device), kRowAlignment, true, widening});
+                  {sizeOf(types.read), kRowAlignment, true, widening});
   o.isOnDevice = true;
+}
+
+void Staging::inputStored(KeyStore& store, const InUse& inUse, std::initializer_list<Stored> all, int64_t heads,
+                          Types types) {
+  const auto isHere = [](const Stored& one) { return one.rows->data && one.rows->isOnDevice; };
+  const auto [batch, tokens] = store.shape(inUse.batch, inUse.keys);
+  if (store.isDense() || types.given == types.read || !std::all_of(all.begin(), all.end(), isHere)) {
+    for (const auto& [rows, dim] : all) input(*rows, batch, tokens, heads, dim, types);
+    return;
+  }
+  const PagesInUse& pages = pages_.emplace(store.paged, inUse.sequences, inUse.keys, inUse.lengths, inUse.starts);
+  for (const auto& [rows, dim] : all) convert(*rows, batch, tokens, heads, dim, types, pages.slots, pages.count);
+  pages.putInto(store.paged);
+}
+
+// Copies rows of [batch, tokens] to their slots of [copies, tokens], every row on a boundary of kRowAlignment.
+void Staging::convert(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, Types types,
+                      const std::vector<int32_t>& slots, int64_t copies) {
+  Operand to;
+  const int64_t elementBytes = sizeOf(types.read);
+  to.head = (dim * elementBytes + kRowAlignment - 1) / kRowAlignment * kRowAlignment / elementBytes;
+  to.token = heads * to.head;
+  to.batch = tokens * to.token;
+  to.data = queue_.allocate(copies * to.batch * elementBytes);
+  to.isOnDevice = true;
+  AppendProblem p;
+  p.batch = int32_t(batch);
+  p.tokens = Token(tokens);
+  p.heads = int32_t(heads);
+  p.from = types.given;
+  p.to = types.read;
+  p.keys = {int32_t(dim), o, to};
+  p.slots = {int32_t(copies), Token(tokens), slots.data()};
+  inputList(p.slots.list, int64_t(slots.size()));
+  conversions_.push_back(p);
+  o = to;
 }
 
 void Staging::output(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type) {

@@ -1,14 +1,20 @@
 // Staging: a problem with arrays on the host becomes one whose arrays are all on the device.
-// Reader: someone who asks what is copied for a call. Arrays that say that they are on the device are used as they are.
+// Reader: someone who asks what is copied for a call. Arrays that say that they are on the device are used as they are,
+// but for rows of another type than kernels read: the device converts these before the problem runs.
 // Copies of host operands are laid out as cuda/staging/packing.h says, with rows that begin at multiples of 16 bytes;
 // results come back by deliver(), and only elements that the problem addresses and the call computes are written.
 #pragma once
 
+#include <initializer_list>
+#include <optional>
 #include <vector>
 
 #include "../../core/base/dtype.h"
 #include "../../core/base/operand.h"
 #include "../../core/base/placed.h"
+#include "../../core/op/append.h"
+#include "../../core/store/key_store.h"
+#include "../../core/store/pages_in_use.h"
 #include "../machine/machine.h"
 #include "packing.h"
 
@@ -39,14 +45,27 @@ class Staging {
     array = {static_cast<T*>(roomFor(array.data, array.isOnDevice, axes, form)), true};
   }
 
-  // The type of elements on the host, and on the device: another one is float32.
+  // The type of elements as they are given, and as kernels read them: another one is float32.
   struct Types {
-    DType host, device;
-    Types(DType both) : host(both), device(both) {}
-    Types(DType host_, DType device_) : host(host_), device(device_) {}
+    DType given, read;
+    Types(DType both) : given(both), read(both) {}
+    Types(DType given_, DType read_) : given(given_), read(read_) {}
   };
   // Rows of [batch, tokens, heads, dim].
   void input(Operand& rows, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, Types types);
+  // Keys, or keys and values, of a store. Of a pool that is on the device in another type only the pages in use are
+  // copied, and the store's table names the copies.
+  struct InUse {
+    int64_t batch;
+    int32_t sequences;
+    Token keys;  // of the longest
+    const int32_t *lengths, *starts;  // as those of PagesInUse
+  };
+  struct Stored {
+    Operand* rows;
+    int64_t dim;
+  };
+  void inputStored(KeyStore& store, const InUse& inUse, std::initializer_list<Stored> all, int64_t heads, Types types);
   void output(Operand& rows, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
 
   template <class T>
@@ -67,6 +86,9 @@ class Staging {
     list = placed;
   }
 
+  // Copies of rows on the device that the device makes before the problem runs.
+  const std::vector<AppendProblem>& conversions() const { return conversions_; }
+
   // Waits for the queue, then writes the results that belong on the host.
   void deliver();
 
@@ -80,9 +102,13 @@ class Staging {
   void* copyOf(const void* data, bool isOnDevice, const Axes& axes, const Form& form);
   void* roomFor(void* data, bool isOnDevice, const Axes& axes, const Form& form);
   void upload(const Packing& packing, const void* host, void* device);
+  void convert(Operand& rows, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, Types types,
+               const std::vector<int32_t>& slots, int64_t copies);
 
   Queue& queue_;
   std::vector<Result> results_;
+  std::vector<AppendProblem> conversions_;
+  std::optional<PagesInUse> pages_;
   std::vector<char> buffer_;
 };
 

@@ -7,6 +7,7 @@ import {
   attention,
   attentionSync,
   blockSparseAttentionSync,
+  devices,
   explain,
   full,
   hipAttentionSync,
@@ -40,8 +41,16 @@ const narrow = (type: 'float16' | 'bfloat16'): Keys => ({
   extraValues: tensor(1, 5, kvHeads, 20).astype(type),
   pool: tensor(5, 16, kvHeads, 24).astype(type),
 });
-const each = (keys: Keys, change: (t: Tensor) => Tensor): Keys =>
-  Object.fromEntries(Object.entries(keys).map(([name, t]) => [name, change(t)])) as unknown as Keys;
+const each = (keys: Keys, change: (t: Tensor, name: string) => Tensor): Keys =>
+  Object.fromEntries(Object.entries(keys).map(([name, t]) => [name, change(t, name)])) as unknown as Keys;
+
+/** A view in the place of the tensor. */
+function turned(t: Tensor, order: readonly number[]): Tensor {
+  using whole = t;
+  return whole.transpose(order);
+}
+
+const bytesOn = (device: Location): number | undefined => devices().find(({ name }) => name === device)?.bytesInUse;
 
 /** The same tensor with its dims two elements apart, so that no loop reads whole vectors. */
 function spread(t: Tensor): Tensor {
@@ -113,6 +122,44 @@ onEveryBackend(({ device }) => {
       const listsOf = (k: Tensor) => hipSelectSync(query(tokens), k, { ...hip, device }).blocks.indices.data;
       expect(listsOf(keys.k)).toEqual(listsOf(widened.k));
       expect(listsOf(keys.k)).toHaveLength(2 * 9 * 4);
+      if (device === 'cpu') return;
+      using there = keys.k.toSync(device);
+      expect(listsOf(there)).toEqual(listsOf(widened.k));
+    });
+
+    if (device === 'cpu') return;
+    const order = [0, 2, 1, 3];
+    const places: [string, (t: Tensor, name: string) => Tensor][] = [
+      ['there', (t) => t.toSync(device)],
+      ['there in another order', (t) => turned(t.transpose(order).toSync(device), order)],
+      ['keys there, values here', (t, name) => (/^v|Values/.test(name) ? t : t.toSync(device))],
+      ['keys here, values there', (t, name) => (/^v|Values/.test(name) ? t.toSync(device) : t)],
+    ];
+    describe.each(places)('%s', (_, move) => {
+      it.each(Object.entries(calls).filter(([name]) => name !== 'an S2Cache'))('%s', (_, call) => {
+        const expected = call(widened, { device });
+        const before = bytesOn(device);
+        const given = each(keys, move);
+        const held = bytesOn(device);
+        const { out, lse } = call(given, { device });
+        expect(out.type).toBe('float32');
+        expect(out).toMatchObject({ dims: expected.out.dims, data: expected.out.data });
+        expect(lse?.data).toEqual(expected.lse?.data);
+        // Copies of another type are the call's own.
+        expect(bytesOn(device)).toBe(held);
+        for (const t of Object.values(given)) if (t.location === device) t.dispose();
+        expect(bytesOn(device)).toBe(before);
+      });
+    });
+
+    it('queries there: results are there, float32', () => {
+      const expected = attentionSync(query(9), widened.k, widened.v, { causal: true, device });
+      using q = query(9).toSync(device);
+      using k = keys.k.toSync(device);
+      using v = keys.v.toSync(device);
+      using out = attentionSync(q, k, v, { causal: true }).out;
+      expect([out.type, out.location]).toEqual(['float32', device]);
+      expect(out.toSync('cpu').data).toEqual(expected.out.data);
     });
   });
 });

@@ -23,7 +23,6 @@ struct Array {
   bool* isOnDevice;
   int64_t elementBytes;
   std::vector<OperandAxis> axes;
-  bool staysOnHost = false;
 };
 
 class Disturber {
@@ -102,7 +101,7 @@ class Disturber {
     if (elements == 0) return;
     const int64_t bytes = (last - first + 1) * a.elementBytes;
     char* memory;
-    *a.isOnDevice = onDevice() && !a.staysOnHost;
+    *a.isOnDevice = onDevice();
     if (*a.isOnDevice) {
       memory = static_cast<char*>(machine_.allocate(bytes));
       moved_.push_back(memory);
@@ -142,13 +141,9 @@ class Disturber {
   std::vector<std::pair<char*, size_t>> memory_;
 };
 
-inline Array rowsOf(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type,
-                    bool staysOnHost = false) {
-  return {&o.data,
-          &o.isOnDevice,
-          sizeOf(type),
-          {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}},
-          staysOnHost};
+inline Array rowsOf(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type) {
+  return {
+      &o.data, &o.isOnDevice, sizeOf(type), {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}}};
 }
 template <class T>
 void** pointerTo(T*& data) {
@@ -162,12 +157,11 @@ Array floatsOf(Placed<T>& array, std::vector<OperandAxis> axes) {
 inline void disturb(Disturber& disturber, AttentionProblem& p) {
   const int64_t heads = p.outputHeads();
   disturber(rowsOf(p.query, p.batch, p.queries, p.queryHeads, p.headDim, p.dtype), true);
-  const bool isConverted = p.keyType != p.dtype;  // on the way to the device
   const KeyStore::Shape stored = p.store.shape(p.batch, p.keys);
-  disturber(rowsOf(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, p.keyType, isConverted), true);
-  disturber(rowsOf(p.value, stored.batch, stored.tokens, p.kvHeads, p.valueDim, p.keyType, isConverted), true);
-  disturber(rowsOf(p.extraKeys, p.batch, p.extraTokens, p.kvHeads, p.headDim, p.keyType, isConverted), true);
-  disturber(rowsOf(p.extraValues, p.batch, p.extraTokens, p.kvHeads, p.valueDim, p.keyType, isConverted), true);
+  disturber(rowsOf(p.key, stored.batch, stored.tokens, p.kvHeads, p.headDim, p.keyType), true);
+  disturber(rowsOf(p.value, stored.batch, stored.tokens, p.kvHeads, p.valueDim, p.keyType), true);
+  disturber(rowsOf(p.extraKeys, p.batch, p.extraTokens, p.kvHeads, p.headDim, p.keyType), true);
+  disturber(rowsOf(p.extraValues, p.batch, p.extraTokens, p.kvHeads, p.valueDim, p.keyType), true);
   disturber(rowsOf(p.out, p.batch, p.queries, heads, p.valueDim, p.dtype), false);
   disturber(floatsOf(p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {p.queries, &p.lseToken}}), false);
   p.rules.forEach([&](auto& rule) {

@@ -215,6 +215,20 @@ void checkAttention(Backend& backend, uint32_t seed, bool toDevice) {
   compare(backend, p, disturber);
 }
 
+// Pages 5, 2 and 7 of ten are in use, page 2 by both sequences; the second begins inside its second page.
+void checkPagesInUse() {
+  const int32_t table[] = {5, 2, -1, 9, 2, 7}, lengths[] = {20, 33}, starts[] = {0, 17};
+  const PagedKeys paged{table, 3, 10, 16};
+  const PagesInUse pages(paged, 2, 48, lengths, starts);
+  CHECK(pages.count == 3, "%d pages in use", pages.count);
+  CHECK(pages.table == (std::vector<int32_t>{0, 1, 0, 0, 1, 2}), "another table of copies");
+  for (int32_t row = 0; row < 160; ++row) {
+    const int32_t page = row / 16, copy = page == 5 ? 0 : page == 2 ? 1 : page == 7 ? 2 : -1;
+    const int32_t slot = copy < 0 ? -1 : 16 * copy + row % 16;
+    CHECK(pages.slots[size_t(row)] == slot, "row %d is copied to slot %d", row, pages.slots[size_t(row)]);
+  }
+}
+
 void checkMerge(Backend& backend, uint32_t seed, bool toDevice) {
   Disturber disturber(machine, seed, toDevice);
   MergeProblem p;
@@ -387,6 +401,7 @@ int main(int argc, char** argv) {
   static auto& backend = *new cuda::GpuBackend("cuda", machine);
   checkPackings();
   checkNoCopies(backend);
+  checkPagesInUse();
   for (uint32_t seed = 0; seed < uint32_t(rounds); ++seed) {
     for (const bool toDevice : {false, true}) {
       checkAttention(backend, seed, toDevice);
