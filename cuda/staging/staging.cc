@@ -3,6 +3,7 @@
 #include "staging.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "../../core/op/backend.h"

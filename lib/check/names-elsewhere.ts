@@ -1,4 +1,4 @@
-// Names elsewhere: what FlexAttention's users, and the configs of models, call options that are here under other names.
+// Names elsewhere: what PyTorch's and flash-attention's users, and the configs of models, call options that are here under other names.
 // Reader: someone who ports a call from PyTorch, or a config, and gets an error. checkNames() asks; a name is answered where the option
 // that has taken its place exists.
 
@@ -39,6 +39,10 @@ const hints: Readonly<Record<string, readonly Hint[]>> = {
   q_indices: backwardOnly,
   full_q_num_blocks: backwardOnly,
   full_q_indices: backwardOnly,
+  key_padding_mask: [['keyMask', 'it is `keyMask`, where 0 hides a key, not 1']],
+  attention_mask: [['keyMask', 'it is `keyMask` when it is [batch, keys], `mask` when it has rows of queries']],
+  cache_seqlens: [['keyLengths', 'it is `keyLengths`']],
+  block_table: [['pages', 'it is `pages.table`']],
   rope_theta: [['theta', 'it is `theta`']],
   rope_scaling: [['scaling', 'it is `scaling`']],
   position_ids: [['positions', 'it is `positions`']],

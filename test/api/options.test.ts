@@ -37,6 +37,15 @@ describe('the options as a whole', () => {
   it('an unknown name that resembles none lists all', () =>
     refuse({ dropout: 0.1 }, 'ERR_TILEWISE_UNKNOWN_OPTION', TypeError, ['`dropout`', 'layout', 'copyInputs']));
 
+  it.each([
+    ['key_padding_mask', '`keyMask`, where 0 hides'],
+    ['attention_mask', '`keyMask` when it is [batch, keys]'],
+    ['cache_seqlens', '`keyLengths`'],
+    ['block_table', '`pages.table`'],
+  ])('`%s` of others is answered with ours', (name, says) =>
+    refuse({ [name]: 1 }, 'ERR_TILEWISE_UNKNOWN_OPTION', TypeError, [name, says]),
+  );
+
   it('absent and undefined are the same', () => {
     const names = ['layout', 'pattern', 'causal', 'scale', 'bias', 'out', 'signal', 'Tensor', 'keyLengths'];
     const options = Object.fromEntries(names.map((name) => [name, undefined]));
