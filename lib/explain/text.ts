@@ -75,7 +75,8 @@ export function describeExcess({ tiles: { visited, dense, worst } }: Counts): st
 function describeMaskPattern({ causal, ...others }: MaskPattern): string {
   const names = [...(causal ? ['causal'] : []), ...Object.keys(others)].map((name) => `\`${name}\``);
   if (names.length === 0) return 'the mask hides nothing; a call without it reads less';
-  return `${names.join(', ')} hide the same keys as the mask, which is then not read: see \`maskPattern\``;
+  const verb = names.length === 1 ? 'hides' : 'hide';
+  return `${names.join(', ')} ${verb} the same keys as the mask, which is then not read: see \`maskPattern\``;
 }
 
 /** The counts, a line each. */

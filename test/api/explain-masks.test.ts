@@ -171,7 +171,7 @@ describe('the options that explain finds in a mask', () => {
     const keyMask = masked([batch, tokens], padding);
     const plan = explain(full(), { ...shape, keyMask });
     expect(plan.maskPattern).toEqual({ causal: false, keyStarts: Int32Array.of(0, 2) });
-    expect(String(plan)).toContain('advice    `keyStarts` hide the same keys as the mask');
+    expect(String(plan)).toContain('advice    `keyStarts` hides the same keys as the mask');
     const ofKeys = explain(full(), { ...shape, mask: masked([tokens], (i) => i < 4) });
     expect(ofKeys.maskPattern).toEqual({ causal: false, keyLengths: Int32Array.of(4, 4) });
     expect(String(explain(full(), { ...shape, mask: masked([tokens], () => true) }))).toContain('hides nothing');

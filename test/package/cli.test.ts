@@ -105,6 +105,13 @@ describe('tilewise explain', () => {
         { queryHeads: 1, kvHeads: 1, tokens: 16_384, headDim: 64 },
       ),
     ],
+    [
+      'causal --queries 3 --keys 100 --batch 2 --key-starts 0,60 --key-lengths 100,90',
+      explain(causal(), {
+        ...{ queryHeads: 1, kvHeads: 1, queries: 3, keys: 100, headDim: 64, batch: 2 },
+        ...{ keyStarts: [0, 60], keyLengths: [100, 90] },
+      }),
+    ],
   ])('takes %s', (line, expected) => {
     expect(printed(`explain ${line}`)).toBe(`${expected}\n`);
     expect(JSON.parse(printed(`explain ${line} --json`))).toEqual(JSON.parse(JSON.stringify(expected)));
