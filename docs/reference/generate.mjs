@@ -51,10 +51,10 @@ function maskPicture() {
   return explain(blocks({ blockMask }), shape, { queryTile: 32, keyTile: 32 }).toSVG();
 }
 
-const safetensorsPage = () =>
+const adapterPage = (name) =>
   exportsPage({
-    name: 'tilewise/safetensors',
-    entryPoints: [path.join(folder, '../../lib/adapters/safetensors/index.ts')],
+    name: `tilewise/${name}`,
+    entryPoints: [path.join(folder, `../../lib/adapters/${name}/index.ts`)],
     validation: { notExported: false },
   });
 
@@ -63,7 +63,8 @@ const pages = [
   ['docs/reference/support.md', markdown(supportPage)],
   ['docs/reference/errors.md', markdown(errorsPage)],
   ['docs/reference/api.md', markdown(() => exportsPage())],
-  ['docs/reference/safetensors.md', markdown(safetensorsPage)],
+  ['docs/reference/safetensors.md', markdown(() => adapterPage('safetensors'))],
+  ['docs/reference/onnxruntime.md', markdown(() => adapterPage('onnxruntime'))],
   ['docs/pictures/strided-shards.svg', shardsPicture],
   ['docs/pictures/block-mask.svg', maskPicture],
   ['docs/pictures/rotary-wavelengths.svg', rotaryPicture],

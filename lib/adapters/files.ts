@@ -27,7 +27,7 @@ function opened<T>(path: string, what: string, use: (file: number, size: number)
 export const sizeOfFile = (path: string, what: string): number => opened(path, what, (_, size) => size);
 
 /** The bytes of a range of a file, in new memory. @param what the file, for errors */
-export function readRange(path: string, what: string, offset: number, length: number): Uint8Array<ArrayBuffer> {
+export function readRange(path: string, what: string, offset: number, length: number): ArrayBuffer {
   return opened(path, what, (file, size) => {
     if (offset + length > size) throw malformed(what, `bytes ${offset} to ${offset + length} of a file of ${size}`);
     const bytes = allocating(() => new Uint8Array(length));
@@ -36,6 +36,6 @@ export function readRange(path: string, what: string, offset: number, length: nu
       if (count === 0) throw malformed(what, `it ended at byte ${offset + done} while it was read`);
       done += count;
     }
-    return bytes;
+    return bytes.buffer;
   });
 }

@@ -40,7 +40,7 @@ export type ErrorCode =
   | 'ERR_TILEWISE_FAILED'
   /** Tensors on different devices, or on another than the one that was asked for. */
   | 'ERR_TILEWISE_WRONG_DEVICE'
-  /** A device tensor after dispose(). */
+  /** A device tensor after dispose(), a session after release(). */
   | 'ERR_TILEWISE_DISPOSED'
   /** No native binary: none for this platform, left behind by a bundler, or not permitted; the message has the cure. */
   | 'ERR_TILEWISE_NO_BINARY';

@@ -142,6 +142,7 @@ describe('the packed tarball', () => {
     writeFileSync(
       join(project, 'types.mts'),
       `import { attention, attentionSync, Tensor, type AttentionResult } from 'tilewise';
+       import { fuse, type FusedSession, type Ort } from 'tilewise/onnxruntime';
        import { openSafetensors, writeSafetensors, type SafetensorsEntry } from 'tilewise/safetensors';
        class Theirs { constructor(readonly type: string, readonly data: unknown, readonly dims: readonly number[]) {} }
        const q = new Tensor('float32', new Float32Array(8), [1, 2, 1, 4]);
@@ -153,6 +154,7 @@ describe('the packed tarball', () => {
        const back: Promise<Float32Array> = moved.then((tensor) => tensor.getData());
        q[Symbol.dispose]();
        writeSafetensors('w.safetensors', { q }, { metadata: { of: 'q' } });
+       const fused = (ort: Ort): Promise<FusedSession> => fuse(ort, 'model.onnx', { only: (site) => site.mask === 'causal' });
        const entry: SafetensorsEntry | undefined = openSafetensors('w.safetensors').entries.get('q');
        // @ts-expect-error: a misspelled device
        q.to('gpu');
@@ -160,7 +162,7 @@ describe('the packed tarball', () => {
        attentionSync(q, q, q, { casual: true });
        // @ts-expect-error: lse is there only when asked for
        attentionSync(q, q, q).lse.data;
-       export { back, entry, lse, plain, theirs };`,
+       export { back, entry, fused, lse, plain, theirs };`,
     );
     const { status, stdout } = node([
       join(root, 'node_modules', 'typescript', 'bin', 'tsc'),

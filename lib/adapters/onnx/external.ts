@@ -44,7 +44,7 @@ export function readExternalData(
   { location, offset, length }: ExternalData,
   expected: number,
   folder: string | undefined,
-): Uint8Array<ArrayBuffer> {
+): ArrayBuffer {
   const what = `External data '${location}'`;
   if (folder === undefined) throw malformed(what, 'a model in memory has no folder to look in');
   if (length !== undefined && length !== expected)

@@ -21,8 +21,14 @@ import {
 } from './numbers.js';
 import { bytesField, type Field, floatField, integerField, textField, writeFields } from './wire.js';
 
-/** A whole number is an int; `{ float: 1 }` says that one is a float. */
-export type AttributeSetting = number | { readonly float: number } | string | readonly number[] | Message;
+/** A whole number is an int; `{ float: 1 }` says that one is a float. A Message is a tensor, `{ graph }` a graph. */
+export type AttributeSetting =
+  | number
+  | { readonly float: number }
+  | { readonly graph: Message }
+  | string
+  | readonly number[]
+  | Message;
 
 const part = (number: number, fields: readonly Field[]): Field => bytesField(number, writeFields(fields));
 const messages = (number: number, parts: readonly Message[]): Field[] =>
@@ -36,13 +42,14 @@ function settingFields(setting: AttributeSetting): Field[] {
     return [integerField(attributeFields.i, setting), typed('int')];
   }
   if (typeof setting === 'number') return [floatField(attributeFields.f, setting), typed('float')];
+  if ('graph' in setting) return [bytesField(attributeFields.g, setting.graph.bytes), typed('graph')];
   if ('float' in setting) return [floatField(attributeFields.f, setting.float), typed('float')];
   return [...setting.map((value) => integerField(attributeFields.ints, value)), typed('ints')];
 }
 
 /**
  * A node. An empty name leaves out an optional input.
- * @param attributes their values by name; a Message is a tensor
+ * @param attributes their values by name
  */
 export function makeNode(
   op: string,
@@ -72,8 +79,9 @@ export function makeTensor(name: string, type: ElementType, dims: readonly numbe
   ]);
 }
 
-/** An input or output. @param dims lengths, or names of lengths; absent: onnxruntime infers them */
-export function makeValueInfo(name: string, type: ElementType, dims?: readonly (number | string)[]): Message {
+/** An input or output. @param type, dims lengths, or names of lengths; absent: onnxruntime infers them, of outputs */
+export function makeValueInfo(name: string, type?: ElementType, dims?: readonly (number | string)[]): Message {
+  if (type === undefined) return new Message('ValueInfoProto', [textField(valueInfoFields.name, name)]);
   const shape = dims?.map((dim) =>
     part(shapeFields.dim, [
       typeof dim === 'number' ? integerField(dimFields.value, dim) : textField(dimFields.param, dim),

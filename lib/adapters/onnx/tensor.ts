@@ -26,8 +26,8 @@ const arrays = {
 } as const;
 export type TensorArray = InstanceType<(typeof arrays)[keyof typeof arrays]>;
 
-const copyOf = (bytes: Uint8Array | undefined): Uint8Array<ArrayBuffer> | undefined =>
-  bytes && allocating(() => new Uint8Array(bytes));
+const copyOf = (bytes: Uint8Array | undefined): ArrayBuffer | undefined =>
+  bytes && allocating(() => new Uint8Array(bytes)).buffer;
 
 /** A tensor of a model. */
 export class StoredTensor {
@@ -75,10 +75,10 @@ export class StoredTensor {
     const bytes = this.external
       ? readExternalData(this.external, this.size * Kind.BYTES_PER_ELEMENT, folder)
       : copyOf(this.message.bytesOf(fields.rawData));
-    if (bytes && bytes.length % Kind.BYTES_PER_ELEMENT !== 0) {
+    if (bytes && bytes.byteLength % Kind.BYTES_PER_ELEMENT !== 0) {
       throw malformed('TensorProto', `'${this.name}' ends within an element`);
     }
-    const data = bytes ? new Kind(bytes.buffer) : this.#typed(type);
+    const data = bytes ? new Kind(bytes) : this.#typed(type);
     if (data.length === this.size) return data;
     throw malformed('TensorProto', `'${this.name}' has dims [${this.dims.join(', ')}] and ${data.length} elements`);
   }

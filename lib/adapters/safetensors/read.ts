@@ -114,7 +114,7 @@ function file(source: string | URL): Source {
     read(offset, length) {
       const now = sizeOfFile(path, what);
       if (now !== size) throw malformed(what, `it had ${size} bytes when it was opened, and has ${now}`);
-      return readRange(path, what, offset, length).buffer;
+      return readRange(path, what, offset, length);
     },
   };
 }

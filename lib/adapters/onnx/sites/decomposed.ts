@@ -4,7 +4,7 @@
 import type { GraphView } from '../graph-view.js';
 import type { Node } from '../node.js';
 import { dimsOf } from '../shapes.js';
-import { kindOfMask } from './mask-kinds.js';
+import { checkRanks, kindOfMask } from './mask-kinds.js';
 import { operandOf, readScores, type Scores } from './scores.js';
 import { type Operand, type Site, type Swap, Unswappable } from './site.js';
 
@@ -48,10 +48,7 @@ function siteOf(view: GraphView, node: string, scores: Scores, product: Node, we
   if (queryHeads === undefined || headDim === undefined) {
     throw new Unswappable('its heads are dynamic: their number or dim is not known before a run');
   }
-  for (const mask of swap.masks) {
-    const rank = dimsOf(view, mask.value)?.length ?? 0;
-    if (rank > 4) throw new Unswappable(`its mask has rank ${rank}`);
-  }
+  checkRanks(view, swap);
   return {
     node,
     kind: 'decomposed',

@@ -5,7 +5,7 @@
 import type { GraphView } from '../graph-view.js';
 import type { Node } from '../node.js';
 import { dimsOf } from '../shapes.js';
-import { kindOfMask } from './mask-kinds.js';
+import { checkRanks, kindOfMask } from './mask-kinds.js';
 import { type Operand, type Site, type SiteKind, type SiteMask, type Swap, Unswappable } from './site.js';
 
 /** What an operator says, before its heads are looked up. */
@@ -28,8 +28,11 @@ interface Operator {
 }
 
 const none: readonly SiteMask[] = [];
-const masked = (value: string | undefined, as: SiteMask['as']): readonly SiteMask[] =>
-  value ? [{ value, as, isInverted: false, hidden: Number.NEGATIVE_INFINITY }] : none;
+const masked = (
+  value: string | undefined,
+  as: SiteMask['as'],
+  hidden = Number.NEGATIVE_INFINITY,
+): readonly SiteMask[] => (value ? [{ value, as, isInverted: false, hidden }] : none);
 
 /** An operand of three axes is [batch, tokens, heads * dim], of four [batch, heads, tokens, dim]. */
 function operand(view: GraphView, value: string, ranks: readonly number[]): Operand {
@@ -82,7 +85,6 @@ const multiHeadAttention: Operator = {
     ...['past_sequence_length', 'cache_indirection'],
   ],
   outputs: ['output', 'present_key', 'present_value', 'qk'],
-  // A hidden key gets mask_filter_value, which is negative enough to be nothing.
   attributes: ['num_heads', 'scale', 'unidirectional', 'mask_filter_value'],
   reads: ['query', 'key', 'value', 'key_padding_mask', 'attention_bias', 'output'],
   read: (view, node, { query, key, value, key_padding_mask: padding, attention_bias: bias }) => {
@@ -94,7 +96,7 @@ const multiHeadAttention: Operator = {
       swap: {
         ...{ q, k, v, out: { value: node.outputs[0] }, ...scaleOf(node) },
         ...{
-          masks: [...masked(padding, 'keyMask'), ...masked(bias, 'bias')],
+          masks: [...masked(padding, 'keyMask', node.number('mask_filter_value') ?? -10000), ...masked(bias, 'bias')],
           causal: node.number('unidirectional') === 1,
         },
       },
@@ -104,19 +106,15 @@ const multiHeadAttention: Operator = {
   },
 };
 
-/** An operator that is listed, and left for one reason. */
-const leftAlone = (kind: SiteKind, reason: string): Operator => ({
-  ...{ kind, inputs: [], outputs: [], attributes: [], reads: [] },
-  read: () => {
-    throw new Unswappable(reason);
-  },
-});
-
 const operators: Readonly<Record<string, Operator>> = {
   '.Attention': onnxAttention,
   'com.microsoft.MultiHeadAttention': multiHeadAttention,
-  'com.microsoft.Attention': leftAlone('com.microsoft.Attention', 'its projections are inside the operator'),
-  'com.microsoft.GroupQueryAttention': leftAlone('GroupQueryAttention', 'its cache is inside the operator'),
+};
+
+/** Operators that are known, and left for one reason. */
+const left: Readonly<Record<string, { readonly kind: SiteKind; readonly reason: string }>> = {
+  'com.microsoft.Attention': { kind: 'com.microsoft.Attention', reason: 'its projections are inside the operator' },
+  'com.microsoft.GroupQueryAttention': { kind: 'GroupQueryAttention', reason: 'its cache is inside the operator' },
 };
 
 /** The site of an operator that is attention by its name; undefined for every other node. */
@@ -129,6 +127,7 @@ export function matchOperator(view: GraphView, node: Node): Site | undefined {
     ...{ node: node.name || node.outputs[0], kind: known?.kind ?? 'other', queryHeads: heads, headDim: undefined },
     ...{ kvHeads: node.number('kv_num_heads') ?? heads, valueDim: undefined, mask: 'none' as const },
   };
+  if (Object.hasOwn(left, full)) return { ...site, ...left[full] };
   if (!known) {
     const isTheirs = node.domain === '' || node.domain === 'com.microsoft';
     return { ...site, reason: isTheirs ? `${full} is not swapped` : `the domain '${node.domain}' is unknown here` };
@@ -143,8 +142,6 @@ export function matchOperator(view: GraphView, node: Node): Site | undefined {
 
 function siteOf(view: GraphView, node: Node, { kind, inputs, outputs, attributes, reads, read }: Operator): Site {
   const given = Object.fromEntries(node.inputs.map((value, i) => [inputs[i] ?? `input ${i}`, value || undefined]));
-  // Leaves an operator alone before anything of it is read.
-  if (reads.length === 0) read(view, node, given);
   const used = node.outputs.flatMap((value, i) =>
     value && (view.isOutput(value) || view.consumers(value).length > 0) ? [outputs[i] ?? `output ${i}`] : [],
   );
@@ -167,10 +164,7 @@ function siteOf(view: GraphView, node: Node, { kind, inputs, outputs, attributes
   };
   const [headDim, valueDim] = [width(q, queryHeads), width(v, kvHeads)];
   if (!queryHeads || !kvHeads || !headDim) throw new Unswappable('its heads are dynamic: not known before a run');
-  for (const { value } of swap.masks) {
-    const rank = dimsOf(view, value)?.length ?? 0;
-    if (rank > 4) throw new Unswappable(`its mask has rank ${rank}`);
-  }
+  checkRanks(view, swap);
   return {
     node: node.name || node.outputs[0],
     kind,

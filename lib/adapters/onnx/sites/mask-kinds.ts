@@ -5,9 +5,10 @@ import { maskPattern } from '../../../patterns/mask-pattern.js';
 import { Tensor } from '../../../tensor/tensor.js';
 import type { FloatType } from '../../../tensor/types.js';
 import type { GraphView } from '../graph-view.js';
+import { dimsOf } from '../shapes.js';
 import type { StoredTensor } from '../tensor.js';
 import { hidesFrom } from './scores.js';
-import type { MaskKind, SiteMask, Swap } from './site.js';
+import { type MaskKind, type SiteMask, type Swap, Unswappable } from './site.js';
 
 /** Constants of more elements are not looked at: a mask of 8192 tokens. */
 const maxElements = 2 ** 26;
@@ -30,6 +31,14 @@ export function shownKeys(numbers: Float32Array): ShownKeys | undefined {
     else hidden = hidden === undefined || hidden === number ? number : Number.NaN;
   }
   return { shown, hidden: hidden ?? Number.NEGATIVE_INFINITY };
+}
+
+/** Refuses masks of more axes than attention() takes, as far as the model says how many there are. */
+export function checkRanks(view: GraphView, { masks }: Pick<Swap, 'masks'>): void {
+  for (const { value } of masks) {
+    const rank = dimsOf(view, value)?.length ?? 0;
+    if (rank > 4) throw new Unswappable(`its mask has rank ${rank}`);
+  }
 }
 
 /** The kind of a site's masks. */

@@ -30,13 +30,13 @@ export interface Operand {
   readonly order?: readonly number[];
 }
 
-/** A value that is a mask, and the option of attention() that takes it. */
+/** A value that is a mask: numbers that are added, true and false, or a row of keys per batch entry. */
 export interface SiteMask {
   readonly value: string;
   readonly as: 'bias' | 'mask' | 'keyMask';
   /** Whether true hides, instead of showing. */
   readonly isInverted: boolean;
-  /** Of a `mask`: the score of what is hidden. A row without keys is uniform if it is finite, and 0 otherwise. */
+  /** Of a `mask` and a `keyMask`: the score of what is hidden. A row without keys is uniform if it is finite, and 0 otherwise. */
   readonly hidden: number;
 }
 
@@ -59,14 +59,21 @@ export interface Swap {
 export interface Site {
   /** The operator's name, or its first output where it has none; of a decomposed one the Softmax. */
   readonly node: string;
+  /** How the model writes it. */
   readonly kind: SiteKind;
+  /** Heads of the queries; undefined where a run decides. */
   readonly queryHeads: number | undefined;
+  /** Heads of keys and values, as the graph has them: exporters often repeat them. */
   readonly kvHeads: number | undefined;
+  /** Dim of queries and keys. */
   readonly headDim: number | undefined;
+  /** Dim of values. */
   readonly valueDim: number | undefined;
+  /** What hides keys, as far as the model alone says it. */
   readonly mask: MaskKind;
   /** How attention() says it; absent: it stays with onnxruntime, and `reason` says why. */
   readonly swap?: Swap;
+  /** Why onnxruntime runs it. */
   readonly reason?: string;
 }
 

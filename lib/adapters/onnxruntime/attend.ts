@@ -1,0 +1,63 @@
+// A site in a run: views of onnxruntime's memory go in, and the output is written as the next segment reads it.
+// Reader: someone who asks where copies are made. None is, of queries, keys, values and output.
+
+import { TilewiseRangeError } from '../../check/errors.js';
+import { attention } from '../../ops/attention/attention.js';
+import type { DeviceName } from '../../tensor/devices.js';
+import { Tensor } from '../../tensor/tensor.js';
+import type { FloatType, TensorLike } from '../../tensor/types.js';
+import type { Operand } from '../onnx/sites/site.js';
+import type { SwappedSite } from './cut.js';
+import type { RunMasks } from './masks.js';
+import type { Ort, OrtTensor } from './ort.js';
+
+/** Runs a site on the values of a run; returns its output. */
+export async function attend(
+  { Tensor: Theirs }: Ort,
+  site: SwappedSite,
+  tensorOf: (name: string) => OrtTensor,
+  masks: RunMasks,
+  device: DeviceName | undefined,
+): Promise<OrtTensor> {
+  const { swap, queryHeads, kvHeads, node } = site;
+  const view = (operand: Operand, heads: number) => headsFirst(tensorOf(operand.value), operand, heads, node);
+  const [q, k, v] = [view(swap.q, queryHeads!), view(swap.k, kvHeads!), view(swap.v, kvHeads!)];
+  const [batch, heads, queries] = q.dims;
+  const { out, memory, dims } = outputOf(swap.out, q.type, [batch, heads, queries, v.dims[3]]);
+  const values = swap.masks.map((mask) => [mask, tensorOf(mask.value)] as const);
+  await attention(q, k, v, {
+    layout: 'bhnd',
+    // Without a cache ONNX counts causal order from the first key.
+    ...(swap.causal && { causal: true, align: 'top-left' }),
+    ...masks.optionsOf(values, { batch, queries, keys: k.dims[2] }, swap.causal),
+    ...(swap.scale !== undefined && { scale: swap.scale }),
+    ...(swap.softcap !== 0 && { softcap: swap.softcap }),
+    ...(device && { device }),
+    out,
+  });
+  // The product with the values has their type, and so has what replaces it.
+  const { type, data } = q.type === v.type ? memory : memory.astype(v.type);
+  return new Theirs(type as never, data as never, dims);
+}
+
+/** A value as [batch, heads, tokens, dim]. */
+function headsFirst(tensor: OrtTensor, { value, order }: Operand, heads: number, node: string): Tensor<FloatType> {
+  const whole = Tensor.from(tensor as TensorLike) as Tensor<FloatType>;
+  if (order && whole.dims.length === 4) return whole.transpose(order);
+  const [batch, tokens, width] = whole.dims;
+  if (order || whole.dims.length !== 3 || width % heads !== 0) {
+    const message = `'${value}' of ${node} has dims [${whole.dims.join(', ')}], and the model says otherwise`;
+    throw new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
+  }
+  return whole.reshape([batch, tokens, heads, width / heads]).transpose([0, 2, 1, 3]);
+}
+
+/** New memory for an output: as a view [batch, heads, tokens, dim] to write, and the dims in which others read it. */
+function outputOf({ order }: Operand, type: FloatType, sizes: readonly number[]) {
+  const [batch, heads, tokens, dim] = sizes;
+  const axes = order ?? [0, 2, 1, 3];
+  // Axis `axes[i]` of the value is axis i of [batch, heads, tokens, dim].
+  const stored = axes.map((_, axis) => sizes[axes.indexOf(axis)]);
+  const memory = Tensor.zeros(type, stored);
+  return { memory, out: memory.transpose(axes), dims: order ? stored : [batch, tokens, heads * dim] };
+}

@@ -1,0 +1,172 @@
+// fuse(): a model for onnxruntime, of which attention() runs the attention.
+// Reader: someone who wants the package inside a model. The model is read, its attentions are found, and the graph is cut there.
+
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { show, TilewiseTypeError } from '../../check/errors.js';
+import { checkBoolean, checkNames, invalid, is, namesOf } from '../../check/validate.js';
+import { checkDevice, type DeviceName } from '../../tensor/devices.js';
+import { GraphView } from '../onnx/graph-view.js';
+import { type Model, readModel, type ValueInfo } from '../onnx/model.js';
+import { type ElementType, elementTypes } from '../onnx/numbers.js';
+import { findSites } from '../onnx/sites/find.js';
+import type { Site } from '../onnx/sites/site.js';
+import { cut, readsOf, type SwappedSite } from './cut.js';
+import type { Ort, OrtMetadata, OrtTensor } from './ort.js';
+import { segmentModel } from './segment-model.js';
+import { FusedSession, type RunStage } from './session.js';
+
+/** What fuse() can be told. */
+export interface FuseOptions {
+  /** Options of onnxruntime, for every session that is made. */
+  sessionOptions?: object;
+  /**
+   * Whether onnxruntime's threads go on spinning after a run. They hold the cores that attention needs, so that the default is
+   * false.
+   */
+  spinning?: boolean;
+  /** Which sites are swapped; default: all that can be. */
+  only?: (site: Site) => boolean;
+  /** Where attention runs; default the first GPU that can, or the CPU. */
+  device?: DeviceName;
+}
+
+const optionNames = namesOf<FuseOptions>({ sessionOptions: 1, spinning: 1, only: 1, device: 1 });
+
+/**
+ * Makes a session of a model whose attention runs here, and everything else in onnxruntime.
+ * @param ort the module: `import ort from 'onnxruntime-node'`
+ * @param source a path of an .onnx file, or its bytes
+ * @returns what has the shape of an InferenceSession; rejects with TypeError ERR_TILEWISE_INVALID_OPTION,
+ *   ERR_TILEWISE_UNKNOWN_OPTION, with RangeError ERR_TILEWISE_INVALID_FILE, and with what onnxruntime rejects with
+ */
+export async function fuse<O extends Ort>(
+  ort: O,
+  source: string | Uint8Array,
+  options: FuseOptions = {},
+): Promise<FusedSession<InstanceType<O['Tensor']>>> {
+  checkNames('fuse()', options, optionNames);
+  const { only = () => true, spinning = false, device } = options;
+  if (device !== undefined) checkDevice('device', device);
+  if (typeof only !== 'function') throw invalid('only', 'a function of a site', only);
+  const settings = sessionOptionsOf(options.sessionOptions, checkBoolean('spinning', spinning));
+  const { bytes, folder } = read(source);
+  const model = readModel(bytes);
+  const view = new GraphView(model, folder);
+  const found = findSites(model, folder).map((site) => chosen(site, only));
+  const opening = { ort, model, view, settings: withFolder(settings, view, folder) };
+  const { attention, stages } = await openSwapped(opening, found);
+  return new FusedSession({
+    ...{ ort, attention, stages, device, constants: constantsOf(ort, view, stages) },
+    inputs: model.graph.inputs.filter(({ name }) => !view.initializers.has(name)).map(metadataOf),
+    outputs: model.graph.outputs.map(metadataOf),
+  });
+}
+
+const metadataOf = ({ name, type, dims }: ValueInfo): OrtMetadata => ({
+  ...{ name, isTensor: type !== undefined },
+  ...(type && { type }),
+  ...(dims && { shape: dims.map((length) => length ?? '') }),
+});
+
+function chosen(site: Site, only: (site: Site) => boolean): Site {
+  if (!site.swap || only(site)) return site;
+  return without(site, 'left out by `only`');
+}
+
+/** A site that stays with onnxruntime. */
+function without({ swap, ...site }: Site, reason: string): Site {
+  return { ...site, reason };
+}
+
+function read(source: unknown): { bytes: Uint8Array; folder: string | undefined } {
+  if (source instanceof Uint8Array) return { bytes: source, folder: undefined };
+  if (typeof source === 'string') return { bytes: readFileSync(source), folder: path.dirname(path.resolve(source)) };
+  const message = `\`source\` must be a path or the bytes of an .onnx file in a Uint8Array, not ${show(source)}`;
+  throw new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
+}
+
+type Settings = { readonly extra?: { readonly session?: Readonly<Record<string, unknown>> } };
+
+function sessionOptionsOf(sessionOptions: unknown, isSpinning: boolean): Settings {
+  if (sessionOptions !== undefined && !is.object(sessionOptions)) {
+    throw invalid('sessionOptions', "an object of onnxruntime's options", sessionOptions);
+  }
+  const given = (sessionOptions ?? {}) as Settings;
+  return isSpinning ? given : withEntry(given, 'intra_op', { allow_spinning: '0' });
+}
+
+/** One more entry of a session's configuration; the caller's own wins. */
+function withEntry(settings: Settings, name: string, value: unknown): Settings {
+  const session = settings.extra?.session ?? {};
+  const own = session[name];
+  const merged = is.object(value) && is.object(own) ? { ...value, ...own } : (own ?? value);
+  return { ...settings, extra: { ...settings.extra, session: { ...session, [name]: merged } } };
+}
+
+/** Weights outside the model are found in its folder: onnxruntime gets bytes, which have none. */
+function withFolder(settings: Settings, { initializers }: GraphView, folder: string | undefined): Settings {
+  const isNeeded = folder !== undefined && [...initializers.values()].some(({ external }) => external !== undefined);
+  return isNeeded ? withEntry(settings, 'model_external_initializers_file_folder_path', folder) : settings;
+}
+
+/** What sessions are opened of. */
+interface Opening {
+  readonly ort: Ort;
+  readonly model: Model;
+  readonly view: GraphView;
+  readonly settings: Settings;
+}
+
+/** Opens the model cut at its sites; whole, if onnxruntime refuses the pieces. */
+async function openSwapped(opening: Opening, attention: readonly Site[]) {
+  const sites = attention.filter((site): site is SwappedSite => site.swap !== undefined);
+  try {
+    return { attention, stages: await open(opening, sites) };
+  } catch (error) {
+    if (sites.length === 0) throw error;
+    const reason = `onnxruntime refuses the graph without it: ${(error as Error).message}`;
+    const left = attention.map((site) => (site.swap ? without(site, reason) : site));
+    return { attention: left, stages: await open(opening, []) };
+  }
+}
+
+/** Opens the segments in order: the types that one gives are those that the next takes. */
+async function open({ ort, model, view, settings }: Opening, sites: readonly SwappedSite[]): Promise<RunStage[]> {
+  const types = new Map<string, ElementType | undefined>([...view.infos].map(([name, { type }]) => [name, type]));
+  const stages: RunStage[] = [];
+  try {
+    for (const { segment, sites: after } of cut(view, sites)) {
+      const bytes = segment && segmentModel(model, view, segment, (name) => types.get(name));
+      const session = bytes && (await ort.InferenceSession.create(bytes, settings));
+      stages.push({ session, needs: segment?.needs ?? [], sites: after });
+      for (const { name, type } of session?.outputMetadata ?? []) types.set(name, elementType(type));
+      for (const { swap } of after) {
+        types.set(swap.out.value, types.get(swap.v.value) ?? view.constant(swap.v.value)?.type);
+      }
+    }
+    return stages;
+  } catch (error) {
+    for (const { session } of stages) await session?.release();
+    throw error;
+  }
+}
+
+/** The constants of the model that sites or the caller read, as tensors. */
+function constantsOf(ort: Ort, view: GraphView, stages: readonly RunStage[]): Map<string, OrtTensor> {
+  const names = [
+    ...stages.flatMap(({ sites }) => sites.flatMap(readsOf)),
+    ...view.graph.outputs.map(({ name }) => name),
+  ];
+  return new Map(
+    names.flatMap((name) => {
+      const stored = view.constant(name);
+      if (!stored) return [];
+      const data = stored.data(view.folder);
+      return [[name, new ort.Tensor(stored.type as never, data as never, stored.dims)] as const];
+    }),
+  );
+}
+
+const elementType = (type: string | undefined): ElementType | undefined =>
+  type !== undefined && type in elementTypes ? (type as ElementType) : undefined;

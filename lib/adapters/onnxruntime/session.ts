@@ -1,0 +1,170 @@
+// A session of pieces: segments in onnxruntime, attention between them. Shaped like an InferenceSession.
+// Reader: someone who follows a run. A run has its own values, so that several may be in flight; release() waits for them.
+
+import { show, showDims, TilewiseError, TilewiseRangeError, TilewiseTypeError } from '../../check/errors.js';
+import { is } from '../../check/validate.js';
+import type { DeviceName } from '../../tensor/devices.js';
+import type { Site } from '../onnx/sites/site.js';
+import { attend } from './attend.js';
+import { readsOf, type SwappedSite } from './cut.js';
+import { RunMasks } from './masks.js';
+import type { Ort, OrtMetadata, OrtSession, OrtTensor, OrtValues } from './ort.js';
+
+/** A segment's session, and the sites that run after it. */
+export interface RunStage {
+  readonly session: OrtSession | undefined;
+  /** Values that the session takes. */
+  readonly needs: readonly string[];
+  readonly sites: readonly SwappedSite[];
+}
+
+/** What a session is made of. Nothing of the model's bytes: they would stay in memory beside onnxruntime's. */
+export interface Parts {
+  readonly ort: Ort;
+  readonly inputs: readonly OrtMetadata[];
+  readonly outputs: readonly OrtMetadata[];
+  readonly attention: readonly Site[];
+  readonly stages: readonly RunStage[];
+  /** Values that are the same in every run. */
+  readonly constants: ReadonlyMap<string, OrtTensor>;
+  readonly device: DeviceName | undefined;
+}
+
+/** A model of which attention runs here. `run()` takes and gives tensors of the `ort` that it was made with. */
+export class FusedSession<T extends OrtTensor = OrtTensor> {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  readonly inputMetadata: readonly OrtMetadata[];
+  readonly outputMetadata: readonly OrtMetadata[];
+  /** Every attention of the model: how it is written, its heads, dims and mask; one without `swap` has a `reason`. */
+  readonly attention: readonly Site[];
+  readonly #parts: Parts;
+  readonly #running = new Set<Promise<unknown>>();
+  #isReleased = false;
+
+  /** @internal */
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.inputMetadata = parts.inputs;
+    this.outputMetadata = parts.outputs;
+    this.inputNames = parts.inputs.map(({ name }) => name);
+    this.outputNames = parts.outputs.map(({ name }) => name);
+    this.attention = parts.attention;
+  }
+
+  /**
+   * Runs the model.
+   * @param feeds tensors by the names of inputs
+   * @param fetches names of the outputs that are wanted, or an object with these names and null, or a tensor that an output
+   *   is copied into; absent: all
+   * @param options onnxruntime's, for every one of its sessions
+   * @returns rejects with TypeError ERR_TILEWISE_INVALID_OPTION for names that the model has not got, with what onnxruntime
+   *   and attention() reject with, with RangeError ERR_TILEWISE_SHAPE_MISMATCH for a tensor that an output does not fit, and
+   *   with TilewiseError ERR_TILEWISE_DISPOSED after release()
+   */
+  async run(
+    feeds: Readonly<Record<string, T>>,
+    fetches?: readonly string[] | object,
+    options?: object,
+  ): Promise<Record<string, T>> {
+    if (this.#isReleased) throw new TilewiseError('ERR_TILEWISE_DISPOSED', 'This session was released');
+    const { names, runOptions } = this.#readFetches(fetches, options);
+    this.#checkFeeds(feeds);
+    const running = this.#run(feeds, names, runOptions);
+    this.#running.add(running);
+    try {
+      return copiedInto(fetches, await running) as Record<string, T>;
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+
+  /** Frees the sessions of onnxruntime, once runs in flight are over. */
+  async release(): Promise<void> {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    await Promise.allSettled(this.#running);
+    for (const { session } of this.#parts.stages) await session?.release();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+
+  async #run(feeds: OrtValues, names: readonly string[], options: object | undefined): Promise<OrtValues> {
+    const { ort, stages, constants, device } = this.#parts;
+    const values = new Map(Object.entries(feeds));
+    const masks = new RunMasks();
+    const tensorOf = (name: string) => values.get(name) ?? constants.get(name)!;
+    const stillRead = readAfter(stages, names);
+    for (const [i, { session, needs, sites }] of stages.entries()) {
+      if (session) {
+        const needed = Object.fromEntries(needs.map((name) => [name, tensorOf(name)]));
+        const given = await session.run(needed, ...(options ? [options] : []));
+        for (const [name, tensor] of Object.entries(given)) values.set(name, tensor);
+      }
+      for (const site of sites) values.set(site.swap.out.value, await attend(ort, site, tensorOf, masks, device));
+      // What nobody reads any more is let go of while the run goes on.
+      for (const name of values.keys()) if (!stillRead[i].has(name)) values.delete(name);
+    }
+    return Object.fromEntries(names.map((name) => [name, tensorOf(name)]));
+  }
+
+  #checkFeeds(feeds: unknown): void {
+    if (!is.object(feeds)) throw invalid(`\`feeds\` must be an object of tensors by name, not ${show(feeds)}`);
+    for (const name of this.inputNames) {
+      if (!is.object(feeds[name])) throw invalid(`\`feeds.${name}\` must be a tensor, not ${show(feeds[name])}`);
+    }
+    for (const name of Object.keys(feeds)) {
+      if (!this.inputNames.includes(name))
+        throw invalid(`the model has no input '${name}', only ${this.inputNames.join(', ')}`);
+    }
+  }
+
+  /** As onnxruntime does: a second argument that names no output is the options. */
+  #readFetches(
+    fetches: unknown,
+    options: object | undefined,
+  ): { names: readonly string[]; runOptions: object | undefined } {
+    if (fetches === undefined || fetches === null) return { names: this.outputNames, runOptions: options };
+    if (!is.object(fetches)) throw invalid(`\`fetches\` must be names of outputs, not ${show(fetches)}`);
+    const names = Array.isArray(fetches) ? fetches : Object.keys(fetches);
+    const unknown = names.filter((name) => !this.outputNames.includes(name));
+    if (unknown.length === 0 && names.length > 0) return { names, runOptions: options };
+    const isOptions = !Array.isArray(fetches) && options === undefined && unknown.length === names.length;
+    if (isOptions) return { names: this.outputNames, runOptions: fetches };
+    throw invalid(`the model has no output ${show(unknown[0])}, only ${this.outputNames.join(', ')}`);
+  }
+}
+
+const invalid = (message: string): TilewiseTypeError => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
+
+/** Outputs that the caller has memory for are copied into it. */
+function copiedInto(fetches: unknown, outputs: OrtValues): OrtValues {
+  const given = (is.object(fetches) && !Array.isArray(fetches) ? fetches : {}) as Record<string, OrtTensor | null>;
+  const entries = Object.entries(outputs).map(([name, output]) => {
+    const target = given[name];
+    if (!target) return [name, output] as const;
+    if (target.type !== output.type || showDims(target.dims) !== showDims(output.dims)) {
+      const [has, needs] = [target, output].map(({ type, dims }) => `${type} ${showDims(dims)}`);
+      throw new TilewiseRangeError(
+        'ERR_TILEWISE_SHAPE_MISMATCH',
+        `\`fetches.${name}\` is ${has}, and the output ${needs}`,
+      );
+    }
+    (target.data as Float32Array).set(output.data as Float32Array);
+    return [name, target] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+/** Per stage, the values that are still read after it. */
+function readAfter(stages: readonly RunStage[], outputs: readonly string[]): Set<string>[] {
+  const after: Set<string>[] = [];
+  let read = new Set(outputs);
+  for (const { needs, sites } of stages.toReversed()) {
+    after.unshift(read);
+    read = new Set([...read, ...needs, ...sites.flatMap(readsOf)]);
+  }
+  return after;
+}

@@ -1,0 +1,166 @@
+// Models for the clients that run models: weights beside a model, and the operators that attention() takes the place of.
+// Reader: someone who adds an operator. Graphs are made by lib/adapters/onnx; sizes are small, and no two are alike.
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { makeModel, makeNode, makeTensor, makeValueInfo } from '../../dist/adapters/onnx/make.js';
+import { Message } from '../../dist/adapters/onnx/message.js';
+import { readModel } from '../../dist/adapters/onnx/model.js';
+import {
+  entryFields,
+  externalLocation,
+  graphFields,
+  modelFields,
+  tensorFields,
+} from '../../dist/adapters/onnx/numbers.js';
+import { bytesField, integerField, textField } from '../../dist/adapters/onnx/wire.js';
+
+const ms = 'com.microsoft';
+const floats = (name, ...dims) => [name, 'float32', dims];
+
+/** A model of one node whose inputs are the model's; Neg is around it, so that there is something to cut. */
+function single(op, inputs, attributes, { domain = '', opset = 23 } = {}) {
+  const given = inputs.filter(Boolean);
+  const nodes = [
+    makeNode('Neg', [given[0][0]], ['negative']),
+    makeNode(op, ['negative', ...inputs.slice(1).map((input) => input?.[0] ?? '')], ['a'], attributes, domain),
+    makeNode('Neg', ['a'], ['y']),
+  ];
+  const infos = given.map((input) => makeValueInfo(...input));
+  return makeModel({ opset, nodes, inputs: infos, outputs: [makeValueInfo('y', 'float32')] });
+}
+
+/** softmax(q·kᵀ/8 masked) v in pieces, with the mask as `node` makes `s` of `scores`. */
+function decomposed(node, mask) {
+  const nodes = [
+    makeNode('Transpose', ['k'], ['kT'], { perm: [0, 2, 3, 1] }),
+    makeNode('MatMul', ['q', 'kT'], ['products']),
+    makeNode('Div', ['products', 'eight'], ['scores']),
+    node,
+    makeNode('Softmax', ['s'], ['p'], { axis: -1 }),
+    makeNode('MatMul', ['p', 'v'], ['a']),
+    makeNode('Transpose', ['a'], ['b'], { perm: [0, 2, 1, 3] }),
+    makeNode('Neg', ['b'], ['y']),
+  ];
+  const inputs = [floats('q', 2, 3, 5, 8), floats('k', 2, 7, 3, 8), floats('v', 2, 3, 7, 6), mask];
+  const constants = [
+    makeTensor('eight', 'float32', [], Float32Array.of(8)),
+    makeTensor('low', 'float32', [], Float32Array.of(-1e9)),
+  ];
+  const infos = inputs.map((input) => makeValueInfo(...input));
+  return makeModel({
+    opset: 17,
+    nodes,
+    initializers: constants,
+    inputs: infos,
+    outputs: [makeValueInfo('y', 'float32')],
+  });
+}
+
+const seen = ['seen', 'bool', [2, 1, 5, 7]];
+const merged = [floats('q', 2, 5, 24), floats('k', 2, 7, 24), floats('v', 2, 7, 24)];
+
+/** Operators that are swapped. */
+const operators = {
+  'attention of four axes': single(
+    'Attention',
+    [floats('q', 2, 4, 5, 8), floats('k', 2, 2, 7, 8), floats('v', 2, 2, 7, 6)],
+    {
+      is_causal: 1,
+      scale: 0.3,
+    },
+  ),
+  'attention of three axes, with softcap and a mask': single(
+    'Attention',
+    [floats('q', 2, 5, 32), floats('k', 2, 7, 16), floats('v', 2, 7, 12), ['mask', 'bool', [5, 7]]],
+    { q_num_heads: 4, kv_num_heads: 2, softcap: 0.5 },
+  ),
+  'attention with a bias': single(
+    'Attention',
+    [floats('q', 2, 4, 5, 8), floats('k', 2, 4, 7, 8), floats('v', 2, 4, 7, 8), floats('bias', 1, 4, 5, 7)],
+    {},
+  ),
+  'multi-head attention': single('MultiHeadAttention', merged, { num_heads: 3 }, { domain: ms, opset: 17 }),
+  'multi-head attention, causal, with a scale': single(
+    'MultiHeadAttention',
+    [floats('q', 2, 7, 24), ...merged.slice(1)],
+    { num_heads: 3, unidirectional: 1, scale: 0.5 },
+    { domain: ms, opset: 17 },
+  ),
+  'multi-head attention with padding and a bias': single(
+    'MultiHeadAttention',
+    [...merged, undefined, ['keys', 'int32', [2, 7]], floats('bias', 1, 3, 5, 7)],
+    { num_heads: 3 },
+    { domain: ms, opset: 17 },
+  ),
+  'pieces, with an added mask': decomposed(makeNode('Add', ['scores', 'bias'], ['s']), floats('bias', 2, 1, 5, 7)),
+  'pieces, shown where true': decomposed(makeNode('Where', ['seen', 'scores', 'low'], ['s']), seen),
+  'pieces, hidden where true': decomposed(makeNode('Where', ['seen', 'low', 'scores'], ['s']), seen),
+};
+
+/** Operators that stay with onnxruntime. */
+const left = {
+  'projections inside': single(
+    'Attention',
+    [floats('x', 2, 5, 24), floats('weights', 24, 72), floats('bias', 72)],
+    { num_heads: 3 },
+    { domain: ms, opset: 17 },
+  ),
+  // A list of tensors crosses the cut, which a model's inputs cannot say.
+  'a sequence around it': makeModel({
+    opset: 23,
+    nodes: [
+      makeNode('SplitToSequence', ['q'], ['parts'], { axis: 3, keepdims: 1 }),
+      makeNode('Attention', ['q', 'k', 'v'], ['a']),
+      makeNode('SequenceInsert', ['parts', 'a'], ['more']),
+      makeNode('SequenceAt', ['more', 'first'], ['b']),
+      makeNode('Add', ['a', 'b'], ['y']),
+    ],
+    initializers: [makeTensor('first', 'int64', [], BigInt64Array.of(0n))],
+    inputs: ['q', 'k', 'v'].map((name) => makeValueInfo(name, 'float32', [2, 3, 5, 8])),
+    outputs: [makeValueInfo('y', 'float32')],
+  }),
+};
+
+/** A model with its weights in a file beside it. */
+function splitWeights(source, folder) {
+  const { graph, message } = readModel(readFileSync(source));
+  const chunks = [];
+  let end = 0;
+  const entry = (key, value) =>
+    bytesField(
+      tensorFields.externalData,
+      new Message('StringStringEntryProto', [textField(entryFields.key, key), textField(entryFields.value, value)])
+        .bytes,
+    );
+  const initializers = graph.initializers.map((tensor) => {
+    const { buffer } = tensor.data();
+    chunks.push(new Uint8Array(buffer));
+    const offset = end;
+    end += buffer.byteLength;
+    return tensor.message.with({
+      ...Object.fromEntries(['rawData', 'floatData', 'int32Data', 'int64Data'].map((name) => [tensorFields[name], []])),
+      [tensorFields.dataLocation]: [integerField(tensorFields.dataLocation, externalLocation)],
+      [tensorFields.externalData]: [
+        entry('location', 'external.data'),
+        entry('offset', `${offset}`),
+        entry('length', `${buffer.byteLength}`),
+      ],
+    });
+  });
+  const inner = graph.message.with({
+    [graphFields.initializer]: initializers.map(({ bytes }) => bytesField(graphFields.initializer, bytes)),
+  });
+  writeFileSync(path.join(folder, 'external.data'), Buffer.concat(chunks));
+  return message.with({ [modelFields.graph]: [bytesField(modelFields.graph, inner.bytes)] });
+}
+
+/** Writes the models into a folder. @param source a model whose weights are put beside it */
+export function writeModels(folder, source) {
+  for (const [kind, all] of Object.entries({ operators, left })) {
+    mkdirSync(path.join(folder, kind), { recursive: true });
+    for (const [name, model] of Object.entries(all))
+      writeFileSync(path.join(folder, kind, `${name}.onnx`), model.bytes);
+  }
+  writeFileSync(path.join(folder, 'external.onnx'), splitWeights(source, folder).bytes);
+}

@@ -1,0 +1,163 @@
+// The session: what an InferenceSession has and does, runs in flight, what is left to onnxruntime, weights outside the model.
+// Reader: someone who changes session.ts or fuse.ts.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import ort from 'onnxruntime-node';
+import { fuse } from 'tilewise/onnxruntime';
+import { caseOf, differenceOf, pathOf, quiet } from './fixtures.mjs';
+
+const bert = 'bert-eager-script17.onnx';
+const { feeds, y } = caseOf(bert);
+const options = { sessionOptions: quiet };
+const isRight = (out) => assert.ok(differenceOf(out.data, y) <= 1e-4, `${differenceOf(out.data, y)}`);
+
+/** A session that is released when the test is over. */
+async function open(t, ...args) {
+  const session = await fuse(ort, ...args);
+  t.after(() => session.release());
+  return session;
+}
+
+const refuses = (promise, code, words) =>
+  assert.rejects(promise, (error) => {
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, words);
+    return true;
+  });
+
+describe('a session', () => {
+  it('has the names and metadata of an InferenceSession', async (t) => {
+    const whole = await ort.InferenceSession.create(pathOf(bert), quiet);
+    const session = await open(t, pathOf(bert), options);
+    for (const name of ['inputNames', 'outputNames', 'inputMetadata']) assert.deepEqual(session[name], whole[name]);
+    assert.deepEqual(
+      session.outputMetadata.map(({ name, isTensor, type }) => [name, isTensor, type]),
+      whole.outputMetadata.map(({ name, isTensor, type }) => [name, isTensor, type]),
+    );
+  });
+
+  it('is made of bytes as well, and leaves them as they are', async (t) => {
+    const bytes = readFileSync(pathOf(bert));
+    const before = Buffer.from(bytes);
+    const session = await open(t, bytes, options);
+    isRight((await session.run(feeds)).y);
+    assert.ok(before.equals(bytes));
+  });
+
+  it('gives the outputs that are asked for, by names or by an object, and takes options of a run', async (t) => {
+    const session = await open(t, pathOf(bert), options);
+    for (const args of [[['y']], [{ y: null }], [{ tag: 'run' }], [['y'], { tag: 'run' }], [null, { tag: 'run' }]]) {
+      const out = await session.run(feeds, ...args);
+      assert.deepEqual(Object.keys(out), ['y']);
+      isRight(out.y);
+    }
+  });
+
+  it('copies outputs into tensors that are given for them', async (t) => {
+    const session = await open(t, pathOf(bert), options);
+    const target = new ort.Tensor('float32', new Float32Array(y.length), [2, 12, 64]);
+    const out = await session.run(feeds, { y: target });
+    assert.equal(out.y, target);
+    isRight(target);
+    const other = new ort.Tensor('float32', new Float32Array(y.length), [24, 64]);
+    await refuses(session.run(feeds, { y: other }), 'ERR_TILEWISE_SHAPE_MISMATCH', /\[24, 64\]/);
+  });
+
+  it('runs many times at once, and gives each its own outputs', async (t) => {
+    const session = await open(t, pathOf(bert), options);
+    const other = {
+      ...feeds,
+      input_ids: new ort.Tensor(
+        'int64',
+        feeds.input_ids.data.map((id) => (id + 1n) % 100n),
+        [2, 12],
+      ),
+    };
+    const alone = (await session.run(other)).y.data;
+    const outs = await Promise.all(Array.from({ length: 8 }, (_, i) => session.run(i % 2 ? other : feeds)));
+    for (const [i, out] of outs.entries()) {
+      if (i % 2) assert.deepEqual(out.y.data, alone);
+      else isRight(out.y);
+    }
+  });
+
+  it('is released once its runs are over', async () => {
+    const session = await fuse(ort, pathOf(bert), options);
+    const running = session.run(feeds);
+    const released = session.release();
+    isRight((await running).y);
+    await released;
+    await session.release();
+    await refuses(session.run(feeds), 'ERR_TILEWISE_DISPOSED', /released/);
+  });
+
+  it('says which name is wrong', async (t) => {
+    const session = await open(t, pathOf(bert), options);
+    const code = 'ERR_TILEWISE_INVALID_OPTION';
+    await refuses(session.run({ input_ids: feeds.input_ids }), code, /`feeds.attention_mask` must be a tensor/);
+    await refuses(session.run({ ...feeds, labels: feeds.input_ids }), code, /no input 'labels', only input_ids/);
+    await refuses(session.run(undefined), code, /`feeds`/);
+    await refuses(session.run(feeds, ['logits']), code, /no output 'logits', only y/);
+    await refuses(session.run(feeds, { y: null, z: null }), code, /no output 'z'/);
+  });
+});
+
+describe('fuse', () => {
+  it('leaves sites out that `only` refuses, with the reason', async (t) => {
+    const seen = [];
+    const only = (site) => seen.push(site) === 1;
+    const session = await open(t, pathOf(bert), { ...options, only });
+    assert.deepEqual(
+      session.attention.map(({ swap, reason }) => [swap !== undefined, reason]),
+      [
+        [true, undefined],
+        [false, 'left out by `only`'],
+      ],
+    );
+    assert.deepEqual([seen[0].queryHeads, seen[0].headDim, seen[0].mask], [4, 16, 'boolean']);
+    isRight((await session.run(feeds)).y);
+  });
+
+  it('runs a model of which nothing is swapped', async (t) => {
+    const session = await open(t, pathOf(bert), { ...options, only: () => false });
+    isRight((await session.run(feeds)).y);
+  });
+
+  it('stops onnxruntime from spinning, unless it is told to', async () => {
+    const seen = [];
+    const watching = {
+      Tensor: ort.Tensor,
+      InferenceSession: {
+        create: (bytes, settings) => {
+          seen.push(settings.extra?.session?.intra_op?.allow_spinning);
+          return ort.InferenceSession.create(bytes, settings);
+        },
+      },
+    };
+    const extra = { session: { intra_op: { allow_spinning: '1' } } };
+    for (const more of [{}, { spinning: true }, { sessionOptions: { ...quiet, extra } }]) {
+      await (await fuse(watching, pathOf(bert), { ...options, ...more })).release();
+    }
+    assert.deepEqual(seen, ['0', '0', '0', undefined, undefined, undefined, '1', '1', '1']);
+  });
+
+  it('says which argument is wrong', async () => {
+    const code = 'ERR_TILEWISE_INVALID_OPTION';
+    await refuses(fuse(ort, 5), code, /`source`/);
+    await refuses(fuse(ort, pathOf(bert), { only: 1 }), code, /`only`/);
+    await refuses(fuse(ort, pathOf(bert), { spinning: 1 }), code, /`spinning`/);
+    await refuses(fuse(ort, pathOf(bert), { device: 'gpu' }), code, /`device`/);
+    await refuses(fuse(ort, pathOf(bert), { sessionOptions: 1 }), code, /`sessionOptions`/);
+    await refuses(fuse(ort, pathOf(bert), { threads: 1 }), 'ERR_TILEWISE_UNKNOWN_OPTION', /threads/);
+    await refuses(fuse(ort, Buffer.from('{}')), 'ERR_TILEWISE_INVALID_FILE', /ModelProto/);
+    await assert.rejects(fuse(ort, 'missing.onnx'), { code: 'ENOENT' });
+  });
+
+  it('reads weights from a file beside the model', async (t) => {
+    const session = await open(t, fileURLToPath(new URL('../models/external.onnx', import.meta.url)), options);
+    isRight((await session.run(feeds)).y);
+  });
+});
