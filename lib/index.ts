@@ -4,7 +4,6 @@
 import { installed, native } from './native/native.js';
 
 export { type ClaOptions, claLayerMap } from './caches/cla.js';
-export type { CacheAttentionOptions } from './caches/kv-attention.js';
 export { type AppendOptions, KvCache } from './caches/kv-cache.js';
 export type { KvCacheOptions, KvPoolOptions } from './caches/kv-options.js';
 export type { PerHead } from './caches/kv-parts.js';
@@ -16,6 +15,7 @@ export {
   type PoolAttentionOptions,
 } from './caches/kv-pool.js';
 export type { CachePositions } from './caches/kv-rotary.js';
+export type { CacheAttentionOptions } from './caches/kv-told.js';
 export {
   S2Cache,
   type S2CacheAppendOptions,

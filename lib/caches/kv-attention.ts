@@ -1,79 +1,28 @@
 // Attention over runs of a pool: the call of attention() that a cache's own attention() is.
 // Reader: someone who follows one. Where tokens are and how many there are is the cache's; all else is attention()'s.
 
-import { mergeHeads, readHeads, readMergedHeads, unmergeable } from '../call/heads.js';
+import { readHeads, readMergedHeads, unmergeable } from '../call/heads.js';
 import { mismatch } from '../call/shape.js';
 import { showDims, TilewiseTypeError } from '../check/errors.js';
-import { checkBoolean, checkNames, invalid, namesOf } from '../check/validate.js';
-import { runAttention, runAttentionSync } from '../ops/attention/attention.js';
-import type { AttentionOptions, Layout } from '../ops/attention/options.js';
+import { checkBoolean, checkNames, invalid } from '../check/validate.js';
+import { attend, attendSync } from '../ops/attention/attention.js';
+import { type AttentionOptions, type Layout, readSyncValues, readValues } from '../ops/attention/options.js';
 import { type HeadPart, runParts, runPartsSync } from '../ops/attention/parts.js';
 import type { Internals } from '../ops/attention/problem.js';
 import type { Pattern } from '../patterns/index.js';
 import type { WindowPattern } from '../patterns/window.js';
 import { HipState } from '../selectors/hip-state.js';
+import { OwnPages } from '../stores/pages.js';
 import { axesOf, layoutWords } from '../tensor/axes.js';
 import { backendName, cpu } from '../tensor/devices.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
 import { deviceOf, floatTypes, readTensor, type View } from '../tensor/views.js';
-import { swapped, tensorOf } from './kv-dense.js';
+import { swapped } from './kv-dense.js';
 import type { KvPart } from './kv-parts.js';
 import { type RotarySettings, turnedQueries, turnedSinks } from './kv-rotary.js';
 import type { Horizon } from './kv-run.js';
-
-/** What attention over a cache can be told, as in attention(). */
-export type CacheAttentionOptions<T = Tensor> = Pick<
-  AttentionOptions<T>,
-  | 'queryHeads'
-  | 'pattern'
-  | 'causal'
-  | 'window'
-  | 'sinkTokens'
-  | 'scale'
-  | 'softcap'
-  | 'alibiSlopes'
-  | 'sinks'
-  | 'bias'
-  | 'mask'
-  | 'keyMask'
-  | 'extraKeys'
-  | 'extraValues'
-  | 'returnLse'
-  | 'out'
-  | 'Tensor'
-  | 'signal'
-  | 'copyInputs'
-> & {
-  /** With `pattern: hierarchical()`: lists kept from step to step, as in hipAttention(); one per layer and cache. */
-  state?: HipState;
-};
-
-/** What attention over sequences of a pool can be told: packed queries and keys have no axes in a bias or mask. */
-export type PackedAttentionOptions<T = Tensor> = Omit<CacheAttentionOptions<T>, 'state' | 'bias' | 'mask'>;
-
-/** Names that calls of caches and pools have in common. */
-const packedNames = namesOf<PackedAttentionOptions>({
-  queryHeads: 1,
-  pattern: 1,
-  causal: 1,
-  window: 1,
-  sinkTokens: 1,
-  scale: 1,
-  softcap: 1,
-  alibiSlopes: 1,
-  sinks: 1,
-  keyMask: 1,
-  extraKeys: 1,
-  extraValues: 1,
-  returnLse: 1,
-  out: 1,
-  Tensor: 1,
-  signal: 1,
-  copyInputs: 1,
-});
-const names: ReadonlySet<string> = new Set([...packedNames, 'bias', 'mask', 'state']);
-const poolNames: ReadonlySet<string> = new Set([...packedNames, 'queryLengths', 'states']);
+import { type CacheAttentionOptions, cacheNames, poolNames, type Told, toldOf } from './kv-told.js';
 
 /** What a cache says about every call. */
 export interface CallSettings {
@@ -95,7 +44,7 @@ export interface Reading {
 
 /** The call of attention() that one of a cache is. */
 interface Call {
-  readonly q: TensorLike;
+  readonly q: View;
   readonly parts: readonly HeadPart[];
   /** Of all parts; with one part its own, too. */
   readonly options: AttentionOptions<unknown>;
@@ -113,10 +62,12 @@ export async function attendTo(
   settings: CallSettings,
 ): Promise<unknown> {
   const { q, parts, options, isInParts, own } = callOf(where, reading, query, told, settings);
-  const ends = reading.parts.flatMap(({ runs }) => runs.map((run) => run.read(reading.layer)));
+  const ends: (() => void)[] = [];
+  for (const { runs } of reading.parts) for (const run of runs) ends.push(run.read(reading.layer));
   try {
     if (isInParts) return await runParts(where, q, parts, options);
-    return await runAttention(where, q, parts[0].k, parts[0].v, options, parts[0].internals);
+    const [{ k, v, internals }] = parts;
+    return await attend({ q, k, v, out: options.out }, readValues(options), internals);
   } finally {
     for (const end of ends) end();
     for (const tensor of own) tensor.dispose();
@@ -133,14 +84,12 @@ export function attendToSync(
   const { q, parts, options, isInParts, own } = callOf(where, reading, query, told, settings);
   try {
     if (isInParts) return runPartsSync(where, q, parts, options);
-    return runAttentionSync(where, q, parts[0].k, parts[0].v, options, parts[0].internals);
+    const [{ k, v, internals }] = parts;
+    return attendSync({ q, k, v, out: options.out }, readSyncValues(where, options), internals);
   } finally {
     for (const tensor of own) tensor.dispose();
   }
 }
-
-/** Options that are written one by one: a call of one token takes about as long as spreading them. */
-type Told = { -readonly [name in keyof AttentionOptions]: AttentionOptions<unknown>[name] };
 
 function callOf(
   where: string,
@@ -149,14 +98,12 @@ function callOf(
   given: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): Call {
-  checkNames(where, given, settings.queryLengths ? poolNames : names);
+  checkNames(where, given, settings.queryLengths ? poolNames : cacheNames);
   const { layout, queryLengths, rotary, isReadOnly } = settings;
   const [{ runs, pool }] = parts;
   const keyLengths = new Int32Array(runs.length);
   for (let i = 0; i < runs.length; ++i) keyLengths[i] = runs[i].lengthOf(layer);
-  const { state, ...rest } = given;
-  const options: Told = rest;
-  options.layout = layout;
+  const options = toldOf(given, layout);
   if (given.causal !== undefined) options.causal = checkBoolean('causal', given.causal);
   else if (given.pattern === undefined) options.causal = !isReadOnly;
   if (given.queryHeads !== undefined) options.kvHeads = settings.kvHeads;
@@ -169,7 +116,7 @@ function callOf(
   const isMerged = given.queryHeads !== undefined;
   // Sinks by rank are extra keys that have an axis of heads; those of the caller have none next to `queryHeads`.
   const isInParts = parts.length > 1 || (isMerged && rotary?.isByRank === true);
-  const remembered = readStates(state, given.pattern, settings, keyLengths);
+  const remembered = readStates(given.state, given.pattern, settings, keyLengths);
   const own: Tensor[] = [];
   for (const part of parts) refuseGone(part, layer, queries);
   const calls = parts.map((part) => {
@@ -183,21 +130,26 @@ function callOf(
       told.extraValues = sinks.values;
     }
     const runnable = horizon && windowOf(horizon, sinks ? 0 : horizon.sinkTokens);
-    const [k, v] = [part.pool.keysOf(layer), part.pool.valuesOf(layer)].map((pages) => tensorAs(layout, pages));
-    return { heads: part.heads, k, v, options: told, internals: { keys, runnable, ...remembered } };
+    const [k, v] = [pagesAs(layout, part.pool.keysOf(layer)), pagesAs(layout, part.pool.valuesOf(layer))];
+    const internals = { keys, runnable, state: remembered?.state, states: remembered?.states };
+    return { heads: part.heads, k, v, options: told, internals };
   });
-  if (rotary) own.push(turnedQueries(view, rotary, layout, keyLengths, queries, queryLengths));
-  if (rotary && isMerged) own.push(own[own.length - 1].reshape(mergeHeads(view.dims)));
-  return { q: rotary ? own[own.length - 1] : q, parts: calls, options, isInParts, own };
+  if (!rotary) return { q: view, parts: calls, options, isInParts, own };
+  const turned = turnedQueries(view, rotary, layout, keyLengths, queries, queryLengths);
+  own.push(turned);
+  return { q: readTensor('q', turned, floatTypes), parts: calls, options, isInParts, own };
 }
+
+const pagesAs = (layout: Layout, pages: View): View => (layout === 'bhnd' ? swapped(pages) : pages);
 
 /** Whether tokens that were let go of count: where something has a number for each of them, or for a distance across them. */
 const isOfText = (
   { bias, mask, keyMask, alibiSlopes }: CacheAttentionOptions<unknown>,
   horizon: Horizon | undefined,
 ): boolean =>
+  !horizon ||
   [bias, mask, keyMask].some((option) => option !== undefined) ||
-  (alibiSlopes !== undefined && (horizon?.sinkTokens ?? 0) > 0);
+  (alibiSlopes !== undefined && horizon.sinkTokens > 0);
 
 /**
  * Says where the tokens of a part are. Those that were let go of are left out, unless the call is of the whole text: the
@@ -207,12 +159,12 @@ const isOfText = (
 function putPages(told: Told, { pool, runs }: KvPart, layer: number, lengths: Int32Array, isOfText: boolean): number {
   const { pageSize } = pool.sizes;
   const keyLengths = isOfText ? lengths : lengths.map((length, i) => length - runs[i].goneTokens);
-  const keys = keyLengths.reduce((most, length) => Math.max(most, length), 0);
+  const keys = longest(keyLengths);
   const perSequence = Math.ceil(keys / pageSize);
   const table = new Int32Array(runs.length * perSequence).fill(-1);
   for (let i = 0; i < runs.length; ++i) runs[i].writeTable(layer, table, i * perSequence, isOfText);
   told.keyLengths = keyLengths;
-  told.pages = { table: { type: 'int32', data: table, dims: [runs.length, perSequence] }, pageSize };
+  told.pages = new OwnPages(table, runs.length, pageSize);
   return keys;
 }
 
@@ -245,15 +197,10 @@ function readStates(
 
 const wrong = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
 
-/** Tensors of views that stay until a pool grows: made once. */
-const tensors = { bnhd: new WeakMap<View, Tensor>(), bhnd: new WeakMap<View, Tensor>() };
-
-function tensorAs(layout: Layout, pages: View): Tensor {
-  const made = tensors[layout].get(pages);
-  if (made) return made;
-  const tensor = tensorOf(layout === 'bhnd' ? swapped(pages) : pages);
-  tensors[layout].set(pages, tensor);
-  return tensor;
+function longest(lengths: Int32Array): number {
+  let most = 0;
+  for (const length of lengths) most = Math.max(most, length);
+  return most;
 }
 
 /** Running totals, from 0. */
@@ -324,7 +271,7 @@ function refuseGone({ horizon, runs }: KvPart, layer: number, queries: number): 
 
 function checkCounts(queries: number, keyLengths: Int32Array, queryLengths: Int32Array | undefined): void {
   if (!queryLengths) {
-    const most = Math.max(0, ...keyLengths);
+    const most = longest(keyLengths);
     if (queries <= most) return;
     throw mismatch(
       `\`q\` must have at most ${most} queries, those of the last tokens that were appended, not ${queries}`,

@@ -11,7 +11,7 @@ import type { ResultOf } from '../ops/attention/attention.js';
 import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
-import { attendTo, attendToSync, type CacheAttentionOptions } from './kv-attention.js';
+import { attendTo, attendToSync } from './kv-attention.js';
 import { denseRows } from './kv-dense.js';
 import { type CacheSettings, type KvCacheOptions, readCacheOptions } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
@@ -19,6 +19,7 @@ import { type KvPart, pageSizeOf, reservedPages } from './kv-parts.js';
 import { turnedKeys } from './kv-rotary.js';
 import { appendRows, readRows } from './kv-rows.js';
 import { KvRun } from './kv-run.js';
+import type { CacheAttentionOptions } from './kv-told.js';
 import { type PageHold, releaseAll } from './page-counts.js';
 
 /** Options of append(). */

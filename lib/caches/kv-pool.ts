@@ -13,19 +13,14 @@ import { HipState } from '../selectors/hip-state.js';
 import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
-import {
-  attendTo,
-  attendToSync,
-  type CallSettings,
-  type PackedAttentionOptions,
-  type Reading,
-} from './kv-attention.js';
+import { attendTo, attendToSync, type CallSettings, type Reading } from './kv-attention.js';
 import { type KvPoolOptions, readPoolOptions } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
 import type { KvPart } from './kv-parts.js';
 import { type RotarySettings, turnedKeys } from './kv-rotary.js';
 import { appendRows, readRows } from './kv-rows.js';
 import { KvRun } from './kv-run.js';
+import type { PackedAttentionOptions } from './kv-told.js';
 import { releaseAll } from './page-counts.js';
 
 /** Options of KvPool.attention(): those of KvCache.attention() but `bias` and `mask`, and what is each sequence's own. */

@@ -16,6 +16,8 @@ export interface BusySystem {
 
 /** Calls between two looks. */
 const callsPerLook = 50;
+/** Most looks between two questions whether onnxruntime is loaded. */
+const mostUnasked = 63;
 /** The part of their time that threads may wait before it is worth a word. */
 const bearable = 0.3;
 
@@ -24,6 +26,9 @@ export class BusyWatch {
   #calls = 0;
   #before: NativeRunTimes = { ran: 0, waited: 0 };
   #hasSpoken = false;
+  /** Looks until the next question, and how many there were before it. */
+  #unasked = 0;
+  #pause = 0;
 
   constructor(system: BusySystem) {
     this.#system = system;
@@ -37,12 +42,20 @@ export class BusyWatch {
     const [ran, waited] = [now.ran - this.#before.ran, now.waited - this.#before.waited];
     this.#before = now;
     const part = waited / (ran + waited);
-    if (!(part > bearable) || !this.#system.hasOnnxruntime()) return;
+    if (!(part > bearable) || !this.#findsOnnxruntime()) return;
     this.#hasSpoken = true;
     this.#system.warn(
       `tilewise's threads waited for a processor ${Math.round(part * 100)} % of their time, and onnxruntime is loaded: its ` +
         "threads go on spinning after a run. Create sessions with { extra: { session: { intra_op: { allow_spinning: '0' } } } }",
     );
+  }
+
+  /** Asks ever more seldom while the answer is no, which takes as long as dozens of calls. */
+  #findsOnnxruntime(): boolean {
+    if (--this.#unasked > 0) return false;
+    this.#pause = Math.min(2 * this.#pause + 1, mostUnasked);
+    this.#unasked = this.#pause;
+    return this.#system.hasOnnxruntime();
   }
 }
 

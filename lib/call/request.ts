@@ -70,6 +70,19 @@ export interface RequestForm {
   readonly results?: { readonly out: Place; readonly lse?: Place };
 }
 
+/** Memory for the numbers of requests, and how much of it is taken. As Node's Buffers: one allocation for many. */
+let slab = new Float64Array(0);
+let taken = 0;
+
+function takeNumbers(count: number): Float64Array {
+  if (taken + count > slab.length) {
+    slab = new Float64Array(Math.max(8192, count));
+    taken = 0;
+  }
+  taken += count;
+  return slab.subarray(taken - count, taken);
+}
+
 export class Request {
   readonly numbers: Float64Array;
   readonly views: NativeViews;
@@ -79,8 +92,9 @@ export class Request {
 
   /** @param copies whether inputs are copied, so that they may change while the call runs */
   constructor(form: RequestForm, copies: boolean) {
-    this.numbers = new Float64Array(form.fields);
-    this.views = new Array<undefined>(form.slots).fill(undefined);
+    this.numbers = takeNumbers(form.fields);
+    this.views = [];
+    for (let i = 0; i < form.slots; ++i) this.views.push(undefined);
     this.#form = form;
     this.#copies = copies;
   }
@@ -115,7 +129,7 @@ export class Request {
   /** Writes an operand's offset, then its strides in the order of its fields. */
   place(field: number, offset: number, strides: readonly number[]): void {
     this.numbers[field] = offset;
-    this.numbers.set(strides, field + 1);
+    for (let i = 0; i < strides.length; ++i) this.numbers[field + 1 + i] = strides[i];
   }
 
   /** Passes one of q, k, v: offset, then strides by batch, token, head, dim. */
@@ -232,11 +246,12 @@ function copyOf(view: HostView): HostView {
 /** Bytes of inputs in all, up to which 'small' copies them: less than starting a call takes. */
 const smallBytes = 64 * 1024;
 
-/** Whether a call copies its inputs, for what `copyInputs` says. */
-export function copiesInputs(wanted: CopyInputs, inputs: readonly Named[]): boolean {
+/** Whether a call copies its inputs, which are all `operands` but `out`, for what `copyInputs` says. */
+export function copiesInputs(wanted: CopyInputs, operands: readonly Named[], out?: View): boolean {
   if (wanted !== 'small') return wanted;
   let bytes = 0;
-  for (const { view } of inputs) {
+  for (const { view } of operands) {
+    if (view === out) continue;
     const [first, last] = (isOnHost(view) && extentOf(view)) || [0, -1];
     bytes += (last - first + 1) * bytesPer(view.type);
   }

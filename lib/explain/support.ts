@@ -5,7 +5,7 @@ import { attentionOp } from '../native/fields.js';
 import { native } from '../native/native.js';
 import { appendReasons } from '../ops/append.js';
 import { type AttentionOptions, readOptions } from '../ops/attention/options.js';
-import { prepare } from '../ops/attention/problem.js';
+import { prepare, readOperands } from '../ops/attention/problem.js';
 import { knownIndex, type Location } from '../tensor/devices.js';
 import type { TensorLike } from '../tensor/types.js';
 import { floatTypes, readTensor } from '../tensor/views.js';
@@ -24,7 +24,8 @@ export function reasonsAgainst(
 ): string[] {
   const index = knownIndex(device);
   const settings = readOptions('attention()', options);
-  const { request, selection } = prepare(q, k, v, undefined, settings, {}, { candidates: [index], results: 0 });
+  const operands = readOperands(q, k, v, undefined, settings);
+  const { request, selection } = prepare(operands, settings, {}, false, { candidates: [index], results: 0 });
   return [...(selection?.reasons(index) ?? []), ...attentionOp.supports(index, request)];
 }
 

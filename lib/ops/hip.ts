@@ -24,9 +24,9 @@ import type { TensorLike } from '../tensor/types.js';
 import type { View } from '../tensor/views.js';
 import type { ResultOf } from './attention/attention.js';
 import { checkKeyLengths } from './attention/modifiers.js';
-import { type AttentionOptions, readOptions } from './attention/options.js';
+import { type AttentionOptions, readOptions, readSyncOptions } from './attention/options.js';
 import { readOperand } from './attention/problem.js';
-import { type Settings, syncSettings } from './attention/settings.js';
+import type { Settings } from './attention/settings.js';
 import { type CommonOptions, type Meaning, namedOps, splitOptions } from './named.js';
 
 /** The options of hipAttention() that attention() has not: those of hierarchical(), and for decoding a state. */
@@ -142,8 +142,8 @@ export function hipSelectSync(
   k: TensorLike,
   options: HipSelectOptions | HierarchicalPreset = {},
 ): HipSelection {
-  const { pattern, settings } = readSelect('hipSelectSync()', options);
-  const selection = prepareSelect(pattern, q, k, syncSettings('hipSelectSync()', settings));
+  const { pattern, settings } = readSelect('hipSelectSync()', options, readSyncOptions);
+  const selection = prepareSelect(pattern, q, k, settings);
   try {
     selection.runSync();
     return selectionOf(selection);
@@ -157,13 +157,13 @@ const selectionOf = ({ lists }: PreparedSelection): HipSelection => {
   return { blocks: stages[stages.length - 1], stages };
 };
 
-function readSelect(where: string, options: HipSelectOptions | HierarchicalPreset) {
+function readSelect(where: string, options: HipSelectOptions | HierarchicalPreset, read = readOptions) {
   const given = typeof options === 'string' ? { preset: options } : options;
   checkNames(where, given, selectNames);
   const { layout, queryHeads, kvHeads, keyLengths, pages, pairing, signal, device, copyInputs, ...own } = given;
   const pattern = hierarchical(own);
   const common = { layout, queryHeads, kvHeads, keyLengths, pages, pairing, signal, device, copyInputs };
-  return { pattern, settings: readOptions(where, { pattern, ...common }) };
+  return { pattern, settings: read(where, { pattern, ...common }) };
 }
 
 function prepareSelect(

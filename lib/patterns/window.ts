@@ -96,9 +96,14 @@ export function checkWindow(value: Record<string, unknown>): WindowPattern {
   return value as unknown as WindowPattern;
 }
 
+/** A window; every call says "causal", so that one is made once. */
 function pattern(left: number, right: number, sinkTokens: number, align: Align): WindowPattern {
-  return made({ kind: 'window', left, right, sinkTokens, align });
+  const isCausal = left === open && right === 0 && sinkTokens === 0 && align === 'bottom-right';
+  return isCausal ? causalPattern : newPattern(left, right, sinkTokens, align);
 }
+
+const newPattern = (left: number, right: number, sinkTokens: number, align: Align): WindowPattern =>
+  made({ kind: 'window', left, right, sinkTokens, align });
 
 function readReach(window: unknown): [left: number, right: number] {
   if (Array.isArray(window)) {
@@ -136,7 +141,8 @@ export function checkExclusive(options: Record<string, unknown>): void {
   }
 }
 
-const fullPattern = pattern(open, open, 0, 'bottom-right');
+const fullPattern = newPattern(open, open, 0, 'bottom-right');
+const causalPattern = newPattern(open, 0, 0, 'bottom-right');
 
 type WindowFields = Pick<WindowPattern, 'left' | 'right' | 'sinkTokens' | 'align'>;
 

@@ -27,9 +27,22 @@ export interface PageSettings {
   readonly pageSize: number;
 }
 
+/** Pages of a cache, whose table nobody else has: there is nothing to check. */
+export class OwnPages implements PageSettings {
+  readonly table: HostView;
+  readonly pageSize: number;
+
+  constructor(data: Int32Array, sequences: number, pageSize: number) {
+    const perSequence = sequences === 0 ? 0 : data.length / sequences;
+    this.table = { type: 'int32', data, dims: [sequences, perSequence], strides: [perSequence, 1], offset: 0 };
+    this.pageSize = pageSize;
+  }
+}
+
 const names = namesOf<PagedKeys>({ table: 1, pageSize: 1 });
 
 export function readPages(value: unknown): PageSettings {
+  if (value instanceof OwnPages) return value;
   if (!is.object(value)) throw invalid('pages', 'an object { table, pageSize }', value);
   checkNames('`pages`', value, names);
   const table = readIntegerTable('pages.table', value.table);

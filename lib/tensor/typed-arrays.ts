@@ -31,6 +31,7 @@ export function isResizable(array: ArrayBufferView): boolean {
 
 /** Whether the buffer of a typed array has no memory: it is empty, or was transferred. */
 export function hasNoMemory(array: ArrayBufferView): boolean {
+  if (byteLengthOf(array) > 0) return false;
   const buffer = bufferGetter.call(array);
   return types.isArrayBuffer(buffer) && bufferLengthGetter.call(buffer) === 0;
 }

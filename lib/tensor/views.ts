@@ -69,8 +69,12 @@ export function contiguousStrides(dims: readonly number[]): number[] {
 /** Whether a view's elements follow each other in row-major order; strides of axes of length 1 say nothing. */
 export function isRowMajor({ dims, strides }: Pick<View, 'dims' | 'strides'>): boolean {
   if (dims.includes(0)) return true;
-  const rowMajor = contiguousStrides(dims);
-  return dims.every((length, axis) => length === 1 || strides[axis] === rowMajor[axis]);
+  let stride = 1;
+  for (let axis = dims.length - 1; axis >= 0; --axis) {
+    if (dims[axis] !== 1 && strides[axis] !== stride) return false;
+    stride *= dims[axis];
+  }
+  return true;
 }
 
 /**
@@ -86,11 +90,11 @@ export function trimmed<V extends View>(view: V): V {
 }
 
 /** Some indices of one axis. */
-export const sliced = <V extends View>(view: V, axis: number, { begin, end }: { begin: number; end: number }): V => ({
-  ...view,
-  dims: view.dims.with(axis, end - begin),
-  offset: view.offset + begin * view.strides[axis],
-});
+export function sliced<V extends View>(view: V, axis: number, { begin, end }: { begin: number; end: number }): V {
+  const dims = view.dims.slice();
+  dims[axis] = end - begin;
+  return { ...view, dims, offset: view.offset + begin * view.strides[axis] };
+}
 
 /** First and last element that a view addresses, inclusive; undefined when it addresses none. */
 export function extentOf(view: Pick<View, 'dims' | 'strides' | 'offset'>): [first: number, last: number] | undefined {

@@ -7,13 +7,13 @@ import { native } from '../../dist/native/native.js';
 import { operands } from '../support/tensors.js';
 
 /** A watch over threads that run and wait as `next` says before each look; returns what was said. */
-function watching(hasOnnxruntime = true) {
+function watching(hasOnnxruntime = () => true) {
   const times = { ran: 0, waited: 0 };
   const said: string[] = [];
   let looks = 0;
   const watch = new BusyWatch({
     runTimes: () => ({ ...times, looks: ++looks }),
-    hasOnnxruntime: () => hasOnnxruntime,
+    hasOnnxruntime,
     warn: (message) => said.push(message),
   });
   const calls = (count: number, ran: number, waited: number) => {
@@ -61,5 +61,21 @@ it.runIf(process.platform === 'linux')('threads that work on calls are timed', a
 });
 
 it('a process without onnxruntime is never warned: others may be there on purpose', () => {
-  expect(watching(false).calls(500, 1e6, 9e6)).toBe(0);
+  expect(watching(() => false).calls(500, 1e6, 9e6)).toBe(0);
+});
+
+it('a process is seldom asked for onnxruntime that it has not, and warned when it has', () => {
+  let questions = 0;
+  let isLoaded = false;
+  const { calls } = watching(() => {
+    ++questions;
+    return isLoaded;
+  });
+  const look = () => calls(50, 1e6, 9e6);
+  for (let i = 0; i < 1000; ++i) look();
+  expect(questions).toBeLessThan(25);
+  isLoaded = true;
+  let looks = 1;
+  while (look() === 0) ++looks;
+  expect(looks).toBeLessThan(100);
 });

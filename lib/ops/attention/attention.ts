@@ -4,11 +4,11 @@
 import type { Tensor } from '../../tensor/tensor.js';
 import type { TypedAs } from '../../tensor/typed.js';
 import type { ElementOf, FloatType, TensorLike } from '../../tensor/types.js';
-import { type AttentionOptions, readOptions } from './options.js';
-import { type Internals, prepare } from './problem.js';
+import { type AttentionOptions, readOptions, readSyncOptions } from './options.js';
+import { type Internals, type Operands, prepare, readOperands } from './problem.js';
 import { isRaggedSelection, runSelections, runSelectionsSync } from './ragged-selection.js';
 import { runPrepared, runPreparedSync } from './run.js';
-import { syncSettings } from './settings.js';
+import type { Settings } from './settings.js';
 
 /** What attention() returns: tensors of the class that `Tensor` names, or the `out` that was passed. */
 export interface AttentionResult<Out = Tensor<FloatType>, Lse = Tensor<'float32'>> {
@@ -99,8 +99,17 @@ export async function runAttention(
   internals?: Internals,
 ): Promise<AttentionResult<unknown, unknown>> {
   const settings = readOptions(where, options);
-  if (isRaggedSelection(settings)) return runSelections(q, k, v, options.out, settings, internals);
-  const prepared = prepare(q, k, v, options.out, settings, { ...internals, mayWait: true });
+  return attend(readOperands(q, k, v, options.out, settings, internals), settings, internals);
+}
+
+/** The same of tensors and options that have been read. */
+export async function attend(
+  operands: Operands,
+  settings: Settings,
+  internals?: Internals,
+): Promise<AttentionResult<unknown, unknown>> {
+  if (isRaggedSelection(settings)) return runSelections(operands, settings, internals);
+  const prepared = prepare(operands, settings, internals, true);
   const { results } = prepared;
   try {
     await runPrepared(prepared, settings.signal);
@@ -120,9 +129,18 @@ export function runAttentionSync(
   options: AttentionOptions<unknown>,
   internals?: Internals,
 ): AttentionResult<unknown, unknown> {
-  const settings = syncSettings(where, readOptions(where, options));
-  if (isRaggedSelection(settings)) return runSelectionsSync(q, k, v, options.out, settings, internals);
-  const prepared = prepare(q, k, v, options.out, settings, internals);
+  const settings = readSyncOptions(where, options);
+  return attendSync(readOperands(q, k, v, options.out, settings, internals), settings, internals);
+}
+
+/** attend() on the calling thread. */
+export function attendSync(
+  operands: Operands,
+  settings: Settings,
+  internals?: Internals,
+): AttentionResult<unknown, unknown> {
+  if (isRaggedSelection(settings)) return runSelectionsSync(operands, settings, internals);
+  const prepared = prepare(operands, settings, internals);
   const { results } = prepared;
   try {
     runPreparedSync(prepared);

@@ -2,6 +2,7 @@
 // Reader: anyone who calls attention(), and whoever adds an option. Order: names, values one by one; what they say together
 // is in settings.ts, shapes are compared in problem.ts, where the tensors are.
 
+import { refuseSignal } from '../../call/flight.js';
 import { readMergedHeads } from '../../call/heads.js';
 import type { CopyInputs } from '../../call/request.js';
 import { checkBoolean, checkNames, checkOneOf, invalid, is, namesOf } from '../../check/validate.js';
@@ -17,7 +18,7 @@ import type { Named } from '../../tensor/leases.js';
 import { readMask } from '../../tensor/masks.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { TensorConstructor, TensorLike } from '../../tensor/types.js';
-import { floatTypes, readTensor } from '../../tensor/views.js';
+import { floatTypes, readTensor, type View } from '../../tensor/views.js';
 import { checkTogether, type Settings } from './settings.js';
 
 /** Order of the axes of q, k, v and out: [batch, tokens, heads, dim] or [batch, heads, tokens, dim]. */
@@ -190,8 +191,29 @@ export const attentionNames = namesOf<AttentionOptions>({
 /** Checks the options of attention() by name and value. `where` names the function in messages. */
 export function readOptions(where: string, options: AttentionOptions<unknown>): Settings {
   checkNames(where, options, attentionNames);
-  const o = options;
-  if (o.pattern !== undefined) checkExclusive(options as Record<string, unknown>);
+  return readValues(options);
+}
+
+/** The same of a call on the calling thread. */
+export function readSyncOptions(where: string, options: AttentionOptions<unknown>): Settings {
+  checkNames(where, options, attentionNames);
+  return readSyncValues(where, options);
+}
+
+/** readSyncOptions() where names need no check. Such a call ends before its caller could change inputs or cancel it. */
+export function readSyncValues(where: string, options: AttentionOptions<unknown>): Settings {
+  const settings = readValues(options, false);
+  refuseSignal(where, settings.signal);
+  return settings;
+}
+
+/**
+ * readOptions() where names need no check.
+ * @param mayCopy whether inputs are copied as `copyInputs` says, or never
+ */
+export function readValues(o: AttentionOptions<unknown>, mayCopy = true): Settings {
+  if (o.pattern !== undefined) checkExclusive(o as Record<string, unknown>);
+  const copyInputs = o.copyInputs === undefined ? 'small' : checkCopyInputs(o.copyInputs);
   const settings: Settings = {
     isHeadsFirst: o.layout !== undefined && checkOneOf('layout', o.layout, layouts) === 'bhnd',
     mergedHeads: readMergedHeads(o),
@@ -218,30 +240,29 @@ export function readOptions(where: string, options: AttentionOptions<unknown>): 
     Tensor: o.Tensor === undefined ? undefined : checkConstructor('Tensor', o.Tensor),
     signal: o.signal === undefined ? undefined : checkSignal('signal', o.signal),
     device: o.device === undefined ? 'auto' : checkDevice('device', o.device),
-    copyInputs: o.copyInputs === undefined ? 'small' : checkCopyInputs(o.copyInputs),
+    copyInputs: mayCopy && copyInputs,
   };
   checkTogether(settings);
   return settings;
 }
 
-const tensorNames = [
-  'alibiSlopes',
-  'sinks',
-  'bias',
-  'mask',
-  'keyMask',
-  'extraKeys',
-  'extraValues',
-  'relativeBias',
-  'out',
-] as const satisfies (keyof Settings)[];
-
 /** The tensors among the options. */
-export const operandsOf = (settings: Settings): Named[] =>
-  tensorNames.flatMap((name) => {
-    const view = settings[name];
-    return view ? [{ name, view }] : [];
-  });
+export function operandsOf(settings: Settings): Named[] {
+  const operands: Named[] = [];
+  const put = (name: string, view: View | undefined) => {
+    if (view) operands.push({ name, view });
+  };
+  put('alibiSlopes', settings.alibiSlopes);
+  put('sinks', settings.sinks);
+  put('bias', settings.bias);
+  put('mask', settings.mask);
+  put('keyMask', settings.keyMask);
+  put('extraKeys', settings.extraKeys);
+  put('extraValues', settings.extraValues);
+  put('relativeBias', settings.relativeBias);
+  put('out', settings.out);
+  return operands;
+}
 
 function readPattern(o: AttentionOptions<unknown>): Pattern {
   if (o.pattern !== undefined) return checkPattern(o.pattern);

@@ -12,17 +12,17 @@ import { attentionOp } from '../../native/fields.js';
 import type { Range } from '../../patterns/sights.js';
 import { axesOf } from '../../tensor/axes.js';
 import { checkOverlaps } from '../../tensor/leases.js';
-import type { FloatType, TensorLike } from '../../tensor/types.js';
-import { floatTypes, readTensor, sliced, type View } from '../../tensor/views.js';
-import { type AttentionOptions, operandsOf, readOptions } from './options.js';
-import { type Internals, type Prepared, prepare, readOperand, wantedResults, withSplitExtras } from './problem.js';
-import { type Settings, syncSettings } from './settings.js';
+import type { FloatType } from '../../tensor/types.js';
+import { sliced, type View } from '../../tensor/views.js';
+import { type AttentionOptions, operandsOf, readOptions, readSyncOptions } from './options.js';
+import { type Internals, type Prepared, prepare, wantedResults, withSplitExtras } from './problem.js';
+import type { Settings } from './settings.js';
 
 export interface HeadPart {
   /** KV heads. */
   readonly heads: Range;
-  readonly k: TensorLike;
-  readonly v: TensorLike;
+  readonly k: View;
+  readonly v: View;
   /** Next to those of all parts, or in their place. */
   readonly options: AttentionOptions<unknown>;
   readonly internals: Internals;
@@ -37,7 +37,7 @@ interface PreparedParts {
 /** runAttention() in parts. */
 export async function runParts(
   where: string,
-  q: TensorLike,
+  q: View,
   parts: readonly HeadPart[],
   options: AttentionOptions<unknown>,
 ): Promise<ReturnType<Results['wrap']>> {
@@ -58,11 +58,11 @@ export async function runParts(
 /** runAttentionSync() in parts. */
 export function runPartsSync(
   where: string,
-  q: TensorLike,
+  q: View,
   parts: readonly HeadPart[],
   options: AttentionOptions<unknown>,
 ): ReturnType<Results['wrap']> {
-  const settings = syncSettings(where, readOptions(where, options));
+  const settings = readSyncOptions(where, options);
   const { calls, results } = prepareParts(where, q, parts, options, settings);
   try {
     for (const { request, placement } of calls) onDevice(placement, (device) => attentionOp.run(device, request));
@@ -75,15 +75,13 @@ export function runPartsSync(
 
 function prepareParts(
   where: string,
-  qLike: TensorLike,
+  q: View,
   parts: readonly HeadPart[],
   options: AttentionOptions<unknown>,
   given: Settings,
 ): PreparedParts {
-  const q = readOperand('q', qLike, 'queryHeads', given);
   const settings = withSplitExtras(given);
-  const views = parts.map(({ k, v }) => ({ k: readTensor('k', k, floatTypes), v: readTensor('v', v, floatTypes) }));
-  const keys = views.flatMap(({ k, v }) => [
+  const keys = parts.flatMap(({ k, v }) => [
     { name: 'k', view: k },
     { name: 'v', view: v },
   ]);
@@ -93,18 +91,17 @@ function prepareParts(
   const copyInputs = copiesInputs(settings.copyInputs, inputs);
   const cut = new Cut(q, settings.isHeadsFirst, parts[parts.length - 1].heads.end);
   const { batch, queryHeads, kvHeads } = cut;
-  const [{ v }] = views;
+  const [{ v }] = parts;
   const sizes = { batch, queryHeads, kvHeads, type: q.type as FloatType, valueDim: v.dims[v.dims.length - 1] };
   const results = makeResults(wantedResults(settings, sizes, q, options.out, placement));
   try {
     checkOverlaps(inputs, results.lent);
-    const calls = parts.map(({ heads, options: told, internals }, i) => {
-      const { k, v } = views[i];
+    const calls = parts.map(({ heads, k, v, options: told, internals }) => {
       const out = cut.ofQueries(results.out, heads);
       const lse = results.lse && cut.ofRows(results.lse, heads);
       const own = { ...options, ...cut.ofOptions(settings, heads), out, copyInputs, ...unmerged, ...told };
       const read = readOptions(where, own);
-      return prepare(cut.ofQueries(q, heads), k, v, out, read, { ...internals, lse }, placement);
+      return prepare({ q: cut.ofQueries(q, heads), k, v, out }, read, { ...internals, lse }, false, placement);
     });
     return { calls, results };
   } catch (error) {

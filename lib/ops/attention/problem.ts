@@ -48,8 +48,14 @@ export interface Internals {
   /** What hierarchical selection remembers from call to call; of packed sequences, each its own. */
   readonly state?: SelectionState;
   readonly states?: readonly SelectionState[];
-  /** An asynchronous call: a predicate may be asked later, in slices. */
-  readonly mayWait?: boolean;
+}
+
+/** The tensors of a call, with heads and dim as two axes; `out` as it was given. */
+export interface Operands {
+  readonly q: View;
+  readonly k: View;
+  readonly v: View;
+  readonly out: TensorLike | undefined;
 }
 
 /** A call ready to run: the selection first, or the questions to a predicate, where there are any. */
@@ -63,27 +69,19 @@ export interface Prepared {
 
 /**
  * Checks the tensors against each other and the options, and lays out the call.
+ * @param mayWait an asynchronous call: a predicate may be asked later, in slices
  * @param at where to run, when that has been decided
  */
 export function prepare(
-  qLike: TensorLike,
-  kLike: TensorLike,
-  vLike: TensorLike,
-  outLike: TensorLike | undefined,
+  { q, k, v, out: outLike }: Operands,
   given: Settings,
   internals: Internals = {},
+  mayWait = false,
   at?: Placement,
 ): Prepared {
-  const q = readOperand('q', qLike, 'queryHeads', given);
-  const ofKeys = internals.areKeysSplit || given.pages ? { ...given, mergedHeads: undefined } : given;
-  const k = readOperand('k', kLike, 'kvHeads', ofKeys);
-  const v = readOperand('v', vLike, 'kvHeads', ofKeys);
   const named = [{ name: 'q', view: q }, { name: 'k', view: k }, { name: 'v', view: v }, ...operandsOf(given)];
   const placement = at ?? placementOf(given.device, named);
-  const copyInputs = copiesInputs(
-    given.copyInputs,
-    named.filter(({ view }) => view !== given.out),
-  );
+  const copyInputs = copiesInputs(given.copyInputs, named, given.out);
   const settings = withSplitExtras(given);
   const { isHeadsFirst, pattern, pages, pageLists } = settings;
   const keyLengths = settings.keyLengths as Int32Array; // there where pages are
@@ -118,7 +116,7 @@ export function prepare(
   const listed = pages && pageLists && pageListsOf(pageLists, pages, keyLengths, pattern as WindowPattern, sequences);
   const runnable = selection?.blocks ?? internals.runnable ?? listed ?? (pattern as RunnablePattern);
   const put = () => putPattern(request, runnable, sequences, grid);
-  const ask = internals.mayWait ? questionsOf(runnable, sequences) : undefined;
+  const ask = mayWait ? questionsOf(runnable, sequences) : undefined;
   if (!ask) put();
   request.operand('q', place.q, q, isHeadsFirst);
   request.operand('k', place.k, k, isHeadsFirst);
@@ -128,8 +126,7 @@ export function prepare(
   if (grid) putRelativeBias(request, settings, shape, grid);
   putSequences(request, settings);
   if (pages) putPages(request, pages, keyLengths, settings.keyStarts, k);
-  const wanted = wantedResults(settings, shape, q, outLike, placement);
-  const results = request.results({ ...wanted, lse: internals.lse });
+  const results = request.results(wantedResults(settings, shape, q, outLike, placement, internals.lse));
   const questions = ask && { run: (signal: AbortSignal | undefined) => ask(signal).then(put) };
   return { request, results, selection, questions, placement };
 }
@@ -141,11 +138,14 @@ export function wantedResults(
   q: View,
   given: TensorLike | undefined,
   { results: device }: Placement,
+  lse?: View,
 ): WantedResults {
   const rank = q.dims.length;
   const axes = axesOf(rank, isHeadsFirst);
   const heads = outputHeads(shape);
-  const outDims = q.dims.with(axes.head, heads).with(axes.dim, shape.valueDim);
+  const outDims = q.dims.slice();
+  outDims[axes.head] = heads;
+  outDims[axes.dim] = shape.valueDim;
   const shownDims = mergedHeads ? mergeHeads(outDims) : outDims;
   if (out) checkSame('out', out, shape.type, shownDims);
   const tokens = lengthsOf(q, tokenAxesOf(axes, rank));
@@ -158,8 +158,28 @@ export function wantedResults(
     outDims,
     shownDims,
     lseDims: returnLse ? lseDims : undefined,
+    lse,
     Tensor,
     device,
+  };
+}
+
+/** Reads q, k and v. */
+export function readOperands(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  out: TensorLike | undefined,
+  settings: Settings,
+  { areKeysSplit = false }: Internals = {},
+): Operands {
+  const { mergedHeads, cuSeqlensQ, pages } = settings;
+  const ofKeys = { mergedHeads: areKeysSplit || pages ? undefined : mergedHeads, cuSeqlensQ };
+  return {
+    q: readOperand('q', q, 'queryHeads', settings),
+    k: readOperand('k', k, 'kvHeads', ofKeys),
+    v: readOperand('v', v, 'kvHeads', ofKeys),
+    out,
   };
 }
 
@@ -168,7 +188,7 @@ export function readOperand(
   name: string,
   value: TensorLike,
   option: keyof MergedHeads,
-  { mergedHeads, cuSeqlensQ }: Settings,
+  { mergedHeads, cuSeqlensQ }: Pick<Settings, 'mergedHeads' | 'cuSeqlensQ'>,
 ): View {
   const view = readTensor(name, value, floatTypes);
   return mergedHeads ? readHeads(name, view, option, mergedHeads, cuSeqlensQ !== undefined) : view;

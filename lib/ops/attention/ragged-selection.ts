@@ -13,16 +13,15 @@ import type { SelectionState } from '../../selectors/hierarchical.js';
 import { checkPages, keysOnPages, type PageSettings } from '../../stores/pages.js';
 import { axesOf } from '../../tensor/axes.js';
 import { checkOverlaps } from '../../tensor/leases.js';
-import type { TensorLike } from '../../tensor/types.js';
-import { floatTypes, readTensor, sliced, type View } from '../../tensor/views.js';
+import { sliced, type View } from '../../tensor/views.js';
 import { checkKeyMask, readSequences } from './modifiers.js';
 import { operandsOf } from './options.js';
 import {
   checkRank,
   type Internals,
+  type Operands,
   type Prepared,
   prepare,
-  readOperand,
   wantedResults,
   withSplitExtras,
 } from './problem.js';
@@ -49,14 +48,11 @@ interface PreparedGroups {
 type Wrapped = ReturnType<Results['wrap']>;
 
 export async function runSelections(
-  q: TensorLike,
-  k: TensorLike,
-  v: TensorLike,
-  out: TensorLike | undefined,
+  operands: Operands,
   settings: RaggedSelection,
   internals: Internals | undefined,
 ): Promise<Wrapped> {
-  const { calls, results } = prepareGroups(q, k, v, out, settings, internals);
+  const { calls, results } = prepareGroups(operands, settings, internals);
   try {
     await allOf(calls.map((call) => runPrepared(call, settings.signal)));
   } catch (error) {
@@ -67,14 +63,11 @@ export async function runSelections(
 }
 
 export function runSelectionsSync(
-  q: TensorLike,
-  k: TensorLike,
-  v: TensorLike,
-  out: TensorLike | undefined,
+  operands: Operands,
   settings: RaggedSelection,
   internals: Internals | undefined,
 ): Wrapped {
-  const { calls, results } = prepareGroups(q, k, v, out, settings, internals);
+  const { calls, results } = prepareGroups(operands, settings, internals);
   try {
     for (const call of calls) runPreparedSync(call);
   } catch (error) {
@@ -85,16 +78,11 @@ export function runSelectionsSync(
 }
 
 function prepareGroups(
-  qLike: TensorLike,
-  kLike: TensorLike,
-  vLike: TensorLike,
-  outLike: TensorLike | undefined,
-  given: RaggedSelection,
+  { q, k, v, out: given }: Operands,
+  unsplit: RaggedSelection,
   internals: Internals = {},
 ): PreparedGroups {
-  const q = readOperand('q', qLike, 'queryHeads', given);
-  const [k, v] = [readTensor('k', kLike, floatTypes), readTensor('v', vLike, floatTypes)];
-  const settings = withSplitExtras(given) as RaggedSelection;
+  const settings = withSplitExtras(unsplit) as RaggedSelection;
   if (internals.state) {
     throw new TilewiseTypeError(
       'ERR_TILEWISE_INVALID_OPTION',
@@ -117,7 +105,7 @@ function prepareGroups(
   const sequences = readSequences(settings, shape, q);
   checkPages(pages, k, axes.token, sequences);
   if (settings.keyMask) checkKeyMask(settings.keyMask, sequences);
-  const results = makeResults(wantedResults(settings, shape, q, outLike, placement));
+  const results = makeResults(wantedResults(settings, shape, q, given, placement));
   const calls: Prepared[] = [];
   try {
     checkOverlaps(inputs, results.lent);
@@ -127,7 +115,7 @@ function prepareGroups(
       const lse = results.lse && cut.ofRows(results.lse);
       const state = internals.states?.[group.begin];
       const own = { ...cut.settings(), out, copyInputs };
-      calls.push(prepare(cut.ofTokens(q), k, v, out, own, { ...internals, lse, state }, placement));
+      calls.push(prepare({ q: cut.ofTokens(q), k, v, out }, own, { ...internals, lse, state }, false, placement));
     }
     return { calls, results };
   } catch (error) {

@@ -1,7 +1,6 @@
 // Settings: the options of attention() once each has been read, and what they say together: which leave no room for which.
 // Reader: someone who adds an option. Values have been checked one by one in options.ts; shapes are compared in problem.ts.
 
-import { refuseSignal } from '../../call/flight.js';
 import { type MergedHeads, unmergeable } from '../../call/heads.js';
 import type { CopyInputs } from '../../call/request.js';
 import { TilewiseTypeError } from '../../check/errors.js';
@@ -42,12 +41,6 @@ export interface Settings {
   readonly signal: AbortSignal | undefined;
   readonly device: DeviceName;
   readonly copyInputs: CopyInputs;
-}
-
-/** The settings of a call that ends before its caller could do anything to its inputs. */
-export function syncSettings<S extends Settings>(where: string, settings: S): S {
-  refuseSignal(where, settings.signal);
-  return { ...settings, copyInputs: false };
 }
 
 /** What options say together. */

@@ -1,0 +1,96 @@
+// What attention over a cache can be told, and the options of attention() that this becomes.
+// Reader: someone who adds an option to caches: a line in each list; the compiler finds one that lacks it.
+
+import { namesOf } from '../check/validate.js';
+import type { AttentionOptions, Layout } from '../ops/attention/options.js';
+import type { HipState } from '../selectors/hip-state.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/** What attention over a cache can be told, as in attention(). */
+export type CacheAttentionOptions<T = Tensor> = Pick<
+  AttentionOptions<T>,
+  | 'queryHeads'
+  | 'pattern'
+  | 'causal'
+  | 'window'
+  | 'sinkTokens'
+  | 'scale'
+  | 'softcap'
+  | 'alibiSlopes'
+  | 'sinks'
+  | 'bias'
+  | 'mask'
+  | 'keyMask'
+  | 'extraKeys'
+  | 'extraValues'
+  | 'returnLse'
+  | 'out'
+  | 'Tensor'
+  | 'signal'
+  | 'copyInputs'
+> & {
+  /** With `pattern: hierarchical()`: lists kept from step to step, as in hipAttention(); one per layer and cache. */
+  state?: HipState;
+};
+
+/** What attention over sequences of a pool can be told: packed queries and keys have no axes in a bias or mask. */
+export type PackedAttentionOptions<T = Tensor> = Omit<CacheAttentionOptions<T>, 'state' | 'bias' | 'mask'>;
+
+/** Names that calls of caches and pools have in common. */
+const packedNames = namesOf<PackedAttentionOptions>({
+  queryHeads: 1,
+  pattern: 1,
+  causal: 1,
+  window: 1,
+  sinkTokens: 1,
+  scale: 1,
+  softcap: 1,
+  alibiSlopes: 1,
+  sinks: 1,
+  keyMask: 1,
+  extraKeys: 1,
+  extraValues: 1,
+  returnLse: 1,
+  out: 1,
+  Tensor: 1,
+  signal: 1,
+  copyInputs: 1,
+});
+export const cacheNames: ReadonlySet<string> = new Set([...packedNames, 'bias', 'mask', 'state']);
+export const poolNames: ReadonlySet<string> = new Set([...packedNames, 'queryLengths', 'states']);
+
+/** Options of attention() that a cache adds to. */
+export type Told = { -readonly [name in keyof AttentionOptions]: AttentionOptions<unknown>[name] };
+
+/** Every option that attention() has, too. */
+type Written = { readonly [name in Exclude<keyof CacheAttentionOptions, 'state'>]-?: unknown };
+
+/** A copy of options, with room for what a cache adds. Written out: spreading them takes about as long as a call of one token. */
+export const toldOf = (given: CacheAttentionOptions<unknown>, layout: Layout): Told =>
+  ({
+    layout,
+    queryHeads: given.queryHeads,
+    kvHeads: undefined,
+    pattern: given.pattern,
+    causal: given.causal,
+    window: given.window,
+    sinkTokens: given.sinkTokens,
+    scale: given.scale,
+    softcap: given.softcap,
+    alibiSlopes: given.alibiSlopes,
+    sinks: given.sinks,
+    bias: given.bias,
+    mask: given.mask,
+    keyMask: given.keyMask,
+    extraKeys: given.extraKeys,
+    extraValues: given.extraValues,
+    cuSeqlensQ: undefined,
+    keyLengths: undefined,
+    pages: undefined,
+    returnLse: given.returnLse,
+    out: given.out,
+    Tensor: given.Tensor,
+    signal: given.signal,
+    device: undefined,
+    copyInputs: given.copyInputs,
+  }) satisfies Told & Written;
