@@ -24,10 +24,7 @@ class CpuBackend final : public Backend {
   TileChoice tiles(const AttentionProblem& p) const override { return tilesFor(p, activeKernels()); }
 
   void run(const AnyProblem& problem, const CancelFlag& cancel) override {
-    Pool& pool = Pool::shared();
-    const double flops = std::visit([](const auto& p) { return flopsOf(p); }, problem);
-    const int threads = flops < kSerialFlops ? 1 : pool.threads();
-    for (int32_t i = 0; i < jobsIn(problem) && !cancel; ++i) pool.run(jobAt(problem, i, cancel, threads), threads);
+    for (int32_t i = 0; i < jobsIn(problem) && !cancel; ++i) Pool::shared().run(jobAt(problem, i, cancel));
   }
   void submit(const AnyProblem& problem, const CancelFlag& cancel, Completion done) override {
     if (jobsIn(problem) == 0) return done(nullptr);
@@ -50,18 +47,20 @@ class CpuBackend final : public Backend {
   static int32_t jobsIn(const AnyProblem& problem) {
     return std::visit([](const auto& p) { return jobsOf(p); }, problem);
   }
-  static std::shared_ptr<Job> jobAt(const AnyProblem& problem, int32_t index, const CancelFlag& cancel, int threads) {
+  static std::shared_ptr<Job> jobAt(const AnyProblem& problem, int32_t index, const CancelFlag& cancel) {
+    const double flops = std::visit([](const auto& p) { return flopsOf(p); }, problem);
+    const int threads = flops < kSerialFlops ? 1 : Pool::shared().threads();
     auto job = std::visit([&](const auto& p) { return jobOf(p, index, activeKernels(), threads); }, problem);
     job->cancel = &cancel;
-    job->isShort = std::visit([](const auto& p) { return flopsOf(p); }, problem) < kShortFlops;
+    job->isShort = flops < kShortFlops;
+    job->mostThreads = threads;
     return job;
   }
 
   // A job may read what the one before has written, so each is submitted when that one is done.
   static void submitJob(const std::shared_ptr<const AnyProblem>& problem, int32_t index, const CancelFlag& cancel,
                         Completion done) {
-    Pool& pool = Pool::shared();
-    const auto job = jobAt(*problem, index, cancel, pool.threads());
+    const auto job = jobAt(*problem, index, cancel);
     job->done = [problem, index, &cancel, done = std::move(done)](std::exception_ptr error) {
       if (error || cancel || index + 1 == jobsIn(*problem)) return done(error);
       try {
@@ -70,7 +69,7 @@ class CpuBackend final : public Backend {
         done(std::current_exception());
       }
     };
-    pool.submit(job);
+    Pool::shared().submit(job);
   }
 };
 

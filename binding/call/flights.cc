@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "../failures.h"
+#include "../requests/reading.h"
 
 namespace tilewise {
 
@@ -76,7 +77,8 @@ Napi::Value Flights::launch(Napi::Env env, std::unique_ptr<Call> owned, const Su
 }
 
 Napi::Value Flights::start(Napi::Env env, Backend& backend, Request request, Napi::Value views) {
-  auto call = std::make_unique<Call>(LentMemory(env, views.As<Napi::Array>(), isResizable_), std::move(request));
+  LentMemory memory(env, views.As<Napi::Array>(), std::move(request.lent), isResizable_);
+  auto call = std::make_unique<Call>(std::move(memory), std::move(request));
   const AnyProblem& problem = call->request.problem;
   return launch(env, std::move(call),
                 [&](const CancelFlag& cancel, Completion done) { backend.submit(problem, cancel, std::move(done)); });
@@ -87,7 +89,9 @@ Napi::Value Flights::start(Napi::Env env, std::function<void()> work, Napi::Valu
   request.held.push_back(std::move(held));
   const Napi::Array views = Napi::Array::New(env, 1);
   views.Set(0u, view);
-  auto call = std::make_unique<Call>(LentMemory(env, views, isResizable_), std::move(request));
+  const View lent = readView(env, view);
+  LentMemory memory(env, views, {{0, lent.data, lent.bytes, lent.buffer}}, isResizable_);
+  auto call = std::make_unique<Call>(std::move(memory), std::move(request));
   return launch(env, std::move(call), [&](const CancelFlag&, Completion done) {
     std::thread([work = std::move(work), done = std::move(done)] {
       std::exception_ptr error;

@@ -20,13 +20,11 @@ bool ResizableTest::operator()(Napi::Env env, napi_value buffer) const {
   return isPlain && getter_.Call(buffer, {}).ToBoolean();
 }
 
-LentMemory::LentMemory(Napi::Env env, Napi::Array views, const ResizableTest& isResizable)
-    : views_(Napi::Persistent(Napi::Object(views))) {
-  for (uint32_t i = 0; i < views.Length(); ++i) {
-    const View view = readView(env, views.Get(i));
-    if (!view.isPresent || view.isOnDevice()) continue;
-    if (isResizable(env, view.buffer)) refuseTensor(env, "a view", "lies in a resizable ArrayBuffer");
-    pieces_.push_back({i, view.data, view.bytes});
+LentMemory::LentMemory(Napi::Env env, Napi::Array views, std::vector<LentArray> arrays,
+                       const ResizableTest& isResizable)
+    : views_(Napi::Persistent(Napi::Object(views))), arrays_(std::move(arrays)) {
+  for (const LentArray& array : arrays_) {
+    if (isResizable(env, array.buffer)) refuseTensor(env, "a view", "lies in a resizable ArrayBuffer");
   }
 }
 
@@ -34,15 +32,15 @@ LentMemory::LentMemory(Napi::Env env, Napi::Array views, const ResizableTest& is
 bool LentMemory::isUnchanged(napi_env env) const {
   napi_value views = nullptr, view = nullptr;
   if (napi_get_reference_value(env, views_, &views) != napi_ok || views == nullptr) return false;
-  for (const Piece& piece : pieces_) {
+  for (const LentArray& array : arrays_) {
     napi_typedarray_type type = kUnknownType;
     size_t length = 0;
     void* data = nullptr;
-    if (napi_get_element(env, views, piece.index, &view) != napi_ok ||
+    if (napi_get_element(env, views, array.slot, &view) != napi_ok ||
         napi_get_typedarray_info(env, view, &type, &length, &data, nullptr, nullptr) != napi_ok) {
       return false;
     }
-    if (data != piece.data || int64_t(length) * elementBytes(type) != piece.bytes) return false;
+    if (data != array.data || int64_t(length) * elementBytes(type) != array.bytes) return false;
   }
   return true;
 }

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "../requests/request.h"
+
 namespace tilewise {
 
 // Whether a buffer can lose memory at any time. Asks the getter of ArrayBuffer.prototype, which a property of the
@@ -23,21 +25,15 @@ class ResizableTest {
 
 class LentMemory {
  public:
-  // `views`: an array of typed arrays, device buffers and undefined, as a request has them. Throws
-  // ERR_TILEWISE_INVALID_TENSOR for those on resizable buffers.
-  LentMemory(Napi::Env env, Napi::Array views, const ResizableTest& isResizable);
+  // `arrays`: typed arrays among `views`, an array. Throws ERR_TILEWISE_INVALID_TENSOR for those on resizable buffers.
+  LentMemory(Napi::Env env, Napi::Array views, std::vector<LentArray> arrays, const ResizableTest& isResizable);
 
   // Whether every typed array still has the memory that it had.
   bool isUnchanged(napi_env env) const;
 
  private:
-  struct Piece {
-    uint32_t index;
-    const void* data;
-    int64_t bytes;
-  };
   Napi::ObjectReference views_;  // keeps the arrays
-  std::vector<Piece> pieces_;
+  std::vector<LentArray> arrays_;
 };
 
 }  // namespace tilewise

@@ -64,17 +64,17 @@ inline View readView(Napi::Env env, napi_value value) {
   napi_valuetype type;
   if (napi_typeof(env, value, &type) != napi_ok) throw Napi::Error::New(env);
   if (type == napi_undefined) return {};
-  if (isHandle(env, value)) {
-    Held held = heldBy(env, value);
-    return {true, held->data(), held->bytes(), held};
-  }
   napi_typedarray_type elements = kUnknownType;
   size_t length = 0;
   void* data = nullptr;
   napi_value buffer = nullptr;
   bool isDetached = false;
   if (napi_get_typedarray_info(env, value, &elements, &length, &data, &buffer, nullptr) != napi_ok) {
-    throw Napi::TypeError::New(env, "a view must be a typed array, a device buffer or undefined");
+    if (!isHandle(env, value)) {
+      throw Napi::TypeError::New(env, "a view must be a typed array, a device buffer or undefined");
+    }
+    Held held = heldBy(env, value);
+    return {true, held->data(), held->bytes(), held};
   }
   napi_is_detached_arraybuffer(env, buffer, &isDetached);  // false for a SharedArrayBuffer
   const int64_t bytes = static_cast<int64_t>(length) * elementBytes(elements);
@@ -208,6 +208,7 @@ class Views {
     napi_value value;
     if (napi_get_element(env_, array_, static_cast<uint32_t>(slot), &value) != napi_ok) throw Napi::Error::New(env_);
     View view = readView(env_, value);
+    if (view.isPresent && !view.held) request_.lent.push_back({uint32_t(slot), view.data, view.bytes, view.buffer});
     if (!view.held) return view;
     if (view.held->device() != request_.device) refuse(env_, "a view lies on another device than the request runs on");
     request_.held.push_back(view.held);

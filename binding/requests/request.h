@@ -13,6 +13,14 @@
 
 namespace tilewise {
 
+// A typed array among the views of a request: its slot, its memory, and the buffer that has it.
+struct LentArray {
+  uint32_t slot;
+  const void* data;
+  int64_t bytes;
+  napi_value buffer;  // as long as the request is read and started
+};
+
 // One call, and what its problem points to as far as JavaScript does not keep it. Only moves, and lists stay where they
 // are.
 struct Request {
@@ -22,6 +30,7 @@ struct Request {
   size_t device = 0;
   AnyProblem problem;
   std::vector<Held> held;
+  std::vector<LentArray> lent;
   // Copies: the caller could change the originals under a running call, and their entries are row numbers.
   std::deque<std::vector<int32_t>> lists;
 };

@@ -61,12 +61,10 @@ void Pool::takeItems(Job& job, Worker& worker) {
 // One thread fewer works on the job. The first to leave takes it off the queue (no items are left for others), the last
 // one finishes it.
 void Pool::leave(const std::shared_ptr<Job>& job, std::unique_lock<std::mutex>& lock) {
-  for (auto it = queue_.begin(); it != queue_.end(); ++it) {
-    if (*it == job) {
-      queue_.erase(it);
-      short_ -= job->isShort;
-      break;
-    }
+  auto& queue = queueOf(*job);
+  if (const auto found = std::find(queue.begin(), queue.end(), job); found != queue.end()) {
+    queue.erase(found);
+    shortCount_ -= job->isShort;
   }
   if (--job->running > 0) return;
   job->isFinished = true;
@@ -78,19 +76,18 @@ void Pool::leave(const std::shared_ptr<Job>& job, std::unique_lock<std::mutex>& 
 }
 
 std::shared_ptr<Job> Pool::nextJob(bool shortFirst) const {
-  std::shared_ptr<Job> other;
-  for (const auto& job : queue_) {
-    if (job->running >= threads()) continue;
-    if (job->isShort == shortFirst) return job;
-    if (!other) other = job;
+  for (const auto* queue : {shortFirst ? &shortJobs_ : &longJobs_, shortFirst ? &longJobs_ : &shortJobs_}) {
+    for (const auto& job : *queue) {
+      if (job->running < mostThreads(*job)) return job;
+    }
   }
-  return other;
+  return nullptr;
 }
 
-void Pool::enqueue(const std::shared_ptr<Job>& job) {
-  queue_.push_back(job);
-  short_ += job->isShort;
-  wake_.notify_all();
+void Pool::enqueue(const std::shared_ptr<Job>& job, int helpers) {
+  queueOf(*job).push_back(job);
+  shortCount_ += job->isShort;
+  for (int i = 0; i < helpers; ++i) wake_.notify_one();
 }
 
 void Pool::serve() {
@@ -111,6 +108,7 @@ void Pool::serve() {
   }
   --workers_;
   workerIds_.erase(std::find(workerIds_.begin(), workerIds_.end(), currentThread()));
+  wake_.notify_one();  // in place of this thread, which may have been woken for a job
 }
 
 void Pool::serveShort(Worker& worker) {
@@ -125,32 +123,37 @@ void Pool::serveShort(Worker& worker) {
   leave(job, lock);
 }
 
-void Pool::run(const std::shared_ptr<Job>& job, int threads) {
+void Pool::run(const std::shared_ptr<Job>& job) {
   thread_local Worker worker;
-  const int64_t helpers = std::min<int64_t>(threads, job->items) - 1;
-  std::unique_lock<std::mutex> lock(mutex_);
+  const int helpers = int(std::min<int64_t>(mostThreads(*job), job->items)) - 1;
   job->running = 1;
+  std::unique_lock<std::mutex> lock(mutex_, std::defer_lock);
   if (helpers > 0) {
-    grow(int(helpers));
-    enqueue(job);
+    lock.lock();
+    grow(helpers);
+    enqueue(job, helpers);
+    lock.unlock();
   }
-  lock.unlock();
   takeItems(*job, worker);
-  lock.lock();
-  leave(job, lock);
-  finished_.wait(lock, [&] { return job->isFinished; });
+  if (helpers > 0) {
+    lock.lock();
+    leave(job, lock);
+    finished_.wait(lock, [&] { return job->isFinished; });
+  } else if (job->done) {
+    job->done(job->error);
+  }
   if (job->error) std::rethrow_exception(job->error);
 }
 
 void Pool::submit(const std::shared_ptr<Job>& job) {
-  const int64_t helpers = std::min<int64_t>(threads(), std::max<int64_t>(1, job->items));
+  const int helpers = int(std::min<int64_t>(mostThreads(*job), std::max<int64_t>(1, job->items)));
   std::lock_guard<std::mutex> lock(mutex_);
-  grow(int(helpers));
+  grow(helpers);
   if (workers_ == 0) {
     throw BackendError("ERR_TILEWISE_OUT_OF_MEMORY",
                        "The system gives this process no thread for a call; the Sync form needs none");
   }
-  enqueue(job);
+  enqueue(job, helpers);
 }
 
 }  // namespace tilewise::cpu

@@ -7,6 +7,7 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -26,6 +27,7 @@ struct Job {
   std::function<void(std::exception_ptr error)> done;
   const std::atomic<bool>* cancel = nullptr;
   bool isShort = false;  // goes before those that are not
+  int mostThreads = std::numeric_limits<int>::max();  // that work on it at once
 
   // The pool's own bookkeeping.
   std::atomic<int64_t> next{0};
@@ -54,9 +56,9 @@ class Pool {
   // Of the pool's own threads.
   RunTimes runTimes();
 
-  // Works on the job with the caller's thread and at most `threads - 1` of the pool's; returns when it is finished.
-  // Throws what an item threw.
-  void run(const std::shared_ptr<Job>& job, int threads);
+  // Works on the job with the caller's thread and some of the pool's; returns when it is finished. Throws what an item
+  // threw.
+  void run(const std::shared_ptr<Job>& job);
   // Hands the job to the pool's threads and returns. Throws BackendError when there are none.
   void submit(const std::shared_ptr<Job>& job);
 
@@ -66,20 +68,22 @@ class Pool {
   Pool();
   void grow(int threads);  // with the lock held; may end with fewer
   void serve();
+  int mostThreads(const Job& job) const { return job.mostThreads < threads() ? job.mostThreads : threads(); }
   // The first job with room for one more thread, a short one if there is any and `shortFirst`. With the lock held.
   std::shared_ptr<Job> nextJob(bool shortFirst) const;
-  void enqueue(const std::shared_ptr<Job>& job);  // with the lock held
+  std::deque<std::shared_ptr<Job>>& queueOf(const Job& job) { return job.isShort ? shortJobs_ : longJobs_; }
+  void enqueue(const std::shared_ptr<Job>& job, int helpers);  // with the lock held; wakes so many threads
   void takeItems(Job& job, Worker& worker);
   void leave(const std::shared_ptr<Job>& job, std::unique_lock<std::mutex>& lock);
-  bool hasShort() const { return short_.load(std::memory_order_relaxed) > 0; }
+  bool hasShort() const { return shortCount_.load(std::memory_order_relaxed) > 0; }
   void serveShort(Worker& worker);  // one short call, if one has room
 
   const int cores_;
   std::atomic<int> chosen_{0};  // 0: nobody has
   std::mutex mutex_;
   std::condition_variable wake_, finished_;
-  std::deque<std::shared_ptr<Job>> queue_;
-  std::atomic<int> short_{0};  // jobs of the queue
+  std::deque<std::shared_ptr<Job>> shortJobs_, longJobs_;
+  std::atomic<int> shortCount_{0};  // of shortJobs_, for threads without the lock
   int workers_ = 0;
   std::vector<int> workerIds_;  // as run_delay.h has them
 };

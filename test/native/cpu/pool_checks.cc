@@ -77,7 +77,7 @@ void checkThreads() {
       if (isSubmitted) {
         pool.submit(job);
       } else {
-        pool.run(job, threads);
+        pool.run(job);
       }
       done.get_future().get();
       CHECK(most == threads, "%d threads were in a job for %d", most.load(), threads);
