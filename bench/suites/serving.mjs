@@ -11,6 +11,7 @@ import { dimsOf, randomTensor } from '../timing/inputs.mjs';
 import { allThreads, describeMachine } from '../timing/machine.mjs';
 import { median } from '../timing/quiet.mjs';
 import { runOptions } from './options.mjs';
+import { startingCost, startingLine } from './starting.mjs';
 
 const options = runOptions();
 const seconds = options.quick ? 1 : 8;
@@ -69,28 +70,11 @@ for (let round = 0; round < rounds; round++) {
   waits.push(...shortTimes);
 }
 
-/** What starting many small calls in one turn costs the event loop, per call. */
-async function startingCost() {
-  const inputs = [256, 256, 256].map((tokens, i) => randomTensor('float32', dimsOf('bnhd', tokens, 4, 32), i + 1));
-  const calls = options.quick ? 200 : 2000;
-  const costs = [];
-  for (let round = 0; round < 3; round++) {
-    const begin = performance.now();
-    const pending = Array.from({ length: calls }, () => attention(...inputs));
-    costs.push(((performance.now() - begin) / calls) * 1000);
-    await Promise.all(pending);
-  }
-  const fill = performance.now();
-  const kept = Array.from({ length: calls }, () => new Float32Array(256 * 4 * 32));
-  const allocating = ((performance.now() - fill) / kept.length) * 1000;
-  return { calls, microseconds: median(costs), allocating };
-}
-
 const row = {
   name: `1 query on ${longTokens} keys beside ${inFlight} calls of ${longTokens} tokens, 8 heads, D=64, threads=${allThreads}`,
   short: { calls: waits.length, median: median(waits), p99: quantile(waits, 0.99), most: Math.max(...waits) },
   long: { alone: median(alone), beside: median(beside), ratio: median(beside) / median(alone) },
-  starting: await startingCost(),
+  starting: await startingCost(options.quick),
 };
 console.log(row.name);
 console.log(
@@ -99,9 +83,6 @@ console.log(
 console.log(
   `  long: ${row.long.alone.toFixed(1)} ms each alone, ${row.long.beside.toFixed(1)} beside them, ${row.long.ratio.toFixed(2)}x`,
 );
-console.log(
-  `  starting ${row.starting.calls} calls in one turn: ${row.starting.microseconds.toFixed(0)} us each, ` +
-    `${row.starting.allocating.toFixed(0)} us of it for the result's memory`,
-);
+console.log(`  ${startingLine(row.starting)}`);
 const file = resultFile('serving.json', options);
 if (file) writeResult(file, { machine, rows: [row] });
