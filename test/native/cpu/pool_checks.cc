@@ -56,7 +56,8 @@ void cancelRepeatedly(int rounds) {
   }
 }
 
-// The most threads that are ever inside a job are as many as were asked for, though the pool has more.
+// The most threads that are ever inside a job are as many as were asked for, though the pool has more. Items wait for
+// that many, however late the system lets a thread run.
 void checkThreads() {
   cpu::Pool& pool = cpu::Pool::shared();
   for (const int threads : {8, 3, 1, 5, 2}) {
@@ -69,6 +70,9 @@ void checkThreads() {
       job->work = [&](int64_t, cpu::Worker&) {
         const int now = ++inside;
         for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+        }
+        for (int waits = 0; most < threads && waits < 20'000; ++waits) {
+          std::this_thread::sleep_for(std::chrono::microseconds(100));
         }
         std::this_thread::sleep_for(std::chrono::microseconds(100));
         --inside;
