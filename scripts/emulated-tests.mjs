@@ -24,6 +24,7 @@ const checks = [
   check('merge_checks', []),
   check('append_checks', []),
   check('rotary_checks', []),
+  check('visit_checks', []),
 ];
 
 async function checkKernels() {
@@ -34,6 +35,7 @@ async function checkKernels() {
     'merge_checks',
     'rotary_checks',
     'append_checks',
+    'visit_checks',
     'attention_mutants',
   ];
   return (await build('emulated', targets)) && runChecks(checks);

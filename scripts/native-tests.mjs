@@ -31,6 +31,7 @@ const kernels = [
   { name: 'merge_checks', room: 'gpu' },
   { name: 'append_checks', room: 'gpu' },
   { name: 'rotary_checks', room: 'gpu' },
+  { name: 'visit_checks', room: 'gpu' },
 ];
 
 const modes = {

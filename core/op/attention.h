@@ -133,6 +133,12 @@ struct AttentionProblem {
     for (int32_t s = 0; cuSeqlensQ && s < sequences; ++s) most = larger(most, sequence(s).queries.size());
     return most;
   }
+  Token longestKeys() const {
+    const bool haveLengths = cuSeqlensK || keyLengths;
+    Token most = haveLengths ? 0 : keys;
+    for (int32_t s = 0; haveLengths && s < sequences; ++s) most = larger(most, sequence(s).keys.size());
+    return most;
+  }
 };
 
 // Every pattern as GPUs run it: X(name of its kernels, type, ...), grids on three axes.

@@ -88,11 +88,8 @@ class HiddenKeys {
   void forEachMask(Visit&& visit) const {
     if (!rules_) return;
     rules_->forEach([&](const auto& rule) {
-      using Rule = std::decay_t<decltype(rule)>;
-      if constexpr (Rule::kReads) {
-        if constexpr (Rule::kCoversAll) {
-          if (rule.isPresent()) visit(rule);
-        }
+      if constexpr (hasVisibleEffect<std::decay_t<decltype(rule)>>()) {
+        if (rule.isPresent()) visit(rule);
       }
     });
   }

@@ -3,9 +3,19 @@
 // structure as masks of ones and zeros, or as biases of 0 and -inf.
 #pragma once
 
-#include "rule.h"
+#include "rules.h"
 
 namespace tilewise {
+
+// Whether a rule's effect is found by looking at the values that it reads. What the others add is seldom 0.
+template <class Rule>
+constexpr bool hasVisibleEffect() {
+  if constexpr (Rule::kReads) {
+    return Rule::kCoversAll;
+  } else {
+    return false;
+  }
+}
 
 enum class RuleEffect { none, some, hidesAll };
 

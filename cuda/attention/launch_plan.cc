@@ -64,6 +64,7 @@ TileChoice tilesOf(const LaunchPlan& plan, int rank) {
     return choice;
   }
   rule.isCut = true;
+  rule.maskKeys = kEffectKeys;
   choice.why = rows + " rows are a block of threads (" + (plan.feed == KeyFeed::decode ? "decode" : "gather") +
                " kernel); the keys that some of them see are brought together, " + keys + " at a time";
   const PatternTraits traits = traitsOf(params.problem);

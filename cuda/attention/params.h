@@ -8,6 +8,21 @@
 
 namespace tilewise::cuda {
 
+// What the score rules do to the keys of each tile, kEffectKeys at a time: a piece. rule_effects.h writes the table
+// before the attention kernel reads it.
+struct EffectTable {
+  static constexpr int kPieces = 8;  // of a group
+  // A bit for each piece: hidden from all rows of the tile, unchanged for all of them.
+  struct Group {
+    uint8_t hidden, unchanged;
+  };
+
+  Group* groups = nullptr;  // [row][pitch]; null: nothing is known
+  int32_t pitch = 0;
+  int32_t maps = 1;  // that have rows of their own: 1 where the values do not depend on the head
+  bool isPerSequence = false;  // else the rows of all sequences are those of the first
+};
+
 struct AttentionParams {
   AttentionProblem problem;  // all pointers on the device
   ScoreScale scale;          // the problem's: as a parameter it takes no register
@@ -40,12 +55,33 @@ struct AttentionParams {
   };
   State* partialStates;
 
+  EffectTable effects;
+
   TW_HOST_DEVICE bool takes(int32_t sequence) const {
     return !tileStarts || tileStarts[sequence] < tileStarts[sequence + 1];
   }
   TW_HOST_DEVICE int64_t partial(int32_t sequence, int32_t head, Token query, int32_t split) const {
     return ((int64_t(sequence) * problem.outputHeads() + head) * longestQueries + query) * splits + split;
   }
+  // The table's groups for the tile of a block; null where nothing is known.
+  TW_HOST_DEVICE const EffectTable::Group* effectsOf(int32_t sequence, uint32_t block) const {
+    if (!effects.groups) return nullptr;
+    const uint32_t first = tileStarts ? uint32_t(tileStarts[sequence]) : uint32_t(sequence) * tiles;
+    const uint32_t count = tileStarts ? uint32_t(tileStarts[sequence + 1]) - first : tiles;
+    uint32_t row = block / uint32_t(splits) - first * uint32_t(maps);
+    if (effects.maps == 1) row %= count;
+    if (effects.isPerSequence) row += first * uint32_t(effects.maps);
+    return effects.groups + int64_t(row) * effects.pitch;
+  }
+};
+
+// Of the kernel that writes the table of effects.
+struct EffectParams {
+  // The attention kernel's, except that a block is a row of the table: splits, and heads and sequences that repeat
+  // others, are left out.
+  AttentionParams attention;
+  int32_t tileRows;
+  int64_t first, count;  // groups: the launch's first, and how many the table has
 };
 
 }  // namespace tilewise::cuda

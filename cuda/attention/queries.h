@@ -21,6 +21,16 @@ struct Query {
   }
 };
 
+// As score rules see it.
+template <int Rank>
+__device__ __forceinline__ ScoreQuery scoreQueryOf(const Sequence& sequence, const Query<Rank>& query) {
+  ScoreQuery q{
+      sequence.batch, sequence.keyBatch, query.head, sequence.queries.begin + query.token, sequence.keys.begin, {}};
+#pragma unroll
+  for (int a = 0; a < Rank; ++a) q.place[a + kMaxRank - Rank] = query.place[a];
+  return q;
+}
+
 // The stream: consecutive tokens of one head.
 struct TokenQueries {
   int32_t head;

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "../../core/score/effect.h"
+#include "../machine/launch_all.h"
 #include "launch_plan.h"
 
 namespace tilewise::cuda {
@@ -31,6 +33,7 @@ class PlanRun {
           "ERR_TILEWISE_UNSUPPORTED",
           "the call needs " + std::to_string(most) + " blocks of threads, a launch has " + std::to_string(kMaxBlocks));
     }
+    planEffects(lengths, tiles);
   }
 
   void run(Queue& queue, const CancelFlag& cancel) {
@@ -47,18 +50,54 @@ class PlanRun {
           queue.allocate(rows_ * params.splits * int64_t(sizeof(AttentionParams::State))));
       params.partialOutputs = static_cast<float*>(queue.allocate(rows_ * params.splits * p.valueDim * 4));
     }
+    noteEffects(queue, cancel);
+    if (cancel) return;
     launch(queue, plan_.kernel(), blocks_, 32 * plan_.sizes.warps,
            sharedLayout(int(sizeOf(p.dtype)), plan_.dim, plan_.feed).bytes);
     if (params.splits == 1 || cancel) return;
-    launch(queue, std::string("attention_combine_") + nameOf(p.dtype), rows_, kCombineThreads, 0);
+    launch(queue, "attention_combine_" + type(), rows_, kCombineThreads, 0);
   }
 
  private:
+  // `tiles`: of one map, of all sequences.
+  void planEffects(const AttentionProblem& lengths, int64_t tiles) {
+    const AttentionProblem& p = plan_.params.problem;
+    EffectTable& table = plan_.params.effects;
+    bool areAny = false, isPerHead = false;
+    table.isPerSequence = p.cuSeqlensQ || p.keyLengths;
+    p.rules.forEach([&](const auto& rule) {
+      if constexpr (hasVisibleEffect<std::decay_t<decltype(rule)>>()) {
+        if (!rule.isPresent()) return;
+        areAny = true;
+        isPerHead |= rule.head != 0;
+        table.isPerSequence |= rule.batch != 0;
+      }
+    });
+    if (!areAny || tiles == 0) return;
+    if (!table.isPerSequence) tiles /= p.sequences;
+    if (isPerHead) table.maps = plan_.params.maps;
+    table.pitch = ceilDiv(lengths.longestKeys(), EffectTable::kPieces * kEffectKeys);
+    effects_ = tiles * table.maps * table.pitch;
+  }
+  void noteEffects(Queue& queue, const CancelFlag& cancel) {
+    if (effects_ == 0) return;
+    EffectTable& table = plan_.params.effects;
+    table.groups = static_cast<EffectTable::Group*>(queue.allocate(effects_ * int64_t(sizeof *table.groups)));
+    EffectParams params{plan_.params, plan_.rows, 0, effects_};
+    params.attention.maps = table.maps;
+    params.attention.splits = 1;
+    const std::string queries = traitsOf(params.attention.problem).isGrid ? "grid" : "tokens";
+    launchAll(queue, cancel, module().c_str(), "attention_effects_" + queries + "_" + type(), kEffectThreads, params,
+              params.first, params.count, kEffectThreads / 32);
+  }
+
+  std::string type() const { return nameOf(plan_.params.problem.dtype); }
+  std::string module() const { return "attention_" + type(); }
   void launch(Queue& queue, const std::string& kernel, int64_t blocks, int threads, int sharedBytes) const {
     if (blocks == 0) return;
-    const std::string module = std::string("attention_") + nameOf(plan_.params.problem.dtype);
+    const std::string image = module();
     Launch launch{};
-    launch.module = module.c_str();
+    launch.module = image.c_str();
     launch.kernel = kernel.c_str();
     launch.blocks = uint32_t(blocks);
     launch.threads = uint32_t(threads);
@@ -72,6 +111,7 @@ class PlanRun {
   std::vector<int64_t> tileStarts_;  // packed: tiles of one map before each sequence
   int64_t blocks_;  // of threads
   int64_t rows_ = 0;  // where keys are split: rows to combine, a block each
+  int64_t effects_ = 0;  // groups of the table of what score rules do
 };
 
 }  // namespace

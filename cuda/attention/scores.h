@@ -48,7 +48,7 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
   using Tile = RegisterTile<RowTiles, Keys>;
   const auto hide = [&](float& score, const auto& query, const typename Pattern::Sight& sight, int column) {
     bool isSeen = column < keys.visit.count;
-    if (!(Gathers && keys.visit.isExtra) && isSeen) {
+    if (!(Gathers && keys.visit.template isOfExtras<Pattern::kIsGrid>()) && isSeen) {
       const KeyRun run = keys.at(column).run();
       isSeen = !pattern.cut(sight, run).keys.isEmpty();
       const uint8_t* mask = isSeen ? tokenMask(pattern, run, query.token) : nullptr;
@@ -82,15 +82,6 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
       scores.rotate();
     }
   }
-}
-
-template <int Rank>
-__device__ __forceinline__ ScoreQuery scoreQueryOf(const Sequence& sequence, const Query<Rank>& query) {
-  ScoreQuery q{
-      sequence.batch, sequence.keyBatch, query.head, sequence.queries.begin + query.token, sequence.keys.begin, {}};
-#pragma unroll
-  for (int a = 0; a < Rank; ++a) q.place[a + kMaxRank - Rank] = query.place[a];
-  return q;
 }
 
 // Adds the score rules. The code is long, so it is compiled once, for two columns, and the tile rotates past it.
@@ -127,6 +118,20 @@ __device__ __forceinline__ void addRules(RegisterTile<RowTiles, Keys>& scores, c
   }
 }
 
+// Whether the rules change scores of the warp's keys, as far as their effects are known. Asked here because an answer
+// that visits bring along takes a register of the whole loop.
+template <bool Gathers>
+__device__ __forceinline__ bool mayChange(const AttentionParams& p, const Work& work, const VisitKeys<Gathers>& keys,
+                                          int firstKey, int count) {
+  const TileEffects effects{p.effectsOf(work.index, block_index())};
+  if (!effects.areKnown()) return true;
+  bool isChanged = false;
+  for (int i = lane_id(); i < count && !isChanged; i += 32) {
+    isChanged = firstKey + i < keys.visit.count && !effects.isUnchanged(keys.at(firstKey + i).token);
+  }
+  return ballot(isChanged) != 0;
+}
+
 // Products of a visit become scores, by the rules in their order. Returns whether some may be hidden.
 template <class L, class Q>
 __device__ __forceinline__ bool applyRules(RegisterTile<L::kRowTiles, L::kWarpKeys>& scores, const AttentionParams& p,
@@ -137,7 +142,8 @@ __device__ __forceinline__ bool applyRules(RegisterTile<L::kRowTiles, L::kWarpKe
   bool isMasked = !visit.isInterior;
   if (isMasked) hideUnseen(scores, pattern, queries, keys, L::firstRow(), L::firstKey());
   if constexpr (L::kGathers) {
-    if (!visit.isExtra && p.problem.rules.areAny()) {
+    if (p.problem.rules.areAny() && !visit.isOfExtras<L::Pattern::kIsGrid>() &&
+        mayChange(p, work, keys, L::firstKey(), L::kWarpKeys)) {
       addRules(scores, p.problem, work, queries, keys, L::firstRow(), L::firstKey());
       isMasked = true;
     }

@@ -14,5 +14,10 @@ constexpr Token kSplitKeys = 512;
 constexpr int64_t kSplitRows = 64;
 // Threads of a block that combines the partial results of one row. Not measured.
 constexpr int kCombineThreads = 128;
+// Keys that are looked at together for what the score rules do to them: a visit has 16 to 64 keys, and a mask's bytes
+// for 32 are one sector of memory. Not measured.
+constexpr int kEffectKeys = 32;
+// Threads of a block that looks, a group of pieces per warp. Not measured.
+constexpr int kEffectThreads = 256;
 
 }  // namespace tilewise::cuda

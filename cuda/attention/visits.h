@@ -4,17 +4,23 @@
 #pragma once
 
 #include "../../core/pattern/stretches.h"
-#include "../../core/score/rule.h"
-#include "../prims/prims.h"
+#include "rule_effects.h"
 
 namespace tilewise::cuda {
 
 struct Visit {
   int count;  // keys; the rest of the tile is filled with zeros and hidden
   bool isInterior;
-  bool isExtra;  // of options.extraKeys
-  Token first;  // stream and extra keys: token of key 0, the others follow
+  bool isExtra;
+  Token first;  // stream and extra keys (options.extraKeys): token of key 0, the others follow; else -1
   Token token;  // gather: of this lane's key, -1 if there is none
+
+  // Whether a gathered visit has extra keys. Grids ask the flag and others the token, so that neither costs a register:
+  // float32 grids of 256 dims would spill on sm_90a, windows of 64 dims lose a block per multiprocessor on sm_80.
+  template <bool IsGrid>
+  __device__ __forceinline__ bool isOfExtras() const {
+    return IsGrid ? isExtra : first >= 0;
+  }
 };
 
 // A key of a gathered tile as the pattern counts it: in shared memory, for masks and score rules.
@@ -43,10 +49,10 @@ struct ExtraKeys {
 template <class Pattern, int Keys>
 class StreamKeys {
  public:
-  // A stream has no extra keys, notes no slots, and its clip ends behind all keys.
-  __device__ __forceinline__ StreamKeys(const Pattern& pattern, const typename Pattern::Sight& sight, const Range& clip,
-                                        Token)
-      : pattern_(pattern), sight_(sight), firstKey_(clip.begin), runs_(pattern.runs(sight)) {}
+  // A stream has no score rules and no extra keys, notes no slots, and its clip ends behind all keys.
+  __device__ __forceinline__ StreamKeys(const AttentionParams&, const Work& work, const Pattern& pattern,
+                                        const typename Pattern::Sight& sight, Token)
+      : pattern_(pattern), sight_(sight), firstKey_(work.clip.begin), runs_(pattern.runs(sight)) {}
 
   __device__ __forceinline__ bool next(Visit& visit, saddr) {
     while (left_.isEmpty()) {
@@ -81,31 +87,38 @@ class StreamKeys {
 //     3   f g h i j                5    10
 //
 // The holder of key 6 is the first lane whose end is greater than 6: lane 3, and key 6 is g, 6 - begin = 1 place on.
-// Lane 3 fills the tile with `part` = 3 of its keys; the next tile begins with its run, 3 keys of it already taken.
+// Lane 3 fills the tile with 3 of its keys; the next tile begins with its run, at i.
+//
+// Keys that the score rules hide from all queries are left out. A run in which they leave a gap ends there for now: the
+// lanes behind it wait, and the rest of the run is next, in this tile still if it has room.
 template <class Pattern, int Keys, int Own>
 class GatherKeys {
  public:
   static_assert(Own <= 32, "a lane holds one of the warp's keys");
 
-  __device__ __forceinline__ GatherKeys(const Pattern& pattern, const typename Pattern::Sight& sight, const Range& clip,
-                                        Token extras)
-      : pattern_(pattern), sight_(sight), clip_(clip), extras_{extras}, runs_(pattern.runs(sight)) {}
+  __device__ __forceinline__ GatherKeys(const AttentionParams& p, const Work& work, const Pattern& pattern,
+                                        const typename Pattern::Sight& sight, Token extras)
+      : params_(p), work_(work), pattern_(pattern), sight_(sight), extras_{extras}, runs_(pattern.runs(sight)) {}
 
   // Fills `slots`, which has room for Keys of them.
   __device__ __forceinline__ bool next(Visit& visit, saddr slots) {
     const int lane = lane_id(), own = warp_id() * Own + lane % Own;
-    visit = {0, true, false, 0, -1};
+    const TileEffects effects{params_.effectsOf(work_.index, block_index())};
+    visit = {0, true, false, -1, -1};
     while (visit.count < Keys && index_ < runs_) {
       KeyRun run;
       Cut cut{};
+      bool isCutShort = false;
       if (index_ + lane < runs_) {
         run = pattern_.run(sight_, index_ + lane);
         cut = visibleCut(pattern_, sight_, run);
-        cut.keys = intersect(cut.keys, clip_);
-        if (lane == 0) cut.keys.begin = smaller(cut.keys.end, cut.keys.begin + taken_);
+        cut.keys = intersect(cut.keys, work_.clip);
+        if (lane == 0) cut.keys.begin = clamp(next_, cut.keys.begin, cut.keys.end);
+        if (effects.areKnown()) isCutShort = effects.cutHidden(run, cut.keys, Keys);
       }
+      const uint32_t cutShort = ballot(isCutShort);
       // Keys left of this lane's run, capped: sums of whole runs could overflow.
-      const int length = smaller<Token>(cut.keys.size(), Keys);
+      const int length = lane <= lowestBit(cutShort) ? smaller<Token>(cut.keys.size(), Keys) : 0;
       int end = length;
 #pragma unroll
       for (int step = 1; step < 32; step *= 2) {
@@ -117,8 +130,9 @@ class GatherKeys {
       const bool isReached = begin < Keys && length > 0;
       const Range taken{cut.keys.begin, cut.keys.begin + smaller(length, Keys - begin)};
       visit.isInterior &= ballot(isReached && !cut.interior.contains(taken)) == 0;
-      resolve(visit, slots, own, begin, end, run, cut.keys.begin);
-      advance(visit, begin, end);
+      const Token origin = cut.keys.begin - begin;  // where the run would have key 0 of the tile
+      resolve(visit, slots, own, end, run, origin);
+      advance(visit, end, origin, cutShort);
     }
     if (visit.count == 0) return extras_.template next<Keys>(visit);
     visit.isInterior &= visit.count == Keys;
@@ -137,12 +151,12 @@ class GatherKeys {
   }
 
   // Notes this lane's own key if it has a holder among these runs.
-  __device__ __forceinline__ void resolve(Visit& visit, saddr slots, int own, int begin, int end, const KeyRun& run,
-                                          Token firstPlace) {
+  __device__ __forceinline__ void resolve(Visit& visit, saddr slots, int own, int end, const KeyRun& run,
+                                          Token origin) {
     const int holder = holderOf(own, end);
     const int total = shfl(end, 31);
     const bool isHere = own >= visit.count && own < total;
-    const Token place = shfl(firstPlace, holder) + own - shfl(begin, holder);
+    const Token place = shfl(origin, holder) + own;
     const Token token = shfl(run.origin, holder) + place * shfl(run.step, holder);
     const Token at0 = shfl(run.at[0], holder), at1 = shfl(run.at[1], holder);
     if (!isHere) return;
@@ -152,28 +166,29 @@ class GatherKeys {
               uint4{uint32_t(place), uint32_t(at0), uint32_t(at1), uint32_t(token)});
   }
 
-  // Moves past the keys that the tile took: all 32 runs, or all before the one that fills the tile and part of that.
-  __device__ __forceinline__ void advance(Visit& visit, int begin, int end) {
+  // Moves past the keys that the tile took: all 32 runs, or all before the one that fills the tile or is cut short and
+  // part of that.
+  __device__ __forceinline__ void advance(Visit& visit, int end, Token origin, uint32_t cutShort) {
     const int total = shfl(end, 31);
-    if (total < Keys) {
+    if (total < Keys && cutShort == 0) {
       visit.count = total;
       index_ += 32;
-      taken_ = 0;
+      next_ = 0;
       return;
     }
-    const int last = holderOf(Keys - 1, end);
-    const int part = Keys - shfl(begin, last);
-    taken_ = last == 0 ? taken_ + part : part;
+    const int last = total < Keys ? lowestBit(cutShort) : holderOf(Keys - 1, end);
+    visit.count = smaller(total, Keys);
+    next_ = shfl(origin, last) + visit.count;
     index_ += last;
-    visit.count = Keys;
   }
 
+  const AttentionParams& params_;
+  const Work& work_;
   const Pattern& pattern_;
   typename Pattern::Sight sight_;
-  Range clip_;
   ExtraKeys extras_;
   int32_t runs_, index_ = 0;
-  Token taken_ = 0;  // keys of run index_
+  Token next_ = 0;  // place of run index_
 };
 
 }  // namespace tilewise::cuda

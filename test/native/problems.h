@@ -132,6 +132,31 @@ class CaseMaker {
     answer(c);
   }
 
+  // What exporters write: causal order, padding and a gap, as a mask or as a bias of 0 and -inf, for all heads or each.
+  void addStructure(Case& c) {
+    AttentionProblem& p = c.problem;
+    const int32_t heads = pick(2) ? p.outputHeads() : 1;
+    const int64_t perHead = int64_t(p.queries) * p.keys;
+    ScoreOperand operand{nullptr, heads * perHead, heads > 1 ? perHead : 0, p.keys, 1};
+    const bool isMask = pick(2);
+    uint8_t* const mask = list<uint8_t>(c, isMask ? size_t(p.batch * heads * perHead) : 0);
+    float* const bias = list<float>(c, isMask ? 0 : size_t(p.batch * heads * perHead));
+    int64_t at = 0;
+    for (int32_t i = 0; i < p.batch * heads; ++i) {
+      const int32_t begin = pick(2) * pick(p.keys + 1), end = p.keys - pick(2) * pick(p.keys + 1);
+      const int32_t gap = pick(p.keys + 1), gapEnd = gap + pick(2) * pick(p.keys + 1), isCausal = pick(2);
+      for (int32_t q = 0; q < p.queries; ++q)
+        for (int32_t k = 0; k < p.keys; ++k, ++at) {
+          const bool isSeen =
+              k >= begin && k < end && (k < gap || k >= gapEnd) && (!isCausal || k <= q + p.keys - p.queries);
+          isMask ? void(mask[at] = isSeen) : void(bias[at] = isSeen ? 0 : -INFINITY);
+        }
+    }
+    operand.data = isMask ? static_cast<const void*>(mask) : bias;
+    isMask ? void(p.rules.mask = {operand}) : void(p.rules.bias = {operand});
+    answer(c);
+  }
+
   // A score of its own for every head, some of which outweigh all keys or none.
   void addSinks(Case& c) {
     AttentionProblem& p = c.problem;

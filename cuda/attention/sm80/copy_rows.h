@@ -46,7 +46,7 @@ struct KeySources {
 
   __device__ __forceinline__ RowSource<E> of(const Visit& visit) const {
     RowSource<E> found = rows;
-    if (Gathers && visit.isExtra) {
+    if (Gathers && visit.isOfExtras<IsGrid>()) {
       found = RowSource<E>(extra, StoredRows{extraOffset, extra.token}, rows.dims, isExtraAligned);
     }
     return found;
@@ -100,7 +100,7 @@ __device__ __forceinline__ const T* shflPointer(const T* pointer, int lane) {
 }
 
 // The calling warp's `Own` rows of a visit's keys or values.
-template <int Own, bool Gathers, class E, int Keys, int Dim>
+template <int Own, bool Gathers, bool IsGrid, class E, int Keys, int Dim>
 __device__ __forceinline__ void copyVisit(const SharedTile<E, Keys, Dim>& tile, const RowSource<E>& source,
                                           const Visit& visit) {
   constexpr int kChunks = SharedTile<E, Keys, Dim>::kChunks;
@@ -111,7 +111,7 @@ __device__ __forceinline__ void copyVisit(const SharedTile<E, Keys, Dim>& tile, 
   const Bits* own = nullptr;
   if constexpr (Gathers) {
     const int r = firstRow + lane_id() % Own;
-    const Token token = visit.isExtra ? (r < visit.count ? visit.first + r : -1) : visit.token;
+    const Token token = visit.isOfExtras<IsGrid>() ? (r < visit.count ? visit.first + r : -1) : visit.token;
     if (token >= 0) own = source.row(token);
   }
   const auto copy = [&](int i) {

@@ -23,13 +23,19 @@
   TW_ATTENTION_KERNEL(decode, window, Window, type, E, dim) \
   TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
 
-#define TW_ATTENTION(type, E)                                                                 \
-  namespace tilewise::cuda {                                                                  \
-  TW_ATTENTION_DIM(type, E, 32)                                                               \
-  TW_ATTENTION_DIM(type, E, 64)                                                               \
-  TW_ATTENTION_DIM(type, E, 96)                                                               \
-  TW_ATTENTION_DIM(type, E, 128)                                                              \
-  TW_ATTENTION_DIM(type, E, 192)                                                              \
-  TW_ATTENTION_DIM(type, E, 256)                                                              \
-  TW_KERNEL(attention_combine_##type, AttentionParams, kCombineThreads, 8) { combine<E>(p); } \
+// What runs before and after them. Effects are the same for all types: each module has what its calls launch.
+#define TW_ATTENTION_HELPERS(type, E)                                                                     \
+  TW_KERNEL(attention_combine_##type, AttentionParams, kCombineThreads, 8) { combine<E>(p); }             \
+  TW_KERNEL(attention_effects_tokens_##type, EffectParams, kEffectThreads, 3) { noteEffects<Window>(p); } \
+  TW_KERNEL(attention_effects_grid_##type, EffectParams, kEffectThreads, 3) { noteEffects<Neighborhood<kMaxRank>>(p); }
+
+#define TW_ATTENTION(type, E)    \
+  namespace tilewise::cuda {     \
+  TW_ATTENTION_DIM(type, E, 32)  \
+  TW_ATTENTION_DIM(type, E, 64)  \
+  TW_ATTENTION_DIM(type, E, 96)  \
+  TW_ATTENTION_DIM(type, E, 128) \
+  TW_ATTENTION_DIM(type, E, 192) \
+  TW_ATTENTION_DIM(type, E, 256) \
+  TW_ATTENTION_HELPERS(type, E)  \
   }

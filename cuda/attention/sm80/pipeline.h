@@ -21,7 +21,7 @@ class Pipeline {
       : keyRows_(p, work, p.problem.key, p.problem.extraKeys, p.problem.headDim, p.keyIsAligned, p.extraKeysAreAligned),
         valueRows_(p, work, p.problem.value, p.problem.extraValues, p.problem.valueDim, p.valueIsAligned,
                    p.extraValuesAreAligned),
-        visits_(pattern, pattern.look(work.map.firstHead, queries), work.clip,
+        visits_(p, work, pattern, pattern.look(work.map.firstHead, queries),
                 L::kHasExtraKeys ? p.problem.extraTokens : 0) {}
 
   __device__ __forceinline__ bool hasVisit() const { return hasVisit_; }
@@ -39,12 +39,12 @@ class Pipeline {
   // Moves on to the next visit and copies its keys.
   __device__ __forceinline__ void fetchKeys() {
     hasVisit_ = visits_.next(visit_, L::slots());
-    if (hasVisit_) copyVisit<L::kOwnKeys, L::kGathers>(L::keys(), keyRows_.of(visit_), visit_);
+    if (hasVisit_) copyVisit<L::kOwnKeys, L::kGathers, L::Pattern::kIsGrid>(L::keys(), keyRows_.of(visit_), visit_);
     cp_async_commit();
   }
   // Copies the values of the visit.
   __device__ __forceinline__ void fetchValues() {
-    copyVisit<L::kOwnKeys, L::kGathers>(L::values(), valueRows_.of(visit_), visit_);
+    copyVisit<L::kOwnKeys, L::kGathers, L::Pattern::kIsGrid>(L::values(), valueRows_.of(visit_), visit_);
     cp_async_commit();
   }
   // The values have landed, and nobody reads the keys any more. Returns whether a masked visit needs a repair.

@@ -108,6 +108,7 @@ void checkKernel(Backend& backend, const std::string& kernel, int problems) {
     if (met % 4 == 2) emptyFirst(*c);
     const bool joinsWithSinks = plan.params.splits > 1 && seed % 2;  // few are split at all
     if (met % 5 == 3 || joinsWithSinks) maker.addSinks(*c);
+    if (met % 3 == 1 && kernel.find("stream") == std::string::npos) maker.addStructure(*c);
     if (met % 8 == 0) {
       maker.spoilEachDim(*c);
     } else if (met % 8 == 4) {
@@ -135,6 +136,7 @@ void checkRandom(Backend& backend, int rounds, int firstSeed) {
     const int32_t headDim = dims[maker.pick(15)], valueDim = maker.pick(2) ? headDim : dims[maker.pick(15)];
     const auto c = maker.make(queries, keys, headDim, valueDim);
     if (seed % 5 == 2) maker.makePlain(*c);
+    if (seed % 3 == 1) maker.addStructure(*c);
     if (seed % 4 == 3) maker.spoilValues(*c);
     if (seed % 8 == 4) maker.stretchProducts(*c);
     c->name = "seed " + std::to_string(seed) + ": " + c->name;

@@ -109,6 +109,12 @@ std::vector<AttentionProblem> attentionProblems() {
       AttentionProblem decodeLists = lists;
       decodeLists.queries = 1;
       all.insert(all.end(), {grid, shards, lists, decodeLists});
+      if (dim > 32) continue;
+      // What rules do is looked at first: a byte per entry and key. Nothing runs, so that any address will do.
+      for (AttentionProblem masked : {stream, grid}) {
+        masked.rules.mask = {{all.data(), masked.keys, 0, 0, 1}};
+        all.push_back(masked);
+      }
     }
   }
   return all;
@@ -257,8 +263,9 @@ void checkSelection(Largest& largest, const cuda::Limits& limits) {
 }
 
 Largest checkAll(const cuda::Limits& limits) {
-  // Ways to meet the keys of a pattern, types, tiles of dims; combine, merge, append and rotary by type; selection.
-  constexpr size_t kKernels = 7 * 3 * 6 + 3 + 3 + 3 + 3 + 12;
+  // Ways to meet the keys of a pattern, types, tiles of dims; combine, effects of rules on tokens and grids, merge,
+  // append and rotary by type; selection.
+  constexpr size_t kKernels = 7 * 3 * 6 + 3 + 3 + 3 + 3 + 3 + 3 + 12;
   Largest largest;
   checkAttention(largest, limits);
   checkMerge(largest, limits);

@@ -10,6 +10,7 @@ const pipeline = 'attention/sm80/pipeline.h';
 const epilogue = 'attention/sm80/epilogue.h';
 const scores = 'attention/scores.h';
 const visits = 'attention/visits.h';
+const effects = 'attention/rule_effects.h';
 const nonFinite = 'attention/non_finite.h';
 const mma = 'tiles/mma.h';
 
@@ -175,13 +176,28 @@ export const arithmeticMutants = [
     'ballot(isReached && !cut.interior.contains(taken)) == 0',
     'ballot(isReached && cut.interior.contains(taken)) == 0',
   ),
-  attention(
-    'the rest of a run is taken from its beginning',
-    visits,
-    'taken_ = last == 0 ? taken_ + part : part;',
-    'taken_ = part;',
-  ),
+  attention('the last key of a part is taken again', visits, '+ visit.count;', '+ visit.count - 1;'),
   attention('a run is left out when a tile is full', visits, '    index_ += last;\n', '    index_ += last + 1;\n'),
+  attention('runs behind a gap do not wait', visits, 'lane <= lowestBit(cutShort) ?', 'true ?'),
+  attention('what is behind a gap is left out', visits, 'if (total < Keys && cutShort == 0)', 'if (total < Keys)'),
+  attention(
+    'pieces hidden from some rows are left out',
+    effects,
+    'hidden = ballot(ofPiece == RuleEffect::hidesAll)',
+    'hidden = ballot(ofPiece != RuleEffect::none)',
+  ),
+  attention(
+    'hidden keys among seen ones are seen',
+    effects,
+    'unchanged = ballot(ofPiece == RuleEffect::none)',
+    'unchanged = ballot(ofPiece != RuleEffect::hidesAll)',
+  ),
+  attention('half of a piece is looked at', effects, 'step < kLanes;', 'step < kLanes / 2;'),
+  attention(
+    'entries have the effects of the first',
+    'attention/params.h',
+    '    if (effects.isPerSequence) row += first * uint32_t(effects.maps);\n',
+  ),
   scoreRule('a mirrored distance has the wrong sign', 'alibi_slopes.h', 'absolute(distance)', 'distance'),
   attention(
     'softcap takes products without their scale',
@@ -192,8 +208,8 @@ export const arithmeticMutants = [
   attention(
     'scores are not rotated past what is added',
     scores,
-    '    scores.rotate();\n  }\n}\n\n// Products of a visit',
-    '  }\n}\n\n// Products of a visit',
+    '    scores.rotate();\n  }\n}\n\n// Whether the rules change',
+    '  }\n}\n\n// Whether the rules change',
   ),
   attention(
     'extra keys are those of the first batch entry',

@@ -4,5 +4,5 @@
 namespace tilewise::cuda {
 TW_ATTENTION_DIM(bfloat16, bf16, 32)
 TW_ATTENTION_KERNEL(stream, window, Window, bfloat16, bf16, 64)
-TW_KERNEL(attention_combine_bfloat16, AttentionParams, kCombineThreads, 8) { combine<bf16>(p); }
+TW_ATTENTION_HELPERS(bfloat16, bf16)
 }  // namespace tilewise::cuda

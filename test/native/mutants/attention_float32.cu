@@ -5,5 +5,5 @@ namespace tilewise::cuda {
 TW_ATTENTION_KERNEL(stream, window, Window, float32, float, 32)
 TW_ATTENTION_KERNEL(gather, window, Window, float32, float, 32)
 TW_ATTENTION_KERNEL(decode, window, Window, float32, float, 32)
-TW_KERNEL(attention_combine_float32, AttentionParams, kCombineThreads, 8) { combine<float>(p); }
+TW_ATTENTION_HELPERS(float32, float)
 }  // namespace tilewise::cuda

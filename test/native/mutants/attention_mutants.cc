@@ -26,6 +26,7 @@ std::string tried(cuda::GpuBackend& backend, uint32_t seed) {
   const int32_t dim = seed % 18 == 0 ? 64 : dims[maker.pick(4)];
   auto c = maker.make(queries, keys, dim, dim);
   if (seed % 4 == 1) maker.makePlain(*c);
+  if (seed % 5 == 2) maker.addStructure(*c);
   if (seed % 3 == 2) maker.spoilValues(*c);
   const bool isWide = dim > 32;
   const AttentionProblem& p = c->problem;

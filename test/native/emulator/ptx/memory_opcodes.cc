@@ -113,6 +113,7 @@ void checkAddressOverwritten() {
 void checkLoads() {
   const Access global[] = {
       {"ld.global.u8", "h = [l]", 1},
+      {"ld.global.u8", "w = [l]", 1},
       {"ld.global.u16", "h = [l]", 2},
       {"ld.global.u16", "w = [l]", 2},
       {"ld.global.u16", "l = [l]", 2},
@@ -187,7 +188,7 @@ void expectFault(const Access& access, const char* what, uint64_t place, const c
 
 void checkStores() {
   for (const Access& store :
-       {Access{"st.global.u16", "[l], h", 2}, Access{"st.global.u16", "[l], l", 2},
+       {Access{"st.global.u8", "[l], w", 1}, Access{"st.global.u16", "[l], h", 2}, Access{"st.global.u16", "[l], l", 2},
         Access{"st.global.u16", "[l], w", 2}, Access{"st.global.u32", "[l], w", 4},
         Access{"st.global.u32", "[l], l", 4}, Access{"st.global.f32", "[l], w", 4},
         Access{"st.global.v4.b32", "[l], {wwww}", 4}, Access{"st.global.v4.u32", "[l], {wwww}", 4},

@@ -8,7 +8,7 @@ function attention(feed, type, dim, kernel) {
   return {
     module: `attention_${type}`,
     kernel: kernel ?? name,
-    kernels: [name, `attention_combine_${type}`],
+    kernels: [name, ...['combine', 'effects_tokens', 'effects_grid'].map((helper) => `attention_${helper}_${type}`)],
     program: 'attention_checks',
     args: ['of', name, 40],
   };
@@ -28,6 +28,7 @@ export const subjects = [
   attention('gather_blocks', 'bfloat16', 32),
   attention('decode_window', 'bfloat16', 64),
   attention('decode_window', 'bfloat16', 32, 'attention_combine_bfloat16'),
+  attention('gather_window', 'bfloat16', 32, 'attention_effects_tokens_bfloat16'),
   attention('gather_neighborhood', 'float16', 32),
   attention('decode_blocks', 'float16', 96),
   attention('stream_window', 'float16', 128),
