@@ -9,7 +9,7 @@ namespace tilewise {
 
 // Whether a rule's effect is found by looking at the values that it reads. What the others add is seldom 0.
 template <class Rule>
-constexpr bool hasVisibleEffect() {
+TW_HOST_DEVICE constexpr bool hasVisibleEffect() {
   if constexpr (Rule::kReads) {
     return Rule::kCoversAll;
   } else {
