@@ -210,6 +210,9 @@ function totalsOf(lengths: ArrayLike<number>): Int32Array {
   return totals;
 }
 
+/** What does not reach sinks that are extra keys, or is their place. */
+const besideSinks = ['extraKeys', 'bias', 'mask', 'keyMask', 'alibiSlopes'] as const;
+
 /** Refuses what the cache says itself. */
 function refuseSight(options: Told, parts: readonly KvPart[], rotary: RotarySettings | undefined): void {
   if (parts.every(({ horizon }) => !horizon)) return;
@@ -219,10 +222,10 @@ function refuseSight(options: Told, parts: readonly KvPart[], rotary: RotarySett
       `\`${named ?? 'causal'}\` does not go with a cache of \`recentTokens\`, which says what a query sees; leave it out`,
     );
   }
-  const other = (['extraKeys', 'bias', 'mask', 'keyMask'] as const).find((name) => options[name] !== undefined);
+  const other = besideSinks.find((name) => options[name] !== undefined);
   if (!rotary?.isByRank || !other) return;
   throw wrong(
-    `\`${other}\` does not go with \`positions\` 'cache', whose sinks are extra keys: no bias and no mask concerns them; leave it out`,
+    `\`${other}\` does not go with \`positions\` 'cache', whose sinks are extra keys: no bias, mask or distance concerns them; leave it out`,
   );
 }
 
@@ -259,7 +262,10 @@ function readQueries(
   return view;
 }
 
-/** Refuses queries that should see tokens which are gone; sequences that got fewer tokens than others have rows of no use. */
+/**
+ * Refuses queries that should see tokens which are gone, by what each sequence has for itself. Only queries of the last append
+ * always pass: a sequence that got fewer tokens than another there has rows in front which are none of its tokens.
+ */
 function refuseGone({ horizon, runs }: KvPart, layer: number, queries: number): void {
   if (!horizon || runs.some((run) => queries <= run.newest(layer))) return;
   const most = runs.reduce((least, run) => Math.min(least, run.mostQueries(layer)), Number.POSITIVE_INFINITY);

@@ -34,8 +34,8 @@ export function readParts(recent: PerHead | undefined, sinks: PerHead | undefine
       '`sinkTokens` needs `recentTokens` next to it: without it every token stays',
     );
   }
-  const recentTokens = readPerHead('recentTokens', recent ?? all, kvHeads, all);
-  const sinkTokens = readPerHead('sinkTokens', sinks ?? 0, kvHeads, maxTokens);
+  const recentTokens = readPerHead('recentTokens', recent, all, kvHeads, all);
+  const sinkTokens = readPerHead('sinkTokens', sinks, 0, kvHeads, maxTokens);
   const blind = recentTokens.findIndex((tokens, head) => tokens + sinkTokens[head] === 0);
   if (blind >= 0) {
     throw new TilewiseRangeError(
@@ -59,12 +59,13 @@ const isSame = (a: Horizon | undefined, b: Horizon | undefined): boolean =>
 
 const all = Number.POSITIVE_INFINITY;
 
-function readPerHead(name: string, value: PerHead, kvHeads: number, most: number): number[] {
+function readPerHead(name: string, value: PerHead | undefined, usual: number, kvHeads: number, most: number): number[] {
   const orAll = most === all ? ' or Infinity' : '';
   const check = (what: string, tokens: unknown): number => {
     if (is.integer(tokens, 0, maxTokens) || (tokens === all && most === all)) return tokens as number;
     throw invalid(what, `a whole number from 0 to ${maxTokens}${orAll}`, tokens);
   };
+  if (value === undefined) return new Array<number>(kvHeads).fill(usual);
   if (!isList(value)) return new Array<number>(kvHeads).fill(check(name, value));
   if (value.length !== kvHeads) throw invalid(name, `a number, or an array of ${kvHeads}, one per KV head`, value);
   return Array.from(value, (tokens, head) => check(`${name}[${head}]`, tokens));

@@ -34,7 +34,7 @@ export function readRotary(
   forgets: boolean,
 ): RotarySettings | undefined {
   const isByRank = positions !== undefined && checkOneOf('positions', positions, positionKinds) === 'cache';
-  if (isByRank && !(rotary && forgets)) {
+  if (isByRank && (rotary === undefined || !forgets)) {
     throw new TilewiseTypeError(
       'ERR_TILEWISE_INVALID_OPTION',
       "`positions` 'cache' needs `rotary` and `recentTokens` next to it: ranks act through the rotation, once tokens are let go of",

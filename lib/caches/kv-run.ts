@@ -33,8 +33,10 @@ export class KvRun {
   /** Pages behind those of the sinks that were let go of. */
   #gone = 0;
   readonly #lengths: number[];
-  /** Where the last append of each layer began: queries from there on may still come. */
+  /** Where the last append of each layer that brought tokens began: queries from there on may still come. */
   readonly #begins: number[];
+  /** Where the last append of each layer began, also one that brought tokens to other runs alone. */
+  readonly #latest: number[];
   /** Calls that read a layer. */
   readonly #readers: number[];
 
@@ -46,6 +48,7 @@ export class KvRun {
     this.#sinkPages = Math.ceil((horizon?.sinkTokens ?? 0) / pageSize);
     this.#lengths = new Array<number>(layers).fill(0);
     this.#begins = new Array<number>(layers).fill(0);
+    this.#latest = new Array<number>(layers).fill(0);
     this.#readers = new Array<number>(layers).fill(0);
   }
 
@@ -113,7 +116,8 @@ export class KvRun {
       settle: () => {
         for (const page of replaced) counts.release(page);
         this.hold.pages = pages;
-        if (count > 0) this.#begins[layer] = this.#lengths[layer];
+        this.#latest[layer] = this.#lengths[layer];
+        if (count > 0) this.#begins[layer] = this.#latest[layer];
         this.#lengths[layer] += count;
         this.#forget();
       },
@@ -155,12 +159,12 @@ export class KvRun {
     return this.#oldestKept === 0 ? 0 : this.#oldestKept + (this.#horizon?.recentTokens ?? 0);
   }
 
-  /** Tokens of a layer that came last, together. */
+  /** Tokens that the last append brought to a layer. */
   newest(layer: number): number {
-    return this.#lengths[layer] - this.#begins[layer];
+    return this.#lengths[layer] - this.#latest[layer];
   }
 
-  /** How many of the last tokens of a layer still see everything they should. */
+  /** How many of the last tokens of a layer still see everything they should: those since `#begins` at least. */
   mostQueries(layer: number): number {
     return this.#oldestKept === 0 ? Number.POSITIVE_INFINITY : this.#lengths[layer] - this.leastLength + 1;
   }
@@ -172,6 +176,7 @@ export class KvRun {
     for (const [layer, held] of this.#lengths.entries()) {
       this.#lengths[layer] = Math.min(held, length);
       this.#begins[layer] = Math.min(this.#begins[layer], this.#lengths[layer]);
+      this.#latest[layer] = Math.min(this.#latest[layer], this.#lengths[layer]);
     }
   }
 
@@ -184,6 +189,7 @@ export class KvRun {
     for (const [layer, length] of this.#lengths.entries()) {
       run.#lengths[layer] = length;
       run.#begins[layer] = this.#begins[layer];
+      run.#latest[layer] = this.#latest[layer];
     }
     return run;
   }
@@ -194,6 +200,7 @@ export class KvRun {
     this.#gone = 0;
     this.#lengths.fill(0);
     this.#begins.fill(0);
+    this.#latest.fill(0);
   }
 
   /**

@@ -77,8 +77,9 @@ export class S2Layout {
   constructor(options: S2LayoutOptions) {
     checkNames('s2Layout()', options, stridedShardsNames);
     this.numHeads = checkInteger('numHeads', options.numHeads, 1, maxTokens);
-    this.numKvHeads = checkInteger('numKvHeads', options.numKvHeads ?? this.numHeads, 1, this.numHeads);
-    const { numHeads, numKvHeads } = this;
+    const { numHeads } = this;
+    const { numKvHeads = numHeads } = options;
+    this.numKvHeads = checkInteger('numKvHeads', numKvHeads, 1, numHeads);
     this.#pattern = stridedShards({ ...options, numHeads, numKvHeads });
     const { positions, localBlocks, blockSize, vertStride, layoutPer, headBase } = this.#pattern;
     if (positions !== 'absolute' || typeof localBlocks !== 'number') {

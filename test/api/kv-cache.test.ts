@@ -2,7 +2,16 @@
 // Reader: someone who keeps caches for many users.
 
 import { describe, expect, it } from 'vitest';
-import { attentionSync, claLayerMap, type ErrorCode, KvCache, type KvCacheOptions, Tensor } from '../../dist/index.js';
+import {
+  attentionSync,
+  claLayerMap,
+  type ErrorCode,
+  KvCache,
+  type KvCacheOptions,
+  KvPool,
+  s2Layout,
+  Tensor,
+} from '../../dist/index.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { isSame, tensor } from '../support/tensors.js';
 
@@ -183,6 +192,12 @@ describe('arguments', () => {
       'extraKeys',
     ],
     [
+      'ALiBi by rank',
+      () => filled(5, byRank).attentionSync(0, q, { alibiSlopes: Float32Array.of(1, 1, 1, 1) }),
+      'ERR_TILEWISE_INVALID_OPTION',
+      'alibiSlopes',
+    ],
+    [
       'lengths that differ, by rank',
       () => {
         const cache = new KvCache({ ...shape, ...byRank });
@@ -203,6 +218,22 @@ describe('arguments', () => {
   ];
 
   it.each(refused)('%s', (_, run, code, named) => expectError(thrownBy(run), { code, says: [named] }));
+
+  const ofBoth = { ...shape, valueDim: 8, layout: 'bnhd', type: 'float32', device: 'cpu', layers: 1, rotary: {} };
+  const ofCaches = { ...ofBoth, ...byRank, batch: 1, capacity: 1, maxTokens: 9, layerMap: [0], readOnly: false };
+  const ofPools = { ...ofBoth, pages: 1, pageSize: 4 };
+  const ofLayouts = { blockSize: 4, localBlocks: 2, vertStride: 2, numHeads: 4, numKvHeads: 2 };
+  const made: readonly [string, object, (options: never) => unknown][] = [
+    ['KvCache', ofCaches, (options) => new KvCache(options)],
+    ['KvPool', ofPools, (options) => new KvPool(options)],
+    ['s2Layout', ofLayouts, (options) => s2Layout(options)],
+  ];
+  const nulls = made.flatMap(([what, options, make]) =>
+    Object.keys(options).map((name) => [what, name, () => make({ ...options, [name]: null } as never)] as const),
+  );
+  it.each(nulls)('null of %s as %s', (_, name, run) =>
+    expectError(thrownBy(run), { code: 'ERR_TILEWISE_INVALID_OPTION', type: TypeError, says: [`\`${name}\` must be`] }),
+  );
 });
 
 describe('the object', () => {

@@ -491,6 +491,45 @@ describe('parts of heads', () => {
     expect(usual(takes.slice(80))).toBeLessThan(usual(takes.slice(0, 20)) + 200);
   });
 
+  it('judge the queries of each sequence by what it has left', () => {
+    const cache = new KvCache({ kvHeads: 1, headDim: 4, recentTokens: 2 });
+    /** Keys of 0, and values that count the tokens of their sequence. */
+    const append = (tokens: number, lengths: readonly number[]) => {
+      const k = Tensor.zeros('float32', [2, tokens, 1, 4]);
+      const first = [0, 1].map((entry) => (cache.length > 0 ? cache.lengthOf(0, entry) : 0));
+      const places = first.flatMap((begin) => range(begin, begin + tokens).flatMap((t) => Array<number>(4).fill(t)));
+      cache.append(0, k, new Tensor('float32', Float32Array.from(places), [2, tokens, 1, 4]), { lengths });
+    };
+    /** Each query is in the middle between its own token and the one before; the last ones of both sequences are looked at. */
+    const expectMiddles = (queries: number, looked: readonly number[]) => {
+      const { data } = cache.attentionSync(0, Tensor.zeros('float32', [2, queries, 1, 4])).out;
+      for (const [entry, count] of looked.entries()) {
+        const got = range(queries - count, queries).map((i) => (data as Float32Array)[(entry * queries + i) * 4]);
+        const tokens = cache.lengthOf(0, entry);
+        expectClose(
+          got,
+          range(tokens - count, tokens).map((t) => Math.max(0, t - 0.5)),
+          5,
+        );
+      }
+    };
+    const expectAtMost = (most: number) => {
+      expectMiddles(most, [most, most]);
+      const error = thrownBy(() => cache.attentionSync(0, tensor(2, most + 1, 1, 4)));
+      expectError(error, { code: 'ERR_TILEWISE_SHAPE_MISMATCH', says: [`at most ${most} queries`] });
+    };
+    append(20, [20, 20]);
+    for (let i = 0; i < 60; i++) append(1, [0, 1]);
+    // Pages have 16 tokens. The last query of the second sequence sees tokens 78 and 79, so 64 are gone: that of 65 is the first.
+    expectAtMost(15);
+    append(20, [20, 1]);
+    // Rows in front of the one that is the second sequence's own are none of its tokens.
+    expectMiddles(20, [20, 1]);
+    append(1, [0, 1]);
+    // It has 82 now, and the last of them sees 80 and 81: 80 are gone.
+    expectAtMost(1);
+  });
+
   it('say how far truncate() goes back, and what keys() cannot give', () => {
     const cache = filled(900);
     cache.append(0, tensor(1, 1, 2, 8), tensor(1, 1, 2, 8));
