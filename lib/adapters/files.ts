@@ -2,22 +2,40 @@
 // Reader: someone who reads another format. Files may be larger than memory; a range is at most what an array holds.
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { allocating, TilewiseRangeError } from '../check/errors.js';
+import { fileURLToPath } from 'node:url';
+import { allocating, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
+import { invalid } from '../check/validate.js';
 
 /** The error for bytes that are not what their format asks for. */
 export const malformed = (what: string, fault: string): TilewiseRangeError =>
   new TilewiseRangeError('ERR_TILEWISE_INVALID_FILE', `${what} is not readable: ${fault}`);
 
-/** A file that is open for as long as a function takes. */
-function opened<T>(path: string, what: string, use: (file: number, size: number) => T): T {
-  let file: number;
+/** The path that a caller gave as one or as a file: URL. */
+export function pathOf(name: string, given: unknown): string {
+  if (typeof given === 'string') return given;
+  if (!(given instanceof URL)) throw invalid(name, 'a path or a file: URL', given);
   try {
-    file = openSync(path, 'r');
+    return fileURLToPath(given);
+  } catch (error) {
+    const message = `\`${name}\` must be a path or a file: URL, not ${given}: ${(error as Error).message}`;
+    throw new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
+  }
+}
+
+/** What the file system answers; its refusals are the file's. */
+function answered<T>(what: string, ask: () => T): T {
+  try {
+    return ask();
   } catch (error) {
     throw malformed(what, (error as Error).message);
   }
+}
+
+/** A file that is open for as long as a function takes. */
+function opened<T>(path: string, what: string, use: (file: number, size: number) => T): T {
+  const file = answered(what, () => openSync(path, 'r'));
   try {
-    return use(file, fstatSync(file).size);
+    return use(file, answered(what, () => fstatSync(file)).size);
   } finally {
     closeSync(file);
   }
@@ -32,7 +50,8 @@ export function readRange(path: string, what: string, offset: number, length: nu
     if (offset + length > size) throw malformed(what, `bytes ${offset} to ${offset + length} of a file of ${size}`);
     const bytes = allocating(() => new Uint8Array(length));
     for (let done = 0; done < length; ) {
-      const count = readSync(file, bytes, done, Math.min(length - done, 2 ** 30), offset + done);
+      const most = Math.min(length - done, 2 ** 30);
+      const count = answered(what, () => readSync(file, bytes, done, most, offset + done));
       if (count === 0) throw malformed(what, `it ended at byte ${offset + done} while it was read`);
       done += count;
     }

@@ -17,6 +17,11 @@ export const is = {
   /** A number that is finite in float32, the type the native code receives. */
   finite: (value: unknown): value is number => is.number(value) && Number.isFinite(Math.fround(value)),
   object: (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null,
+  /** An object as a literal makes it, of any realm: its names and values are all there is to it. */
+  plain: (value: unknown): value is Record<string, unknown> => {
+    const parent: unknown = is.object(value) ? Object.getPrototypeOf(value) : undefined;
+    return parent === null || (is.object(parent) && Object.getPrototypeOf(parent) === null);
+  },
   constructible: (value: unknown): value is new (...args: never[]) => object =>
     typeof value === 'function' && value.prototype !== undefined,
   signal: (value: unknown): value is AbortSignal =>

@@ -17,6 +17,7 @@ import { pathToFileURL } from 'node:url';
 import { openSafetensors, writeSafetensors } from 'tilewise/safetensors';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type ErrorCode, Tensor } from '../../dist/index.js';
+import { range } from '../references/operand.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'tilewise-safetensors-'));
@@ -130,6 +131,11 @@ describe('writing', () => {
   const one = new Tensor('float32', new Float32Array(1), [1]);
   it.each<[string, unknown, unknown, ErrorCode, string]>([
     ['nothing', null, {}, 'ERR_TILEWISE_INVALID_OPTION', '`tensors`'],
+    ['a Map', new Map([['w', one]]), {}, 'ERR_TILEWISE_INVALID_OPTION', '`tensors` must be a plain object'],
+    ['an array', [one], {}, 'ERR_TILEWISE_INVALID_OPTION', '`tensors` must be a plain object'],
+    ['a tensor', one, {}, 'ERR_TILEWISE_INVALID_OPTION', '`tensors` must be a plain object'],
+    ['metadata of a Map', { w: one }, { metadata: new Map([['a', 'b']]) }, 'ERR_TILEWISE_INVALID_OPTION', '`metadata`'],
+    ['metadata of an array', { w: one }, { metadata: ['a'] }, 'ERR_TILEWISE_INVALID_OPTION', '`metadata`'],
     ['a number', { w: 5 }, {}, 'ERR_TILEWISE_INVALID_TENSOR', '`w`'],
     ['float64', { w: { type: 'float64', data: new Float64Array(1), dims: [1] } }, {}, 'ERR_TILEWISE_DTYPE', '`w`'],
     ['the name of the metadata', { __metadata__: one }, {}, 'ERR_TILEWISE_INVALID_OPTION', '__metadata__'],
@@ -141,6 +147,16 @@ describe('writing', () => {
       { code, type: TypeError, says: [says] },
     ),
   );
+});
+
+it('names may have everything that names are found by', () => {
+  const names = ['":', ' "a" : {', '\\', '}', '{', ':', '__proto__', 'dtype'];
+  const texts = Object.fromEntries(names.map((name) => [name, `"${name}":`]));
+  const entries = names.map((name, i) => [name, entry('U8', [1], i, i + 1)]);
+  const header = { __metadata__: texts, ...Object.fromEntries(entries) };
+  const file = openSafetensors(bytesOf(header, range(0, names.length)));
+  expect([...file.entries.keys()]).toEqual(names);
+  expect(Object.entries(file.metadata)).toEqual(Object.entries(texts));
 });
 
 describe('a file that lies', () => {
@@ -156,6 +172,7 @@ describe('a file that lies', () => {
     ['begins with a space', bytesOf(' {}'), 'begin with {'],
     ['is no UTF-8', bytesOf('{}').fill(255, 9, 10), 'no JSON'],
     ['has metadata of numbers', bytesOf({ __metadata__: { a: 1 } }), '__metadata__'],
+    ['has metadata of an array', bytesOf({ __metadata__: ['a'] }), '__metadata__'],
     ['has no entry', bytesOf({ a: 5 }), 'dtype undefined'],
     ['has an unknown type', bytesOf({ a: entry('F128', [1], 0, 16) }, Array(16).fill(0)), '"F128"'],
     ['has an inherited type', bytesOf({ a: entry('toString', [1], 0, 1) }, [0]), '"toString"'],
@@ -178,8 +195,22 @@ describe('a file that lies', () => {
         '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}',
         [0, 0],
       ),
-      "tensor 'a' begins at",
+      "the name 'a' twice",
     ],
+    [
+      'has a name twice, for the same bytes and spelled in two ways',
+      bytesOf(
+        String.raw`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\u0061" :{"dtype":"I8","shape":[1],"data_offsets":[0,1]}}`,
+        [0],
+      ),
+      "the name 'a' twice",
+    ],
+    [
+      'has a type twice',
+      bytesOf('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"dtype":"I8"}}', [0]),
+      "the name 'dtype' twice",
+    ],
+    ['has a note twice', bytesOf('{"__metadata__":{"a":"b","a":"c"}}'), "the name 'a' twice"],
   ])('because it %s, is refused', (_, bytes, says) =>
     expectError(
       thrownBy(() => openSafetensors(bytes)),
@@ -192,6 +223,32 @@ describe('a file that lies', () => {
       thrownBy(() => openSafetensors(at('missing'))),
       { code, type: RangeError, says: ['ENOENT', 'missing'] },
     ));
+
+  it('because it is a folder, is refused', () =>
+    expectError(
+      thrownBy(() => openSafetensors(folder)),
+      { code, type: RangeError, says: [folder] },
+    ));
+
+  it.each<[string, (buffer: ArrayBuffer) => unknown, string]>([
+    [
+      'has been made smaller',
+      (buffer) => (buffer as unknown as { resize: (size: number) => void }).resize(buffer.byteLength - 1),
+      'and has',
+    ],
+    ["is another thread's", (buffer) => structuredClone(buffer, { transfer: [buffer] }), 'has 0'],
+  ])('because its memory %s since, is refused', (_, change, says) => {
+    const whole = bytesOf({ a: entry('U8', [2], 0, 2) }, [1, 2]);
+    const Resizable = ArrayBuffer as unknown as new (size: number, options: object) => ArrayBuffer;
+    const bytes = new Uint8Array(new Resizable(whole.length, { maxByteLength: 100 }));
+    bytes.set(whole);
+    const file = openSafetensors(bytes);
+    expect([...file.bytes('a')]).toEqual([1, 2]);
+    change(bytes.buffer as ArrayBuffer);
+    for (const read of [() => file.bytes('a'), () => file.tensor('a')]) {
+      expectError(thrownBy(read), { code, type: RangeError, says: [`had ${whole.length} bytes`, says] });
+    }
+  });
 
   it('because it has shrunk since, is refused', () => {
     writeFileSync(at('e.safetensors'), bytesOf({ a: entry('U8', [2], 0, 2) }, [1, 2]));
@@ -206,7 +263,11 @@ describe('a file that lies', () => {
 
 describe('an argument', () => {
   const file = openSafetensors(bytesOf({ a: entry('F64', [1], 0, 8) }, Array(8).fill(0)));
+  const web = new URL('http://example.org/w');
   it.each<[string, () => unknown, ErrorCode, typeof TypeError | typeof RangeError, string]>([
+    ['a URL that is no file', () => openSafetensors(web), 'ERR_TILEWISE_INVALID_OPTION', TypeError, web.href],
+    ['a URL to write to', () => writeSafetensors(web, {}), 'ERR_TILEWISE_INVALID_OPTION', TypeError, web.href],
+    ['a path that is none', () => writeSafetensors(5 as never, {}), 'ERR_TILEWISE_INVALID_OPTION', TypeError, '`path`'],
     ['a source that is none', () => openSafetensors(5 as never), 'ERR_TILEWISE_INVALID_OPTION', TypeError, '`source`'],
     ['a name that is not there', () => file.tensor('b'), 'ERR_TILEWISE_INVALID_OPTION', RangeError, "'b'"],
     ['a name of every object', () => file.bytes('toString'), 'ERR_TILEWISE_INVALID_OPTION', RangeError, "'toString'"],

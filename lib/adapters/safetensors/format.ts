@@ -58,26 +58,58 @@ export function readHeaderLength(what: string, bytes: Uint8Array, fileSize: numb
   return Number(length);
 }
 
-/** Reads the JSON of a file of `fileSize` bytes. A key that is there twice leaves a gap, which is refused. */
+/** Whether something is strings by name, as metadata is. */
+export const isStrings = (value: unknown): value is Record<string, string> =>
+  is.plain(value) && Object.values(value).every((text) => typeof text === 'string');
+
+/** Reads the JSON of a file of `fileSize` bytes. */
 export function readHeader(what: string, json: Uint8Array, fileSize: number): Header {
   const { [metadataKey]: metadata = {}, ...tensors } = parse(what, json);
-  if (!is.object(metadata) || Object.values(metadata).some((value) => typeof value !== 'string')) {
-    throw malformed(what, `${metadataKey} must have strings by name`);
-  }
+  if (!isStrings(metadata)) throw malformed(what, `${metadataKey} must have strings by name`);
   const begin = 8 + json.length;
   const entries = Object.entries(tensors).map(([name, value]) => [name, readEntry(what, name, value, begin)] as const);
   checkCover(what, entries, begin, fileSize);
-  return { metadata: metadata as Record<string, string>, entries: new Map(entries) };
+  return { metadata, entries: new Map(entries) };
 }
 
 function parse(what: string, json: Uint8Array): Record<string, unknown> {
   // The format's reader refuses white space in front of the brace as well.
   if (json[0] !== '{'.charCodeAt(0)) throw malformed(what, 'its header does not begin with {');
+  let text: string;
+  let parsed: Record<string, unknown>;
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json)) as Record<string, unknown>;
+    text = new TextDecoder('utf-8', { fatal: true }).decode(json);
+    parsed = JSON.parse(text) as Record<string, unknown>;
   } catch (error) {
     throw malformed(what, `its header is no JSON: ${(error as Error).message}`);
   }
+  refuseTwins(what, text);
+  return parsed;
+}
+
+/** Escapes, quotes with the colon behind a name, and braces: what names in JSON that is right are found by. */
+const marks = /\\.|"\s*:?|[{}]/g;
+
+/** Refuses a name that an object has twice, of which JSON.parse() leaves the last. */
+function refuseTwins(what: string, json: string): void {
+  const names: Set<string>[] = [];
+  /** Where the string begins that a mark is in. */
+  let begin: number | undefined;
+  for (const { 0: mark, index } of json.matchAll(marks)) {
+    if (mark.startsWith('"')) {
+      if (begin !== undefined && mark.endsWith(':'))
+        addName(what, names.at(-1), JSON.parse(json.slice(begin, index + 1)));
+      begin = begin === undefined ? index : undefined;
+    } else if (begin === undefined) {
+      if (mark === '{') names.push(new Set());
+      else names.pop();
+    }
+  }
+}
+
+function addName(what: string, names: Set<string> | undefined, name: string): void {
+  if (names?.has(name)) throw malformed(what, `its header has the name '${name}' twice`);
+  names?.add(name);
 }
 
 function readEntry(what: string, name: string, value: unknown, begin: number): SafetensorsEntry {

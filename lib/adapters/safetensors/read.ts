@@ -1,17 +1,19 @@
 // openSafetensors(): a file of weights, of which a tensor's bytes are read when it is asked for.
 // Reader: someone who brings weights. Assumes that the file stays as it is while it is in use; a change of its size is noticed.
 
-import { fileURLToPath } from 'node:url';
 import { show, TilewiseRangeError, TilewiseTypeError } from '../../check/errors.js';
+import { invalid } from '../../check/validate.js';
 import { Tensor } from '../../tensor/tensor.js';
 import type { DataType, DataTypes } from '../../tensor/types.js';
-import { malformed, readRange, sizeOfFile } from '../files.js';
+import { malformed, pathOf, readRange, sizeOfFile } from '../files.js';
 import { type Header, readHeader, readHeaderLength, type SafetensorsEntry, tensorTypes } from './format.js';
 
 /** Where the bytes of a file come from. */
 interface Source {
   readonly what: string;
   readonly size: number;
+  /** How many bytes it has now. */
+  sizeNow(): number;
   /** Copies a range. */
   read(offset: number, length: number): ArrayBuffer;
 }
@@ -69,6 +71,9 @@ export class SafetensorsFile {
 
   #read(name: string): ArrayBuffer {
     const { offset, length } = this.#entry(name);
+    const { what, size } = this.#source;
+    const now = this.#source.sizeNow();
+    if (now !== size) throw malformed(what, `it had ${size} bytes when it was opened, and has ${now}`);
     return this.#source.read(offset, length);
   }
 
@@ -82,7 +87,7 @@ export class SafetensorsFile {
 
 /**
  * Opens a safetensors file and reads its header. Every size in it is checked against the file before memory is asked for.
- * @param source a path, or the bytes of a file, which are not copied
+ * @param source a path, a file: URL, or the bytes of a file, which are not copied
  * @throws {RangeError} ERR_TILEWISE_INVALID_FILE for a file that is not what the format asks for, or that cannot be read
  * @throws {TypeError} ERR_TILEWISE_INVALID_OPTION for another kind of source
  */
@@ -97,24 +102,17 @@ export function openSafetensors(source: string | URL | Uint8Array): SafetensorsF
 const memory = (bytes: Uint8Array): Source => ({
   what: 'The safetensors file',
   size: bytes.length,
+  // Its buffer may be handed to another thread, or made smaller.
+  sizeNow: () => bytes.length,
   read: (offset, length) => new Uint8Array(bytes.subarray(offset, offset + length)).buffer,
 });
 
 function file(source: string | URL): Source {
   if (typeof source !== 'string' && !(source instanceof URL)) {
-    const message = `\`source\` must be a path, a URL or the bytes of a file in a Uint8Array, not ${show(source)}`;
-    throw new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
+    throw invalid('source', 'a path, a file: URL or the bytes of a file in a Uint8Array', source);
   }
-  const path = typeof source === 'string' ? source : fileURLToPath(source);
+  const path = pathOf('source', source);
   const what = `The safetensors file '${path}'`;
-  const size = sizeOfFile(path, what);
-  return {
-    what,
-    size,
-    read(offset, length) {
-      const now = sizeOfFile(path, what);
-      if (now !== size) throw malformed(what, `it had ${size} bytes when it was opened, and has ${now}`);
-      return readRange(path, what, offset, length);
-    },
-  };
+  const sizeNow = () => sizeOfFile(path, what);
+  return { what, size: sizeNow(), sizeNow, read: (offset, length) => readRange(path, what, offset, length) };
 }

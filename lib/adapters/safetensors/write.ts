@@ -8,7 +8,8 @@ import { checkNames, invalid, is, namesOf } from '../../check/validate.js';
 import { toDense } from '../../tensor/dense.js';
 import type { TensorLike } from '../../tensor/types.js';
 import { type HostView, isOnHost, readTensor } from '../../tensor/views.js';
-import { maxHeaderLength, metadataKey, storedTypes } from './format.js';
+import { pathOf } from '../files.js';
+import { isStrings, maxHeaderLength, metadataKey, storedTypes } from './format.js';
 
 /** What writeSafetensors() can be told. */
 export interface WriteSafetensorsOptions {
@@ -27,7 +28,7 @@ interface Stored {
 
 /**
  * Writes a safetensors file. One that is there is replaced.
- * @param path of the file
+ * @param path of the file, or its file: URL
  * @param tensors by name, in the process's memory; any strides
  * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_TENSOR, ERR_TILEWISE_DTYPE, ERR_TILEWISE_INVALID_OPTION,
  *   ERR_TILEWISE_UNKNOWN_OPTION; and what the file system throws
@@ -38,12 +39,13 @@ export function writeSafetensors(
   options: WriteSafetensorsOptions = {},
 ): void {
   checkNames('writeSafetensors()', options, optionNames);
+  const to = pathOf('path', path);
   const metadata = readMetadata(options.metadata);
-  if (!is.object(tensors)) throw invalid('tensors', 'an object of tensors by name', tensors);
+  if (!is.plain(tensors)) throw invalid('tensors', 'a plain object of tensors by name', tensors);
   const stored = Object.entries(tensors).map(([name, tensor]) => store(name, tensor));
   stored.sort((a, b) => elementSize(b) - elementSize(a) || (a.name < b.name ? -1 : 1));
   const header = headerOf(stored, metadata);
-  const file = openSync(path, 'w');
+  const file = openSync(to, 'w');
   try {
     for (const bytes of [header, ...stored.map((one) => one.bytes)]) writeAll(file, bytes);
   } finally {
@@ -55,10 +57,8 @@ const elementSize = ({ view }: Stored): number => view.data.BYTES_PER_ELEMENT;
 
 function readMetadata(metadata: unknown): Record<string, string> | undefined {
   if (metadata === undefined) return undefined;
-  if (is.object(metadata) && Object.values(metadata).every((value) => typeof value === 'string')) {
-    return metadata as Record<string, string>;
-  }
-  throw invalid('metadata', 'an object of strings by name', metadata);
+  if (isStrings(metadata)) return metadata;
+  throw invalid('metadata', 'a plain object of strings by name', metadata);
 }
 
 function store(name: string, tensor: unknown): Stored {
