@@ -157,11 +157,28 @@ describe('what is around the scores', () => {
     expect(decomposed([makeNode('Add', ['qk', 'c'], ['s'])], [constant])).toMatchObject([{ mask: kind }]);
   });
 
+  it('a mask that is added and one that takes the place of scores go together, where that is a lowest number', () => {
+    const lowest = makeTensor('lowest', 'float32', [], Float32Array.of(-3e38));
+    const nodes = [makeNode('Where', ['seen', 'qk', 'lowest'], ['a']), makeNode('Add', ['a', 'mask'], ['s'])];
+    const [site] = decomposed(nodes, [lowest], [mask, seen]);
+    expect(site.swap!.masks.map(({ as }) => as)).toEqual(['mask', 'bias']);
+  });
+
   it.each<[string, Message[], string]>([
     [
-      'scaled masks',
+      'added masks in front of a factor',
       [makeNode('Add', ['qk', 'mask'], ['a']), makeNode('Mul', ['a', 'two'], ['s'])],
-      'before the scores',
+      'in front of a factor',
+    ],
+    [
+      'a Where in front of a factor',
+      [makeNode('Where', ['seen', 'qk', 'low'], ['a']), makeNode('Div', ['a', 'two'], ['s'])],
+      'in front of a factor',
+    ],
+    [
+      'two masks of which one is near',
+      [makeNode('Where', ['seen', 'qk', 'low'], ['a']), makeNode('Add', ['a', 'mask'], ['s'])],
+      'puts -1000000000 in the place of scores',
     ],
     ['two masks', [makeNode('Add', ['qk', 'mask'], ['a']), makeNode('Add', ['a', 'mask'], ['s'])], 'two masks'],
     ['tanh of a mask', [makeNode('Add', ['qk', 'mask'], ['a']), makeNode('Tanh', ['a'], ['s'])], 'tanh'],
@@ -354,6 +371,8 @@ describe('operators', () => {
     });
     const padded = single('MultiHeadAttention', ['a', 'b', 'c', '', 'keys'], { num_heads: 4 }, ms);
     expect(padded.mask).toBe('padding');
+    const weak = { num_heads: 4, mask_filter_value: { float: -5 } };
+    expect(single('MultiHeadAttention', ['a', 'b', 'c', '', 'keys'], weak, ms).mask).toBe('additive');
   });
 
   it.each<[string, () => Site, string]>([
@@ -399,4 +418,53 @@ describe('operators', () => {
     expect(site.swap).toBeUndefined();
     expect(site.reason).toContain(reason);
   });
+});
+
+describe('a graph that is none', () => {
+  const tail = [makeNode('Softmax', ['s'], ['p'], { axis: -1 }), makeNode('MatMul', ['p', 'v'], ['y'])];
+  const product = makeNode('MatMul', ['q', 'k'], ['t']);
+  const constants = [one('two', 2), one('zero', 0), one('low', -1e9)];
+
+  it.each<[string, Message[]]>([
+    [
+      'a transposed operand',
+      [makeNode('Transpose', ['x'], ['x'], { perm: [0, 1, 3, 2] }), makeNode('MatMul', ['x', 'k'], ['s'])],
+    ],
+    ['a scaled operand', [makeNode('Mul', ['x', 'two'], ['x']), makeNode('MatMul', ['x', 'k'], ['s'])]],
+    ['scores', [makeNode('Mul', ['s', 'two'], ['s'])]],
+    ['a mask', [product, makeNode('Identity', ['m'], ['m']), makeNode('Add', ['t', 'm'], ['s'])]],
+    ['a factor', [product, makeNode('Identity', ['c'], ['c']), makeNode('Mul', ['t', 'c'], ['s'])]],
+    [
+      'two nodes that read each other',
+      [makeNode('Neg', ['b'], ['a']), makeNode('Neg', ['a'], ['b']), makeNode('MatMul', ['a', 'k'], ['s'])],
+    ],
+  ])('is refused: %s made of itself', (_, nodes) => {
+    expect(() => sitesOf([...nodes, ...tail], constants)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_TILEWISE_INVALID_FILE',
+        message: expect.stringContaining('before it is made'),
+      }),
+    );
+  });
+
+  it('is refused: a value that is made twice', () => {
+    const nodes = [
+      product,
+      makeNode('Softmax', ['t'], ['p']),
+      makeNode('Identity', ['p'], ['r']),
+      makeNode('Identity', ['r'], ['p']),
+    ];
+    expect(() => sitesOf(nodes)).toThrow(/'p' is made twice/);
+  });
+
+  it('is none because it is long: a mask at the end of 20000 nodes is read', () => {
+    const name = (i: number) => (i === 20000 ? 'mask' : `m${i}`);
+    const nodes = [
+      ...[product, makeNode('Where', ['seen', 'zero', 'low'], ['m0'])],
+      ...Array.from({ length: 20000 }, (_, i) => makeNode('Identity', [name(i)], [name(i + 1)])),
+      ...[makeNode('Add', ['t', 'mask'], ['s']), ...tail],
+    ];
+    const seen: Input = ['seen', 'bool', ['batch', 1, 'tokens', 'tokens']];
+    expect(sitesOf(nodes, constants, [seen])).toMatchObject([{ mask: 'boolean' }]);
+  }, 60_000);
 });

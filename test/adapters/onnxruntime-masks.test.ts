@@ -4,9 +4,10 @@
 import { describe, expect, it } from 'vitest';
 import type { SiteMask } from '../../dist/adapters/onnx/sites/site.js';
 import { RunMasks } from '../../dist/adapters/onnxruntime/masks.js';
+import type { OrtTensor } from '../../dist/adapters/onnxruntime/ort.js';
 
 const low = Math.fround(-3.4e38);
-const sizes = { batch: 2, queries: 3, keys: 3 };
+const sizes = { batch: 2, heads: 4, queries: 3, keys: 3 };
 const bias = (numbers: number[], dims = [1, 1, 3, 3]) => ({ type: 'float32', data: Float32Array.from(numbers), dims });
 const bool = (numbers: number[], dims = [1, 1, 3, 3]) => ({ type: 'bool', data: Uint8Array.from(numbers), dims });
 const as = (option: SiteMask['as'], more: Partial<SiteMask> = {}): SiteMask => ({
@@ -49,12 +50,27 @@ describe('a mask becomes', () => {
     });
   });
 
-  it('longer, where its last axis is shorter than the keys: the rest is hidden', () => {
-    const short = bool([1, 0, 0, 1, 1, 1], [1, 1, 3, 2]);
-    expect(read(as('mask'), short)).toEqual({ mask: bool([1, 0, 0, 0, 1, 0, 1, 1, 0]) });
-    const numbers = bias([0, 1, 2, 3, 4, 5], [1, 1, 3, 2]);
-    const end = Number.NEGATIVE_INFINITY;
-    expect(read(as('bias'), numbers)).toEqual({ bias: bias([0, 1, end, 2, 3, end, 4, 5, end]) });
+  it('numbers, where padding hides with one that is not very negative', () => {
+    const mask = { type: 'int32', data: Int32Array.of(1, 1, 0, 1, -1, 2), dims: [2, 3] };
+    expect(new RunMasks().optionsOf([[as('keyMask', { hidden: -5 }), mask]], sizes, false)).toEqual({
+      bias: bias([0, 0, -5, 0, -5, 0], [2, 1, 1, 3]),
+    });
+  });
+
+  it.each<[SiteMask['as'], number[]]>([
+    ['bias', [1, 1, 3, 2]],
+    ['bias', [1, 1, 2, 3]],
+    ['mask', [3, 1, 3, 3]],
+    ['mask', [1, 3, 3, 3]],
+    ['bias', [1, 1, 1, 3, 3]],
+    ['keyMask', [1, 3]],
+    ['keyMask', [2, 2]],
+    ['keyMask', [3]],
+  ])('an error, where %s of %j does not broadcast to the scores', (option, dims) => {
+    const data = new Uint8Array(dims.reduce((a, b) => a * b, 1)).fill(1);
+    expect(() => read(as(option), { type: 'bool', data, dims })).toThrow(
+      expect.objectContaining({ code: 'ERR_TILEWISE_SHAPE_MISMATCH' }),
+    );
   });
 
   it('a mask, where ranges do not say it', () => {
@@ -67,12 +83,25 @@ describe('a mask becomes', () => {
     expect(read(as('bias'), numbers).bias).toBe(numbers);
   });
 
-  it('numbers, where a row sees nothing and what is hidden is finite: such a row is the mean of all values', () => {
+  it('numbers, where a row sees nothing and what is hidden is finite: such a row is a mean of values', () => {
     const numbers = bias([low, low, low, 0, 0, low, 0, 0, 0]);
     expect(read(as('bias'), numbers).bias).toBe(numbers);
-    expect(read(as('mask', { hidden: -1e9 }), bool([0, 0, 0, 1, 1, 0, 1, 1, 1])).bias).toEqual(
-      bias([-1e9, -1e9, -1e9, 0, 0, -1e9, 0, 0, 0]),
-    );
+    // Where puts its number in the place of scores: what is added must swallow them.
+    const swallowing = bias([-1e30, -1e30, -1e30, 0, 0, -1e30, 0, 0, 0]);
+    for (const hidden of [-1e4, -1e9]) {
+      expect(read(as('mask', { hidden }), bool([0, 0, 0, 1, 1, 0, 1, 1, 1])).bias).toEqual(swallowing);
+    }
+  });
+
+  it('numbers, where causal order and padding together leave a row nothing', () => {
+    const padded = { type: 'int32', data: Int32Array.of(0, 1, 1, 1, 1, 1), dims: [2, 3] };
+    const of = (isCausal: boolean) =>
+      new RunMasks().optionsOf([[as('keyMask', { hidden: -1e4 }), padded]], sizes, isCausal);
+    expect(of(true)).toEqual({ bias: bias([-1e4, 0, 0, 0, 0, 0], [2, 1, 1, 3]) });
+    expect(of(false)).toHaveProperty('keyStarts', Int32Array.of(1, 0));
+    // The first query sees its key, so that no row is without one.
+    const right = { type: 'int32', data: Int32Array.of(1, 0, 1, 1, 1, 1), dims: [2, 3] };
+    expect(new RunMasks().optionsOf([[as('keyMask', { hidden: -1e4 }), right]], sizes, true)).toHaveProperty('mask');
   });
 
   it('a mask all the same, where what is hidden is -Infinity: such a row is 0', () => {
@@ -81,22 +110,38 @@ describe('a mask becomes', () => {
     expect(read(as('mask'), bool([0, 0, 0, 1, 0, 1, 1, 1, 1]))).toEqual({ mask: bool([0, 0, 0, 1, 0, 1, 1, 1, 1]) });
   });
 
-  it('a tensor, beside causal order or another mask', () => {
+  it('a tensor, beside causal order', () => {
     const padded = bool([1, 1, 0], [1, 1, 1, 3]);
     expect(read(as('mask'), padded, true)).toEqual({ mask: padded });
-    const numbers = bias(Array(9).fill(0));
-    expect(
-      new RunMasks().optionsOf(
-        [
-          [as('bias'), numbers],
-          [as('mask'), padded],
-        ],
-        sizes,
-        false,
-      ),
-    ).toEqual({
-      ...{ bias: numbers, mask: padded },
+  });
+
+  it('one with the mask behind it, in their order', () => {
+    const both = (...masks: [SiteMask, OrtTensor][]) => new RunMasks().optionsOf(masks, sizes, false);
+    const causal = bool([1, 0, 0, 1, 1, 0, 1, 1, 1]);
+    const last = bias([0, 0, low], [1, 1, 1, 3]);
+    // Every row sees its first key: together they are causal order over two keys.
+    expect(both([as('mask', { hidden: low }), causal], [as('bias'), last])).toEqual({
+      ...{ causal: true, align: 'top-left', keyLengths: Int32Array.of(2, 2) },
     });
+    // The first row sees nothing: its own key and those that come later share its weight, what both hide is lower still.
+    const first = bias([low, 0, 0], [1, 1, 1, 3]);
+    expect(both([as('mask', { hidden: low }), causal], [as('bias'), first])).toEqual({
+      bias: bias([low, low, low, low, 0, low, low, 0, 0]),
+    });
+    const lower = bias([low, low, 0], [1, 1, 1, 3]);
+    expect(both([as('mask', { hidden: low }), causal], [as('bias'), lower]).bias).toEqual(
+      bias([low, -Infinity, low, low, low, low, low, low, 0]),
+    );
+    // The other way round, what is hidden last takes the place of the sum.
+    expect(both([as('bias'), lower], [as('mask', { hidden: low }), causal]).bias).toEqual(
+      bias([low, low, low, low, low, low, low, low, 0]),
+    );
+    // Numbers of heads, and padding that is added as well.
+    const numbers = bias([1, 2, 3, 4], [1, 4, 1, 1]);
+    const keys = { type: 'int32', data: Int32Array.of(1, 0, 1, 1, 1, 1), dims: [2, 3] };
+    expect(both([as('keyMask', { hidden: -1e4 }), keys], [as('bias'), numbers]).bias).toEqual(
+      bias([1, -9999, 1, 2, -9998, 2, 3, -9997, 3, 4, -9996, 4, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4], [2, 4, 1, 3]),
+    );
   });
 
   it('a tensor, where its keys repeat', () => {

@@ -30,22 +30,25 @@ function single(op, inputs, attributes, { domain = '', opset = 23 } = {}) {
   return makeModel({ opset, nodes, inputs: infos, outputs: [makeValueInfo('y', 'float32')] });
 }
 
-/** softmax(q·kᵀ/8 masked) v in pieces, with the mask as `node` makes `s` of `scores`. */
-function decomposed(node, mask) {
+/** softmax(q·kᵀ/8 masked) v in pieces, with masks as `masking` makes `s` of `scores`. */
+function decomposed(masking, masks, [k, v] = [floats('k', 2, 7, 3, 8), floats('v', 2, 3, 7, 6)]) {
   const nodes = [
     makeNode('Transpose', ['k'], ['kT'], { perm: [0, 2, 3, 1] }),
     makeNode('MatMul', ['q', 'kT'], ['products']),
     makeNode('Div', ['products', 'eight'], ['scores']),
-    node,
+    ...masking,
     makeNode('Softmax', ['s'], ['p'], { axis: -1 }),
     makeNode('MatMul', ['p', 'v'], ['a']),
     makeNode('Transpose', ['a'], ['b'], { perm: [0, 2, 1, 3] }),
     makeNode('Neg', ['b'], ['y']),
   ];
-  const inputs = [floats('q', 2, 3, 5, 8), floats('k', 2, 7, 3, 8), floats('v', 2, 3, 7, 6), mask];
+  const inputs = [floats('q', 2, 3, 5, 8), k, v, ...masks];
   const constants = [
     makeTensor('eight', 'float32', [], Float32Array.of(8)),
     makeTensor('low', 'float32', [], Float32Array.of(-1e9)),
+    makeTensor('near', 'float32', [], Float32Array.of(-1e4)),
+    makeTensor('lowest', 'float32', [], Float32Array.of(-(2 ** 128 - 2 ** 104))),
+    makeTensor('tiny', 'float32', [], Float32Array.of(1e-9)),
   ];
   const infos = inputs.map((input) => makeValueInfo(...input));
   return makeModel({
@@ -58,6 +61,8 @@ function decomposed(node, mask) {
 }
 
 const seen = ['seen', 'bool', [2, 1, 5, 7]];
+const bias = floats('bias', 2, 1, 5, 7);
+const where = (scores, hidden, output) => makeNode('Where', ['seen', scores, hidden], [output]);
 const merged = [floats('q', 2, 5, 24), floats('k', 2, 7, 24), floats('v', 2, 7, 24)];
 
 /** Operators that are swapped. */
@@ -93,9 +98,44 @@ const operators = {
     { num_heads: 3 },
     { domain: ms, opset: 17 },
   ),
-  'pieces, with an added mask': decomposed(makeNode('Add', ['scores', 'bias'], ['s']), floats('bias', 2, 1, 5, 7)),
-  'pieces, shown where true': decomposed(makeNode('Where', ['seen', 'scores', 'low'], ['s']), seen),
-  'pieces, hidden where true': decomposed(makeNode('Where', ['seen', 'low', 'scores'], ['s']), seen),
+  'multi-head attention, causal, with padding': single(
+    'MultiHeadAttention',
+    [floats('q', 2, 7, 24), ...merged.slice(1), undefined, ['keys', 'int32', [2, 7]]],
+    { num_heads: 3, unidirectional: 1 },
+    { domain: ms, opset: 17 },
+  ),
+  'multi-head attention with padding that hides little': single(
+    'MultiHeadAttention',
+    [...merged, undefined, ['keys', 'int32', [2, 7]]],
+    { num_heads: 3, mask_filter_value: { float: -5 } },
+    { domain: ms, opset: 17 },
+  ),
+  'pieces, with an added mask': decomposed([makeNode('Add', ['scores', 'bias'], ['s'])], [bias]),
+  'pieces, shown where true': decomposed([where('scores', 'low', 's')], [seen]),
+  'pieces, hidden where true': decomposed([makeNode('Where', ['seen', 'low', 'scores'], ['s'])], [seen]),
+  'pieces, -10000 where not shown': decomposed([where('scores', 'near', 's')], [seen]),
+  'pieces, shown where true and with an added mask': decomposed(
+    [where('scores', 'lowest', 't'), makeNode('Add', ['t', 'bias'], ['s'])],
+    [seen, bias],
+  ),
+  'pieces, shown where true and with one that hides': decomposed(
+    [where('scores', 'lowest', 't'), makeNode('Add', ['t', 'hiding'], ['s'])],
+    [seen, floats('hiding', 2, 1, 5, 7)],
+  ),
+  'pieces, with an added mask that hides, shown where true': decomposed(
+    [makeNode('Add', ['scores', 'hiding'], ['t']), where('t', 'lowest', 's')],
+    [seen, floats('hiding', 1, 3, 1, 7)],
+  ),
+  'pieces, keys of one batch entry for all': decomposed(
+    [makeNode('Identity', ['scores'], ['s'])],
+    [],
+    [floats('k', 1, 7, 3, 8), floats('v', 1, 3, 7, 6)],
+  ),
+  'pieces, keys of one head for all': decomposed(
+    [makeNode('Identity', ['scores'], ['s'])],
+    [],
+    [floats('k', 2, 7, 1, 8), floats('v', 2, 3, 7, 6)],
+  ),
 };
 
 /** Operators that stay with onnxruntime. */
@@ -105,6 +145,14 @@ const left = {
     [floats('x', 2, 5, 24), floats('weights', 24, 72), floats('bias', 72)],
     { num_heads: 3 },
     { domain: ms, opset: 17 },
+  ),
+  'a mask in front of a factor': decomposed(
+    [where('scores', 'low', 't'), makeNode('Mul', ['t', 'tiny'], ['s'])],
+    [seen],
+  ),
+  'two masks, one of -10000': decomposed(
+    [where('scores', 'near', 't'), makeNode('Add', ['t', 'bias'], ['s'])],
+    [seen, bias],
   ),
   // A list of tensors crosses the cut, which a model's inputs cannot say.
   'a sequence around it': makeModel({

@@ -1,5 +1,6 @@
 // A graph as its readers walk it: who makes a value, who reads it, and which values are constants.
-// Reader: someone who matches nodes. Assumes what ONNX asks of a graph: every value is made once, before it is read.
+// Reader: someone who matches nodes. Refused is what ONNX forbids: a value that is made twice, or is read before it is made, so
+// that whoever walks from a value to what it is made of comes to an end.
 
 import { Tensor } from '../../tensor/tensor.js';
 import type { DataType, DataTypes } from '../../tensor/types.js';
@@ -38,11 +39,22 @@ export class GraphView {
     this.infos = new Map([...valueInfos, ...inputs, ...outputs].map((info) => [info.name, info]));
     this.#outputs = new Set(outputs.map(({ name }) => name));
     for (const node of nodes) {
-      for (const name of node.outputs) if (name) this.#producers.set(name, node);
       const reads = [...new Set([...node.inputs, ...capturedBy(node)])].filter((name) => name !== '');
       this.#reads.set(node, reads);
-      for (const name of reads) this.#consumers.set(name, [...(this.#consumers.get(name) ?? []), node]);
+      for (const name of reads) {
+        const consumers = this.#consumers.get(name);
+        if (consumers) consumers.push(node);
+        else this.#consumers.set(name, [node]);
+      }
+      for (const name of node.outputs.filter((output) => output !== '')) this.#make(name, node);
     }
+  }
+
+  /** Takes a node as what makes a value. Nodes come in their order. */
+  #make(name: string, node: Node): void {
+    if (this.#producers.has(name)) throw malformed('GraphProto', `'${name}' is made twice`);
+    if (this.#consumers.has(name)) throw malformed('GraphProto', `'${name}' is read before it is made`);
+    this.#producers.set(name, node);
   }
 
   producer(name: string): Node | undefined {
@@ -70,9 +82,13 @@ export class GraphView {
 
   /** The tensor that a value always is: of an initializer or a Constant, through Identity. */
   constant(name: string): StoredTensor | undefined {
-    const node = this.producer(name);
-    if (!node) return this.initializers.get(name);
-    if (node.op === 'Identity') return this.constant(node.inputs[0]);
+    let value = name;
+    let node = this.producer(value);
+    while (node?.op === 'Identity') {
+      value = node.inputs[0];
+      node = this.producer(value);
+    }
+    if (!node) return this.initializers.get(value);
     return node.op === 'Constant' && node.domain === '' ? node.tensor('value') : undefined;
   }
 

@@ -122,10 +122,14 @@ function filled(dims: Dims, from: Dims | undefined): Dims {
 
 /** The lengths that a Reshape asks for: numbers, or parts put together of which some are. */
 function shapeList(view: GraphView, name: string): Dims | undefined {
-  const numbers = view.numbers(name);
+  let value = name;
+  let node = view.producer(value);
+  while (node?.op === 'Cast' || node?.op === 'Identity') {
+    value = node.inputs[0];
+    node = view.producer(value);
+  }
+  const numbers = view.numbers(value);
   if (numbers) return numbers;
-  const node = view.producer(name);
-  if (node?.op === 'Cast' || node?.op === 'Identity') return shapeList(view, node.inputs[0]);
   if (node?.op !== 'Concat') return undefined;
   return node.inputs.flatMap((part): Dims => view.numbers(part) ?? [unsqueezed(view, part)]);
 }

@@ -75,9 +75,9 @@ function liveNodes(view: GraphView, siteOf: ReadonlyMap<string, SwappedSite>): N
     for (const name of asked) for (const value of siteOf.has(name) ? readsOf(siteOf.get(name)!) : []) wanted.add(value);
     if (asked.every((name) => siteOf.has(name))) continue;
     for (const name of view.reads(node)) wanted.add(name);
-    live.unshift(node);
+    live.push(node);
   }
-  return live;
+  return live.reverse();
 }
 
 /** Operators that give other numbers each time. */

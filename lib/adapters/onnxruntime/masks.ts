@@ -1,67 +1,76 @@
 // Masks of a run: what a site's masks hide, as the options of attention() that are read fastest.
-// Reader: someone who asks why a padded batch is fast, or slow. A mask is looked at once a run, however many sites read it.
+// Reader: someone who asks why a padded batch is fast, or slow. Masks are looked at once a run, however many sites read them.
+// Assumes that a number from hidesFrom down hides a key wherever another key is shown; rows that see no key are exact.
 
+import { showDims, TilewiseRangeError } from '../../check/errors.js';
 import type { AttentionOptions } from '../../ops/attention/options.js';
 import { maskPattern } from '../../patterns/mask-pattern.js';
 import { Tensor } from '../../tensor/tensor.js';
 import type { TensorLike } from '../../tensor/types.js';
 import { shownKeys } from '../onnx/sites/mask-kinds.js';
+import { hidesFrom, replacesFrom } from '../onnx/sites/scores.js';
 import type { SiteMask } from '../onnx/sites/site.js';
 import type { OrtTensor } from './ort.js';
 
 /** The sizes of a call that masks are for. */
 export interface CallSizes {
   readonly batch: number;
+  readonly heads: number;
   readonly queries: number;
   readonly keys: number;
 }
 
+/** A mask, and its value in a run. */
+export type MaskOfRun = readonly [SiteMask, OrtTensor];
+
 type MaskOptions = Pick<AttentionOptions, 'bias' | 'mask' | 'causal' | 'align' | 'keyStarts' | 'keyLengths'>;
 
-/** What is beside a mask. */
-interface Company {
-  /** It is the site's only one. */
-  readonly isOnly: boolean;
-  /** The site is causal by itself. */
-  readonly isCausal: boolean;
-}
-
-/** What masks say, by tensor: sites of all layers read the same ones. */
+/** What masks say, by their tensors: sites of all layers read the same ones. */
 export class RunMasks {
-  readonly #known = new Map<OrtTensor, Map<string, MaskOptions>>();
+  readonly #known: { key: string; tensors: readonly OrtTensor[]; options: MaskOptions }[] = [];
 
-  /** @param masks with the tensors that are their values in this run */
-  optionsOf(masks: readonly (readonly [SiteMask, OrtTensor])[], sizes: CallSizes, isCausal: boolean): MaskOptions {
-    const company: Company = { isOnly: masks.length === 1, isCausal };
-    return Object.assign({}, ...masks.map(([mask, tensor]) => this.#read(mask, tensor, sizes, company))) as MaskOptions;
-  }
-
-  #read(mask: SiteMask, tensor: OrtTensor, sizes: CallSizes, company: Company): MaskOptions {
-    const readings = this.#known.get(tensor) ?? new Map<string, MaskOptions>();
-    this.#known.set(tensor, readings);
-    const { as, isInverted, hidden } = mask;
-    const key = JSON.stringify([as, isInverted, String(hidden), sizes, company]);
-    const known = readings.get(key) ?? readOptions(mask, tensor, sizes, company);
-    readings.set(key, known);
-    return known;
+  /**
+   * @param masks in the order in which the model applies them
+   * @param isCausal the site is causal by itself
+   */
+  optionsOf(masks: readonly MaskOfRun[], sizes: CallSizes, isCausal: boolean): MaskOptions {
+    if (masks.length === 0) return {};
+    const tensors = masks.map(([, tensor]) => tensor);
+    const said = masks.map(([{ as, isInverted, hidden }]) => [as, isInverted, String(hidden)]);
+    const key = JSON.stringify([said, sizes, isCausal]);
+    const isSame = (known: readonly OrtTensor[]) => known.every((tensor, i) => tensor === tensors[i]);
+    const known = this.#known.find((one) => one.key === key && isSame(one.tensors));
+    if (known) return known.options;
+    for (const mask of masks) checkFits(mask, sizes);
+    const options = readOptions(masks.length === 1 ? masks[0] : together(masks), sizes, isCausal);
+    this.#known.push({ key, tensors, options });
+    return options;
   }
 }
 
-/** The mask as what it means, where options can say that; otherwise as a tensor. */
-function readOptions(mask: SiteMask, tensor: OrtTensor, sizes: CallSizes, { isOnly, isCausal }: Company): MaskOptions {
+/** Refuses a mask whose axes are neither 1 nor those of the scores, as onnxruntime does. */
+function checkFits([{ value, as }, { dims }]: MaskOfRun, { batch, heads, queries, keys }: CallSizes): void {
+  const sizes = as === 'keyMask' ? [batch, keys] : [batch, heads, queries, keys].slice(-dims.length || 4);
+  const fits = dims.every((length, axis) => length === sizes[axis] || (as !== 'keyMask' && length === 1));
+  if (fits && dims.length <= sizes.length && (as !== 'keyMask' || dims.length === 2)) return;
+  const message = `The mask '${value}' has dims ${showDims(dims)}, which do not broadcast to ${showDims(sizes)}`;
+  throw new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
+}
+
+function readOptions([mask, tensor]: MaskOfRun, sizes: CallSizes, isCausal: boolean): MaskOptions {
+  // Numbers go with causal order as they are, and weak ones do not hide.
+  const isNumbers = mask.as === 'bias' ? isCausal : !(mask.hidden <= hidesFrom);
+  const read = isNumbers ? undefined : shownBy(mask, tensor);
+  // A row without keys is 0 here. With numbers that are finite it is a mean of values, so they stay numbers.
+  const isMean = read && read.hidden !== Number.NEGATIVE_INFINITY && hasBlindRow(read, isCausal);
+  if (!read || isMean) return { bias: addedBy(mask, tensor) };
+  const asMask: TensorLike & OrtTensor = { type: 'bool', data: read.shown, dims: read.dims };
   // Options that say a mask go with nothing else that hides.
-  const isAlone = isOnly && !isCausal;
-  const read = mask.as === 'bias' && !isAlone ? undefined : shownBy(mask, tensor);
-  if (!read) return { bias: padded(tensor as TensorLike & OrtTensor, sizes.keys) };
-  const { shown, hidden, dims } = read;
-  // A row without keys is 0 here. With numbers that are finite it is the mean of all values, so they stay numbers.
-  if (isOnly && hidden !== Number.NEGATIVE_INFINITY && hasBlindRow(shown, dims)) {
-    return { bias: mask.as === 'bias' ? (tensor as TensorLike) : added(read) };
-  }
-  const asMask = padded({ type: 'bool', data: shown, dims }, sizes.keys);
-  const isWhole = isAlone && asMask.dims.at(-1) === sizes.keys;
+  const isWhole = !isCausal && read.dims.at(-1) === sizes.keys;
   const pattern = isWhole ? maskPattern(asMask) : null;
-  return pattern && (!pattern.causal || dims.at(-2) === sizes.queries) ? repeated(pattern, sizes) : { mask: asMask };
+  return pattern && (!pattern.causal || read.dims.at(-2) === sizes.queries)
+    ? repeated(pattern, sizes)
+    : { mask: asMask };
 }
 
 /** Bytes that are 1 where a key is shown, and the score of what is not. */
@@ -72,51 +81,91 @@ interface Shown {
 }
 
 /** What a mask shows; undefined for numbers that do more than hide. */
-function shownBy({ as, isInverted, hidden }: SiteMask, { data, type, dims }: OrtTensor): Shown | undefined {
-  if (as === 'bias') {
-    const read = shownKeys(Tensor.from({ data, type, dims }).astype('float32').data);
-    return read && { ...read, dims };
-  }
-  const shown = Uint8Array.from(data as ArrayLike<number>, (value) => Number((Number(value) !== 0) !== isInverted));
+function shownBy(mask: SiteMask, tensor: OrtTensor): Shown | undefined {
+  if (mask.as !== 'bias') return shownByFlags(mask, tensor);
+  const read = shownKeys(floatsOf(tensor));
+  return read && { ...read, dims: tensor.dims };
+}
+
+function shownByFlags({ as, isInverted, hidden }: SiteMask, { data, dims }: OrtTensor): Shown {
+  const isShown = as === 'keyMask' ? (flag: number) => flag > 0 : (flag: number) => (flag !== 0) !== isInverted;
+  const shown = Uint8Array.from(data as ArrayLike<number>, (flag) => Number(isShown(Number(flag))));
   return { shown, hidden, dims: as === 'keyMask' ? [dims[0], 1, 1, dims[1]] : dims };
 }
 
-const added = ({ shown, hidden, dims }: Shown): TensorLike => ({
-  type: 'float32',
-  data: Float32Array.from(shown, (isShown) => (isShown ? 0 : hidden)),
-  dims,
-});
+const floatsOf = ({ type, data, dims }: OrtTensor): Float32Array =>
+  Tensor.from({ type, data, dims } as TensorLike).astype('float32').data as Float32Array;
 
-/** The bits of -Infinity, or of false. */
-const hiding = { bool: 0, float32: Number.NEGATIVE_INFINITY, float16: 0xfc00, bfloat16: 0xff80 } as const;
-
-/** A mask whose last axis is shorter than the keys hides the rest; one key repeats. */
-function padded<T extends OrtTensor>(mask: T, keys: number): T | (TensorLike & OrtTensor) {
-  const { data, dims, type } = mask;
-  const length = dims.at(-1) ?? 1;
-  if (length === 1 || length >= keys || !(type in hiding)) return mask;
-  const { buffer, byteOffset, byteLength } = data as Uint8Array;
-  const Kind = type === 'float32' ? Float32Array : type === 'bool' ? Uint8Array : Uint16Array;
-  const from = new Kind(buffer as ArrayBuffer, byteOffset, byteLength / Kind.BYTES_PER_ELEMENT);
-  const rows = from.length / length;
-  const to = new Kind(rows * keys).fill(hiding[type as keyof typeof hiding]);
-  for (let row = 0; row < rows; ++row) to.set(from.subarray(row * length, (row + 1) * length), row * keys);
-  return { type, data: to, dims: [...dims.slice(0, -1), keys] };
+/** A mask as numbers that are added to scores. A score that is replaced is as good as lost in a number of that size. */
+function addedBy(mask: SiteMask, tensor: OrtTensor): TensorLike & OrtTensor {
+  if (mask.as === 'bias') return tensor as TensorLike & OrtTensor;
+  return numbersOf(mask.as === 'mask' ? { ...mask, hidden: Math.min(mask.hidden, replacesFrom) } : mask, tensor);
 }
 
-/** Whether some row hides every key. */
-function hasBlindRow(shown: Uint8Array, dims: readonly number[]): boolean {
-  const keys = dims.at(-1) ?? 1;
-  for (let row = 0; row < shown.length; row += keys) if (!shown.subarray(row, row + keys).includes(1)) return true;
+/** Numbers in the place of true and false: 0 where a key is shown. */
+function numbersOf(mask: SiteMask, tensor: OrtTensor): { type: string; data: Float32Array; dims: readonly number[] } {
+  if (mask.as === 'bias') return { type: 'float32', data: floatsOf(tensor), dims: tensor.dims };
+  const { shown, hidden, dims } = shownByFlags(mask, tensor);
+  return { type: 'float32', data: Float32Array.from(shown, (isShown) => (isShown ? 0 : hidden)), dims };
+}
+
+/** Masks one after the other, as one that is added: a sum, of which a Where replaces what it hides. */
+function together(masks: readonly MaskOfRun[]): MaskOfRun {
+  const parts = masks.map(([mask, tensor]) => {
+    const { data, dims } = numbersOf(mask, tensor);
+    return { mask, data, dims: [...Array<number>(4 - dims.length).fill(1), ...dims] };
+  });
+  const dims = [0, 1, 2, 3].map((axis) => parts.map((part) => part.dims[axis]).find((length) => length !== 1) ?? 1);
+  const sum = new Float32Array(dims.reduce((product, length) => product * length, 1));
+  for (const { mask, data, dims: own } of parts) {
+    const numbers = spread(data, own, dims);
+    const isReplacing = mask.as === 'mask';
+    for (let i = 0; i < sum.length; ++i) {
+      if (!isReplacing) sum[i] += numbers[i];
+      else if (numbers[i] !== 0) sum[i] = numbers[i];
+    }
+  }
+  const value = masks.map(([mask]) => mask.value).join(' and ');
+  return [
+    { value, as: 'bias', isInverted: false, hidden: 0 },
+    { type: 'float32', data: sum, dims },
+  ];
+}
+
+/** Numbers of four axes, repeated along those that are 1 and longer in `to`. */
+function spread(numbers: Float32Array, from: readonly number[], to: readonly number[]): Float32Array {
+  const [step0, step1, step2, step3] = from.map((length, axis) =>
+    length === 1 ? 0 : from.slice(axis + 1).reduce((product, inner) => product * inner, 1),
+  );
+  const result = new Float32Array(to.reduce((product, length) => product * length, 1));
+  let at = 0;
+  for (let batch = 0; batch < to[0]; ++batch) {
+    for (let head = 0; head < to[1]; ++head) {
+      for (let query = 0; query < to[2]; ++query) {
+        const row = batch * step0 + head * step1 + query * step2;
+        for (let key = 0; key < to[3]; ++key) result[at++] = numbers[row + key * step3];
+      }
+    }
+  }
+  return result;
+}
+
+/** Whether some row hides every key that causal order leaves it. */
+function hasBlindRow({ shown, dims }: Shown, isCausal: boolean): boolean {
+  const [queries, keys] = [dims.at(-2) ?? 1, dims.at(-1) ?? 1];
+  for (let row = 0; row * keys < shown.length; ++row) {
+    const end = isCausal ? Math.min(keys, (row % queries) + 1) : keys;
+    if (!shown.subarray(row * keys, row * keys + end).includes(1)) return true;
+  }
   return false;
 }
 
 /** Lengths of a mask for one batch entry, for every entry. */
 function repeated(pattern: MaskOptions, { batch }: CallSizes): MaskOptions {
-  const spread = (lengths: unknown) => {
+  const forAll = (lengths: unknown) => {
     const list = lengths as Int32Array | undefined;
     return list && list.length < batch ? new Int32Array(batch).fill(list[0]) : list;
   };
-  const [keyStarts, keyLengths] = [spread(pattern.keyStarts), spread(pattern.keyLengths)];
+  const [keyStarts, keyLengths] = [forAll(pattern.keyStarts), forAll(pattern.keyLengths)];
   return { ...pattern, ...(keyStarts && { keyStarts }), ...(keyLengths && { keyLengths }) };
 }

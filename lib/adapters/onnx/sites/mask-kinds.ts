@@ -52,7 +52,7 @@ export function kindOfMask(view: GraphView, { masks, causal }: Pick<Swap, 'masks
 }
 
 function kindOf(view: GraphView, mask: SiteMask): MaskKind {
-  if (mask.as === 'keyMask') return 'padding';
+  if (mask.as === 'keyMask') return mask.hidden <= hidesFrom ? 'padding' : 'additive';
   const constant = view.constant(mask.value);
   if (constant && constant.size <= maxElements) return kindOfConstant(view, constant, mask);
   return mask.as === 'mask' || isOfTwoNumbers(view, mask.value) ? 'boolean' : 'additive';
@@ -74,12 +74,11 @@ function kindOfConstant(view: GraphView, constant: StoredTensor, mask: SiteMask)
 
 /** Where(condition, 0, very negative): a mask that is added. Views of one are looked through. */
 function isOfTwoNumbers(view: GraphView, value: string): boolean {
-  const node = view.producer(value);
-  if (!node) return false;
-  if (['Unsqueeze', 'Expand', 'Cast', 'Slice', 'Reshape', 'Identity'].includes(node.op)) {
-    return isOfTwoNumbers(view, node.inputs[0]);
+  let node = view.producer(value);
+  while (node && ['Unsqueeze', 'Expand', 'Cast', 'Slice', 'Reshape', 'Identity'].includes(node.op)) {
+    node = view.producer(node.inputs[0]);
   }
-  if (node.op !== 'Where') return false;
+  if (node?.op !== 'Where') return false;
   const numbers = node.inputs.slice(1).map((name) => view.scalar(name));
   return numbers.includes(0) && numbers.some((number) => (number ?? 0) <= hidesFrom);
 }

@@ -17,6 +17,9 @@ export interface Scores {
 /** From here down a number that is added to a score hides its key: exporters write -10000, -65504, -3.4e38 or -Infinity. */
 export const hidesFrom = -1e4;
 
+/** From here down a number swallows every score that is added to it, so that adding it is putting it in the score's place. */
+export const replacesFrom = -1e30;
+
 /** Nodes between the product and the softmax at most. */
 const maxDepth = 10;
 
@@ -63,8 +66,7 @@ const times: Rule = (view, node, read) => {
   const scaled = scaledBy(view, node);
   const scores = scaled && read(scaled.value);
   if (!scores) return undefined;
-  if (scores.masks.some(({ as }) => as === 'bias'))
-    throw new Unswappable('a mask is added before the scores are scaled');
+  if (scores.masks.length > 0) throw new Unswappable('a mask is in front of a factor of the scores');
   return { ...scores, scale: scores.scale * scaled.factor, softcap: scores.softcap * scaled.factor };
 };
 
@@ -102,8 +104,13 @@ const rules: Readonly<Record<string, Rule>> = {
 };
 
 function withMask(scores: Scores, mask: SiteMask): Scores {
+  const masks = [...scores.masks, mask];
   if (scores.masks.some(({ as }) => as === mask.as)) throw new Unswappable('two masks, one after the other');
-  return { ...scores, masks: [...scores.masks, mask] };
+  const replacing = masks.find(({ as }) => as === 'mask');
+  if (masks.length > 1 && replacing && !(replacing.hidden <= replacesFrom)) {
+    throw new Unswappable(`two masks, one of which puts ${replacing.hidden} in the place of scores`);
+  }
+  return { ...scores, masks };
 }
 
 /** Reads a value as scores; undefined where there is no product of two values behind it. */
