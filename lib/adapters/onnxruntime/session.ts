@@ -40,7 +40,7 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
   readonly attention: readonly Site[];
   readonly #parts: Parts;
   readonly #running = new Set<Promise<unknown>>();
-  #isReleased = false;
+  #released: Promise<void> | undefined;
 
   /** @internal */
   constructor(parts: Parts) {
@@ -58,19 +58,19 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
    * @param fetches names of the outputs that are wanted, or an object with these names and null, or a tensor that an output
    *   is copied into; absent: all
    * @param options onnxruntime's, for every one of its sessions
-   * @returns rejects with TypeError ERR_TILEWISE_INVALID_OPTION for names that the model has not got, with what onnxruntime
-   *   and attention() reject with, with RangeError ERR_TILEWISE_SHAPE_MISMATCH for a tensor that an output does not fit, and
-   *   with TilewiseError ERR_TILEWISE_DISPOSED after release()
+   * @returns rejects with TypeError ERR_TILEWISE_INVALID_OPTION for names that the model has not got and for what is no
+   *   tensor, ERR_TILEWISE_DTYPE for a feed of another type than the model declares, with RangeError
+   *   ERR_TILEWISE_SHAPE_MISMATCH for a feed of other dims, or a tensor that an output does not fit, with what onnxruntime
+   *   and attention() reject with, and with TilewiseError ERR_TILEWISE_DISPOSED after release()
    */
   async run(
     feeds: Readonly<Record<string, T>>,
     fetches?: readonly string[] | object,
     options?: object,
   ): Promise<Record<string, T>> {
-    if (this.#isReleased) throw new TilewiseError('ERR_TILEWISE_DISPOSED', 'This session was released');
+    if (this.#released) throw new TilewiseError('ERR_TILEWISE_DISPOSED', 'This session was released');
     const { names, runOptions } = this.#readFetches(fetches, options);
-    this.#checkFeeds(feeds);
-    const running = this.#run(feeds, names, runOptions);
+    const running = this.#run(this.#readFeeds(feeds), names, runOptions);
     this.#running.add(running);
     try {
       return copiedInto(fetches, await running) as Record<string, T>;
@@ -80,9 +80,12 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
   }
 
   /** Frees the sessions of onnxruntime, once runs in flight are over. */
-  async release(): Promise<void> {
-    if (this.#isReleased) return;
-    this.#isReleased = true;
+  release(): Promise<void> {
+    this.#released ??= this.#free();
+    return this.#released;
+  }
+
+  async #free(): Promise<void> {
     await Promise.allSettled(this.#running);
     for (const { session } of this.#parts.stages) await session?.release();
   }
@@ -91,9 +94,13 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
     await this.release();
   }
 
-  async #run(feeds: OrtValues, names: readonly string[], options: object | undefined): Promise<OrtValues> {
+  async #run(
+    feeds: ReadonlyMap<string, OrtTensor>,
+    names: readonly string[],
+    options: object | undefined,
+  ): Promise<OrtValues> {
     const { ort, stages, constants, device } = this.#parts;
-    const values = new Map(Object.entries(feeds));
+    const values = new Map(feeds);
     const masks = new RunMasks();
     const tensorOf = (name: string) => values.get(name) ?? constants.get(name)!;
     const stillRead = readAfter(stages, names);
@@ -110,15 +117,14 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
     return Object.fromEntries(names.map((name) => [name, tensorOf(name)]));
   }
 
-  #checkFeeds(feeds: unknown): void {
+  /** The inputs' tensors. A model's sessions see only some of them, so that all are held to what it declares here. */
+  #readFeeds(feeds: unknown): Map<string, OrtTensor> {
     if (!is.object(feeds)) throw invalid(`\`feeds\` must be an object of tensors by name, not ${show(feeds)}`);
-    for (const name of this.inputNames) {
-      if (!is.object(feeds[name])) throw invalid(`\`feeds.${name}\` must be a tensor, not ${show(feeds[name])}`);
-    }
-    for (const name of Object.keys(feeds)) {
-      if (!this.inputNames.includes(name))
+    for (const [name, value] of Object.entries(feeds)) {
+      if (!this.inputNames.includes(name) && value !== undefined)
         throw invalid(`the model has no input '${name}', only ${this.inputNames.join(', ')}`);
     }
+    return new Map(this.inputMetadata.map((input) => [input.name, checkedFeed(input, feeds[input.name])]));
   }
 
   /** As onnxruntime does: a second argument that names no output is the options. */
@@ -126,8 +132,13 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
     fetches: unknown,
     options: object | undefined,
   ): { names: readonly string[]; runOptions: object | undefined } {
+    if (options !== undefined && !is.object(options)) {
+      throw invalid(`\`options\` must be an object of onnxruntime's options, not ${show(options)}`);
+    }
     if (fetches === undefined || fetches === null) return { names: this.outputNames, runOptions: options };
-    if (!is.object(fetches)) throw invalid(`\`fetches\` must be names of outputs, not ${show(fetches)}`);
+    if (!is.object(fetches) || isTensor(fetches) || (Array.isArray(fetches) && fetches.length === 0)) {
+      throw invalid(`\`fetches\` must be names of outputs, not ${show(fetches)}`);
+    }
     const names = Array.isArray(fetches) ? fetches : Object.keys(fetches);
     const unknown = names.filter((name) => !this.outputNames.includes(name));
     if (unknown.length === 0 && names.length > 0) return { names, runOptions: options };
@@ -139,18 +150,44 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
 
 const invalid = (message: string): TilewiseTypeError => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
 
+/** Whether onnxruntime takes a value for a tensor. */
+const isTensor = (value: unknown): value is OrtTensor =>
+  is.object(value) && typeof value.type === 'string' && typeof value.location === 'string' && Array.isArray(value.dims);
+
+/** A feed of the type, the rank and the fixed lengths that the model declares; a name of a length says nothing. */
+function checkedFeed({ name, type, shape }: OrtMetadata, feed: unknown): OrtTensor {
+  if (!isTensor(feed)) throw invalid(`\`feeds.${name}\` must be a tensor of onnxruntime, not ${show(feed)}`);
+  if (type !== undefined && feed.type !== type) {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_DTYPE',
+      `\`feeds.${name}\` is ${feed.type}, and the model's input ${type}`,
+    );
+  }
+  const { dims } = feed;
+  const fits = (length: number | string, axis: number) =>
+    typeof length === 'string' || length < 0 || length === dims[axis];
+  if (shape && shape.length > 0 && !(dims.length === shape.length && shape.every(fits))) {
+    const message = `\`feeds.${name}\` has dims ${showDims(dims)}, and the model's input [${shape.join(', ')}]`;
+    throw new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
+  }
+  return feed;
+}
+
 /** Outputs that the caller has memory for are copied into it. */
 function copiedInto(fetches: unknown, outputs: OrtValues): OrtValues {
-  const given = (is.object(fetches) && !Array.isArray(fetches) ? fetches : {}) as Record<string, OrtTensor | null>;
+  const given = (is.object(fetches) && !Array.isArray(fetches) ? fetches : {}) as Record<string, unknown>;
   const entries = Object.entries(outputs).map(([name, output]) => {
     const target = given[name];
-    if (!target) return [name, output] as const;
+    if (!isTensor(target)) return [name, output] as const;
     if (target.type !== output.type || showDims(target.dims) !== showDims(output.dims)) {
       const [has, needs] = [target, output].map(({ type, dims }) => `${type} ${showDims(dims)}`);
       throw new TilewiseRangeError(
         'ERR_TILEWISE_SHAPE_MISMATCH',
         `\`fetches.${name}\` is ${has}, and the output ${needs}`,
       );
+    }
+    if ((target.data as Float32Array).length !== (output.data as Float32Array).length) {
+      throw invalid(`\`fetches.${name}\` has no memory: its buffer was transferred`);
     }
     (target.data as Float32Array).set(output.data as Float32Array);
     return [name, target] as const;

@@ -87,10 +87,15 @@ describe('a session', () => {
   it('is released once its runs are over', async () => {
     const session = await fuse(ort, pathOf(bert), options);
     const running = session.run(feeds);
+    let isOver = false;
+    running.then(() => {
+      isOver = true;
+    });
     const released = session.release();
-    isRight((await running).y);
-    await released;
     await session.release();
+    assert.ok(isOver);
+    await released;
+    isRight((await running).y);
     await refuses(session.run(feeds), 'ERR_TILEWISE_DISPOSED', /released/);
   });
 
@@ -102,6 +107,43 @@ describe('a session', () => {
     await refuses(session.run(undefined), code, /`feeds`/);
     await refuses(session.run(feeds, ['logits']), code, /no output 'logits', only y/);
     await refuses(session.run(feeds, { y: null, z: null }), code, /no output 'z'/);
+    await refuses(session.run(feeds, []), code, /`fetches`/);
+    await refuses(session.run(feeds, feeds.input_ids), code, /`fetches`/);
+    await refuses(session.run(feeds, ['y'], 5), code, /`options`/);
+    const gone = new ort.Tensor('float32', new Float32Array(y.length), [2, 12, 64]);
+    structuredClone(gone.data.buffer, { transfer: [gone.data.buffer] });
+    await refuses(session.run(feeds, { y: gone }), code, /`fetches.y` has no memory/);
+  });
+
+  it('takes feeds as onnxruntime does: inherited ones, names without a value, and no other fetches than tensors', async (t) => {
+    const session = await open(t, pathOf(bert), options);
+    isRight((await session.run(Object.create(feeds))).y);
+    isRight((await session.run({ ...feeds, labels: undefined })).y);
+    isRight((await session.run(feeds, { y: 5 })).y);
+  });
+
+  it('holds feeds that only attention reads to what the model declares', async (t) => {
+    const file = fileURLToPath(new URL('../models/operators/attention with a bias.onnx', import.meta.url));
+    const session = await open(t, file, options);
+    const floats = (...dims) => new ort.Tensor('float32', new Float32Array(dims.reduce((a, b) => a * b, 1)), dims);
+    const right = { q: floats(2, 4, 5, 8), k: floats(2, 4, 7, 8), v: floats(2, 4, 7, 8), bias: floats(1, 4, 5, 7) };
+    assert.deepEqual((await session.run(right)).y.dims, [2, 4, 5, 8]);
+    const [shape, type] = ['ERR_TILEWISE_SHAPE_MISMATCH', 'ERR_TILEWISE_DTYPE'];
+    const longer = { ...right, k: floats(2, 4, 9, 8), v: floats(2, 4, 9, 8), bias: floats(1, 4, 5, 9) };
+    await refuses(
+      session.run(longer),
+      shape,
+      /`feeds.k` has dims \[2, 4, 9, 8\], and the model's input \[2, 4, 7, 8\]/,
+    );
+    await refuses(session.run({ ...right, bias: floats(4, 5, 7) }), shape, /`feeds.bias`/);
+    const half = new ort.Tensor('float16', new Uint16Array(140), [1, 4, 5, 7]);
+    await refuses(
+      session.run({ ...right, bias: half }),
+      type,
+      /`feeds.bias` is float16, and the model's input float32/,
+    );
+    const { type: name, data, dims } = right.v;
+    await refuses(session.run({ ...right, v: { type: name, data, dims } }), 'ERR_TILEWISE_INVALID_OPTION', /`feeds.v`/);
   });
 });
 
