@@ -4,138 +4,18 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
-#include <initializer_list>
 #include <string>
 
 #include "../../../cpu/backend.h"
 #include "../../../cuda/backend.h"
-#include "../../../cuda/operations.h"
 #include "../../../cuda/staging/packing.h"
+#include "../../../cuda/staging/staging.h"
 #include "../check.h"
 #include "../problems.h"
 #include "disturber.h"
-#include "host_machine.h"
+#include "host_operations.h"
 
 using namespace tilewise;
-
-namespace {
-
-HostMachine machine;
-std::string nameOfCase;
-
-void mustBeOnDevice(const void* data, const char* what) {
-  CHECK(!data || machine.owns(data), "%s: %s lies on the host", nameOfCase.c_str(), what);
-}
-
-bool areRowsLaidOut = true;  // all operands of the running case were on the host
-
-void mustBeRows(const Operand& o, DType type, const char* what) {
-  mustBeOnDevice(o.data, what);
-  if (!areRowsLaidOut || !o.data) return;
-  const int64_t bytes = sizeOf(type);
-  CHECK(o.dim == 1, "%s: %s has a dim stride of %d", nameOfCase.c_str(), what, int(o.dim));
-  for (const int64_t stride : {o.batch, o.token, o.head}) {
-    CHECK(stride >= 0 && stride * bytes % 16 == 0, "%s: rows of %s are %d elements apart", nameOfCase.c_str(), what,
-          int(stride));
-  }
-}
-
-// The bytes between the end of a row and the next multiple of 16.
-void mustBePadded(const Operand& o, DType type, int64_t tokens, int64_t dim, const char* what) {
-  const int64_t bytes = dim * sizeOf(type);
-  if (!areRowsLaidOut || !o.data || tokens == 0 || bytes % 16 == 0) return;
-  const char* row = static_cast<const char*>(o.data) + (tokens - 1) * o.token * sizeOf(type);
-  const bool isZero = std::all_of(row + bytes, row + (bytes + 15) / 16 * 16, [](char c) { return c == 0; });
-  CHECK(isZero, "%s: %s has other things than 0 behind a row", nameOfCase.c_str(), what);
-}
-
-}  // namespace
-
-// Operations of a device that is the host: what a kernel may assume is checked, then the CPU works in place.
-namespace tilewise::cuda {
-
-TileChoice tilesFor(const AttentionProblem& p) { return cpu::backend().tiles(p); }
-void run(const StagedAttention& staged, const Limits&, Queue&, const CancelFlag& cancel) {
-  const AttentionProblem &p = staged.problem, &lengths = staged.lengths;
-  mustBeRows(p.query, p.dtype, "query");
-  mustBeRows(p.key, p.dtype, "key");
-  mustBeRows(p.value, p.dtype, "value");
-  mustBeRows(p.extraKeys, p.dtype, "extraKeys");
-  mustBeRows(p.extraValues, p.dtype, "extraValues");
-  mustBeRows(p.out, p.dtype, "out");
-  if (!lengths.cuSeqlensQ && !lengths.keyLengths && p.store.isDense()) {
-    mustBePadded(p.query, p.dtype, p.queries, p.headDim, "query");
-    mustBePadded(p.key, p.dtype, p.keys, p.headDim, "key");
-  }
-  const BlockLists& b = p.blocks;
-  for (const void* data :
-       std::initializer_list<const void*>{p.lse, p.sinks, p.cuSeqlensQ, p.cuSeqlensK, p.keyLengths, p.keyStarts,
-                                          p.store.paged.table, b.begins, b.counts, b.starts, b.maskIndex, b.masks}) {
-    mustBeOnDevice(data, "an operand");
-  }
-  p.rules.forEach([](const auto& rule) { mustBeOnDevice(rule.data, "a score rule"); });
-  const auto isHost = [](const void* data) { return !data || !machine.owns(data); };
-  CHECK(isHost(lengths.cuSeqlensQ) && isHost(lengths.cuSeqlensK) && isHost(lengths.keyLengths) &&
-            isHost(lengths.keyStarts),
-        "%s: lengths are not known", nameOfCase.c_str());
-  cpu::backend().run(p, cancel);
-}
-
-void run(const MergeProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
-  mustBeRows(p.out, p.dtype, "out");
-  mustBeOnDevice(p.lse, "lse");
-  for (const MergePart& part : p.parts) {
-    mustBeRows(part.out, p.dtype, "a part's out");
-    mustBeOnDevice(part.lse, "a part's lse");
-  }
-  cpu::backend().run(p, cancel);
-}
-
-void run(const AppendProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
-  mustBeOnDevice(p.slots.list, "slots");
-  for (const AppendedRows* rows : {&p.keys, &p.values}) {
-    mustBeOnDevice(rows->from.data, "appended rows");
-    mustBeOnDevice(rows->to.data, "pages");
-  }
-  cpu::backend().run(p, cancel);
-}
-
-void run(const StagedRotary& staged, const Limits&, Queue&, const CancelFlag& cancel) {
-  const RotaryProblem& p = staged.problem;
-  mustBeRows(p.in, p.dtype, "rows");
-  mustBeRows(p.out, p.dtype, "rotated rows");
-  mustBeOnDevice(staged.rotations.data, "rotations");
-  // The kernel reads these, the CPU makes them anew.
-  std::vector<float> rotations(2 * size_t(p.pairs));
-  for (int32_t b = 0; b < p.batch; ++b)
-    for (Token t = 0; t < p.tokens; ++t)
-      for (int32_t h = 0; h < p.heads; ++h) {
-        writeRotations(p, b, t, h, rotations.data());
-        const Rotations& of = staged.rotations;
-        const float* const at = of.data + b * of.batch + t * of.token + h * of.head;
-        CHECK(std::equal(rotations.begin(), rotations.end(), at), "%s: other rotations", nameOfCase.c_str());
-      }
-  cpu::backend().run(p, cancel);
-}
-
-void run(const SelectionProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
-  mustBeRows(p.query, p.dtype, "query");
-  mustBeRows(p.key, p.dtype, "key");
-  mustBeOnDevice(p.keyLengths, "keyLengths");
-  for (int32_t s = std::max(0, p.firstStage - 1); s < p.stages; ++s) {
-    mustBeOnDevice(p.stage[s].starts, "starts");
-    mustBeOnDevice(p.stage[s].counts, "counts");
-  }
-  cpu::backend().run(p, cancel);
-}
-
-void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
-void addReasons(Reasons&, const AppendProblem&, const Limits&) {}
-void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
-void addReasons(Reasons&, const RotaryProblem&, const Limits&) {}
-void addReasons(Reasons&, const SelectionProblem&, const Limits&) {}
-
-}  // namespace tilewise::cuda
 
 namespace {
 
