@@ -1,0 +1,55 @@
+// An operator that is attention by itself, and what its readers share.
+// Reader: someone who adds an operator: a file beside this one, and a line in fused.ts. What is not read is a reason, never ignored.
+
+import type { GraphView } from '../../graph-view.js';
+import type { Node } from '../../node.js';
+import { dimsOf } from '../../shapes.js';
+import { type Operand, type SiteKind, type SiteMask, type Swap, Unswappable } from '../site.js';
+
+/** What an operator says, before its heads are looked up. */
+export interface Said {
+  readonly swap: Omit<Swap, 'softcap'> & { readonly softcap?: number };
+  readonly queryHeads: number | undefined;
+  readonly kvHeads: number | undefined;
+}
+
+export interface Operator {
+  readonly kind: SiteKind;
+  /** Names of the inputs and outputs, in order. */
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /** Attributes that say nothing about results here, or are read. */
+  readonly attributes: readonly string[];
+  /** Inputs and outputs that are read; others must be left out. */
+  readonly reads: readonly string[];
+  readonly read: (view: GraphView, node: Node, inputs: Readonly<Record<string, string | undefined>>) => Said;
+}
+
+/** A mask that an input may give. */
+export const masked = (
+  value: string | undefined,
+  as: SiteMask['as'],
+  hidden = Number.NEGATIVE_INFINITY,
+): readonly SiteMask[] => (value ? [{ value, as, isInverted: false, hidden }] : []);
+
+/** An operand of three axes is [batch, tokens, heads * dim], of four [batch, heads, tokens, dim]. */
+export function operand(view: GraphView, value: string, ranks: readonly number[]): Operand {
+  const rank = dimsOf(view, value)?.length;
+  if (rank === undefined) throw new Unswappable(`the rank of '${value}' is not known before a run`);
+  if (!ranks.includes(rank)) throw new Unswappable(`'${value}' has rank ${rank}`);
+  return { value, ...(rank === 4 && { order: [0, 1, 2, 3] }) };
+}
+
+/** The scale, where it is given: 0 stands for the default. */
+export const scaleOf = (node: Node): { scale?: number } => {
+  const scale = node.number('scale');
+  return scale ? { scale } : {};
+};
+
+/** The element type of a value: of a constant, as the model says it, or of what makes it. */
+export function typeOf(view: GraphView, value: string): string | undefined {
+  const node = view.producer(value);
+  const boolean = ['And', 'Or', 'Not', 'Equal', 'Less', 'LessOrEqual', 'Greater', 'GreaterOrEqual'];
+  if (node && boolean.includes(node.op)) return 'bool';
+  return view.constant(value)?.type ?? view.infos.get(value)?.type;
+}
