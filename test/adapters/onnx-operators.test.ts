@@ -3,6 +3,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { type AttributeSetting, makeNode } from '../../dist/adapters/onnx/make.js';
+import { Node } from '../../dist/adapters/onnx/node.js';
 import type { Site } from '../../dist/adapters/onnx/sites/site.js';
 import { type Input, sitesOf } from './onnx-graphs.js';
 
@@ -15,6 +16,13 @@ describe('operators', () => {
     ['bias', 'float32', [1, 4, 'tokens', 'tokens']],
     ['seen', 'bool', ['tokens', 'tokens']],
     ['past', 'float32', ['batch', 4, 'past', 16]],
+    ['x', 'float32', ['batch', 'tokens', 40]],
+    ['weights', 'float32', [40, 192]],
+    ['unsized', 'float32', [40, 'columns']],
+    ['qkv', 'float32', ['batch', 'tokens', 4, 3, 16]],
+    ['kv', 'float32', ['batch', 'tokens', 4, 2, 16]],
+    ['rows', 'int32', ['batch', 'tokens', 'tokens']],
+    ['square', 'int32', ['batch', 1, 'tokens', 'tokens']],
     ['odd', 'float32', [1, 1, 1, 'tokens', 'tokens']],
   ];
   const single = (
@@ -72,6 +80,58 @@ describe('operators', () => {
     expect(single('MultiHeadAttention', ['a', 'b', 'c', '', 'keys'], weak, ms).mask).toBe('additive');
   });
 
+  it('MultiHeadAttention with one bias for all: the nodes in front of it add its parts', () => {
+    const { swap } = single('MultiHeadAttention', ['a', 'b', 'c', 'bias'], { num_heads: 4 }, ms);
+    const nodes = swap!.before!.map((message) => new Node(message));
+    expect(nodes.map(({ op }) => op)).toEqual(Array(3).fill(['Constant', 'Gather', 'Add']).flat());
+    const indices = nodes
+      .flatMap((node) => node.tensor('value') ?? [])
+      .map((tensor) => Array.from(tensor.data(), Number));
+    expect(indices).toEqual([0, 64, 128].map((begin) => Array.from({ length: 64 }, (_, i) => begin + i)));
+    const added = nodes.filter(({ op }) => op === 'Add');
+    expect(added.map(({ inputs }) => inputs[0])).toEqual(['a', 'b', 'c']);
+    expect([swap!.q, swap!.k, swap!.v]).toEqual(added.map(({ outputs }) => ({ value: outputs[0] })));
+  });
+
+  it('MultiHeadAttention of packed operands, and of keys of four axes', () => {
+    const part = (value: string, i: number) => ({
+      ...{ value, order: [0, 2, 1, 3] },
+      part: { axis: 3, begin: i, end: i + 1 },
+    });
+    const all = single('MultiHeadAttention', ['qkv'], { num_heads: 4 }, ms);
+    expect(all).toMatchObject({ ...size, swap: { q: part('qkv', 0), k: part('qkv', 1), v: part('qkv', 2) } });
+    const two = single('MultiHeadAttention', ['a', 'kv'], { num_heads: 4 }, ms);
+    expect(two).toMatchObject({ ...size, swap: { q: { value: 'a' }, k: part('kv', 0), v: part('kv', 1) } });
+    const apart = single('MultiHeadAttention', ['a', 'k', 'v'], { num_heads: 4 }, ms);
+    expect(apart).toMatchObject({ ...size, swap: { k: { value: 'k', order: [0, 1, 2, 3] } } });
+  });
+
+  it('Attention of com.microsoft: its projections are nodes in front of it, and operands parts of their output', () => {
+    const site = single('Attention', ['x', 'weights', 'bias', 'lengths'], { num_heads: 4, unidirectional: 1 }, ms);
+    const nodes = site.swap!.before!.map((message) => new Node(message));
+    expect(nodes.map(({ op, inputs }) => [op, ...inputs])).toEqual([
+      ['MatMul', 'x', 'weights'],
+      ['Add', nodes[0].outputs[0], 'bias'],
+    ]);
+    const part = (begin: number) => ({
+      ...{ value: nodes[1].outputs[0] },
+      part: { axis: 2, begin, end: begin + 64 },
+    });
+    expect(site).toMatchObject({
+      ...{ kind: 'com.microsoft.Attention', mask: 'causal', ...size },
+      swap: {
+        ...{ causal: true, q: part(0), k: part(64), v: part(128) },
+        masks: [{ value: 'lengths', as: 'maskIndex', hidden: -10000 }],
+      },
+    });
+    const sizes = { num_heads: 4, qkv_hidden_sizes: [32, 32, 128] };
+    expect(single('Attention', ['x', 'weights'], sizes, ms)).toMatchObject({
+      ...{ ...size, headDim: 8, valueDim: 32, mask: 'none' },
+      swap: { q: { part: { begin: 0, end: 32 } }, v: { part: { begin: 64, end: 192 } } },
+    });
+    expect(single('Attention', ['x', 'weights', '', 'rows'], { num_heads: 4 }, ms).mask).toBe('boolean');
+  });
+
   it.each<[string, () => Site, string]>([
     ['a cache', () => single('Attention', ['q', 'k', 'v', '', 'past', 'past'], {}), 'it has past_key, past_value'],
     [
@@ -83,18 +143,45 @@ describe('operators', () => {
     ['a mask of rank 5', () => single('Attention', ['q', 'k', 'v', 'odd'], {}), 'its mask has rank 5'],
     ['heads that are not said', () => single('Attention', ['a', 'b', 'c'], {}), 'its heads are dynamic'],
     [
-      'a projection bias',
-      () => single('MultiHeadAttention', ['a', 'b', 'c', 'bias'], { num_heads: 4 }, ms),
-      'it has bias',
+      'a bias of packed operands',
+      () => single('MultiHeadAttention', ['qkv', '', '', 'bias'], { num_heads: 4 }, ms),
+      'it has bias, and its operands are packed',
     ],
-    ['packed operands', () => single('MultiHeadAttention', ['a'], { num_heads: 4 }, ms), 'packed with the queries'],
-    ['keys of four axes', () => single('MultiHeadAttention', ['a', 'k', 'v'], { num_heads: 4 }, ms), "'k' has rank 4"],
     [
-      'lengths instead of a mask',
-      () => single('MultiHeadAttention', ['a', 'b', 'c', '', 'lengths'], { num_heads: 4 }, ms),
-      'key_padding_mask is not [batch, keys]',
+      'queries alone that are not packed',
+      () => single('MultiHeadAttention', ['a'], { num_heads: 4 }, ms),
+      "'a' is not [batch, tokens, heads, 3, dim]",
     ],
-    ['projections inside', () => single('Attention', ['a', 'b'], { num_heads: 4 }, ms), 'its projections are inside'],
+    [
+      'keys packed as queries are',
+      () => single('MultiHeadAttention', ['a', 'qkv'], { num_heads: 4 }, ms),
+      "'qkv' is not [batch, tokens, heads, 2, dim]",
+    ],
+    [
+      'the mask of Megatron',
+      () => single('Attention', ['x', 'weights', '', 'square'], { num_heads: 4 }, ms),
+      'its mask has rank 4',
+    ],
+    [
+      'rotary embedding inside',
+      () => single('Attention', ['x', 'weights'], { num_heads: 4, do_rotary: 1 }, ms),
+      'its rotary embedding is inside the operator',
+    ],
+    [
+      'weights whose columns a run decides',
+      () => single('Attention', ['x', 'unsized'], { num_heads: 4 }, ms),
+      'its heads are dynamic',
+    ],
+    [
+      'columns that are not whole heads',
+      () => single('Attention', ['x', 'weights'], { num_heads: 5 }, ms),
+      'do not split into 5 heads',
+    ],
+    [
+      'a cache and projections',
+      () => single('Attention', ['x', 'weights', '', '', 'past'], { num_heads: 4 }, ms),
+      'it has past',
+    ],
     [
       'a cache inside',
       () => single('GroupQueryAttention', ['a', 'b', 'c'], { num_heads: 4, kv_num_heads: 2 }, ms),

@@ -50,6 +50,24 @@ describe('a mask becomes', () => {
     });
   });
 
+  it('lengths, from whole numbers in the forms of com.microsoft', () => {
+    const of = (option: 'keyMask' | 'maskIndex', numbers: number[], dims = [numbers.length]) =>
+      new RunMasks().optionsOf([[as(option), { type: 'int32', data: Int32Array.from(numbers), dims }]], sizes, false);
+    const lengths = { causal: false, keyLengths: Int32Array.of(2, 3) };
+    expect(of('keyMask', [2, 3])).toEqual(lengths);
+    expect(of('maskIndex', [2, 9])).toEqual(lengths);
+    // Behind the lengths: where the rows of packed sequences begin.
+    expect(of('keyMask', [2, 3, 0, 3, 6, 0, 2, 5])).toEqual(lengths);
+    // Behind the ends: starts.
+    expect(of('maskIndex', [2, 3, -1, 1])).toEqual({ ...lengths, keyStarts: Int32Array.of(0, 1) });
+    expect(of('maskIndex', [0, 0], [2, 1])).toEqual({ causal: false });
+    expect(of('maskIndex', [0], [1, 1])).toEqual({ causal: false });
+    const rows = [1, 1, 0, 2, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, -1];
+    expect(of('keyMask', rows, [2, 3, 3])).toEqual({
+      mask: bool([1, 1, 0, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0], [2, 1, 3, 3]),
+    });
+  });
+
   it('numbers, where padding hides with one that is not very negative', () => {
     const mask = { type: 'int32', data: Int32Array.of(1, 1, 0, 1, -1, 2), dims: [2, 3] };
     expect(new RunMasks().optionsOf([[as('keyMask', { hidden: -5 }), mask]], sizes, false)).toEqual({
@@ -66,6 +84,10 @@ describe('a mask becomes', () => {
     ['keyMask', [1, 3]],
     ['keyMask', [2, 2]],
     ['keyMask', [3]],
+    ['keyMask', [4]],
+    ['keyMask', [2, 1]],
+    ['maskIndex', [8]],
+    ['keyMask', [2, 3, 2]],
   ])('an error, where %s of %j does not broadcast to the scores', (option, dims) => {
     const data = new Uint8Array(dims.reduce((a, b) => a * b, 1)).fill(1);
     expect(() => read(as(option), { type: 'bool', data, dims })).toThrow(

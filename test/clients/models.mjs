@@ -14,21 +14,8 @@ import {
   tensorFields,
 } from '../../dist/adapters/onnx/numbers.js';
 import { bytesField, integerField, textField } from '../../dist/adapters/onnx/wire.js';
-
-const ms = 'com.microsoft';
-const floats = (name, ...dims) => [name, 'float32', dims];
-
-/** A model of one node whose inputs are the model's; Neg is around it, so that there is something to cut. */
-function single(op, inputs, attributes, { domain = '', opset = 23 } = {}) {
-  const given = inputs.filter(Boolean);
-  const nodes = [
-    makeNode('Neg', [given[0][0]], ['negative']),
-    makeNode(op, ['negative', ...inputs.slice(1).map((input) => input?.[0] ?? '')], ['a'], attributes, domain),
-    makeNode('Neg', ['a'], ['y']),
-  ];
-  const infos = given.map((input) => makeValueInfo(...input));
-  return makeModel({ opset, nodes, inputs: infos, outputs: [makeValueInfo('y', 'float32')] });
-}
+import { contrib, leftContrib, packed } from './contrib.mjs';
+import { floats, single } from './single.mjs';
 
 /** softmax(q·kᵀ/8 masked) v in pieces, with masks as `masking` makes `s` of `scores`. */
 function decomposed(masking, masks, [k, v] = [floats('k', 2, 7, 3, 8), floats('v', 2, 3, 7, 6)]) {
@@ -63,10 +50,10 @@ function decomposed(masking, masks, [k, v] = [floats('k', 2, 7, 3, 8), floats('v
 const seen = ['seen', 'bool', [2, 1, 5, 7]];
 const bias = floats('bias', 2, 1, 5, 7);
 const where = (scores, hidden, output) => makeNode('Where', ['seen', scores, hidden], [output]);
-const merged = [floats('q', 2, 5, 24), floats('k', 2, 7, 24), floats('v', 2, 7, 24)];
 
-/** Operators that are swapped. */
+/** Attention that is swapped. */
 const operators = {
+  ...contrib,
   'attention of four axes': single(
     'Attention',
     [floats('q', 2, 4, 5, 8), floats('k', 2, 2, 7, 8), floats('v', 2, 2, 7, 6)],
@@ -84,31 +71,6 @@ const operators = {
     'Attention',
     [floats('q', 2, 4, 5, 8), floats('k', 2, 4, 7, 8), floats('v', 2, 4, 7, 8), floats('bias', 1, 4, 5, 7)],
     {},
-  ),
-  'multi-head attention': single('MultiHeadAttention', merged, { num_heads: 3 }, { domain: ms, opset: 17 }),
-  'multi-head attention, causal, with a scale': single(
-    'MultiHeadAttention',
-    [floats('q', 2, 7, 24), ...merged.slice(1)],
-    { num_heads: 3, unidirectional: 1, scale: 0.5 },
-    { domain: ms, opset: 17 },
-  ),
-  'multi-head attention with padding and a bias': single(
-    'MultiHeadAttention',
-    [...merged, undefined, ['keys', 'int32', [2, 7]], floats('bias', 1, 3, 5, 7)],
-    { num_heads: 3 },
-    { domain: ms, opset: 17 },
-  ),
-  'multi-head attention, causal, with padding': single(
-    'MultiHeadAttention',
-    [floats('q', 2, 7, 24), ...merged.slice(1), undefined, ['keys', 'int32', [2, 7]]],
-    { num_heads: 3, unidirectional: 1 },
-    { domain: ms, opset: 17 },
-  ),
-  'multi-head attention with padding that hides little': single(
-    'MultiHeadAttention',
-    [...merged, undefined, ['keys', 'int32', [2, 7]]],
-    { num_heads: 3, mask_filter_value: { float: -5 } },
-    { domain: ms, opset: 17 },
   ),
   'pieces, with an added mask': decomposed([makeNode('Add', ['scores', 'bias'], ['s'])], [bias]),
   'pieces, shown where true': decomposed([where('scores', 'low', 's')], [seen]),
@@ -140,12 +102,7 @@ const operators = {
 
 /** Operators that stay with onnxruntime. */
 const left = {
-  'projections inside': single(
-    'Attention',
-    [floats('x', 2, 5, 24), floats('weights', 24, 72), floats('bias', 72)],
-    { num_heads: 3 },
-    { domain: ms, opset: 17 },
-  ),
+  ...leftContrib,
   'a mask in front of a factor': decomposed(
     [where('scores', 'low', 't'), makeNode('Mul', ['t', 'tiny'], ['s'])],
     [seen],
@@ -205,7 +162,7 @@ function splitWeights(source, folder) {
 
 /** Writes the models into a folder. @param source a model whose weights are put beside it */
 export function writeModels(folder, source) {
-  for (const [kind, all] of Object.entries({ operators, left })) {
+  for (const [kind, all] of Object.entries({ operators, left, packed })) {
     mkdirSync(path.join(folder, kind), { recursive: true });
     for (const [name, model] of Object.entries(all))
       writeFileSync(path.join(folder, kind, `${name}.onnx`), model.bytes);

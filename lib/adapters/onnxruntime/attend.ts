@@ -41,9 +41,10 @@ export async function attend(
   return new Theirs(type as never, data as never, dims);
 }
 
-/** A value as [batch, heads, tokens, dim]. */
-function headsFirst(tensor: OrtTensor, { value, order }: Operand, heads: number, node: string): Tensor<FloatType> {
-  const whole = Tensor.from(tensor as TensorLike) as Tensor<FloatType>;
+/** A value, or the part of it that is meant, as [batch, heads, tokens, dim]. */
+function headsFirst(tensor: OrtTensor, operand: Operand, heads: number, node: string): Tensor<FloatType> {
+  const { value, order } = operand;
+  const whole = partOf(Tensor.from(tensor as TensorLike) as Tensor<FloatType>, operand);
   if (order && whole.dims.length === 4) return whole.transpose(order);
   const [batch, tokens, width] = whole.dims;
   if (order || whole.dims.length !== 3 || width % heads !== 0) {
@@ -51,6 +52,12 @@ function headsFirst(tensor: OrtTensor, { value, order }: Operand, heads: number,
     throw new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
   }
   return whole.reshape([batch, tokens, heads, width / heads]).transpose([0, 2, 1, 3]);
+}
+
+function partOf(whole: Tensor<FloatType>, { part }: Operand): Tensor<FloatType> {
+  if (!part || part.axis >= whole.dims.length) return whole;
+  const taken = whole.slice(part.axis, part.begin, part.end);
+  return taken.dims.length === 5 ? taken.squeeze(part.axis) : taken;
 }
 
 /** As MatMul and Add do: one batch entry or head stands for all. One head of keys and values stays one: it is shared as it is. */

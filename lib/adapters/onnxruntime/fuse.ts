@@ -7,10 +7,11 @@ import { show, TilewiseTypeError } from '../../check/errors.js';
 import { checkBoolean, checkNames, invalid, is, namesOf } from '../../check/validate.js';
 import { checkDevice, type DeviceName } from '../../tensor/devices.js';
 import { GraphView } from '../onnx/graph-view.js';
-import { type Model, readModel, type ValueInfo } from '../onnx/model.js';
+import { readModel, type ValueInfo } from '../onnx/model.js';
 import { type ElementType, elementTypes } from '../onnx/numbers.js';
 import { findSites } from '../onnx/sites/find.js';
 import type { Site } from '../onnx/sites/site.js';
+import { type Viewed, withNodesBefore } from './before.js';
 import { cut, readsOf, type SwappedSite } from './cut.js';
 import type { Ort, OrtMetadata, OrtTensor } from './ort.js';
 import { segmentModel } from './segment-model.js';
@@ -111,10 +112,8 @@ function withFolder(settings: Settings, { initializers }: GraphView, folder: str
 }
 
 /** What sessions are opened of. */
-interface Opening {
+interface Opening extends Viewed {
   readonly ort: Ort;
-  readonly model: Model;
-  readonly view: GraphView;
   readonly settings: Settings;
 }
 
@@ -132,7 +131,9 @@ async function openSwapped(opening: Opening, attention: readonly Site[]) {
 }
 
 /** Opens the segments in order: the types that one gives are those that the next takes. */
-async function open({ ort, model, view, settings }: Opening, sites: readonly SwappedSite[]): Promise<RunStage[]> {
+async function open(opening: Opening, sites: readonly SwappedSite[]): Promise<RunStage[]> {
+  const { ort, settings } = opening;
+  const { model, view } = withNodesBefore(opening, sites);
   const types = new Map<string, ElementType | undefined>([...view.infos].map(([name, { type }]) => [name, type]));
   const stages: RunStage[] = [];
   try {

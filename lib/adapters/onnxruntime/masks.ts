@@ -10,15 +10,8 @@ import type { TensorLike } from '../../tensor/types.js';
 import { shownKeys } from '../onnx/sites/mask-kinds.js';
 import { hidesFrom, replacesFrom } from '../onnx/sites/scores.js';
 import type { SiteMask } from '../onnx/sites/site.js';
+import { type CallSizes, isKeyMask, readKeyMask, type ShownBytes } from './key-masks.js';
 import type { OrtTensor } from './ort.js';
-
-/** The sizes of a call that masks are for. */
-export interface CallSizes {
-  readonly batch: number;
-  readonly heads: number;
-  readonly queries: number;
-  readonly keys: number;
-}
 
 /** A mask, and its value in a run. */
 export type MaskOfRun = readonly [SiteMask, OrtTensor];
@@ -41,18 +34,17 @@ export class RunMasks {
     const isSame = (known: readonly OrtTensor[]) => known.every((tensor, i) => tensor === tensors[i]);
     const known = this.#known.find((one) => one.key === key && isSame(one.tensors));
     if (known) return known.options;
-    for (const mask of masks) checkFits(mask, sizes);
-    const options = readOptions(masks.length === 1 ? masks[0] : together(masks), sizes, isCausal);
+    for (const mask of masks) if (!isKeyMask(mask[0])) checkFits(mask, sizes);
+    const options = readOptions(masks.length === 1 ? masks[0] : together(masks, sizes), sizes, isCausal);
     this.#known.push({ key, tensors, options });
     return options;
   }
 }
 
 /** Refuses a mask whose axes are neither 1 nor those of the scores, as onnxruntime does. */
-function checkFits([{ value, as }, { dims }]: MaskOfRun, { batch, heads, queries, keys }: CallSizes): void {
-  const sizes = as === 'keyMask' ? [batch, keys] : [batch, heads, queries, keys].slice(-dims.length || 4);
-  const fits = dims.every((length, axis) => length === sizes[axis] || (as !== 'keyMask' && length === 1));
-  if (fits && dims.length <= sizes.length && (as !== 'keyMask' || dims.length === 2)) return;
+function checkFits([{ value }, { dims }]: MaskOfRun, { batch, heads, queries, keys }: CallSizes): void {
+  const sizes = [batch, heads, queries, keys].slice(-dims.length || 4);
+  if (dims.length <= 4 && dims.every((length, axis) => length === sizes[axis] || length === 1)) return;
   const message = `The mask '${value}' has dims ${showDims(dims)}, which do not broadcast to ${showDims(sizes)}`;
   throw new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
 }
@@ -60,10 +52,10 @@ function checkFits([{ value, as }, { dims }]: MaskOfRun, { batch, heads, queries
 function readOptions([mask, tensor]: MaskOfRun, sizes: CallSizes, isCausal: boolean): MaskOptions {
   // Numbers go with causal order as they are, and weak ones do not hide.
   const isNumbers = mask.as === 'bias' ? isCausal : !(mask.hidden <= hidesFrom);
-  const read = isNumbers ? undefined : shownBy(mask, tensor);
+  const read = isNumbers ? undefined : shownBy(mask, tensor, sizes);
   // A row without keys is 0 here. With numbers that are finite it is a mean of values, so they stay numbers.
   const isMean = read && read.hidden !== Number.NEGATIVE_INFINITY && hasBlindRow(read, isCausal);
-  if (!read || isMean) return { bias: addedBy(mask, tensor) };
+  if (!read || isMean) return { bias: addedBy(mask, tensor, sizes) };
   const asMask: TensorLike & OrtTensor = { type: 'bool', data: read.shown, dims: read.dims };
   // Options that say a mask go with nothing else that hides.
   const isWhole = !isCausal && read.dims.at(-1) === sizes.keys;
@@ -73,46 +65,50 @@ function readOptions([mask, tensor]: MaskOfRun, sizes: CallSizes, isCausal: bool
     : { mask: asMask };
 }
 
-/** Bytes that are 1 where a key is shown, and the score of what is not. */
-interface Shown {
-  readonly shown: Uint8Array;
+/** What is shown, and the score of what is not. */
+interface Shown extends ShownBytes {
   readonly hidden: number;
-  readonly dims: readonly number[];
 }
 
 /** What a mask shows; undefined for numbers that do more than hide. */
-function shownBy(mask: SiteMask, tensor: OrtTensor): Shown | undefined {
-  if (mask.as !== 'bias') return shownByFlags(mask, tensor);
+function shownBy(mask: SiteMask, tensor: OrtTensor, sizes: CallSizes): Shown | undefined {
+  if (mask.as !== 'bias') return shownByFlags(mask, tensor, sizes);
   const read = shownKeys(floatsOf(tensor));
   return read && { ...read, dims: tensor.dims };
 }
 
-function shownByFlags({ as, isInverted, hidden }: SiteMask, { data, dims }: OrtTensor): Shown {
-  const isShown = as === 'keyMask' ? (flag: number) => flag > 0 : (flag: number) => (flag !== 0) !== isInverted;
-  const shown = Uint8Array.from(data as ArrayLike<number>, (flag) => Number(isShown(Number(flag))));
-  return { shown, hidden, dims: as === 'keyMask' ? [dims[0], 1, 1, dims[1]] : dims };
+function shownByFlags(mask: SiteMask, tensor: OrtTensor, sizes: CallSizes): Shown {
+  const { isInverted, hidden } = mask;
+  if (isKeyMask(mask)) return { ...readKeyMask(mask, tensor, sizes), hidden };
+  const flags = tensor.data as ArrayLike<number>;
+  return { shown: Uint8Array.from(flags, (flag) => Number((flag !== 0) !== isInverted)), hidden, dims: tensor.dims };
 }
 
 const floatsOf = ({ type, data, dims }: OrtTensor): Float32Array =>
   Tensor.from({ type, data, dims } as TensorLike).astype('float32').data as Float32Array;
 
 /** A mask as numbers that are added to scores. A score that is replaced is as good as lost in a number of that size. */
-function addedBy(mask: SiteMask, tensor: OrtTensor): TensorLike & OrtTensor {
+function addedBy(mask: SiteMask, tensor: OrtTensor, sizes: CallSizes): TensorLike & OrtTensor {
   if (mask.as === 'bias') return tensor as TensorLike & OrtTensor;
-  return numbersOf(mask.as === 'mask' ? { ...mask, hidden: Math.min(mask.hidden, replacesFrom) } : mask, tensor);
+  const added = mask.as === 'mask' ? { ...mask, hidden: Math.min(mask.hidden, replacesFrom) } : mask;
+  return numbersOf(added, tensor, sizes);
 }
 
 /** Numbers in the place of true and false: 0 where a key is shown. */
-function numbersOf(mask: SiteMask, tensor: OrtTensor): { type: string; data: Float32Array; dims: readonly number[] } {
+function numbersOf(
+  mask: SiteMask,
+  tensor: OrtTensor,
+  sizes: CallSizes,
+): { type: string; data: Float32Array; dims: readonly number[] } {
   if (mask.as === 'bias') return { type: 'float32', data: floatsOf(tensor), dims: tensor.dims };
-  const { shown, hidden, dims } = shownByFlags(mask, tensor);
+  const { shown, hidden, dims } = shownByFlags(mask, tensor, sizes);
   return { type: 'float32', data: Float32Array.from(shown, (isShown) => (isShown ? 0 : hidden)), dims };
 }
 
 /** Masks one after the other, as one that is added: a sum, of which a Where replaces what it hides. */
-function together(masks: readonly MaskOfRun[]): MaskOfRun {
+function together(masks: readonly MaskOfRun[], sizes: CallSizes): MaskOfRun {
   const parts = masks.map(([mask, tensor]) => {
-    const { data, dims } = numbersOf(mask, tensor);
+    const { data, dims } = numbersOf(mask, tensor, sizes);
     return { mask, data, dims: [...Array<number>(4 - dims.length).fill(1), ...dims] };
   });
   const dims = [0, 1, 2, 3].map((axis) => parts.map((part) => part.dims[axis]).find((length) => length !== 1) ?? 1);

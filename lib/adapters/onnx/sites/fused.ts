@@ -5,6 +5,7 @@ import type { GraphView } from '../graph-view.js';
 import type { Node } from '../node.js';
 import { dimsOf } from '../shapes.js';
 import { checkRanks, kindOfMask } from './mask-kinds.js';
+import { contribAttention } from './operators/contrib-attention.js';
 import { multiHeadAttention } from './operators/multi-head-attention.js';
 import { onnxAttention } from './operators/onnx-attention.js';
 import type { Operator } from './operators/operator.js';
@@ -12,12 +13,12 @@ import { type Site, type SiteKind, type Swap, Unswappable } from './site.js';
 
 const operators: Readonly<Record<string, Operator>> = {
   '.Attention': onnxAttention,
+  'com.microsoft.Attention': contribAttention,
   'com.microsoft.MultiHeadAttention': multiHeadAttention,
 };
 
 /** Operators that are known, and left for one reason. */
 const left: Readonly<Record<string, { readonly kind: SiteKind; readonly reason: string }>> = {
-  'com.microsoft.Attention': { kind: 'com.microsoft.Attention', reason: 'its projections are inside the operator' },
   'com.microsoft.GroupQueryAttention': { kind: 'GroupQueryAttention', reason: 'its cache is inside the operator' },
 };
 
@@ -54,11 +55,12 @@ function siteOf(view: GraphView, node: Node, { kind, inputs, outputs, attributes
   );
   const unknown = node.attributeNames.filter((name) => !attributes.includes(name));
   if (unread.length > 0 || unknown.length > 0) throw new Unswappable(`it has ${[...unread, ...unknown].join(', ')}`);
-  const { swap: said, queryHeads: byAttribute, kvHeads: kvByAttribute } = read(view, node, given);
-  const swap: Swap = { softcap: 0, ...said };
-  const [q, k, v] = [swap.q, swap.k, swap.v].map(({ value, order }) => ({
+  const said = read(view, node, given);
+  const { queryHeads: byAttribute, kvHeads: kvByAttribute } = said;
+  const swap: Swap = { softcap: 0, ...said.swap };
+  const [q, k, v] = [swap.q, swap.k, swap.v].map(({ value, order, part }) => ({
     dims: dimsOf(view, value),
-    isSplit: !!order,
+    isSplit: order !== undefined && part === undefined,
   }));
   const queryHeads = q.isSplit ? q.dims?.[1] : byAttribute;
   const kvHeads = k.isSplit ? k.dims?.[1] : (kvByAttribute ?? byAttribute);
@@ -66,7 +68,8 @@ function siteOf(view: GraphView, node: Node, { kind, inputs, outputs, attributes
     const last = dims?.at(-1);
     return isSplit || last === undefined ? last : heads && last / heads;
   };
-  const [headDim, valueDim] = [width(q, queryHeads), width(v, kvHeads)];
+  const headDim = said.headDim ?? width(q, queryHeads);
+  const valueDim = said.valueDim ?? width(v, kvHeads);
   if (!queryHeads || !kvHeads || !headDim) throw new Unswappable('its heads are dynamic: not known before a run');
   checkRanks(view, swap);
   return {

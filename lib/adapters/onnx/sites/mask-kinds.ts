@@ -35,9 +35,9 @@ export function shownKeys(numbers: Float32Array): ShownKeys | undefined {
 
 /** Refuses masks of more axes than attention() takes, as far as the model says how many there are. */
 export function checkRanks(view: GraphView, { masks }: Pick<Swap, 'masks'>): void {
-  for (const { value } of masks) {
+  for (const { value, as } of masks) {
     const rank = dimsOf(view, value)?.length ?? 0;
-    if (rank > 4) throw new Unswappable(`its mask has rank ${rank}`);
+    if (rank > (as === 'bias' || as === 'mask' ? 4 : 3)) throw new Unswappable(`its mask has rank ${rank}`);
   }
 }
 
@@ -52,7 +52,10 @@ export function kindOfMask(view: GraphView, { masks, causal }: Pick<Swap, 'masks
 }
 
 function kindOf(view: GraphView, mask: SiteMask): MaskKind {
-  if (mask.as === 'keyMask') return mask.hidden <= hidesFrom ? 'padding' : 'additive';
+  if (mask.as === 'keyMask' || mask.as === 'maskIndex') {
+    if (!(mask.hidden <= hidesFrom)) return 'additive';
+    return dimsOf(view, mask.value)?.length === 3 ? 'boolean' : 'padding';
+  }
   const constant = view.constant(mask.value);
   if (constant && constant.size <= maxElements) return kindOfConstant(view, constant, mask);
   return mask.as === 'mask' || isOfTwoNumbers(view, mask.value) ? 'boolean' : 'additive';

@@ -1,6 +1,8 @@
 // A site: one attention of a graph, what is known of it, and how it is said in a call of attention().
 // Reader: someone who reads the list that a model gives, or adds an exporter's form. No code: the words of this folder.
 
+import type { Message } from '../message.js';
+
 /** How a model writes attention. */
 export type SiteKind =
   | 'decomposed'
@@ -26,22 +28,32 @@ export type MaskKind =
 /** A value that goes in or out. */
 export interface Operand {
   readonly value: string;
-  /** Which axes of the value are [batch, heads, tokens, dim]; absent: it is [batch, tokens, heads * dim]. */
+  /** The part of the value that is meant, where queries, keys and values are one: elements [begin, end) of an axis. */
+  readonly part?: { readonly axis: number; readonly begin: number; readonly end: number };
+  /**
+   * Which axes of the value are [batch, heads, tokens, dim], of five without the part's; absent: it is [batch, tokens, heads *
+   * dim].
+   */
   readonly order?: readonly number[];
 }
 
-/** A value that is a mask: numbers that are added, true and false, or a row of keys per batch entry. */
+/**
+ * A value that is a mask: numbers that are added, true and false, or the whole numbers of com.microsoft's operators: a
+ * `keyMask` is MultiHeadAttention's `key_padding_mask`, a `maskIndex` is Attention's `mask_index`.
+ */
 export interface SiteMask {
   readonly value: string;
-  readonly as: 'bias' | 'mask' | 'keyMask';
+  readonly as: 'bias' | 'mask' | 'keyMask' | 'maskIndex';
   /** Whether true hides, instead of showing. */
   readonly isInverted: boolean;
-  /** Of a `mask` and a `keyMask`: the score of what is hidden. A row without keys is uniform if it is finite, and 0 otherwise. */
+  /** Of all but a `bias`: the score of what is hidden. A row without keys is uniform if it is finite, and 0 otherwise. */
   readonly hidden: number;
 }
 
 /** A site in words of attention(). */
 export interface Swap {
+  /** Nodes that make what is read here, and that the model has inside its operator: projections, their bias. */
+  readonly before?: readonly Message[];
   readonly q: Operand;
   readonly k: Operand;
   readonly v: Operand;

@@ -1,9 +1,14 @@
 // MultiHeadAttention of com.microsoft.
-// Reader: someone whose model went through onnxruntime's optimizer. Source: docs/ContribOperators.md of microsoft/onnxruntime.
+// Reader: someone whose model went through onnxruntime's optimizer. Source: docs/ContribOperators.md of microsoft/onnxruntime; that
+// keys of four axes have no bias is onnxruntime's own doing.
 
+import type { GraphView } from '../../graph-view.js';
+import type { Message } from '../../message.js';
+import type { Node } from '../../node.js';
 import { dimsOf } from '../../shapes.js';
-import { Unswappable } from '../site.js';
+import { type Operand, Unswappable } from '../site.js';
 import { masked, type Operator, operand, scaleOf } from './operator.js';
+import { addBias } from './projection.js';
 
 export const multiHeadAttention: Operator = {
   kind: 'MultiHeadAttention',
@@ -13,22 +18,63 @@ export const multiHeadAttention: Operator = {
   ],
   outputs: ['output', 'present_key', 'present_value', 'qk'],
   attributes: ['num_heads', 'scale', 'unidirectional', 'mask_filter_value'],
-  reads: ['query', 'key', 'value', 'key_padding_mask', 'attention_bias', 'output'],
-  read: (view, node, { query, key, value, key_padding_mask: padding, attention_bias: bias }) => {
-    if (!key || !value) throw new Unswappable('its keys and values are packed with the queries');
-    const [q, k, v] = [query!, key, value].map((name) => operand(view, name, [3]));
-    if (padding && dimsOf(view, padding)?.length !== 2) throw new Unswappable('key_padding_mask is not [batch, keys]');
+  reads: ['query', 'key', 'value', 'bias', 'key_padding_mask', 'attention_bias', 'output'],
+  read: (view, node, { query, key, value, bias, key_padding_mask: padding, attention_bias: added }) => {
     const heads = node.number('num_heads');
+    const plain = operandsOf(view, query!, key, value);
+    const { before, operands } = bias ? withBias(view, node, plain, bias) : { before: [], operands: plain };
+    const [q, k, v] = operands;
+    const dimOf = ({ value: name, order, part }: Operand) => {
+      const last = dimsOf(view, name)?.at(-1);
+      return (order ?? part) ? last : heads && last && last / heads;
+    };
+    const [headDim, valueDim] = [dimOf(plain[0]), dimOf(plain[2])];
     return {
       swap: {
-        ...{ q, k, v, out: { value: node.outputs[0] }, ...scaleOf(node) },
+        ...{ before, q, k, v, out: { value: node.outputs[0] }, ...scaleOf(node) },
         ...{
-          masks: [...masked(padding, 'keyMask', node.number('mask_filter_value') ?? -10000), ...masked(bias, 'bias')],
+          masks: [...masked(padding, 'keyMask', node.number('mask_filter_value') ?? -10000), ...masked(added, 'bias')],
           causal: node.number('unidirectional') === 1,
         },
       },
-      queryHeads: heads,
-      kvHeads: heads,
+      ...{ queryHeads: heads, kvHeads: heads, ...(headDim && { headDim }), ...(valueDim && { valueDim }) },
     };
   },
 };
+
+/** Queries, keys and values: apart, or [batch, tokens, heads, 2 or 3, dim] in one. */
+function operandsOf(view: GraphView, query: string, key: string | undefined, value: string | undefined): Operand[] {
+  if (!key) return packed(view, query, 3);
+  const q = operand(view, query, [3]);
+  if (!value) return [q, ...packed(view, key, 2)];
+  return [q, ...[key, value].map((name) => operand(view, name, [3, 4]))];
+}
+
+/** The parts of a value that is `count` operands in one. */
+function packed(view: GraphView, value: string, count: number): Operand[] {
+  const dims = dimsOf(view, value);
+  if (dims?.length !== 5 || dims[3] !== count) {
+    throw new Unswappable(`'${value}' is not [batch, tokens, heads, ${count}, dim]`);
+  }
+  const part = (i: number) => ({ axis: 3, begin: i, end: i + 1 });
+  return Array.from({ length: count }, (_, i) => ({ value, part: part(i), order: [0, 2, 1, 3] }));
+}
+
+/** Operands with the bias of each added. */
+function withBias(view: GraphView, { outputs: [output] }: Node, operands: readonly Operand[], bias: string) {
+  const [q, k] = operands;
+  if (operands.some(({ part }) => part)) throw new Unswappable('it has bias, and its operands are packed');
+  // Keys of four axes come from elsewhere with their bias in them.
+  const biased = k.order ? [q] : operands;
+  const before: Message[] = [];
+  let begin = 0;
+  const sums = biased.map(({ value }, i) => {
+    const length = dimsOf(view, value)?.[2];
+    if (!length) throw new Unswappable('its heads are dynamic: not known before a run');
+    const made = addBias(view, output, 'qkv'[i], value, bias, { begin, length });
+    begin += length;
+    before.push(...made.nodes);
+    return { value: made.value };
+  });
+  return { before, operands: [...sums, ...operands.slice(sums.length)] };
+}

@@ -11,6 +11,9 @@ export interface Said {
   readonly swap: Omit<Swap, 'softcap'> & { readonly softcap?: number };
   readonly queryHeads: number | undefined;
   readonly kvHeads: number | undefined;
+  /** Dims of operands that are a part of something; absent: those of the operands' values. */
+  readonly headDim?: number;
+  readonly valueDim?: number;
 }
 
 export interface Operator {
