@@ -3,7 +3,9 @@
 
 import { describe, expect, it } from 'vitest';
 import { type AttributeSetting, makeNode } from '../../dist/adapters/onnx/make.js';
+import type { Message } from '../../dist/adapters/onnx/message.js';
 import { Node } from '../../dist/adapters/onnx/node.js';
+import { elementTypes } from '../../dist/adapters/onnx/numbers.js';
 import type { Site } from '../../dist/adapters/onnx/sites/site.js';
 import { type Input, sitesOf } from './onnx-graphs.js';
 
@@ -60,6 +62,21 @@ describe('operators', () => {
     });
     expect(three.swap!.q).toEqual({ value: 'a' });
     expect(three.swap).not.toHaveProperty('scale');
+  });
+
+  it.each<[string, Message[], string]>([
+    ['a Cast says', [makeNode('Cast', ['keys'], ['m'], { to: elementTypes.float32 })], 'bias'],
+    ['a Cast says to be bool', [makeNode('Cast', ['keys'], ['m'], { to: elementTypes.bool })], 'mask'],
+    ['a comparison has', [makeNode('Less', ['keys', 'lengths'], ['l']), makeNode('Unsqueeze', ['l'], ['m'])], 'mask'],
+    [
+      'the shown side of a Where has',
+      [makeNode('Cast', ['keys'], ['c'], { to: elementTypes.float32 }), makeNode('Where', ['seen', 'c', 'c'], ['m'])],
+      'bias',
+    ],
+    ['nothing says', [makeNode('Gelu', ['bias'], ['m'])], 'the type of its mask is not known before a run'],
+  ])('Attention with a mask of the type that %s', (_, nodes, expected) => {
+    const [site] = sitesOf([...nodes, makeNode('Attention', ['q', 'k', 'v', 'm'], ['y'])], [], more, ['y'], 23);
+    expect(site.reason ?? site.swap!.masks[0].as).toBe(expected);
   });
 
   it('MultiHeadAttention', () => {

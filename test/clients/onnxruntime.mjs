@@ -1,10 +1,11 @@
 // onnxruntime: models whose attention runs in tilewise give the outputs that PyTorch gave, and the session behaves as
 // onnxruntime's own. Reader: someone who changes lib/adapters/onnxruntime. The programs are in onnxruntime/, for node's test runner.
 
-import { cpSync, readFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { halfModel } from './half.mjs';
 import { writeModels } from './models.mjs';
 
 // Its own install script would fetch CUDA; the library for processors is in the package.
@@ -20,14 +21,27 @@ function exampleOfGuide() {
   return { code, said: [...code.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)].map(([, words]) => words) };
 }
 
+/** Writes float16 variants of the models of a folder: of the softmax, too, and of all but it. */
+function writeHalves(source, target) {
+  mkdirSync(target, { recursive: true });
+  for (const name of readdirSync(source).filter((file) => file.endsWith('.onnx'))) {
+    const bytes = readFileSync(path.join(source, name));
+    writeFileSync(path.join(target, name), halfModel(bytes, false));
+    writeFileSync(path.join(target, `wide softmax, ${name}`), halfModel(bytes, true));
+  }
+}
+
 export function check(project) {
   for (const folder of ['onnxruntime', 'fixtures']) {
     cpSync(path.join(here, folder), path.join(project.folder, folder), { recursive: true });
   }
   const bert = path.join(here, 'fixtures', 'bert-eager-script17.onnx');
-  writeModels(path.join(project.folder, 'models'), bert);
+  const models = path.join(project.folder, 'models');
+  writeModels(models, bert);
+  writeHalves(path.join(here, 'fixtures'), path.join(models, 'float16'));
+  writeHalves(path.join(models, 'operators'), path.join(models, 'operators-float16'));
   const run = ['--test', '--test-reporter=tap'];
-  for (const name of ['outputs', 'session', 'operators']) {
+  for (const name of ['outputs', 'session', 'operators', 'float16']) {
     project.expect(['# fail 0', '# cancelled 0'], process.execPath, [...run, `onnxruntime/${name}.mjs`]);
   }
   const { code, said } = exampleOfGuide();

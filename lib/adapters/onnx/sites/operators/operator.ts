@@ -3,6 +3,7 @@
 
 import type { GraphView } from '../../graph-view.js';
 import type { Node } from '../../node.js';
+import { elementName } from '../../numbers.js';
 import { dimsOf } from '../../shapes.js';
 import { type Operand, type SiteKind, type SiteMask, type Swap, Unswappable } from '../site.js';
 
@@ -49,10 +50,28 @@ export const scaleOf = (node: Node): { scale?: number } => {
   return scale ? { scale } : {};
 };
 
-/** The element type of a value: of a constant, as the model says it, or of what makes it. */
-export function typeOf(view: GraphView, value: string): string | undefined {
-  const node = view.producer(value);
-  const boolean = ['And', 'Or', 'Not', 'Equal', 'Less', 'LessOrEqual', 'Greater', 'GreaterOrEqual'];
-  if (node && boolean.includes(node.op)) return 'bool';
-  return view.constant(value)?.type ?? view.infos.get(value)?.type;
+/** Operators whose output has the type of an input, and which. */
+const typedByInput = new Map<string, number>([
+  ...['Identity', 'Unsqueeze', 'Squeeze', 'Reshape', 'Expand', 'Transpose', 'Slice', 'Concat'].map(
+    (op) => [op, 0] as const,
+  ),
+  ...['Add', 'Sub', 'Mul', 'Div', 'Neg'].map((op) => [op, 0] as const),
+  ['Where', 1],
+]);
+
+const boolean = new Set(['And', 'Or', 'Not', 'Equal', 'Less', 'LessOrEqual', 'Greater', 'GreaterOrEqual']);
+
+/** The element type of a value: of a constant, as the model says it, or as the nodes in front of it make it. */
+export function typeOf(view: GraphView, name: string): string | undefined {
+  let value = name;
+  for (;;) {
+    const stated = view.constant(value)?.type ?? view.infos.get(value)?.type;
+    const node = view.producer(value);
+    if (stated !== undefined || node?.domain !== '') return stated;
+    if (boolean.has(node.op)) return 'bool';
+    if (node.op === 'Cast') return elementName(node.number('to') ?? 0);
+    const input = typedByInput.get(node.op);
+    if (input === undefined) return undefined;
+    value = node.inputs[input];
+  }
 }
