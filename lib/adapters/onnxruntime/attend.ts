@@ -2,14 +2,22 @@
 // Reader: someone who asks where copies are made. None is, of queries, keys, values and output.
 
 import { TilewiseRangeError } from '../../check/errors.js';
-import { attention } from '../../ops/attention/attention.js';
+import { attention, attentionSync } from '../../ops/attention/attention.js';
+import type { AttentionOptions } from '../../ops/attention/options.js';
 import type { DeviceName } from '../../tensor/devices.js';
 import { Tensor } from '../../tensor/tensor.js';
-import type { FloatType, TensorLike } from '../../tensor/types.js';
+import type { FloatType } from '../../tensor/types.js';
+import { contiguousStrides } from '../../tensor/views.js';
 import type { Operand } from '../onnx/sites/site.js';
 import type { SwappedSite } from './cut.js';
 import type { MaskOfRun, RunMasks } from './masks.js';
 import type { Ort, OrtTensor } from './ort.js';
+
+/**
+ * Floating-point operations up to which attention runs at once: up to a few milliseconds on one core. Handing over to other
+ * threads takes 0.1 ms and a turn of the event loop, which onnxruntime's own runs do not leave free either.
+ */
+const atOnce = 1e8;
 
 /** Runs a site on the values of a run; returns its output. */
 export async function attend(
@@ -24,18 +32,22 @@ export async function attend(
   const values = swap.masks.map((mask) => [mask, tensorOf(mask.value)] as const);
   const operands = [view(swap.q, queryHeads!), view(swap.k, kvHeads!), view(swap.v, kvHeads!)];
   const [q, k, v] = kind === 'decomposed' ? broadcast(operands, values, node) : operands;
-  const [batch, heads, queries] = q.dims;
-  const { out, memory, dims } = outputOf(swap.out, q.type, [batch, heads, queries, v.dims[3]]);
-  await attention(q, k, v, {
+  const [batch, heads, queries, headDim] = q.dims;
+  const [keys, valueDim] = v.dims.slice(2);
+  const { out, memory, dims } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim]);
+  const options: AttentionOptions = {
     layout: 'bhnd',
     // Without a cache ONNX counts causal order from the first key.
     ...(swap.causal && { causal: true, align: 'top-left' }),
-    ...masks.optionsOf(values, { batch, heads, queries, keys: k.dims[2] }, swap.causal),
+    ...masks.optionsOf(values, { batch, heads, queries, keys }, swap.causal),
     ...(swap.scale !== undefined && { scale: swap.scale }),
     ...(swap.softcap !== 0 && { softcap: swap.softcap }),
     ...(device && { device }),
     out,
-  });
+  };
+  const operations = 2 * batch * heads * queries * keys * (headDim + valueDim);
+  if (operations <= atOnce) attentionSync(q, k, v, options);
+  else await attention(q, k, v, options);
   // The product with the values has their type, and so has what replaces it.
   const { type, data } = q.type === v.type ? memory : memory.astype(v.type);
   return new Theirs(type as never, data as never, dims);
@@ -44,19 +56,39 @@ export async function attend(
 /** A value, or the part of it that is meant, as [batch, heads, tokens, dim]. */
 function headsFirst(tensor: OrtTensor, operand: Operand, heads: number, node: string): Tensor<FloatType> {
   const { value, order } = operand;
-  const whole = partOf(Tensor.from(tensor as TensorLike) as Tensor<FloatType>, operand);
-  if (order && whole.dims.length === 4) return whole.transpose(order);
-  const [batch, tokens, width] = whole.dims;
-  if (order || whole.dims.length !== 3 || width % heads !== 0) {
-    const message = `'${value}' of ${node} has dims [${whole.dims.join(', ')}], and the model says otherwise`;
+  const { type, data, dims, strides, offset } = partOf(tensor, operand);
+  if (order && dims.length === 4) return reordered({ type, data, offset }, dims, strides, order);
+  const [batch, tokens, width] = dims;
+  if (order || dims.length !== 3 || width % heads !== 0) {
+    const message = `'${value}' of ${node} has dims [${dims.join(', ')}], and the model says otherwise`;
     throw new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
   }
-  return whole.reshape([batch, tokens, heads, width / heads]).transpose([0, 2, 1, 3]);
+  const dim = width / heads;
+  const split = [strides[0], strides[1], dim * strides[2], strides[2]];
+  return reordered({ type, data, offset }, [batch, tokens, heads, dim], split, tokensFirst);
 }
 
-function partOf(whole: Tensor<FloatType>, { part }: Operand): Tensor<FloatType> {
-  if (!part || part.axis >= whole.dims.length) return whole;
-  const taken = whole.slice(part.axis, part.begin, part.end);
+/** What a view is made of. */
+type ViewParts = Pick<Tensor<FloatType>, 'type' | 'data' | 'dims' | 'strides' | 'offset'>;
+
+/** Where [batch, heads, tokens, dim] are in [batch, tokens, heads, dim]; the same the other way round. */
+const tokensFirst: readonly number[] = [0, 2, 1, 3];
+
+/** A view whose axes are taken in another order. */
+function reordered(
+  { type, data, offset }: Pick<ViewParts, 'type' | 'data' | 'offset'>,
+  dims: readonly number[],
+  strides: readonly number[],
+  order: readonly number[],
+): Tensor<FloatType> {
+  const pick = (values: readonly number[]) => order.map((axis) => values[axis]);
+  return new Tensor(type, data, pick(dims), { strides: pick(strides), offset });
+}
+
+function partOf(tensor: OrtTensor, { part }: Operand): ViewParts {
+  const { type, data, dims } = tensor as ViewParts;
+  if (!part || part.axis >= dims.length) return { type, data, dims, strides: contiguousStrides(dims), offset: 0 };
+  const taken = new Tensor(type, data, dims).slice(part.axis, part.begin, part.end);
   return taken.dims.length === 5 ? taken.squeeze(part.axis) : taken;
 }
 
@@ -84,9 +116,9 @@ function broadcast(operands: Tensor<FloatType>[], masks: readonly MaskOfRun[], n
 /** New memory for an output: as a view [batch, heads, tokens, dim] to write, and the dims in which others read it. */
 function outputOf({ order }: Operand, type: FloatType, sizes: readonly number[]) {
   const [batch, heads, tokens, dim] = sizes;
-  const axes = order ?? [0, 2, 1, 3];
+  const axes = order ?? tokensFirst;
   // Axis `axes[i]` of the value is axis i of [batch, heads, tokens, dim].
   const stored = axes.map((_, axis) => sizes[axes.indexOf(axis)]);
   const memory = Tensor.zeros(type, stored);
-  return { memory, out: memory.transpose(axes), dims: order ? stored : [batch, tokens, heads * dim] };
+  return { memory, out: reordered(memory, stored, memory.strides, axes), dims: order ? stored : [batch, tokens, heads * dim] };
 }
