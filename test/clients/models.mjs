@@ -100,6 +100,24 @@ const operators = {
   ),
 };
 
+/** Where `seen` is true decides how many numbers cross the cut, and the output has. */
+operators['attention of which numbers are picked'] = makeModel({
+  opset: 23,
+  nodes: [
+    makeNode('NonZero', ['seen'], ['found']),
+    makeNode('Reshape', ['found', 'all'], ['places']),
+    makeNode('Attention', ['q', 'k', 'v'], ['a']),
+    makeNode('Reshape', ['a', 'all'], ['numbers']),
+    makeNode('Gather', ['numbers', 'places'], ['y']),
+  ],
+  initializers: [makeTensor('all', 'int64', [1], BigInt64Array.of(-1n))],
+  inputs: [
+    ...['q', 'k', 'v'].map((name) => makeValueInfo(name, 'float32', [2, 3, 5, 8])),
+    makeValueInfo('seen', 'bool', [12]),
+  ],
+  outputs: [makeValueInfo('y', 'float32')],
+});
+
 /** Operators that stay with onnxruntime. */
 const left = {
   ...leftContrib,

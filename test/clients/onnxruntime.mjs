@@ -41,7 +41,7 @@ export function check(project) {
   writeHalves(path.join(here, 'fixtures'), path.join(models, 'float16'));
   writeHalves(path.join(models, 'operators'), path.join(models, 'operators-float16'));
   const run = ['--test', '--test-reporter=tap'];
-  for (const name of ['outputs', 'session', 'operators', 'float16']) {
+  for (const name of ['outputs', 'session', 'operators', 'float16', 'runs']) {
     project.expect(['# fail 0', '# cancelled 0'], process.execPath, [...run, `onnxruntime/${name}.mjs`]);
   }
   const { code, said } = exampleOfGuide();

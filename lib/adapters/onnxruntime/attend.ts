@@ -120,5 +120,9 @@ function outputOf({ order }: Operand, type: FloatType, sizes: readonly number[])
   // Axis `axes[i]` of the value is axis i of [batch, heads, tokens, dim].
   const stored = axes.map((_, axis) => sizes[axes.indexOf(axis)]);
   const memory = Tensor.zeros(type, stored);
-  return { memory, out: reordered(memory, stored, memory.strides, axes), dims: order ? stored : [batch, tokens, heads * dim] };
+  return {
+    memory,
+    out: reordered(memory, stored, memory.strides, axes),
+    dims: order ? stored : [batch, tokens, heads * dim],
+  };
 }

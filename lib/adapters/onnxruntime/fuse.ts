@@ -15,6 +15,7 @@ import { type Viewed, withNodesBefore } from './before.js';
 import { cut, readsOf, type SwappedSite } from './cut.js';
 import type { Ort, OrtMetadata, OrtTensor } from './ort.js';
 import { segmentModel } from './segment-model.js';
+import { SegmentRunner } from './segment-runner.js';
 import { FusedSession, type RunStage } from './session.js';
 
 /** What fuse() can be told. */
@@ -136,11 +137,13 @@ async function open(opening: Opening, sites: readonly SwappedSite[]): Promise<Ru
   const { model, view } = withNodesBefore(opening, sites);
   const types = new Map<string, ElementType | undefined>([...view.infos].map(([name, { type }]) => [name, type]));
   const stages: RunStage[] = [];
+  const masks = new Set(sites.flatMap(({ swap }) => swap.masks.map(({ value }) => value)));
+  const isInner = (name: string) => !view.isOutput(name) && !masks.has(name);
   try {
     for (const { segment, sites: after } of cut(view, sites)) {
       const bytes = segment && segmentModel(model, view, segment, (name) => types.get(name));
       const session = bytes && (await ort.InferenceSession.create(bytes, settings));
-      stages.push({ session, needs: segment?.needs ?? [], sites: after });
+      stages.push({ segment: session && new SegmentRunner(session, segment.needs, isInner), sites: after });
       for (const { name, type } of session?.outputMetadata ?? []) types.set(name, elementType(type));
       for (const { swap } of after) {
         types.set(swap.out.value, types.get(swap.v.value) ?? view.constant(swap.v.value)?.type);
@@ -148,7 +151,7 @@ async function open(opening: Opening, sites: readonly SwappedSite[]): Promise<Ru
     }
     return stages;
   } catch (error) {
-    for (const { session } of stages) await session?.release();
+    for (const { segment } of stages) await segment?.release();
     throw error;
   }
 }

@@ -22,6 +22,7 @@ export interface OrtMetadata {
 export interface OrtSession {
   readonly outputMetadata: readonly OrtMetadata[];
   run(feeds: OrtValues, options?: object): Promise<OrtValues>;
+  run(feeds: OrtValues, fetches: object, options?: object): Promise<OrtValues>;
   release(): Promise<void>;
 }
 

@@ -8,13 +8,13 @@ import type { Site } from '../onnx/sites/site.js';
 import { attend } from './attend.js';
 import { readsOf, type SwappedSite } from './cut.js';
 import { RunMasks } from './masks.js';
-import type { Ort, OrtMetadata, OrtSession, OrtTensor, OrtValues } from './ort.js';
+import type { Ort, OrtMetadata, OrtTensor, OrtValues } from './ort.js';
+import { SharedMemory } from './run-memory.js';
+import type { SegmentRunner } from './segment-runner.js';
 
-/** A segment's session, and the sites that run after it. */
+/** A segment, and the sites that run after it. */
 export interface RunStage {
-  readonly session: OrtSession | undefined;
-  /** Values that the session takes. */
-  readonly needs: readonly string[];
+  readonly segment: SegmentRunner | undefined;
   readonly sites: readonly SwappedSite[];
 }
 
@@ -39,17 +39,22 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
   /** Every attention of the model: how it is written, its heads, dims and mask; one without `swap` has a `reason`. */
   readonly attention: readonly Site[];
   readonly #parts: Parts;
+  readonly #memory: SharedMemory;
+  /** Per stage, the values that are still read after it when all outputs are wanted. */
+  readonly #readAfter: readonly ReadonlySet<string>[];
   readonly #running = new Set<Promise<unknown>>();
   #released: Promise<void> | undefined;
 
   /** @internal */
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#memory = new SharedMemory(parts.ort);
     this.inputMetadata = parts.inputs;
     this.outputMetadata = parts.outputs;
     this.inputNames = parts.inputs.map(({ name }) => name);
     this.outputNames = parts.outputs.map(({ name }) => name);
     this.attention = parts.attention;
+    this.#readAfter = readAfter(parts.stages, this.outputNames);
   }
 
   /**
@@ -87,7 +92,7 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
 
   async #free(): Promise<void> {
     await Promise.allSettled(this.#running);
-    for (const { session } of this.#parts.stages) await session?.release();
+    for (const { segment } of this.#parts.stages) await segment?.release();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -102,18 +107,20 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
     const { ort, stages, constants, device } = this.#parts;
     const values = new Map(feeds);
     const masks = new RunMasks();
+    const memory = this.#memory.begin();
     const tensorOf = (name: string) => values.get(name) ?? constants.get(name)!;
-    const stillRead = readAfter(stages, names);
-    for (const [i, { session, needs, sites }] of stages.entries()) {
-      if (session) {
-        const needed = Object.fromEntries(needs.map((name) => [name, tensorOf(name)]));
-        const given = await session.run(needed, ...(options ? [options] : []));
-        for (const [name, tensor] of Object.entries(given)) values.set(name, tensor);
-      }
+    const stillRead = names === this.outputNames ? this.#readAfter : readAfter(stages, names);
+    for (const [i, { segment, sites }] of stages.entries()) {
+      await segment?.run(values, tensorOf, memory, options);
       for (const site of sites) values.set(site.swap.out.value, await attend(ort, site, tensorOf, masks, device));
       // What nobody reads any more is let go of while the run goes on.
-      for (const name of values.keys()) if (!stillRead[i].has(name)) values.delete(name);
+      for (const [name, tensor] of values) {
+        if (stillRead[i].has(name)) continue;
+        values.delete(name);
+        memory.give(tensor);
+      }
     }
+    memory.end();
     return Object.fromEntries(names.map((name) => [name, tensorOf(name)]));
   }
 
@@ -199,9 +206,9 @@ function copiedInto(fetches: unknown, outputs: OrtValues): OrtValues {
 function readAfter(stages: readonly RunStage[], outputs: readonly string[]): Set<string>[] {
   const after: Set<string>[] = [];
   let read = new Set(outputs);
-  for (const { needs, sites } of stages.toReversed()) {
+  for (const { segment, sites } of stages.toReversed()) {
     after.unshift(read);
-    read = new Set([...read, ...needs, ...sites.flatMap(readsOf)]);
+    read = new Set([...read, ...(segment?.needs ?? []), ...sites.flatMap(readsOf)]);
   }
   return after;
 }
