@@ -7,6 +7,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { halfModel } from './half.mjs';
 import { writeModels } from './models.mjs';
+import { writeWindowed } from './windowed.mjs';
 
 // Its own install script would fetch CUDA; the library for processors is in the package.
 export const packages = { 'onnxruntime-node': '1.30.0' };
@@ -14,11 +15,12 @@ export const packages = { 'onnxruntime-node': '1.30.0' };
 const here = fileURLToPath(new URL('.', import.meta.url));
 const guide = fileURLToPath(new URL('../../docs/guide/onnxruntime.md', import.meta.url));
 
-/** The example of the guide, and what its comments say that it prints. */
-function exampleOfGuide() {
+/** The examples of the guide, and what their comments say that they print. */
+function examplesOfGuide() {
   const blocks = [...readFileSync(guide, 'utf8').matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code);
-  const code = blocks.find((block) => block.includes("from 'tilewise/onnxruntime'"));
-  return { code, said: [...code.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)].map(([, words]) => words) };
+  return blocks
+    .filter((block) => block.includes("from 'tilewise/onnxruntime'"))
+    .map((code) => ({ code, said: [...code.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)].map(([, words]) => words) }));
 }
 
 /** Writes float16 variants of the models of a folder: of the softmax, too, and of all but it. */
@@ -38,14 +40,21 @@ export function check(project) {
   const bert = path.join(here, 'fixtures', 'bert-eager-script17.onnx');
   const models = path.join(project.folder, 'models');
   writeModels(models, bert);
-  writeHalves(path.join(here, 'fixtures'), path.join(models, 'float16'));
+  const graphs = path.join(here, 'fixtures');
+  writeWindowed(graphs, path.join(models, 'windowed'));
+  writeHalves(graphs, path.join(models, 'float16'));
   writeHalves(path.join(models, 'operators'), path.join(models, 'operators-float16'));
   const run = ['--test', '--test-reporter=tap'];
+<<<<<<< HEAD
   for (const name of ['outputs', 'session', 'operators', 'float16', 'runs']) {
+=======
+  for (const name of ['outputs', 'session', 'operators', 'float16', 'pattern']) {
+>>>>>>> 42a7228 (onnxruntime: pattern puts a window in the place of a model's causal order)
     project.expect(['# fail 0', '# cancelled 0'], process.execPath, [...run, `onnxruntime/${name}.mjs`]);
   }
-  const { code, said } = exampleOfGuide();
   cpSync(bert, path.join(project.folder, 'model.onnx'));
-  project.write('example.mjs', code);
-  project.expect([said.join('\n')], process.execPath, ['example.mjs']);
+  for (const { code, said } of examplesOfGuide()) {
+    project.write('example.mjs', code);
+    project.expect([said.join('\n')], process.execPath, ['example.mjs']);
+  }
 }

@@ -27,7 +27,7 @@ export async function attend(
   masks: RunMasks,
   device: DeviceName | undefined,
 ): Promise<OrtTensor> {
-  const { swap, kind, queryHeads, kvHeads, node } = site;
+  const { swap, kind, queryHeads, kvHeads, node, pattern } = site;
   const view = (operand: Operand, heads: number) => headsFirst(tensorOf(operand.value), operand, heads, node);
   const values = swap.masks.map((mask) => [mask, tensorOf(mask.value)] as const);
   const operands = [view(swap.q, queryHeads!), view(swap.k, kvHeads!), view(swap.v, kvHeads!)];
@@ -38,8 +38,8 @@ export async function attend(
   const options: AttentionOptions = {
     layout: 'bhnd',
     // Without a cache ONNX counts causal order from the first key.
-    ...(swap.causal && { causal: true, align: 'top-left' }),
-    ...masks.optionsOf(values, { batch, heads, queries, keys }, swap.causal),
+    ...(swap.causal && !pattern && { causal: true, align: 'top-left' }),
+    ...masks.optionsOf(values, { batch, heads, queries, keys }, swap.causal, pattern),
     ...(swap.scale !== undefined && { scale: swap.scale }),
     ...(swap.softcap !== 0 && { softcap: swap.softcap }),
     ...(device && { device }),

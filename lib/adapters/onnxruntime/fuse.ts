@@ -10,10 +10,11 @@ import { GraphView } from '../onnx/graph-view.js';
 import { readModel, type ValueInfo } from '../onnx/model.js';
 import { type ElementType, elementTypes } from '../onnx/numbers.js';
 import { findSites } from '../onnx/sites/find.js';
-import type { Site } from '../onnx/sites/site.js';
+import type { Site, SitePattern } from '../onnx/sites/site.js';
 import { type Viewed, withNodesBefore } from './before.js';
 import { cut, readsOf, type SwappedSite } from './cut.js';
 import type { Ort, OrtMetadata, OrtTensor } from './ort.js';
+import { checkSitePattern } from './pattern.js';
 import { segmentModel } from './segment-model.js';
 import { SegmentRunner } from './segment-runner.js';
 import { FusedSession, type RunStage } from './session.js';
@@ -29,11 +30,17 @@ export interface FuseOptions {
   spinning?: boolean;
   /** Which sites are swapped; default: all that can be. */
   only?: (site: Site) => boolean;
+  /**
+   * A pattern in the place of a site's causal order: `slidingWindow()`, `stridedShards()` or `blocks()`, whose `align` is the
+   * model's; undefined: none. Padding goes on hiding, and a site whose mask is numbers stays with onnxruntime. A run rejects with
+   * TilewiseError ERR_TILEWISE_UNSUPPORTED where only it shows that a mask is another one.
+   */
+  pattern?: (site: Site) => SitePattern | undefined;
   /** Where attention runs; default the first GPU that can, or the CPU. */
   device?: DeviceName;
 }
 
-const optionNames = namesOf<FuseOptions>({ sessionOptions: 1, spinning: 1, only: 1, device: 1 });
+const optionNames = namesOf<FuseOptions>({ sessionOptions: 1, spinning: 1, only: 1, pattern: 1, device: 1 });
 
 /**
  * Makes a session of a model whose attention runs here, and everything else in onnxruntime.
@@ -48,14 +55,16 @@ export async function fuse<O extends Ort>(
   options: FuseOptions = {},
 ): Promise<FusedSession<InstanceType<O['Tensor']>>> {
   checkNames('fuse()', options, optionNames);
-  const { only = () => true, spinning = false, device } = options;
+  const { only = () => true, pattern = () => undefined, spinning = false, device } = options;
   if (device !== undefined) checkDevice('device', device);
-  if (typeof only !== 'function') throw invalid('only', 'a function of a site', only);
+  for (const [name, value] of Object.entries({ only, pattern })) {
+    if (typeof value !== 'function') throw invalid(name, 'a function of a site', value);
+  }
   const settings = sessionOptionsOf(options.sessionOptions, checkBoolean('spinning', spinning));
   const { bytes, folder } = read(source);
   const model = readModel(bytes);
   const view = new GraphView(model, folder);
-  const found = findSites(model, folder).map((site) => chosen(site, only));
+  const found = findSites(model, folder).map((site) => patterned(chosen(site, only), pattern));
   const opening = { ort, model, view, settings: withFolder(settings, view, folder) };
   const { attention, stages } = await openSwapped(opening, found);
   return new FusedSession({
@@ -74,6 +83,15 @@ const metadataOf = ({ name, type, dims }: ValueInfo): OrtMetadata => ({
 function chosen(site: Site, only: (site: Site) => boolean): Site {
   if (!site.swap || only(site)) return site;
   return without(site, 'left out by `only`');
+}
+
+/** A site with the pattern that takes the place of its causal order, if it has one. */
+function patterned(site: Site, pattern: (site: Site) => SitePattern | undefined): Site {
+  const given = site.swap && pattern(site);
+  if (given === undefined) return site;
+  const checked = checkSitePattern(given);
+  if (site.mask !== 'additive') return { ...site, pattern: checked };
+  return without(site, 'its mask is numbers, and `pattern` takes the place of causal order alone');
 }
 
 /** A site that stays with onnxruntime. */

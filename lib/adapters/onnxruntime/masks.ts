@@ -9,34 +9,45 @@ import { Tensor } from '../../tensor/tensor.js';
 import type { TensorLike } from '../../tensor/types.js';
 import { shownKeys } from '../onnx/sites/mask-kinds.js';
 import { hidesFrom, replacesFrom } from '../onnx/sites/scores.js';
-import type { SiteMask } from '../onnx/sites/site.js';
+import type { SiteMask, SitePattern } from '../onnx/sites/site.js';
 import { type CallSizes, isKeyMask, readKeyMask, type ShownBytes } from './key-masks.js';
 import type { OrtTensor } from './ort.js';
+import { repeated, unreadable, withPattern } from './pattern.js';
 
 /** A mask, and its value in a run. */
 export type MaskOfRun = readonly [SiteMask, OrtTensor];
 
-type MaskOptions = Pick<AttentionOptions, 'bias' | 'mask' | 'causal' | 'align' | 'keyStarts' | 'keyLengths'>;
+type MaskOptions = Pick<
+  AttentionOptions,
+  'bias' | 'mask' | 'causal' | 'align' | 'keyStarts' | 'keyLengths' | 'pattern'
+>;
 
 /** What masks say, by their tensors: sites of all layers read the same ones. */
 export class RunMasks {
-  readonly #known: { key: string; tensors: readonly OrtTensor[]; options: MaskOptions }[] = [];
+  readonly #known: {
+    key: string;
+    pattern: SitePattern | undefined;
+    tensors: readonly OrtTensor[];
+    options: MaskOptions;
+  }[] = [];
 
   /**
    * @param masks in the order in which the model applies them
    * @param isCausal the site is causal by itself
+   * @param pattern in the place of causal order
    */
-  optionsOf(masks: readonly MaskOfRun[], sizes: CallSizes, isCausal: boolean): MaskOptions {
-    if (masks.length === 0) return {};
+  optionsOf(masks: readonly MaskOfRun[], sizes: CallSizes, isCausal: boolean, pattern?: SitePattern): MaskOptions {
+    if (masks.length === 0) return pattern ? withPattern(pattern, undefined, sizes, isCausal) : {};
     const tensors = masks.map(([, tensor]) => tensor);
     const said = masks.map(([{ as, isInverted, hidden }]) => [as, isInverted, String(hidden)]);
     const key = JSON.stringify([said, sizes, isCausal]);
     const isSame = (known: readonly OrtTensor[]) => known.every((tensor, i) => tensor === tensors[i]);
-    const known = this.#known.find((one) => one.key === key && isSame(one.tensors));
+    const known = this.#known.find((one) => one.key === key && one.pattern === pattern && isSame(one.tensors));
     if (known) return known.options;
     for (const mask of masks) if (!isKeyMask(mask[0])) checkFits(mask, sizes);
-    const options = readOptions(masks.length === 1 ? masks[0] : together(masks, sizes), sizes, isCausal);
-    this.#known.push({ key, tensors, options });
+    const all = masks.length === 1 ? masks[0] : together(masks, sizes);
+    const options = pattern ? besidePattern(all, sizes, isCausal, pattern) : readOptions(all, sizes, isCausal);
+    this.#known.push({ key, pattern, tensors, options });
     return options;
   }
 }
@@ -63,6 +74,18 @@ function readOptions([mask, tensor]: MaskOfRun, sizes: CallSizes, isCausal: bool
   return pattern && (!pattern.causal || read.dims.at(-2) === sizes.queries)
     ? repeated(pattern, sizes)
     : { mask: asMask };
+}
+
+/** Rows that see no key are 0 beside a pattern: it hides more than the model has learnt to do without. */
+function besidePattern(
+  [mask, tensor]: MaskOfRun,
+  sizes: CallSizes,
+  isCausal: boolean,
+  pattern: SitePattern,
+): MaskOptions {
+  const read = shownBy(mask, tensor, sizes);
+  if (!read || !(read.hidden <= hidesFrom)) throw unreadable(mask.value, 'adds numbers');
+  return withPattern(pattern, { ...read, name: mask.value }, sizes, isCausal);
 }
 
 /** What is shown, and the score of what is not. */
@@ -154,14 +177,4 @@ function hasBlindRow({ shown, dims }: Shown, isCausal: boolean): boolean {
     if (!shown.subarray(row * keys, row * keys + end).includes(1)) return true;
   }
   return false;
-}
-
-/** Lengths of a mask for one batch entry, for every entry. */
-function repeated(pattern: MaskOptions, { batch }: CallSizes): MaskOptions {
-  const forAll = (lengths: unknown) => {
-    const list = lengths as Int32Array | undefined;
-    return list && list.length < batch ? new Int32Array(batch).fill(list[0]) : list;
-  };
-  const [keyStarts, keyLengths] = [forAll(pattern.keyStarts), forAll(pattern.keyLengths)];
-  return { ...pattern, ...(keyStarts && { keyStarts }), ...(keyLengths && { keyLengths }) };
 }

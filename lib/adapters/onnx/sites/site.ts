@@ -1,6 +1,9 @@
 // A site: one attention of a graph, what is known of it, and how it is said in a call of attention().
 // Reader: someone who reads the list that a model gives, or adds an exporter's form. No code: the words of this folder.
 
+import type { BlocksPattern } from '../../../patterns/blocks.js';
+import type { StridedShardsPattern } from '../../../patterns/strided-shards.js';
+import type { WindowPattern } from '../../../patterns/window.js';
 import type { Message } from '../message.js';
 
 /** How a model writes attention. */
@@ -67,6 +70,9 @@ export interface Swap {
   readonly softcap: number;
 }
 
+/** Patterns of sequences in which a query has a position. */
+export type SitePattern = WindowPattern | StridedShardsPattern | BlocksPattern;
+
 /** One attention of a graph. */
 export interface Site {
   /** The operator's name, or its first output where it has none; of a decomposed one the Softmax. */
@@ -85,6 +91,8 @@ export interface Site {
   readonly mask: MaskKind;
   /** How attention() says it; absent: it stays with onnxruntime, and `reason` says why. */
   readonly swap?: Swap;
+  /** What takes the place of causal order, where fuse() was told so. */
+  readonly pattern?: SitePattern;
   /** Why onnxruntime runs it. */
   readonly reason?: string;
 }
