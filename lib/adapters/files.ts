@@ -44,17 +44,31 @@ function opened<T>(path: string, what: string, use: (file: number, size: number)
 /** The size of a file in bytes. @param what the file, for errors */
 export const sizeOfFile = (path: string, what: string): number => opened(path, what, (_, size) => size);
 
+/** Reads a range of a file into memory of its length. @param what the file, for errors */
+export function readInto(path: string, what: string, offset: number, bytes: Uint8Array): void {
+  opened(path, what, (file, size) => fill(file, size, what, offset, bytes));
+}
+
 /** The bytes of a range of a file, in new memory. @param what the file, for errors */
 export function readRange(path: string, what: string, offset: number, length: number): ArrayBuffer {
   return opened(path, what, (file, size) => {
-    if (offset + length > size) throw malformed(what, `bytes ${offset} to ${offset + length} of a file of ${size}`);
+    checkRange(size, what, offset, length);
     const bytes = allocating(() => new Uint8Array(length));
-    for (let done = 0; done < length; ) {
-      const most = Math.min(length - done, 2 ** 30);
-      const count = answered(what, () => readSync(file, bytes, done, most, offset + done));
-      if (count === 0) throw malformed(what, `it ended at byte ${offset + done} while it was read`);
-      done += count;
-    }
+    fill(file, size, what, offset, bytes);
     return bytes.buffer;
   });
+}
+
+function checkRange(size: number, what: string, offset: number, length: number): void {
+  if (offset + length > size) throw malformed(what, `bytes ${offset} to ${offset + length} of a file of ${size}`);
+}
+
+function fill(file: number, size: number, what: string, offset: number, bytes: Uint8Array): void {
+  checkRange(size, what, offset, bytes.length);
+  for (let done = 0; done < bytes.length; ) {
+    const most = Math.min(bytes.length - done, 2 ** 30);
+    const count = answered(what, () => readSync(file, bytes, done, most, offset + done));
+    if (count === 0) throw malformed(what, `it ended at byte ${offset + done} while it was read`);
+    done += count;
+  }
 }

@@ -45,11 +45,7 @@ export function check(project) {
   writeHalves(graphs, path.join(models, 'float16'));
   writeHalves(path.join(models, 'operators'), path.join(models, 'operators-float16'));
   const run = ['--test', '--test-reporter=tap'];
-<<<<<<< HEAD
-  for (const name of ['outputs', 'session', 'operators', 'float16', 'runs']) {
-=======
-  for (const name of ['outputs', 'session', 'operators', 'float16', 'pattern']) {
->>>>>>> 42a7228 (onnxruntime: pattern puts a window in the place of a model's causal order)
+  for (const name of ['outputs', 'session', 'operators', 'float16', 'pattern', 'runs']) {
     project.expect(['# fail 0', '# cancelled 0'], process.execPath, [...run, `onnxruntime/${name}.mjs`]);
   }
   cpSync(bert, path.join(project.folder, 'model.onnx'));

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { malformed, readRange } from '../files.js';
 import type { Message } from './message.js';
 import { entryFields, tensorFields } from './numbers.js';
+import { bytesField, type Field, textField, writeFields } from './wire.js';
 
 /** Where the numbers of a tensor are. */
 export interface ExternalData {
@@ -17,6 +18,22 @@ export interface ExternalData {
   readonly length: number | undefined;
 }
 
+/** Whether a location is a file of the model's folder, or of one in it. */
+export const isInFolder = (location: string): boolean =>
+  location !== '' &&
+  !path.isAbsolute(location) &&
+  !/^[a-z]:/i.test(location) &&
+  !location.split(/[\\/]/).includes('..');
+
+/** A tensor's reference, as fields. */
+export const externalEntries = (place: Readonly<Record<string, string | number>>): Field[] =>
+  Object.entries(place).map(([key, value]) =>
+    bytesField(
+      tensorFields.externalData,
+      writeFields([textField(entryFields.key, key), textField(entryFields.value, `${value}`)]),
+    ),
+  );
+
 /** Reads a tensor's reference. One that leaves the model's folder is refused: models come from strangers. */
 export function readReference(tensor: Message): ExternalData {
   const entries = new Map(
@@ -25,8 +42,7 @@ export function readReference(tensor: Message): ExternalData {
       .map((entry) => [entry.text(entryFields.key) ?? '', entry.text(entryFields.value) ?? '']),
   );
   const location = entries.get('location') ?? '';
-  const isInside = location !== '' && !path.isAbsolute(location) && !/^[a-z]:/i.test(location);
-  if (!isInside || location.split(/[\\/]/).includes('..')) {
+  if (!isInFolder(location)) {
     throw malformed(tensor.what, `external data at '${location}', which is no file of the model's folder`);
   }
   const whole = (key: string): number | undefined => {

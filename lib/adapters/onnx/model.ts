@@ -49,13 +49,16 @@ export interface Model {
   readonly opsets: ReadonlyMap<string, number>;
   readonly graph: Graph;
   readonly message: Message;
+  /** The model's own file, if weights were left in it: they are external data there. */
+  readonly file?: string;
 }
 
 /**
  * Reads an .onnx file's bytes, without copying them.
+ * @param file that has weights which the bytes have not
  * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_FILE, with the message and the byte at fault
  */
-export function readModel(bytes: Uint8Array): Model {
+export function readModel(bytes: Uint8Array, file?: string): Model {
   if (!(bytes instanceof Uint8Array)) {
     const message = `An ONNX model must be the bytes of a file in a Uint8Array, not ${show(bytes)}`;
     throw new TilewiseTypeError('ERR_TILEWISE_INVALID_FILE', message);
@@ -68,7 +71,7 @@ export function readModel(bytes: Uint8Array): Model {
     return [domain === 'ai.onnx' ? '' : domain, opset.integer(opsetFields.version) ?? 0] as const;
   });
   const irVersion = message.integer(modelFields.irVersion) ?? 0;
-  return { irVersion, opsets: new Map(opsets), graph: readGraph(graph), message };
+  return { irVersion, opsets: new Map(opsets), graph: readGraph(graph), message, ...(file && { file }) };
 }
 
 /** Reads a GraphProto. */

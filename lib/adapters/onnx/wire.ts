@@ -22,22 +22,31 @@ export interface Field {
 export function readFields(bytes: Uint8Array, what: string): Field[] {
   const fields: Field[] = [];
   for (let begin = 0; begin < bytes.length; ) {
-    const tag = readUnsigned(bytes, begin, what);
-    const number = Math.floor(tag.value / 8);
-    if (number < 1 || number >= 2 ** 29) throw malformed(what, `no field has the number ${number} (byte ${begin})`);
-    const place = `field ${number} at byte ${begin}`;
-    const wireType = tag.value % 8;
-    const { from, to } = extentOf(bytes, tag.end, wireType, what, place);
-    if (to > bytes.length) throw malformed(what, `${place} ends at ${to}, and there are ${bytes.length} bytes`);
-    fields.push({
-      number,
-      wireType: wireType as WireType,
-      value: bytes.subarray(from, to),
-      whole: bytes.subarray(begin, to),
-    });
+    const { number, wireType, from, to } = readHead(bytes, begin, what);
+    if (to > bytes.length) {
+      const place = `field ${number} at byte ${begin}`;
+      throw malformed(what, `${place} ends at ${to}, and there are ${bytes.length} bytes`);
+    }
+    fields.push({ number, wireType, value: bytes.subarray(from, to), whole: bytes.subarray(begin, to) });
     begin = to;
   }
   return fields;
+}
+
+/** What a field says of itself: its number, and where its value is, which may be behind the bytes. */
+export interface FieldHead extends Pick<Field, 'number' | 'wireType'> {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Reads the head of the field that begins at a byte. */
+export function readHead(bytes: Uint8Array, begin: number, what: string): FieldHead {
+  const tag = readUnsigned(bytes, begin, what);
+  const number = Math.floor(tag.value / 8);
+  if (number < 1 || number >= 2 ** 29) throw malformed(what, `no field has the number ${number} (byte ${begin})`);
+  const wireType = tag.value % 8;
+  const extent = extentOf(bytes, tag.end, wireType, what, `field ${number} at byte ${begin}`);
+  return { number, wireType: wireType as WireType, ...extent };
 }
 
 /** Where the value of a field is that begins at `at`. */
@@ -116,6 +125,10 @@ export function floatField(number: number, value: number): Field {
 /** A field of bytes, or of a message. */
 export const bytesField = (number: number, value: Uint8Array): Field =>
   fieldOf(number, wireTypes.bytes, varint(value.length), value);
+
+/** What is in front of a field's bytes. */
+export const headOf = (number: number, length: number): Uint8Array =>
+  Uint8Array.from([...varint(number * 8 + wireTypes.bytes), ...varint(length)]);
 
 /** A field of text. */
 export const textField = (number: number, value: string): Field => bytesField(number, new TextEncoder().encode(value));

@@ -1,13 +1,13 @@
 // fuse(): a model for onnxruntime, of which attention() runs the attention.
 // Reader: someone who wants the package inside a model. The model is read, its attentions are found, and the graph is cut there.
 
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { show, TilewiseTypeError } from '../../check/errors.js';
 import { checkBoolean, checkNames, invalid, is, namesOf } from '../../check/validate.js';
 import { checkDevice, type DeviceName } from '../../tensor/devices.js';
 import { GraphView } from '../onnx/graph-view.js';
-import { readModel, type ValueInfo } from '../onnx/model.js';
+import { type Model, readModel, type ValueInfo } from '../onnx/model.js';
+import { readModelFile } from '../onnx/model-file.js';
 import { type ElementType, elementTypes } from '../onnx/numbers.js';
 import { findSites } from '../onnx/sites/find.js';
 import type { Site, SitePattern } from '../onnx/sites/site.js';
@@ -15,6 +15,7 @@ import { type Viewed, withNodesBefore } from './before.js';
 import { cut, readsOf, type SwappedSite } from './cut.js';
 import type { Ort, OrtMetadata, OrtTensor } from './ort.js';
 import { checkSitePattern } from './pattern.js';
+import { SegmentMemory } from './segment-memory.js';
 import { segmentModel } from './segment-model.js';
 import { SegmentRunner } from './segment-runner.js';
 import { FusedSession, type RunStage } from './session.js';
@@ -61,8 +62,8 @@ export async function fuse<O extends Ort>(
     if (typeof value !== 'function') throw invalid(name, 'a function of a site', value);
   }
   const settings = sessionOptionsOf(options.sessionOptions, checkBoolean('spinning', spinning));
-  const { bytes, folder } = read(source);
-  const model = readModel(bytes);
+  const model = read(source);
+  const folder = model.file && path.dirname(model.file);
   const view = new GraphView(model, folder);
   const found = findSites(model, folder).map((site) => patterned(chosen(site, only), pattern));
   const opening = { ort, model, view, settings: withFolder(settings, view, folder) };
@@ -99,9 +100,9 @@ function without({ swap, ...site }: Site, reason: string): Site {
   return { ...site, reason };
 }
 
-function read(source: unknown): { bytes: Uint8Array; folder: string | undefined } {
-  if (source instanceof Uint8Array) return { bytes: source, folder: undefined };
-  if (typeof source === 'string') return { bytes: readFileSync(source), folder: path.dirname(path.resolve(source)) };
+function read(source: unknown): Model {
+  if (source instanceof Uint8Array) return readModel(source);
+  if (typeof source === 'string') return readModelFile(source);
   const message = `\`source\` must be a path or the bytes of an .onnx file in a Uint8Array, not ${show(source)}`;
   throw new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
 }
@@ -155,12 +156,13 @@ async function open(opening: Opening, sites: readonly SwappedSite[]): Promise<Ru
   const { model, view } = withNodesBefore(opening, sites);
   const types = new Map<string, ElementType | undefined>([...view.infos].map(([name, { type }]) => [name, type]));
   const stages: RunStage[] = [];
+  const memory = new SegmentMemory();
   const masks = new Set(sites.flatMap(({ swap }) => swap.masks.map(({ value }) => value)));
   const isInner = (name: string) => !view.isOutput(name) && !masks.has(name);
   try {
     for (const { segment, sites: after } of cut(view, sites)) {
-      const bytes = segment && segmentModel(model, view, segment, (name) => types.get(name));
-      const session = bytes && (await ort.InferenceSession.create(bytes, settings));
+      const pieces = segment && segmentModel(model, view, segment, (name) => types.get(name));
+      const session = pieces && (await ort.InferenceSession.create(memory.bytesOf(pieces), settings));
       stages.push({ segment: session && new SegmentRunner(session, segment.needs, isInner), sites: after });
       for (const { name, type } of session?.outputMetadata ?? []) types.set(name, elementType(type));
       for (const { swap } of after) {
@@ -171,6 +173,8 @@ async function open(opening: Opening, sites: readonly SwappedSite[]): Promise<Ru
   } catch (error) {
     for (const { segment } of stages) await segment?.release();
     throw error;
+  } finally {
+    memory.release();
   }
 }
 

@@ -1,16 +1,19 @@
 // A segment as a model of its own: the whole model's bytes, with other nodes, inputs and outputs.
-// Reader: someone whose segment does not load. Versions, functions and everything unknown stay; weights are those that are read.
+// Reader: someone whose segment does not load. Versions, functions and everything unknown stay; weights are those that are read,
+// and those that were left in the model's file are read from it when the pieces are put together.
 
+import path from 'node:path';
 import type { GraphView } from '../onnx/graph-view.js';
 import { makeValueInfo } from '../onnx/make.js';
 import type { Message } from '../onnx/message.js';
 import type { Model } from '../onnx/model.js';
-import { type ElementType, graphFields, modelFields } from '../onnx/numbers.js';
-import { bytesField, type Field } from '../onnx/wire.js';
+import { type ElementType, graphFields, modelFields, tensorFields } from '../onnx/numbers.js';
+import { fieldOf, type Piece, piecesOf } from '../onnx/pieces.js';
+import type { StoredTensor } from '../onnx/tensor.js';
 import type { Segment } from './cut.js';
 
-const parts = (number: number, messages: readonly Message[]): Field[] =>
-  messages.map(({ bytes }) => bytesField(number, bytes));
+const parts = (number: number, messages: readonly Message[]): Piece[] =>
+  messages.flatMap((message) => fieldOf(number, piecesOf(message)));
 
 /** @param typeOf element types of values that come from outside */
 export function segmentModel(
@@ -18,22 +21,21 @@ export function segmentModel(
   view: GraphView,
   { nodes, needs, gives }: Segment,
   typeOf: (name: string) => ElementType | undefined,
-): Uint8Array {
+): Piece[] {
   const { graph } = model;
   const read = new Set(nodes.flatMap((node) => view.reads(node)));
   const made = new Set(nodes.flatMap(({ outputs }) => outputs));
   const given = new Set(gives);
   const infos = (names: readonly string[]) =>
     names.map((name) => view.infos.get(name)?.message ?? makeValueInfo(name, typeOf(name)));
-  const inner = graph.message.with({
+  const inner = piecesOf(graph.message, {
     [graphFields.node]: parts(
       graphFields.node,
       nodes.map(({ message }) => message),
     ),
-    [graphFields.initializer]: parts(
-      graphFields.initializer,
-      graph.initializers.filter(({ name }) => read.has(name)).map(({ message }) => message),
-    ),
+    [graphFields.initializer]: graph.initializers
+      .filter(({ name }) => read.has(name))
+      .flatMap((tensor) => fieldOf(graphFields.initializer, tensorPieces(tensor, model.file))),
     [graphFields.input]: parts(graphFields.input, infos(needs)),
     [graphFields.output]: parts(graphFields.output, infos(gives)),
     [graphFields.valueInfo]: parts(
@@ -41,5 +43,16 @@ export function segmentModel(
       graph.valueInfos.filter(({ name }) => made.has(name) && !given.has(name)).map(({ message }) => message),
     ),
   });
-  return model.message.with({ [modelFields.graph]: parts(modelFields.graph, [inner]) }).bytes;
+  return piecesOf(model.message, { [modelFields.graph]: fieldOf(modelFields.graph, inner) });
+}
+
+/** A weight; one that was left in the model's file with its numbers. */
+function tensorPieces({ message, external }: StoredTensor, file: string | undefined): Piece[] {
+  const isLeft = file !== undefined && external?.location === path.basename(file) && external.length !== undefined;
+  if (!isLeft) return piecesOf(message);
+  const numbers = { path: file, offset: external.offset, length: external.length! };
+  return piecesOf(message, {
+    ...{ [tensorFields.dataLocation]: [], [tensorFields.externalData]: [] },
+    [tensorFields.rawData]: fieldOf(tensorFields.rawData, [numbers]),
+  });
 }
