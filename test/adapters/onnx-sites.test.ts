@@ -177,6 +177,38 @@ describe('views', () => {
     ]);
   });
 
+  // PaddlePaddle's, of opset 9: axes are attributes, and the parts of a shape are cast one by one.
+  it('queries, keys and values are cut out of one projection', () => {
+    const whole = (name: string, ...numbers: number[]) =>
+      makeTensor(name, 'int32', [numbers.length], Int32Array.from(numbers));
+    const parts = ['batch', 'length', 'three', 'heads', 'dim'];
+    const nodes = [
+      makeNode('Shape', ['qkv'], ['shape']),
+      makeNode('Slice', ['shape'], ['length'], { axes: [0], starts: [1], ends: [2] }),
+      ...parts.map((name) => makeNode('Cast', [name], [`${name}64`], { to: 7 })),
+      makeNode(
+        'Concat',
+        parts.map((name) => `${name}64`),
+        ['split'],
+        { axis: 0 },
+      ),
+      makeNode('Reshape', ['qkv', 'split'], ['five']),
+      makeNode('Transpose', ['five'], ['packed'], { perm: [2, 0, 3, 1, 4] }),
+      ...['a', 'b', 'c'].flatMap((name, i) => [
+        makeNode('Slice', ['packed'], [`${name}5`], { axes: [0], starts: [i], ends: [i + 1] }),
+        makeNode('Squeeze', [`${name}5`], [name], { axes: [0] }),
+      ]),
+      makeNode('Transpose', ['b'], ['bT'], { perm: [0, 1, 3, 2] }),
+      makeNode('MatMul', ['a', 'bT'], ['s']),
+      makeNode('Softmax', ['s'], ['p'], { axis: 3 }),
+      makeNode('MatMul', ['p', 'c'], ['y']),
+    ];
+    const constants = [whole('batch', 0), whole('three', 3), whole('heads', 8), whole('dim', 15)];
+    expect(sitesOf(nodes, constants, [['qkv', 'float32', ['batch', 'tokens', 360]]], ['y'], 9)).toMatchObject([
+      { queryHeads: 8, kvHeads: 8, headDim: 15, valueDim: 15, swap: { q: { value: 'a' }, k: { value: 'b' } } },
+    ]);
+  });
+
   it('a guard against NaN is looked through', () => {
     const nodes = [
       makeNode('MatMul', ['q', 'kT'], ['s']),

@@ -37,9 +37,9 @@ const rules: Readonly<Record<string, Rule>> = {
   ...Object.fromEntries(unary.map((op) => [op, same])),
   ...Object.fromEntries(['Add', 'Sub', 'Mul', 'Div', 'Where'].map((op) => [op, broadcast])),
 
-  Slice: (view, { inputs }, dimsOf) => {
-    const dims = dimsOf(inputs[0]);
-    const axes = inputs[3] ? view.numbers(inputs[3]) : undefined;
+  Slice: (view, node, dimsOf) => {
+    const dims = dimsOf(node.inputs[0]);
+    const axes = listOf(view, node, 'axes', 3);
     return dims?.map((length, axis) =>
       !axes || axes.includes(axis) || axes.includes(axis - dims.length) ? undefined : length,
     );
@@ -47,12 +47,18 @@ const rules: Readonly<Record<string, Rule>> = {
 
   Unsqueeze: (view, node, dimsOf) => {
     const dims = dimsOf(node.inputs[0]);
-    const axes = node.integers('axes') ?? (node.inputs[1] ? view.numbers(node.inputs[1]) : undefined);
+    const axes = listOf(view, node, 'axes', 1);
     if (!dims || !axes) return undefined;
     const rank = dims.length + axes.length;
     const rest = [...dims];
     const added = axes.map((axis) => (axis + rank) % rank);
     return Array.from({ length: rank }, (_, axis) => (added.includes(axis) ? 1 : rest.shift()));
+  },
+
+  Squeeze: (view, node, dimsOf) => {
+    const dims = dimsOf(node.inputs[0]);
+    const axes = listOf(view, node, 'axes', 1);
+    return axes && dims?.filter((_, axis) => !axes.includes(axis) && !axes.includes(axis - dims.length));
   },
 
   MatMul: (_, { inputs }, dimsOf) => {
@@ -96,12 +102,16 @@ const rules: Readonly<Record<string, Rule>> = {
     const dims = dimsOf(node.inputs[0]);
     if (!dims) return undefined;
     const axis = (node.number('axis') ?? 0) + ((node.number('axis') ?? 0) < 0 ? dims.length : 0);
-    const sizes = node.integers('split') ?? (node.inputs[1] ? view.numbers(node.inputs[1]) : undefined);
+    const sizes = listOf(view, node, 'split', 1);
     const whole = dims[axis];
     const length = sizes ? sizes[0] : whole === undefined ? undefined : Math.ceil(whole / node.outputs.length);
     return sizes?.some((size) => size !== sizes[0]) ? undefined : dims.map((n, at) => (at === axis ? length : n));
   },
 };
+
+/** Numbers that were an attribute once, and are an input in later opsets. */
+const listOf = (view: GraphView, node: Node, attribute: string, input: number): readonly number[] | undefined =>
+  node.integers(attribute) ?? (node.inputs[input] ? view.numbers(node.inputs[input]) : undefined);
 
 /** A reshape's -1, where the lengths in front of it are carried over: the last axis of before is the last ones of after. */
 function filled(dims: Dims, from: Dims | undefined): Dims {
@@ -122,16 +132,18 @@ function filled(dims: Dims, from: Dims | undefined): Dims {
 
 /** The lengths that a Reshape asks for: numbers, or parts put together of which some are. */
 function shapeList(view: GraphView, name: string): Dims | undefined {
-  let value = name;
-  let node = view.producer(value);
-  while (node?.op === 'Cast' || node?.op === 'Identity') {
-    value = node.inputs[0];
-    node = view.producer(value);
-  }
+  const value = uncast(view, name);
   const numbers = view.numbers(value);
   if (numbers) return numbers;
+  const node = view.producer(value);
   if (node?.op !== 'Concat') return undefined;
-  return node.inputs.flatMap((part): Dims => view.numbers(part) ?? [unsqueezed(view, part)]);
+  return node.inputs.flatMap((part): Dims => view.numbers(uncast(view, part)) ?? [unsqueezed(view, part)]);
+}
+
+/** The value that a Cast was made of. */
+function uncast(view: GraphView, name: string): string {
+  const node = view.producer(name);
+  return node?.op === 'Cast' || node?.op === 'Identity' ? uncast(view, node.inputs[0]) : name;
 }
 
 /** A part of a shape: one length, often a scalar with an axis put on. */
