@@ -5,6 +5,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'nod
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { runExamples } from './guide.mjs';
 import { halfModel } from './half.mjs';
 import { writeModels } from './models.mjs';
 import { writeWindowed } from './windowed.mjs';
@@ -13,15 +14,6 @@ import { writeWindowed } from './windowed.mjs';
 export const packages = { 'onnxruntime-node': '1.30.0' };
 
 const here = fileURLToPath(new URL('.', import.meta.url));
-const guide = fileURLToPath(new URL('../../docs/guide/onnxruntime.md', import.meta.url));
-
-/** The examples of the guide, and what their comments say that they print. */
-function examplesOfGuide() {
-  const blocks = [...readFileSync(guide, 'utf8').matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code);
-  return blocks
-    .filter((block) => block.includes("from 'tilewise/onnxruntime'"))
-    .map((code) => ({ code, said: [...code.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)].map(([, words]) => words) }));
-}
 
 /** Writes float16 variants of the models of a folder: of the softmax, too, and of all but it. */
 function writeHalves(source, target) {
@@ -45,12 +37,9 @@ export function check(project) {
   writeHalves(graphs, path.join(models, 'float16'));
   writeHalves(path.join(models, 'operators'), path.join(models, 'operators-float16'));
   const run = ['--test', '--test-reporter=tap'];
-  for (const name of ['outputs', 'session', 'operators', 'float16', 'pattern', 'runs']) {
+  for (const name of ['outputs', 'session', 'operators', 'float16', 'pattern', 'runs', 'patch']) {
     project.expect(['# fail 0', '# cancelled 0'], process.execPath, [...run, `onnxruntime/${name}.mjs`]);
   }
   cpSync(bert, path.join(project.folder, 'model.onnx'));
-  for (const { code, said } of examplesOfGuide()) {
-    project.write('example.mjs', code);
-    project.expect([said.join('\n')], process.execPath, ['example.mjs']);
-  }
+  runExamples(project, 'onnxruntime', 'await fuse(ort');
 }

@@ -55,19 +55,49 @@ export async function fuse<O extends Ort>(
   source: string | Uint8Array,
   options: FuseOptions = {},
 ): Promise<FusedSession<InstanceType<O['Tensor']>>> {
-  checkNames('fuse()', options, optionNames);
-  const { only = () => true, pattern = () => undefined, spinning = false, device } = options;
+  checkFuseOptions('fuse()', options);
+  return openPrepared(ort, prepare(source, options));
+}
+
+/** Refuses options that are wrong. @param where the function that takes them, for errors */
+export function checkFuseOptions(where: string, options: FuseOptions): void {
+  checkNames(where, options, optionNames);
+  const { only, pattern, spinning, device, sessionOptions } = options;
   if (device !== undefined) checkDevice('device', device);
   for (const [name, value] of Object.entries({ only, pattern })) {
-    if (typeof value !== 'function') throw invalid(name, 'a function of a site', value);
+    if (value !== undefined && typeof value !== 'function') throw invalid(name, 'a function of a site', value);
   }
-  const settings = sessionOptionsOf(options.sessionOptions, checkBoolean('spinning', spinning));
+  if (spinning !== undefined) checkBoolean('spinning', spinning);
+  if (sessionOptions !== undefined && !is.object(sessionOptions)) {
+    throw invalid('sessionOptions', "an object of onnxruntime's options", sessionOptions);
+  }
+}
+
+/** A model that was read, and its sites: those that will be swapped have a `swap`. */
+export interface Prepared extends Viewed {
+  readonly settings: Settings;
+  readonly device: DeviceName | undefined;
+  readonly sites: readonly Site[];
+}
+
+/** Reads a model and finds its sites. */
+export function prepare(source: string | Uint8Array, options: FuseOptions): Prepared {
+  const { only = () => true, pattern = () => undefined, spinning = false, device, sessionOptions = {} } = options;
   const model = read(source);
   const folder = model.file && path.dirname(model.file);
   const view = new GraphView(model, folder);
-  const found = findSites(model, folder).map((site) => patterned(chosen(site, only), pattern));
-  const opening = { ort, model, view, settings: withFolder(settings, view, folder) };
-  const { attention, stages } = await openSwapped(opening, found);
+  const settings = spinning ? sessionOptions : withEntry(sessionOptions, 'intra_op', { allow_spinning: '0' });
+  const sites = findSites(model, folder).map((site) => patterned(chosen(site, only), pattern));
+  return { model, view, settings: withFolder(settings, view, folder), device, sites };
+}
+
+/** Opens a model cut at its sites; whole, if onnxruntime refuses the pieces. */
+export async function openPrepared<O extends Ort>(
+  ort: O,
+  prepared: Prepared,
+): Promise<FusedSession<InstanceType<O['Tensor']>>> {
+  const { model, view, device } = prepared;
+  const { attention, stages } = await openSwapped({ ort, ...prepared }, prepared.sites);
   return new FusedSession({
     ...{ ort, attention, stages, device, constants: constantsOf(ort, view, stages) },
     inputs: model.graph.inputs.filter(({ name }) => !view.initializers.has(name)).map(metadataOf),
@@ -96,7 +126,7 @@ function patterned(site: Site, pattern: (site: Site) => SitePattern | undefined)
 }
 
 /** A site that stays with onnxruntime. */
-function without({ swap, ...site }: Site, reason: string): Site {
+export function without({ swap, ...site }: Site, reason: string): Site {
   return { ...site, reason };
 }
 
@@ -108,14 +138,6 @@ function read(source: unknown): Model {
 }
 
 type Settings = { readonly extra?: { readonly session?: Readonly<Record<string, unknown>> } };
-
-function sessionOptionsOf(sessionOptions: unknown, isSpinning: boolean): Settings {
-  if (sessionOptions !== undefined && !is.object(sessionOptions)) {
-    throw invalid('sessionOptions', "an object of onnxruntime's options", sessionOptions);
-  }
-  const given = (sessionOptions ?? {}) as Settings;
-  return isSpinning ? given : withEntry(given, 'intra_op', { allow_spinning: '0' });
-}
 
 /** One more entry of a session's configuration; the caller's own wins. */
 function withEntry(settings: Settings, name: string, value: unknown): Settings {

@@ -4,4 +4,5 @@
 export type { MaskKind, Site, SiteKind, SitePattern } from '../onnx/sites/site.js';
 export { type FuseOptions, fuse } from './fuse.js';
 export type { Ort, OrtMetadata, OrtTensor } from './ort.js';
+export { type Patch, type PatchedSession, patch } from './patch.js';
 export type { FusedSession } from './session.js';

@@ -12,6 +12,11 @@ const mostBytes = 2 ** 31;
 type Resizable = ArrayBuffer & { resize(length: number): void };
 const Resizable = ArrayBuffer as unknown as new (length: number, options: { maxByteLength: number }) => Resizable;
 
+const segments = new WeakSet<object>();
+
+/** Whether bytes are a segment that was made here: its attention is as it should be. */
+export const isSegment = (source: unknown): boolean => segments.has(source as object);
+
 /** Memory for segments, one after the other. */
 export class SegmentMemory {
   // Address space alone, until it grows.
@@ -22,7 +27,9 @@ export class SegmentMemory {
     const length = lengthOf(pieces);
     this.#buffer.resize(0);
     allocating(() => this.#buffer.resize(length));
-    return putTogether(pieces, new Uint8Array(this.#buffer, 0, length));
+    const bytes = new Uint8Array(this.#buffer, 0, length);
+    segments.add(bytes);
+    return putTogether(pieces, bytes);
   }
 
   /** Gives the memory back. */
