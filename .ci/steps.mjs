@@ -62,7 +62,7 @@ const steps = [
   { name: 'types', run: async () => one(await npm('types')) },
   { name: 'tests', run: () => countTests('tests', 'npm', ['test', '--']) },
   { name: 'esbuild, Next.js, Bun and Deno', run: async () => one(await node('scripts/clients.mjs')) },
-  { name: 'models in onnxruntime', run: async () => one(await node('scripts/clients.mjs', 'onnxruntime')) },
+  { name: 'models in onnxruntime', run: async () => one(await node('scripts/clients.mjs', '--models')) },
   { name: 'C++ checks', run: async () => one(await npm('test:native', 'release', 'thread', 'neon', 'device')) },
   {
     // A sample of the matrices: `npm run test:all` runs them whole.

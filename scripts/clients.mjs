@@ -1,6 +1,7 @@
-// The package in the hands of others, for real: bundlers, Next.js, Bun, Deno and onnxruntime, at the versions that test/clients names,
-// are installed into build/clients from the registry, beside the tarball that npm would publish.
+// The package in the hands of others, for real: bundlers, Next.js, Bun, Deno, onnxruntime and what runs models or pictures with it,
+// at the versions that test/clients names, are installed into build/clients from the registry, beside the tarball that npm would publish.
 //   node scripts/clients.mjs           those that CI runs in one step
+//   node scripts/clients.mjs --models  onnxruntime, transformers.js, OCR, sharp and workers: CI's other step
 //   node scripts/clients.mjs --all     every one; npm run test:package
 //   node scripts/clients.mjs deno      those named
 // A client that the registry does not give is left out, and said so. Reader: someone who adds a client.
@@ -13,11 +14,12 @@ import { root } from './trees.mjs';
 
 const smoke = ['esbuild', 'next', 'bun', 'deno'];
 const rest = ['next-turbopack', 'webpack', 'rollup'];
-const models = ['onnxruntime']; // CI's other step
+const models = ['onnxruntime', 'ocr', 'transformers', 'pictures', 'workers'];
 
-const named = process.argv.slice(2).filter((argument) => argument !== '--all');
 const everything = [...smoke, ...rest, ...models];
-const wanted = named.length > 0 ? named : process.argv.includes('--all') ? everything : smoke;
+const groups = { '--all': everything, '--models': models };
+const named = process.argv.slice(2).flatMap((argument) => groups[argument] ?? [argument]);
+const wanted = named.length > 0 ? named : smoke;
 for (const name of wanted) {
   if (!everything.includes(name)) throw new Error(`no client ${name}, expected one of ${everything.join(', ')}`);
 }
