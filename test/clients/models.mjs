@@ -145,6 +145,19 @@ const left = {
   }),
 };
 
+/** Models that onnxruntime does not run. */
+const refused = {
+  'an operator of nobody': makeModel({
+    opset: 23,
+    nodes: [
+      makeNode('Frobnicate', ['q'], ['p'], {}, 'nobody'),
+      makeNode('Attention', ['p', 'k', 'v'], ['y'], { q_num_heads: 2, kv_num_heads: 2 }),
+    ],
+    inputs: ['q', 'k', 'v'].map((name) => makeValueInfo(name, 'float32', [1, 'tokens', 16])),
+    outputs: [makeValueInfo('y', 'float32')],
+  }),
+};
+
 /** A model with its weights in a file beside it. */
 function splitWeights(source, folder) {
   const { graph, message } = readModel(readFileSync(source));
@@ -180,7 +193,7 @@ function splitWeights(source, folder) {
 
 /** Writes the models into a folder. @param source a model whose weights are put beside it */
 export function writeModels(folder, source) {
-  for (const [kind, all] of Object.entries({ operators, left, packed })) {
+  for (const [kind, all] of Object.entries({ operators, left, packed, refused })) {
     mkdirSync(path.join(folder, kind), { recursive: true });
     for (const [name, model] of Object.entries(all))
       writeFileSync(path.join(folder, kind, `${name}.onnx`), model.bytes);
