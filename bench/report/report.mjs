@@ -10,6 +10,7 @@ import { familySections } from './families.mjs';
 import { gpuSections, readGpuResults } from './gpu.mjs';
 import { kernelSections } from './kernels.mjs';
 import { maskSections } from './masks.mjs';
+import { modelSections } from './models.mjs';
 import { peerSections } from './peers.mjs';
 import { ratioTable } from './ratios.mjs';
 import { rotarySections } from './rotary.mjs';
@@ -28,6 +29,7 @@ const masks = readResult('masks.json');
 const serving = readResult('serving.json');
 const rotary = readResult('rotary.json');
 const caches = readResult('caches.json');
+const models = readResult('models.json');
 const kernels = readResult('kernels.json');
 const cards = readGpuResults();
 const put = (name, text) => putPage(name, text, 'npm run bench:report');
@@ -44,6 +46,7 @@ const sections = [
   ...servingSections(serving),
   ...cacheSections(caches),
   ...rotarySections(rotary),
+  ...modelSections(models),
   ...gpuSections(cards),
   ...kernelSections(kernels),
   ...peerSections(peers),
@@ -51,6 +54,6 @@ const sections = [
 put('bench/RESULTS.md', `${sections.filter(Boolean).join('\n\n')}\n`);
 put(
   'docs/measurements/targets.md',
-  `${targetPage({ speed, families, masks, serving, caches, peers, kernels, cards })}\n`,
+  `${targetPage({ speed, families, masks, serving, caches, models, peers, kernels, cards })}\n`,
 );
 put('README.md', withSection('README.md', 'results', ratioTable(peers)));

@@ -5,6 +5,7 @@ import { gpuTargets } from '../gpu/targets.mjs';
 import { cacheTargets } from './caches.mjs';
 import { familyTargets } from './family-targets.mjs';
 import { kernelTargets } from './kernels.mjs';
+import { modelTargets } from './models.mjs';
 import { ratioTargets } from './ratio-rows.mjs';
 import { servingTargets } from './serving.mjs';
 import { heading, NOT_MEASURED, targetTable } from './tables.mjs';
@@ -24,7 +25,7 @@ function gpuSections(cards) {
 }
 
 /** @param {object} results of every suite, null where there is none; `cards` as readGpuResults() gives them */
-export function targetPage({ speed, families, masks, serving, caches, peers, kernels, cards }) {
+export function targetPage({ speed, families, masks, serving, caches, models, peers, kernels, cards }) {
   return [
     '# Targets',
     'Written by `npm run bench:report` from `bench/results/*.json`; never edited by hand. A target is what this project wants to ' +
@@ -35,6 +36,7 @@ export function targetPage({ speed, families, masks, serving, caches, peers, ker
     section('Masks and biases', masks, ratioTargets),
     section('Serving', serving, servingTargets),
     section('Caches', caches, cacheTargets),
+    section('Models in onnxruntime', models, modelTargets),
     section('Against peers', peers, peerTargets),
     section('Kernel images', kernels, kernelTargets),
     ...gpuSections(cards),

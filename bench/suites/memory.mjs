@@ -1,13 +1,9 @@
 // Peak memory of one call beyond its inputs and outputs, in a fresh process: `node bench/suites/memory.mjs <tokens>` prints JSON.
 // Reader: someone who doubts "O(threads x tile)". Linux only: it needs a resettable high-water mark.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { attentionSync } from 'tilewise';
 import { dimsOf, randomTensor } from '../timing/inputs.mjs';
-
-function statusBytes(field) {
-  const match = readFileSync('/proc/self/status', 'utf8').match(new RegExp(`${field}:\\s+(\\d+) kB`));
-  return Number(match[1]) * 1024;
-}
+import { statusBytes } from '../timing/process-memory.mjs';
 
 const tokens = Number(process.argv[2]);
 const heads = 2;

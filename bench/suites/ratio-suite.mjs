@@ -1,5 +1,5 @@
 // A suite whose groups hold every call against the first one: samples in turn, ratios of one run.
-// Reader: someone who adds such a suite; masks.mjs, rotary.mjs and caches.mjs are three.
+// Reader: someone who adds such a suite; masks.mjs, rotary.mjs, caches.mjs and models.mjs are four.
 import { setNumThreads } from 'tilewise';
 import { machineLines } from '../report/machine-lines.mjs';
 import { resultFile, writeResult } from '../report/result-file.mjs';
@@ -12,6 +12,7 @@ import { interleave } from '../timing/quiet.mjs';
  * @property {() => unknown} call
  * @property {boolean} [isAsync] a call is awaited before the next one begins
  * @property {number} [most] target: at most this many times the first contender's time
+ * @property {number} [mostMore] target: at most so many ms more than the first contender's time
  *
  * @typedef {object} Group
  * @property {string} name
@@ -35,15 +36,21 @@ async function measure(group, sampling) {
   const timed = contenders.map(({ name, ...rest }) => ({ name, threads: group.threads, run: runsOf(rest) }));
   const summaries = await interleave(timed, sampling);
   await group.release?.();
-  return contenders.map(({ name, most }, i) => {
+  return contenders.map(({ name, most, mostMore }, i) => {
     const { median, min, max, quiet, tried, isQuiet } = summaries[i];
     const ratio = i === 0 ? undefined : median / summaries[0].median;
-    return { group: group.name, name, most, ratio, ms: { median, min, max }, quiet, tried, isQuiet };
+    const more = i === 0 ? undefined : median - summaries[0].median;
+    return { group: group.name, name, most, mostMore, ratio, more, ms: { median, min, max }, quiet, tried, isQuiet };
   });
 }
 
-function print({ name, ratio, most, ms, quiet, tried, isQuiet }) {
-  const held = ratio ? `${ratio.toFixed(2)}x${most ? `, at most ${most}x` : ''}` : '';
+function print({ name, ratio, most, more, mostMore, ms, quiet, tried, isQuiet }) {
+  const bar = most
+    ? `, at most ${most}x`
+    : mostMore
+      ? `, ${more.toFixed(3)} ms more, at most ${mostMore.toFixed(3)}`
+      : '';
+  const held = ratio ? `${ratio.toFixed(2)}x${bar}` : '';
   console.log(`  ${name.padEnd(28)} ${ms.median.toFixed(4)} ms  ${held}  ${quiet}/${tried}${isQuiet ? '' : ' NOISY'}`);
 }
 
@@ -52,8 +59,9 @@ function print({ name, ratio, most, ms, quiet, tried, isQuiet }) {
  * @param {string} fileName @param {Group[]} groups
  * @param {ReturnType<typeof import('./options.mjs').runOptions>} options
  * @param {object} sampling see interleave()
+ * @param {() => object} [measureMore] what the result has besides
  */
-export async function runRatioSuite(fileName, groups, options, sampling) {
+export async function runRatioSuite(fileName, groups, options, sampling, measureMore) {
   const wanted = groups.filter(({ name }) => new RegExp(options.filter).test(name));
   if (options.list) {
     for (const { name } of wanted) console.log(name);
@@ -68,6 +76,7 @@ export async function runRatioSuite(fileName, groups, options, sampling) {
     measured.forEach(print);
     rows.push(...measured);
   }
+  const more = measureMore?.();
   const file = resultFile(fileName, options);
-  if (file) writeResult(file, { machine, sampling, rows });
+  if (file) writeResult(file, { machine, sampling, rows, ...more });
 }

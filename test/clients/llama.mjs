@@ -4,59 +4,15 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { makeModel, makeNode, makeTensor, makeValueInfo } from '../../dist/adapters/onnx/make.js';
+import { makeValueInfo } from '../../dist/adapters/onnx/make.js';
 import { openSafetensors } from '../../dist/adapters/safetensors/index.js';
+import { GraphWriter } from './graph-writer.mjs';
 import { eagerAttention, eagerBeginning, gqaAttention, gqaBeginning } from './llama-attention.mjs';
 
 const weightsFile = new URL('../../examples/generate/chargpt.f16.safetensors', import.meta.url);
 
 /** Positions that the tables of GroupQueryAttention have: also those that the model was not trained for. */
 const maxPositions = 8192;
-
-/** Nodes and weights of a graph while it is written. */
-export class GraphWriter {
-  nodes = [];
-  initializers = [];
-  #names = new Set();
-
-  /** Adds a node with one output; returns the output's name. */
-  node(op, inputs, attributes, { domain = '', as = `${op}_${this.nodes.length}` } = {}) {
-    this.nodes.push(makeNode(op, inputs, [as], attributes, domain));
-    return as;
-  }
-
-  /** A constant: whole numbers or one float. */
-  constant(type, dims, data, name = `${type}_${dims.join('x')}_${data}`) {
-    if (!this.#names.has(name)) {
-      this.initializers.push(makeTensor(name, type, dims, data));
-      this.#names.add(name);
-    }
-    return name;
-  }
-
-  whole(...numbers) {
-    return this.constant('int64', [numbers.length], BigInt64Array.from(numbers, BigInt));
-  }
-
-  float(value) {
-    return this.constant('float32', [], Float32Array.of(value));
-  }
-
-  /** x · weightᵀ, as exporters write a linear layer. */
-  linear(x, { data, dims: [outputs, inputs] }, name) {
-    const transposed = new Float32Array(data.length);
-    for (let i = 0; i < inputs; ++i)
-      for (let o = 0; o < outputs; ++o) transposed[i * outputs + o] = data[o * inputs + i];
-    return this.node('MatMul', [x, this.constant('float32', [inputs, outputs], transposed, name)]);
-  }
-
-  norm(x, { data, dims }, epsilon, name) {
-    const variance = this.node('ReduceMean', [this.node('Pow', [x, this.float(2)])], { axes: [-1] });
-    const root = this.node('Sqrt', [this.node('Add', [variance, this.float(epsilon)])]);
-    const normal = this.node('Div', [x, root]);
-    return this.node('Mul', [this.constant('float32', dims, data, name), normal]);
-  }
-}
 
 /** The numbers of the model. */
 function read() {
@@ -90,18 +46,14 @@ function graphOf(form, { sizes, characters, weight }) {
     const active = graph.node('Mul', [gate, graph.node('Sigmoid', [gate])]);
     x = graph.node('Add', [x, linear(graph.node('Mul', [active, linear(hidden, 'up')]), 'down')]);
   }
-  graph.nodes.push(
-    makeNode('Identity', [graph.linear(graph.norm(x, weight('norm'), eps, 'norm'), table, 'head')], ['logits']),
-  );
+  const last = graph.linear(graph.norm(x, weight('norm'), eps, 'norm'), table, 'head');
+  graph.node('Identity', [last], {}, { as: 'logits' });
   const caches = (prefix, length) =>
     Array.from({ length: layers }, (_, layer) => ['key', 'value'].map((part) => `${prefix}.${layer}.${part}`))
       .flat()
       .map((name) => makeValueInfo(name, 'float32', ['batch_size', kvHeads, length, headDim]));
   const ids = (name, ...dims) => makeValueInfo(name, 'int64', ['batch_size', ...dims]);
-  return makeModel({
-    opset: 17,
-    nodes: graph.nodes,
-    initializers: graph.initializers,
+  return graph.model({
     inputs: [
       ids('input_ids', 'sequence_length'),
       ids('attention_mask', 'total_sequence_length'),
