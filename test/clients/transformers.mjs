@@ -6,7 +6,7 @@ import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { generate, reader } from '../../examples/generate.mjs';
-import { runExample } from './guide.mjs';
+import { runExamples } from './guide.mjs';
 import { writeLlama } from './llama.mjs';
 
 export const packages = { '@huggingface/transformers': '4.3.2' };
@@ -23,5 +23,5 @@ export async function check(project) {
   const run = ['--test', '--test-reporter=tap', 'transformers/generate.mjs'];
   project.expect(['# pass 3', '# fail 0', '# cancelled 0'], process.execPath, run);
   cpSync(folder('models/llama-gqa'), folder('models/llama'), { recursive: true });
-  runExample(project, 'onnxruntime', "from '@huggingface/transformers'");
+  runExamples(project, 'onnxruntime', "from '@huggingface/transformers'");
 }
