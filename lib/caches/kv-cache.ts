@@ -165,21 +165,24 @@ export class KvCache {
   }
 
   /**
-   * Forgets all tokens from `length` on, in every layer and sequence: a draft that was refused, an earlier turn.
+   * Forgets all tokens from `length` on, in every layer: a draft that was refused, an earlier turn.
+   * @param length of every sequence, or of each one
    * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION, also where later queries would see tokens that
-   *   `recentTokens` has let go of; ERR_TILEWISE_OVERLAP while a call still reads the cache
+   *   `recentTokens` has let go of; ERR_TILEWISE_SHAPE_MISMATCH for another number of lengths than sequences;
+   *   ERR_TILEWISE_OVERLAP while a call still reads the cache
    */
-  truncate(length: number): void {
+  truncate(length: number | IntegerList): void {
     const runs = this.#changing('truncate()');
-    checkInteger('length', length, 0, Math.max(0, ...runs.map((run) => run.longest)));
-    const least = Math.max(0, ...runs.map((run) => run.leastLength));
-    if (length < least) {
-      throw new TilewiseRangeError(
-        'ERR_TILEWISE_INVALID_OPTION',
-        `\`length\` must be ${least} at least, not ${length}: queries from there on see tokens that were let go of`,
-      );
+    const entries = this.#runs?.length ?? 0;
+    const lengths = typeof length === 'number' ? undefined : readIntegerList('length', length);
+    if (lengths && entries > 0 && lengths.length !== entries) {
+      throw mismatch(`\`length\` must have ${entries} entries, one per sequence, not ${lengths.length}`);
     }
-    for (const run of runs) run.truncate(length);
+    // Runs of one part follow each other, and those of the next part are of the same sequences.
+    const ofEntry = (entry: number) => runs.filter((_, i) => i % entries === entry);
+    if (!lengths) checkKept('length', length as number, runs);
+    for (const [entry, kept] of lengths?.entries() ?? []) checkKept(`length[${entry}]`, kept, ofEntry(entry));
+    for (const [i, run] of runs.entries()) run.truncate(lengths?.[i % entries] ?? (length as number));
   }
 
   /** A cache of the same tokens. Pages are shared; whichever writes to one first gets a copy of it. */
@@ -283,4 +286,15 @@ export class KvCache {
   #refuseDisposed(): void {
     if (this.#isDisposed) throw new TilewiseError('ERR_TILEWISE_DISPOSED', 'The cache was disposed of');
   }
+}
+
+/** Checks a length that runs are cut to: one of them is as long, and queries to come see no token that is gone. */
+function checkKept(name: string, length: number, runs: readonly KvRun[]): void {
+  checkInteger(name, length, 0, Math.max(0, ...runs.map((run) => run.longest)));
+  const least = Math.max(0, ...runs.map((run) => run.leastLength));
+  if (length >= least) return;
+  throw new TilewiseRangeError(
+    'ERR_TILEWISE_INVALID_OPTION',
+    `\`${name}\` must be ${least} at least, not ${length}: queries from there on see tokens that were let go of`,
+  );
 }

@@ -200,9 +200,9 @@ describe('operators', () => {
       'it has past',
     ],
     [
-      'a cache inside',
+      'lengths that are not said',
       () => single('GroupQueryAttention', ['a', 'b', 'c'], { num_heads: 4, kv_num_heads: 2 }, ms),
-      'its cache is inside the operator',
+      'it has no seqlens_k or total_sequence_length',
     ],
     [
       'another of theirs',

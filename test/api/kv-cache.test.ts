@@ -24,6 +24,18 @@ function filled(tokens: number, options: Partial<KvCacheOptions> = {}): KvCache 
   return cache;
 }
 
+it('truncate() keeps as many tokens of each sequence as it is told', () => {
+  const cache = new KvCache({ ...shape, layers: 2, batch: 2 });
+  const rows = tensor(2, 300, 2, 8);
+  for (const layer of [0, 1]) cache.append(layer, rows, rows);
+  cache.truncate([260, 3]);
+  expect([0, 1].map((entry) => cache.lengthOf(1, entry))).toEqual([260, 3]);
+  expect(Array.from(cache.keys(1).select(0, 1).slice(0, 0, 4).contiguous().data)).toEqual([
+    ...Array.from(rows.select(0, 1).slice(0, 0, 3).contiguous().data),
+    ...new Array<number>(16).fill(0),
+  ]);
+});
+
 describe('arguments', () => {
   const row = tensor(1, 1, 2, 8);
   const q = tensor(1, 1, 4, 8);
@@ -208,6 +220,8 @@ describe('arguments', () => {
       'same length',
     ],
     ['truncate() beyond the end', () => filled(3).truncate(4), 'ERR_TILEWISE_INVALID_OPTION', 'length'],
+    ['truncate() of one beyond its end', () => filled(3).truncate([4]), 'ERR_TILEWISE_INVALID_OPTION', 'length[0]'],
+    ['truncate() of two of one', () => filled(3).truncate([1, 1]), 'ERR_TILEWISE_SHAPE_MISMATCH', 'length'],
     [
       'lengthOf() of an entry that is not there',
       () => filled(3).lengthOf(0, 1),

@@ -5,6 +5,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'nod
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { writeCacheModels } from './cache-models.mjs';
 import { runExamples } from './guide.mjs';
 import { halfModel } from './half.mjs';
 import { writeModels } from './models.mjs';
@@ -32,12 +33,13 @@ export function check(project) {
   const bert = path.join(here, 'fixtures', 'bert-eager-script17.onnx');
   const models = path.join(project.folder, 'models');
   writeModels(models, bert);
+  writeCacheModels(path.join(models, 'caches'));
   const graphs = path.join(here, 'fixtures');
   writeWindowed(graphs, path.join(models, 'windowed'));
   writeHalves(graphs, path.join(models, 'float16'));
   writeHalves(path.join(models, 'operators'), path.join(models, 'operators-float16'));
   const run = ['--test', '--test-reporter=tap'];
-  for (const name of ['outputs', 'session', 'operators', 'float16', 'pattern', 'runs', 'patch', 'cli']) {
+  for (const name of ['outputs', 'session', 'operators', 'float16', 'pattern', 'runs', 'patch', 'cli', 'caches']) {
     project.expect(['# fail 0', '# cancelled 0'], process.execPath, [...run, `onnxruntime/${name}.mjs`]);
   }
   cpSync(bert, path.join(project.folder, 'model.onnx'));

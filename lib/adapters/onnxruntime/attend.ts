@@ -17,7 +17,7 @@ import type { Ort, OrtTensor } from './ort.js';
  * Floating-point operations up to which attention runs at once: up to a few milliseconds on one core. Handing over to other
  * threads takes 0.1 ms and a turn of the event loop, which onnxruntime's own runs do not leave free either.
  */
-const atOnce = 1e8;
+export const atOnce = 1e8;
 
 /** Runs a site on the values of a run; returns its output. */
 export async function attend(
@@ -54,7 +54,7 @@ export async function attend(
 }
 
 /** A value, or the part of it that is meant, as [batch, heads, tokens, dim]. */
-function headsFirst(tensor: OrtTensor, operand: Operand, heads: number, node: string): Tensor<FloatType> {
+export function headsFirst(tensor: OrtTensor, operand: Operand, heads: number, node: string): Tensor<FloatType> {
   const { value, order } = operand;
   const { type, data, dims, strides, offset } = partOf(tensor, operand);
   if (order && dims.length === 4) return reordered({ type, data, offset }, dims, strides, order);
@@ -114,7 +114,7 @@ function broadcast(operands: Tensor<FloatType>[], masks: readonly MaskOfRun[], n
 }
 
 /** New memory for an output: as a view [batch, heads, tokens, dim] to write, and the dims in which others read it. */
-function outputOf({ order }: Operand, type: FloatType, sizes: readonly number[]) {
+export function outputOf({ order }: Operand, type: FloatType, sizes: readonly number[]) {
   const [batch, heads, tokens, dim] = sizes;
   const axes = order ?? tokensFirst;
   // Axis `axes[i]` of the value is axis i of [batch, heads, tokens, dim].

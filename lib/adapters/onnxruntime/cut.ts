@@ -25,14 +25,26 @@ export interface Stage {
 }
 
 /** The values that a site reads. */
-export const readsOf = ({ swap: { q, k, v, masks } }: SwappedSite): string[] => [
-  ...[q.value, k.value, v.value],
-  ...masks.map(({ value }) => value),
-];
+export function readsOf({ swap: { q, k, v, masks, sinks, cache } }: SwappedSite): string[] {
+  const { past, counts, rotary } = cache ?? {};
+  const others = [
+    ...(past ? [past.k.value, past.v.value] : []),
+    ...(counts ? [counts.lastPlaces, counts.total] : []),
+    ...(rotary ? [rotary.cos, rotary.sin, ...(rotary.positions ? [rotary.positions] : [])] : []),
+    ...(typeof sinks === 'object' ? [sinks.value] : []),
+  ];
+  return [q.value, k.value, v.value, ...masks.map(({ value }) => value), ...others];
+}
+
+/** The values that a site makes. */
+export function makesOf({ swap: { out, cache } }: SwappedSite): string[] {
+  const presents = cache ? [cache.present.k.value, cache.present.v.value] : [];
+  return [out.value, ...presents.filter((value) => value !== '')];
+}
 
 /** Cuts a graph at sites. */
 export function cut(view: GraphView, sites: readonly SwappedSite[]): Stage[] {
-  const siteOf = new Map(sites.map((site) => [site.swap.out.value, site]));
+  const siteOf = new Map(sites.flatMap((site) => makesOf(site).map((name) => [name, site] as const)));
   const live = liveNodes(view, siteOf);
   const { stageOf, count } = place(view, siteOf, live);
   const constants = new Map(
@@ -86,25 +98,46 @@ const isRandom = ({ op }: Node): boolean => /^(Random|Bernoulli|Multinomial)/.te
 /** The stage of every node and site. Nodes of constants alone have none. */
 function place(view: GraphView, siteOf: ReadonlyMap<string, SwappedSite>, live: readonly Node[]) {
   const stageOf = new Map<Node | SwappedSite, number>();
-  const ready = new Map(
-    view.graph.inputs.filter(({ name }) => !view.initializers.has(name)).map(({ name }) => [name, 0]),
-  );
-  const latest = (names: readonly string[]) => Math.max(-1, ...names.map((name) => ready.get(name) ?? -1));
-  const isLive = new Set(live);
+  const ready = new Map<string, number>(view.graph.inputs.map(({ name }) => [name, 0]));
+  for (const name of view.initializers.keys()) ready.set(name, -1);
+  /** The stage that has these values; undefined while one of them is not placed. */
+  const latest = (names: readonly string[]): number | undefined => {
+    const stages = names.map((name) => ready.get(name) ?? (view.producer(name) ? undefined : -1));
+    return stages.includes(undefined) ? undefined : Math.max(-1, ...(stages as number[]));
+  };
   let count = 1;
-  for (const node of view.graph.nodes) {
-    const site = node.outputs.map((name) => siteOf.get(name)).find((one) => one !== undefined);
-    if (site) {
-      const stage = Math.max(0, latest(readsOf(site)));
-      stageOf.set(site, stage);
-      ready.set(site.swap.out.value, stage + 1);
-      count = Math.max(count, stage + 2);
-    }
-    if (!isLive.has(node)) continue;
-    const stage = Math.max(latest(view.reads(node)), isRandom(node) ? 0 : -1);
-    if (stage < 0) continue;
-    stageOf.set(node, stage);
-    for (const name of node.outputs) if (!siteOf.has(name)) ready.set(name, stage);
+  let left = inOrder(view, siteOf, live);
+  while (left.length > 0) {
+    // A site's values may be read before its last node: those readers wait for it.
+    const waiting = left.filter((item) => {
+      const stage = latest('swap' in item ? readsOf(item) : view.reads(item));
+      if (stage === undefined) return true;
+      if ('swap' in item) {
+        const at = Math.max(0, stage);
+        stageOf.set(item, at);
+        for (const name of makesOf(item)) ready.set(name, at + 1);
+        count = Math.max(count, at + 2);
+        return false;
+      }
+      const at = Math.max(stage, isRandom(item) ? 0 : -1);
+      if (at >= 0) stageOf.set(item, at);
+      for (const name of item.outputs) if (!siteOf.has(name)) ready.set(name, at);
+      return false;
+    });
+    if (waiting.length === left.length) throw new Error('a site reads what is made of its own values');
+    left = waiting;
   }
   return { stageOf, count };
+}
+
+/** Live nodes, and sites where their outputs are made. */
+function inOrder(view: GraphView, siteOf: ReadonlyMap<string, SwappedSite>, live: readonly Node[]) {
+  const isLive = new Set(live);
+  return view.graph.nodes.flatMap((node): (Node | SwappedSite)[] => [
+    ...node.outputs.flatMap((name) => {
+      const site = siteOf.get(name);
+      return site?.swap.out.value === name ? [site] : [];
+    }),
+    ...(isLive.has(node) ? [node] : []),
+  ]);
 }

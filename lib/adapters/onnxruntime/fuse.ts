@@ -12,7 +12,7 @@ import { type ElementType, elementTypes } from '../onnx/numbers.js';
 import { findSites } from '../onnx/sites/find.js';
 import type { Site, SitePattern } from '../onnx/sites/site.js';
 import { type Viewed, withNodesBefore } from './before.js';
-import { cut, readsOf, type SwappedSite } from './cut.js';
+import { cut, makesOf, readsOf, type SwappedSite } from './cut.js';
 import type { Ort, OrtMetadata, OrtTensor } from './ort.js';
 import { checkSitePattern } from './pattern.js';
 import { SegmentMemory } from './segment-memory.js';
@@ -187,8 +187,10 @@ async function open(opening: Opening, sites: readonly SwappedSite[]): Promise<Ru
       const session = pieces && (await ort.InferenceSession.create(memory.bytesOf(pieces), settings));
       stages.push({ segment: session && new SegmentRunner(session, segment.needs, isInner), sites: after });
       for (const { name, type } of session?.outputMetadata ?? []) types.set(name, elementType(type));
-      for (const { swap } of after) {
-        types.set(swap.out.value, types.get(swap.v.value) ?? view.constant(swap.v.value)?.type);
+      for (const site of after) {
+        const { value } = site.swap.v;
+        const type = types.get(value) ?? view.constant(value)?.type;
+        for (const name of makesOf(site)) types.set(name, type);
       }
     }
     return stages;

@@ -12,6 +12,8 @@ export interface CallSizes {
   readonly heads: number;
   readonly queries: number;
   readonly keys: number;
+  /** Keys of a cache in front of those that the queries are of. */
+  readonly past?: number;
 }
 
 /** Bytes that are 1 where a key is shown, and their dims, which broadcast to the scores. */

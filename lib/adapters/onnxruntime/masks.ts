@@ -65,13 +65,15 @@ function readOptions([mask, tensor]: MaskOfRun, sizes: CallSizes, isCausal: bool
   const isNumbers = mask.as === 'bias' ? isCausal : !(mask.hidden <= hidesFrom);
   const read = isNumbers ? undefined : shownBy(mask, tensor, sizes);
   // A row without keys is 0 here. With numbers that are finite it is a mean of values, so they stay numbers.
-  const isMean = read && read.hidden !== Number.NEGATIVE_INFINITY && hasBlindRow(read, isCausal);
+  const isMean = read && read.hidden !== Number.NEGATIVE_INFINITY && hasBlindRow(read, isCausal, sizes.past ?? 0);
   if (!read || isMean) return { bias: addedBy(mask, tensor, sizes) };
   const asMask: TensorLike & OrtTensor = { type: 'bool', data: read.shown, dims: read.dims };
   // Options that say a mask go with nothing else that hides.
   const isWhole = !isCausal && read.dims.at(-1) === sizes.keys;
   const pattern = isWhole ? maskPattern(asMask) : null;
-  return pattern && (!pattern.causal || read.dims.at(-2) === sizes.queries)
+  // A cache says itself where its keys end, and queries are the last of them.
+  const isOfCache = !!sizes.past && pattern !== null && !!(pattern.align ?? pattern.keyLengths);
+  return pattern && !isOfCache && (!pattern.causal || read.dims.at(-2) === sizes.queries)
     ? repeated(pattern, sizes)
     : { mask: asMask };
 }
@@ -170,10 +172,10 @@ function spread(numbers: Float32Array, from: readonly number[], to: readonly num
 }
 
 /** Whether some row hides every key that causal order leaves it. */
-function hasBlindRow({ shown, dims }: Shown, isCausal: boolean): boolean {
+function hasBlindRow({ shown, dims }: Shown, isCausal: boolean, past: number): boolean {
   const [queries, keys] = [dims.at(-2) ?? 1, dims.at(-1) ?? 1];
   for (let row = 0; row * keys < shown.length; ++row) {
-    const end = isCausal ? Math.min(keys, (row % queries) + 1) : keys;
+    const end = isCausal ? Math.min(keys, (row % queries) + 1 + past) : keys;
     if (!shown.subarray(row * keys, row * keys + end).includes(1)) return true;
   }
   return false;

@@ -32,9 +32,9 @@ export function withPattern(
   sizes: CallSizes,
   isCausal: boolean,
 ): PatternOptions {
-  const { queries, keys } = sizes;
-  // Without a mask that says otherwise, fewer queries than keys are the last ones.
-  const place: Align = isCausal || queries === keys ? 'top-left' : 'bottom-right';
+  const { queries, keys, past = 0 } = sizes;
+  // Without a mask that says otherwise, fewer queries than keys are the last ones, and so are those behind a past.
+  const place: Align = (isCausal && past === 0) || queries === keys ? 'top-left' : 'bottom-right';
   if (!read) return { pattern: { ...pattern, align: place } };
   const mask = { type: 'bool', data: read.shown, dims: read.dims };
   const said = read.dims.at(-1) === keys ? maskPattern(mask) : null;

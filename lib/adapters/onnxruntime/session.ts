@@ -5,11 +5,11 @@ import { show, showDims, TilewiseError, TilewiseRangeError, TilewiseTypeError } 
 import { is } from '../../check/validate.js';
 import type { DeviceName } from '../../tensor/devices.js';
 import type { Site } from '../onnx/sites/site.js';
-import { attend } from './attend.js';
 import { readsOf, type SwappedSite } from './cut.js';
 import { RunMasks } from './masks.js';
 import type { Ort, OrtMetadata, OrtTensor, OrtValues } from './ort.js';
 import { SharedMemory } from './run-memory.js';
+import { runSite } from './run-site.js';
 import type { SegmentRunner } from './segment-runner.js';
 
 /** A segment, and the sites that run after it. */
@@ -112,7 +112,9 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
     const stillRead = names === this.outputNames ? this.#readAfter : readAfter(stages, names);
     for (const [i, { segment, sites }] of stages.entries()) {
       await segment?.run(values, tensorOf, memory, options);
-      for (const site of sites) values.set(site.swap.out.value, await attend(ort, site, tensorOf, masks, device));
+      for (const site of sites) {
+        for (const [name, tensor] of await runSite(ort, site, tensorOf, masks, device)) values.set(name, tensor);
+      }
       // What nobody reads any more is let go of while the run goes on.
       for (const [name, tensor] of values) {
         if (stillRead[i].has(name)) continue;

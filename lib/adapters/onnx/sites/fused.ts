@@ -6,20 +6,17 @@ import type { Node } from '../node.js';
 import { dimsOf } from '../shapes.js';
 import { checkRanks, kindOfMask } from './mask-kinds.js';
 import { contribAttention } from './operators/contrib-attention.js';
+import { groupQueryAttention } from './operators/group-query-attention.js';
 import { multiHeadAttention } from './operators/multi-head-attention.js';
 import { onnxAttention } from './operators/onnx-attention.js';
 import type { Operator } from './operators/operator.js';
-import { type Site, type SiteKind, type Swap, Unswappable } from './site.js';
+import { type Site, type Swap, Unswappable } from './site.js';
 
 const operators: Readonly<Record<string, Operator>> = {
   '.Attention': onnxAttention,
   'com.microsoft.Attention': contribAttention,
   'com.microsoft.MultiHeadAttention': multiHeadAttention,
-};
-
-/** Operators that are known, and left for one reason. */
-const left: Readonly<Record<string, { readonly kind: SiteKind; readonly reason: string }>> = {
-  'com.microsoft.GroupQueryAttention': { kind: 'GroupQueryAttention', reason: 'its cache is inside the operator' },
+  'com.microsoft.GroupQueryAttention': groupQueryAttention,
 };
 
 /** The site of an operator that is attention by its name; undefined for every other node. */
@@ -32,7 +29,6 @@ export function matchOperator(view: GraphView, node: Node): Site | undefined {
     ...{ node: node.name || node.outputs[0], kind: known?.kind ?? 'other', queryHeads: heads, headDim: undefined },
     ...{ kvHeads: node.number('kv_num_heads') ?? heads, valueDim: undefined, mask: 'none' as const },
   };
-  if (Object.hasOwn(left, full)) return { ...site, ...left[full] };
   if (!known) {
     const isTheirs = node.domain === '' || node.domain === 'com.microsoft';
     return { ...site, reason: isTheirs ? `${full} is not swapped` : `the domain '${node.domain}' is unknown here` };

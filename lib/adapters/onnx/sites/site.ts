@@ -53,6 +53,24 @@ export interface SiteMask {
   readonly hidden: number;
 }
 
+/** Keys and values that a site keeps from run to run. Causal order then counts from the last key. */
+export interface SiteCache {
+  /** Of earlier runs; absent: every run begins with none. */
+  readonly past?: { readonly k: Operand; readonly v: Operand };
+  /** What the next run is fed; a value is '' where nobody reads it. */
+  readonly present: { readonly k: Operand; readonly v: Operand };
+  /** As GroupQueryAttention counts: the last token's place in each sequence, [batch], and the tokens of the longest. */
+  readonly counts?: { readonly lastPlaces: string; readonly total: string };
+  /** Tables by which queries and new keys are turned, [positions, dims / 2]. */
+  readonly rotary?: {
+    readonly cos: string;
+    readonly sin: string;
+    readonly isInterleaved: boolean;
+    /** [batch, tokens]; absent: tokens are counted. */
+    readonly positions?: string;
+  };
+}
+
 /** A site in words of attention(). */
 export interface Swap {
   /** Nodes that make what is read here, and that the model has inside its operator: projections, their bias. */
@@ -64,6 +82,11 @@ export interface Swap {
   readonly masks: readonly SiteMask[];
   /** Counted from the first key, as ONNX does without a cache. */
   readonly causal: boolean;
+  /** Newest keys that a query sees, its own included; absent: all. */
+  readonly window?: number;
+  /** Logits [heads] that take part in the softmax without a key; 'zero': one of 0 for each head. */
+  readonly sinks?: { readonly value: string } | 'zero';
+  readonly cache?: SiteCache;
   /** Absent: 1/sqrt(headDim). */
   readonly scale?: number;
   /** 0: none. */

@@ -1,0 +1,157 @@
+// A site that keeps its keys and values: new tokens are added to a line, queries see all of it, presents show it.
+// Reader: someone who follows a token of a decoder. A prompt's attention reads what onnxruntime left; later tokens read the line.
+
+import { mismatch } from '../../call/shape.js';
+import { attention, attentionSync } from '../../ops/attention/attention.js';
+import type { AttentionOptions } from '../../ops/attention/options.js';
+import type { DeviceName } from '../../tensor/devices.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { FloatType, TensorLike } from '../../tensor/types.js';
+import type { Operand, SiteCache } from '../onnx/sites/site.js';
+import { atOnce, headsFirst, outputOf } from './attend.js';
+import { countsOf, type TokenCounts } from './cache-counts.js';
+import type { SwappedSite } from './cut.js';
+import { Line } from './lines.js';
+import type { RunMasks } from './masks.js';
+import type { Ort, OrtTensor } from './ort.js';
+import { presentOf } from './present.js';
+import { turned } from './turn.js';
+
+type ValueOf = (name: string) => OrtTensor;
+
+/** Runs a site on the values of a run; returns its output and presents. */
+export async function attendCached(
+  ort: Ort,
+  site: SwappedSite,
+  cache: SiteCache,
+  tensorOf: ValueOf,
+  masks: RunMasks,
+  device: DeviceName | undefined,
+): Promise<[name: string, tensor: OrtTensor][]> {
+  const { swap, node } = site;
+  const [queryHeads, kvHeads] = [site.queryHeads!, site.kvHeads!];
+  const view = (operand: Operand, heads: number) => headsFirst(tensorOf(operand.value), operand, heads, node);
+  const [givenQ, givenK, v] = [view(swap.q, queryHeads), view(swap.k, kvHeads), view(swap.v, kvHeads)];
+  const counts = countsOf(node, cache, givenQ, givenK, tensorOf);
+  const turn = (x: Tensor<FloatType>) => (cache.rotary ? turned(x, cache.rotary, counts.past, tensorOf, node) : x);
+  const [q, k] = [turn(givenQ), turn(givenK)];
+  const [batch, heads, queries, headDim] = q.dims;
+  const valueDim = v.dims[3];
+  const { out, memory, dims } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim]);
+  const sizes = { batch, heads, queries, keys: counts.keys, past: counts.keys - queries };
+  const said = optionsOf(site, masks.optionsOf(masksOf(site, tensorOf), sizes, swap.causal, site.pattern), tensorOf);
+  const line = Line.goOn(
+    {
+      batch,
+      kvHeads,
+      headDim,
+      valueDim,
+      type: v.type,
+      device: device === undefined || device === 'auto' ? 'cpu' : device,
+    },
+    cache.past && {
+      k: tensorOf(cache.past.k.value),
+      v: tensorOf(cache.past.v.value),
+      orders: [cache.past.k.order!, cache.past.v.order!],
+    },
+    counts.past,
+  );
+  try {
+    line.append(k, v, counts.fresh);
+    const isSmall = 2 * batch * heads * queries * counts.keys * (headDim + valueDim) <= atOnce;
+    if (counts.keys === queries) {
+      await attendPrompt([q, k, v], { ...said, ...(device && { device }), out }, counts, isSmall);
+    } else {
+      await attendLine(line, q, { ...said, out }, counts.keys, isSmall);
+    }
+    const result = new ort.Tensor(memory.type as never, memory.data as never, dims);
+    return [[swap.out.value, result], ...presentsOf(ort, cache, line, [kvHeads, headDim, valueDim, v.type], counts)];
+  } finally {
+    line.release();
+  }
+}
+
+/** Tokens without a past: nothing has to be read back from pages. */
+async function attendPrompt(
+  [q, k, v]: readonly Tensor<FloatType>[],
+  said: AttentionOptions<unknown>,
+  { fresh, keys }: TokenCounts,
+  isSmall: boolean,
+): Promise<void> {
+  const isRagged = fresh.some((count) => count < keys);
+  const options = {
+    ...said,
+    layout: 'bhnd' as const,
+    // Sequences that are shorter end in padding: their queries are in front.
+    ...((said.causal || said.window) && { align: 'top-left' as const }),
+    ...(isRagged && { keyLengths: Int32Array.from(fresh) }),
+  };
+  if (isSmall) attentionSync(q, k, v, options);
+  else await attention(q, k, v, options);
+}
+
+/** The last tokens of a line, which says itself where its keys end. */
+async function attendLine(
+  { cache }: Line,
+  q: Tensor<FloatType>,
+  { align, keyStarts, keyLengths, ...said }: AttentionOptions<unknown>,
+  keys: number,
+  isSmall: boolean,
+): Promise<void> {
+  if (keyLengths) throw mismatch('A mask hides the last keys of a cache, which are those of the queries');
+  const keyMask = keyStarts && shownFrom(keyStarts as Int32Array, keys);
+  const options = { ...said, ...(keyMask && { keyMask }) };
+  if (isSmall) cache.attentionSync(0, q, options);
+  else await cache.attention(0, q, options);
+}
+
+/** A mask [batch, keys] that hides the keys in front of each sequence's start. */
+function shownFrom(starts: Int32Array, keys: number): TensorLike {
+  const shown = new Uint8Array(starts.length * keys);
+  for (const [entry, start] of starts.entries()) shown.fill(1, entry * keys + start, (entry + 1) * keys);
+  return { type: 'bool', data: shown, dims: [starts.length, keys] };
+}
+
+const masksOf = ({ swap }: SwappedSite, tensorOf: ValueOf) =>
+  swap.masks.map((mask) => [mask, tensorOf(mask.value)] as const);
+
+/** What a site says of every call. */
+function optionsOf({ swap, queryHeads }: SwappedSite, masked: ReturnType<RunMasks['optionsOf']>, tensorOf: ValueOf) {
+  return {
+    // A pattern is in the place of causal order, and of the window that is a part of it.
+    ...(!masked.pattern && { causal: swap.causal }),
+    ...masked,
+    ...(!masked.pattern && swap.window !== undefined && { window: { left: swap.window - 1, right: 0 } }),
+    ...(swap.scale !== undefined && { scale: swap.scale }),
+    ...(swap.softcap !== 0 && { softcap: swap.softcap }),
+    ...(swap.sinks !== undefined && { sinks: sinksOf(swap.sinks, queryHeads!, tensorOf) }),
+  };
+}
+
+const sinksOf = (sinks: { readonly value: string } | 'zero', heads: number, tensorOf: ValueOf): TensorLike =>
+  sinks === 'zero'
+    ? { type: 'float32', data: new Float32Array(heads), dims: [heads] }
+    : (tensorOf(sinks.value) as TensorLike);
+
+/** The presents that somebody may read. */
+function presentsOf(
+  ort: Ort,
+  { present }: SiteCache,
+  line: Line,
+  [kvHeads, headDim, valueDim, type]: readonly [number, number, number, FloatType],
+  { past, tokens }: TokenCounts,
+): [string, OrtTensor][] {
+  const wanted = (
+    [
+      ['keys', present.k, headDim],
+      ['values', present.v, valueDim],
+    ] as const
+  ).filter(([, { value }]) => value !== '');
+  if (wanted.length === 0) return [];
+  const snapshot = line.snapshot(wanted.length);
+  return wanted.map(([part, { value, order }, dim]) => {
+    const sizes = [past.length, kvHeads, tokens, dim];
+    const dims = order!.map((_, axis) => sizes[order!.indexOf(axis)]);
+    return [value, presentOf(ort, snapshot, { part, type, order: order!, dims })];
+  });
+}

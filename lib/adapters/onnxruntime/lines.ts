@@ -1,0 +1,131 @@
+// Lines: the keys and values of one site's sequences, which grow from run to run where they are.
+// Reader: someone who asks what becomes of a `past` that is fed. A run's own present goes on in place, an older one forks the
+// line, and a tensor that is none of ours is copied into a new one.
+
+import { KvCache } from '../../caches/kv-cache.js';
+import { TilewiseRangeError } from '../../check/errors.js';
+import type { Location } from '../../tensor/devices.js';
+import { Tensor } from '../../tensor/tensor.js';
+import type { FloatType, TensorLike } from '../../tensor/types.js';
+import type { OrtTensor } from './ort.js';
+import { type Snapshot, snapshotOf } from './present.js';
+
+/** What a line is made for. */
+export interface LineForm {
+  readonly batch: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly valueDim: number;
+  readonly type: FloatType;
+  readonly device: Location;
+}
+
+/** A `past` that is fed: keys, values, and which of their axes are [batch, kvHeads, tokens, dim]. */
+export interface FedPast {
+  readonly k: OrtTensor;
+  readonly v: OrtTensor;
+  readonly orders: readonly [k: readonly number[], v: readonly number[]];
+}
+
+const isSame = (a: readonly number[], b: readonly number[]): boolean => a.every((one, i) => one === b[i]);
+
+export class Line {
+  readonly cache: KvCache;
+  readonly #form: LineForm;
+  /** Presents and runs that need the memory. */
+  #holders = 1;
+  #lengths: readonly number[];
+
+  private constructor(cache: KvCache, form: LineForm, lengths: readonly number[]) {
+    this.cache = cache;
+    this.#form = form;
+    this.#lengths = lengths;
+  }
+
+  /**
+   * The line on which a run goes on. The run holds it until release().
+   * @param lengths tokens of each sequence that it goes on from
+   */
+  static goOn(form: LineForm, past: FedPast | undefined, lengths: readonly number[]): Line {
+    const snapshot = past && snapshotOf(past.k);
+    const isOurs = snapshot instanceof LineSnapshot && snapshot === snapshotOf(past!.v) && snapshot.line.#fits(form);
+    if (isOurs && lengths.every((length, entry) => length <= snapshot.lengths[entry])) {
+      return snapshot.line.#continued(lengths);
+    }
+    const { batch, device, ...sizes } = form;
+    const line = new Line(new KvCache({ ...sizes, layout: 'bhnd', batch, device }), form, lengths);
+    if (past && lengths.some((length) => length > 0)) {
+      const [k, v] = [past.k, past.v].map((tensor, i) => rowsOf(tensor, past.orders[i], lengths));
+      line.cache.append(0, k, v, { lengths });
+    }
+    return line;
+  }
+
+  #fits(form: LineForm): boolean {
+    const own = this.#form;
+    return (Object.keys(own) as (keyof LineForm)[]).every((name) => own[name] === form[name]);
+  }
+
+  #continued(lengths: readonly number[]): Line {
+    if (isSame(lengths, this.#lengths)) {
+      ++this.#holders;
+      return this;
+    }
+    return new Line(this.#first(lengths), this.#form, lengths);
+  }
+
+  /** A cache of the first tokens, with pages in common. */
+  #first(lengths: readonly number[]): KvCache {
+    const cache = this.cache.fork();
+    cache.truncate(lengths);
+    return cache;
+  }
+
+  /** Adds the tokens of a run. @param k, v [batch, kvHeads, tokens, dim] @param counts tokens of each sequence */
+  append(k: TensorLike, v: TensorLike, counts: readonly number[]): void {
+    this.cache.append(0, k, v, { lengths: counts });
+    this.#lengths = this.#lengths.map((length, entry) => length + counts[entry]);
+  }
+
+  /** What two presents are of. They hold the line, one each. */
+  snapshot(presents: number): Snapshot {
+    this.#holders += presents;
+    return new LineSnapshot(this, this.#lengths);
+  }
+
+  /** Dense keys or values of the first tokens. */
+  read(part: 'keys' | 'values', lengths: readonly number[]): Tensor<FloatType> {
+    using first = this.#first(lengths);
+    const rows = first[part](0);
+    return (this.#form.device === 'cpu' ? rows : rows.to('cpu')) as Tensor<FloatType>;
+  }
+
+  /** Ends a hold; the memory is freed with the last. Collected without that, it is freed as well. */
+  release(): void {
+    if (--this.#holders === 0) this.cache.dispose();
+  }
+}
+
+class LineSnapshot implements Snapshot {
+  constructor(
+    readonly line: Line,
+    readonly lengths: readonly number[],
+  ) {}
+
+  read(part: 'keys' | 'values'): Tensor<FloatType> {
+    return this.line.read(part, this.lengths);
+  }
+
+  release(): void {
+    this.line.release();
+  }
+}
+
+/** A fed tensor as [batch, kvHeads, tokens, dim]. */
+function rowsOf(tensor: OrtTensor, order: readonly number[], lengths: readonly number[]): TensorLike {
+  const rows = Tensor.from(tensor as TensorLike).transpose(order);
+  const longest = Math.max(...lengths);
+  if (rows.dims[2] >= longest) return rows.slice(2, 0, longest);
+  const message = `A past has ${rows.dims[2]} tokens, and the run goes on from ${longest}`;
+  throw new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
+}

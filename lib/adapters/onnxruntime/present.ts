@@ -1,0 +1,117 @@
+// A present: a tensor of onnxruntime whose numbers are in a cache, and are copied out when somebody reads them.
+// Reader: someone who asks what a run returns for `present`. Passing one around costs nothing; one that was read is fed back as
+// the numbers that the reader has, because he may have changed them.
+
+import { Tensor } from '../../tensor/tensor.js';
+import type { FloatType } from '../../tensor/types.js';
+import type { Ort, OrtTensor } from './ort.js';
+
+/** The first tokens of a cache, as a run left them: its two presents are of these. */
+export interface Snapshot {
+  /** Tokens of each sequence. */
+  readonly lengths: readonly number[];
+  /** The keys or the values, [batch, kvHeads, tokens, dim]. */
+  read(part: 'keys' | 'values'): Tensor<FloatType>;
+  /** Ends the hold that one of its two tensors has on the memory. */
+  release(): void;
+}
+
+/** A present, and what it shows. */
+export interface PresentForm {
+  readonly part: 'keys' | 'values';
+  readonly type: FloatType;
+  /** Which axes of the tensor are [batch, kvHeads, tokens, dim]. */
+  readonly order: readonly number[];
+  /** In the tensor's own order; behind the tokens of a sequence are zeros. */
+  readonly dims: readonly number[];
+}
+
+/** What a tensor of onnxruntime has that is used here. */
+interface Base {
+  readonly location: string;
+  dispose(): void;
+}
+
+type PresentClass = new (snapshot: Snapshot, form: PresentForm) => OrtTensor;
+
+const snapshots = new WeakMap<OrtTensor, Snapshot>();
+const classes = new WeakMap<object, PresentClass>();
+
+/** The snapshot that a tensor is of; undefined for every other tensor, and for one that was read or disposed of. */
+export const snapshotOf = (tensor: OrtTensor): Snapshot | undefined => snapshots.get(tensor);
+
+/** Makes a present, a tensor of the caller's class. */
+export function presentOf({ Tensor: Theirs }: Ort, snapshot: Snapshot, form: PresentForm): OrtTensor {
+  let Class = classes.get(Theirs);
+  if (!Class) {
+    Class = classFor(Theirs);
+    classes.set(Theirs, Class);
+  }
+  return new Class(snapshot, form);
+}
+
+/** A class whose `data` is read when it is asked for. onnxruntime asks for `data` as its users do. */
+function classFor(Theirs: Ort['Tensor']): PresentClass {
+  const Parent = Theirs as unknown as new (type: string, data: unknown, dims: readonly number[]) => Base;
+  class Present extends Parent {
+    readonly #form: PresentForm;
+    #read: OrtTensor | undefined;
+
+    constructor(snapshot: Snapshot, form: PresentForm) {
+      super(form.type, form.type === 'float32' ? new Float32Array(0) : new Uint16Array(0), [0]);
+      const size = form.dims.reduce((product, length) => product * length, 1);
+      // Their own fields, of memory that is not there: who looks at them finds none.
+      Object.assign(this, { dims: [...form.dims], size, cpuData: undefined });
+      this.#form = form;
+      snapshots.set(this as unknown as OrtTensor, snapshot);
+    }
+
+    get data(): unknown {
+      const snapshot = snapshots.get(this as unknown as OrtTensor);
+      // Undefined after dispose() as well, and then their own getter says so.
+      if (!snapshot || this.location !== 'cpu') return this.#read?.data ?? Reflect.get(Parent.prototype, 'data', this);
+      const { type, dims } = this.#form;
+      this.#read = new Theirs(type as never, spread(snapshot, this.#form) as never, [...dims]);
+      this.#letGo(snapshot);
+      return this.#read.data;
+    }
+
+    override dispose(): void {
+      const snapshot = snapshots.get(this as unknown as OrtTensor);
+      if (snapshot) this.#letGo(snapshot);
+      this.#read = undefined;
+      super.dispose();
+    }
+
+    #letGo(snapshot: Snapshot): void {
+      snapshots.delete(this as unknown as OrtTensor);
+      snapshot.release();
+    }
+  }
+  return Present as unknown as PresentClass;
+}
+
+/** The numbers of a present, in the order of its axes. */
+function spread(snapshot: Snapshot, { part, type, order, dims }: PresentForm): unknown {
+  const rows = snapshot.read(part);
+  const isWhole = order.every((axis, i) => axis === i) && rows.dims[2] === dims[2];
+  if (isWhole) return rows.data;
+  const whole = Tensor.zeros(type, [...dims]);
+  const view = whole.transpose(order).slice(2, 0, rows.dims[2]);
+  copyInto(view, rows);
+  return whole.data;
+}
+
+/** Copies a contiguous tensor of four axes into a view of the same dims. */
+function copyInto({ data, dims, strides, offset }: Tensor, from: Tensor): void {
+  const [batch, heads, tokens, dim] = dims;
+  let at = 0;
+  for (let b = 0; b < batch; ++b) {
+    for (let h = 0; h < heads; ++h) {
+      for (let t = 0; t < tokens; ++t) {
+        const begin = offset + b * strides[0] + h * strides[1] + t * strides[2];
+        for (let d = 0; d < dim; ++d) data[begin + d * strides[3]] = from.data[at++];
+      }
+    }
+  }
+}

@@ -1,0 +1,20 @@
+// A site's run, by whether it keeps keys and values. Reader: someone who follows session.ts.
+
+import type { DeviceName } from '../../tensor/devices.js';
+import { attend } from './attend.js';
+import { attendCached } from './attend-cached.js';
+import type { SwappedSite } from './cut.js';
+import type { RunMasks } from './masks.js';
+import type { Ort, OrtTensor } from './ort.js';
+
+/** Runs a site on the values of a run; returns the values that it makes. */
+export async function runSite(
+  ort: Ort,
+  site: SwappedSite,
+  tensorOf: (name: string) => OrtTensor,
+  masks: RunMasks,
+  device: DeviceName | undefined,
+): Promise<[name: string, tensor: OrtTensor][]> {
+  if (site.swap.cache) return attendCached(ort, site, site.swap.cache, tensorOf, masks, device);
+  return [[site.swap.out.value, await attend(ort, site, tensorOf, masks, device)]];
+}

@@ -1,0 +1,78 @@
+// Rotary embedding by tables, as GroupQueryAttention has it inside: the model brings a cosine and a sine for each position.
+// Reader: someone whose positions are off. rotate() computes angles itself; a table may say anything, so it is read.
+// Source: RotaryEmbedding and GroupQueryAttention in docs/ContribOperators.md of microsoft/onnxruntime.
+
+import { mismatch } from '../../call/shape.js';
+import { showDims } from '../../check/errors.js';
+import { Tensor } from '../../tensor/tensor.js';
+import type { FloatType, TensorLike } from '../../tensor/types.js';
+import type { SiteCache } from '../onnx/sites/site.js';
+import type { OrtTensor } from './ort.js';
+
+/** What is done to the rows of one call. */
+interface Tables {
+  readonly cos: Float32Array;
+  readonly sin: Float32Array;
+  /** Numbers of a position: half of the dims that are turned. */
+  readonly pairs: number;
+  readonly rows: number;
+  readonly isInterleaved: boolean;
+}
+
+/**
+ * Queries or keys turned to their positions.
+ * @param x [batch, heads, tokens, dim]
+ * @param past tokens of each sequence in front of these
+ * @returns memory of its own
+ */
+export function turned(
+  x: Tensor<FloatType>,
+  { cos, sin, isInterleaved, positions }: NonNullable<SiteCache['rotary']>,
+  past: readonly number[],
+  tensorOf: (name: string) => OrtTensor,
+  node: string,
+): Tensor<FloatType> {
+  const [rows, pairs] = tensorOf(cos).dims;
+  const tables = { cos: floatsOf(tensorOf(cos)), sin: floatsOf(tensorOf(sin)), pairs, rows, isInterleaved };
+  const [batch, , tokens, dim] = x.dims;
+  const given = positions === undefined ? undefined : tensorOf(positions);
+  if (2 * pairs > dim || (given && given.dims.join() !== [batch, tokens].join())) {
+    const what = given ? `position_ids ${showDims(given.dims)}` : `tables ${showDims(tensorOf(cos).dims)}`;
+    throw mismatch(`${node} has ${what} for ${batch} x ${tokens} tokens of dim ${dim}`);
+  }
+  const places = Array.from({ length: batch * tokens }, (_, i) =>
+    given ? Number((given.data as BigInt64Array)[i]) : past[Math.floor(i / tokens)] + (i % tokens),
+  );
+  const wrong = places.find((place) => !(place >= 0 && place < rows));
+  if (wrong !== undefined) throw mismatch(`${node} has tables of ${rows} positions, and a token at ${wrong}`);
+  const result = turnRows(x.astype('float32'), tables, places);
+  return (x.type === 'float32' ? result : result.astype(x.type)) as Tensor<FloatType>;
+}
+
+function turnRows(x: Tensor<'float32'>, tables: Tables, places: readonly number[]): Tensor<'float32'> {
+  const { cos, sin, pairs, isInterleaved } = tables;
+  const [batch, heads, tokens, dim] = x.dims;
+  const result = Tensor.zeros('float32', [batch, heads, tokens, dim]);
+  const [from, to] = [x.data, result.data];
+  const [stepBatch, stepHead, stepToken, step] = x.strides;
+  const [next, other] = isInterleaved ? [2, 1] : [1, pairs];
+  let row = 0;
+  for (let b = 0; b < batch; ++b) {
+    for (let h = 0; h < heads; ++h) {
+      for (let t = 0; t < tokens; ++t, row += dim) {
+        const begin = x.offset + b * stepBatch + h * stepHead + t * stepToken;
+        const angle = places[b * tokens + t] * pairs;
+        for (let i = 0; i < pairs; ++i) {
+          const [a, z] = [from[begin + i * next * step], from[begin + (i * next + other) * step]];
+          to[row + i * next] = a * cos[angle + i] - z * sin[angle + i];
+          to[row + i * next + other] = a * sin[angle + i] + z * cos[angle + i];
+        }
+        for (let d = 2 * pairs; d < dim; ++d) to[row + d] = from[begin + d * step];
+      }
+    }
+  }
+  return result;
+}
+
+const floatsOf = (tensor: OrtTensor): Float32Array =>
+  Tensor.from(tensor as TensorLike).astype('float32').data as Float32Array;

@@ -1,0 +1,101 @@
+// Models that keep keys and values from run to run, one layer each. Reader: someone who adds a form of a decoder.
+// Names of inputs and of lengths are the same in all, so that one program feeds them: see onnxruntime/caches.mjs.
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { makeModel, makeNode, makeTensor, makeValueInfo } from '../../dist/adapters/onnx/make.js';
+
+const [heads, kvHeads, dim, positions] = [4, 2, 32, 64];
+const pastOf = (type = 'float32', of = kvHeads) =>
+  ['past_key', 'past_value'].map((name) => [name, type, ['batch', of, 'past', dim]]);
+const rows = (name, width) => [name, 'float32', ['batch', 'tokens', width]];
+const operands = (keyHeads = kvHeads) => [rows('q', heads * dim), rows('k', keyHeads * dim), rows('v', keyHeads * dim)];
+const outputs = ['y', 'present_key', 'present_value'];
+
+/** A model of these nodes; q is what Neg makes of the input, and y what it makes of `a`, so that there is something to cut. */
+function model(opset, nodes, inputs, initializers = [], presentType = 'float32') {
+  return makeModel({
+    opset,
+    nodes: [makeNode('Neg', ['q'], ['negative']), ...nodes, makeNode('Neg', ['a'], ['y'])],
+    initializers,
+    inputs: inputs.map((input) => makeValueInfo(...input)),
+    outputs: outputs.map((name) => makeValueInfo(name, name === 'y' ? 'float32' : presentType)),
+  });
+}
+
+/** Cosines or sines of 10000^(-2i / turned) times the position. */
+function table(name, of, turned = dim) {
+  const numbers = Array.from({ length: (positions * turned) / 2 }, (_, at) => {
+    const [position, i] = [Math.floor(at / (turned / 2)), at % (turned / 2)];
+    return of(position * 10000 ** ((-2 * i) / turned));
+  });
+  return makeTensor(name, 'float32', [positions, turned / 2], Float32Array.from(numbers));
+}
+const tables = [table('cos', Math.cos), table('sin', Math.sin)];
+
+const counted = [
+  ['seqlens_k', 'int32', ['batch']],
+  ['total', 'int32', []],
+];
+
+/** @param more names of the inputs from cos_cache on, and what the model needs for them */
+function groupQuery(attributes = {}, { names = [], infos = [], initializers = [], inputs = operands() } = {}) {
+  const given = inputs.length > 1 ? ['negative', 'k', 'v'] : ['negative', '', ''];
+  const all = [...given, 'past_key', 'past_value', 'seqlens_k', 'total', ...names];
+  const node = makeNode(
+    'GroupQueryAttention',
+    all,
+    ['a', ...outputs.slice(1)],
+    { num_heads: heads, kv_num_heads: kvHeads, ...attributes },
+    'com.microsoft',
+  );
+  return model(21, [node], [...inputs, ...pastOf(), ...counted, ...infos], initializers);
+}
+
+/** float16 inside; casts are around it. */
+function halfGroupQuery() {
+  const casts = ['negative', 'k', 'v'].map((name) => makeNode('Cast', [name], [`${name}16`], { to: 10 }));
+  const node = makeNode(
+    'GroupQueryAttention',
+    ['negative16', 'k16', 'v16', 'past_key', 'past_value', 'seqlens_k', 'total', 'cos16', 'sin16'],
+    ['a16', ...outputs.slice(1)],
+    { num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1 },
+    'com.microsoft',
+  );
+  const turns = ['cos', 'sin'].map((name) => makeNode('Cast', [name], [`${name}16`], { to: 10 }));
+  const nodes = [...turns, ...casts, node, makeNode('Cast', ['a16'], ['a'], { to: 1 })];
+  return model(21, nodes, [...operands(), ...pastOf('float16'), ...counted], tables, 'float16');
+}
+
+const turned = { names: ['cos', 'sin'], initializers: tables };
+
+const models = {
+  'group query': groupQuery(),
+  'group query, rotary': groupQuery({ do_rotary: 1 }, turned),
+  'group query, rotary of a half, interleaved': groupQuery(
+    { do_rotary: 1, rotary_interleaved: 1 },
+    { names: ['cos', 'sin'], initializers: [table('cos', Math.cos, dim / 2), table('sin', Math.sin, dim / 2)] },
+  ),
+  'group query, packed, rotary': groupQuery(
+    { do_rotary: 1 },
+    { ...turned, inputs: [rows('q', (heads + 2 * kvHeads) * dim)] },
+  ),
+  'group query, positions': groupQuery(
+    { do_rotary: 1 },
+    { ...turned, names: ['cos', 'sin', 'positions'], infos: [['positions', 'int64', ['batch', 'tokens']]] },
+  ),
+  'group query, window, softcap, scale': groupQuery({ local_window_size: 4, softcap: 0.7, scale: 0.3 }),
+  'group query, smooth': groupQuery({ smooth_softmax: 1 }),
+  'group query, sinks': groupQuery({}, { names: ['', '', '', '', 'sinks'], infos: [['sinks', 'float32', [heads]]] }),
+  'group query, bias': groupQuery(
+    {},
+    { names: ['', '', '', 'bias'], infos: [['bias', 'float32', [1, heads, 'tokens', 'total']]] },
+  ),
+  'group query, float16': halfGroupQuery(),
+};
+
+/** Writes the models into a folder. */
+export function writeCacheModels(folder) {
+  mkdirSync(folder, { recursive: true });
+  for (const [name, { bytes }] of Object.entries(models)) writeFileSync(path.join(folder, `${name}.onnx`), bytes);
+}
