@@ -18,10 +18,11 @@ function lengthOf(name, first, { lengths, tokens }) {
   return /(height|width)/.test(said) ? 224 : tokens;
 }
 
-/** How many rows the table has that an input looks up. */
+/** How many rows the tables have that an input looks up. */
 function rowsOf(view, name) {
   const tables = view.consumers(name).filter(({ op, inputs }) => op === 'Gather' && inputs[1] === name);
-  return Math.min(...tables.map(({ inputs }) => dimsOf(view, inputs[0])?.[0] ?? fewIds), 2 ** 31) % 2 ** 31 || fewIds;
+  const rows = tables.map(({ inputs }) => dimsOf(view, inputs[0])?.[0] ?? fewIds);
+  return rows.length > 0 ? Math.min(...rows) : fewIds;
 }
 
 /** The number at a place of an input of whole numbers. */
