@@ -15,6 +15,7 @@ describe('operators', () => {
     ...merged,
     ['keys', 'int32', ['batch', 'tokens']],
     ['lengths', 'int32', ['batch']],
+    ['counts', 'int64', ['batch']],
     ['bias', 'float32', [1, 4, 'tokens', 'tokens']],
     ['seen', 'bool', ['tokens', 'tokens']],
     ['past', 'float32', ['batch', 4, 'past', 16]],
@@ -62,6 +63,14 @@ describe('operators', () => {
     });
     expect(three.swap!.q).toEqual({ value: 'a' });
     expect(three.swap).not.toHaveProperty('scale');
+  });
+
+  it('Attention with counted keys, and what says nothing about results', () => {
+    const site = single('Attention', ['q', 'k', 'v', '', '', '', 'counts'], {
+      ...{ is_causal: 1, softmax_precision: elementTypes.float32, qk_matmul_output_mode: 3 },
+    });
+    expect(site).toMatchObject({ ...size, mask: 'causal', swap: { causal: true, keyLengths: 'counts', masks: [] } });
+    expect(single('Attention', ['q', 'k', 'v', '', '', '', 'counts'], {}).mask).toBe('padding');
   });
 
   it.each<[string, Message[], string]>([
@@ -155,6 +164,11 @@ describe('operators', () => {
       'scores as an output',
       () => single('Attention', ['q', 'k', 'v'], {}, '', ['y', '', '', 's']),
       'it has qk_matmul_output',
+    ],
+    [
+      'a softmax in float64',
+      () => single('Attention', ['q', 'k', 'v'], { softmax_precision: elementTypes.float64 }),
+      'its softmax is taken in float64',
     ],
     ['an attribute of a later opset', () => single('Attention', ['q', 'k', 'v'], { ring: 1 }), 'it has ring'],
     ['a mask of rank 5', () => single('Attention', ['q', 'k', 'v', 'odd'], {}), 'its mask has rank 5'],

@@ -108,11 +108,18 @@ describe('a mask becomes', () => {
   it('numbers, where a row sees nothing and what is hidden is finite: such a row is a mean of values', () => {
     const numbers = bias([low, low, low, 0, 0, low, 0, 0, 0]);
     expect(read(as('bias'), numbers).bias).toBe(numbers);
-    // Where puts its number in the place of scores: what is added must swallow them.
-    const swallowing = bias([-1e30, -1e30, -1e30, 0, 0, -1e30, 0, 0, 0]);
+  });
+
+  it('a mask whose blind rows are means, where what is hidden takes the place of scores', () => {
+    const flags = bool([0, 0, 0, 1, 1, 0, 1, 1, 1]);
     for (const hidden of [-1e4, -1e9]) {
-      expect(read(as('mask', { hidden }), bool([0, 0, 0, 1, 1, 0, 1, 1, 1])).bias).toEqual(swallowing);
+      const masks = new RunMasks();
+      const options = masks.optionsOf([[as('mask', { hidden }), flags]], sizes, false);
+      expect(options).toEqual({ mask: flags });
+      expect(masks.blindOf(options)).toEqual({ shown: flags.data, dims: flags.dims });
     }
+    const masks = new RunMasks();
+    expect(masks.blindOf(masks.optionsOf([[as('mask'), flags]], sizes, false))).toBeUndefined();
   });
 
   it('numbers, where causal order and padding together leave a row nothing', () => {

@@ -109,9 +109,10 @@ export const leftContrib = {
 };
 
 const attend = (...inputs) => makeNode('MultiHeadAttention', inputs, ['y'], { num_heads: 3 }, theirs.domain);
+const projecting = (bias) => makeNode('Attention', ['x', 'weights', bias], ['y'], { num_heads: 3 }, theirs.domain);
 const [qkv, q, kv] = [floats('qkv', 2, 5, 3, 3, 8), floats('q', 2, 5, 24), floats('kv', 2, 7, 3, 2, 8)];
 
-/** Packed operands, for which onnxruntime has no kernel on processors; and the same with the operands apart. */
+/** Forms that onnxruntime has no kernel for on processors, or that end the process there; and the same in another form. */
 export const packed = {
   'queries, keys and values': modelOf([attend('qkv')], [qkv]),
   'queries, keys and values, apart': modelOf(
@@ -120,4 +121,12 @@ export const packed = {
   ),
   'keys and values': modelOf([attend('q', 'kv')], [q, kv]),
   'keys and values, apart': modelOf([...apart('kv', ['k', 'v'], [2, 7, 24]), attend('q', 'k', 'v')], [q, kv]),
+  'projections without a bias': modelOf([projecting('')], projected.slice(0, 2)),
+  'projections without a bias, apart': modelOf(
+    [
+      makeNode('Constant', [], ['zeros'], { value: makeTensor('', 'float32', [72], new Float32Array(72)) }),
+      projecting('zeros'),
+    ],
+    projected.slice(0, 2),
+  ),
 };

@@ -15,10 +15,13 @@ import {
 } from '../../dist/adapters/onnx/numbers.js';
 import { bytesField, integerField, textField } from '../../dist/adapters/onnx/wire.js';
 import { contrib, leftContrib, packed } from './contrib.mjs';
+import { failures } from './failures.mjs';
 import { floats, single } from './single.mjs';
 
+const keysAndValues = [floats('k', 2, 7, 3, 8), floats('v', 2, 3, 7, 6)];
+
 /** softmax(q·kᵀ/8 masked) v in pieces, with masks as `masking` makes `s` of `scores`. */
-function decomposed(masking, masks, [k, v] = [floats('k', 2, 7, 3, 8), floats('v', 2, 3, 7, 6)]) {
+function decomposed(masking, masks, [k, v] = keysAndValues, q = floats('q', 2, 3, 5, 8)) {
   const nodes = [
     makeNode('Transpose', ['k'], ['kT'], { perm: [0, 2, 3, 1] }),
     makeNode('MatMul', ['q', 'kT'], ['products']),
@@ -29,7 +32,7 @@ function decomposed(masking, masks, [k, v] = [floats('k', 2, 7, 3, 8), floats('v
     makeNode('Transpose', ['a'], ['b'], { perm: [0, 2, 1, 3] }),
     makeNode('Neg', ['b'], ['y']),
   ];
-  const inputs = [floats('q', 2, 3, 5, 8), k, v, ...masks];
+  const inputs = [q, k, v, ...masks];
   const constants = [
     makeTensor('eight', 'float32', [], Float32Array.of(8)),
     makeTensor('low', 'float32', [], Float32Array.of(-1e9)),
@@ -51,6 +54,11 @@ const seen = ['seen', 'bool', [2, 1, 5, 7]];
 const bias = floats('bias', 2, 1, 5, 7);
 const where = (scores, hidden, output) => makeNode('Where', ['seen', scores, hidden], [output]);
 
+const counted = [
+  ...[floats('q', 2, 4, 5, 8), floats('k', 2, 4, 7, 8), floats('v', 2, 4, 7, 8)],
+  ...[undefined, undefined, undefined, ['lengths', 'int64', [2]]],
+];
+
 /** Attention that is swapped. */
 const operators = {
   ...contrib,
@@ -66,6 +74,19 @@ const operators = {
     'Attention',
     [floats('q', 2, 5, 32), floats('k', 2, 7, 16), floats('v', 2, 7, 12), ['mask', 'bool', [5, 7]]],
     { q_num_heads: 4, kv_num_heads: 2, softcap: 0.5 },
+  ),
+  'attention with counted keys': single('Attention', counted, {}, { opset: 24 }),
+  'attention with counted keys, causal': single('Attention', counted, { is_causal: 1 }, { opset: 24 }),
+  'attention with counted keys and a mask': single(
+    'Attention',
+    counted.with(3, ['mask', 'bool', [2, 1, 5, 7]]),
+    { is_causal: 1 },
+    { opset: 24 },
+  ),
+  'attention, causal, with a mask and a softmax in float32': single(
+    'Attention',
+    [floats('q', 2, 4, 5, 8), floats('k', 2, 4, 7, 8), floats('v', 2, 4, 7, 8), ['mask', 'bool', [5, 7]]],
+    { is_causal: 1, softmax_precision: 1, qk_matmul_output_mode: 2 },
   ),
   'attention with a bias': single(
     'Attention',
@@ -158,6 +179,14 @@ const refused = {
   }),
 };
 
+/** Lengths of inputs that have one name, and need not be equal: onnxruntime does not ask. */
+const named = decomposed(
+  [makeNode('Identity', ['scores'], ['s'])],
+  [],
+  [floats('k', 'batch', 'tokens', 3, 8), floats('v', 'batch', 3, 'tokens', 6)],
+  floats('q', 'batch', 3, 'tokens', 8),
+);
+
 /** A model with its weights in a file beside it. */
 function splitWeights(source, folder) {
   const { graph, message } = readModel(readFileSync(source));
@@ -193,10 +222,14 @@ function splitWeights(source, folder) {
 
 /** Writes the models into a folder. @param source a model whose weights are put beside it */
 export function writeModels(folder, source) {
-  for (const [kind, all] of Object.entries({ operators, left, packed, refused })) {
+  for (const [kind, all] of Object.entries({ operators, left, packed, refused, failures })) {
     mkdirSync(path.join(folder, kind), { recursive: true });
     for (const [name, model] of Object.entries(all))
       writeFileSync(path.join(folder, kind, `${name}.onnx`), model.bytes);
   }
-  writeFileSync(path.join(folder, 'external.onnx'), splitWeights(source, folder).bytes);
+  writeFileSync(path.join(folder, 'named.onnx'), named.bytes);
+  const external = splitWeights(source, folder).bytes;
+  writeFileSync(path.join(folder, 'external.onnx'), external);
+  mkdirSync(path.join(folder, 'elsewhere'), { recursive: true });
+  writeFileSync(path.join(folder, 'elsewhere', 'no weights.onnx'), external);
 }

@@ -39,7 +39,18 @@ export function check(project) {
   writeHalves(graphs, path.join(models, 'float16'));
   writeHalves(path.join(models, 'operators'), path.join(models, 'operators-float16'));
   const run = ['--test', '--test-reporter=tap'];
-  for (const name of ['outputs', 'session', 'operators', 'float16', 'pattern', 'runs', 'patch', 'cli', 'caches']) {
+  for (const name of [
+    'outputs',
+    'session',
+    'operators',
+    'float16',
+    'pattern',
+    'left',
+    'runs',
+    'patch',
+    'cli',
+    'caches',
+  ]) {
     project.expect(['# fail 0', '# cancelled 0'], process.execPath, [...run, `onnxruntime/${name}.mjs`]);
   }
   cpSync(bert, path.join(project.folder, 'model.onnx'));

@@ -9,6 +9,7 @@ import { Tensor } from '../../tensor/tensor.js';
 import type { FloatType } from '../../tensor/types.js';
 import { contiguousStrides } from '../../tensor/views.js';
 import type { Operand } from '../onnx/sites/site.js';
+import { fillBlind } from './blind.js';
 import type { SwappedSite } from './cut.js';
 import type { MaskOfRun, RunMasks } from './masks.js';
 import type { Ort, OrtTensor } from './ort.js';
@@ -35,11 +36,14 @@ export async function attend(
   const [batch, heads, queries, headDim] = q.dims;
   const [keys, valueDim] = v.dims.slice(2);
   const { out, memory, dims } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim]);
+  const keyLengths = swap.keyLengths === undefined ? undefined : tensorOf(swap.keyLengths);
+  const hiding = masks.optionsOf(values, { batch, heads, queries, keys }, swap.causal || !!keyLengths, pattern);
   const options: AttentionOptions = {
     layout: 'bhnd',
     // Without a cache ONNX counts causal order from the first key.
-    ...(swap.causal && !pattern && { causal: true, align: 'top-left' }),
-    ...masks.optionsOf(values, { batch, heads, queries, keys }, swap.causal, pattern),
+    ...(swap.causal && !pattern && { causal: true, align: keyLengths ? 'bottom-right' : 'top-left' }),
+    ...hiding,
+    ...(keyLengths && { keyLengths: keyLengths as AttentionOptions['keyLengths'] }),
     ...(swap.scale !== undefined && { scale: swap.scale }),
     ...(swap.softcap !== 0 && { softcap: swap.softcap }),
     ...(device && { device }),
@@ -48,6 +52,8 @@ export async function attend(
   const operations = 2 * batch * heads * queries * keys * (headDim + valueDim);
   if (operations <= atOnce) attentionSync(q, k, v, options);
   else await attention(q, k, v, options);
+  const blind = masks.blindOf(hiding);
+  if (blind) fillBlind(out, v, blind);
   // The product with the values has their type, and so has what replaces it.
   const { type, data } = q.type === v.type ? memory : memory.astype(v.type);
   return new Theirs(type as never, data as never, dims);

@@ -25,9 +25,10 @@ export interface Stage {
 }
 
 /** The values that a site reads. */
-export function readsOf({ swap: { q, k, v, masks, sinks, cache } }: SwappedSite): string[] {
+export function readsOf({ swap: { q, k, v, masks, keyLengths, sinks, cache } }: SwappedSite): string[] {
   const { past, counts, rotary } = cache ?? {};
   const others = [
+    ...(keyLengths === undefined ? [] : [keyLengths]),
     ...(past ? [past.k.value, past.v.value] : []),
     ...(counts ? [counts.lastPlaces, counts.total] : []),
     ...(rotary ? [rotary.cos, rotary.sin, ...(rotary.positions ? [rotary.positions] : [])] : []),

@@ -121,6 +121,8 @@ function patterned(site: Site, pattern: (site: Site) => SitePattern | undefined)
   const given = site.swap && pattern(site);
   if (given === undefined) return site;
   const checked = checkSitePattern(given);
+  if (site.swap?.keyLengths)
+    return without(site, 'its keys are counted by nonpad_kv_seqlen, and `pattern` has another place');
   if (site.mask !== 'additive') return { ...site, pattern: checked };
   return without(site, 'its mask is numbers, and `pattern` takes the place of causal order alone');
 }

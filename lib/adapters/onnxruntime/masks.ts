@@ -22,6 +22,8 @@ type MaskOptions = Pick<
   'bias' | 'mask' | 'causal' | 'align' | 'keyStarts' | 'keyLengths' | 'pattern'
 >;
 
+type ShownMask = { readonly data: Uint8Array; readonly dims: readonly number[] };
+
 /** What masks say, by their tensors: sites of all layers read the same ones. */
 export class RunMasks {
   readonly #known: {
@@ -31,9 +33,17 @@ export class RunMasks {
     options: MaskOptions;
   }[] = [];
 
+  readonly #blind = new WeakMap<MaskOptions, ShownMask>();
+
+  /** The mask of which options say that rows without keys are 0, where the model has a mean of all values for them. */
+  blindOf(options: MaskOptions): ShownBytes | undefined {
+    const mask = this.#blind.get(options);
+    return mask && { shown: mask.data, dims: mask.dims };
+  }
+
   /**
    * @param masks in the order in which the model applies them
-   * @param isCausal the site is causal by itself
+   * @param isCausal the site is causal by itself, or counts its keys
    * @param pattern in the place of causal order
    */
   optionsOf(masks: readonly MaskOfRun[], sizes: CallSizes, isCausal: boolean, pattern?: SitePattern): MaskOptions {
@@ -48,6 +58,9 @@ export class RunMasks {
     const all = masks.length === 1 ? masks[0] : together(masks, sizes);
     const options = pattern ? besidePattern(all, sizes, isCausal, pattern) : readOptions(all, sizes, isCausal);
     this.#known.push({ key, pattern, tensors, options });
+    const [{ as, hidden }] = all;
+    const isMean = as === 'mask' && hidden !== Number.NEGATIVE_INFINITY && !pattern;
+    if (isMean && options.mask) this.#blind.set(options, options.mask as ShownMask);
     return options;
   }
 }
@@ -64,12 +77,14 @@ function readOptions([mask, tensor]: MaskOfRun, sizes: CallSizes, isCausal: bool
   // Numbers go with causal order as they are, and weak ones do not hide.
   const isNumbers = mask.as === 'bias' ? isCausal : !(mask.hidden <= hidesFrom);
   const read = isNumbers ? undefined : shownBy(mask, tensor, sizes);
-  // A row without keys is 0 here. With numbers that are finite it is a mean of values, so they stay numbers.
+  // A row without keys is 0 here. With numbers that are finite it is a mean of values: numbers that are added weigh it, so that
+  // they stay numbers; those in the place of scores do not, see blind.ts. Caches have numbers for both.
   const isMean = read && read.hidden !== Number.NEGATIVE_INFINITY && hasBlindRow(read, isCausal, sizes.past ?? 0);
-  if (!read || isMean) return { bias: addedBy(mask, tensor, sizes) };
+  const isFilled = mask.as === 'mask' && sizes.past === undefined;
+  if (!read || (isMean && !isFilled)) return { bias: addedBy(mask, tensor, sizes) };
   const asMask: TensorLike & OrtTensor = { type: 'bool', data: read.shown, dims: read.dims };
   // Options that say a mask go with nothing else that hides.
-  const isWhole = !isCausal && read.dims.at(-1) === sizes.keys;
+  const isWhole = !isCausal && !isMean && read.dims.at(-1) === sizes.keys;
   const pattern = isWhole ? maskPattern(asMask) : null;
   // A cache says itself where its keys end, and queries are the last of them.
   const isOfCache = !!sizes.past && pattern !== null && !!(pattern.align ?? pattern.keyLengths);

@@ -27,7 +27,9 @@ export function feedOf({ name, type, shape }, seed, isShown) {
   if (name === 'hiding') return make(Float32Array, (i) => (i % shape.at(-1) < 2 ? -(2 ** 128 - 2 ** 104) : 0));
   if (type === 'float32') return make(Float32Array, (i) => Math.sin(seed + 1.7 * i));
   // Ends of keys, and behind them starts.
-  if (name === 'lengths') return make(Int32Array, (i) => (i >= size / 2 ? 1 + (i % 2) : shown(i) ? 5 - (i % 2) : 0));
+  const lengthOf = (i) => (i >= size / 2 ? 1 + (i % 2) : shown(i) ? 5 - (i % 2) : 0);
+  if (type === 'int64') return make(BigInt64Array, (i) => BigInt(lengthOf(i)));
+  if (name === 'lengths') return make(Int32Array, lengthOf);
   // Padding of numbers shows what is above 0.
   return type === 'bool' ? make(Uint8Array, (i) => Number(shown(i))) : make(Int32Array, (i) => (shown(i) ? 2 : -1));
 }

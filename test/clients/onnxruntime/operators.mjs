@@ -9,10 +9,11 @@ import { feedOf, folderOf, maskings } from './feeds.mjs';
 import { differenceOf, quiet } from './fixtures.mjs';
 
 /** Compares a fused model with the whole one, or another that says the same; returns the reasons of its sites. */
-async function compare(file, isShown = maskings['three of four'], reference = file) {
+async function compare(file, isShown = maskings['three of four'], reference = file, spoil = () => {}) {
   const whole = await ort.InferenceSession.create(reference, quiet);
   const session = await fuse(ort, file, { sessionOptions: quiet });
   const feeds = Object.fromEntries(whole.inputMetadata.map((input, i) => [input.name, feedOf(input, i, isShown)]));
+  spoil(feeds);
   const [expected, out] = [await whole.run(feeds), await session.run(feeds)];
   assert.deepEqual(out.y.dims, expected.y.dims);
   // Of numbers added to -10000, float32 keeps three digits behind the point, and the order of two sums decides which.
@@ -30,12 +31,22 @@ describe('the output of onnxruntime', () => {
     }
   }
 
-  for (const name of ['queries, keys and values', 'keys and values']) {
-    it(`for the operands apart, where ${name} are one: it has no kernel for that`, async () => {
+  for (const name of ['queries, keys and values', 'keys and values', 'projections without a bias']) {
+    it(`for another form of what it has no kernel for: ${name}`, async () => {
       const file = folderOf('packed') + name;
       assert.deepEqual(await compare(`${file}.onnx`, undefined, `${file}, apart.onnx`), [undefined]);
     });
   }
+
+  it('where hidden scores are NaN: a row without keys is the mean of all values', async () => {
+    const file = `${folderOf('operators')}pieces, shown where true.onnx`;
+    const spoil = ({ q, k }) => {
+      // The first batch entry sees nothing.
+      q.data.fill(Number.NaN, 0, q.data.length / 2);
+      k.data[0] = Number.NaN;
+    };
+    await compare(file, maskings['nothing in the first half'], file, spoil);
+  });
 
   it('also of what onnxruntime refuses to have cut', async () => {
     const [reason] = await compare(`${folderOf('left')}a sequence around it.onnx`);

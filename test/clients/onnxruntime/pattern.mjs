@@ -106,6 +106,17 @@ describe('a pattern', () => {
     await session.release();
   });
 
+  it('leaves a site that counts its keys to onnxruntime', async () => {
+    const file = `${folderOf('operators')}attention with counted keys, causal.onnx`;
+    const session = await fuse(ort, file, options(slidingWindow({ left: 3, causal: true })));
+    const reason = 'its keys are counted by nonpad_kv_seqlen, and `pattern` has another place';
+    assert.deepEqual(
+      session.attention.map((site) => [site.swap, site.reason]),
+      [[undefined, reason]],
+    );
+    await session.release();
+  });
+
   it('is asked for of sites that are swapped, one by one', async () => {
     const asked = [];
     const window = slidingWindow({ left: 3, causal: true });

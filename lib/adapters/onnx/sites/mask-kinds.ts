@@ -42,8 +42,12 @@ export function checkRanks(view: GraphView, { masks }: Pick<Swap, 'masks'>): voi
 }
 
 /** The kind of a site's masks. */
-export function kindOfMask(view: GraphView, { masks, causal }: Pick<Swap, 'masks' | 'causal'>): MaskKind {
+export function kindOfMask(
+  view: GraphView,
+  { masks, causal, keyLengths }: Pick<Swap, 'masks' | 'causal' | 'keyLengths'>,
+): MaskKind {
   const kinds = new Set(masks.map((mask) => kindOf(view, mask)));
+  if (keyLengths !== undefined) kinds.add('padding');
   kinds.delete('none');
   for (const kind of ['additive', 'boolean', 'causal', 'padding'] as const) {
     if (kind === 'causal' ? causal || kinds.has(kind) : kinds.has(kind)) return kind;

@@ -80,8 +80,10 @@ export interface Swap {
   readonly v: Operand;
   readonly out: Operand;
   readonly masks: readonly SiteMask[];
-  /** Counted from the first key, as ONNX does without a cache. */
+  /** Counted from the first key, as ONNX does without a cache; with `keyLengths` from the last of them. */
   readonly causal: boolean;
+  /** A value [batch] with the number of keys in use per batch entry. */
+  readonly keyLengths?: string;
   /** Newest keys that a query sees, its own included; absent: all. */
   readonly window?: number;
   /** Logits [heads] that take part in the softmax without a key; 'zero': one of 0 for each head. */

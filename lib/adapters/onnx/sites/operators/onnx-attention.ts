@@ -1,6 +1,7 @@
 // Attention of ONNX itself, opset 23 and later.
 // Reader: someone whose exporter writes it. Source: Attention of onnx/onnx.
 
+import { elementTypes } from '../../numbers.js';
 import { Unswappable } from '../site.js';
 import { masked, type Operator, operand, scaleOf, typeOf } from './operator.js';
 
@@ -18,9 +19,12 @@ export const onnxAttention: Operator = {
     'softmax_precision',
     'qk_matmul_output_mode',
   ],
-  reads: ['Q', 'K', 'V', 'attn_mask', 'Y'],
-  read: (view, node, { Q, K, V, attn_mask: mask }) => {
+  reads: ['Q', 'K', 'V', 'attn_mask', 'nonpad_kv_seqlen', 'Y'],
+  read: (view, node, { Q, K, V, attn_mask: mask, nonpad_kv_seqlen: keyLengths }) => {
     const [q, k, v] = [Q, K, V].map((value) => operand(view, value!, [3, 4]));
+    if (node.number('softmax_precision') === elementTypes.float64) {
+      throw new Unswappable('its softmax is taken in float64 (softmax_precision)');
+    }
     const type = mask && typeOf(view, mask);
     if (mask && type === undefined) throw new Unswappable('the type of its mask is not known before a run');
     const out = { value: node.outputs[0], ...(q.order && { order: q.order }) };
@@ -28,6 +32,7 @@ export const onnxAttention: Operator = {
       swap: {
         ...{ q, k, v, out, masks: masked(mask, type === 'bool' ? 'mask' : 'bias'), ...scaleOf(node) },
         ...{ causal: node.number('is_causal') === 1, softcap: node.number('softcap') ?? 0 },
+        ...(keyLengths && { keyLengths }),
       },
       queryHeads: node.number('q_num_heads'),
       kvHeads: node.number('kv_num_heads'),
