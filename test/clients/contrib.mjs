@@ -41,6 +41,19 @@ export const contrib = {
     { num_heads: 3, mask_filter_value: { float: -5 } },
     theirs,
   ),
+  'multi-head attention, causal, with fewer queries than keys': multiHead(merged, { unidirectional: 1 }),
+  'multi-head attention, causal, with one query and padding': multiHead(
+    [floats('q', 2, 1, 24), ...merged.slice(1), undefined, int32('keys', 2, 7)],
+    { unidirectional: 1 },
+  ),
+  'multi-head attention, causal, with fewer queries than keys and a bias': multiHead(
+    [...merged, undefined, undefined, floats('added', 1, 3, 5, 7)],
+    { unidirectional: 1 },
+  ),
+  'multi-head attention, causal, with more queries than keys and lengths': multiHead(
+    [floats('q', 2, 9, 24), ...merged.slice(1), undefined, int32('lengths', 2)],
+    { unidirectional: 1 },
+  ),
   'multi-head attention with a projection bias': multiHead([
     ...merged.slice(0, 2),
     floats('v', 2, 7, 18),

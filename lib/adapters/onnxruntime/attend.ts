@@ -13,6 +13,7 @@ import { fillBlind } from './blind.js';
 import type { SwappedSite } from './cut.js';
 import type { MaskOfRun, RunMasks } from './masks.js';
 import type { Ort, OrtTensor } from './ort.js';
+import { unidirectional } from './unidirectional.js';
 
 /**
  * Floating-point operations up to which attention runs at once: up to a few milliseconds on one core. Handing over to other
@@ -37,11 +38,15 @@ export async function attend(
   const [keys, valueDim] = v.dims.slice(2);
   const { out, memory, dims } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim]);
   const keyLengths = swap.keyLengths === undefined ? undefined : tensorOf(swap.keyLengths);
-  const hiding = masks.optionsOf(values, { batch, heads, queries, keys }, swap.causal || !!keyLengths, pattern);
+  const sizes = { batch, heads, queries, keys };
+  const isUneven = kind === 'MultiHeadAttention' && swap.causal && queries !== keys && !pattern;
+  const isCausal = swap.causal && !isUneven;
+  const all = isUneven ? [...values, unidirectional(sizes)] : values;
+  const hiding = masks.optionsOf(all, sizes, isCausal || !!keyLengths, pattern);
   const options: AttentionOptions = {
     layout: 'bhnd',
     // Without a cache ONNX counts causal order from the first key.
-    ...(swap.causal && !pattern && { causal: true, align: keyLengths ? 'bottom-right' : 'top-left' }),
+    ...(isCausal && !pattern && { causal: true, align: keyLengths ? 'bottom-right' : 'top-left' }),
     ...hiding,
     ...(keyLengths && { keyLengths: keyLengths as AttentionOptions['keyLengths'] }),
     ...(swap.scale !== undefined && { scale: swap.scale }),
