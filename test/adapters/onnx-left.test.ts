@@ -62,18 +62,18 @@ describe('what is left, with its reason', () => {
     expect(reasonOf(sitesOf(nodes, [], dynamic))).toContain('its heads are dynamic');
   });
 
-  it('a constant mask whose file is missing', () => {
+  describe('a constant whose file is missing', () => {
     const entry = (key: string, value: string) =>
       bytesField(
         tensorFields.externalData,
         Uint8Array.from([...textField(1, key).whole, ...textField(2, value).whole]),
       );
-    const mask = makeTensor('mask', 'float32', [1, 1, 2, 2], new Uint8Array(0)).with({
-      [tensorFields.rawData]: [],
-      [tensorFields.dataLocation]: [integerField(tensorFields.dataLocation, 1)],
-      [tensorFields.externalData]: [entry('location', 'gone.data')],
-    });
-    const inputs = operands.map(([name, type, dims]) => makeValueInfo(name, type, dims));
+    const gone = (name: string, dims: number[]) =>
+      makeTensor(name, 'float32', dims, new Uint8Array(0)).with({
+        [tensorFields.rawData]: [],
+        [tensorFields.dataLocation]: [integerField(tensorFields.dataLocation, 1)],
+        [tensorFields.externalData]: [entry('location', 'gone.data')],
+      });
     const nodes = [
       makeNode('Transpose', ['k'], ['kT'], { perm: [0, 1, 3, 2] }),
       makeNode('MatMul', ['q', 'kT'], ['qk']),
@@ -81,9 +81,18 @@ describe('what is left, with its reason', () => {
       makeNode('Softmax', ['s'], ['p'], { axis: -1 }),
       makeNode('MatMul', ['p', 'v'], ['y']),
     ];
-    const outputs = [makeValueInfo('y', 'float32')];
-    const model = readModel(makeModel({ opset: 17, nodes, initializers: [mask], inputs, outputs }).bytes);
-    expect(reasonOf(findSites(model, fixtures))).toMatch(/gone\.data.*ENOENT/);
+    const mask: Input = ['mask', 'float32', [1, 1, 2, 2]];
+
+    it.each([
+      ['a mask', gone('mask', [1, 1, 2, 2])],
+      ['values', gone('v', [1, 4, 2, 16])],
+    ])('%s', (_, missing) => {
+      const inputs = [...operands, mask].map(([name, type, dims]) => makeValueInfo(name, type, dims));
+      const given = inputs.filter((info) => info.text(1) !== missing.text(tensorFields.name));
+      const outputs = [makeValueInfo('y', 'float32')];
+      const { bytes } = makeModel({ opset: 17, nodes, initializers: [missing], inputs: given, outputs });
+      expect(reasonOf(findSites(readModel(bytes), fixtures))).toMatch(/gone\.data.*ENOENT/);
+    });
   });
 
   it('a softmax that is no attention is no site', () => {
