@@ -25,7 +25,7 @@ export const contrib = {
   ),
   'multi-head attention with padding and a bias': single(
     'MultiHeadAttention',
-    [...merged, undefined, ['keys', 'int32', [2, 7]], floats('bias', 1, 3, 5, 7)],
+    [...merged, undefined, ['keys', 'int32', [2, 7]], floats('added', 1, 3, 5, 7)],
     { num_heads: 3 },
     theirs,
   ),

@@ -16,6 +16,7 @@ import {
 import { bytesField, integerField, textField } from '../../dist/adapters/onnx/wire.js';
 import { contrib, leftContrib, packed } from './contrib.mjs';
 import { failures } from './failures.mjs';
+import { randomForms } from './forms.mjs';
 import { floats, single } from './single.mjs';
 
 const keysAndValues = [floats('k', 2, 7, 3, 8), floats('v', 2, 3, 7, 6)];
@@ -222,7 +223,7 @@ function splitWeights(source, folder) {
 
 /** Writes the models into a folder. @param source a model whose weights are put beside it */
 export function writeModels(folder, source) {
-  for (const [kind, all] of Object.entries({ operators, left, packed, refused, failures })) {
+  for (const [kind, all] of Object.entries({ operators, left, packed, refused, failures, forms: randomForms() })) {
     mkdirSync(path.join(folder, kind), { recursive: true });
     for (const [name, model] of Object.entries(all))
       writeFileSync(path.join(folder, kind, `${name}.onnx`), model.bytes);
