@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import ort from 'onnxruntime-node';
-import { neighborhood, slidingWindow } from 'tilewise';
+import { hierarchical, neighborhood, slidingWindow } from 'tilewise';
 import { fuse } from 'tilewise/onnxruntime';
 import { folderOf } from './feeds.mjs';
 import { caseOf, pathOf, quiet } from './fixtures.mjs';
@@ -133,8 +133,8 @@ describe('a pattern', () => {
     await session.release();
   });
 
-  it('of a grid, or that is none, is refused', async () => {
-    for (const wrong of [neighborhood({ kernelSize: 3 }), { kind: 'window' }, 5, null]) {
+  it('of a grid, that selects keys itself, or that is none, is refused', async () => {
+    for (const wrong of [neighborhood({ kernelSize: 3 }), hierarchical(), { kind: 'window' }, 5, null]) {
       await assert.rejects(fuse(ort, pathOf('gpt2-eager-script17.onnx'), options(wrong)), (error) =>
         /^ERR_TILEWISE_/.test(error.code),
       );
