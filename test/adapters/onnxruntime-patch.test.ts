@@ -149,7 +149,7 @@ describe('patch', () => {
     using _ = patch(ort, { sessionOptions: { a: 1, b: 1 } });
     await create(ort, modelOf(['Neg', ['q'], ['p']], ['Attention', ['p', 'k', 'v'], ['y']]), { b: 2, c: 2 });
     const extra = { session: { intra_op: { allow_spinning: '0' } } };
-    expect(created.map(([, options]) => options)).toEqual([{ a: 1, b: 2, c: 2, extra }]);
+    expect(created.map(([, options]) => options)).toMatchObject([{ a: 1, b: 2, c: 2, extra }]);
   });
 
   it("does not look into the pieces of fuse()'s own sessions", async () => {

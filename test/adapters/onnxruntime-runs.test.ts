@@ -18,7 +18,11 @@ const floats = (...dims: number[]) =>
   new FakeTensor('float32', new Float32Array(dims.reduce((a, b) => a * b, 1)), dims) as OrtTensor;
 
 /** A segment of x that makes `inner` and `seen` of the dims that `dimsOf` says, and what it was asked. */
-function segment(dimsOf: (x: OrtTensor) => readonly number[] = ({ dims }) => dims, isDeaf = false) {
+function segment(
+  dimsOf: (x: OrtTensor) => readonly number[] = ({ dims }) => dims,
+  isDeaf = false,
+  before?: SegmentRunner,
+) {
   const fetched: unknown[] = [];
   let runs = 0;
   const run = async (feeds: Record<string, OrtTensor>, fetches?: Record<string, OrtTensor | null>) => {
@@ -30,8 +34,9 @@ function segment(dimsOf: (x: OrtTensor) => readonly number[] = ({ dims }) => dim
     if (!isDeaf) (inner.data as Float32Array).fill(++runs);
     return { inner, seen: floats(...dims) };
   };
-  const session = { outputMetadata: [], run, release: async () => {} };
-  const runner = new SegmentRunner(session as never, ['x'], (name) => name === 'inner');
+  const outputMetadata = ['inner', 'seen'].map((name) => ({ name, isTensor: true, type: 'float32' }));
+  const session = { outputMetadata, run, release: async () => {} };
+  const runner = new SegmentRunner(session as never, ['x'], (name) => name === 'inner', before);
   const memory = new SharedMemory(ort);
   /** One run, up to where `inner` is read no more. */
   const go = async (x: OrtTensor) => {
@@ -46,7 +51,7 @@ function segment(dimsOf: (x: OrtTensor) => readonly number[] = ({ dims }) => dim
       },
     };
   };
-  return { go, fetched };
+  return { go, fetched, runner };
 }
 
 describe('a segment', () => {
@@ -113,6 +118,19 @@ describe('a segment', () => {
     isWrong = false;
     (await go(floats(2))).end();
     expect(fetched.map((inner) => inner !== null)).toEqual([false, true, true, false, true]);
+  });
+
+  it('is taken for the segment before in its first run, as long as it is alike', async () => {
+    const first = segment();
+    (await first.go(floats(2, 3))).end();
+    const alike = segment(undefined, false, first.runner);
+    expect((await alike.go(floats(2, 3))).inner.dims).toEqual([2, 3]);
+    const other = segment(({ dims }) => [...dims, 1], false, first.runner);
+    for (let i = 0; i < 2; ++i) expect((await other.go(floats(2, 3))).inner.dims).toEqual([2, 3, 1]);
+    expect([alike, other].map(({ fetched }) => fetched.map((inner) => inner !== null))).toEqual([
+      [true],
+      [true, false, true],
+    ]);
   });
 
   it('keeps no memory that the last run had no use for', async () => {

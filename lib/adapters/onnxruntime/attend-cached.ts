@@ -15,6 +15,7 @@ import { Line } from './lines.js';
 import type { RunMasks } from './masks.js';
 import type { Ort, OrtTensor } from './ort.js';
 import { presentOf } from './present.js';
+import type { RunMemory } from './run-memory.js';
 import { turned } from './turn.js';
 
 type ValueOf = (name: string) => OrtTensor;
@@ -27,6 +28,7 @@ export async function attendCached(
   tensorOf: ValueOf,
   masks: RunMasks,
   device: DeviceName | undefined,
+  memory: RunMemory,
 ): Promise<[name: string, tensor: OrtTensor][]> {
   const { swap, node } = site;
   const [queryHeads, kvHeads] = [site.queryHeads!, site.kvHeads!];
@@ -37,7 +39,7 @@ export async function attendCached(
   const [q, k] = [turn(givenQ), turn(givenK)];
   const [batch, heads, queries, headDim] = q.dims;
   const valueDim = v.dims[3];
-  const { out, memory, dims } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim]);
+  const { out, tensor } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim], memory);
   const sizes = { batch, heads, queries, keys: counts.keys, past: counts.keys - queries };
   const said = optionsOf(site, masks.optionsOf(masksOf(site, tensorOf), sizes, swap.causal, site.pattern), tensorOf);
   const line = Line.goOn(
@@ -64,8 +66,7 @@ export async function attendCached(
     } else {
       await attendLine(line, q, { ...said, out }, counts.keys, isSmall);
     }
-    const result = new ort.Tensor(memory.type as never, memory.data as never, dims);
-    return [[swap.out.value, result], ...presentsOf(ort, cache, line, [kvHeads, headDim, valueDim, v.type], counts)];
+    return [[swap.out.value, tensor], ...presentsOf(ort, cache, line, [kvHeads, headDim, valueDim, v.type], counts)];
   } finally {
     line.release();
   }

@@ -6,13 +6,14 @@ import { attention, attentionSync } from '../../ops/attention/attention.js';
 import type { AttentionOptions } from '../../ops/attention/options.js';
 import type { DeviceName } from '../../tensor/devices.js';
 import { Tensor } from '../../tensor/tensor.js';
-import type { FloatType } from '../../tensor/types.js';
+import type { DataTypes, FloatType, TensorLike } from '../../tensor/types.js';
 import { contiguousStrides } from '../../tensor/views.js';
 import type { Operand } from '../onnx/sites/site.js';
 import { fillBlind } from './blind.js';
 import type { SwappedSite } from './cut.js';
 import type { MaskOfRun, RunMasks } from './masks.js';
 import type { Ort, OrtTensor } from './ort.js';
+import { type RunMemory, TensorKind } from './run-memory.js';
 import { unidirectional } from './unidirectional.js';
 
 /**
@@ -28,6 +29,7 @@ export async function attend(
   tensorOf: (name: string) => OrtTensor,
   masks: RunMasks,
   device: DeviceName | undefined,
+  memory: RunMemory,
 ): Promise<OrtTensor> {
   const { swap, kind, queryHeads, kvHeads, node, pattern } = site;
   const view = (operand: Operand, heads: number) => headsFirst(tensorOf(operand.value), operand, heads, node);
@@ -36,7 +38,7 @@ export async function attend(
   const [q, k, v] = kind === 'decomposed' ? broadcast(operands, values, node) : operands;
   const [batch, heads, queries, headDim] = q.dims;
   const [keys, valueDim] = v.dims.slice(2);
-  const { out, memory, dims } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim]);
+  const { out, tensor } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim], memory);
   const keyLengths = swap.keyLengths === undefined ? undefined : tensorOf(swap.keyLengths);
   const sizes = { batch, heads, queries, keys };
   const isUneven = kind === 'MultiHeadAttention' && swap.causal && queries !== keys && !pattern;
@@ -60,8 +62,9 @@ export async function attend(
   const blind = masks.blindOf(hiding);
   if (blind) fillBlind(out, v, blind);
   // The product with the values has their type, and so has what replaces it.
-  const { type, data } = q.type === v.type ? memory : memory.astype(v.type);
-  return new Theirs(type as never, data as never, dims);
+  if (q.type === v.type) return tensor;
+  const { type, data } = Tensor.from(tensor as TensorLike).astype(v.type);
+  return new Theirs(type as never, data as never, tensor.dims);
 }
 
 /** A value, or the part of it that is meant, as [batch, heads, tokens, dim]. */
@@ -124,16 +127,13 @@ function broadcast(operands: Tensor<FloatType>[], masks: readonly MaskOfRun[], n
   });
 }
 
-/** New memory for an output: as a view [batch, heads, tokens, dim] to write, and the dims in which others read it. */
-export function outputOf({ order }: Operand, type: FloatType, sizes: readonly number[]) {
+/** Memory for an output, as others read it, and a view of it as [batch, heads, tokens, dim] to write. */
+export function outputOf({ order }: Operand, type: FloatType, sizes: readonly number[], memory: RunMemory) {
   const [batch, heads, tokens, dim] = sizes;
   const axes = order ?? tokensFirst;
   // Axis `axes[i]` of the value is axis i of [batch, heads, tokens, dim].
   const stored = axes.map((_, axis) => sizes[axes.indexOf(axis)]);
-  const memory = Tensor.zeros(type, stored);
-  return {
-    memory,
-    out: reordered(memory, stored, memory.strides, axes),
-    dims: order ? stored : [batch, tokens, heads * dim],
-  };
+  const tensor = memory.take(TensorKind.of(type, order ? stored : [batch, tokens, heads * dim])!);
+  const { data } = tensor as { data: DataTypes[FloatType] };
+  return { tensor, out: reordered({ type, data, offset: 0 }, stored, contiguousStrides(stored), axes) };
 }

@@ -174,9 +174,13 @@ async function openSwapped(opening: Opening, attention: readonly Site[]) {
   }
 }
 
+/** Each session would keep the memory of its largest run, and a model is many sessions: they take it from the process instead. */
+const lean = { enableCpuMemArena: false, enableMemPattern: false };
+
 /** Opens the segments in order: the types that one gives are those that the next takes. */
 async function open(opening: Opening, sites: readonly SwappedSite[]): Promise<RunStage[]> {
-  const { ort, settings } = opening;
+  const { ort } = opening;
+  const settings = sites.length > 0 ? { ...lean, ...opening.settings } : opening.settings;
   const { model, view } = withNodesBefore(opening, sites);
   const types = new Map<string, ElementType | undefined>([...view.infos].map(([name, { type }]) => [name, type]));
   const stages: RunStage[] = [];
@@ -187,7 +191,8 @@ async function open(opening: Opening, sites: readonly SwappedSite[]): Promise<Ru
     for (const { segment, sites: after } of cut(view, sites)) {
       const pieces = segment && segmentModel(model, view, segment, (name) => types.get(name));
       const session = pieces && (await ort.InferenceSession.create(memory.bytesOf(pieces), settings));
-      stages.push({ segment: session && new SegmentRunner(session, segment.needs, isInner), sites: after });
+      const before = stages.at(-1)?.segment;
+      stages.push({ segment: session && new SegmentRunner(session, segment.needs, isInner, before), sites: after });
       for (const { name, type } of session?.outputMetadata ?? []) types.set(name, elementType(type));
       for (const site of after) {
         const { value } = site.swap.v;

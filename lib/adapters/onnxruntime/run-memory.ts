@@ -8,6 +8,7 @@ import type { Ort, OrtTensor } from './ort.js';
 const arrays: Readonly<Record<string, new (size: number) => ArrayLike<unknown>>> = {
   float32: Float32Array,
   float16: Uint16Array,
+  bfloat16: Uint16Array,
   float64: Float64Array,
   int64: BigInt64Array,
   int32: Int32Array,

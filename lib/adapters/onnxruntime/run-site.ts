@@ -6,6 +6,7 @@ import { attendCached } from './attend-cached.js';
 import type { SwappedSite } from './cut.js';
 import type { RunMasks } from './masks.js';
 import type { Ort, OrtTensor } from './ort.js';
+import type { RunMemory } from './run-memory.js';
 
 /** Runs a site on the values of a run; returns the values that it makes. */
 export async function runSite(
@@ -14,7 +15,8 @@ export async function runSite(
   tensorOf: (name: string) => OrtTensor,
   masks: RunMasks,
   device: DeviceName | undefined,
+  memory: RunMemory,
 ): Promise<[name: string, tensor: OrtTensor][]> {
-  if (site.swap.cache) return attendCached(ort, site, site.swap.cache, tensorOf, masks, device);
-  return [[site.swap.out.value, await attend(ort, site, tensorOf, masks, device)]];
+  if (site.swap.cache) return attendCached(ort, site, site.swap.cache, tensorOf, masks, device, memory);
+  return [[site.swap.out.value, await attend(ort, site, tensorOf, masks, device, memory)]];
 }

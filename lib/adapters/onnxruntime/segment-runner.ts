@@ -19,6 +19,7 @@ interface Seen {
 export class SegmentRunner {
   readonly #session: OrtSession;
   readonly #isInner: (name: string) => boolean;
+  readonly #before: SegmentRunner | undefined;
   #last: Seen | undefined;
   /** Whether dims of outputs followed from dims of inputs so far. */
   #isSteady = true;
@@ -28,14 +29,17 @@ export class SegmentRunner {
   /**
    * @param needs values that the session takes
    * @param isInner whether only segments and sites see a value, by its numbers alone
+   * @param before the segment before, which often is the same layer of a model once more
    */
   constructor(
     session: OrtSession,
     readonly needs: readonly string[],
     isInner: (name: string) => boolean,
+    before?: SegmentRunner,
   ) {
     this.#session = session;
     this.#isInner = isInner;
+    this.#before = before;
   }
 
   /** Runs the segment; its outputs are added to the run's values. */
@@ -54,7 +58,7 @@ export class SegmentRunner {
     }
     const given = await (options ? this.#session.run(feeds, options) : this.#session.run(feeds));
     // It was the memory that did not suit: numbers decide about dims here, or onnxruntime wrote elsewhere.
-    if (fetches) this.#isSteady = false;
+    if (fetches && this.#last) this.#isSteady = false;
     const made = Object.entries(given);
     for (const [name, tensor] of made) values.set(name, tensor);
     this.#last = {
@@ -86,12 +90,24 @@ export class SegmentRunner {
 
   /** Memory for outputs whose dims are those of the last run, as what the segment needs has its dims. */
   #fetchesFor(feeds: OrtValues, memory: RunMemory): Record<string, OrtTensor | null> | undefined {
-    const last = this.#last;
+    const last = this.#last ?? this.#guess();
     if (!last || !this.#isSteady) return undefined;
     if (!this.needs.every((name, i) => sameDims(feeds[name].dims, last.taken[i]))) return undefined;
     const fetches: Record<string, OrtTensor | null> = {};
     for (const [name, kind] of last.made) fetches[name] = kind ? memory.take(kind) : null;
     return fetches;
+  }
+
+  /** What the first run may see: the same as the segment before, if it has as many values of the same types. */
+  #guess(): Seen | undefined {
+    const before = this.#before;
+    const like = before ? before.#last : undefined;
+    const outputs = this.#session.outputMetadata;
+    if (like?.taken.length !== this.needs.length || like.made.length !== outputs.length) return undefined;
+    const { taken, made } = like;
+    const isAlike = made.every(([, kind], i) => kind === undefined || kind.type === outputs[i].type);
+    if (!isAlike) return undefined;
+    return { taken, made: outputs.map(({ name }, i) => [name, this.#isInner(name) ? made[i][1] : undefined]) };
   }
 
   release(): Promise<void> {

@@ -113,7 +113,8 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
     for (const [i, { segment, sites }] of stages.entries()) {
       await segment?.run(values, tensorOf, memory, options);
       for (const site of sites) {
-        for (const [name, tensor] of await runSite(ort, site, tensorOf, masks, device)) values.set(name, tensor);
+        const made = await runSite(ort, site, tensorOf, masks, device, memory);
+        for (const [name, tensor] of made) values.set(name, tensor);
       }
       // What nobody reads any more is let go of while the run goes on.
       for (const [name, tensor] of values) {

@@ -186,6 +186,25 @@ describe('fuse', () => {
     assert.deepEqual(seen, ['0', '0', '0', undefined, undefined, undefined, '1', '1', '1']);
   });
 
+  it('has sessions that keep no memory from run to run, unless they are told to or there is one', async () => {
+    const seen = [];
+    const watching = {
+      Tensor: ort.Tensor,
+      InferenceSession: {
+        create: (bytes, settings) => {
+          seen.push([settings.enableCpuMemArena, settings.enableMemPattern]);
+          return ort.InferenceSession.create(bytes, settings);
+        },
+      },
+    };
+    const keeping = { sessionOptions: { ...quiet, enableCpuMemArena: true } };
+    for (const more of [{}, keeping, { only: () => false }]) {
+      await (await fuse(watching, pathOf(bert), { ...options, ...more })).release();
+    }
+    const [lean, kept] = [Array(3).fill([false, false]), Array(3).fill([true, false])];
+    assert.deepEqual(seen, [...lean, ...kept, [undefined, undefined]]);
+  });
+
   it('says which argument is wrong', async () => {
     const code = 'ERR_TILEWISE_INVALID_OPTION';
     await refuses(fuse(ort, 5), code, /`source`/);
