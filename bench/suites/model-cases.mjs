@@ -83,8 +83,8 @@ function generateGroup(form, prompt, count, most, threads) {
     ({ release } = rest);
     if (reason) console.log(`  attention stays with onnxruntime: ${reason}`);
     return [
-      { name: 'onnxruntime', isAsync: true, call: calls[0] },
-      { name: 'tilewise', isAsync: true, call: calls[1], most },
+      { name: 'onnxruntime', isAsync: true, call: calls[0], samples: 3 },
+      { name: 'tilewise', isAsync: true, call: calls[1], samples: 3, most },
     ];
   };
   return {

@@ -14,7 +14,7 @@ import { runOptions } from './options.mjs';
 import { runRatioSuite } from './ratio-suite.mjs';
 
 const options = runOptions();
-const sampling = { mustRest: true, ...(options.quick ? { samples: 3, minMs: 20 } : { samples: 7, minMs: 150 }) };
+const sampling = { mustRest: true, ...(options.quick ? { samples: 3, minMs: 20 } : { samples: 5, minMs: 120 }) };
 
 /** Peak memory of the large stack, whole and fused. */
 function measureMemory() {

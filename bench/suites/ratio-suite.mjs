@@ -11,6 +11,7 @@ import { interleave } from '../timing/quiet.mjs';
  * @property {string} name
  * @property {() => unknown} call
  * @property {boolean} [isAsync] a call is awaited before the next one begins
+ * @property {number} [samples] wanted of it, where it is slow
  * @property {number} [most] target: at most this many times the first contender's time
  * @property {number} [mostMore] target: at most so many ms more than the first contender's time
  *
@@ -33,7 +34,9 @@ const runsOf = ({ call, isAsync }) =>
 async function measure(group, sampling) {
   setNumThreads(group.threads);
   const contenders = await group.prepare();
-  const timed = contenders.map(({ name, ...rest }) => ({ name, threads: group.threads, run: runsOf(rest) }));
+  const timed = contenders.map(({ name, samples, ...rest }) => {
+    return { name, threads: group.threads, run: runsOf(rest), ...(samples && { samples }) };
+  });
   const summaries = await interleave(timed, sampling);
   await group.release?.();
   return contenders.map(({ name, most, mostMore }, i) => {
