@@ -15,7 +15,7 @@ import { lengthOf, putTogether } from '../../dist/adapters/onnx/pieces.js';
 import { findSites } from '../../dist/adapters/onnx/sites/find.js';
 import { bytesField, integerField, textField } from '../../dist/adapters/onnx/wire.js';
 import { cut, type SwappedSite } from '../../dist/adapters/onnxruntime/cut.js';
-import { segmentModel } from '../../dist/adapters/onnxruntime/segment-model.js';
+import { type Crossing, segmentModel } from '../../dist/adapters/onnxruntime/segment-model.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 
 const fixtures = fileURLToPath(new URL('../clients/fixtures', import.meta.url));
@@ -30,13 +30,13 @@ function fileOf(name: string, bytes: Uint8Array): string {
   return file;
 }
 
-/** The models of a model's segments, with all types as float32. */
-function segmentsOf(model: Model): Uint8Array[] {
+/** The models of a model's segments. @param crossing what is known of every value between them */
+function segmentsOf(model: Model, crossing: Crossing = { type: 'float32' }): Uint8Array[] {
   const folder = model.file && path.dirname(model.file);
   const view = new GraphView(model, folder);
   const sites = findSites(model, folder).filter((site): site is SwappedSite => site.swap !== undefined);
   return cut(view, sites).flatMap(({ segment }) => {
-    const pieces = segment && segmentModel(model, view, segment, () => 'float32');
+    const pieces = segment && segmentModel(model, view, segment, () => crossing);
     return pieces ? [putTogether(pieces, new Uint8Array(lengthOf(pieces)))] : [];
   });
 }
@@ -69,11 +69,22 @@ describe.each(graphs)('%s', (name) => {
   });
 
   it('has segments with the weights that they read, and those of its bytes have them as well', () => {
-    const [fromFile, fromBytes] = [model, readModel(bytes)].map(segmentsOf);
+    const [fromFile, fromBytes] = [model, readModel(bytes)].map((one) => segmentsOf(one));
     expect(fromFile.map((segment) => segment.length)).toEqual(fromBytes.map((segment) => segment.length));
     const numbers = (segment: Uint8Array) => numbersOf(readModel(segment));
     expect(fromFile.map(numbers)).toEqual(fromBytes.map(numbers));
   });
+});
+
+it('segments say what is known of values that cross', () => {
+  const model = readModelFile(path.join(fixtures, 'bert-eager-script17.onnx'));
+  const stated = new Set([...model.graph.valueInfos, ...model.graph.inputs].map(({ name }) => name));
+  const crossing = { type: 'float32', dims: [undefined, 3] } as const;
+  const inputs = segmentsOf(model, crossing)
+    .flatMap((segment) => readModel(segment).graph.inputs)
+    .filter(({ name }) => !stated.has(name));
+  expect(inputs.length).toBeGreaterThan(0);
+  for (const { type, dims } of inputs) expect({ type, dims }).toEqual(crossing);
 });
 
 describe('a weight', () => {

@@ -3,17 +3,11 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { externalEntries } from '../../dist/adapters/onnx/external.js';
 import { makeModel, makeNode, makeTensor, makeValueInfo } from '../../dist/adapters/onnx/make.js';
-import { Message } from '../../dist/adapters/onnx/message.js';
 import { readModel } from '../../dist/adapters/onnx/model.js';
-import {
-  entryFields,
-  externalLocation,
-  graphFields,
-  modelFields,
-  tensorFields,
-} from '../../dist/adapters/onnx/numbers.js';
-import { bytesField, integerField, textField } from '../../dist/adapters/onnx/wire.js';
+import { externalLocation, graphFields, modelFields, tensorFields } from '../../dist/adapters/onnx/numbers.js';
+import { bytesField, integerField } from '../../dist/adapters/onnx/wire.js';
 import { contrib, leftContrib, packed } from './contrib.mjs';
 import { failures } from './failures.mjs';
 import { randomForms } from './forms.mjs';
@@ -193,12 +187,6 @@ function splitWeights(source, folder) {
   const { graph, message } = readModel(readFileSync(source));
   const chunks = [];
   let end = 0;
-  const entry = (key, value) =>
-    bytesField(
-      tensorFields.externalData,
-      new Message('StringStringEntryProto', [textField(entryFields.key, key), textField(entryFields.value, value)])
-        .bytes,
-    );
   const initializers = graph.initializers.map((tensor) => {
     const { buffer } = tensor.data();
     chunks.push(new Uint8Array(buffer));
@@ -207,11 +195,7 @@ function splitWeights(source, folder) {
     return tensor.message.with({
       ...Object.fromEntries(['rawData', 'floatData', 'int32Data', 'int64Data'].map((name) => [tensorFields[name], []])),
       [tensorFields.dataLocation]: [integerField(tensorFields.dataLocation, externalLocation)],
-      [tensorFields.externalData]: [
-        entry('location', 'external.data'),
-        entry('offset', `${offset}`),
-        entry('length', `${buffer.byteLength}`),
-      ],
+      [tensorFields.externalData]: externalEntries({ location: 'external.data', offset, length: buffer.byteLength }),
     });
   });
   const inner = graph.message.with({
@@ -219,6 +203,28 @@ function splitWeights(source, folder) {
   });
   writeFileSync(path.join(folder, 'external.data'), Buffer.concat(chunks));
   return message.with({ [modelFields.graph]: [bytesField(modelFields.graph, inner.bytes)] });
+}
+
+/** A model of which the weights, beside it, are 2.56 GB: rows that ids pick are the queries, keys and values. */
+function largeModel() {
+  const rows = [10_000_000, 64];
+  const table = makeTensor('table', 'float32', rows, new Float32Array(0)).with({
+    [tensorFields.rawData]: [],
+    [tensorFields.dataLocation]: [integerField(tensorFields.dataLocation, externalLocation)],
+    [tensorFields.externalData]: externalEntries({ location: 'large.data', offset: 0, length: 2_560_000_000 }),
+  });
+  return makeModel({
+    opset: 23,
+    nodes: [
+      makeNode('Gather', ['table', 'ids'], ['picked']),
+      makeNode('Reshape', ['picked', 'dims'], ['x']),
+      makeNode('Attention', ['x', 'x', 'x'], ['a'], { q_num_heads: 4, kv_num_heads: 4 }),
+      makeNode('Neg', ['a'], ['y']),
+    ],
+    initializers: [table, makeTensor('dims', 'int64', [3], BigInt64Array.of(1n, -1n, 64n))],
+    inputs: [makeValueInfo('ids', 'int64', [1, 'tokens'])],
+    outputs: [makeValueInfo('y', 'float32')],
+  });
 }
 
 /** Writes the models into a folder. @param source a model whose weights are put beside it */
@@ -230,6 +236,7 @@ export function writeModels(folder, source) {
   }
   writeFileSync(path.join(folder, 'named.onnx'), named.bytes);
   const external = splitWeights(source, folder).bytes;
+  writeFileSync(path.join(folder, 'large.onnx'), largeModel().bytes);
   writeFileSync(path.join(folder, 'external.onnx'), external);
   mkdirSync(path.join(folder, 'elsewhere'), { recursive: true });
   writeFileSync(path.join(folder, 'elsewhere', 'no weights.onnx'), external);

@@ -47,6 +47,7 @@ export function check(project) {
     'pattern',
     'left',
     'runs',
+    'weights',
     'patch',
     'cli',
     'caches',

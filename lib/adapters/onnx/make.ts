@@ -79,14 +79,19 @@ export function makeTensor(name: string, type: ElementType, dims: readonly numbe
   ]);
 }
 
-/** An input or output. @param type, dims lengths, or names of lengths; absent: onnxruntime infers them, of outputs */
-export function makeValueInfo(name: string, type?: ElementType, dims?: readonly (number | string)[]): Message {
+function dimensionFields(dim: number | string | undefined): Field[] {
+  if (dim === undefined) return [];
+  return [typeof dim === 'number' ? integerField(dimFields.value, dim) : textField(dimFields.param, dim)];
+}
+
+/** An input or output. @param type, dims lengths, names of lengths, undefined for others; absent: onnxruntime infers them, of outputs */
+export function makeValueInfo(
+  name: string,
+  type?: ElementType,
+  dims?: readonly (number | string | undefined)[],
+): Message {
   if (type === undefined) return new Message('ValueInfoProto', [textField(valueInfoFields.name, name)]);
-  const shape = dims?.map((dim) =>
-    part(shapeFields.dim, [
-      typeof dim === 'number' ? integerField(dimFields.value, dim) : textField(dimFields.param, dim),
-    ]),
-  );
+  const shape = dims?.map((dim) => part(shapeFields.dim, dimensionFields(dim)));
   const tensor = [
     integerField(tensorTypeFields.elemType, elementTypes[type]),
     ...(shape ? [part(tensorTypeFields.shape, shape)] : []),

@@ -16,7 +16,7 @@ import { cut, makesOf, readsOf, type SwappedSite } from './cut.js';
 import type { Ort, OrtMetadata, OrtTensor } from './ort.js';
 import { checkSitePattern } from './pattern.js';
 import { SegmentMemory } from './segment-memory.js';
-import { segmentModel } from './segment-model.js';
+import { type Crossing, segmentModel } from './segment-model.js';
 import { SegmentRunner } from './segment-runner.js';
 import { FusedSession, type RunStage } from './session.js';
 
@@ -177,27 +177,28 @@ async function openSwapped(opening: Opening, attention: readonly Site[]) {
 /** Each session would keep the memory of its largest run, and a model is many sessions: they take it from the process instead. */
 const lean = { enableCpuMemArena: false, enableMemPattern: false };
 
-/** Opens the segments in order: the types that one gives are those that the next takes. */
+/** Opens the segments in order: the types and dims that one gives are those that the next takes. */
 async function open(opening: Opening, sites: readonly SwappedSite[]): Promise<RunStage[]> {
   const { ort } = opening;
   const settings = sites.length > 0 ? { ...lean, ...opening.settings } : opening.settings;
   const { model, view } = withNodesBefore(opening, sites);
-  const types = new Map<string, ElementType | undefined>([...view.infos].map(([name, { type }]) => [name, type]));
+  const known = new Map<string, Crossing>([...view.infos].map(([name, { type, dims }]) => [name, { type, dims }]));
   const stages: RunStage[] = [];
   const memory = new SegmentMemory();
   const masks = new Set(sites.flatMap(({ swap }) => swap.masks.map(({ value }) => value)));
   const isInner = (name: string) => !view.isOutput(name) && !masks.has(name);
   try {
     for (const { segment, sites: after } of cut(view, sites)) {
-      const pieces = segment && segmentModel(model, view, segment, (name) => types.get(name));
+      const pieces = segment && segmentModel(model, view, segment, (name) => known.get(name));
       const session = pieces && (await ort.InferenceSession.create(memory.bytesOf(pieces), settings));
       const before = stages.at(-1)?.segment;
       stages.push({ segment: session && new SegmentRunner(session, segment.needs, isInner, before), sites: after });
-      for (const { name, type } of session?.outputMetadata ?? []) types.set(name, elementType(type));
+      for (const output of session?.outputMetadata ?? []) known.set(output.name, crossingOf(output));
       for (const site of after) {
         const { value } = site.swap.v;
-        const type = types.get(value) ?? view.constant(value)?.type;
-        for (const name of makesOf(site)) types.set(name, type);
+        const type = known.get(value)?.type ?? view.constant(value)?.type;
+        for (const name of makesOf(site)) known.set(name, { type });
+        known.set(site.swap.out.value, { type, dims: dimsOfOutput(site) });
       }
     }
     return stages;
@@ -223,6 +224,20 @@ function constantsOf(ort: Ort, view: GraphView, stages: readonly RunStage[]): Ma
       return [[name, new ort.Tensor(stored.type as never, data as never, stored.dims)] as const];
     }),
   );
+}
+
+/** What onnxruntime says of an output. No dims may be dims that it does not know. */
+function crossingOf({ type, shape = [] }: OrtMetadata): Crossing {
+  const dims = shape.map((length) => (typeof length === 'number' ? length : undefined));
+  return { type: elementType(type), ...(dims.length > 0 && { dims }) };
+}
+
+/** The dims of a site's output, as far as the model alone says them. */
+function dimsOfOutput({ swap: { out }, queryHeads, valueDim }: SwappedSite): Crossing['dims'] {
+  if (queryHeads === undefined || valueDim === undefined) return undefined;
+  if (!out.order) return [undefined, undefined, queryHeads * valueDim];
+  const sizes = [undefined, queryHeads, undefined, valueDim];
+  return sizes.map((_, axis) => sizes[out.order!.indexOf(axis)]);
 }
 
 const elementType = (type: string | undefined): ElementType | undefined =>

@@ -6,7 +6,7 @@ import path from 'node:path';
 import type { GraphView } from '../onnx/graph-view.js';
 import { makeValueInfo } from '../onnx/make.js';
 import type { Message } from '../onnx/message.js';
-import type { Model } from '../onnx/model.js';
+import type { Model, ValueInfo } from '../onnx/model.js';
 import { type ElementType, graphFields, modelFields, tensorFields } from '../onnx/numbers.js';
 import { fieldOf, type Piece, piecesOf } from '../onnx/pieces.js';
 import type { StoredTensor } from '../onnx/tensor.js';
@@ -15,19 +15,31 @@ import type { Segment } from './cut.js';
 const parts = (number: number, messages: readonly Message[]): Piece[] =>
   messages.flatMap((message) => fieldOf(number, piecesOf(message)));
 
-/** @param typeOf element types of values that come from outside */
+/**
+ * What is known of a value that crosses a cut. onnxruntime makes one operator of several where it knows how many dims there are,
+ * and which have a fixed length.
+ */
+export interface Crossing {
+  readonly type: ElementType | undefined;
+  readonly dims?: ValueInfo['dims'];
+}
+
+/** @param crossingOf values that come from outside */
 export function segmentModel(
   model: Model,
   view: GraphView,
   { nodes, needs, gives }: Segment,
-  typeOf: (name: string) => ElementType | undefined,
+  crossingOf: (name: string) => Crossing | undefined,
 ): Piece[] {
   const { graph } = model;
   const read = new Set(nodes.flatMap((node) => view.reads(node)));
   const made = new Set(nodes.flatMap(({ outputs }) => outputs));
   const given = new Set(gives);
   const infos = (names: readonly string[]) =>
-    names.map((name) => view.infos.get(name)?.message ?? makeValueInfo(name, typeOf(name)));
+    names.map((name) => {
+      const { type, dims } = crossingOf(name) ?? {};
+      return view.infos.get(name)?.message ?? makeValueInfo(name, type, dims);
+    });
   const inner = piecesOf(graph.message, {
     [graphFields.node]: parts(
       graphFields.node,
