@@ -3,12 +3,13 @@
 
 import { describe, expect, it } from 'vitest';
 import { GraphView } from '../../dist/adapters/onnx/graph-view.js';
-import { makeModel, makeNode, makeValueInfo } from '../../dist/adapters/onnx/make.js';
+import { makeModel, makeNode, makeTensor, makeValueInfo } from '../../dist/adapters/onnx/make.js';
 import type { Message } from '../../dist/adapters/onnx/message.js';
 import { readModel } from '../../dist/adapters/onnx/model.js';
 import { findSites } from '../../dist/adapters/onnx/sites/find.js';
 import type { Site } from '../../dist/adapters/onnx/sites/site.js';
 import { cut, type SwappedSite } from '../../dist/adapters/onnxruntime/cut.js';
+import { withKnownShapes } from '../../dist/adapters/onnxruntime/known-shapes.js';
 
 type Input = Parameters<typeof makeValueInfo>;
 
@@ -96,5 +97,81 @@ describe('GroupQueryAttention', () => {
       [['q'], ['n'], 1],
       [['a'], ['y'], 0],
     ]);
+  });
+});
+
+describe('attention in pieces', () => {
+  const constants = { two: [2], three: [3], zero: [0], more: [1, 2, 2, 5, 16], heads: [0, 4, -1, 16] };
+  const nodes = [
+    makeNode('Transpose', ['rows_k'], ['k'], { perm: [0, 2, 1, 3] }),
+    ...(['k', 'v'] as const).flatMap((name) => [
+      makeNode('Concat', [`past_${name}`, name], [`present_${name}`], { axis: -2 }),
+      makeNode('Unsqueeze', [`present_${name}`, 'two'], [`${name}_one`]),
+      makeNode('Expand', [`${name}_one`, 'more'], [`${name}_more`]),
+      makeNode('Reshape', [`${name}_more`, 'heads'], [`${name}_all`]),
+    ]),
+    makeNode('Transpose', ['k_all'], ['kT'], { perm: [0, 1, 3, 2] }),
+    makeNode('MatMul', ['q4', 'kT'], ['scores']),
+    makeNode('Shape', ['kT'], ['dims'], { start: -1 }),
+    makeNode('Slice', ['mask', 'zero', 'dims', 'three'], ['cut']),
+    makeNode('Add', ['scores', 'cut'], ['masked']),
+    makeNode('Softmax', ['masked'], ['p'], { axis: -1 }),
+    makeNode('MatMul', ['p', 'v_all'], ['y']),
+  ];
+  const four = (name: string, heads: number, tokens: string): Input => [name, 'float32', ['batch', heads, tokens, 16]];
+  const fed: Input[] = [
+    ...[four('q4', 4, 'tokens'), four('v', 2, 'tokens'), four('past_k', 2, 'past'), four('past_v', 2, 'past')],
+    ...[
+      ['rows_k', 'float32', ['batch', 'tokens', 2, 16]] as Input,
+      ['mask', 'float32', [1, 1, 'tokens', 'all']] as Input,
+    ],
+  ];
+
+  function modelWith(more: readonly Message[], outputs: readonly string[]) {
+    const initializers = Object.entries(constants).map(([name, numbers]) =>
+      makeTensor(name, 'int64', [numbers.length], BigInt64Array.from(numbers, BigInt)),
+    );
+    const [infos, results] = [fed.map((input) => makeValueInfo(...input)), outputs.map((name) => makeValueInfo(name))];
+    return readModel(
+      makeModel({ opset: 17, nodes: [...nodes, ...more], initializers, inputs: infos, outputs: results }).bytes,
+    );
+  }
+
+  const presents = ['y', 'present_k', 'present_v'];
+
+  it('is read in front of the cache and of the heads that repeat', () => {
+    const [site] = findSites(modelWith([], presents));
+    expect(site).toMatchObject({
+      ...{ queryHeads: 4, kvHeads: 2, headDim: 16 },
+      swap: {
+        k: { value: 'rows_k', order: [0, 2, 1, 3] },
+        v: { value: 'v', order: [0, 1, 2, 3] },
+        cache: {
+          past: { k: { value: 'past_k' }, v: { value: 'past_v' } },
+          present: { k: { value: 'present_k' }, v: { value: 'present_v' } },
+        },
+      },
+    });
+  });
+
+  it('crosses to onnxruntime neither repeated nor with its past: lengths are told', () => {
+    const model = modelWith([], presents);
+    const sites = findSites(model) as SwappedSite[];
+    const { view, shapes } = withKnownShapes({ model, view: new GraphView(model) }, sites);
+    expect(shapes).toEqual([{ name: 'past_k#dims', past: 'past_k' }]);
+    const stages = cut(view, sites);
+    expect(
+      stages.map(({ segment, sites: after }) => [segment?.needs.toSorted(), segment?.gives, after.length]),
+    ).toEqual([
+      [['k', 'mask', 'past_k#dims'].map((name) => (name === 'k' ? 'rows_k' : name)).toSorted(), ['cut'], 1],
+      [undefined, undefined, 0],
+    ]);
+    expect(stages[0].segment!.nodes.map(({ op }) => op)).not.toContain('Expand');
+  });
+
+  it('with keys that are read elsewhere has its cache put together by onnxruntime', () => {
+    const [site] = findSites(modelWith([makeNode('Neg', ['present_k'], ['z'])], [...presents, 'z']));
+    expect(site.swap).not.toHaveProperty('cache');
+    expect(site).toMatchObject({ kvHeads: 2, swap: { k: { value: 'present_k' }, v: { value: 'present_v' } } });
   });
 });

@@ -67,6 +67,72 @@ function halfGroupQuery() {
   return model(21, nodes, [...operands(), ...pastOf('float16'), ...counted], tables, 'float16');
 }
 
+const whole = (name, ...numbers) => makeTensor(name, 'int64', [numbers.length], BigInt64Array.from(numbers, BigInt));
+
+/** [batch, tokens, heads * dim] as [batch, heads, tokens, dim]. */
+const split = (from, to, count) => [
+  makeNode('Reshape', [from, `${count} heads`], [`${to}_rows`]),
+  makeNode('Transpose', [`${to}_rows`], [to], { perm: [0, 2, 1, 3] }),
+];
+
+/** Each KV head as often as query heads read it, as transformers writes it; lengths come from the value itself. */
+const repeat = (from, to) => [
+  makeNode('Shape', [from], [`${to}_dims`]),
+  makeNode('Gather', [`${to}_dims`, 'batch and tokens'], [`${to}_some`]),
+  makeNode('Split', [`${to}_some`, 'one each'], [`${to}_batch`, `${to}_keys`], { axis: 0 }),
+  makeNode('Concat', [`${to}_batch`, 'kv heads', 'times', `${to}_keys`, 'dim'], [`${to}_spread`], { axis: 0 }),
+  makeNode('Concat', [`${to}_batch`, 'query heads', `${to}_keys`, 'dim'], [`${to}_shape`], { axis: 0 }),
+  makeNode('Unsqueeze', [from, 'two'], [`${to}_more`]),
+  makeNode('Expand', [`${to}_more`, `${to}_spread`], [`${to}_all`]),
+  makeNode('Reshape', [`${to}_all`, `${to}_shape`], [to]),
+];
+
+const eagerConstants = [
+  whole(`${heads} heads`, 0, 0, heads, dim),
+  whole(`${kvHeads} heads`, 0, 0, kvHeads, dim),
+  ...[whole('batch and tokens', 0, 2), whole('one each', 1, 1), whole('kv heads', kvHeads), whole('dim', dim)],
+  ...[
+    whole('times', heads / kvHeads),
+    whole('query heads', heads),
+    whole('zero', 0),
+    whole('two', 2),
+    whole('three', 3),
+  ],
+  makeTensor('root', 'float32', [], Float32Array.of(Math.sqrt(dim))),
+];
+
+/**
+ * Attention in pieces. The past is asked how long it is, and the mask is cut to the length of the repeated keys.
+ * @param keyHeads as many as queries have: nothing is repeated
+ */
+function eager(keyHeads, hiding) {
+  const isRepeated = keyHeads !== heads;
+  const nodes = [
+    ...split('negative', 'query', heads),
+    ...split('k', 'fresh_key', keyHeads),
+    ...split('v', 'fresh_value', keyHeads),
+    makeNode('Concat', ['past_key', 'fresh_key'], ['present_key'], { axis: -2 }),
+    makeNode('Concat', ['past_value', 'fresh_value'], ['present_value'], { axis: 2 }),
+    ...(isRepeated ? [...repeat('present_key', 'keys'), ...repeat('present_value', 'values')] : []),
+    makeNode('Shape', [isRepeated ? 'keys' : 'present_key'], ['key_dims']),
+    makeNode('Gather', ['key_dims', 'two'], ['length']),
+    makeNode('Slice', [hiding[0], 'zero', 'length', 'three'], ['mask']),
+    makeNode('Transpose', [isRepeated ? 'keys' : 'present_key'], ['keysT'], { perm: [0, 1, 3, 2] }),
+    makeNode('MatMul', ['query', 'keysT'], ['products']),
+    makeNode('Div', ['products', 'root'], ['scores']),
+    makeNode('Add', ['scores', 'mask'], ['masked']),
+    makeNode('Softmax', ['masked'], ['weights'], { axis: -1 }),
+    makeNode('MatMul', ['weights', isRepeated ? 'values' : 'present_value'], ['rows']),
+    makeNode('Transpose', ['rows'], ['inOrder'], { perm: [0, 2, 1, 3] }),
+    // How many tokens there were is a number that a model goes on with.
+    makeNode('Shape', ['past_key'], ['past_dims']),
+    makeNode('Gather', ['past_dims', 'two'], ['past_length']),
+    makeNode('Cast', ['past_length'], ['past_number'], { to: 1 }),
+    makeNode('Add', ['inOrder', 'past_number'], ['a']),
+  ];
+  return model(17, nodes, [...operands(keyHeads), ...pastOf('float32', keyHeads), hiding], eagerConstants);
+}
+
 const turned = { names: ['cos', 'sin'], initializers: tables };
 
 const models = {
@@ -92,6 +158,8 @@ const models = {
     { names: ['', '', '', 'bias'], infos: [['bias', 'float32', [1, heads, 'tokens', 'total']]] },
   ),
   'group query, float16': halfGroupQuery(),
+  'in pieces, keys repeated': eager(kvHeads, ['hiding', 'float32', [1, 1, 'tokens', 'total']]),
+  'in pieces': eager(heads, ['hiding', 'float32', ['batch', 1, 'tokens', 'total']]),
 };
 
 /** Writes the models into a folder. */

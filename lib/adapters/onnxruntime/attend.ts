@@ -35,7 +35,8 @@ export async function attend(
   const view = (operand: Operand, heads: number) => headsFirst(tensorOf(operand.value), operand, heads, node);
   const values = swap.masks.map((mask) => [mask, tensorOf(mask.value)] as const);
   const operands = [view(swap.q, queryHeads!), view(swap.k, kvHeads!), view(swap.v, kvHeads!)];
-  const [q, k, v] = kind === 'decomposed' ? broadcast(operands, values, node) : operands;
+  const isGrouped = kvHeads !== queryHeads && kvHeads !== 1;
+  const [q, k, v] = kind === 'decomposed' ? broadcast(operands, values, node, isGrouped) : operands;
   const [batch, heads, queries, headDim] = q.dims;
   const [keys, valueDim] = v.dims.slice(2);
   const { out, tensor } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim], memory);
@@ -107,14 +108,20 @@ function partOf(tensor: OrtTensor, { part }: Operand): ViewParts {
 }
 
 /** As MatMul and Add do: one batch entry or head stands for all. One head of keys and values stays one: it is shared as it is. */
-function broadcast(operands: Tensor<FloatType>[], masks: readonly MaskOfRun[], node: string): Tensor<FloatType>[] {
+function broadcast(
+  operands: Tensor<FloatType>[],
+  masks: readonly MaskOfRun[],
+  node: string,
+  isGrouped: boolean,
+): Tensor<FloatType>[] {
   const outer = [...operands, ...masks.map(([, tensor]) => tensor)].map(({ dims }) =>
     [0, 1].map((axis) => dims[dims.length - 4 + axis] ?? 1),
   );
-  const [batch, heads] = [0, 1].map((axis) => outer.map((dims) => dims[axis]).find((length) => length !== 1) ?? 1);
-  const isShared = operands.slice(1).every(({ dims }) => dims[1] === 1);
+  const [batch, most] = [0, 1].map((axis) => outer.map((dims) => dims[axis]).find((length) => length !== 1) ?? 1);
+  const heads = isGrouped ? operands[0].dims[1] : most;
+  const isShared = isGrouped || operands.slice(1).every(({ dims }) => dims[1] === 1);
   return operands.map((operand, i) => {
-    const lengths = [batch, i > 0 && isShared ? 1 : heads];
+    const lengths = [batch, i > 0 && isShared ? operand.dims[1] : heads];
     const { type, data, dims, strides, offset } = operand;
     if (lengths.every((length, axis) => length === dims[axis])) return operand;
     if (lengths.some((length, axis) => length !== dims[axis] && dims[axis] !== 1)) {

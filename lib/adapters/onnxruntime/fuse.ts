@@ -13,6 +13,7 @@ import { findSites } from '../onnx/sites/find.js';
 import type { Site, SitePattern } from '../onnx/sites/site.js';
 import { type Viewed, withNodesBefore } from './before.js';
 import { cut, makesOf, readsOf, type SwappedSite } from './cut.js';
+import { withKnownShapes } from './known-shapes.js';
 import type { Ort, OrtMetadata, OrtTensor } from './ort.js';
 import { checkSitePattern } from './pattern.js';
 import { SegmentMemory } from './segment-memory.js';
@@ -97,9 +98,9 @@ export async function openPrepared<O extends Ort>(
   prepared: Prepared,
 ): Promise<FusedSession<InstanceType<O['Tensor']>>> {
   const { model, view, device } = prepared;
-  const { attention, stages } = await openSwapped({ ort, ...prepared }, prepared.sites);
+  const { attention, stages, shapes } = await openSwapped({ ort, ...prepared }, prepared.sites);
   return new FusedSession({
-    ...{ ort, attention, stages, device, constants: constantsOf(ort, view, stages) },
+    ...{ ort, attention, stages, shapes, device, constants: constantsOf(ort, view, stages) },
     inputs: model.graph.inputs.filter(({ name }) => !view.initializers.has(name)).map(metadataOf),
     outputs: model.graph.outputs.map(metadataOf),
   });
@@ -165,12 +166,12 @@ interface Opening extends Viewed {
 async function openSwapped(opening: Opening, attention: readonly Site[]) {
   const sites = attention.filter((site): site is SwappedSite => site.swap !== undefined);
   try {
-    return { attention, stages: await open(opening, sites) };
+    return { attention, ...(await open(opening, sites)) };
   } catch (error) {
     if (sites.length === 0) throw error;
     const reason = `onnxruntime refuses the graph without it: ${(error as Error).message}`;
     const left = attention.map((site) => (site.swap ? without(site, reason) : site));
-    return { attention: left, stages: await open(opening, []) };
+    return { attention: left, ...(await open(opening, [])) };
   }
 }
 
@@ -178,10 +179,10 @@ async function openSwapped(opening: Opening, attention: readonly Site[]) {
 const lean = { enableCpuMemArena: false, enableMemPattern: false };
 
 /** Opens the segments in order: the types and dims that one gives are those that the next takes. */
-async function open(opening: Opening, sites: readonly SwappedSite[]): Promise<RunStage[]> {
+async function open(opening: Opening, sites: readonly SwappedSite[]) {
   const { ort } = opening;
   const settings = sites.length > 0 ? { ...lean, ...opening.settings } : opening.settings;
-  const { model, view } = withNodesBefore(opening, sites);
+  const { model, view, shapes } = withKnownShapes(withNodesBefore(opening, sites), sites);
   const known = new Map<string, Crossing>([...view.infos].map(([name, { type, dims }]) => [name, { type, dims }]));
   const stages: RunStage[] = [];
   const memory = new SegmentMemory();
@@ -201,7 +202,7 @@ async function open(opening: Opening, sites: readonly SwappedSite[]): Promise<Ru
         known.set(site.swap.out.value, { type, dims: dimsOfOutput(site) });
       }
     }
-    return stages;
+    return { stages, shapes };
   } catch (error) {
     for (const { segment } of stages) await segment?.release();
     throw error;

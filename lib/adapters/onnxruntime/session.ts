@@ -6,6 +6,7 @@ import { is } from '../../check/validate.js';
 import type { DeviceName } from '../../tensor/devices.js';
 import type { Site } from '../onnx/sites/site.js';
 import { readsOf, type SwappedSite } from './cut.js';
+import type { KnownShape } from './known-shapes.js';
 import { RunMasks } from './masks.js';
 import type { Ort, OrtMetadata, OrtTensor, OrtValues } from './ort.js';
 import { SharedMemory } from './run-memory.js';
@@ -27,6 +28,8 @@ export interface Parts {
   readonly stages: readonly RunStage[];
   /** Values that are the same in every run. */
   readonly constants: ReadonlyMap<string, OrtTensor>;
+  /** Inputs that a run adds: the dims of what it is fed. */
+  readonly shapes: readonly KnownShape[];
   readonly device: DeviceName | undefined;
 }
 
@@ -104,8 +107,9 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
     names: readonly string[],
     options: object | undefined,
   ): Promise<OrtValues> {
-    const { ort, stages, constants, device } = this.#parts;
+    const { ort, stages, constants, shapes, device } = this.#parts;
     const values = new Map(feeds);
+    for (const { name, past } of shapes) values.set(name, dimsOf(ort, feeds.get(past)!));
     const masks = new RunMasks();
     const memory = this.#memory.begin();
     const tensorOf = (name: string) => values.get(name) ?? constants.get(name)!;
@@ -159,6 +163,10 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
 }
 
 const invalid = (message: string): TilewiseTypeError => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
+
+/** The dims of a tensor, as ONNX's Shape gives them. */
+const dimsOf = ({ Tensor }: Ort, { dims }: OrtTensor): OrtTensor =>
+  new Tensor('int64' as never, BigInt64Array.from(dims, BigInt) as never, [dims.length]);
 
 /** Whether onnxruntime takes a value for a tensor. */
 const isTensor = (value: unknown): value is OrtTensor =>

@@ -91,6 +91,11 @@ describe('a decoder', () => {
     }
   });
 
+  it('has sequences that begin with padding', async (t) => {
+    const last = await decode(await open(t, 'in pieces'), 'in pieces', [prompt, 3, ...oneByOne], 2);
+    arePresents(last);
+  });
+
   it('refuses lengths that its past has not got', async (t) => {
     const { session } = await open(t, rotary);
     const refuses = (sizes, past) =>

@@ -14,13 +14,20 @@ const order = ({ tokens, total }, shown, hidden) =>
     i % total <= total - tokens + Math.floor(i / total) ? shown : hidden,
   );
 
+const lowest = -(2 ** 128 - 2 ** 104);
+
 const special = {
   seqlens_k: ({ lengths }) => Int32Array.from(lengths, (length) => length - 1),
   total: ({ total }) => Int32Array.of(total),
   positions: ({ batch, tokens, past }) =>
     BigInt64Array.from({ length: batch * tokens }, (_, i) => BigInt(past + (i % tokens) + 3)),
   order: (sizes) => Uint8Array.from(order(sizes, 1, 0)),
-  hiding: (sizes) => Float32Array.from(order(sizes, 0, -(2 ** 128 - 2 ** 104))),
+  // Of more than one sequence the last begins with two tokens of padding.
+  hiding: (sizes, [batch]) => {
+    const masks = Array.from({ length: batch }, () => order(sizes, 0, lowest));
+    if (batch > 1) masks[batch - 1] = masks[batch - 1].map((number, i) => (i % sizes.total < 2 ? lowest : number));
+    return Float32Array.from(masks.flat());
+  },
 };
 
 const empty = { float32: Float32Array, float16: Uint16Array };
@@ -35,7 +42,7 @@ export function feedsOf({ inputMetadata }, sizes, seed) {
     own.map(({ name, type, shape }, i) => {
       const dims = shape.map((length) => (typeof length === 'string' ? sizes[length] : length));
       const size = dims.reduce((product, length) => product * length, 1);
-      return [name, new ort.Tensor(type, special[name]?.(sizes) ?? numbers(size, seed + i), dims)];
+      return [name, new ort.Tensor(type, special[name]?.(sizes, dims) ?? numbers(size, seed + i), dims)];
     }),
   );
 }

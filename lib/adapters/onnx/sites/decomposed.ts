@@ -4,6 +4,7 @@
 import type { GraphView } from '../graph-view.js';
 import type { Node } from '../node.js';
 import { dimsOf } from '../shapes.js';
+import { cacheOf, unrepeated } from './kept.js';
 import { checkRanks, kindOfMask } from './mask-kinds.js';
 import { operandOf, readScores, type Scores } from './scores.js';
 import { type Operand, type Site, type Swap, Unswappable } from './site.js';
@@ -39,7 +40,7 @@ function siteOf(view: GraphView, node: string, scores: Scores, product: Node, we
   const v = operandOf(view, product.inputs[1]);
   if (v.factor !== 1 || product.inputs[0] !== weights) throw new Unswappable('its values are scaled');
   const swap: Swap = {
-    ...{ q: scores.q, k: scores.k, v: v.operand, masks: scores.masks, causal: false },
+    ...{ q: scores.q, ...keptOf(view, scores, v.operand), masks: scores.masks, causal: false },
     ...{ scale: scores.scale, softcap: Math.abs(scores.softcap), out: outputOf(view, product.outputs[0]) },
   };
   const [q, k, values] = [swap.q, swap.k, swap.v].map((operand) => headsFirst(view, operand));
@@ -59,6 +60,16 @@ function siteOf(view: GraphView, node: string, scores: Scores, product: Node, we
     mask: kindOfMask(view, swap),
     swap,
   };
+}
+
+/** Keys and values before they are repeated, and those of a run before the ones of earlier runs are in front. */
+function keptOf(view: GraphView, { q, k }: Scores, v: Operand): Pick<Swap, 'k' | 'v' | 'cache'> {
+  const queryHeads = headsFirst(view, q)?.[1];
+  if (queryHeads === undefined) return { k, v };
+  const [keys, values] = [unrepeated(view, k, queryHeads), unrepeated(view, v, queryHeads)];
+  const [kvHeads, valueHeads] = [keys, values].map((operand) => headsFirst(view, operand)?.[1]);
+  if (kvHeads !== valueHeads) return { k, v };
+  return cacheOf(view, keys, values) ?? { k: keys, v: values };
 }
 
 /** The lengths of an operand's [batch, heads, tokens, dim]; undefined unless it has four axes. */

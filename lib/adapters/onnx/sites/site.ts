@@ -59,6 +59,11 @@ export interface SiteCache {
   readonly past?: { readonly k: Operand; readonly v: Operand };
   /** What the next run is fed; a value is '' where nobody reads it. */
   readonly present: { readonly k: Operand; readonly v: Operand };
+  /**
+   * Of a cache that the graph itself puts together: values that are the past with new ones behind it. Nobody makes them any
+   * more, but what their lengths are may be asked.
+   */
+  readonly joined?: readonly { readonly value: string; readonly past: string; readonly fresh: string }[];
   /** As GroupQueryAttention counts: the last token's place in each sequence, [batch], and the tokens of the longest. */
   readonly counts?: { readonly lastPlaces: string; readonly total: string };
   /** Tables by which queries and new keys are turned, [positions, dims / 2]. */
@@ -106,7 +111,7 @@ export interface Site {
   readonly kind: SiteKind;
   /** Heads of the queries; undefined where a run decides. */
   readonly queryHeads: number | undefined;
-  /** Heads of keys and values, as the graph has them: exporters often repeat them. */
+  /** Heads of keys and values, before exporters repeat them for heads of queries. */
   readonly kvHeads: number | undefined;
   /** Dim of queries and keys. */
   readonly headDim: number | undefined;
