@@ -30,7 +30,8 @@ struct Piece {
 struct TileScratch {
   KeyBuffers buffers;
   float *queries, *outputs;  // per panel [dim][kPanel]
-  float *scores, *table;  // [keys][kPanel]
+  float* scores;  // [keys][kPanel]
+  float* table;  // [kRuleKeys][kPanel]
   float* ends;  // per segment [2][kPanel]
   float* rowBuffer;  // [kPanel][paddedDim]
   Panel* panels;
@@ -52,7 +53,7 @@ int64_t layOutTile(const AttentionProblem& p, TileShape shape, int64_t sightByte
   carver.take(s.buffers.packedV, keys * dv);
   carver.take(s.buffers.cleanV, keys * dv);
   carver.take(s.scores, keys * kPanel);
-  carver.take(s.table, keys * kPanel);
+  carver.take(s.table, kRuleKeys * kPanel);
   carver.take(s.ends, keys * 2 * kPanel);
   carver.take(s.rowBuffer, kPanel * larger(d, dv));
   carver.take(s.panels, panels);
@@ -63,12 +64,18 @@ int64_t layOutTile(const AttentionProblem& p, TileShape shape, int64_t sightByte
   return carver.floats();
 }
 
+struct NoRequests {
+  SIMD void operator()() const {}
+};
+
 // S^T = K Q^T for `n` keys of the block, hidden outside of each query's ends if there are any. Raises `blockMax` lane
-// by lane.
+// by lane. Calls request() before each register tile.
+template <class Request>
 void scores(KeyBlock& block, const float* k, int n, const Panel& panel, int dim, const float* ends, float* s,
-            Vec (&blockMax)[kTileVecs]) {
+            Vec (&blockMax)[kTileVecs], Request&& request) {
   const int64_t kStride = block.kStride;
   forEachTile(n, [&](auto tile, int first) {
+    request();
     for (int i = 0; i < block.prefetchSteps; ++i) {
       block.nextKeys.step();
       block.nextValues.step();
@@ -132,21 +139,40 @@ struct ValueRows {
 };
 
 // Adds what cleaned values left out, to the lanes that do see the key. Rare: only blocks with NaN or infinite values.
-void addNonFiniteValues(const Panel& panel, const Segment& segment, int64_t vStride, const float* p, const float* table,
-                        int dim) {
-  const float* const ends = segment.run.ends;
+void addNonFiniteValues(const AttentionProblem& p, const Panel& panel, const Segment& segment, int64_t vStride,
+                        const float* weights, float* table) {
   for (int key = 0; key < segment.count; ++key) {
     const float* v = segment.v + key * vStride;
-    const int row = (segment.scoreRow + key) * kPanel;
-    for (int d = 0; d < dim; ++d) {
+    if (segment.isMasked) fillTable(p, panel.rows, segment.run.part(key, 1), table);
+    for (int d = 0; d < p.valueDim; ++d) {
       if (isFinite(v[d])) continue;
       for (int lane = 0; lane < kPanel; ++lane) {
-        if (ends && !(ends[lane] <= key && key < ends[kPanel + lane])) continue;
-        if (segment.hasTable && table[row + lane] == kHidden) continue;
-        panel.output[d * kPanel + lane] += p[row + lane] * v[d];
+        if (segment.isMasked && table[lane] == kHidden) continue;
+        panel.output[d * kPanel + lane] += weights[(segment.scoreRow + key) * kPanel + lane] * v[d];
       }
     }
   }
+}
+
+// The scores of keys [first, first + n) of a segment that rules or a scale change: at once, while they are in L1.
+// Returns whether any is hidden.
+bool changedScores(const AttentionProblem& p, const TileScratch& s, const ScoreScale& scale, KeyBlock& block,
+                   const Panel& panel, const Segment& segment, int first, int n, Vec (&blockMax)[kTileVecs]) {
+  float* const part = s.scores + (segment.scoreRow + first) * kPanel;
+  const float* const k = segment.k + first * block.kStride;
+  Vec raw[kTileVecs];
+  for (Vec& m : raw) m = zero();
+  if (!segment.isMasked) {
+    scores(block, k, n, panel, p.headDim, nullptr, part, raw, NoRequests{});
+    return modifyScores(part, nullptr, n * kTileVecs, scale, blockMax);
+  }
+  const MaskedRun run = segment.run.part(first, n);
+  RuleRequests<kPanel> requests(p.rules, panel.rows, run.keys);
+  const int lines = ceilDiv(requests.lines(), ceilDiv(n, kTileRows));
+  scores(block, k, n, panel, p.headDim, nullptr, part, raw, [&] { requests.step(lines); });
+  if (canModifyByRule(p.rules, run, scale)) return modifyByRule(part, p.rules, panel.rows, run.keys, scale, blockMax);
+  fillTable(p, panel.rows, run, s.table);
+  return modifyScores(part, s.table, n * kTileVecs, scale, blockMax);
 }
 
 // A panel's steps for its segments of a block: scores, softmax, values.
@@ -171,15 +197,13 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
 
     float* segmentScores = s.scores + segment.scoreRow * kPanel;
     if (!segment.hasTable && scale.isNone()) {
-      scores(block, segment.k, n, panel, p.headDim, segment.run.ends, segmentScores, blockMax);
+      scores(block, segment.k, n, panel, p.headDim, segment.run.ends, segmentScores, blockMax, NoRequests{});
       continue;
     }
-    Vec raw[kTileVecs];
-    for (Vec& m : raw) m = zero();
-    scores(block, segment.k, n, panel, p.headDim, nullptr, segmentScores, raw);
-    float* table = s.table + segment.scoreRow * kPanel;
-    if (segment.isMasked) fillTable(p, panel.rows, segment.run, table);
-    hidesSome |= modifyScores(segmentScores, segment.isMasked ? table : nullptr, n * kTileVecs, scale, blockMax);
+    for (int first = 0; first < n; first += kRuleKeys) {
+      const int keys = smaller(kRuleKeys, n - first);
+      hidesSome |= changedScores(p, s, scale, block, panel, segment, first, keys, blockMax);
+    }
   }
 
   Vec rescale[kTileVecs];
@@ -194,8 +218,7 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
     add([&](const Piece& piece, int, int first) {
       return ValueRows{s.buffers.cleanV + piece.row * stride + first, stride};
     });
-    for (int i = 0; i < count; ++i)
-      addNonFiniteValues(panel, s.segments[i], block.vStride, s.scores, s.table, p.valueDim);
+    for (int i = 0; i < count; ++i) addNonFiniteValues(p, panel, s.segments[i], block.vStride, s.scores, s.table);
   } else if (block.isPacked) {
     add([&](const Piece& piece, int dims, int first) {
       return ValueRows{s.buffers.packedV + int64_t(first) * task.shape.keys + piece.row * dims, dims};

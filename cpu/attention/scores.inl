@@ -1,5 +1,6 @@
-// Everything that happens to a score between the two products: softcap, the pattern's mask, the score rules of core.
-// Included inside a target's anonymous namespace. Reader: someone who follows a score; a new rule goes to core/score.
+// Everything that happens to a score between the two products: softcap, the pattern's mask, what score rules add.
+// Included inside a target's anonymous namespace. Reader: someone who follows a score; rule_table.inl has what is
+// added.
 //
 // Hidden keys are selected away, never multiplied by zero: the table below holds -inf for them, and a score whose table
 // entry is -inf becomes -inf whatever it was, so NaN in keys that a query does not see stays out of its row.
@@ -55,192 +56,52 @@ struct MaskedRun {
   KeyRun keys;
   const float* ends;  // [2][width]: each query sees places [begin, end) of the run's, counted from 0; null: all
   TokenMasks masks;  // from the first row's query on
+  int skipped = 0;  // places that the ends count and that are before these keys
+
+  // Its keys [first, first + n).
+  MaskedRun part(int first, int n) const {
+    const Token begin = keys.places.begin + first;
+    const TokenMasks rest{masks.first ? masks.first + first : nullptr, masks.perQuery};
+    return {keys.within({begin, begin + n}), ends, rest, skipped + first};
+  }
 };
 
-ScoreKey keyAt(const KeyRun& run, Token place) { return {run.token(place), {run.at[0], run.at[1], place}}; }
+// What becomes of a vector of scores, and whether any was hidden.
+class ScoreChange {
+ public:
+  SIMD explicit ScoreChange(const ScoreScale& scale)
+      : factor_(splat(scale.factor)), inCap_(splat(scale.inCap)), hasCap_(scale.hasCap()) {}
 
-// Adds a rule whose values exist for every pair of row and key, or begins the table with it. Blocks of kLanes rows by
-// kLanes keys are transposed in registers; rows that all lanes share are broadcast.
-template <int Width, class Rule, class Element>
-void addBlocks(const Rule& rule, const int64_t (&first)[Width], int64_t stride, int n, const Element* elements,
-               bool isFirst, float* table) {
-  bool isShared = true;
-  for (int i = 1; i < Width; ++i) isShared &= first[i] == first[0];
-  for (int i = 0; i < n; i += kLanes) {
-    const int m = smaller(kLanes, n - i);
-    const auto addendsOf = [&](int64_t at) {
-      if (stride == 1 && m == kLanes) return rule.addend(Lanes(loadElements(elements + at + i)));
-      float values[kLanes] = {};
-      for (int j = 0; j < m; ++j) values[j] = toFloat(elements[at + (i + j) * stride]);
-      return rule.addend(Lanes(values));
-    };
-    const auto add = [&](float* t, Lanes addend) {
-      store(t, isFirst ? addend.v : addUnlessHidden(Lanes(t), addend).v);
-    };
-    if (isShared) {
-      float addends[kLanes];
-      store(addends, addendsOf(first[0]).v);
-      for (int j = 0; j < m; ++j)
-        for (int lane = 0; lane < Width; lane += kLanes) add(table + (i + j) * Width + lane, Lanes(addends[j]));
-      continue;
-    }
-    for (int lane = 0; lane < Width; lane += kLanes) {
-      Vec block[kLanes];
-#pragma GCC unroll 16
-      for (int r = 0; r < kLanes; ++r) block[r] = addendsOf(first[lane + r]).v;
-      transpose(block);
-      float* t = table + i * Width + lane;
-#pragma GCC unroll 16
-      for (int j = 0; j < kLanes; ++j) {
-        if (j < m) add(t + j * Width, Lanes(block[j]));
-      }
-    }
+  SIMD Vec capped(Vec s) const { return hasCap_ ? tanh(mul(s, inCap_)) : s; }
+  SIMD Vec scaled(Vec s) const { return mul(s, factor_); }
+  SIMD Vec added(Vec s, Vec addend) {
+    hides_ = whereEqual(addend, splat(kHidden), splat(1), hides_);
+    return addUnlessHidden(Lanes(addend), Lanes(s)).v;
   }
-}
+  SIMD bool hidesAny() const { return reduceMax(hides_) > 0; }
 
-// The same for rows that fill less than a vector: it holds several keys.
-template <int Width, class Rule, class Read>
-void addPacked(const Rule& rule, const int64_t (&first)[Width], int64_t stride, int n, Read&& read, bool isFirst,
-               float* table) {
-  constexpr int kKeys = kLanes / Width;
-  for (int key = 0; key < n; key += kKeys) {
-    float values[kLanes] = {};
-    for (int j = 0; j < smaller(kKeys, n - key); ++j)
-      for (int r = 0; r < Width; ++r) values[j * Width + r] = read(first[r] + (key + j) * stride);
-    float* t = table + key * Width;
-    const Lanes addend = rule.addend(Lanes(values));
-    store(t, isFirst ? addend.v : addUnlessHidden(Lanes(t), addend).v);
-  }
-}
-
-// Adds a rule that may not be read where a key is hidden.
-template <int Width, class Rule, class Read>
-void addWhereSeen(const Rule& rule, const int64_t (&first)[Width], int64_t stride, int n, Read&& read, float* table) {
-  for (int lane = 0; lane < Width; ++lane) {
-    for (int i = 0; i < n; ++i) {
-      float& t = table[i * Width + lane];
-      if (t != kHidden) t = addUnlessHidden(t, rule.addend(read(first[lane] + i * stride)));
-    }
-  }
-}
-
-// Adds a rule that computes. Where rows fill less than a vector it holds several keys.
-template <class Rule, class Rows>
-void addComputed(const Rule& rule, const float (&row)[Rows::kWidth], const Rows& rows, const KeyRun& keys,
-                 float* table) {
-  constexpr int kWidth = Rows::kWidth, kVecs = kWidth < kLanes ? 1 : kWidth / kLanes;
-  constexpr int kKeys = kVecs * kLanes / kWidth;
-  const int n = keys.places.size();
-  const Token firstKey = keys.token(keys.places.begin);
-  float rowOf[kVecs * kLanes], distance[kVecs * kLanes];  // to the first keys
-  for (int i = 0; i < kVecs * kLanes; ++i) {
-    const int lane = i % kWidth;
-    rowOf[i] = row[lane];
-    distance[i] = float(rows.token[lane] + rows.offset - firstKey - i / kWidth * keys.step);
-  }
-  for (int i = 0; i < n; i += kKeys) {
-    const Lanes moved(float(i * keys.step));
-#pragma GCC unroll 4
-    for (int c = 0; c < kVecs * kLanes; c += kLanes) {
-      float* t = table + i * kWidth + c;
-      store(t, addUnlessHidden(Lanes(t), rule.addend(Lanes(rowOf + c), Lanes(distance + c) - moved)).v);
-    }
-  }
-}
-
-// Whether a rule can begin a table: every entry is written, and none is read.
-template <class Rule>
-constexpr bool canBeFirst() {
-  if constexpr (Rule::kReads) {
-    return Rule::kCoversAll;
-  } else {
-    return false;
-  }
-}
-
-// Adds what a rule says of a run of keys to the table, or begins it.
-template <class Rule, class Rows>
-void addRule(const Rule& rule, const typename Rule::Row (&row)[Rows::kWidth], const Rows& rows, const KeyRun& keys,
-             bool isFirst, float* table) {
-  if constexpr (Rule::kReads) {
-    const ScoreKey key = keyAt(keys, keys.places.begin), next = keyAt(keys, keys.places.begin + 1);
-    const int n = keys.places.size();
-    int64_t first[Rows::kWidth];
-    for (int i = 0; i < Rows::kWidth; ++i) first[i] = rule.at(row[i], key);
-    const int64_t stride = rule.at(row[0], next) - first[0];
-    rule.withReader([&](const auto& read) {
-      if constexpr (!Rule::kCoversAll) {
-        addWhereSeen(rule, first, stride, n, read, table);
-      } else if constexpr (Rows::kWidth % kLanes == 0) {
-        addBlocks(rule, first, stride, n, read.data, isFirst, table);
-      } else {
-        addPacked(rule, first, stride, n, read, isFirst, table);
-      }
-    });
-  } else {
-    addComputed(rule, row, rows, keys, table);
-  }
-}
-
-// Writes where keys are hidden by the ends of each query and by the token mask; 0 for the others.
-template <class Rows>
-void beginTable(const Rows& rows, const MaskedRun& run, float* table) {
-  constexpr int kWidth = Rows::kWidth;
-  const int n = run.keys.places.size();
-  for (int i = 0; i < n; ++i) {
-    for (int lane = 0; lane < kWidth; ++lane) {
-      const bool isSeen = !run.ends || (run.ends[lane] <= i && i < run.ends[kWidth + lane]);
-      table[i * kWidth + lane] = isSeen ? 0 : kHidden;
-    }
-  }
-  if (!run.masks.first) return;
-  for (int lane = 0; lane < kWidth; ++lane) {
-    const uint8_t* mask = run.masks.first + int64_t(rows.token[lane] - rows.token[0]) * run.masks.perQuery;
-    for (int i = 0; i < n; ++i) {
-      if (!mask[i]) table[i * kWidth + lane] = kHidden;
-    }
-  }
-}
-
-// Fills the table for a run of keys: what is added to each score, -inf where the key is hidden.
-template <class Rows>
-void fillTable(const AttentionProblem& p, const Rows& rows, const MaskedRun& run, float* table) {
-  bool isBegun = run.ends || run.masks.first || !p.rules.areAny();
-  if (isBegun) beginTable(rows, run, table);
-  rows.rules.forEach(p.rules, [&](const auto& rule, const auto& row) {
-    if (!isBegun && !canBeFirst<std::decay_t<decltype(rule)>>()) {
-      beginTable(rows, run, table);
-      isBegun = true;
-    }
-    addRule(rule, row, rows, run.keys, !isBegun, table);
-    isBegun = true;
-  });
-}
+ private:
+  Vec factor_, inCap_, hides_ = zero();
+  bool hasCap_;
+};
 
 // scores[i] (vectors) = scale(scores[i]) + table[i], hidden where the table says so; table may be null.
 // `n` counts vectors; blockMax[c] collects the maximum of vectors c, c + Cycle, c + 2 Cycle, ... Returns whether the
 // table hides any.
 template <int Cycle>
 bool modifyScores(float* scores, const float* table, int n, const ScoreScale& scale, Vec (&blockMax)[Cycle]) {
-  const Vec factor = splat(scale.factor), inCap = splat(scale.inCap), hidden = splat(kHidden), one = splat(1);
-  Vec hides = zero();
+  ScoreChange change(scale);
   for (int i = 0; i < n; i += Cycle) {
 #pragma GCC unroll 4
     for (int c = 0; c < Cycle; ++c) {
       float* p = scores + (i + c) * kLanes;
-      Vec s = load(p);
-      if (scale.hasCap()) s = tanh(mul(s, inCap));
-      if (!scale.isNone()) s = mul(s, factor);
-      if (table) {
-        const Vec addend = load(table + (i + c) * kLanes);
-        s = addUnlessHidden(Lanes(addend), Lanes(s)).v;
-        hides = whereEqual(addend, hidden, one, hides);
-      }
+      Vec s = change.scaled(change.capped(load(p)));
+      if (table) s = change.added(s, load(table + (i + c) * kLanes));
       store(p, s);
       blockMax[c] = max(s, blockMax[c]);
     }
   }
-  return reduceMax(hides) > 0;
+  return change.hidesAny();
 }
 
 // Hides what is outside [begin, end) of each query, keys counted from `first`: the common mask, without a table.

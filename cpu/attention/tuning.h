@@ -59,6 +59,9 @@ constexpr Token kLeastInterior = 16;
 // Keys whose scores are left out, left alone or changed by the score rules as one: with fewer, more of a mask's edge is
 // left out; sums of weights are cut alike for any multiple of 4. Not measured.
 constexpr Token kEffectKeys = 32;
+// Keys whose scores are changed by the score rules at once, a multiple of every register tile's: their table is in L1,
+// and what the rules read is requested while their products are computed.
+constexpr int kRuleKeys = 96;
 // What heads may keep of each other's looks at masks, in bytes: 64k tokens of causal rows. Budget.
 constexpr int64_t kMostEffectBytes = int64_t(16) << 20;
 

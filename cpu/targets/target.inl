@@ -34,6 +34,8 @@ namespace {
 #include "../simd/register_tile.inl"
 #include "../simd/rows.inl"
 #include "../attention/scores.inl"
+#include "../attention/rule_table.inl"
+#include "../attention/rule_requests.inl"
 #include "../attention/rule_effects.inl"
 #include "../attention/key_block.inl"
 #include "../attention/flash_loop.inl"
