@@ -25,6 +25,7 @@ bool readTiles(Napi::Env env, const Napi::Value& tiles, const AttentionProblem& 
   rule.rowsPerBlock = traits.hasQueryBlocks() ? traits.queryBlock : 0;
   rule.isCut = false;
   rule.maskKeys = 1;
+  rule.isMaskedByLine = false;
   return true;
 }
 

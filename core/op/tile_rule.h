@@ -21,6 +21,7 @@ struct TileRule {
   int32_t headsPerTile = 1;   // consecutive heads whose rows share query tiles
   int64_t rowsPerBlock = 0;   // query tiles begin anew at multiples of this; 0: never
   Token maskKeys = 0;  // so many keys at once are left out where masks hide them from all of a tile; 0: none are
+  bool isMaskedByLine = false;  // of a grid: so many of what a tile sees of one line of keys; else so many tokens
 };
 
 }  // namespace tilewise

@@ -3,19 +3,24 @@
 // them: some keys at a time, for all rows of a tile.
 #pragma once
 
+#include <vector>
+
 #include "../op/attention.h"
+#include "../op/tile_rule.h"
 #include "../pattern/stretches.h"
 #include "../score/effect.h"
 
 namespace tilewise {
 
-// Rows of consecutive heads that share a tile: row r is query r / heads of head firstHead + r % heads.
+// Rows of a tile, [begin, end) of consecutive heads: row r is query r / heads of head firstHead + r % heads.
 struct TileRows {
   int32_t firstHead;
   int64_t begin, end;
   int32_t heads;
 
   int64_t size() const { return end - begin; }
+  int32_t headOf(int64_t row) const { return firstHead + int32_t(row % heads); }
+  Token queryOf(int64_t row) const { return Token(row / heads); }
   Range queries() const { return {Token(begin / heads), Token(ceilDiv<int64_t>(end, heads))}; }
   // Those of one query, [begin, end).
   TileRows of(Token query) const {
@@ -23,12 +28,22 @@ struct TileRows {
   }
 };
 
+// The queries of a box of a grid, as the rows of a tile: tokens of one head.
+struct GridRows {
+  int32_t head = 0;
+  std::vector<Token> tokens;
+
+  static constexpr int64_t begin = 0;
+  int64_t size() const { return int64_t(tokens.size()); }
+  int32_t headOf(int64_t /*row*/) const { return head; }
+  Token queryOf(int64_t row) const { return tokens[size_t(row)]; }
+};
+
 class HiddenKeys {
  public:
   HiddenKeys() = default;  // none
-  // `atOnce`: so many keys are left out together; 0: masks leave out none.
-  HiddenKeys(const AttentionProblem& problem, const Sequence& sequence, Token atOnce)
-      : rules_(&problem.rules), sequence_(sequence), atOnce_(atOnce) {
+  HiddenKeys(const AttentionProblem& problem, const Sequence& sequence, const TileRule& rule)
+      : rules_(&problem.rules), sequence_(sequence), atOnce_(rule.maskKeys), isByLine_(rule.isMaskedByLine) {
     forEachMask([&](const auto& rule) {
       hasMasks_ = true;
       variesByBatch_ |= rule.batch != 0;
@@ -41,8 +56,8 @@ class HiddenKeys {
   bool variesByHead() const { return variesByHead_; }
 
   // Calls visit(Stretch) for the parts of a stretch that some row may see; what a mask changes is no interior.
-  template <class Visit>
-  void forEachLeft(const TileRows& rows, const Stretch& stretch, Visit&& visit) const {
+  template <class Rows, class Visit>
+  void forEachLeft(const Rows& rows, const Stretch& stretch, Visit&& visit) const {
     const Range places = intersect(stretch.run.places, {sequence_.keyStart, kMaxTokens});
     const auto part = [&](const Range& keys, RuleEffect effect) {
       if (keys.isEmpty() || effect == RuleEffect::hidesAll) return;
@@ -53,15 +68,14 @@ class HiddenKeys {
     Range joined{places.begin, places.begin};
     RuleEffect effect = RuleEffect::hidesAll;
     while (joined.end < places.end) {
-      const Token first = joined.end / atOnce_ * atOnce_;
-      // Whole pieces are asked, as heads do that tell each other.
-      const RuleEffect next = effectOn(rows, intersect({first, first + atOnce_}, {0, sequence_.keys.size()}));
+      const Piece piece = pieceAt(stretch.run, joined.end);
+      const RuleEffect next = effectOn(rows, piece.asked);
       if (next != effect) {
         part(joined, effect);
         joined.begin = joined.end;
         effect = next;
       }
-      joined.end = smaller(places.end, first + atOnce_);
+      joined.end = smaller(places.end, piece.end);
     }
     part(joined, effect);
   }
@@ -70,8 +84,7 @@ class HiddenKeys {
   int64_t rowsThatSee(const TileRows& rows, Token query, Token key) const {
     if (!hasMasks()) return rows.size();
     int64_t seeing = 0;
-    for (int64_t r = rows.begin; r < rows.end; ++r)
-      seeing += !hides(rows.firstHead + int32_t(r % rows.heads), query, key);
+    for (int64_t r = rows.begin; r < rows.end; ++r) seeing += !hides(rows.headOf(r), query, key);
     return seeing;
   }
   bool hides(int32_t head, Token query, Token key) const {
@@ -101,28 +114,45 @@ class HiddenKeys {
     rule.withReader([&](const auto& read) { visit(read.data + row); });
   }
 
-  RuleEffect effectOn(const TileRows& rows, const Range& keys) const {
+  // Keys that are asked together, the one at `place` among them, and the run's first place after them.
+  struct Piece {
+    KeyRun asked;
+    Token end;
+  };
+  Piece pieceAt(const KeyRun& run, Token place) const {
+    if (isByLine_) {
+      const Token first = place / atOnce_ * atOnce_, end = first + atOnce_;
+      return {run.within(intersect({first, end}, run.places)), end};
+    }
+    // Whole pieces are asked, as heads do that tell each other.
+    const Token token = run.token(place), first = token / atOnce_ * atOnce_, end = first + atOnce_;
+    return {KeyRun{intersect({first, end}, {0, sequence_.keys.size()})}, place + ceilDiv(end - token, run.step)};
+  }
+
+  template <class Rows>
+  RuleEffect effectOn(const Rows& rows, const KeyRun& keys) const {
     RuleEffect effect = RuleEffect::none;
     forEachMask([&](const auto& rule) {
       if (effect != RuleEffect::hidesAll) effect = inTurn(effect, effectOf(rule, rows, keys));
     });
     return effect;
   }
-  template <class Rule>
-  RuleEffect effectOf(const Rule& rule, const TileRows& rows, const Range& keys) const {
+  template <class Rule, class Rows>
+  RuleEffect effectOf(const Rule& rule, const Rows& rows, const KeyRun& keys) const {
     RuleEffect effect = RuleEffect::none;
     const void* before = nullptr;
-    for (int64_t r = rows.begin; r < rows.end; ++r) {
+    for (int64_t r = rows.begin; r < rows.begin + rows.size(); ++r) {
       if (r > rows.begin && effect == RuleEffect::some) break;
-      withRow(rule, rows.firstHead + int32_t(r % rows.heads), Token(r / rows.heads), [&](const auto* row) {
+      withRow(rule, rows.headOf(r), rows.queryOf(r), [&](const auto* row) {
         if (row == before) return;
         before = row;
         int hiding = 0, idle = 0;
-        for (Token key = keys.begin; key < keys.end; ++key) {
-          hiding += rule.hides(row[key * rule.key]);
-          idle += rule.isIdle(row[key * rule.key]);
+        for (Token place = keys.places.begin; place < keys.places.end; ++place) {
+          const auto element = row[keys.token(place) * rule.key];
+          hiding += rule.hides(element);
+          idle += rule.isIdle(element);
         }
-        const RuleEffect one = effectOfElements(keys.size(), hiding, idle);
+        const RuleEffect one = effectOfElements(keys.places.size(), hiding, idle);
         effect = r == rows.begin ? one : together(effect, one);
       });
     }
@@ -131,7 +161,8 @@ class HiddenKeys {
 
   const ScoreRules* rules_ = nullptr;
   Sequence sequence_{};
-  Token atOnce_ = 0;
+  Token atOnce_ = 0;  // so many keys are left out together; 0: masks leave out none
+  bool isByLine_ = false;
   bool hasMasks_ = false, variesByBatch_ = false, variesByHead_ = false;
 };
 

@@ -6,7 +6,7 @@
 #include <map>
 
 #include "../op/attention.h"
-#include "tile_counts.h"
+#include "masked_grid.h"
 
 namespace tilewise {
 
@@ -31,26 +31,21 @@ class Planner {
     withPattern(problem_, problem_.sequence(0), [&](const auto& pattern) {
       using Pattern = std::decay_t<decltype(pattern)>;
       if constexpr (Pattern::kIsGrid) {
-        addGrid();
+        if (!hidden.hasMasks()) return addGrid();
       } else if (traits.headsAlike == 0 && areSequencesAlike(hidden) && !hidden.variesByHead()) {
-        addAlike(pattern, hidden);
-      } else {
-        for (int32_t s = 0; s < problem_.sequences; ++s) addSequence<Pattern>(s);
-        // Dense attention has the keys behind a length, too.
-        plan_.sum.keyTiles = ceilDiv(problem_.keys, plan_.rule.keys[0]);
+        return addAlike(pattern, hidden);
       }
+      for (int32_t s = 0; s < problem_.sequences; ++s) addSequence<Pattern>(s);
+      // Dense attention has the keys behind a length, too.
+      if (!Pattern::kIsGrid) plan_.sum.keyTiles = ceilDiv(problem_.keys, plan_.rule.keys[0]);
     });
     return plan_;
   }
 
  private:
-  void addGrid() {
-    TileCounts counts = countAxis(problem_.grid, 0, plan_.rule);
-    for (int a = 1; a < problem_.grid.rank; ++a) counts = counts * countAxis(problem_.grid, a, plan_.rule);
-    addForAll(counts, problem_.keys);
-  }
+  void addGrid() { addForAll(countAxes(problem_.grid, plan_.rule), problem_.keys); }
 
-  HiddenKeys hiddenOf(const Sequence& s) const { return {problem_, s, plan_.rule.maskKeys}; }
+  HiddenKeys hiddenOf(const Sequence& s) const { return {problem_, s, plan_.rule}; }
 
   // Whether batch entries are of one length, and hide the same keys.
   bool areSequencesAlike(const HiddenKeys& hidden) const {
@@ -103,7 +98,12 @@ class Planner {
   template <class Pattern>
   const Counted& countsOf(const Pattern& pattern, const HiddenKeys& hidden, int32_t head, const Sequence& s) {
     const auto [at, isNew] = counted_.try_emplace({pattern.headClass(head), hidden.variesByHead() ? head : 0});
-    if (isNew) at->second = countTiles(pattern, hidden, head, s, plan_.rule);
+    if (!isNew) return at->second;
+    if constexpr (Pattern::kIsGrid) {
+      at->second = countMaskedGrid<Pattern::kRank>(problem_.grid, hidden, head, plan_.rule);
+    } else {
+      at->second = countTiles(pattern, hidden, head, s, plan_.rule);
+    }
     return at->second;
   }
 
@@ -187,7 +187,9 @@ inline std::vector<Seen> seenBy(const AttentionProblem& problem, const std::vect
   std::vector<Seen> seen;
   std::vector<Stretch> stretches;
   const Sequence sequence = problem.sequence(0);
-  const HiddenKeys hidden(problem, sequence, rule ? rule->maskKeys : 1);
+  TileRule keyByKey;
+  keyByKey.maskKeys = 1;
+  const HiddenKeys hidden(problem, sequence, rule ? *rule : keyByKey);
   withPattern(problem, sequence, [&](const auto& pattern) {
     if constexpr (!std::decay_t<decltype(pattern)>::kIsGrid) {
       for (size_t i = 0; i < viewers.size(); ++i) {

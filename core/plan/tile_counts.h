@@ -204,4 +204,11 @@ inline TileCounts countAxis(const Grid& grid, int axis, const TileRule& rule) {
   return sum;
 }
 
+// All axes together.
+inline TileCounts countAxes(const Grid& grid, const TileRule& rule) {
+  TileCounts counts = countAxis(grid, 0, rule);
+  for (int a = 1; a < grid.rank; ++a) counts = counts * countAxis(grid, a, rule);
+  return counts;
+}
+
 }  // namespace tilewise

@@ -125,6 +125,8 @@ TileChoice tilesFor(const AttentionProblem& p, const Kernels& kernels) {
   rule.isCut = true;
   if (tiling.isGrid) {
     for (int a = 0; a < kMaxRank; ++a) rule.queries[a] = tiling.panel[a];
+    rule.maskKeys = kEffectKeys;
+    rule.isMaskedByLine = true;
     choice.why =
         "the box of " + panel + " queries (" + set +
         ") whose windows together hold the fewest keys; keys are read in rows, each row as far as some query of "

@@ -2,6 +2,7 @@
 // Reader: someone choosing a pattern or a shape. Counts come from core/plan/plan.h, which asks the patterns what the loops ask.
 
 import { placementOf } from '../call/placement.js';
+import type { Request } from '../call/request.js';
 import { checkHeads, maxHeadDim, outputHeads, type Shape } from '../call/shape.js';
 import { calling, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
@@ -18,7 +19,7 @@ import { bytesPer, floatTypes, sizeOf } from '../tensor/views.js';
 import { causalShare } from './causal-dense.js';
 import { CountedExplanation } from './counted.js';
 import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
-import { putHiding, readHiding, rowsOfKeyMask, simplerThan } from './hiding.js';
+import { type Hiding, putHiding, readHiding, rowsOfKeyMask, simplerThan, withoutHidden } from './hiding.js';
 import { type Explained, largestOf, readSequences, totalOf } from './ragged.js';
 import type { Scene } from './scene.js';
 import {
@@ -54,6 +55,7 @@ const optionNames = namesOf<ExplainOptions>({ device: 1, queryTile: 1, keyTile: 
 /**
  * Counts what attention() would do with a pattern and a shape, without running it. A grid takes time proportional to the
  * sum of its axes' lengths, other patterns to the number of query tiles times the runs of keys that one sees.
+ * Where masks hide keys their numbers are read, and a grid takes as long as other patterns.
  * @param pattern any pattern; hierarchical() gets bounds, because what it selects depends on the data
  * @param shape sizes of the call; `tokens` in place of queries and keys
  * @param options see ExplainOptions
@@ -88,28 +90,43 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
   checkHeads(sizes);
   const grid: Grid | undefined =
     pattern.kind === 'neighborhood' && tokens ? { lengths: tokens, rules: axisRules(pattern, tokens) } : undefined;
-  const bounds = pattern.kind === 'hierarchical' ? boundsOf(pattern, sizes) : undefined;
+  const hiding = readHiding(shape, pattern, sizes);
+  const bounds = pattern.kind === 'hierarchical' ? boundsOf(pattern, sizes, hiding.keyLengths) : undefined;
   const counted = bounds?.window ?? (pattern as RunnablePattern);
   const rank = grid ? grid.lengths.length : 1;
   const tiles = readTiles(options, rank);
   if (pattern.kind === 'stridedShards')
     checkCoverage(pattern, shardLayouts(pattern, outputHeads(sizes), sizes.kvHeads));
-  const request = describe(sizes, counted, grid);
   const pageSize = readPageSize(shape, pattern);
-  if (pageSize !== undefined) describePages(request, pageSize, sizes);
-  const hiding = readHiding(shape, pattern);
-  putHiding(request, hiding, sizes);
-  const { numbers, views } = request;
-  const { plan, backend } = chooseBackend(device, (index) => {
-    numbers[field.device] = index;
-    return calling(() => native.explain(numbers, views, tiles));
-  });
-  const dots = bounds && bounds.dots * sizes.batch;
-  const share = causalShare(counted, sizes, grid, tilesOf(plan, rank));
+  const requestOf = (one: RunnablePattern, hidden: Hiding) => {
+    const request = describe(sizes, one, grid);
+    if (pageSize !== undefined) describePages(request, pageSize, sizes);
+    putHiding(request, hidden, sizes);
+    return request;
+  };
   const hidesByMask = (hiding.mask ?? hiding.keyMask) !== undefined;
+  const unmasked = { ...hiding, mask: undefined, keyMask: undefined };
+  const request = requestOf(counted, bounds ? unmasked : hiding);
+  const { numbers, views } = request;
+  const planOn = (index: number, of: Request) => {
+    of.numbers[field.device] = index;
+    return calling(() => native.explain(of.numbers, of.views, tiles));
+  };
+  const { plan: whole, backend } = chooseBackend(device, (index) => planOn(index, request));
+  const plan =
+    bounds && hidesByMask
+      ? withoutHidden(
+          whole,
+          (hidden) => planOn(numbers[field.device], requestOf(bounds.known, hidden)),
+          hiding,
+          unmasked,
+        )
+      : whole;
+  const dots = bounds?.dots;
+  const share = causalShare(counted, sizes, grid, tilesOf(plan, rank));
   const simpler = simplerThan(hiding, pattern, sizes);
   const found = {
-    ...counts(plan, sizes, rank, share, dots, hidesByMask),
+    ...counts(plan, sizes, rank, share, dots, hidesByMask && !bounds),
     ...(simpler && { maskPattern: simpler }),
     backend,
   };
@@ -120,11 +137,16 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
     notes: [
       ...notesOf(found),
       ...(hiding.names.length > 0 && sizes.batch > 1 ? ['pictures are of the first batch entry'] : []),
+      ...(hidesByMask && (grid || bounds) ? ['pictures are of the pattern without a mask'] : []),
     ],
     isEmpty: sizes.batch === 0 || sizes.queries === 0 || sizes.keys === 0,
     queries: sizes.queries,
     keys: sizes.keys,
-    grid: grid && { lengths: grid.lengths, dilations: grid.rules.map(({ dilation }) => dilation) },
+    grid: grid && {
+      lengths: grid.lengths,
+      dilations: grid.rules.map(({ dilation }) => dilation),
+      isMasked: hidesByMask,
+    },
     blockQueries: counted.kind === 'blocks' ? counted.blockQ : undefined,
     queryTile: tokensOf(plan, rank),
     keyTile: plan.keyTile.slice(0, rank),

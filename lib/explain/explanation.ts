@@ -35,10 +35,10 @@ export interface ExplainShape {
   queryLengths?: IntegerList;
   /**
    * Keys of each sequence, likewise. Without `queryLengths`: keys in use per batch entry, as in attention(); not for
-   * neighborhoods and `hierarchical()`, and neither are the next three.
+   * neighborhoods.
    */
   keyLengths?: IntegerList;
-  /** The first key in use per batch entry, as in attention(). Not for ragged calls. */
+  /** The first key in use per batch entry, as in attention(). Not for neighborhoods, `hierarchical()` and ragged calls. */
   keyStarts?: IntegerList;
   /** As in attention(), in the process's memory: its numbers are read. Not for ragged calls. */
   mask?: TensorLike;
@@ -122,7 +122,8 @@ export interface Explanation {
   };
   /**
    * hierarchical() alone: the cost of the selection at most, which `flops` does not include. `useful` and `flops` of such
-   * a pattern are upper bounds too, and tiles are those of as many keys side by side.
+   * a pattern are upper bounds too, and tiles are those of as many keys side by side. What a mask hides of the sinks and
+   * the window is left out of `useful`; what is selected may all be visible.
    */
   readonly selection?: SelectionCost;
   /**

@@ -5,8 +5,9 @@ import type { Request } from '../call/request.js';
 import { outputHeads, type Shape } from '../call/shape.js';
 import { TilewiseTypeError } from '../check/errors.js';
 import { slot } from '../native/fields.js';
+import type { NativePlan } from '../native/native.js';
 import { broadcast, checkKeyMask, checkPadding, putBroadcast, putKeyMask } from '../ops/attention/modifiers.js';
-import type { Settings } from '../ops/attention/settings.js';
+import { checkTaken, type Settings } from '../ops/attention/settings.js';
 import type { Pattern } from '../patterns/index.js';
 import { type MaskPattern, maskPattern } from '../patterns/mask-pattern.js';
 import { readIntegerList } from '../tensor/integers.js';
@@ -25,21 +26,18 @@ export interface Hiding extends Pick<Settings, 'keyLengths' | 'keyStarts'> {
   readonly names: readonly string[];
 }
 
-/** Kinds that are not counted query by query, and why. */
-const refused: { readonly [kind in Pattern['kind']]?: string } = {
-  neighborhood: 'a grid is counted axis by axis',
-  hierarchical: 'its counts are bounds, whatever the data',
-};
-
-export function readHiding(shape: ExplainShape, { kind }: Pattern): Hiding {
+/** Refuses what attention() refuses with such a pattern. */
+export function readHiding(shape: ExplainShape, { kind }: Pattern, sizes: Shape): Hiding {
   const given = names.filter((name) => shape[name] !== undefined);
-  const why = refused[kind];
-  if (why && given.length > 0)
-    throw conflict(`\`${given[0]}\` does not go with a pattern of kind '${kind}' here: ${why}`);
+  checkTaken(kind, Object.fromEntries(given.map((name) => [name, shape[name]])));
   const { keyLengths, keyStarts, mask, keyMask } = shape;
-  return {
+  const padding = {
     keyLengths: keyLengths === undefined ? undefined : readIntegerList('keyLengths', keyLengths),
     keyStarts: keyStarts === undefined ? undefined : readIntegerList('keyStarts', keyStarts),
+  };
+  checkPadding(padding, sizes);
+  return {
+    ...padding,
     mask: mask === undefined ? undefined : readHostMask('mask', mask),
     keyMask: keyMask === undefined ? undefined : readHostMask('keyMask', keyMask),
     names: given,
@@ -68,7 +66,6 @@ export function rowsOfKeyMask(value: TensorLike, sequences: readonly Lengths[]):
 
 /** Adds padding and masks to a problem without data. */
 export function putHiding(request: Request, hiding: Hiding, shape: Shape): void {
-  checkPadding(hiding, shape);
   putBroadcast(request, 'mask', hiding, shape);
   putKeyMask(request, hiding, shape);
   request.views[slot.keyLengths] = hiding.keyLengths;
@@ -92,4 +89,18 @@ export function simplerThan(
   return maskPattern({ ...given, dims, strides }) ?? undefined;
 }
 
-const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
+/**
+ * The bounds of a selection next to masks. Which keys are selected is not known, so that all of them may be visible: only of
+ * the others, the sinks and the window, what a mask hides is left out. Tiles stay those without a mask.
+ * @param planOf counts the sinks and the window alone
+ */
+export function withoutHidden(
+  plan: NativePlan,
+  planOf: (hiding: Hiding) => NativePlan,
+  masked: Hiding,
+  unmasked: Hiding,
+): NativePlan {
+  const [left, all] = [planOf(masked), planOf(unmasked)];
+  const useful = plan.useful - (all.useful - left.useful);
+  return { ...plan, useful, interior: left.interior, unmasked: left.unmasked };
+}

@@ -41,7 +41,7 @@ export function drawText(scene: Scene): string {
   const glyph = (row: { level: Level; isQuery: boolean }, column: { level: Level; isQuery: boolean }) =>
     row.isQuery && column.isQuery ? 'Q' : glyphs[Math.min(row.level, column.level)];
   return [
-    `what Q, the query at ${place(query)}, sees${ofPlane(scene, query)}: ${key}`,
+    `what Q, the query at ${place(query)}, sees${ofPlane(scene, query)}${ofMask(scene)}: ${key}`,
     ...down.map((row) => across.map((column) => glyph(row, column)).join('')),
   ].join('\n');
 }
@@ -63,6 +63,8 @@ function ofPlane(scene: Scene, query: GridQuery): string {
   const step = d === 1 ? '' : ` in steps of ${d}`;
   return ` in plane ${query.tokens[0]} of ${query.lengths[0]} (and in planes ${seen[0].begin} to ${seen.at(-1)!.end - 1}${step})`;
 }
+
+const ofMask = ({ grid }: Scene): string => (grid?.isMasked ? ' without its mask' : '');
 
 /** A picture of the mask and of the tiles. */
 export function drawSVG(scene: Scene): string {

@@ -12,8 +12,10 @@ export interface Scene {
   readonly isEmpty: boolean;
   readonly queries: number;
   readonly keys: number;
-  /** Of neighborhoods: the token axes, outermost first. */
-  readonly grid: { readonly lengths: readonly number[]; readonly dilations: readonly number[] } | undefined;
+  /** Of neighborhoods: the token axes, outermost first. Pictures of one are of its axes: a mask is not in them. */
+  readonly grid:
+    | { readonly lengths: readonly number[]; readonly dilations: readonly number[]; readonly isMasked: boolean }
+    | undefined;
   /** Ranges of queries must not cross multiples of this. */
   readonly blockQueries: number | undefined;
   /** Per token axis. */

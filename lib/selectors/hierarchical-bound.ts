@@ -20,16 +20,30 @@ export interface SelectionCost {
 export interface SelectionBounds {
   /** As many keys for every query as a selection shows it at most: what is selected, moved to the sinks. */
   readonly window: WindowPattern;
-  /** Products of one head and batch entry, at most. */
+  /** The keys that every selection shows: the sinks and the window. */
+  readonly known: WindowPattern;
+  /** Products of one head, all batch entries, at most. */
   readonly dots: number;
 }
 
-export function boundsOf(pattern: HierarchicalPattern, sizes: Shape): SelectionBounds {
+/** @param keyLengths keys in use per batch entry, where they are not all */
+export function boundsOf(pattern: HierarchicalPattern, sizes: Shape, keyLengths?: Int32Array): SelectionBounds {
   const stages = stagesOf(pattern, sizes.keys);
-  const numbers = new Float64Array(formOf(stages.length).fields);
   const keeps = stages.map(({ keep, chunk }) => Math.min(maxTokens, Math.floor(keep / chunk)));
-  putRule(numbers, { pattern, sizes, stages, window: pattern.window }, keeps);
-  const { dots, kept } = calling(() => native.selectionBounds(numbers));
-  const sinkTokens = Math.min(sizes.keys, pattern.sink + kept);
-  return { dots, window: { kind: 'window', left: pattern.window - 1, right: 0, sinkTokens, align: 'bottom-right' } };
+  // Of one batch entry.
+  const boundsWith = (keys: number) => {
+    const numbers = new Float64Array(formOf(stages.length).fields);
+    putRule(numbers, { pattern, sizes: { ...sizes, keys }, stages, window: pattern.window }, keeps);
+    return calling(() => native.selectionBounds(numbers));
+  };
+  const windowWith = (selected: number): WindowPattern => {
+    const sinkTokens = Math.min(sizes.keys, pattern.sink + selected);
+    return { kind: 'window', left: pattern.window - 1, right: 0, sinkTokens, align: 'bottom-right' };
+  };
+  const { dots, kept } = boundsWith(sizes.keys);
+  return {
+    window: windowWith(kept),
+    known: windowWith(0),
+    dots: keyLengths ? keyLengths.reduce((sum, keys) => sum + boundsWith(keys).dots, 0) : dots * sizes.batch,
+  };
 }

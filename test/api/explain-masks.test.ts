@@ -4,6 +4,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  attentionSync,
   blocks,
   causal,
   type ExplainOptions,
@@ -12,6 +13,7 @@ import {
   full,
   hierarchical,
   neighborhood,
+  type Pattern,
   slidingWindow,
   stridedShards,
   Tensor,
@@ -204,12 +206,18 @@ describe('explain refuses', () => {
     );
   });
 
-  it.each([neighborhood({ kernelSize: 3 }), hierarchical('default')])('masks and padding of %o', (pattern) => {
-    for (const more of [{ keyMask }, { keyStarts: [0, 0] }, { keyLengths: [8, 8] }, { mask: keyMask }]) {
-      expectError(
-        thrownBy(() => explain(pattern, { ...heads, batch: 2, tokens: 8, ...more })),
-        { code: 'ERR_TILEWISE_INVALID_OPTION', says: [`\`${Object.keys(more)[0]}\``, pattern.kind] },
-      );
+  it.each<[Pattern, object]>([
+    [neighborhood({ kernelSize: 3 }), { keyStarts: [0, 0] }],
+    [neighborhood({ kernelSize: 3 }), { keyLengths: [8, 8] }],
+    [hierarchical('default'), { keyStarts: [0, 0] }],
+  ])('with %o what attention() refuses: %o', (pattern, more) => {
+    const [q, k] = [heads.queryHeads, heads.kvHeads].map((n) => Tensor.zeros('float32', [2, 8, n, 64]));
+    for (const call of [
+      () => explain(pattern, { ...heads, batch: 2, tokens: 8, ...more }),
+      () => attentionSync(q, k, k, { pattern, ...more }),
+    ]) {
+      const says = [`\`${Object.keys(more)[0]}\``, pattern.kind];
+      expectError(thrownBy(call), { code: 'ERR_TILEWISE_INVALID_OPTION', says });
     }
   });
 

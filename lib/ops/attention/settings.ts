@@ -107,8 +107,13 @@ function checkPatternTakes(settings: Settings): void {
   if (settings.relativeBias !== undefined && kind !== 'neighborhood') {
     throw conflict(`\`relativeBias\` goes with a neighborhood, not with a pattern of kind '${kind}'`);
   }
+  checkTaken(kind, settings);
+}
+
+/** Refuses what a pattern of this kind does not take. */
+export function checkTaken(kind: Pattern['kind'], options: { readonly [name in keyof Settings]?: unknown }): void {
   const [why, ...names] = refused[kind];
-  const given = names.find((name) => settings[name] !== undefined);
+  const given = names.find((name) => options[name] !== undefined);
   if (given) throw conflict(`\`${given}\` does not go with a pattern of kind '${kind}': ${why}; leave it out`);
 }
 
