@@ -38,6 +38,10 @@ template <int RowsPad, class Element>
 Vec decodeScores(const Element* k, const int64_t* at, int n, const float* query, int ld, int dim, float* s,
                  const Requests& requests) {
   constexpr int kKeys = kLanes / RowsPad;
+  // Rows of 16 bits are requested between the products: all at once they cost 12 % more with heads first and 2 to 4 %
+  // with tokens first (AVX-512, 32k keys of 128 dims). Of float32 neither is faster.
+  constexpr bool kSpreadsRequests = sizeof(Element) < sizeof(float);
+  const int perStep = ceilDiv(kKeys * kLanes, dim);
   Vec blockMax = splat(-INFINITY);
   for (int key = 0; key < n; key += kKeys) {
     const Element* row[kKeys];
@@ -45,13 +49,15 @@ Vec decodeScores(const Element* k, const int64_t* at, int n, const float* query,
     for (int j = 0; j < kKeys; ++j) {
       const int index = smaller(key + j, n - 1);
       row[j] = k + at[index];
-      requests.at(index);
+      if (!kSpreadsRequests) requests.at(index);
     }
+    int requested = kSpreadsRequests ? 0 : kKeys;
     Vec acc[kLanes];
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) acc[i] = zero();
 #pragma GCC unroll 1
     for (int d = 0; d < dim; d += kLanes) {
+      for (int j = 0; j < perStep && requested < kKeys; ++j, ++requested) requests.at(smaller(key + requested, n - 1));
       Vec x[kKeys];
 #pragma GCC unroll 16
       for (int j = 0; j < kKeys; ++j) x[j] = loadElements(row[j] + d);
