@@ -100,6 +100,30 @@ describe('GroupQueryAttention', () => {
   });
 });
 
+describe('Attention and MultiHeadAttention', () => {
+  const whole = { present: { k: { value: 'present_key' }, v: { value: 'present_value' } } };
+  const outputs = ['y', 'present_key', 'present_value'];
+
+  it.each<[string, readonly string[], object, string]>([
+    ['Attention', ['q', 'k', 'v', '', 'past_key', 'past_value'], { q_num_heads: 4, kv_num_heads: 2 }, ''],
+    ['MultiHeadAttention', ['k', 'k', 'v', '', '', '', 'past_key', 'past_value'], { num_heads: 2 }, 'com.microsoft'],
+  ])('%s keeps what it is fed and gives', (op, names, attributes, domain) => {
+    const [site] = findSites(modelOf([makeNode(op, names, outputs, attributes as never, domain)], outputs));
+    const past = { k: { value: 'past_key' }, v: { value: 'past_value' } };
+    expect(site).toMatchObject({ kind: op, kvHeads: 2, headDim: 16, swap: { cache: { past, ...whole } } });
+  });
+
+  it('a present without a past is kept; without either there is no cache', () => {
+    const cacheOf = (read: readonly string[]) => {
+      const node = makeNode('Attention', ['q', 'k', 'v'], outputs, { q_num_heads: 4, kv_num_heads: 2 });
+      return findSites(modelOf([node], read))[0].swap!.cache;
+    };
+    expect(cacheOf(outputs)).toMatchObject(whole);
+    expect(cacheOf(outputs)).not.toHaveProperty('past');
+    expect(cacheOf(['y'])).toBeUndefined();
+  });
+});
+
 describe('attention in pieces', () => {
   const constants = { two: [2], three: [3], zero: [0], more: [1, 2, 2, 5, 16], heads: [0, 4, -1, 16] };
   const nodes = [

@@ -159,7 +159,21 @@ describe('operators', () => {
   });
 
   it.each<[string, () => Site, string]>([
-    ['a cache', () => single('Attention', ['q', 'k', 'v', '', 'past', 'past'], {}), 'it has past_key, past_value'],
+    [
+      'half a cache',
+      () => single('Attention', ['q', 'k', 'v', '', 'past'], {}),
+      'it has one of past_key and past_value',
+    ],
+    [
+      'a cache and lengths',
+      () => single('Attention', ['q', 'k', 'v', '', 'past', 'past', 'lengths'], {}),
+      'it has nonpad_kv_seqlen next to a cache',
+    ],
+    [
+      'a cache behind packed keys',
+      () => single('MultiHeadAttention', ['a', 'k', 'v', '', '', '', 'past', 'past'], { num_heads: 4 }, ms),
+      'it has a cache, and its keys are no [batch, tokens, width]',
+    ],
     [
       'scores as an output',
       () => single('Attention', ['q', 'k', 'v'], {}, '', ['y', '', '', 's']),

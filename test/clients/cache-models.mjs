@@ -133,6 +133,16 @@ function eager(keyHeads, hiding) {
   return model(17, nodes, [...operands(keyHeads), ...pastOf('float32', keyHeads), hiding], eagerConstants);
 }
 
+/** @param given names of all inputs, the past among them */
+const single = (op, given, attributes, infos, { domain = '', keyHeads = kvHeads } = {}) =>
+  model(
+    23,
+    [makeNode(op, given, ['a', ...outputs.slice(1)], attributes, domain)],
+    [...operands(keyHeads), ...pastOf('float32', keyHeads), ...infos],
+  );
+const grouped = { q_num_heads: heads, kv_num_heads: kvHeads };
+const ms = { domain: 'com.microsoft', keyHeads: heads };
+
 const turned = { names: ['cos', 'sin'], initializers: tables };
 
 const models = {
@@ -158,6 +168,35 @@ const models = {
     { names: ['', '', '', 'bias'], infos: [['bias', 'float32', [1, heads, 'tokens', 'total']]] },
   ),
   'group query, float16': halfGroupQuery(),
+  'attention, causal': single(
+    'Attention',
+    ['negative', 'k', 'v', '', 'past_key', 'past_value'],
+    { ...grouped, is_causal: 1 },
+    [],
+  ),
+  'attention, ordered by a mask': single(
+    'Attention',
+    ['negative', 'k', 'v', 'order', 'past_key', 'past_value'],
+    { ...grouped, softcap: 2.5 },
+    [['order', 'bool', ['tokens', 'total']]],
+  ),
+  'multi-head, causal': single(
+    'MultiHeadAttention',
+    ['negative', 'k', 'v', '', '', '', 'past_key', 'past_value'],
+    { num_heads: heads, unidirectional: 1 },
+    [],
+    ms,
+  ),
+  'multi-head, projection bias and numbers added': single(
+    'MultiHeadAttention',
+    ['negative', 'k', 'v', 'shift', '', 'bias', 'past_key', 'past_value'],
+    { num_heads: heads, scale: 0.3 },
+    [
+      ['shift', 'float32', [3 * heads * dim]],
+      ['bias', 'float32', [1, heads, 'tokens', 'total']],
+    ],
+    ms,
+  ),
   'in pieces, keys repeated': eager(kvHeads, ['hiding', 'float32', [1, 1, 'tokens', 'total']]),
   'in pieces': eager(heads, ['hiding', 'float32', ['batch', 1, 'tokens', 'total']]),
 };

@@ -5,9 +5,7 @@
 import type { GraphView } from '../../graph-view.js';
 import { dimsOf } from '../../shapes.js';
 import { type Operand, type Swap, Unswappable } from '../site.js';
-import { masked, type Operator, operand, scaleOf } from './operator.js';
-
-const straight = [0, 1, 2, 3];
+import { cacheOf, masked, type Operator, operand, scaleOf } from './operator.js';
 
 export const groupQueryAttention: Operator = {
   kind: 'GroupQueryAttention',
@@ -25,13 +23,10 @@ export const groupQueryAttention: Operator = {
     ...['sin_cache', 'position_ids', 'attention_bias', 'head_sink', 'output', 'present_key', 'present_value'],
   ],
   read: (view, node, inputs) => {
-    const { past_key: pastKey, past_value: pastValue, seqlens_k: lastPlaces, total_sequence_length: total } = inputs;
+    const { seqlens_k: lastPlaces, total_sequence_length: total } = inputs;
     const [queryHeads, kvHeads] = [node.number('num_heads') ?? 0, node.number('kv_num_heads') ?? 0];
     if (!lastPlaces || !total) throw new Unswappable('it has no seqlens_k or total_sequence_length');
-    if (!pastKey !== !pastValue) throw new Unswappable('it has one of past_key and past_value');
-    const past = pastKey && pastValue && { k: cached(pastKey), v: cached(pastValue) };
-    const isRead = (value: string) => view.isOutput(value) || view.consumers(value).length > 0;
-    const [k, v] = [1, 2].map((i) => cached(isRead(node.outputs[i] ?? '') ? node.outputs[i] : ''));
+    const none = { present: { k: { value: '' }, v: { value: '' } } };
     const window = node.number('local_window_size') ?? -1;
     const { headDim, ...operands } = operandsOf(view, inputs, queryHeads, kvHeads);
     const swap: Omit<Swap, 'softcap'> = {
@@ -41,8 +36,8 @@ export const groupQueryAttention: Operator = {
       ...(window > 0 && { window }),
       ...sinksOf(inputs.head_sink, node.number('smooth_softmax') === 1),
       cache: {
-        ...(past && { past }),
-        ...{ present: { k, v }, counts: { lastPlaces, total } },
+        ...(cacheOf(view, node, inputs).cache ?? none),
+        counts: { lastPlaces, total },
         ...(node.number('do_rotary') === 1 && { rotary: rotaryOf(inputs, node.number('rotary_interleaved') === 1) }),
       },
     };
@@ -50,8 +45,6 @@ export const groupQueryAttention: Operator = {
     return { swap: { ...swap, softcap: node.number('softcap') ?? 0 }, queryHeads, kvHeads, ...dims };
   },
 };
-
-const cached = (value: string): Operand => ({ value, order: straight });
 
 type Inputs = Parameters<Operator['read']>[2];
 

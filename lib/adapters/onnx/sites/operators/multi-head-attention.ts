@@ -7,7 +7,7 @@ import type { Message } from '../../message.js';
 import type { Node } from '../../node.js';
 import { dimsOf } from '../../shapes.js';
 import { type Operand, Unswappable } from '../site.js';
-import { masked, type Operator, operand, scaleOf } from './operator.js';
+import { cacheOf, masked, type Operator, operand, scaleOf } from './operator.js';
 import { addBias } from './projection.js';
 
 export const multiHeadAttention: Operator = {
@@ -18,12 +18,19 @@ export const multiHeadAttention: Operator = {
   ],
   outputs: ['output', 'present_key', 'present_value', 'qk'],
   attributes: ['num_heads', 'scale', 'unidirectional', 'mask_filter_value'],
-  reads: ['query', 'key', 'value', 'bias', 'key_padding_mask', 'attention_bias', 'output'],
-  read: (view, node, { query, key, value, bias, key_padding_mask: padding, attention_bias: added }) => {
+  reads: [
+    ...['query', 'key', 'value', 'bias', 'key_padding_mask', 'attention_bias', 'past_key', 'past_value'],
+    ...['output', 'present_key', 'present_value'],
+  ],
+  read: (view, node, inputs) => {
+    const { query, key, value, bias, key_padding_mask: padding, attention_bias: added } = inputs;
     const heads = node.number('num_heads');
     const plain = operandsOf(view, query!, key, value);
     const { before, operands } = bias ? withBias(view, node, plain, bias) : { before: [], operands: plain };
     const [q, k, v] = operands;
+    const kept = cacheOf(view, node, inputs);
+    if (kept.cache && (plain[1].order ?? plain[1].part))
+      throw new Unswappable('it has a cache, and its keys are no [batch, tokens, width]');
     const dimOf = ({ value: name, order, part }: Operand) => {
       const last = dimsOf(view, name)?.at(-1);
       return (order ?? part) ? last : heads && last && last / heads;
@@ -36,6 +43,7 @@ export const multiHeadAttention: Operator = {
           masks: [...masked(padding, 'keyMask', node.number('mask_filter_value') ?? -10000), ...masked(added, 'bias')],
           causal: node.number('unidirectional') === 1,
         },
+        ...kept,
       },
       ...{ queryHeads: heads, kvHeads: heads, ...(headDim && { headDim }), ...(valueDim && { valueDim }) },
     };

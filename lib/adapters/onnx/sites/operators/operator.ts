@@ -5,7 +5,7 @@ import type { GraphView } from '../../graph-view.js';
 import type { Node } from '../../node.js';
 import { elementName } from '../../numbers.js';
 import { dimsOf } from '../../shapes.js';
-import { type Operand, type SiteKind, type SiteMask, type Swap, Unswappable } from '../site.js';
+import { type Operand, type SiteCache, type SiteKind, type SiteMask, type Swap, Unswappable } from '../site.js';
 
 /** What an operator says, before its heads are looked up. */
 export interface Said {
@@ -74,4 +74,20 @@ export function typeOf(view: GraphView, name: string): string | undefined {
     if (input === undefined) return undefined;
     value = node.inputs[input];
   }
+}
+
+/** Keys or values of [batch, heads, tokens, dim]; '' where nobody reads them. */
+const kept = (value: string): Operand => ({ value, order: [0, 1, 2, 3] });
+
+/** The cache of an operator whose second and third outputs are its presents; nothing where it has neither past nor present. */
+export function cacheOf(
+  view: GraphView,
+  { outputs }: Node,
+  { past_key: key, past_value: value }: Parameters<Operator['read']>[2],
+): { readonly cache?: SiteCache } {
+  if (!key !== !value) throw new Unswappable('it has one of past_key and past_value');
+  const isRead = (name: string) => view.isOutput(name) || view.consumers(name).length > 0;
+  const [k, v] = [outputs[1] ?? '', outputs[2] ?? ''].map((name) => kept(isRead(name) ? name : ''));
+  if (!key && !k.value && !v.value) return {};
+  return { cache: { ...(key && value && { past: { k: kept(key), v: kept(value) } }), present: { k, v } } };
 }
