@@ -97,7 +97,7 @@ export class Line {
   read(part: 'keys' | 'values', lengths: readonly number[]): Tensor<FloatType> {
     using first = this.#first(lengths);
     const rows = first[part](0);
-    return (this.#form.device === 'cpu' ? rows : rows.to('cpu')) as Tensor<FloatType>;
+    return this.#form.device === 'cpu' ? rows : rows.toSync('cpu');
   }
 
   /** Ends a hold; the memory is freed with the last. Collected without that, it is freed as well. */
