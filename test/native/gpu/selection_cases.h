@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "../../../cuda/machine/aligned_rows.h"
 #include "../../../cuda/operations.h"
 #include "operands.h"
 
@@ -158,9 +159,48 @@ inline SelectionCase manyRows(SelectionMethod method, Token chunk, DType dtype, 
   return c;
 }
 
+// Rows that are copied by themselves and whose last piece is not full: NaN follows it, in queries and keys.
+inline SelectionCase partOfAPiece(SelectionMethod method, DType dtype, int32_t dim) {
+  SelectionProblem p;
+  p.queryHeads = 2;
+  p.headDim = dim;
+  p.dtype = p.keyType = dtype;
+  p.method = method;
+  p.queries = p.window = 12;
+  p.keys = 100;
+  p.stage[0] = {4, 1, 4, 5};
+  const auto hasGaps = [](OwnOperand& o) { return o.operand.batch != 0 && cuda::hasAlignedRows(o.here(), o.dtype); };
+  uint32_t seed = 0;
+  SelectionCase c = oneStage(p, seed);
+  while (!hasGaps(c.query) || !hasGaps(c.key)) c = oneStage(p, ++seed);
+  c.name = std::string("rows with gaps, ") + nameOf(dtype) + ", dim " + std::to_string(dim);
+  return c;
+}
+
+// More heads in a list than shared memory holds queries of: they come in batches, into places that are used again.
+inline SelectionCase manyBatches(SelectionMethod method, DType dtype) {
+  SelectionProblem p;
+  p.queryHeads = 12;
+  p.headDim = 64;
+  p.dtype = p.keyType = dtype;
+  p.method = method;
+  p.queries = p.window = 16;
+  p.keys = 300;
+  p.stage[0] = {16, 1, 8, 5};
+  SelectionCase c = oneStage(p, 1);
+  c.limits = {80, 1, 12 * 1024};
+  c.name = std::string("batches, ") + nameOf(dtype);
+  return c;
+}
+
 // What random problems come to too seldom, for the kernels that score and for those that make lists.
 inline std::vector<SelectionCase> casesOfScores() {
   std::vector<SelectionCase> cases;
+  for (const SelectionMethod method : {SelectionMethod::staged, SelectionMethod::tree})
+    for (const DType dtype : {DType::float32, DType::float16, DType::bfloat16}) {
+      for (const int32_t dim : {5, 30, 67}) cases.push_back(partOfAPiece(method, dtype, dim));
+      cases.push_back(manyBatches(method, dtype));
+    }
   for (const DType dtype : {DType::float32, DType::float16, DType::bfloat16})
     for (const int32_t dim : {8, 24, 40, 56, 72}) {
       cases.push_back(manyRows(SelectionMethod::tree, 1, dtype, dim));
