@@ -8,8 +8,8 @@ import type { Message } from '../../dist/adapters/onnx/message.js';
 import { readModel } from '../../dist/adapters/onnx/model.js';
 import { findSites } from '../../dist/adapters/onnx/sites/find.js';
 import type { Site } from '../../dist/adapters/onnx/sites/site.js';
-import { cut, type SwappedSite } from '../../dist/adapters/onnxruntime/cut.js';
-import { withKnownShapes } from '../../dist/adapters/onnxruntime/known-shapes.js';
+import { withKnownShapes } from '../../dist/adapters/onnxruntime/caches/known-shapes.js';
+import { cut, type SwappedSite } from '../../dist/adapters/onnxruntime/segments/cut.js';
 
 type Input = Parameters<typeof makeValueInfo>;
 

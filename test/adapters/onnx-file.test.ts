@@ -14,8 +14,8 @@ import { externalLocation, graphFields, modelFields, tensorFields } from '../../
 import { lengthOf, putTogether } from '../../dist/adapters/onnx/pieces.js';
 import { findSites } from '../../dist/adapters/onnx/sites/find.js';
 import { bytesField, integerField, textField } from '../../dist/adapters/onnx/wire.js';
-import { cut, type SwappedSite } from '../../dist/adapters/onnxruntime/cut.js';
-import { type Crossing, segmentModel } from '../../dist/adapters/onnxruntime/segment-model.js';
+import { cut, type SwappedSite } from '../../dist/adapters/onnxruntime/segments/cut.js';
+import { type Crossing, segmentModel } from '../../dist/adapters/onnxruntime/segments/segment-model.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 
 const fixtures = fileURLToPath(new URL('../clients/fixtures', import.meta.url));

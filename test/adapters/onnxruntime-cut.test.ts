@@ -9,7 +9,7 @@ import { GraphView } from '../../dist/adapters/onnx/graph-view.js';
 import { makeModel, makeNode, makeTensor, makeValueInfo } from '../../dist/adapters/onnx/make.js';
 import { type Model, readModel } from '../../dist/adapters/onnx/model.js';
 import { findSites } from '../../dist/adapters/onnx/sites/find.js';
-import { cut, makesOf, readsOf, type Stage, type SwappedSite } from '../../dist/adapters/onnxruntime/cut.js';
+import { cut, makesOf, readsOf, type Stage, type SwappedSite } from '../../dist/adapters/onnxruntime/segments/cut.js';
 
 const fixtures = fileURLToPath(new URL('../clients/fixtures', import.meta.url));
 const graphs = readdirSync(fixtures).filter((name) => name.endsWith('.onnx'));

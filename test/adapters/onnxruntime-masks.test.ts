@@ -3,7 +3,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { SiteMask } from '../../dist/adapters/onnx/sites/site.js';
-import { RunMasks } from '../../dist/adapters/onnxruntime/masks.js';
+import { RunMasks } from '../../dist/adapters/onnxruntime/masks/masks.js';
 import type { OrtTensor } from '../../dist/adapters/onnxruntime/ort.js';
 
 const low = Math.fround(-3.4e38);

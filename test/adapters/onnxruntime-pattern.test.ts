@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { makeModel, makeNode, makeValueInfo } from '../../dist/adapters/onnx/make.js';
 import type { SiteMask, SitePattern } from '../../dist/adapters/onnx/sites/site.js';
 import { fuse } from '../../dist/adapters/onnxruntime/index.js';
-import { RunMasks } from '../../dist/adapters/onnxruntime/masks.js';
+import { RunMasks } from '../../dist/adapters/onnxruntime/masks/masks.js';
 import { blocks, slidingWindow, stridedShards } from '../../dist/index.js';
 import { attention } from '../references/attention.js';
 import { type Operand, rowMajor } from '../references/operand.js';

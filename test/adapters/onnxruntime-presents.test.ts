@@ -2,9 +2,9 @@
 // Reader: someone who changes lines.ts or present.ts. That the numbers are right in a model is test/clients/onnxruntime/caches.mjs.
 
 import { describe, expect, it } from 'vitest';
-import { Line } from '../../dist/adapters/onnxruntime/lines.js';
+import { Line } from '../../dist/adapters/onnxruntime/caches/lines.js';
+import { presentOf, snapshotOf } from '../../dist/adapters/onnxruntime/caches/present.js';
 import type { Ort, OrtTensor } from '../../dist/adapters/onnxruntime/ort.js';
-import { presentOf, snapshotOf } from '../../dist/adapters/onnxruntime/present.js';
 
 /** A tensor as onnxruntime's: of memory, or of none after dispose(). */
 class TheirTensor {

@@ -3,8 +3,8 @@
 
 import { describe, expect, it } from 'vitest';
 import type { Ort, OrtTensor } from '../../dist/adapters/onnxruntime/ort.js';
-import { SharedMemory } from '../../dist/adapters/onnxruntime/run-memory.js';
-import { SegmentRunner } from '../../dist/adapters/onnxruntime/segment-runner.js';
+import { SharedMemory } from '../../dist/adapters/onnxruntime/segments/run-memory.js';
+import { SegmentRunner } from '../../dist/adapters/onnxruntime/segments/segment-runner.js';
 
 class FakeTensor {
   constructor(

@@ -9,12 +9,12 @@ import { Tensor } from '../../tensor/tensor.js';
 import type { DataTypes, FloatType, TensorLike } from '../../tensor/types.js';
 import { contiguousStrides } from '../../tensor/views.js';
 import type { Operand } from '../onnx/sites/site.js';
-import { fillBlind } from './blind.js';
-import type { SwappedSite } from './cut.js';
-import type { MaskOfRun, RunMasks } from './masks.js';
+import { fillBlind } from './masks/blind.js';
+import type { MaskOfRun, RunMasks } from './masks/masks.js';
+import { unidirectional } from './masks/unidirectional.js';
 import type { Ort, OrtTensor } from './ort.js';
-import { type RunMemory, TensorKind } from './run-memory.js';
-import { unidirectional } from './unidirectional.js';
+import type { SwappedSite } from './segments/cut.js';
+import { type RunMemory, TensorKind } from './segments/run-memory.js';
 
 /**
  * Floating-point operations up to which attention runs at once: up to a few milliseconds on one core. Handing over to other

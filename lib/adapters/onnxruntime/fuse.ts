@@ -11,14 +11,14 @@ import { readModelFile } from '../onnx/model-file.js';
 import { type ElementType, elementTypes } from '../onnx/numbers.js';
 import { findSites } from '../onnx/sites/find.js';
 import type { Site, SitePattern } from '../onnx/sites/site.js';
-import { type Viewed, withNodesBefore } from './before.js';
-import { cut, makesOf, readsOf, type SwappedSite } from './cut.js';
-import { withKnownShapes } from './known-shapes.js';
+import { withKnownShapes } from './caches/known-shapes.js';
 import type { Ort, OrtMetadata, OrtTensor } from './ort.js';
 import { checkSitePattern } from './pattern.js';
-import { SegmentMemory } from './segment-memory.js';
-import { type Crossing, segmentModel } from './segment-model.js';
-import { SegmentRunner } from './segment-runner.js';
+import { type Viewed, withNodesBefore } from './segments/before.js';
+import { cut, makesOf, readsOf, type SwappedSite } from './segments/cut.js';
+import { SegmentMemory } from './segments/segment-memory.js';
+import { type Crossing, segmentModel } from './segments/segment-model.js';
+import { SegmentRunner } from './segments/segment-runner.js';
 import { FusedSession, type RunStage } from './session.js';
 
 /** What fuse() can be told. */

@@ -7,7 +7,7 @@ import { is } from '../../check/validate.js';
 import type { Site } from '../onnx/sites/site.js';
 import { checkFuseOptions, type FuseOptions, openPrepared, prepare, without } from './fuse.js';
 import type { Ort } from './ort.js';
-import { isSegment } from './segment-memory.js';
+import { isSegment } from './segments/segment-memory.js';
 
 /** A session that was created while a patch was in force. */
 export interface PatchedSession {

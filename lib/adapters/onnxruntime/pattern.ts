@@ -8,7 +8,7 @@ import type { Align } from '../../patterns/align.js';
 import { checkPattern } from '../../patterns/index.js';
 import { type MaskPattern, maskPattern } from '../../patterns/mask-pattern.js';
 import type { SitePattern } from '../onnx/sites/site.js';
-import type { CallSizes, ShownBytes } from './key-masks.js';
+import type { CallSizes, ShownBytes } from './masks/key-masks.js';
 
 type PatternOptions = Pick<AttentionOptions, 'pattern' | 'mask' | 'keyStarts' | 'keyLengths'>;
 

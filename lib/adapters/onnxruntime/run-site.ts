@@ -2,11 +2,11 @@
 
 import type { DeviceName } from '../../tensor/devices.js';
 import { attend } from './attend.js';
-import { attendCached } from './attend-cached.js';
-import type { SwappedSite } from './cut.js';
-import type { RunMasks } from './masks.js';
+import { attendCached } from './caches/attend-cached.js';
+import type { RunMasks } from './masks/masks.js';
 import type { Ort, OrtTensor } from './ort.js';
-import type { RunMemory } from './run-memory.js';
+import type { SwappedSite } from './segments/cut.js';
+import type { RunMemory } from './segments/run-memory.js';
 
 /** Runs a site on the values of a run; returns the values that it makes. */
 export async function runSite(

@@ -5,13 +5,13 @@ import { show, showDims, TilewiseError, TilewiseRangeError, TilewiseTypeError } 
 import { is } from '../../check/validate.js';
 import type { DeviceName } from '../../tensor/devices.js';
 import type { Site } from '../onnx/sites/site.js';
-import { readsOf, type SwappedSite } from './cut.js';
-import type { KnownShape } from './known-shapes.js';
-import { RunMasks } from './masks.js';
+import type { KnownShape } from './caches/known-shapes.js';
+import { RunMasks } from './masks/masks.js';
 import type { Ort, OrtMetadata, OrtTensor, OrtValues } from './ort.js';
-import { SharedMemory } from './run-memory.js';
 import { runSite } from './run-site.js';
-import type { SegmentRunner } from './segment-runner.js';
+import { readsOf, type SwappedSite } from './segments/cut.js';
+import { SharedMemory } from './segments/run-memory.js';
+import type { SegmentRunner } from './segments/segment-runner.js';
 
 /** A segment, and the sites that run after it. */
 export interface RunStage {

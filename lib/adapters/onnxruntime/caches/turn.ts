@@ -2,12 +2,12 @@
 // Reader: someone whose positions are off. rotate() computes angles itself; a table may say anything, so it is read.
 // Source: RotaryEmbedding and GroupQueryAttention in docs/ContribOperators.md of microsoft/onnxruntime.
 
-import { mismatch } from '../../call/shape.js';
-import { showDims } from '../../check/errors.js';
-import { Tensor } from '../../tensor/tensor.js';
-import type { FloatType, TensorLike } from '../../tensor/types.js';
-import type { SiteCache } from '../onnx/sites/site.js';
-import type { OrtTensor } from './ort.js';
+import { mismatch } from '../../../call/shape.js';
+import { showDims } from '../../../check/errors.js';
+import { Tensor } from '../../../tensor/tensor.js';
+import type { FloatType, TensorLike } from '../../../tensor/types.js';
+import type { SiteCache } from '../../onnx/sites/site.js';
+import type { OrtTensor } from '../ort.js';
 
 /** What is done to the rows of one call. */
 interface Tables {

@@ -2,13 +2,13 @@
 // Reader: someone whose past would cross to onnxruntime. Exporters ask a past how long it is, and slice masks to the length of what
 // they put together: Shape of these becomes a sum of the past's dims, which a run is told, and of the new tokens' Shape.
 
-import { GraphView } from '../onnx/graph-view.js';
-import { makeNode, makeTensor, makeValueInfo } from '../onnx/make.js';
-import type { Message } from '../onnx/message.js';
-import { Node } from '../onnx/node.js';
-import { repeatedBy } from '../onnx/sites/kept.js';
-import type { Viewed } from './before.js';
-import type { SwappedSite } from './cut.js';
+import { GraphView } from '../../onnx/graph-view.js';
+import { makeNode, makeTensor, makeValueInfo } from '../../onnx/make.js';
+import type { Message } from '../../onnx/message.js';
+import { Node } from '../../onnx/node.js';
+import { repeatedBy } from '../../onnx/sites/kept.js';
+import type { Viewed } from '../segments/before.js';
+import type { SwappedSite } from '../segments/cut.js';
 
 /** An input that a run adds: the dims of a past. */
 export interface KnownShape {

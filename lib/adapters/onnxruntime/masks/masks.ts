@@ -2,17 +2,17 @@
 // Reader: someone who asks why a padded batch is fast, or slow. Masks are looked at once a run, however many sites read them.
 // Assumes that a number from hidesFrom down hides a key wherever another key is shown; rows that see no key are exact.
 
-import { showDims, TilewiseRangeError } from '../../check/errors.js';
-import type { AttentionOptions } from '../../ops/attention/options.js';
-import { maskPattern } from '../../patterns/mask-pattern.js';
-import { Tensor } from '../../tensor/tensor.js';
-import type { TensorLike } from '../../tensor/types.js';
-import { shownKeys } from '../onnx/sites/mask-kinds.js';
-import { hidesFrom, replacesFrom } from '../onnx/sites/scores.js';
-import type { SiteMask, SitePattern } from '../onnx/sites/site.js';
+import { showDims, TilewiseRangeError } from '../../../check/errors.js';
+import type { AttentionOptions } from '../../../ops/attention/options.js';
+import { maskPattern } from '../../../patterns/mask-pattern.js';
+import { Tensor } from '../../../tensor/tensor.js';
+import type { TensorLike } from '../../../tensor/types.js';
+import { shownKeys } from '../../onnx/sites/mask-kinds.js';
+import { hidesFrom, replacesFrom } from '../../onnx/sites/scores.js';
+import type { SiteMask, SitePattern } from '../../onnx/sites/site.js';
+import type { OrtTensor } from '../ort.js';
+import { repeated, unreadable, withPattern } from '../pattern.js';
 import { type CallSizes, isKeyMask, readKeyMask, type ShownBytes } from './key-masks.js';
-import type { OrtTensor } from './ort.js';
-import { repeated, unreadable, withPattern } from './pattern.js';
 
 /** A mask, and its value in a run. */
 export type MaskOfRun = readonly [SiteMask, OrtTensor];

@@ -3,13 +3,13 @@
 // and those that were left in the model's file are read from it when the pieces are put together.
 
 import path from 'node:path';
-import type { GraphView } from '../onnx/graph-view.js';
-import { makeValueInfo } from '../onnx/make.js';
-import type { Message } from '../onnx/message.js';
-import type { Model, ValueInfo } from '../onnx/model.js';
-import { type ElementType, graphFields, modelFields, tensorFields } from '../onnx/numbers.js';
-import { fieldOf, type Piece, piecesOf } from '../onnx/pieces.js';
-import type { StoredTensor } from '../onnx/tensor.js';
+import type { GraphView } from '../../onnx/graph-view.js';
+import { makeValueInfo } from '../../onnx/make.js';
+import type { Message } from '../../onnx/message.js';
+import type { Model, ValueInfo } from '../../onnx/model.js';
+import { type ElementType, graphFields, modelFields, tensorFields } from '../../onnx/numbers.js';
+import { fieldOf, type Piece, piecesOf } from '../../onnx/pieces.js';
+import type { StoredTensor } from '../../onnx/tensor.js';
 import type { Segment } from './cut.js';
 
 const parts = (number: number, messages: readonly Message[]): Piece[] =>

@@ -1,9 +1,9 @@
 // The nodes that sites have inside their operators, as nodes of the graph in front of them.
 // Reader: someone who asks where a projection went. Sites that stay with onnxruntime keep their operators as they are.
 
-import { GraphView } from '../onnx/graph-view.js';
-import type { Model } from '../onnx/model.js';
-import { Node } from '../onnx/node.js';
+import { GraphView } from '../../onnx/graph-view.js';
+import type { Model } from '../../onnx/model.js';
+import { Node } from '../../onnx/node.js';
 import type { SwappedSite } from './cut.js';
 
 /** A model, and its graph. */

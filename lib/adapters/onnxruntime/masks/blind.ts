@@ -1,8 +1,8 @@
 // Rows that a Where hides every key from: all their scores are one number, so that they are the mean of all values.
 // Reader: someone whose model has rows of padding. attention() gives 0 there, and what was hidden may be NaN: a mean of values is not.
 
-import { Tensor } from '../../tensor/tensor.js';
-import type { FloatType } from '../../tensor/types.js';
+import { Tensor } from '../../../tensor/tensor.js';
+import type { FloatType } from '../../../tensor/types.js';
 import type { ShownBytes } from './key-masks.js';
 
 /** Writes these rows. @param out, v [batch, heads, tokens, dim]; heads of v divide those of out */

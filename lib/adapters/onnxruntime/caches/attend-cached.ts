@@ -1,21 +1,21 @@
 // A site that keeps its keys and values: new tokens are added to a line, queries see all of it, presents show it.
 // Reader: someone who follows a token of a decoder. A prompt's attention reads what onnxruntime left; later tokens read the line.
 
-import { mismatch } from '../../call/shape.js';
-import { attention, attentionSync } from '../../ops/attention/attention.js';
-import type { AttentionOptions } from '../../ops/attention/options.js';
-import type { DeviceName } from '../../tensor/devices.js';
-import type { Tensor } from '../../tensor/tensor.js';
-import type { FloatType, TensorLike } from '../../tensor/types.js';
-import type { Operand, SiteCache } from '../onnx/sites/site.js';
-import { atOnce, headsFirst, outputOf } from './attend.js';
+import { mismatch } from '../../../call/shape.js';
+import { attention, attentionSync } from '../../../ops/attention/attention.js';
+import type { AttentionOptions } from '../../../ops/attention/options.js';
+import type { DeviceName } from '../../../tensor/devices.js';
+import type { Tensor } from '../../../tensor/tensor.js';
+import type { FloatType, TensorLike } from '../../../tensor/types.js';
+import type { Operand, SiteCache } from '../../onnx/sites/site.js';
+import { atOnce, headsFirst, outputOf } from '../attend.js';
+import type { RunMasks } from '../masks/masks.js';
+import type { Ort, OrtTensor } from '../ort.js';
+import type { SwappedSite } from '../segments/cut.js';
+import type { RunMemory } from '../segments/run-memory.js';
 import { countsOf, type TokenCounts } from './cache-counts.js';
-import type { SwappedSite } from './cut.js';
 import { Line } from './lines.js';
-import type { RunMasks } from './masks.js';
-import type { Ort, OrtTensor } from './ort.js';
 import { presentOf } from './present.js';
-import type { RunMemory } from './run-memory.js';
 import { turned } from './turn.js';
 
 type ValueOf = (name: string) => OrtTensor;

@@ -2,7 +2,7 @@
 // Reader: someone who asks whether results can change later. Only values between segments come from here, never what a caller
 // gets or gave; memory belongs to one run from take() to give(), so that runs in flight do not meet.
 
-import type { Ort, OrtTensor } from './ort.js';
+import type { Ort, OrtTensor } from '../ort.js';
 
 /** The array that a type's numbers are in, by onnxruntime's own tensors; undefined for types of which this makes none. */
 const arrays: Readonly<Record<string, new (size: number) => ArrayLike<unknown>>> = {

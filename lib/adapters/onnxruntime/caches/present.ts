@@ -2,9 +2,9 @@
 // Reader: someone who asks what a run returns for `present`. Passing one around costs nothing; one that was read is fed back as
 // the numbers that the reader has, because he may have changed them.
 
-import { Tensor } from '../../tensor/tensor.js';
-import type { FloatType } from '../../tensor/types.js';
-import type { Ort, OrtTensor } from './ort.js';
+import { Tensor } from '../../../tensor/tensor.js';
+import type { FloatType } from '../../../tensor/types.js';
+import type { Ort, OrtTensor } from '../ort.js';
 
 /** The first tokens of a cache, as a run left them: its two presents are of these. */
 export interface Snapshot {

@@ -2,8 +2,8 @@
 // Reader: someone who asks what fuse() takes at its peak. An array that is let go of stays until a collection, which comes late:
 // this memory grows and shrinks instead.
 
-import { allocating } from '../../check/errors.js';
-import { lengthOf, type Piece, putTogether } from '../onnx/pieces.js';
+import { allocating } from '../../../check/errors.js';
+import { lengthOf, type Piece, putTogether } from '../../onnx/pieces.js';
 
 /** Most bytes of a segment: what onnxruntime reads. */
 const mostBytes = 2 ** 31;

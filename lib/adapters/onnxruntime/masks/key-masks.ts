@@ -2,9 +2,9 @@
 // Reader: someone whose padded batch gives other numbers. Sources: docs/ContribOperators.md of microsoft/onnxruntime, and what its
 // processor kernel does with lengths of more than one number per entry.
 
-import { showDims, TilewiseRangeError } from '../../check/errors.js';
-import type { SiteMask } from '../onnx/sites/site.js';
-import type { OrtTensor } from './ort.js';
+import { showDims, TilewiseRangeError } from '../../../check/errors.js';
+import type { SiteMask } from '../../onnx/sites/site.js';
+import type { OrtTensor } from '../ort.js';
 
 /** The sizes of a call that masks are for. */
 export interface CallSizes {

@@ -2,9 +2,9 @@
 // Reader: someone who asks how many sessions a model becomes. A node is in the first segment that has what it reads; what is only
 // made of constants is repeated where it is read; what nobody reads any more, masks and transposes around sites, falls away.
 
-import type { GraphView } from '../onnx/graph-view.js';
-import type { Node } from '../onnx/node.js';
-import type { Site, Swap } from '../onnx/sites/site.js';
+import type { GraphView } from '../../onnx/graph-view.js';
+import type { Node } from '../../onnx/node.js';
+import type { Site, Swap } from '../../onnx/sites/site.js';
 
 /** A site that is swapped. */
 export type SwappedSite = Site & { readonly swap: Swap };

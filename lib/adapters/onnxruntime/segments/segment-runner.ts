@@ -2,7 +2,7 @@
 // Reader: someone who asks what a session's run costs. Outputs in memory of onnxruntime's own are objects that the garbage
 // collector has to end, one by one.
 
-import type { OrtSession, OrtTensor, OrtValues } from './ort.js';
+import type { OrtSession, OrtTensor, OrtValues } from '../ort.js';
 import { type RunMemory, TensorKind } from './run-memory.js';
 
 type Dims = readonly number[];

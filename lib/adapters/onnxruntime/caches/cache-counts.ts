@@ -2,11 +2,11 @@
 // Reader: someone whose past does not fit. Sources: GroupQueryAttention in docs/ContribOperators.md of microsoft/onnxruntime,
 // Attention of onnx/onnx, whose past is as long for every sequence.
 
-import { mismatch } from '../../call/shape.js';
-import { showDims } from '../../check/errors.js';
-import type { Tensor } from '../../tensor/tensor.js';
-import type { SiteCache } from '../onnx/sites/site.js';
-import type { OrtTensor } from './ort.js';
+import { mismatch } from '../../../call/shape.js';
+import { showDims } from '../../../check/errors.js';
+import type { Tensor } from '../../../tensor/tensor.js';
+import type { SiteCache } from '../../onnx/sites/site.js';
+import type { OrtTensor } from '../ort.js';
 
 export interface TokenCounts {
   /** Tokens of each sequence that the run goes on from. */

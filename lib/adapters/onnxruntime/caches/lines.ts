@@ -2,12 +2,12 @@
 // Reader: someone who asks what becomes of a `past` that is fed. A run's own present goes on in place, an older one forks the
 // line, and a tensor that is none of ours is copied into a new one.
 
-import { KvCache } from '../../caches/kv-cache.js';
-import { TilewiseRangeError } from '../../check/errors.js';
-import type { Location } from '../../tensor/devices.js';
-import { Tensor } from '../../tensor/tensor.js';
-import type { FloatType, TensorLike } from '../../tensor/types.js';
-import type { OrtTensor } from './ort.js';
+import { KvCache } from '../../../caches/kv-cache.js';
+import { TilewiseRangeError } from '../../../check/errors.js';
+import type { Location } from '../../../tensor/devices.js';
+import { Tensor } from '../../../tensor/tensor.js';
+import type { FloatType, TensorLike } from '../../../tensor/types.js';
+import type { OrtTensor } from '../ort.js';
 import { type Snapshot, snapshotOf } from './present.js';
 
 /** What a line is made for. */
