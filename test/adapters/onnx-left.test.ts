@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { makeModel, makeNode, makeTensor, makeValueInfo } from '../../dist/adapters/onnx/make.js';
 import type { Message } from '../../dist/adapters/onnx/message.js';
 import { readModel } from '../../dist/adapters/onnx/model.js';
-import { tensorFields } from '../../dist/adapters/onnx/numbers.js';
+import { elementTypes, tensorFields } from '../../dist/adapters/onnx/numbers.js';
 import { findSites } from '../../dist/adapters/onnx/sites/find.js';
 import type { Site } from '../../dist/adapters/onnx/sites/site.js';
 import { bytesField, integerField, textField } from '../../dist/adapters/onnx/wire.js';
@@ -34,6 +34,37 @@ describe('what is left, with its reason', () => {
     expect(reasonOf(sitesOf([...plain(), makeNode('Neg', ['p'], ['z'])], [], [], ['y', 'z']))).toBe(
       'its weights are read elsewhere',
     );
+  });
+
+  it('weights that are replaced, or are no floats on their way', () => {
+    const behind = (...between: Message[]) => [
+      ...plain().slice(0, 3),
+      ...between,
+      makeNode('MatMul', ['w', 'v'], ['y']),
+    ];
+    const seen: Input = ['seen', 'bool', ['batch', 1, 'tokens', 'tokens']];
+    for (const inputs of [
+      ['seen', 'zero', 'p'],
+      ['seen', 'p', 'zero'],
+    ]) {
+      expect(reasonOf(sitesOf(behind(makeNode('Where', inputs, ['w'])), [one('zero', 0)], [seen]))).toBe(
+        'its weights are replaced by a Where behind the softmax',
+      );
+    }
+    const cast = (to: number) => [makeNode('Cast', ['p'], ['c'], { to }), makeNode('Cast', ['c'], ['w'], { to: 1 })];
+    expect(reasonOf(sitesOf(behind(...cast(elementTypes.int64))))).toBe('its weights are cast to int64');
+    expect(reasonOf(sitesOf(behind(...cast(elementTypes.bool))))).toBe('its weights are cast to bool');
+    expect(reasonOf(sitesOf(behind(...cast(17))))).toBe('its weights are cast to the element type 17');
+    for (const type of ['float16', 'bfloat16', 'float64'] as const) {
+      expect(sitesOf(behind(...cast(elementTypes[type])))).toMatchObject([{ swap: {} }]);
+    }
+    expect(sitesOf([...plain().slice(0, 3), makeNode('Where', ['seen', 'zero', 'p'], ['y'])], [], [seen])).toEqual([]);
+  });
+
+  it('scores that are no floats on their way', () => {
+    const cast = (to: number) => [makeNode('Cast', ['qk'], ['c'], { to }), makeNode('Cast', ['c'], ['s'], { to: 1 })];
+    expect(reasonOf(decomposed(cast(elementTypes.int32)))).toBe('its scores are cast to int32');
+    expect(decomposed(cast(elementTypes.float16))).toMatchObject([{ swap: {} }]);
   });
 
   it('a mask of rank 5', () => {

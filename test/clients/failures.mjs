@@ -1,23 +1,27 @@
 // Models whose attention stays with onnxruntime, which runs them: each has another reason. Reader: someone who adds a reason.
 
-import { makeModel, makeNode, makeValueInfo } from '../../dist/adapters/onnx/make.js';
+import { makeModel, makeNode, makeTensor, makeValueInfo } from '../../dist/adapters/onnx/make.js';
 import { Message } from '../../dist/adapters/onnx/message.js';
-import { modelFields, opsetFields } from '../../dist/adapters/onnx/numbers.js';
+import { elementTypes, modelFields, opsetFields } from '../../dist/adapters/onnx/numbers.js';
 import { bytesField, integerField, textField } from '../../dist/adapters/onnx/wire.js';
 import { floats } from './single.mjs';
 
 const operands = [floats('q', 2, 3, 5, 8), floats('k', 2, 3, 7, 8), floats('v', 2, 3, 7, 6)];
 
-/** softmax(q·kᵀ …) v. @param scores nodes that make `s` of q and kT */
-const pieces = (scores, inputs = operands) =>
+const one = (name, number) => makeTensor(name, 'float32', [], Float32Array.of(number));
+
+/** softmax(q·kᵀ …) v. @param scores nodes that make `s` of q and kT @param behind nodes that make `w` of `p` */
+const pieces = (scores, inputs = operands, behind = [makeNode('Identity', ['p'], ['w'])]) =>
   makeModel({
     opset: 17,
     nodes: [
       makeNode('Transpose', ['k'], ['kT'], { perm: [0, 1, 3, 2] }),
       ...scores,
       makeNode('Softmax', ['s'], ['p'], { axis: -1 }),
-      makeNode('MatMul', ['p', 'v'], ['y']),
+      ...behind,
+      makeNode('MatMul', ['w', 'v'], ['y']),
     ],
+    initializers: [one('zero', 0), one('ten', 10)],
     inputs: inputs.map((input) => makeValueInfo(...input)),
     outputs: [makeValueInfo('y', 'float32')],
   });
@@ -74,6 +78,19 @@ export const failures = {
     makeNode('Cast', ['i'], ['f'], { to: 1 }),
     makeNode('Mul', ['qs', 'ks'], ['scale']),
     makeNode('Mul', ['f', 'scale'], ['s']),
+  ]),
+  'rounded scores': pieces([
+    makeNode('MatMul', ['q', 'kT'], ['t']),
+    makeNode('Cast', ['t'], ['i'], { to: elementTypes.int32 }),
+    makeNode('Cast', ['i'], ['s'], { to: elementTypes.float32 }),
+  ]),
+  'true and false for weights': pieces([product], operands, [
+    makeNode('Cast', ['p'], ['b'], { to: elementTypes.bool }),
+    makeNode('Where', ['b', 'ten', 'zero'], ['w']),
+  ]),
+  'weights that are hidden': pieces([product], operands, [
+    makeNode('Greater', ['s', 'zero'], ['positive']),
+    makeNode('Where', ['positive', 'p', 'zero'], ['w']),
   ]),
   'weights that are read elsewhere': makeModel({
     opset: 17,

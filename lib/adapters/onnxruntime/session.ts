@@ -128,7 +128,11 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
       }
     }
     memory.end();
-    return Object.fromEntries(names.map((name) => [name, tensorOf(name)]));
+    // An output that a feed or a constant is by itself: what the caller does to it must not reach them.
+    const isOthers = (name: string) => feeds.has(name) || !values.has(name);
+    return Object.fromEntries(
+      names.map((name) => [name, isOthers(name) ? copyOf(ort, tensorOf(name)) : tensorOf(name)]),
+    );
   }
 
   /** The inputs' tensors. A model's sessions see only some of them, so that all are held to what it declares here. */
@@ -167,6 +171,10 @@ const invalid = (message: string): TilewiseTypeError => new TilewiseTypeError('E
 /** The dims of a tensor, as ONNX's Shape gives them. */
 const dimsOf = ({ Tensor }: Ort, { dims }: OrtTensor): OrtTensor =>
   new Tensor('int64' as never, BigInt64Array.from(dims, BigInt) as never, [dims.length]);
+
+/** A tensor of the same numbers in memory of its own. */
+const copyOf = ({ Tensor }: Ort, { type, data, dims }: OrtTensor): OrtTensor =>
+  new Tensor(type as never, (data as Float32Array).slice() as never, dims);
 
 /** Whether onnxruntime takes a value for a tensor. */
 const isTensor = (value: unknown): value is OrtTensor =>

@@ -16,6 +16,9 @@ const reasons = {
   'an unknown domain': "the domain 'my.ops' is unknown here",
   'dynamic heads': 'its heads are dynamic: their number or dim is not known before a run',
   'quantized products': 'its product is quantized (MatMulInteger)',
+  'rounded scores': 'its scores are cast to int32',
+  'true and false for weights': 'its weights are cast to bool',
+  'weights that are hidden': 'its weights are replaced by a Where behind the softmax',
   'weights that are read elsewhere': 'its weights are read elsewhere',
 };
 

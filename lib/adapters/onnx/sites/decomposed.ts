@@ -6,7 +6,7 @@ import type { Node } from '../node.js';
 import { dimsOf } from '../shapes.js';
 import { cacheOf, unrepeated } from './kept.js';
 import { checkRanks, kindOfMask } from './mask-kinds.js';
-import { operandOf, readScores, type Scores } from './scores.js';
+import { operandOf, otherTypeOf, readScores, type Scores } from './scores.js';
 import { type Operand, type Site, type Swap, Unswappable } from './site.js';
 
 /** Attention by products of quantized numbers: the scale of scores is not in the graph's numbers alone. */
@@ -83,20 +83,41 @@ function checkAxis(view: GraphView, node: Node): void {
   if (axis !== -1 && axis !== 3) throw new Unswappable(`its softmax is over axis ${axis}`);
 }
 
-/** From the softmax to the product with the values: casts and a guard against NaN may be between. */
+/**
+ * From the softmax to the product with the values: casts and a guard against NaN may be between.
+ * @throws {Unswappable} where what is between changes the weights, and a product reads them
+ */
 function followWeights(view: GraphView, softmax: Node): { product: Node | undefined; weights: string } {
   let weights = softmax.outputs[0];
+  let change: string | undefined;
   for (;;) {
-    const next = guardOf(view, weights) ?? view.soleConsumer(weights);
+    const guard = guardOf(view, weights);
+    const next = guard ?? view.soleConsumer(weights);
     if (!next) {
       if (!view.consumers(weights).some(({ op }) => op === 'MatMul')) return { product: undefined, weights };
       throw new Unswappable('its weights are read elsewhere');
     }
-    if (next.op === 'MatMul') return { product: next.inputs[0] === weights ? next : undefined, weights };
-    const isPassing = ['Cast', 'Identity'].includes(next.op) || (next.op === 'Dropout' && next.inputs.length < 3);
-    if (!isPassing && next.op !== 'Where') return { product: undefined, weights };
+    if (next.op === 'MatMul') {
+      const product = next.inputs[0] === weights ? next : undefined;
+      if (product && change !== undefined) throw new Unswappable(change);
+      return { product, weights };
+    }
+    if (!passing.has(next.op) || (next.op === 'Dropout' && next.inputs.length > 2)) {
+      return { product: undefined, weights };
+    }
+    if (!guard) change ??= changeBy(next);
     weights = next.outputs[0];
   }
+}
+
+/** What may be between weights and their product. */
+const passing = new Set(['Cast', 'Identity', 'Dropout', 'Where']);
+
+/** How a node changes weights; undefined: not beyond rounding. */
+function changeBy(node: Node): string | undefined {
+  if (node.op === 'Where') return 'its weights are replaced by a Where behind the softmax';
+  const type = otherTypeOf(node);
+  return type && `its weights are cast to ${type}`;
 }
 
 /** Where(IsNaN(weights), 0, weights): a row without keys gives 0, as it does here. */

@@ -3,6 +3,7 @@
 
 import type { GraphView } from '../graph-view.js';
 import type { Node } from '../node.js';
+import { elementName, elementTypes } from '../numbers.js';
 import { type Operand, type SiteMask, Unswappable } from './site.js';
 
 /** softcap * tanh(scale * q·kᵀ / softcap), plus masks. */
@@ -58,6 +59,17 @@ function scaledBy(view: GraphView, { op, domain, inputs }: Node): { value: strin
   return left === undefined ? undefined : { value: inputs[1], factor: left };
 }
 
+/** Types that scores and weights may be cast to: they are rounded at most. */
+const floatTypes: ReadonlySet<number> = new Set(
+  (['float32', 'float16', 'bfloat16', 'float64'] as const).map((type) => elementTypes[type]),
+);
+
+/** What a Cast makes of numbers, if it is no float; undefined for every other node. */
+export function otherTypeOf(node: Node): string | undefined {
+  const type = node.op === 'Cast' ? (node.number('to') ?? 0) : elementTypes.float32;
+  return floatTypes.has(type) ? undefined : (elementName(type) ?? `the element type ${type}`);
+}
+
 type Rule = (view: GraphView, node: Node, read: (name: string) => Scores | undefined) => Scores | undefined;
 
 const through: Rule = (_, { inputs }, read) => read(inputs[0]);
@@ -79,7 +91,12 @@ const rules: Readonly<Record<string, Rule>> = {
   },
   Mul: times,
   Div: times,
-  Cast: through,
+  Cast: (_, node, read) => {
+    const scores = read(node.inputs[0]);
+    const type = otherTypeOf(node);
+    if (scores && type) throw new Unswappable(`its scores are cast to ${type}`);
+    return scores;
+  },
   Identity: through,
   Tanh: (_, { inputs }, read) => {
     const scores = read(inputs[0]);

@@ -31,12 +31,14 @@ export function fillBlind(out: Tensor<FloatType>, v: Tensor<FloatType>, { shown,
 /** The mean of values over keys, [batch, heads, dim], as elements of a type. */
 function meansOf(v: Tensor<FloatType>, type: FloatType): ArrayLike<number> {
   const [batch, heads, keys, dim] = v.dims;
-  const values = v.astype('float32').data;
+  // A view, as the values are, where their type is this one already.
+  const { data, strides, offset } = v.astype('float32');
   const means = new Float32Array(batch * heads * dim);
   for (let i = 0; i < means.length; ++i) {
-    const first = Math.floor(i / dim) * keys * dim + (i % dim);
+    const row = Math.floor(i / dim);
+    const first = offset + Math.floor(row / heads) * strides[0] + (row % heads) * strides[1] + (i % dim) * strides[3];
     let sum = 0;
-    for (let key = 0; key < keys; ++key) sum += values[first + key * dim];
+    for (let key = 0; key < keys; ++key) sum += data[first + key * strides[2]];
     means[i] = sum / keys;
   }
   return new Tensor('float32', means, [means.length]).astype(type).data as ArrayLike<number>;
