@@ -3,7 +3,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { Line } from '../../dist/adapters/onnxruntime/caches/lines.js';
-import { presentOf, snapshotOf } from '../../dist/adapters/onnxruntime/caches/present.js';
+import { presentOf, shownBy } from '../../dist/adapters/onnxruntime/caches/present.js';
 import type { Ort, OrtTensor } from '../../dist/adapters/onnxruntime/ort.js';
 
 /** A tensor as onnxruntime's: of memory, or of none after dispose(). */
@@ -71,7 +71,7 @@ describe('a line', () => {
     const first = run([2, 3], 0);
     const second = run([1, 1], 50, first.presents, [2, 3]);
     expect(second.line).toBe(first.line);
-    expect(snapshotOf(first.presents[0])).toBeDefined();
+    expect(shownBy(first.presents[0])).toBeDefined();
     // Zeros are behind the shorter sequence, in presents that were taken before and after.
     expect(valuesOf(second.presents)).toEqual([0, 1, 50, 0, 10, 11, 12, 60]);
     expect(valuesOf(first.presents)).toEqual([0, 1, 0, 10, 11, 12]);

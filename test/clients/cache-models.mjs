@@ -52,19 +52,23 @@ function groupQuery(attributes = {}, { names = [], infos = [], initializers = []
   return model(21, [node], [...inputs, ...pastOf(), ...counted, ...infos], initializers);
 }
 
-/** float16 inside; casts are around it. */
-function halfGroupQuery() {
-  const casts = ['negative', 'k', 'v'].map((name) => makeNode('Cast', [name], [`${name}16`], { to: 10 }));
+/** float16 inside; casts are around it. @param more inputs from cos_cache on, each of which is cast */
+function halfGroupQuery(attributes, more, infos, initializers) {
+  const casts = ['negative', 'k', 'v', ...more.filter((name) => name !== '')].map((name) =>
+    makeNode('Cast', [name], [`${name}16`], { to: 10 }),
+  );
   const node = makeNode(
     'GroupQueryAttention',
-    ['negative16', 'k16', 'v16', 'past_key', 'past_value', 'seqlens_k', 'total', 'cos16', 'sin16'],
+    [
+      ...['negative16', 'k16', 'v16', 'past_key', 'past_value', 'seqlens_k', 'total'],
+      ...more.map((name) => name && `${name}16`),
+    ],
     ['a16', ...outputs.slice(1)],
-    { num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1 },
+    { num_heads: heads, kv_num_heads: kvHeads, ...attributes },
     'com.microsoft',
   );
-  const turns = ['cos', 'sin'].map((name) => makeNode('Cast', [name], [`${name}16`], { to: 10 }));
-  const nodes = [...turns, ...casts, node, makeNode('Cast', ['a16'], ['a'], { to: 1 })];
-  return model(21, nodes, [...operands(), ...pastOf('float16'), ...counted], tables, 'float16');
+  const nodes = [...casts, node, makeNode('Cast', ['a16'], ['a'], { to: 1 })];
+  return model(21, nodes, [...operands(), ...pastOf('float16'), ...counted, ...infos], initializers, 'float16');
 }
 
 const whole = (name, ...numbers) => makeTensor(name, 'int64', [numbers.length], BigInt64Array.from(numbers, BigInt));
@@ -167,7 +171,8 @@ const models = {
     {},
     { names: ['', '', '', 'bias'], infos: [['bias', 'float32', [1, heads, 'tokens', 'total']]] },
   ),
-  'group query, float16': halfGroupQuery(),
+  'group query, float16': halfGroupQuery({ do_rotary: 1 }, ['cos', 'sin'], [], tables),
+  'group query, float16, sinks': halfGroupQuery({}, ['', '', '', '', 'sinks'], [['sinks', 'float32', [heads]]], []),
   'attention, causal': single(
     'Attention',
     ['negative', 'k', 'v', '', 'past_key', 'past_value'],

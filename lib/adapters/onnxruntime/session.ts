@@ -6,6 +6,7 @@ import { is } from '../../check/validate.js';
 import type { DeviceName } from '../../tensor/devices.js';
 import type { Site } from '../onnx/sites/site.js';
 import type { KnownShape } from './caches/known-shapes.js';
+import { heldPresent, letGo } from './caches/present.js';
 import { RunMasks } from './masks/masks.js';
 import type { Ort, OrtMetadata, OrtTensor, OrtValues } from './ort.js';
 import { runSite } from './run-site.js';
@@ -62,14 +63,15 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
 
   /**
    * Runs the model.
-   * @param feeds tensors by the names of inputs
+   * @param feeds tensors by the names of inputs. Their memory must stay as it is until the run is over; presents may be disposed
+   *   of before that
    * @param fetches names of the outputs that are wanted, or an object with these names and null, or a tensor that an output
    *   is copied into; absent: all
    * @param options onnxruntime's, for every one of its sessions
    * @returns rejects with TypeError ERR_TILEWISE_INVALID_OPTION for names that the model has not got and for what is no
    *   tensor, ERR_TILEWISE_DTYPE for a feed of another type than the model declares, with RangeError
-   *   ERR_TILEWISE_SHAPE_MISMATCH for a feed of other dims, or a tensor that an output does not fit, with what onnxruntime
-   *   and attention() reject with, and with TilewiseError ERR_TILEWISE_DISPOSED after release()
+   *   ERR_TILEWISE_SHAPE_MISMATCH for a feed of other dims, a tensor that an output does not fit, or a
+   *   past of fewer tokens than the run goes on from, with what onnxruntime and attention() reject with, and with TilewiseError ERR_TILEWISE_DISPOSED after release()
    */
   async run(
     feeds: Readonly<Record<string, T>>,
@@ -108,31 +110,38 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
     options: object | undefined,
   ): Promise<OrtValues> {
     const { ort, stages, constants, shapes, device } = this.#parts;
-    const values = new Map(feeds);
+    // Presents are held from the call on: what the caller does with his does not matter to the run.
+    const held = heldOf(ort, feeds);
+    const values = new Map([...feeds, ...held]);
     for (const { name, past } of shapes) values.set(name, dimsOf(ort, feeds.get(past)!));
     const masks = new RunMasks();
     const memory = this.#memory.begin();
     const tensorOf = (name: string) => values.get(name) ?? constants.get(name)!;
     const stillRead = names === this.outputNames ? this.#readAfter : readAfter(stages, names);
-    for (const [i, { segment, sites }] of stages.entries()) {
-      await segment?.run(values, tensorOf, memory, options);
-      for (const site of sites) {
-        const made = await runSite(ort, site, tensorOf, masks, device, memory);
-        for (const [name, tensor] of made) values.set(name, tensor);
+    try {
+      for (const [i, { segment, sites }] of stages.entries()) {
+        await segment?.run(values, tensorOf, memory, options);
+        for (const site of sites) {
+          const made = await runSite(ort, site, tensorOf, masks, device, memory);
+          for (const [name, tensor] of made) values.set(name, tensor);
+        }
+        // What nobody reads any more is let go of while the run goes on.
+        for (const [name, tensor] of values) {
+          if (stillRead[i].has(name)) continue;
+          values.delete(name);
+          memory.give(tensor);
+          letGo(tensor);
+        }
       }
-      // What nobody reads any more is let go of while the run goes on.
-      for (const [name, tensor] of values) {
-        if (stillRead[i].has(name)) continue;
-        values.delete(name);
-        memory.give(tensor);
-      }
+      memory.end();
+      // An output that a feed or a constant is by itself: what the caller does to it must not reach them.
+      const isOthers = (name: string) => feeds.has(name) || !values.has(name);
+      return Object.fromEntries(
+        names.map((name) => [name, isOthers(name) ? copyOf(ort, tensorOf(name)) : tensorOf(name)]),
+      );
+    } finally {
+      for (const present of held.values()) letGo(present);
     }
-    memory.end();
-    // An output that a feed or a constant is by itself: what the caller does to it must not reach them.
-    const isOthers = (name: string) => feeds.has(name) || !values.has(name);
-    return Object.fromEntries(
-      names.map((name) => [name, isOthers(name) ? copyOf(ort, tensorOf(name)) : tensorOf(name)]),
-    );
   }
 
   /** The inputs' tensors. A model's sessions see only some of them, so that all are held to what it declares here. */
@@ -167,6 +176,15 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
 }
 
 const invalid = (message: string): TilewiseTypeError => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
+
+/** Presents of the run's own in the place of those that are fed. */
+const heldOf = (ort: Ort, feeds: ReadonlyMap<string, OrtTensor>): Map<string, OrtTensor> =>
+  new Map(
+    [...feeds].flatMap(([name, tensor]) => {
+      const present = heldPresent(ort, tensor);
+      return present ? [[name, present] as const] : [];
+    }),
+  );
 
 /** The dims of a tensor, as ONNX's Shape gives them. */
 const dimsOf = ({ Tensor }: Ort, { dims }: OrtTensor): OrtTensor =>

@@ -96,6 +96,19 @@ describe('a decoder', () => {
     arePresents(last);
   });
 
+  it('has a total above its longest sequence, with numbers to add for all of it', async (t) => {
+    const name = 'group query, bias';
+    const { whole, session } = await open(t, name);
+    const { want, got } = await decode({ whole, session }, name, [prompt], 2);
+    const feeds = feedsOf(whole, { batch: 2, tokens: 1, lengths: [8, 6], total: 13 }, 60);
+    const [expected, out] = [
+      await whole.run({ ...feeds, ...pastOf(want) }),
+      await session.run({ ...feeds, ...pastOf(got) }),
+    ];
+    isNear(out.y.data, expected.y.data);
+    arePresents({ want: expected, got: out });
+  });
+
   it('refuses lengths that its past has not got', async (t) => {
     const { session } = await open(t, rotary);
     const refuses = (sizes, past) =>
@@ -127,6 +140,41 @@ describe('a present', () => {
   it('is fed to onnxruntime', async (t) => {
     const { want, got, step, whole } = await begun(t);
     await step(want, got, 40, whole);
+  });
+
+  it('is fed in the place of the other', async (t) => {
+    const { want, got, step } = await begun(t);
+    const mixed = ({ past_key: k, past_value: v }) => [
+      { past_key: v, past_value: k },
+      { past_key: k, past_value: k },
+      { past_key: v, past_value: v },
+    ];
+    for (const [i, theirs] of mixed(want).entries()) await step(theirs, mixed(got)[i], 50 + i);
+  });
+
+  it('is disposed of as soon as a run that goes on from it has begun', async (t) => {
+    const { want, got, whole, session } = await begun(t);
+    const feeds = feedsOf(whole, { batch: 1, tokens: 1, lengths: [9], total: 9 }, 53);
+    const running = session.run({ ...feeds, ...got });
+    for (const tensor of Object.values(got)) tensor.dispose();
+    const [expected, out] = [await whole.run({ ...feeds, ...want }), await running];
+    isNear(out.y.data, expected.y.data);
+    arePresents({ want: expected, got: out });
+  });
+
+  it('shows the padding of a prompt, which the next run may count', async (t) => {
+    for (const isRead of [false, true]) {
+      const { whole, session } = await open(t, rotary);
+      const { want, got } = await decode({ whole, session }, rotary, [prompt], 2, [4, 7]);
+      if (isRead) arePresents({ want, got });
+      const feeds = feedsOf(whole, { batch: 2, tokens: 1, lengths: [8, 8], total: 8 }, 54);
+      const [expected, out] = [
+        await whole.run({ ...feeds, ...pastOf(want) }),
+        await session.run({ ...feeds, ...pastOf(got) }),
+      ];
+      isNear(out.y.data, expected.y.data);
+      arePresents({ want: expected, got: out });
+    }
   });
 
   it('is fed twice, and each goes its own way', async (t) => {

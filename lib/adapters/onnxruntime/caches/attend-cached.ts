@@ -5,7 +5,7 @@ import { mismatch } from '../../../call/shape.js';
 import { attention, attentionSync } from '../../../ops/attention/attention.js';
 import type { AttentionOptions } from '../../../ops/attention/options.js';
 import type { DeviceName } from '../../../tensor/devices.js';
-import type { Tensor } from '../../../tensor/tensor.js';
+import { Tensor } from '../../../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../../../tensor/types.js';
 import type { Operand, SiteCache } from '../../onnx/sites/site.js';
 import { atOnce, headsFirst, outputOf } from '../attend.js';
@@ -40,7 +40,7 @@ export async function attendCached(
   const [batch, heads, queries, headDim] = q.dims;
   const valueDim = v.dims[3];
   const { out, tensor } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim], memory);
-  const sizes = { batch, heads, queries, keys: counts.keys, past: counts.keys - queries };
+  const sizes = { batch, heads, queries, keys: counts.keys, past: counts.keys - queries, total: counts.total };
   const said = optionsOf(site, masks.optionsOf(masksOf(site, tensorOf), sizes, swap.causal, site.pattern), tensorOf);
   const line = Line.goOn(
     {
@@ -59,7 +59,8 @@ export async function attendCached(
     counts.past,
   );
   try {
-    line.append(k, v, counts.fresh);
+    // Padding behind a shorter prompt is kept as well: presents show it.
+    line.append(k, v, Array(batch).fill(k.dims[2]));
     const isSmall = 2 * batch * heads * queries * counts.keys * (headDim + valueDim) <= atOnce;
     if (counts.keys === queries) {
       await attendPrompt([q, k, v], { ...said, ...(device && { device }), out }, counts, isSmall);
@@ -132,7 +133,7 @@ function optionsOf({ swap, queryHeads }: SwappedSite, masked: ReturnType<RunMask
 const sinksOf = (sinks: { readonly value: string } | 'zero', heads: number, tensorOf: ValueOf): TensorLike =>
   sinks === 'zero'
     ? { type: 'float32', data: new Float32Array(heads), dims: [heads] }
-    : (tensorOf(sinks.value) as TensorLike);
+    : Tensor.from(tensorOf(sinks.value) as TensorLike).astype('float32');
 
 /** The presents that somebody may read. */
 function presentsOf(

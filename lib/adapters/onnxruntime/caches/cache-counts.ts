@@ -15,6 +15,8 @@ export interface TokenCounts {
   readonly fresh: readonly number[];
   /** Keys of the longest sequence then. */
   readonly keys: number;
+  /** Keys that a mask has numbers of: those that the model says, which may be more. */
+  readonly total: number;
   /** Tokens that a present has room for. */
   readonly tokens: number;
 }
@@ -31,13 +33,16 @@ export function countsOf(
   if (q.dims[0] !== batch) {
     throw mismatch(`The queries of ${node} have a batch of ${q.dims[0]}, its keys one of ${batch}`);
   }
+  if (counts && q.dims[2] !== fresh) {
+    throw mismatch(`The queries of ${node} are of ${q.dims[2]} tokens, its keys of ${fresh}`);
+  }
   const room = past ? roomOf(node, past.k.order!, tensorOf(past.k.value)) : 0;
   if (counts) {
     const { lastPlaces, total } = counts;
     return toldCounts(node, [batch, fresh, room], tensorOf(lastPlaces), tensorOf(total));
   }
   const all = (count: number) => Array<number>(batch).fill(count);
-  return { past: all(room), fresh: all(fresh), keys: room + fresh, tokens: room + fresh };
+  return { past: all(room), fresh: all(fresh), keys: room + fresh, total: room + fresh, tokens: room + fresh };
 }
 
 /** Tokens that a fed past has room for. */
@@ -56,17 +61,21 @@ function toldCounts(
   const lengths = Array.from(lastPlaces.data as Int32Array, (place) => place + 1);
   const total = Number((totalOf.data as Int32Array)[0]);
   const isPrompt = fresh === total;
+  if (fresh === 0) throw mismatch(`${node} has no new tokens`);
   const past = lengths.map((length) => (isPrompt ? 0 : length - fresh));
-  const wrong = lengths.find((length, entry) => !(length >= 0 && length <= total && past[entry] >= 0));
+  const wrong = lengths.find((length, entry) => !(length > 0 && length <= total && past[entry] >= 0));
   if (lengths.length !== batch || wrong !== undefined) {
     throw mismatch(
       `\`seqlens_k\` of ${node} must have ${batch} places below ${total}, after ${fresh} new tokens, not ${showDims(lengths.map((length) => length - 1))}`,
     );
   }
+  const longest = Math.max(...past);
+  if (longest > room) throw mismatch(`The past of ${node} has ${room} tokens, and the run goes on from ${longest}`);
   return {
     past,
     fresh: isPrompt ? lengths : lengths.map(() => fresh),
     keys: isPrompt ? fresh : Math.max(...lengths),
+    total,
     tokens: Math.max(total, room),
   };
 }

@@ -8,7 +8,7 @@ import type { Location } from '../../../tensor/devices.js';
 import { Tensor } from '../../../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../../../tensor/types.js';
 import type { OrtTensor } from '../ort.js';
-import { type Snapshot, snapshotOf } from './present.js';
+import { type Snapshot, shownBy } from './present.js';
 
 /** What a line is made for. */
 export interface LineForm {
@@ -47,9 +47,8 @@ export class Line {
    * @param lengths tokens of each sequence that it goes on from
    */
   static goOn(form: LineForm, past: FedPast | undefined, lengths: readonly number[]): Line {
-    const snapshot = past && snapshotOf(past.k);
-    const isOurs = snapshot instanceof LineSnapshot && snapshot === snapshotOf(past!.v) && snapshot.line.#fits(form);
-    if (isOurs && lengths.every((length, entry) => length <= snapshot.lengths[entry])) {
+    const snapshot = past && snapshotOf(past, form);
+    if (snapshot && lengths.every((length, entry) => length <= snapshot.lengths[entry])) {
       return snapshot.line.#continued(lengths);
     }
     const { batch, device, ...sizes } = form;
@@ -61,14 +60,15 @@ export class Line {
     return line;
   }
 
-  #fits(form: LineForm): boolean {
+  /** Whether a run of this form may go on here. */
+  fits(form: LineForm): boolean {
     const own = this.#form;
     return (Object.keys(own) as (keyof LineForm)[]).every((name) => own[name] === form[name]);
   }
 
   #continued(lengths: readonly number[]): Line {
     if (isSame(lengths, this.#lengths)) {
-      ++this.#holders;
+      this.hold();
       return this;
     }
     return new Line(this.#first(lengths), this.#form, lengths);
@@ -89,7 +89,7 @@ export class Line {
 
   /** What two presents are of. They hold the line, one each. */
   snapshot(presents: number): Snapshot {
-    this.#holders += presents;
+    for (let i = 0; i < presents; ++i) this.hold();
     return new LineSnapshot(this, this.#lengths);
   }
 
@@ -98,6 +98,11 @@ export class Line {
     using first = this.#first(lengths);
     const rows = first[part](0);
     return this.#form.device === 'cpu' ? rows : rows.toSync('cpu');
+  }
+
+  /** Adds a hold, which release() ends. */
+  hold(): void {
+    ++this.#holders;
   }
 
   /** Ends a hold; the memory is freed with the last. Collected without that, it is freed as well. */
@@ -116,9 +121,23 @@ class LineSnapshot implements Snapshot {
     return this.line.read(part, this.lengths);
   }
 
+  hold(): void {
+    this.line.hold();
+  }
+
   release(): void {
     this.line.release();
   }
+}
+
+/** The snapshot whose keys are fed as keys and whose values as values, with the axes and sizes of before. */
+function snapshotOf({ k, v, orders }: FedPast, form: LineForm): LineSnapshot | undefined {
+  const [keys, values] = [shownBy(k), shownBy(v)];
+  const isPair = keys !== undefined && keys.snapshot === values?.snapshot;
+  if (!isPair || keys.form.part !== 'keys' || values.form.part !== 'values') return undefined;
+  const isAsMade = isSame(keys.form.order, orders[0]) && isSame(values.form.order, orders[1]);
+  if (!isAsMade || !(keys.snapshot instanceof LineSnapshot)) return undefined;
+  return keys.snapshot.line.fits(form) ? keys.snapshot : undefined;
 }
 
 /** A fed tensor as [batch, kvHeads, tokens, dim]. */

@@ -12,7 +12,9 @@ export interface Snapshot {
   readonly lengths: readonly number[];
   /** The keys or the values, [batch, kvHeads, tokens, dim]. */
   read(part: 'keys' | 'values'): Tensor<FloatType>;
-  /** Ends the hold that one of its two tensors has on the memory. */
+  /** Adds a hold, for one more tensor. */
+  hold(): void;
+  /** Ends the hold that one of its tensors has on the memory. */
   release(): void;
 }
 
@@ -32,13 +34,24 @@ interface Base {
   dispose(): void;
 }
 
+/** What a present is of, and how it shows it. */
+export interface Shown {
+  readonly snapshot: Snapshot;
+  readonly form: PresentForm;
+}
+
 type PresentClass = new (snapshot: Snapshot, form: PresentForm) => OrtTensor;
 
-const snapshots = new WeakMap<OrtTensor, Snapshot>();
+const shown = new WeakMap<OrtTensor, Shown>();
 const classes = new WeakMap<object, PresentClass>();
 
-/** The snapshot that a tensor is of; undefined for every other tensor, and for one that was read or disposed of. */
-export const snapshotOf = (tensor: OrtTensor): Snapshot | undefined => snapshots.get(tensor);
+/** What a present shows; undefined for every other tensor, and for one that was read or disposed of. */
+export const shownBy = (tensor: OrtTensor): Shown | undefined => shown.get(tensor);
+
+/** Disposes of a present that nobody has read; other tensors stay. */
+export function letGo(tensor: OrtTensor): void {
+  if (shown.has(tensor)) (tensor as unknown as Base).dispose();
+}
 
 /** Makes a present, a tensor of the caller's class. */
 export function presentOf({ Tensor: Theirs }: Ort, snapshot: Snapshot, form: PresentForm): OrtTensor {
@@ -48,6 +61,14 @@ export function presentOf({ Tensor: Theirs }: Ort, snapshot: Snapshot, form: Pre
     classes.set(Theirs, Class);
   }
   return new Class(snapshot, form);
+}
+
+/** A second present of the same numbers, which stays when the first is disposed of or read; undefined as in shownBy(). */
+export function heldPresent(ort: Ort, tensor: OrtTensor): OrtTensor | undefined {
+  const one = shown.get(tensor);
+  if (!one) return undefined;
+  one.snapshot.hold();
+  return presentOf(ort, one.snapshot, one.form);
 }
 
 /** A class whose `data` is read when it is asked for. onnxruntime asks for `data` as its users do. */
@@ -63,11 +84,11 @@ function classFor(Theirs: Ort['Tensor']): PresentClass {
       // Their own fields, of memory that is not there: who looks at them finds none.
       Object.assign(this, { dims: [...form.dims], size, cpuData: undefined });
       this.#form = form;
-      snapshots.set(this as unknown as OrtTensor, snapshot);
+      shown.set(this as unknown as OrtTensor, { snapshot, form });
     }
 
     get data(): unknown {
-      const snapshot = snapshots.get(this as unknown as OrtTensor);
+      const snapshot = shown.get(this as unknown as OrtTensor)?.snapshot;
       // Undefined after dispose() as well, and then their own getter says so.
       if (!snapshot || this.location !== 'cpu') return this.#read?.data ?? Reflect.get(Parent.prototype, 'data', this);
       const { type, dims } = this.#form;
@@ -77,14 +98,14 @@ function classFor(Theirs: Ort['Tensor']): PresentClass {
     }
 
     override dispose(): void {
-      const snapshot = snapshots.get(this as unknown as OrtTensor);
+      const snapshot = shown.get(this as unknown as OrtTensor)?.snapshot;
       if (snapshot) this.#letGo(snapshot);
       this.#read = undefined;
       super.dispose();
     }
 
     #letGo(snapshot: Snapshot): void {
-      snapshots.delete(this as unknown as OrtTensor);
+      shown.delete(this as unknown as OrtTensor);
       snapshot.release();
     }
   }

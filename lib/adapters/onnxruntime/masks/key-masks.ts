@@ -14,6 +14,8 @@ export interface CallSizes {
   readonly keys: number;
   /** Keys of a cache in front of those that the queries are of. */
   readonly past?: number;
+  /** Keys that masks of a cache have numbers of, the last of which may be of no sequence. */
+  readonly total?: number;
 }
 
 /** Bytes that are 1 where a key is shown, and their dims, which broadcast to the scores. */

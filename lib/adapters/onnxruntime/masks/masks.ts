@@ -54,8 +54,9 @@ export class RunMasks {
     const isSame = (known: readonly OrtTensor[]) => known.every((tensor, i) => tensor === tensors[i]);
     const known = this.#known.find((one) => one.key === key && one.pattern === pattern && isSame(one.tensors));
     if (known) return known.options;
-    for (const mask of masks) if (!isKeyMask(mask[0])) checkFits(mask, sizes);
-    const all = masks.length === 1 ? masks[0] : together(masks, sizes);
+    const shorter = masks.map((mask) => withinKeys(mask, sizes));
+    for (const mask of shorter) if (!isKeyMask(mask[0])) checkFits(mask, sizes);
+    const all = shorter.length === 1 ? shorter[0] : together(shorter, sizes);
     const options = pattern ? besidePattern(all, sizes, isCausal, pattern) : readOptions(all, sizes, isCausal);
     this.#known.push({ key, pattern, tensors, options });
     const [{ as, hidden }] = all;
@@ -63,6 +64,14 @@ export class RunMasks {
     if (isMean && options.mask) this.#blind.set(options, options.mask as ShownMask);
     return options;
   }
+}
+
+/** A mask without the keys that are of no sequence. */
+function withinKeys([mask, tensor]: MaskOfRun, { keys, total = keys }: CallSizes): MaskOfRun {
+  const axis = tensor.dims.length - 1;
+  if (total === keys || tensor.dims[axis] !== total) return [mask, tensor];
+  const shown = Tensor.from(tensor as TensorLike).slice(axis, 0, keys);
+  return [mask, shown.contiguous()];
 }
 
 /** Refuses a mask whose axes are neither 1 nor those of the scores, as onnxruntime does. */

@@ -1,0 +1,120 @@
+// Runs of a model that keeps keys and values: what they refuse, and what they hold and let go of.
+// Reader: someone who changes session.ts or cache-counts.ts. The model is attention alone, so that no session of onnxruntime is
+// needed; that numbers are right is test/clients/onnxruntime/caches.mjs.
+
+import * as ort from 'onnxruntime-common';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { makeModel, makeNode, makeValueInfo } from '../../dist/adapters/onnx/make.js';
+import { fuse } from '../../dist/adapters/onnxruntime/index.js';
+import { KvCache } from '../../dist/caches/kv-cache.js';
+
+const [heads, dim] = [2, 8];
+const pasts = ['past_key', 'past_value'];
+
+function sessionOf(hasPast = true) {
+  const rows = ['q', 'k', 'v'].map((name) =>
+    makeValueInfo(name, 'float32', ['batch', `${name} tokens`, name === 'q' ? heads * dim : dim]),
+  );
+  const past = hasPast ? pasts.map((name) => makeValueInfo(name, 'float32', ['batch', 1, 'past', dim])) : [];
+  const counts = [makeValueInfo('seqlens_k', 'int32', ['batch']), makeValueInfo('total', 'int32', [])];
+  const outputs = ['y', 'present_key', 'present_value'];
+  const given = ['q', 'k', 'v', ...(hasPast ? pasts : ['', '']), 'seqlens_k', 'total'];
+  const { bytes } = makeModel({
+    ...{ opset: 21, inputs: [...rows, ...past, ...counts] },
+    outputs: outputs.map((name) => makeValueInfo(name, 'float32')),
+    nodes: [makeNode('GroupQueryAttention', given, outputs, { num_heads: heads, kv_num_heads: 1 }, 'com.microsoft')],
+  });
+  return fuse(ort as never, bytes);
+}
+
+const floats = (...dims: number[]) =>
+  new ort.Tensor('float32', new Float32Array(dims.reduce((product, length) => product * length, 1)).fill(0.5), dims);
+
+/** @param lengths of the sequences after the run */
+const feedsOf = (tokens: number, lengths: number[], total: number) => ({
+  q: floats(lengths.length, tokens, heads * dim),
+  ...{ k: floats(lengths.length, tokens, dim), v: floats(lengths.length, tokens, dim) },
+  seqlens_k: new ort.Tensor(
+    'int32',
+    Int32Array.from(lengths, (length) => length - 1),
+    [lengths.length],
+  ),
+  total: new ort.Tensor('int32', Int32Array.of(total), []),
+});
+const noPast = (batch: number) => ({ past_key: floats(batch, 1, 0, dim), past_value: floats(batch, 1, 0, dim) });
+
+type Outputs = Record<string, ort.Tensor>;
+const pastOf = ({ present_key, present_value }: Outputs) => ({ past_key: present_key, past_value: present_value });
+
+describe('a run refuses', () => {
+  const code = 'ERR_TILEWISE_SHAPE_MISMATCH';
+
+  it('to go on from tokens that a model without a past has not got', async () => {
+    const session = await sessionOf(false);
+    for (const [tokens, length] of [
+      [1, 3],
+      [2, 5],
+      [1, 2],
+    ]) {
+      await expect(session.run(feedsOf(tokens, [length], length) as never)).rejects.toMatchObject({ code });
+    }
+    const { present_key } = (await session.run(feedsOf(4, [4], 4) as never)) as unknown as Outputs;
+    expect(present_key.data).toHaveLength(4 * dim);
+  });
+
+  it('places before the first, as many as are not there, no new tokens, and more keys than queries', async () => {
+    const session = await sessionOf();
+    const refused = [
+      feedsOf(3, [0, 3], 3),
+      feedsOf(3, [-4, 3], 3),
+      { ...feedsOf(3, [3, 3], 3), seqlens_k: new ort.Tensor('int32', Int32Array.of(2), [1]) },
+      feedsOf(0, [5, 5], 5),
+      feedsOf(0, [0, 0], 0),
+      { ...feedsOf(1, [4, 4], 4), k: floats(2, 4, dim), v: floats(2, 4, dim) },
+    ];
+    for (const feeds of refused) {
+      await expect(session.run({ ...feeds, ...noPast(2) } as never)).rejects.toMatchObject({ code });
+    }
+  });
+});
+
+describe('a run', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  it('frees presents that nobody fetched', async () => {
+    const session = await sessionOf();
+    const dispose = vi.spyOn(KvCache.prototype, 'dispose');
+    const feeds = { ...feedsOf(4, [4], 4), ...noPast(1) };
+    await session.run(feeds as never, ['y']);
+    expect(dispose).toHaveBeenCalledTimes(1);
+    const { present_key } = (await session.run(feeds as never, ['present_key'])) as unknown as Outputs;
+    expect(dispose).toHaveBeenCalledTimes(1);
+    present_key.dispose();
+    expect(dispose).toHaveBeenCalledTimes(2);
+  });
+
+  it('leaves presents that it is fed to the caller, and needs them no longer than itself', async () => {
+    const session = await sessionOf();
+    const dispose = vi.spyOn(KvCache.prototype, 'dispose');
+    const first = (await session.run({ ...feedsOf(4, [4], 4), ...noPast(1) } as never)) as unknown as Outputs;
+    await session.run({ ...feedsOf(1, [5], 5), ...pastOf(first) } as never, ['y']);
+    expect(dispose).not.toHaveBeenCalled();
+    const running = session.run({ ...feedsOf(1, [5], 5), ...pastOf(first) } as never, ['y']);
+    for (const tensor of Object.values(pastOf(first))) tensor.dispose();
+    expect(dispose).not.toHaveBeenCalled();
+    await running;
+    // The first line, and the one that forked from it.
+    expect(dispose).toHaveBeenCalledTimes(2);
+  });
+
+  it('that fails lets go of what it was fed', async () => {
+    const session = await sessionOf();
+    const dispose = vi.spyOn(KvCache.prototype, 'dispose');
+    const first = (await session.run({ ...feedsOf(4, [4], 4), ...noPast(1) } as never)) as unknown as Outputs;
+    await expect(session.run({ ...feedsOf(1, [9], 9), ...pastOf(first) } as never)).rejects.toThrow(RangeError);
+    first.present_key.dispose();
+    expect(dispose).not.toHaveBeenCalled();
+    first.present_value.dispose();
+    expect(dispose).toHaveBeenCalledTimes(1);
+  });
+});
