@@ -77,6 +77,7 @@ class Addon : public Napi::Addon<Addon> {
                              method<&Addon::uploadSync>("uploadSync"),
                              method<&Addon::download>("download"),
                              method<&Addon::downloadSync>("downloadSync"),
+                             method<&Addon::tellOfMemory>("tellCollector"),
                              method<&Addon::addressOf>("addressOf"),
                              method<&Addon::explain>("explain"),
                              method<&Addon::sights>("sights"),
@@ -223,6 +224,11 @@ class Addon : public Napi::Addon<Addon> {
     return list;
   }
 
+  void tellOfMemory(const Napi::CallbackInfo& info) {
+    const double bytes = info[0].ToNumber();
+    if (!(std::fabs(bytes) <= kMaxExact)) refuse(info.Env(), "bytes are out of range");
+    tellCollector(info.Env(), int64_t(bytes));
+  }
   Napi::Value numThreads(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), host().threads()); }
   void setNumThreads(const Napi::CallbackInfo& info) { host().setThreads(info[0].ToNumber()); }
   void setNumThreadsOnce(const Napi::CallbackInfo& info) { host().setThreadsOnce(info[0].ToNumber()); }

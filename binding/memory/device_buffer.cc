@@ -11,12 +11,6 @@ namespace {
 // Handles wrap a Held; the tag tells them from every other object, wrapped or not.
 constexpr napi_type_tag kTag{0x74696c6577697365, 0x6275666665722d31};
 
-// The collector does not see device memory: told of it, it looks for handles that nobody refers to any more.
-void tellCollector(napi_env env, int64_t bytes) {
-  int64_t all = 0;
-  napi_adjust_external_memory(env, bytes, &all);
-}
-
 // Of all environments; never destroyed, as workers may outlive main().
 struct InUse {
   std::mutex mutex;
@@ -41,6 +35,11 @@ Held* find(Napi::Env env, napi_value value) {
 }
 
 }  // namespace
+
+void tellCollector(napi_env env, int64_t bytes) {
+  int64_t all = 0;
+  napi_adjust_external_memory(env, bytes, &all);
+}
 
 Allocation::Allocation(Napi::Env env, size_t device, DeviceMemory& memory, int64_t bytes)
     : env_(env), device_(device), memory_(memory), bytes_(bytes), data_(static_cast<char*>(memory.allocate(bytes))) {

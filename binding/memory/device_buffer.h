@@ -33,6 +33,10 @@ class Allocation {
 };
 using Held = std::shared_ptr<const Allocation>;
 
+// Of memory that the collector does not see, taken or freed (below 0): told of it, it looks for what nobody refers to
+// any more. Device memory tells of itself.
+void tellCollector(napi_env env, int64_t bytes);
+
 // Bytes that allocations of this process hold on a device.
 int64_t bytesInUse(size_t device);
 

@@ -1,8 +1,10 @@
 // Growing memory: rows of one size in a device's memory, more of them when they are needed.
 // Reader: someone who asks what a cache costs to grow. In the process's memory addresses are reserved ahead (a growable
 // SharedArrayBuffer), so growing copies nothing and takes memory only where something is written; on a GPU it copies.
+// V8 takes shared memory for nothing and would not look for caches that nobody has any more: it is told.
 
 import { allocating } from '../check/errors.js';
+import { native } from '../native/native.js';
 import { append } from '../ops/append.js';
 import { DeviceBuffer } from '../tensor/device-buffer.js';
 import { cpu } from '../tensor/devices.js';
@@ -11,6 +13,22 @@ import { bytesPer, contiguousStrides, type TensorData, type View } from '../tens
 
 /** Bytes of addresses that are reserved where nobody said how much there will be, and the most a buffer can have. */
 const [usualBytes, mostBytes] = [2 ** 30, 2 ** 32];
+
+/** Bytes of a buffer, told to the collector for as long as the buffer is there. */
+class SharedBytes {
+  static readonly #collected = new FinalizationRegistry<SharedBytes>((bytes) => bytes.become(0));
+  #told = 0;
+
+  constructor(buffer: SharedArrayBuffer) {
+    SharedBytes.#collected.register(buffer, this);
+    this.become(buffer.byteLength);
+  }
+
+  become(bytes: number): void {
+    native.tellCollector(bytes - this.#told);
+    this.#told = bytes;
+  }
+}
 
 /** Every growth adds a quarter at least, so that there are few. */
 const growthOf = (rows: number, held: number): number => Math.max(rows, Math.ceil(held * 1.25));
@@ -22,6 +40,7 @@ export class KvMemory {
   /** Elements that will ever be needed; undefined: nobody knows. */
   readonly #most: number | undefined;
   #buffer: SharedArrayBuffer | undefined;
+  #bytes: SharedBytes | undefined;
   #data: TensorData | DeviceBuffer | undefined;
   #rows = 0;
   #view: View | undefined;
@@ -73,9 +92,11 @@ export class KvMemory {
       const larger = allocating(() => new SharedArrayBuffer(bytes, { maxByteLength: Math.max(most, bytes) }));
       if (buffer) new Uint8Array(larger).set(new Uint8Array(buffer));
       buffer = larger;
+      this.#bytes = new SharedBytes(larger);
     } else {
       const grown = buffer;
       allocating(() => grown.grow(bytes));
+      this.#bytes!.become(bytes);
     }
     const length = rows * this.#rowSize;
     this.#data = this.#type === 'float32' ? new Float32Array(buffer, 0, length) : new Uint16Array(buffer, 0, length);
@@ -131,6 +152,7 @@ export class KvMemory {
     if (this.#data instanceof DeviceBuffer) this.#data.release();
     this.#data = undefined;
     this.#buffer = undefined;
+    this.#bytes = undefined;
     this.#rows = 0;
     this.#view = undefined;
   }

@@ -35,6 +35,25 @@ it('caches that nobody disposed of make room for others', async () => {
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
 });
 
+it('large caches that nobody has any more are collected, as the engine is told what they take', async () => {
+  const { code, stderr, stdout } = await runScript(`
+    const { KvCache, Tensor } = await importTilewise();
+    const rows = Tensor.zeros('float32', [1, 2048, 8, 128]);
+    const before = process.memoryUsage().rss;
+    let most = 0;
+    for (let i = 0; i < 60; ++i) {
+      const cache = new KvCache({ kvHeads: 8, headDim: 128 });
+      cache.append(0, rows, rows);
+      most = Math.max(most, process.memoryUsage().rss - before);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    console.log(most);
+  `);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  const bytesOfCache = 2 * 2048 * 8 * 128 * 4;
+  expect(Number(stdout)).toBeLessThan(30 * bytesOfCache);
+});
+
 it.each(Object.entries(kinds))('many %s', async (_, call) => {
   const { code, stderr, stdout } = await runScript(
     `
