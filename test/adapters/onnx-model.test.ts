@@ -180,12 +180,19 @@ describe('external data', () => {
     expect(tensor.data(temporary)).toEqual(Float32Array.of(1.5, -2.5));
   });
 
+  it('is found where a name leaves a folder of the model again', () => {
+    const tensor = external({ location: 'none/.././weights.data', offset: `${offset}` });
+    expect(tensor.data(temporary)).toEqual(Float32Array.of(1.5, -2.5));
+  });
+
   it('without offset and length begins with the file, and is as long as the dims say', () =>
     expect(external({ location: 'weights.data' }).data(temporary)).toEqual(new Float32Array(2)));
 
   it.each<[string, Record<string, string>, string]>([
     ['above the model', { location: '../weights.data' }, '../weights.data'],
     ['above the model by detours', { location: 'a/..\\..\\weights.data' }, 'a/..'],
+    ['above the model, with one name for two', { location: 'a\\b/../../weights.data' }, '../../weights.data'],
+    ['that is the folder', { location: 'a/..' }, 'a/..'],
     ['at an absolute path', { location: '/etc/passwd' }, '/etc/passwd'],
     ['on a drive', { location: 'C:weights.data' }, 'C:weights.data'],
     ['nowhere', {}, "''"],

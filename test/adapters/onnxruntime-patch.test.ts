@@ -120,6 +120,17 @@ describe('patch', () => {
     expect(patched.sessions).toEqual([]);
   });
 
+  it('leaves a model whole that onnxruntime is to write in one file', async () => {
+    const { ort, created } = madeUp();
+    using patched = patch(ort);
+    const args = [attention, { optimizedModelFilePath: 'optimized.onnx' }];
+    expect(isFused(await create(ort, ...args))).toBe(false);
+    expect(created).toEqual([args]);
+    expect(patched.sessions[0].reason).toContain('sessionOptions.optimizedModelFilePath');
+    const code = 'ERR_TILEWISE_INVALID_OPTION';
+    expect(() => patch(ort, { sessionOptions: args[1] })).toThrow(expect.objectContaining({ code }));
+  });
+
   it('leaves a model whole that onnxruntime refuses in pieces', async () => {
     const { ort, created } = madeUp();
     const whole = modelOf(['Neg', ['q'], ['p']], ['Attention', ['p', 'k', 'v'], ['y']]);

@@ -1,4 +1,4 @@
-// A session's own values: what a caller does to outputs changes no later run; rows without keys are means of values that are views.
+// A session's own values: what a run is given, outputs that change no later run, rows without keys, which are means of values.
 // Reader: someone who changes session.ts or blind.ts. The models are attention alone, so that no session of onnxruntime is needed.
 
 import * as ort from 'onnxruntime-common';
@@ -43,6 +43,38 @@ describe('an output', () => {
     (q.data as Float32Array).fill(0);
     q.dispose();
     expect(fed.q.data).toEqual(numbers(64, 0));
+    await session.release();
+  });
+});
+
+describe('what a run is given, as onnxruntime-node takes it', () => {
+  const dims = [1, 2, 4, 8];
+  const { bytes } = makeModel({
+    opset: 24,
+    nodes: [makeNode('Attention', ['q', 'k', 'v'], ['y'])],
+    initializers: [makeTensor('v', 'float32', dims, numbers(64, 2))],
+    inputs: ['q', 'k', 'v'].map((name) => info(name, dims)),
+    outputs: ['y', 'q'].map((name) => info(name, dims)),
+  });
+  const feeds = { q: floats(dims, 0), k: floats(dims, 1) };
+
+  it('has other names, which are ignored: an initializer that is listed as an input stays as it is', async () => {
+    const session = await fuse(ort, bytes);
+    expect(session.inputNames).toEqual(['q', 'k']);
+    const { y } = await session.run(feeds);
+    for (const name of ['v', 'nope', 'y']) {
+      expect((await session.run({ ...feeds, [name]: floats(dims, 7) })).y.data).toEqual(y.data);
+    }
+    await session.release();
+  });
+
+  it('asks for all outputs with fetches that are neither null nor a tensor', async () => {
+    const session = await fuse(ort, bytes);
+    for (const fetches of [{ y: undefined }, { y: 5 }, { q: undefined, y: undefined }, {}]) {
+      expect(Object.keys(await session.run(feeds, fetches))).toEqual(['y', 'q']);
+    }
+    expect(Object.keys(await session.run(feeds, { y: null, q: undefined }))).toEqual(['y']);
+    await expect(session.run(feeds, { y: null, z: null })).rejects.toThrow(/no output 'z'/);
     await session.release();
   });
 });

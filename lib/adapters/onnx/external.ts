@@ -18,12 +18,12 @@ export interface ExternalData {
   readonly length: number | undefined;
 }
 
-/** Whether a location is a file of the model's folder, or of one in it. */
+/** Whether a location is a file of the model's folder, or of one in it, whether or not `\` is between names. */
 export const isInFolder = (location: string): boolean =>
   location !== '' &&
   !path.isAbsolute(location) &&
   !/^[a-z]:/i.test(location) &&
-  !location.split(/[\\/]/).includes('..');
+  [location, location.replaceAll('\\', '/')].every((one) => !/^(\/|\.\.?(\/|$))/.test(path.posix.normalize(one)));
 
 /** A tensor's reference, as fields. */
 export const externalEntries = (place: Readonly<Record<string, string | number>>): Field[] =>

@@ -23,7 +23,10 @@ import { FusedSession, type RunStage } from './session.js';
 
 /** What fuse() can be told. */
 export interface FuseOptions {
-  /** Options of onnxruntime, for every session that is made. */
+  /**
+   * Options of onnxruntime, for every session that is made; `optimizedModelFilePath` is refused: each would write its own part of
+   * the model there.
+   */
   sessionOptions?: object;
   /**
    * Whether onnxruntime's threads go on spinning after a run. They hold the cores that attention needs, so that the default is
@@ -71,6 +74,11 @@ export function checkFuseOptions(where: string, options: FuseOptions): void {
   if (spinning !== undefined) checkBoolean('spinning', spinning);
   if (sessionOptions !== undefined && !is.object(sessionOptions)) {
     throw invalid('sessionOptions', "an object of onnxruntime's options", sessionOptions);
+  }
+  const { optimizedModelFilePath } = (sessionOptions ?? {}) as { optimizedModelFilePath?: unknown };
+  if (optimizedModelFilePath !== undefined) {
+    const expected = 'absent: a fused model is many sessions, and each would write its own part there';
+    throw invalid('sessionOptions.optimizedModelFilePath', expected, optimizedModelFilePath);
   }
 }
 

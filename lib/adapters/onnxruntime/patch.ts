@@ -149,6 +149,7 @@ async function createFor(entry: Entry, call: Call, original: Create, args: reado
   let attention: readonly Site[] = [];
   let failure: string | undefined;
   try {
+    checkFuseOptions('patch()', { ...options, sessionOptions });
     const prepared = prepare(call.source, { ...options, sessionOptions });
     attention = prepared.sites;
     if (attention.some(isSwapped)) {

@@ -63,12 +63,13 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
 
   /**
    * Runs the model.
-   * @param feeds tensors by the names of inputs. Their memory must stay as it is until the run is over; presents may be disposed
-   *   of before that
+   * @param feeds tensors by the names of inputs; other names are ignored, as onnxruntime-node does, also those of initializers
+   *   that the model lists as inputs. Their memory must stay as it is until the run is over; presents may be disposed of before
+   *   that
    * @param fetches names of the outputs that are wanted, or an object with these names and null, or a tensor that an output
-   *   is copied into; absent: all
+   *   is copied into; absent, or an object with neither: all
    * @param options onnxruntime's, for every one of its sessions
-   * @returns rejects with TypeError ERR_TILEWISE_INVALID_OPTION for names that the model has not got and for what is no
+   * @returns rejects with TypeError ERR_TILEWISE_INVALID_OPTION for outputs that the model has not got and for what is no
    *   tensor, ERR_TILEWISE_DTYPE for a feed of another type than the model declares, with RangeError
    *   ERR_TILEWISE_SHAPE_MISMATCH for a feed of other dims, a tensor that an output does not fit, or a
    *   past of fewer tokens than the run goes on from, with what onnxruntime and attention() reject with, and with TilewiseError ERR_TILEWISE_DISPOSED after release()
@@ -147,10 +148,6 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
   /** The inputs' tensors. A model's sessions see only some of them, so that all are held to what it declares here. */
   #readFeeds(feeds: unknown): Map<string, OrtTensor> {
     if (!is.object(feeds)) throw invalid(`\`feeds\` must be an object of tensors by name, not ${show(feeds)}`);
-    for (const [name, value] of Object.entries(feeds)) {
-      if (!this.inputNames.includes(name) && value !== undefined)
-        throw invalid(`the model has no input '${name}', only ${this.inputNames.join(', ')}`);
-    }
     return new Map(this.inputMetadata.map((input) => [input.name, checkedFeed(input, feeds[input.name])]));
   }
 
@@ -166,9 +163,14 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
     if (!is.object(fetches) || isTensor(fetches) || (Array.isArray(fetches) && fetches.length === 0)) {
       throw invalid(`\`fetches\` must be names of outputs, not ${show(fetches)}`);
     }
-    const names = Array.isArray(fetches) ? fetches : Object.keys(fetches);
+    const isAsked = ([name, value]: [string, unknown]) =>
+      this.outputNames.includes(name) ? value === null || isTensor(value) : value !== undefined;
+    const names = Array.isArray(fetches)
+      ? fetches
+      : Object.entries(fetches).flatMap((one) => (isAsked(one) ? one[0] : []));
+    if (names.length === 0) return { names: this.outputNames, runOptions: options ?? fetches };
     const unknown = names.filter((name) => !this.outputNames.includes(name));
-    if (unknown.length === 0 && names.length > 0) return { names, runOptions: options };
+    if (unknown.length === 0) return { names, runOptions: options };
     const isOptions = !Array.isArray(fetches) && options === undefined && unknown.length === names.length;
     if (isOptions) return { names: this.outputNames, runOptions: fetches };
     throw invalid(`the model has no output ${show(unknown[0])}, only ${this.outputNames.join(', ')}`);

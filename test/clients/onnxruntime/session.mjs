@@ -103,7 +103,6 @@ describe('a session', () => {
     const session = await open(t, pathOf(bert), options);
     const code = 'ERR_TILEWISE_INVALID_OPTION';
     await refuses(session.run({ input_ids: feeds.input_ids }), code, /`feeds.attention_mask` must be a tensor/);
-    await refuses(session.run({ ...feeds, labels: feeds.input_ids }), code, /no input 'labels', only input_ids/);
     await refuses(session.run(undefined), code, /`feeds`/);
     await refuses(session.run(feeds, ['logits']), code, /no output 'logits', only y/);
     await refuses(session.run(feeds, { y: null, z: null }), code, /no output 'z'/);
@@ -115,11 +114,15 @@ describe('a session', () => {
     await refuses(session.run(feeds, { y: gone }), code, /`fetches.y` has no memory/);
   });
 
-  it('takes feeds as onnxruntime does: inherited ones, names without a value, and no other fetches than tensors', async (t) => {
+  it('takes feeds as onnxruntime does: inherited ones, other names, and no other fetches than tensors', async (t) => {
     const session = await open(t, pathOf(bert), options);
     isRight((await session.run(Object.create(feeds))).y);
-    isRight((await session.run({ ...feeds, labels: undefined })).y);
-    isRight((await session.run(feeds, { y: 5 })).y);
+    for (const labels of [undefined, null, 5, feeds.input_ids]) isRight((await session.run({ ...feeds, labels })).y);
+    for (const fetches of [{ y: 5 }, { y: undefined }, { y: undefined, z: undefined }, {}]) {
+      isRight((await session.run(feeds, fetches)).y);
+      isRight((await session.run(feeds, fetches, { tag: 'run' })).y);
+    }
+    isRight((await session.run(feeds, { y: null, z: undefined })).y);
   });
 
   it('holds feeds that only attention reads to what the model declares', async (t) => {
@@ -212,6 +215,8 @@ describe('fuse', () => {
     await refuses(fuse(ort, pathOf(bert), { spinning: 1 }), code, /`spinning`/);
     await refuses(fuse(ort, pathOf(bert), { device: 'gpu' }), code, /`device`/);
     await refuses(fuse(ort, pathOf(bert), { sessionOptions: 1 }), code, /`sessionOptions`/);
+    const written = { sessionOptions: { optimizedModelFilePath: 'optimized.onnx' } };
+    await refuses(fuse(ort, pathOf(bert), written), code, /optimizedModelFilePath.*its own part/);
     await refuses(fuse(ort, pathOf(bert), { threads: 1 }), 'ERR_TILEWISE_UNKNOWN_OPTION', /threads/);
     await refuses(fuse(ort, Buffer.from('{}')), 'ERR_TILEWISE_INVALID_FILE', /ModelProto/);
     await assert.rejects(fuse(ort, 'missing.onnx'), { code: 'ENOENT' });
