@@ -124,14 +124,15 @@ inline SelectionCase oneStage(const SelectionProblem& problem, uint32_t seed) {
 
 // More candidates than four passes of a thread block take, as loops are unrolled so far: with and without passes
 // left over, with ties, and without, where one that is counted twice, or missed, costs another its place.
-inline SelectionCase manyCandidates(SelectionMethod method, Token keys, Token keep, bool hasTies) {
+inline SelectionCase manyCandidates(SelectionMethod method, Token keys, Token keep, bool hasTies, Token chunk = 1) {
   SelectionProblem p;
+  p.sink = chunk - 1;
   p.queryHeads = 2;
   p.headDim = 8;
   p.method = method;
   p.queries = p.window = 8;
   p.keys = keys;
-  p.stage[0] = {4, 1, 1, keep};
+  p.stage[0] = {4, 1, chunk, keep};
   SelectionCase c = oneStage(p, 1);
   for (int32_t t = 0, score = 0; !hasTies && t < keys; ++t) {
     score = (score + 1201) % keys;
@@ -180,7 +181,7 @@ inline SelectionCase partOfAPiece(SelectionMethod method, DType dtype, int32_t d
 // More heads in a list than shared memory holds queries of: they come in batches, into places that are used again.
 inline SelectionCase manyBatches(SelectionMethod method, DType dtype) {
   SelectionProblem p;
-  p.queryHeads = 12;
+  p.queryHeads = 13;  // the last batch is not full
   p.headDim = 64;
   p.dtype = p.keyType = dtype;
   p.method = method;
@@ -188,8 +189,29 @@ inline SelectionCase manyBatches(SelectionMethod method, DType dtype) {
   p.keys = 300;
   p.stage[0] = {16, 1, 8, 5};
   SelectionCase c = oneStage(p, 1);
-  c.limits = {80, 1, 12 * 1024};
+  c.limits = {80, 1, 20 * 1024};
   c.name = std::string("batches, ") + nameOf(dtype);
+  return c;
+}
+
+// Longer lists of the caller's than a warp splits at once, whose chunks overlap: one of three is taken, and with its
+// place every lane.
+inline SelectionCase overlappingChunks() {
+  SelectionProblem p;
+  p.queryHeads = 1;
+  p.headDim = 8;
+  p.queries = p.window = 8;
+  p.keys = 600;
+  p.stage[0] = {8, 1, 8, 96};
+  SelectionCase c = oneStage(p, 1);
+  for (int32_t e = 0; e < 96; ++e) c.starts[0][size_t(e)] = 3 * e;
+  c.counts[0][0] = 96;
+  c.problem.stages = 2;
+  c.problem.firstStage = 1;
+  c.problem.stage[1] = {8, 1, 4, 60};
+  c.starts.push_back(std::vector<int32_t>(60, -1));
+  c.counts.push_back({-1});
+  c.name = "overlapping chunks";
   return c;
 }
 
@@ -216,7 +238,9 @@ inline std::vector<SelectionCase> casesOfLists() {
     cases.push_back(manyCandidates(method, 2700, few, true));
     cases.push_back(manyCandidates(method, 2700, 1300, false));
     cases.push_back(manyCandidates(method, 2700, 2800, false));
+    cases.push_back(manyCandidates(method, 7000, few, true, 3));
   }
+  cases.push_back(overlappingChunks());
   return cases;
 }
 
