@@ -29,18 +29,20 @@ SIMD void forEachBlock(const Rule& rule, const int64_t (&first)[Width], int64_t 
       for (int j = 0; j < m; ++j) values[j] = toFloat(elements[at + (i + j) * stride]);
       return rule.addend(Lanes(values));
     };
-    Vec block[kLanes];
     if (isShared) {
       float addends[kLanes];
       store(addends, addendsOf(first[0]).v);
+      Vec block[kLanes];
+#pragma GCC unroll 16
       for (int j = 0; j < kLanes; ++j) block[j] = splat(addends[j]);
+      for (int row = 0; row < Width; row += kLanes) put(i, m, row, block);
+      continue;
     }
     for (int row = 0; row < Width; row += kLanes) {
-      if (!isShared) {
+      Vec block[kLanes];
 #pragma GCC unroll 16
-        for (int r = 0; r < kLanes; ++r) block[r] = addendsOf(first[row + r]).v;
-        transpose(block);
-      }
+      for (int r = 0; r < kLanes; ++r) block[r] = addendsOf(first[row + r]).v;
+      transpose(block);
       put(i, m, row, block);
     }
   }
