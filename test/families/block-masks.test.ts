@@ -123,7 +123,7 @@ describe('createBlockMask()', () => {
       ++calls;
       return causal(b, h, query, key) && (query ^ key) % 7 !== 0;
     };
-    const options = { queries: 700, keys: 700 };
+    const options = { queries: 2500, keys: 2500 };
     const controller = new AbortController();
     const stopped = createBlockMask(predicate, {
       ...options,
@@ -133,8 +133,8 @@ describe('createBlockMask()', () => {
     await expect(stopped).rejects.toBe('stop');
     const heard: number[] = [];
     const mask = await createBlockMask(predicate, { ...options, onProgress: (done) => heard.push(done) });
-    expect(calls).toBe(700 * 700);
-    expect(heard.at(-1)).toBe(700 * 700);
+    expect(calls).toBe(2500 * 2500);
+    expect(heard.at(-1)).toBe(2500 * 2500);
     const again = createBlockMaskSync((...pair) => predicate(...pair), options);
     for (const name of ['kvNumBlocks', 'kvIndices', 'fullKvNumBlocks', 'fullKvIndices'] as const) {
       expect(mask[name].dims).toEqual(again[name].dims);
