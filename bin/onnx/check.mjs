@@ -92,15 +92,6 @@ async function runBoth(ort, view, settings, file) {
   }
 }
 
-/** Prints no warning of busy cores: the check says its times, and onnxruntime's threads do not spin. */
-function quieten() {
-  const printers = process.listeners('warning');
-  process.removeAllListeners('warning');
-  process.on('warning', (warning) => {
-    if (warning.code !== 'TILEWISE_BUSY') for (const print of printers) print(warning);
-  });
-}
-
 /**
  * Runs both; what onnxruntime refuses is a failure of the check.
  * @param view the model's graph
@@ -108,7 +99,6 @@ function quieten() {
  */
 export async function runCheck(view, { lengths, tokens }, file) {
   const ort = await importOrt();
-  quieten();
   let failure;
   for (const count of tokens) {
     try {

@@ -50,6 +50,11 @@ export class BusyWatch {
     );
   }
 
+  /** Says nothing from here on: onnxruntime's threads are known not to spin, so that others hold the processors. */
+  rest(): void {
+    this.#hasSpoken = true;
+  }
+
   /** Asks ever more seldom while the answer is no, which takes as long as dozens of calls. */
   #findsOnnxruntime(): boolean {
     if (--this.#unasked > 0) return false;

@@ -22,7 +22,7 @@ function watching(hasOnnxruntime = () => true) {
     for (let i = 0; i < count; ++i) watch.count();
     return said.length;
   };
-  return { calls, said, looks: () => looks };
+  return { watch, calls, said, looks: () => looks };
 }
 
 describe('a process with onnxruntime', () => {
@@ -43,6 +43,12 @@ describe('a process with onnxruntime', () => {
     const { calls } = watching();
     expect(calls(50, 1e9, 0)).toBe(0);
     expect(calls(50, 6e6, 4e6)).toBe(1);
+  });
+
+  it('is not warned where its threads are known not to spin', () => {
+    const { calls, watch } = watching();
+    watch.rest();
+    expect(calls(500, 1e6, 9e6)).toBe(0);
   });
 
   it('is warned once, and not asked any more', () => {

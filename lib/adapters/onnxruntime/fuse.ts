@@ -2,6 +2,7 @@
 // Reader: someone who wants the package inside a model. The model is read, its attentions are found, and the graph is cut there.
 
 import path from 'node:path';
+import { busyWatch } from '../../call/busy.js';
 import { show, TilewiseTypeError } from '../../check/errors.js';
 import { checkBoolean, checkNames, invalid, is, namesOf } from '../../check/validate.js';
 import { checkDevice, type DeviceName } from '../../tensor/devices.js';
@@ -107,6 +108,7 @@ export async function openPrepared<O extends Ort>(
 ): Promise<FusedSession<InstanceType<O['Tensor']>>> {
   const { model, view, device } = prepared;
   const { attention, stages, shapes } = await openSwapped({ ort, ...prepared }, prepared.sites);
+  if (prepared.settings.extra?.session?.intra_op?.allow_spinning === '0') busyWatch.rest();
   return new FusedSession({
     ...{ ort, attention, stages, shapes, device, constants: constantsOf(ort, view, stages) },
     inputs: model.graph.inputs.filter(({ name }) => !view.initializers.has(name)).map(metadataOf),
@@ -148,7 +150,13 @@ function read(source: unknown): Model {
   throw new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
 }
 
-type Settings = { readonly extra?: { readonly session?: Readonly<Record<string, unknown>> } };
+type Settings = {
+  readonly extra?: {
+    readonly session?: Readonly<Record<string, unknown>> & {
+      readonly intra_op?: { readonly allow_spinning?: unknown };
+    };
+  };
+};
 
 /** One more entry of a session's configuration; the caller's own wins. */
 function withEntry(settings: Settings, name: string, value: unknown): Settings {
