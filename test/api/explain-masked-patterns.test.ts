@@ -3,19 +3,14 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type ExplainOptions, explain, hierarchical, neighborhood, Tensor } from '../../dist/index.js';
+import { type ExplainOptions, explain, hierarchical, neighborhood } from '../../dist/index.js';
 import { integers } from '../conformance/draw.js';
 import { type NeighborhoodAxis, neighborhoodRule } from '../references/neighborhood.js';
 import { range } from '../references/operand.js';
 import { expectForAll } from '../support/property.js';
+import { masked } from '../support/tensors.js';
 
 const heads = { queryHeads: 4, kvHeads: 2, headDim: 64 };
-const masked = (dims: number[], isVisible: (i: number) => boolean): Tensor<'bool'> =>
-  new Tensor(
-    'bool',
-    Uint8Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => Number(isVisible(i))),
-    dims,
-  );
 
 describe('explain of a grid with masks', () => {
   it('counts what a key mask leaves of windows along one axis', () => {

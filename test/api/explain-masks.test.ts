@@ -21,14 +21,9 @@ import {
 import { integers } from '../conformance/draw.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { expectForAll } from '../support/property.js';
+import { masked } from '../support/tensors.js';
 
 const heads = { queryHeads: 4, kvHeads: 2, headDim: 64 };
-const masked = (dims: number[], isVisible: (i: number) => boolean): Tensor<'bool'> =>
-  new Tensor(
-    'bool',
-    Uint8Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => Number(isVisible(i))),
-    dims,
-  );
 
 /** Ones and zeros in runs, so that some tiles are hidden as a whole. */
 const patchy = (seed: number, length: number) => (i: number) =>

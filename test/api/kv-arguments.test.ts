@@ -2,17 +2,9 @@
 
 import { describe, it } from 'vitest';
 import { claLayerMap, type ErrorCode, KvCache, type KvCacheOptions, KvPool, s2Layout } from '../../dist/index.js';
+import { filled, shape } from '../support/caches.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { tensor } from '../support/tensors.js';
-
-const shape = { kvHeads: 2, headDim: 8 };
-
-/** A cache with so many tokens of one layer. */
-function filled(tokens: number, options: Partial<KvCacheOptions> = {}): KvCache {
-  const cache = new KvCache({ ...shape, ...options });
-  cache.append(0, tensor(1, tokens, 2, 8), tensor(1, tokens, 2, 8));
-  return cache;
-}
 
 describe('arguments', () => {
   const row = tensor(1, 1, 2, 8);

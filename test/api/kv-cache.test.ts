@@ -2,18 +2,10 @@
 // Reader: someone who keeps caches for many users.
 
 import { describe, expect, it } from 'vitest';
-import { attentionSync, claLayerMap, KvCache, type KvCacheOptions, Tensor } from '../../dist/index.js';
+import { attentionSync, claLayerMap, KvCache, Tensor } from '../../dist/index.js';
+import { filled, shape } from '../support/caches.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { isSame, tensor } from '../support/tensors.js';
-
-const shape = { kvHeads: 2, headDim: 8 };
-
-/** A cache with so many tokens of one layer. */
-function filled(tokens: number, options: Partial<KvCacheOptions> = {}): KvCache {
-  const cache = new KvCache({ ...shape, ...options });
-  cache.append(0, tensor(1, tokens, 2, 8), tensor(1, tokens, 2, 8));
-  return cache;
-}
 
 it('truncate() keeps as many tokens of each sequence as it is told', () => {
   const cache = new KvCache({ ...shape, layers: 2, batch: 2 });

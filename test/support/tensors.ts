@@ -12,6 +12,16 @@ export function tensor(...dims: number[]): Tensor<'float32'> {
   );
 }
 
+/** A mask whose elements a function of their places decides. */
+export function masked(dims: number[], isVisible: (i: number) => boolean): Tensor<'bool'> {
+  const size = dims.reduce((product, length) => product * length, 1);
+  return new Tensor(
+    'bool',
+    Uint8Array.from({ length: size }, (_, i) => Number(isVisible(i))),
+    dims,
+  );
+}
+
 /** q, k and v of a problem, [1, tokens, heads, dim]. */
 export function operands(tokens: number, heads: number, dim: number) {
   return { q: tensor(1, tokens, heads, dim), k: tensor(1, tokens, heads, dim), v: tensor(1, tokens, heads, dim) };
