@@ -18,9 +18,21 @@ mkdirSync(results, { recursive: true });
 process.env.TILEWISE_SEED ??= String(Date.now() % 2 ** 31);
 console.log(`TILEWISE_SEED=${process.env.TILEWISE_SEED}`);
 
+// What the step that runs has printed last: shown again at the end where it failed, since a log's middle is often cut.
+let lastLines = [];
 const run = (command, args, env = {}) =>
   new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } });
+    const child = spawn(command, args, {
+      cwd: root,
+      stdio: ['inherit', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    });
+    for (const name of ['stdout', 'stderr']) {
+      child[name].on('data', (data) => {
+        process[name].write(data);
+        lastLines = [...lastLines, ...String(data).split('\n')].slice(-60);
+      });
+    }
     child.on('error', () => resolve(false));
     child.on('close', (status) => resolve(status === 0));
   });
@@ -34,7 +46,13 @@ async function countTests(name, command, args, env) {
   const file = path.join(results, `${name.replaceAll(/\W+/g, '-')}.json`);
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
   const isOk = await run(command, [...args, ...reporters], env);
-  const { numPassedTests = 0, numFailedTests = 0 } = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
+  const report = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
+  const { numPassedTests = 0, numFailedTests = 0, testResults = [] } = report;
+  for (const { name: testFile, message, assertionResults } of testResults) {
+    const failures = assertionResults.filter(({ status }) => status === 'failed');
+    if (failures.length > 0 || message) lastLines.push(`${path.relative(root, testFile)}: ${message}`);
+    for (const { fullName, failureMessages } of failures) lastLines.push(`failed: ${fullName}`, ...failureMessages);
+  }
   return [numPassedTests, isOk ? numFailedTests : Math.max(numFailedTests, 1)];
 }
 
@@ -116,6 +134,7 @@ console.log(`calibration: ${seconds.toFixed(2)} s, the budget's machine takes ${
 let passed = 0;
 let failed = 0;
 const taken = {};
+const ends = [];
 for (const { name, isLeftOut, run: runStep } of steps) {
   if (isLeftOut) {
     console.log(`== ${name}: left out`);
@@ -123,7 +142,9 @@ for (const { name, isLeftOut, run: runStep } of steps) {
   }
   console.log(`== ${name}`);
   const begin = performance.now();
+  lastLines = [];
   const [ok, bad] = await runStep();
+  if (bad > 0) ends.push(`-- ${name} failed; its end was:`, ...lastLines);
   const minutes = (performance.now() - begin) / 60_000;
   taken[name] = Number(minutes.toFixed(1));
   // Below a minute a quarter is noise.
@@ -139,6 +160,7 @@ if (process.argv.includes('--write')) {
   writeFileSync(budgetFile, `${JSON.stringify(recorded, null, 2)}\n`);
 }
 
+if (ends.length > 0) console.log(ends.join('\n'));
 const total = Object.values(taken).reduce((sum, minutes) => sum + minutes, 0);
 for (const [name, minutes] of Object.entries(taken)) console.log(`${minutes.toFixed(1).padStart(6)} minutes  ${name}`);
 console.log(`${total.toFixed(1).padStart(6)} minutes in all`);
