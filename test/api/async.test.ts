@@ -31,9 +31,11 @@ describe('a call in flight', () => {
     // In libuv's pool of 4 threads every stat would wait for a whole call, every time. The best of a few tries leaves out
     // what other programs on the machine do.
     let least = Number.POSITIVE_INFINITY;
+    let isWatching = true;
+    const callers = [1, 2, 3, 4].map(async () => {
+      while (isWatching) await attention(q, k, v);
+    });
     for (let attempt = 0; attempt < 5 && least >= 20; ++attempt) {
-      const started = performance.now();
-      const calls = Promise.all([1, 2, 3, 4].map(() => attention(q, k, v)));
       let worst = 0;
       for (let i = 0; i < 5; ++i) {
         const asked = performance.now();
@@ -41,11 +43,10 @@ describe('a call in flight', () => {
         worst = Math.max(worst, performance.now() - asked);
         await new Promise((resolve) => setTimeout(resolve, 5));
       }
-      const watched = performance.now() - started;
-      await calls;
-      expect(performance.now() - started, 'the calls outlast the watch').toBeGreaterThan(watched * 1.2);
       least = Math.min(least, worst);
     }
+    isWatching = false;
+    await Promise.all(callers);
     expect(least).toBeLessThan(20);
   });
 
@@ -209,17 +210,13 @@ describe('signal', () => {
 
   it('ends a call early, and rejects when nothing is written any more', async () => {
     const { q, k, v } = operands(6144, 8, 64);
-    const whole = performance.now();
-    await attention(q, k, v);
-    const full = performance.now() - whole;
     const controller = new AbortController();
     const out = new Tensor('float32', new Float32Array(q.size), q.dims);
-    const started = performance.now();
     const call = failureOf(attention(q, k, v, { signal: controller.signal, out }));
     setTimeout(() => controller.abort(), 10);
     expect(await call).toMatchObject({ name: 'AbortError' });
-    expect(performance.now() - started).toBeLessThan(full * 0.8);
     const after = out.data.slice();
+    expect(after.filter((x) => x === 0).length, 'numbers that were never written').toBeGreaterThan(out.size / 5);
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(isSame(out.data, after)).toBe(true);
   });
