@@ -17,6 +17,7 @@
 #include "requests/ops.h"
 #include "requests/plan.h"
 #include "requests/reading.h"
+#include "requests/sampling.h"
 
 namespace tilewise {
 namespace {
@@ -82,6 +83,7 @@ class Addon : public Napi::Addon<Addon> {
                              method<&Addon::explain>("explain"),
                              method<&Addon::sights>("sights"),
                              method<&Addon::selectionBounds>("selectionBounds"),
+                             method<&Addon::sampledBlocks>("sampledBlocks"),
                              method<&Addon::listBackends>("backends"),
                              method<&Addon::numThreads>("numThreads"),
                              method<&Addon::setNumThreads>("setNumThreads"),
@@ -205,6 +207,11 @@ class Addon : public Napi::Addon<Addon> {
     result.Set("dots", double(bounds.dots));
     result.Set("kept", double(bounds.kept));
     return result;
+  }
+
+  // (numbers, lengths, table): the block lists that a rule draws for sequences.
+  Napi::Value sampledBlocks(const Napi::CallbackInfo& info) {
+    return drawBlocks(info.Env(), info[0], info[1], info[2]);
   }
 
   Napi::Value listBackends(const Napi::CallbackInfo& info) {

@@ -13,6 +13,7 @@ const host = process.arch === 'x64' ? ['portable', 'avx2', 'avx512'] : ['portabl
 // Checks of core, cpu, staging and launches: `rounds` random problems each. plan_checks needs loops that count.
 const cpuChecks = (rounds, { sets = host, counts = true } = {}) => [
   ...sets.map((set) => ({ name: `math_checks_${set}` })),
+  { name: 'philox_checks' },
   { name: 'pool_checks' },
   { name: 'topology_checks' },
   { name: 'turn_checks' },

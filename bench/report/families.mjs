@@ -89,7 +89,7 @@ export function familySections(result) {
       list(machineLines(result.machine)),
     ),
     heading(
-      'S2 and sliding windows',
+      'S2, sampled blocks and sliding windows',
       'Against dense causal, 2 heads.',
       group(['bands'], (rows) => patternTable(rows)),
     ),

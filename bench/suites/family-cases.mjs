@@ -2,7 +2,17 @@
 // Reader: someone who adds a pattern. A group is plain data plus prepare(), which runs when instruction set and threads are
 // set: a pattern's FLOPs and tiles are asked of explain(), which answers for the tiles that would run.
 
-import { attentionSync, blocks, causal, explain, full, neighborhood, slidingWindow, stridedShards } from 'tilewise';
+import {
+  attentionSync,
+  blocks,
+  causal,
+  explain,
+  full,
+  neighborhood,
+  sampledBlocks,
+  slidingWindow,
+  stridedShards,
+} from 'tilewise';
 import { uniformNumbers } from '../../test/support/uniform.mjs';
 import { randomTensor } from '../timing/inputs.mjs';
 import { allThreads, instructionSets, threadCounts } from '../timing/machine.mjs';
@@ -54,12 +64,12 @@ function workbench({ dtype, dims, kvHeads, tokens }) {
   };
 }
 
-/** S2 and sliding windows against dense causal. */
+/** S2, sampled blocks and sliding windows against dense causal. */
 function bands({ size, headDim, dtype, threads, set, block, local, stride, windows }) {
   const shape = { size, headDim, heads: 2, dtype, threads, set };
   return {
     group: 'bands',
-    title: 'S2 and windows',
+    title: 'S2, samples and windows',
     shape,
     prepare() {
       const { job } = workbench({ dtype, dims: [1, size, 2, headDim], tokens: size });
@@ -68,6 +78,7 @@ function bands({ size, headDim, dtype, threads, set, block, local, stride, windo
         reference: job('dense', 'dense causal', causal()),
         jobs: [
           job('s2', `S2 ${block} local ${local} stride ${stride}`, s2),
+          job('sampled', `sampled ${block} power 1`, sampledBlocks({ block, power: 1 })),
           ...windows.map((keys) =>
             job('window', `window ${keys}`, slidingWindow({ left: keys - 1, causal: true }), { window: keys }),
           ),

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { blocks, createBlockMaskSync, explain, stridedShards } from 'tilewise';
+import { blocks, createBlockMaskSync, explain, sampledBlocks, stridedShards } from 'tilewise';
 import { putPage } from '../../scripts/pages.mjs';
 import { errorsPage } from './errors.mjs';
 import { pagesPicture } from './pages-picture.mjs';
@@ -51,6 +51,13 @@ function maskPicture() {
   return explain(blocks({ blockMask }), shape, { queryTile: 32, keyTile: 32 }).toSVG();
 }
 
+/** The picture of sampledBlocks() in docs/guide/blocks.md: head 0 of its example. */
+function samplePicture() {
+  const shape = { tokens: 2048, queryHeads: 8, kvHeads: 2, headDim: 64 };
+  const pattern = sampledBlocks({ block: 64, geometric: { rho: 0.8, floor: 0.05 }, seed: 1 });
+  return explain(pattern, shape, { queryTile: 64, keyTile: 64 }).toSVG();
+}
+
 const adapterPage = (name) =>
   exportsPage({
     name: `tilewise/${name}`,
@@ -67,6 +74,7 @@ const pages = [
   ['docs/reference/onnxruntime.md', markdown(() => adapterPage('onnxruntime'))],
   ['docs/pictures/strided-shards.svg', shardsPicture],
   ['docs/pictures/block-mask.svg', maskPicture],
+  ['docs/pictures/sampled-blocks.svg', samplePicture],
   ['docs/pictures/rotary-wavelengths.svg', rotaryPicture],
   ['docs/pictures/pages.svg', pagesPicture],
 ];

@@ -8,7 +8,7 @@ import { calling, TilewiseRangeError, TilewiseTypeError } from '../check/errors.
 import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
 import { field } from '../native/fields.js';
 import { type NativePlan, native } from '../native/native.js';
-import { checkPattern, describe, type Pattern, type RunnablePattern } from '../patterns/index.js';
+import { checkPattern, describe, type Pattern, type RunnablePattern, runnableOf } from '../patterns/index.js';
 import { axisRules, type Grid, maxGridRank, type PerAxis } from '../patterns/neighborhood.js';
 import { checkCoverage } from '../patterns/shard-sights.js';
 import { shardLayouts } from '../patterns/strided-shards.js';
@@ -92,7 +92,7 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
     pattern.kind === 'neighborhood' && tokens ? { lengths: tokens, rules: axisRules(pattern, tokens) } : undefined;
   const hiding = readHiding(shape, pattern, sizes);
   const bounds = pattern.kind === 'hierarchical' ? boundsOf(pattern, sizes, hiding.keyLengths) : undefined;
-  const counted = bounds?.window ?? (pattern as RunnablePattern);
+  const counted = pattern.kind === 'hierarchical' ? bounds!.window : runnableOf(pattern, sizes, hiding);
   const rank = grid ? grid.lengths.length : 1;
   const tiles = readTiles(options, rank);
   if (pattern.kind === 'stridedShards')
@@ -147,7 +147,8 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
       dilations: grid.rules.map(({ dilation }) => dilation),
       isMasked: hidesByMask,
     },
-    blockQueries: counted.kind === 'blocks' ? counted.blockQ : undefined,
+    blockQueries:
+      counted.kind === 'blocks' ? counted.blockQ : counted.kind === 'lists' ? counted.blockQueries : undefined,
     queryTile: tokensOf(plan, rank),
     keyTile: plan.keyTile.slice(0, rank),
     isDynamic: options.tiling === 'dynamic',

@@ -24,7 +24,8 @@ export interface Explained {
 }
 
 /** Patterns that say of any length what a query sees. */
-const isOfAnyLength = ({ kind }: Pattern): boolean => kind === 'window' || kind === 'stridedShards';
+const isOfAnyLength = ({ kind }: Pattern): boolean =>
+  kind === 'window' || kind === 'stridedShards' || kind === 'sampledBlocks';
 
 /** The sequences of a ragged call; undefined where the shape is of a batch. */
 export function readSequences(shape: ExplainShape, pattern: Pattern): Lengths[] | undefined {
@@ -38,7 +39,7 @@ export function readSequences(shape: ExplainShape, pattern: Pattern): Lengths[] 
   if (ofBatch) throw conflict(`\`${ofBatch}\` does not go with \`queryLengths\`: ragged calls do not take it`);
   if (!isOfAnyLength(pattern)) {
     throw conflict(
-      `\`queryLengths\` goes with windows and strided shards, not with a pattern of kind '${pattern.kind}'`,
+      `\`queryLengths\` goes with windows, strided shards and sampled blocks, not with a pattern of kind '${pattern.kind}'`,
     );
   }
   const [queries, keys] = [readLengths('queryLengths', queryLengths), readLengths('keyLengths', keyLengths)];

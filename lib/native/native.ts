@@ -55,6 +55,14 @@ export interface NativePlan {
   reasons: string[];
 }
 
+/** Lists of block starts, [sequence][head][list]; the fields of core/pattern/sampled_blocks.h. */
+export interface NativeSample {
+  readonly blockQueries: number;
+  readonly begins: Int32Array;
+  readonly counts: Int32Array;
+  readonly starts: Int32Array;
+}
+
 /** Nanoseconds since threads began, of all together; 0 where the system does not say. */
 export interface NativeRunTimes {
   readonly ran: number;
@@ -118,6 +126,11 @@ export interface Native {
    * sinks and window. No views; of the stages all fields.
    */
   selectionBounds(numbers: Float64Array): { dots: number; kept: number };
+  /**
+   * The block lists that a rule draws: `numbers` are those of binding/requests/sampling.cc, `lengths` [queries, keys] of every
+   * sequence, `table` probabilities by distance.
+   */
+  sampledBlocks(numbers: Float64Array, lengths: Int32Array, table: Float64Array | undefined): NativeSample;
   backends(): NativeBackend[];
   numThreads(): number;
   setNumThreads(threads: number): void;

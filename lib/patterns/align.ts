@@ -21,8 +21,11 @@ export function checkAlign(align: unknown, name = 'align'): Align {
   return Object.freeze({ offset: checkInteger(`${name}.offset`, align.offset, -maxTokens, maxTokens) });
 }
 
+/** Where queries are, as native code reads it: a rule, and the offset of the one that has one. */
+export const alignNumbers = (align: Align): readonly [rule: number, offset: number] =>
+  typeof align === 'object' ? [2, align.offset] : [align === 'bottom-right' ? 0 : 1, 0];
+
 /** Fills in where queries are. */
 export function putAlign(numbers: Float64Array, align: Align): void {
-  numbers[field.align] = align === 'bottom-right' ? 0 : align === 'top-left' ? 1 : 2;
-  numbers[field.alignOffset] = typeof align === 'object' ? align.offset : 0;
+  [numbers[field.align], numbers[field.alignOffset]] = alignNumbers(align);
 }

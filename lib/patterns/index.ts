@@ -11,11 +11,23 @@ import { type BlocksPattern, checkBlocks } from './blocks.js';
 import { checkHierarchical, type HierarchicalPattern } from './hierarchical.js';
 import { isMade } from './made.js';
 import { checkNeighborhood, type Grid, type NeighborhoodPattern, putGrid } from './neighborhood.js';
+import {
+  checkSampledBlocks,
+  type SampledBlocksPattern,
+  type SequenceLengths,
+  sampledListsOf,
+} from './sampled-blocks.js';
 import { checkStridedShards, putShards, type StridedShardsPattern } from './strided-shards.js';
 import { checkWindow, putWindow, type WindowPattern } from './window.js';
 
 /** Every kind of pattern. */
-export type Pattern = WindowPattern | NeighborhoodPattern | StridedShardsPattern | BlocksPattern | HierarchicalPattern;
+export type Pattern =
+  | WindowPattern
+  | NeighborhoodPattern
+  | StridedShardsPattern
+  | BlocksPattern
+  | SampledBlocksPattern
+  | HierarchicalPattern;
 
 /** Checks a pattern that someone else may have built. */
 export function checkPattern(value: unknown): Pattern {
@@ -30,16 +42,36 @@ export function checkPattern(value: unknown): Pattern {
         return checkStridedShards(value);
       case 'blocks':
         return checkBlocks(value);
+      case 'sampledBlocks':
+        return checkSampledBlocks(value);
       case 'hierarchical':
         return checkHierarchical(value);
     }
   }
-  const makers = ['full()', 'causal()', 'slidingWindow()', 'neighborhood()', 'stridedShards()', 'blocks()'];
+  const makers = [
+    'full()',
+    'causal()',
+    'slidingWindow()',
+    'neighborhood()',
+    'stridedShards()',
+    'blocks()',
+    'sampledBlocks()',
+  ];
   throw invalid('pattern', `what ${makers.join(', ')} or hierarchical() return`, value);
 }
 
-/** A pattern that native code runs as it is: a hierarchical one has been turned into the lists it selects. */
-export type RunnablePattern = Exclude<Pattern, { kind: 'hierarchical' }> | NativeLists;
+/** A pattern that native code runs as it is: one that selects or draws has been turned into its lists. */
+export type RunnablePattern = Exclude<Pattern, { kind: 'hierarchical' | 'sampledBlocks' }> | NativeLists;
+
+/** What runs for sequences of such lengths; a hierarchical pattern selects elsewhere, from the data. */
+export const runnableOf = (
+  pattern: Exclude<Pattern, { kind: 'hierarchical' }>,
+  sequences: Shape,
+  lengths: SequenceLengths,
+): RunnablePattern =>
+  pattern.kind === 'sampledBlocks'
+    ? sampledListsOf(pattern, { ...sequences, heads: outputHeads(sequences) }, lengths)
+    : pattern;
 
 // The values of the field `pattern`.
 const codes: Record<RunnablePattern['kind'], number> = {

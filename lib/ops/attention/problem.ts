@@ -16,7 +16,7 @@ import {
 } from '../../call/shape.js';
 import { showDims } from '../../check/errors.js';
 import { attentionForm, place } from '../../native/fields.js';
-import { type Pattern, putPattern, questionsOf, type RunnablePattern } from '../../patterns/index.js';
+import { type Pattern, putPattern, questionsOf, type RunnablePattern, runnableOf } from '../../patterns/index.js';
 import { axisRules, type Grid, maxGridRank } from '../../patterns/neighborhood.js';
 import { checkCoverage } from '../../patterns/shard-sights.js';
 import { shardLayouts } from '../../patterns/strided-shards.js';
@@ -114,7 +114,11 @@ export function prepare(
   const request = new Request(attentionForm, copyInputs);
   putShape(request.numbers, shape);
   const listed = pages && pageLists && pageListsOf(pageLists, pages, keyLengths, pattern as WindowPattern, sequences);
-  const runnable = selection?.blocks ?? internals.runnable ?? listed ?? (pattern as RunnablePattern);
+  const runnable =
+    selection?.blocks ??
+    internals.runnable ??
+    listed ??
+    runnableOf(pattern as Exclude<Pattern, { kind: 'hierarchical' }>, sequences, settings);
   const put = () => putPattern(request, runnable, sequences, grid);
   const ask = mayWait ? questionsOf(runnable, sequences) : undefined;
   if (!ask) put();
