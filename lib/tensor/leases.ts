@@ -6,7 +6,7 @@
 import { TilewiseRangeError } from '../check/errors.js';
 import { native } from '../native/native.js';
 import { DeviceBuffer } from './device-buffer.js';
-import { bytesPer, extentOf, type View } from './views.js';
+import { bytesPer, extentOf, isRowMajor, type View } from './views.js';
 
 export interface Named {
   readonly name: string;
@@ -90,7 +90,7 @@ function stepsOf(view: View): Steps[] {
 
 /** Whether every index has an element of its own, for strides that nest; others are refused unseen. */
 function isInjective(view: View): boolean {
-  if (extentOf(view) === undefined) return true;
+  if (isRowMajor(view) || extentOf(view) === undefined) return true;
   if (view.strides.some((stride, axis) => stride === 0 && view.dims[axis] > 1)) return false;
   let below = 0;
   for (const { stride, count } of stepsOf(view).sort((a, b) => a.stride - b.stride)) {
@@ -106,8 +106,7 @@ interface Place {
   readonly memory: object | undefined;
   readonly first: number;
   readonly last: number;
-  readonly elementBytes: number;
-  readonly steps: readonly Steps[];
+  readonly view: View;
 }
 
 // By address and not by buffer: a SharedArrayBuffer that was cloned or posted is another object over the same memory.
@@ -121,18 +120,18 @@ function placeOf(view: View): Place | undefined {
     memory: isRemote ? data.buffer : undefined,
     first: begin + extent[0] * bytes(view),
     last: begin + extent[1] * bytes(view),
-    elementBytes: bytes(view),
-    steps: stepsOf(view),
+    view,
   };
 }
 
 /** Whether two views address a common byte. */
 function share(a: Place | undefined, b: Place | undefined): boolean {
   if (!a || !b || a.memory !== b.memory) return false;
-  if (a.last + a.elementBytes <= b.first || b.last + b.elementBytes <= a.first) return false;
+  const [aBytes, bBytes] = [bytes(a.view), bytes(b.view)];
+  if (a.last + aBytes <= b.first || b.last + bBytes <= a.first) return false;
   // An element of a at a.first + x and one of b at b.last - y meet when x + y lies within an element of b.last - a.first.
   const distance = b.last - a.first;
-  return reaches([...a.steps, ...b.steps], distance - a.elementBytes + 1, distance + b.elementBytes - 1);
+  return reaches([...stepsOf(a.view), ...stepsOf(b.view)], distance - aBytes + 1, distance + bBytes - 1);
 }
 
 /** Axes by falling stride, those of equal stride as one: together they take every number of steps up to the sum. */
