@@ -3,11 +3,15 @@ import { machineLines } from './machine-lines.mjs';
 import { heading, list, NOT_MEASURED, speedColumns, table } from './tables.mjs';
 
 const barOf = ({ most, mostMore }) =>
-  most ? ` (at most ${most}x)` : mostMore ? ` (at most ${mostMore.toFixed(2)} ms more)` : '';
+  most ? ` (at most ${+most.toFixed(2)}x)` : mostMore ? ` (at most ${mostMore.toFixed(2)} ms more)` : '';
 const held = (row) => (row.ratio ? `${row.ratio.toFixed(2)}x${barOf(row)}` : '');
 
 /** What a row is held to: its text, the figure, and what the figure is to be at most. */
-function targetOf({ name, most, mostMore, ratio, more }) {
+function targetOf({ name, most, mostMore, leastShare, ratio, more }) {
+  if (most && leastShare) {
+    const bar = `${name}: at most 1.3x, or ${100 * leastShare} % of the FMA peak`;
+    return { bar, figure: ratio, limit: most, shown: `${ratio.toFixed(2)}x, at most ${most.toFixed(2)}x` };
+  }
   return most
     ? { bar: `${name}: at most ${most}x`, figure: ratio, limit: most, shown: `${ratio.toFixed(2)}x` }
     : {
@@ -26,11 +30,15 @@ export function ratioSections(result, title, intro, script) {
   if (!result) return [heading(title, '', `${NOT_MEASURED}: run \`${script}\``)];
   const [time, , , quiet] = speedColumns;
   const names = [...new Set(result.rows.map(({ group }) => group))];
-  const columns = [['', (r) => r.name], time, ['time over the first row', held], quiet];
+  const share = ['of the FMA peak', ({ shareOfPeak }) => `${Math.round(100 * shareOfPeak)} %`];
   const rowsOf = (name) => result.rows.filter(({ group }) => group === name);
+  const columnsOf = (rows) => {
+    const hasShares = rows.some(({ shareOfPeak }) => shareOfPeak);
+    return [['', (r) => r.name], time, ['time over the first row', held], ...(hasShares ? [share] : []), quiet];
+  };
   return [
     heading(title, intro, list(machineLines(result.machine))),
-    ...names.map((name) => `### ${name}\n\n${table(rowsOf(name), columns)}`),
+    ...names.map((name) => `### ${name}\n\n${table(rowsOf(name), columnsOf(rowsOf(name)))}`),
   ];
 }
 
@@ -41,7 +49,7 @@ export function ratioTargets({ rows }) {
     const target = targetOf(row);
     const text = `${row.group.split(/[ ,]/, 1)[0]}, ${target.bar}`;
     const worst = kinds.get(text);
-    if (!worst || target.figure > worst.figure) kinds.set(text, { ...target, ...row });
+    if (!worst || target.figure / target.limit > worst.figure / worst.limit) kinds.set(text, { ...target, ...row });
   }
   return [...kinds].map(([text, { figure, limit, shown, group, isQuiet }]) => ({
     text,

@@ -5,7 +5,7 @@ import { attentionSync, KvCache, KvPool, Tensor } from 'tilewise';
 import { uniformNumbers } from '../../test/support/uniform.mjs';
 import { coldPairs, dimsOf, randomTensor } from '../timing/inputs.mjs';
 import { allThreads, arenaBytes } from '../timing/machine.mjs';
-import { combine } from './cases.mjs';
+import { attentionFlops, combine } from './cases.mjs';
 
 const headDim = 128;
 
@@ -175,7 +175,10 @@ function several(shape) {
           randomTensor(shape.dtype, dimsOf('bnhd', queries, shape.heads, headDim), seed),
         );
         const call = (layer) => cache.attentionSync(layer, q, { out });
-        return { name: queries === 1 ? '1 query' : `${queries} queries`, call: inTurn([...layers.keys()], call) };
+        const name = queries === 1 ? '1 query' : `${queries} queries`;
+        const flops = attentionFlops({ queries, keys: shape.tokens, headDim, heads: shape.heads, causal: false });
+        const target = queries > 1 && { most: 1.3, leastShare: 0.65 };
+        return { name, flops, ...target, call: inTurn([...layers.keys()], call) };
       });
     },
     release: () => cache.dispose(),

@@ -13,6 +13,8 @@ import { interleave } from '../timing/quiet.mjs';
  * @property {boolean} [isAsync] a call is awaited before the next one begins
  * @property {number} [samples] wanted of it, where it is slow
  * @property {number} [most] target: at most this many times the first contender's time
+ * @property {number} [flops] of a call
+ * @property {number} [leastShare] next to `most`: more time is fine for a call that runs at this share of the FMA peak
  * @property {number} [mostMore] target: at most so many ms more than the first contender's time
  *
  * @typedef {object} Group
@@ -31,30 +33,48 @@ const runsOf = ({ call, isAsync }) =>
         for (let i = 0; i < count; i++) call();
       };
 
-async function measure(group, sampling) {
+async function measure(group, sampling, { peaks, defaultInstructionSet }) {
   setNumThreads(group.threads);
   const contenders = await group.prepare();
   const timed = contenders.map(({ name, samples, ...rest }) => {
     return { name, threads: group.threads, run: runsOf(rest), ...(samples && { samples }) };
   });
-  const summaries = await interleave(timed, sampling);
+  const summaries = await interleave(timed, { ...sampling, inPairs: true });
   await group.release?.();
-  return contenders.map(({ name, most, mostMore }, i) => {
-    const { median, min, max, quiet, tried, isQuiet } = summaries[i];
-    const ratio = i === 0 ? undefined : median / summaries[0].median;
+  const peak = peaks.find(({ threads }) => threads === group.threads)?.fma[defaultInstructionSet];
+  return contenders.map(({ name, most, leastShare, mostMore, flops }, i) => {
+    const { median, min, max, quiet, tried, isQuiet, ratio } = summaries[i];
     const more = i === 0 ? undefined : median - summaries[0].median;
-    return { group: group.name, name, most, mostMore, ratio, more, ms: { median, min, max }, quiet, tried, isQuiet };
+    const row = {
+      group: group.name,
+      name,
+      most,
+      mostMore,
+      ratio,
+      more,
+      ms: { median, min, max },
+      quiet,
+      tried,
+      isQuiet,
+    };
+    if (flops === undefined || peak === undefined) return row;
+    const peakMs = flops / (1e6 * peak);
+    const enough = leastShare && Math.max(most, peakMs / leastShare / summaries[0].median);
+    return { ...row, most: enough ?? most, leastShare, shareOfPeak: peakMs / median };
   });
 }
 
-function print({ name, ratio, most, more, mostMore, ms, quiet, tried, isQuiet }) {
+function print({ name, ratio, most, more, mostMore, shareOfPeak, ms, quiet, tried, isQuiet }) {
   const bar = most
-    ? `, at most ${most}x`
+    ? `, at most ${most.toFixed(2)}x`
     : mostMore
       ? `, ${more.toFixed(3)} ms more, at most ${mostMore.toFixed(3)}`
       : '';
   const held = ratio ? `${ratio.toFixed(2)}x${bar}` : '';
-  console.log(`  ${name.padEnd(28)} ${ms.median.toFixed(4)} ms  ${held}  ${quiet}/${tried}${isQuiet ? '' : ' NOISY'}`);
+  const share = shareOfPeak ? `  ${Math.round(100 * shareOfPeak)} % of the FMA peak` : '';
+  console.log(
+    `  ${name.padEnd(28)} ${ms.median.toFixed(4)} ms  ${held}${share}  ${quiet}/${tried}${isQuiet ? '' : ' NOISY'}`,
+  );
 }
 
 /**
@@ -75,7 +95,7 @@ export async function runRatioSuite(fileName, groups, options, sampling, measure
   const rows = [];
   for (const group of wanted) {
     console.log(`\n${group.name}`);
-    const measured = await measure(group, sampling);
+    const measured = await measure(group, sampling, machine);
     measured.forEach(print);
     rows.push(...measured);
   }

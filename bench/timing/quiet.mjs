@@ -48,6 +48,7 @@ export function median(values) {
  * @property {number} median @property {number} min @property {number} max of the samples that count
  * @property {number} quiet samples that count @property {number} tried samples taken
  * @property {boolean} isQuiet false: too few samples were quiet, so the least disturbed ones are taken
+ * @property {number} [ratio] its time over the first contender's, pair by pair
  */
 
 async function takeSample(contender, calls) {
@@ -89,6 +90,20 @@ function summarize(samples, wanted) {
   };
 }
 
+/**
+ * How a contender's samples compare with the first one's of the same rounds, so that no drift between rounds counts: the
+ * median of the pairs in which both were quiet, or of the least disturbed three.
+ */
+function pairedRatio(samples, references) {
+  const pairs = samples.map(({ value, excess }, round) => ({
+    ratio: value / references[round].value,
+    excess: excess + references[round].excess,
+  }));
+  const good = pairs.filter(({ excess }) => excess === 0);
+  const used = good.length >= Math.min(3, pairs.length) ? good : pairs.sort((a, b) => a.excess - b.excess).slice(0, 3);
+  return median(used.map(({ ratio }) => ratio));
+}
+
 /** Waits until this process is idle: a library's worker threads may spin for a while after their work. */
 async function restUntilIdle() {
   for (let waited = 0; waited < 50; waited++) {
@@ -115,11 +130,12 @@ async function callsPerSample(contender, minMs) {
  * A sample is thrown away when other processes used more than the processors that the contender leaves free plus 8 %:
  * work on an idle processor is tolerated, work that competes is not.
  * @param {Contender[]} contenders
- * @param {{samples?: number, minMs?: number, mustRest?: boolean}} [options] minMs: length of one sample; mustRest: wait
- *   before each, so that one contender's spinning threads do not run into the next one's sample
+ * @param {{samples?: number, minMs?: number, mustRest?: boolean, inPairs?: boolean}} [options] minMs: length of one sample;
+ *   mustRest: wait before each, so that one contender's spinning threads do not run into the next one's sample; inPairs: the
+ *   first one goes on as long as any other, for ratios of samples of the same round
  * @returns {Promise<Summary[]>} in the order of the contenders
  */
-export async function interleave(contenders, { samples = 5, minMs = 200, mustRest = false } = {}) {
+export async function interleave(contenders, { samples = 5, minMs = 200, mustRest = false, inPairs = false } = {}) {
   const calls = [];
   for (const contender of contenders) calls.push(await callsPerSample(contender, minMs));
   const taken = contenders.map(() => []);
@@ -128,11 +144,14 @@ export async function interleave(contenders, { samples = 5, minMs = 200, mustRes
   for (let round = 0; !taken.every(isDone); round++) {
     for (const [i, contender] of contenders.entries()) {
       // A gauge goes on as long as anything does: it is the ceiling beside the others' samples.
-      if (isDone(taken[i], i) && !contender.gauge) continue;
+      if (isDone(taken[i], i) && !contender.gauge && !(inPairs && i === 0)) continue;
       if (mustRest) await restUntilIdle();
       taken[i].push(await watchedSample(contender, calls[i]));
     }
     if (round >= samples) await sleep(Math.min(1000, 50 * (round - samples + 1)));
   }
-  return taken.map((list, i) => summarize(list, wanted[i]));
+  return taken.map((list, i) => ({
+    ...summarize(list, wanted[i]),
+    ...(inPairs && i > 0 && { ratio: pairedRatio(list, taken[0]) }),
+  }));
 }
