@@ -44,7 +44,8 @@ export const namesOf = <T>(names: { readonly [name in keyof T]-?: 1 }): Readonly
 
 /** Refuses anything that is not an object of options, and names that are not options of `where`. */
 export function checkNames(where: string, options: unknown, known: ReadonlySet<string>): void {
-  if (!is.object(options) || Array.isArray(options) || ArrayBuffer.isView(options)) {
+  // A Map or a Set has entries where an object of options has names: none of them would be read.
+  if (!is.object(options) || Symbol.iterator in options || ArrayBuffer.isView(options)) {
     throw new TilewiseTypeError(
       'ERR_TILEWISE_INVALID_OPTION',
       `The options of ${where} must be an object, not ${show(options)}`,

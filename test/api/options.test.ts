@@ -16,9 +16,15 @@ const refuse = (options: unknown, code: ErrorCode, type: typeof TypeError | type
   );
 
 describe('the options as a whole', () => {
-  it.each([[null], [5], ['causal'], [[true]], [new Float32Array(2)]])('%o is refused', (options) =>
-    refuse(options, 'ERR_TILEWISE_INVALID_OPTION', TypeError, ['must be an object']),
-  );
+  it.each([
+    [null],
+    [5],
+    ['causal'],
+    [[true]],
+    [new Float32Array(2)],
+    [new Map([['causal', true]])],
+    [new Set(['causal'])],
+  ])('%o is refused', (options) => refuse(options, 'ERR_TILEWISE_INVALID_OPTION', TypeError, ['must be an object']));
 
   it.each([
     ['casual', 'causal'],
