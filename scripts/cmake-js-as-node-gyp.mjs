@@ -3,9 +3,9 @@
 // --arch=..) only the arch matters. TILEWISE_BUILD and TILEWISE_OPTIONS, of prebuilds.mjs, say where and how.
 
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -13,6 +13,12 @@ const cli = join(dirname(createRequire(import.meta.url).resolve('cmake-js/packag
 const arch = process.argv.find((argument) => argument.startsWith('--arch='))?.slice('--arch='.length) ?? process.arch;
 const build = join(root, process.env.TILEWISE_BUILD);
 const options = process.env.TILEWISE_OPTIONS.split(' ').filter(Boolean);
+
+// A working tree that was copied brings the cache of the folder that it was built in, which CMake refuses with an error.
+const cache = join(build, 'CMakeCache.txt');
+const cached = existsSync(cache) && /^CMAKE_CACHEFILE_DIR:INTERNAL=(.*)$/m.exec(readFileSync(cache, 'utf8'));
+if (cached && relative(cached[1], build) !== '') rmSync(cache);
+
 const { status } = spawnSync(
   process.execPath,
   [cli, 'compile', '--directory', root, '--out', build, '--arch', arch, ...options],
