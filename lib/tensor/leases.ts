@@ -26,6 +26,9 @@ export function release(operand: Named): void {
   leased.delete(operand);
 }
 
+/** Whether calls of this thread are writing somewhere. */
+export const isAnythingLent = (): boolean => leased.size > 0;
+
 /** Leases memory for as long as a promise takes. */
 export async function lend(operand: Named | undefined, run: () => Promise<void>): Promise<void> {
   if (operand) lease(operand);

@@ -11,18 +11,24 @@ import { KvCache } from '../../dist/caches/kv-cache.js';
 const [heads, dim] = [2, 8];
 const pasts = ['past_key', 'past_value'];
 
-function sessionOf(hasPast = true) {
+/** @param sites of which each has its own lengths and presents */
+function sessionOf(hasPast = true, sites = 1) {
   const rows = ['q', 'k', 'v'].map((name) =>
     makeValueInfo(name, 'float32', ['batch', `${name} tokens`, name === 'q' ? heads * dim : dim]),
   );
   const past = hasPast ? pasts.map((name) => makeValueInfo(name, 'float32', ['batch', 1, 'past', dim])) : [];
-  const counts = [makeValueInfo('seqlens_k', 'int32', ['batch']), makeValueInfo('total', 'int32', [])];
-  const outputs = ['y', 'present_key', 'present_value'];
-  const given = ['q', 'k', 'v', ...(hasPast ? pasts : ['', '']), 'seqlens_k', 'total'];
+  const endings = Array.from({ length: sites }, (_, i) => (i === 0 ? '' : `_${i + 1}`));
+  const counts = endings.map((ending) => makeValueInfo(`seqlens_k${ending}`, 'int32', ['batch']));
+  const outputsOf = (ending: string) => ['y', 'present_key', 'present_value'].map((name) => name + ending);
+  const given = ['q', 'k', 'v', ...(hasPast ? pasts : ['', ''])];
+  const attributes = { num_heads: heads, kv_num_heads: 1 };
   const { bytes } = makeModel({
-    ...{ opset: 21, inputs: [...rows, ...past, ...counts] },
-    outputs: outputs.map((name) => makeValueInfo(name, 'float32')),
-    nodes: [makeNode('GroupQueryAttention', given, outputs, { num_heads: heads, kv_num_heads: 1 }, 'com.microsoft')],
+    ...{ opset: 21, inputs: [...rows, ...past, ...counts, makeValueInfo('total', 'int32', [])] },
+    outputs: endings.flatMap(outputsOf).map((name) => makeValueInfo(name, 'float32')),
+    nodes: endings.map((ending) => {
+      const inputs = [...given, `seqlens_k${ending}`, 'total'];
+      return makeNode('GroupQueryAttention', inputs, outputsOf(ending), attributes, 'com.microsoft');
+    }),
   });
   return fuse(ort as never, bytes);
 }
@@ -115,6 +121,16 @@ describe('a run', () => {
     first.present_key.dispose();
     expect(dispose).not.toHaveBeenCalled();
     first.present_value.dispose();
+    expect(dispose).toHaveBeenCalledTimes(1);
+  });
+
+  it('that fails lets go of the presents that it has made', async () => {
+    const session = await sessionOf(false, 2);
+    const dispose = vi.spyOn(KvCache.prototype, 'dispose');
+    const feeds = feedsOf(4, [4], 4);
+    // The second attention has no such place.
+    const seqlens_k_2 = new ort.Tensor('int32', Int32Array.of(9), [1]);
+    await expect(session.run({ ...feeds, seqlens_k_2 } as never)).rejects.toThrow(RangeError);
     expect(dispose).toHaveBeenCalledTimes(1);
   });
 });

@@ -3,7 +3,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { SiteMask } from '../../dist/adapters/onnx/sites/site.js';
-import { RunMasks } from '../../dist/adapters/onnxruntime/masks/masks.js';
+import { RunMasks, SessionMasks } from '../../dist/adapters/onnxruntime/masks/masks.js';
 import type { OrtTensor } from '../../dist/adapters/onnxruntime/ort.js';
 
 const low = Math.fround(-3.4e38);
@@ -102,12 +102,12 @@ describe('a mask becomes', () => {
 
   it('itself, where it has other numbers', () => {
     const numbers = bias([0, -1, low, 0, 0, 0, 0, 0, 0]);
-    expect(read(as('bias'), numbers).bias).toBe(numbers);
+    expect(read(as('bias'), numbers)).toEqual({ bias: numbers });
   });
 
   it('numbers, where a row sees nothing and what is hidden is finite: such a row is a mean of values', () => {
     const numbers = bias([low, low, low, 0, 0, low, 0, 0, 0]);
-    expect(read(as('bias'), numbers).bias).toBe(numbers);
+    expect(read(as('bias'), numbers)).toEqual({ bias: numbers });
   });
 
   it('a mask whose blind rows are means, where what is hidden takes the place of scores', () => {
@@ -186,4 +186,27 @@ it('is read once a run, by every layer', () => {
   tensor.data.fill(0);
   expect(masks.optionsOf([[as('bias'), tensor]], sizes, false)).toEqual({ causal: true });
   expect(masks.optionsOf([[as('bias'), tensor]], { ...sizes, batch: 1 }, false)).toEqual({ causal: false });
+});
+
+it('is read once where layers have tensors of their own with the same numbers', () => {
+  const numbers = [0, low, low, 0, 0, low, 0, 0, 0];
+  const masks = new RunMasks();
+  const first = masks.optionsOf([[as('bias'), bias(numbers)]], sizes, false);
+  expect(masks.optionsOf([[as('bias'), bias(numbers)]], sizes, false)).toBe(first);
+  expect(masks.optionsOf([[as('bias'), bias([...numbers.slice(0, 8), low])]], sizes, false)).not.toEqual(first);
+  expect(masks.optionsOf([[as('bias'), bias(numbers, [1, 3, 3])]], sizes, false)).not.toBe(first);
+});
+
+it('is read in a later run only where its numbers have changed', () => {
+  const session = new SessionMasks();
+  const tensor = bias([0, -1, low, 0, 0, 0, 0, 0, 0]);
+  const of = () => new RunMasks(session).optionsOf([[as('bias'), tensor]], sizes, false);
+  const first = of();
+  expect(of()).toBe(first);
+  tensor.data[1] = -2;
+  expect(of()).toEqual({ bias: tensor });
+  // What is kept is a copy: the caller may write to his own.
+  expect(first).toEqual({ bias: bias([0, -1, low, 0, 0, 0, 0, 0, 0]) });
+  tensor.data[1] = -1;
+  expect(of()).toBe(first);
 });

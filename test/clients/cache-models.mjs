@@ -103,7 +103,14 @@ const eagerConstants = [
     whole('three', 3),
   ],
   makeTensor('root', 'float32', [], Float32Array.of(Math.sqrt(dim))),
+  makeTensor('lowest', 'float32', [], Float32Array.of(-(2 ** 128 - 2 ** 104))),
 ];
+
+/** The mask is added, or is true where a key is shown, and the lowest number is put in the place of other scores. */
+const maskings = {
+  float32: [makeNode('Add', ['scores', 'mask'], ['masked'])],
+  bool: [makeNode('Where', ['mask', 'scores', 'lowest'], ['masked'])],
+};
 
 /**
  * Attention in pieces. The past is asked how long it is, and the mask is cut to the length of the repeated keys.
@@ -124,7 +131,7 @@ function eager(keyHeads, hiding) {
     makeNode('Transpose', [isRepeated ? 'keys' : 'present_key'], ['keysT'], { perm: [0, 1, 3, 2] }),
     makeNode('MatMul', ['query', 'keysT'], ['products']),
     makeNode('Div', ['products', 'root'], ['scores']),
-    makeNode('Add', ['scores', 'mask'], ['masked']),
+    ...maskings[hiding[1]],
     makeNode('Softmax', ['masked'], ['weights'], { axis: -1 }),
     makeNode('MatMul', ['weights', isRepeated ? 'values' : 'present_value'], ['rows']),
     makeNode('Transpose', ['rows'], ['inOrder'], { perm: [0, 2, 1, 3] }),
@@ -204,6 +211,7 @@ const models = {
   ),
   'in pieces, keys repeated': eager(kvHeads, ['hiding', 'float32', [1, 1, 'tokens', 'total']]),
   'in pieces': eager(heads, ['hiding', 'float32', ['batch', 1, 'tokens', 'total']]),
+  'in pieces, scores replaced': eager(kvHeads, ['shown', 'bool', ['batch', 1, 'tokens', 'total']]),
 };
 
 /** Writes the models into a folder. */

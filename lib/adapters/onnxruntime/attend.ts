@@ -2,6 +2,7 @@
 // Reader: someone who asks where copies are made. None is, of queries, keys, values and output.
 
 import { TilewiseRangeError } from '../../check/errors.js';
+import { RepeatedCall } from '../../ops/attention/again.js';
 import { attention, attentionSync } from '../../ops/attention/attention.js';
 import type { AttentionOptions } from '../../ops/attention/options.js';
 import type { DeviceName } from '../../tensor/devices.js';
@@ -9,6 +10,7 @@ import { Tensor } from '../../tensor/tensor.js';
 import type { DataTypes, FloatType, TensorLike } from '../../tensor/types.js';
 import { contiguousStrides } from '../../tensor/views.js';
 import type { Operand } from '../onnx/sites/site.js';
+import { givenTo, KeptCall, memoryOf } from './kept-call.js';
 import { fillBlind } from './masks/blind.js';
 import type { MaskOfRun, RunMasks } from './masks/masks.js';
 import { unidirectional } from './masks/unidirectional.js';
@@ -22,7 +24,7 @@ import { type RunMemory, TensorKind } from './segments/run-memory.js';
  */
 export const atOnce = 1e8;
 
-/** Runs a site on the values of a run; returns its output. */
+/** Runs a site on the values of a run; returns its output, and the call for runs that are like this one. */
 export async function attend(
   { Tensor: Theirs }: Ort,
   site: SwappedSite,
@@ -30,7 +32,7 @@ export async function attend(
   masks: RunMasks,
   device: DeviceName | undefined,
   memory: RunMemory,
-): Promise<OrtTensor> {
+): Promise<{ tensor: OrtTensor; kept?: KeptCall }> {
   const { swap, kind, queryHeads, kvHeads, node, pattern } = site;
   const view = (operand: Operand, heads: number) => headsFirst(tensorOf(operand.value), operand, heads, node);
   const values = swap.masks.map((mask) => [mask, tensorOf(mask.value)] as const);
@@ -39,7 +41,7 @@ export async function attend(
   const [q, k, v] = kind === 'decomposed' ? broadcast(operands, values, node, isGrouped) : operands;
   const [batch, heads, queries, headDim] = q.dims;
   const [keys, valueDim] = v.dims.slice(2);
-  const { out, tensor } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim], memory);
+  const { out, tensor, kind: output } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim], memory);
   const keyLengths = swap.keyLengths === undefined ? undefined : tensorOf(swap.keyLengths);
   const sizes = { batch, heads, queries, keys };
   const isUneven = kind === 'MultiHeadAttention' && swap.causal && queries !== keys && !pattern;
@@ -58,14 +60,21 @@ export async function attend(
     out,
   };
   const operations = 2 * batch * heads * queries * keys * (headDim + valueDim);
+  const blind = masks.blindOf(hiding);
+  const given = givenTo(site, tensorOf);
+  // What is the same in the next run: not lengths, which are read each time, nor what is done after the call.
+  if (operations <= atOnce && !isUneven && !keyLengths && !blind && q.type === v.type) {
+    const data = memoryOf([given[0], given[1], given[2], tensor]);
+    const call = RepeatedCall.of(q, k, v, options, data);
+    if (call?.run(data)) return { tensor, kept: new KeptCall(call, given, { sizes, hiding, output }) };
+  }
   if (operations <= atOnce) attentionSync(q, k, v, options);
   else await attention(q, k, v, options);
-  const blind = masks.blindOf(hiding);
   if (blind) fillBlind(out, v, blind);
   // The product with the values has their type, and so has what replaces it.
-  if (q.type === v.type) return tensor;
+  if (q.type === v.type) return { tensor };
   const { type, data } = Tensor.from(tensor as TensorLike).astype(v.type);
-  return new Theirs(type as never, data as never, tensor.dims);
+  return { tensor: new Theirs(type as never, data as never, tensor.dims) };
 }
 
 /** A value, or the part of it that is meant, as [batch, heads, tokens, dim]. */
@@ -140,7 +149,8 @@ export function outputOf({ order }: Operand, type: FloatType, sizes: readonly nu
   const axes = order ?? tokensFirst;
   // Axis `axes[i]` of the value is axis i of [batch, heads, tokens, dim].
   const stored = axes.map((_, axis) => sizes[axes.indexOf(axis)]);
-  const tensor = memory.take(TensorKind.of(type, order ? stored : [batch, tokens, heads * dim])!);
+  const kind = TensorKind.of(type, order ? stored : [batch, tokens, heads * dim])!;
+  const tensor = memory.take(kind);
   const { data } = tensor as { data: DataTypes[FloatType] };
-  return { tensor, out: reordered({ type, data, offset: 0 }, stored, contiguousStrides(stored), axes) };
+  return { tensor, kind, out: reordered({ type, data, offset: 0 }, stored, contiguousStrides(stored), axes) };
 }

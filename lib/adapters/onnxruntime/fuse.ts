@@ -21,6 +21,7 @@ import { SegmentMemory } from './segments/segment-memory.js';
 import { type Crossing, segmentModel } from './segments/segment-model.js';
 import { SegmentRunner } from './segments/segment-runner.js';
 import { FusedSession, type RunStage } from './session.js';
+import { SiteRunner } from './site-runner.js';
 
 /** What fuse() can be told. */
 export interface FuseOptions {
@@ -106,11 +107,11 @@ export async function openPrepared<O extends Ort>(
   ort: O,
   prepared: Prepared,
 ): Promise<FusedSession<InstanceType<O['Tensor']>>> {
-  const { model, view, device } = prepared;
+  const { model, view } = prepared;
   const { attention, stages, shapes } = await openSwapped({ ort, ...prepared }, prepared.sites);
   if (prepared.settings.extra?.session?.intra_op?.allow_spinning === '0') busyWatch.rest();
   return new FusedSession({
-    ...{ ort, attention, stages, shapes, device, constants: constantsOf(ort, view, stages) },
+    ...{ ort, attention, stages, shapes, constants: constantsOf(ort, view, stages) },
     inputs: model.graph.inputs.filter(({ name }) => !view.initializers.has(name)).map(metadataOf),
     outputs: model.graph.outputs.map(metadataOf),
   });
@@ -175,6 +176,7 @@ function withFolder(settings: Settings, { initializers }: GraphView, folder: str
 /** What sessions are opened of. */
 interface Opening extends Viewed {
   readonly ort: Ort;
+  readonly device: DeviceName | undefined;
   readonly settings: Settings;
 }
 
@@ -196,7 +198,7 @@ const lean = { enableCpuMemArena: false, enableMemPattern: false };
 
 /** Opens the segments in order: the types and dims that one gives are those that the next takes. */
 async function open(opening: Opening, sites: readonly SwappedSite[]) {
-  const { ort } = opening;
+  const { ort, device } = opening;
   const settings = sites.length > 0 ? { ...lean, ...opening.settings } : opening.settings;
   const { model, view, shapes } = withKnownShapes(withNodesBefore(opening, sites), sites);
   const known = new Map<string, Crossing>([...view.infos].map(([name, { type, dims }]) => [name, { type, dims }]));
@@ -209,7 +211,10 @@ async function open(opening: Opening, sites: readonly SwappedSite[]) {
       const pieces = segment && segmentModel(model, view, segment, (name) => known.get(name));
       const session = pieces && (await ort.InferenceSession.create(memory.bytesOf(pieces), settings));
       const before = stages.at(-1)?.segment;
-      stages.push({ segment: session && new SegmentRunner(session, segment.needs, isInner, before), sites: after });
+      stages.push({
+        segment: session && new SegmentRunner(session, segment.needs, isInner, before),
+        sites: after.map((site) => new SiteRunner(ort, site, device)),
+      });
       for (const output of session?.outputMetadata ?? []) known.set(output.name, crossingOf(output));
       for (const site of after) {
         const { value } = site.swap.v;
@@ -230,7 +235,7 @@ async function open(opening: Opening, sites: readonly SwappedSite[]) {
 /** The constants of the model that sites or the caller read, as tensors. */
 function constantsOf(ort: Ort, view: GraphView, stages: readonly RunStage[]): Map<string, OrtTensor> {
   const names = [
-    ...stages.flatMap(({ sites }) => sites.flatMap(readsOf)),
+    ...stages.flatMap(({ sites }) => sites.flatMap(({ site }) => readsOf(site))),
     ...view.graph.outputs.map(({ name }) => name),
   ];
   return new Map(

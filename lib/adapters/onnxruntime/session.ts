@@ -3,21 +3,20 @@
 
 import { show, showDims, TilewiseError, TilewiseRangeError, TilewiseTypeError } from '../../check/errors.js';
 import { is } from '../../check/validate.js';
-import type { DeviceName } from '../../tensor/devices.js';
 import type { Site } from '../onnx/sites/site.js';
 import type { KnownShape } from './caches/known-shapes.js';
 import { heldPresent, letGo } from './caches/present.js';
-import { RunMasks } from './masks/masks.js';
+import { RunMasks, SessionMasks } from './masks/masks.js';
 import type { Ort, OrtMetadata, OrtTensor, OrtValues } from './ort.js';
-import { runSite } from './run-site.js';
-import { readsOf, type SwappedSite } from './segments/cut.js';
+import { readsOf } from './segments/cut.js';
 import { SharedMemory } from './segments/run-memory.js';
 import type { SegmentRunner } from './segments/segment-runner.js';
+import type { SiteRunner } from './site-runner.js';
 
 /** A segment, and the sites that run after it. */
 export interface RunStage {
   readonly segment: SegmentRunner | undefined;
-  readonly sites: readonly SwappedSite[];
+  readonly sites: readonly SiteRunner[];
 }
 
 /** What a session is made of. Nothing of the model's bytes: they would stay in memory beside onnxruntime's. */
@@ -31,7 +30,6 @@ export interface Parts {
   readonly constants: ReadonlyMap<string, OrtTensor>;
   /** Inputs that a run adds: the dims of what it is fed. */
   readonly shapes: readonly KnownShape[];
-  readonly device: DeviceName | undefined;
 }
 
 /** A model of which attention runs here. `run()` takes and gives tensors of the `ort` that it was made with. */
@@ -44,6 +42,7 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
   readonly attention: readonly Site[];
   readonly #parts: Parts;
   readonly #memory: SharedMemory;
+  readonly #masks = new SessionMasks();
   /** Per stage, the values that are still read after it when all outputs are wanted. */
   readonly #readAfter: readonly ReadonlySet<string>[];
   readonly #running = new Set<Promise<unknown>>();
@@ -110,12 +109,12 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
     names: readonly string[],
     options: object | undefined,
   ): Promise<OrtValues> {
-    const { ort, stages, constants, shapes, device } = this.#parts;
+    const { ort, stages, constants, shapes } = this.#parts;
     // Presents are held from the call on: what the caller does with his does not matter to the run.
     const held = heldOf(ort, feeds);
     const values = new Map([...feeds, ...held]);
     for (const { name, past } of shapes) values.set(name, dimsOf(ort, feeds.get(past)!));
-    const masks = new RunMasks();
+    const masks = new RunMasks(this.#masks);
     const memory = this.#memory.begin();
     const tensorOf = (name: string) => values.get(name) ?? constants.get(name)!;
     const stillRead = names === this.outputNames ? this.#readAfter : readAfter(stages, names);
@@ -123,8 +122,7 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
       for (const [i, { segment, sites }] of stages.entries()) {
         await segment?.run(values, tensorOf, memory, options);
         for (const site of sites) {
-          const made = await runSite(ort, site, tensorOf, masks, device, memory);
-          for (const [name, tensor] of made) values.set(name, tensor);
+          for (const [name, tensor] of await site.run(tensorOf, masks, memory)) values.set(name, tensor);
         }
         // What nobody reads any more is let go of while the run goes on.
         for (const [name, tensor] of values) {
@@ -140,6 +138,10 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
       return Object.fromEntries(
         names.map((name) => [name, isOthers(name) ? copyOf(ort, tensorOf(name)) : tensorOf(name)]),
       );
+    } catch (error) {
+      // Presents that nobody will have.
+      for (const tensor of values.values()) letGo(tensor);
+      throw error;
     } finally {
       for (const present of held.values()) letGo(present);
     }
@@ -247,7 +249,7 @@ function readAfter(stages: readonly RunStage[], outputs: readonly string[]): Set
   let read = new Set(outputs);
   for (const { segment, sites } of stages.toReversed()) {
     after.unshift(read);
-    read = new Set([...read, ...(segment?.needs ?? []), ...sites.flatMap(readsOf)]);
+    read = new Set([...read, ...(segment?.needs ?? []), ...sites.flatMap(({ site }) => readsOf(site))]);
   }
   return after;
 }

@@ -96,6 +96,19 @@ describe('a decoder', () => {
     arePresents(last);
   });
 
+  it('has the mean of all values where all scores are replaced, and were NaN', async (t) => {
+    const { whole, session } = await open(t, 'in pieces, scores replaced');
+    let [theirs, ours] = [noPast(whole, 2), noPast(whole, 2)];
+    for (const [seed, sizes] of [...stepsOf([prompt, 3, 1], 2)].entries()) {
+      const feeds = feedsOf(whole, sizes, seed);
+      feeds.q.data.fill(Number.NaN, 0, feeds.q.dims[2]);
+      const [want, got] = [await whole.run({ ...feeds, ...theirs }), await session.run({ ...feeds, ...ours })];
+      isNear(got.y.data, want.y.data);
+      assert.ok(want.y.data.every(Number.isFinite));
+      [theirs, ours] = [pastOf(want), pastOf(got)];
+    }
+  });
+
   it('has a total above its longest sequence, with numbers to add for all of it', async (t) => {
     const name = 'group query, bias';
     const { whole, session } = await open(t, name);

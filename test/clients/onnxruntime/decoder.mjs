@@ -22,6 +22,11 @@ const special = {
   positions: ({ batch, tokens, past }) =>
     BigInt64Array.from({ length: batch * tokens }, (_, i) => BigInt(past + (i % tokens) + 3)),
   order: (sizes) => Uint8Array.from(order(sizes, 1, 0)),
+  // The first sequence's first query sees nothing.
+  shown: (sizes, [batch]) => {
+    const shown = Array.from({ length: batch }, () => order(sizes, 1, 0)).flat();
+    return Uint8Array.from(shown.fill(0, 0, sizes.total));
+  },
   // Of more than one sequence the last begins with two tokens of padding.
   hiding: (sizes, [batch]) => {
     const masks = Array.from({ length: batch }, () => order(sizes, 0, lowest));

@@ -6,6 +6,7 @@ import type { Node } from '../node.js';
 import { dimsOf } from '../shapes.js';
 import { cacheOf, unrepeated } from './kept.js';
 import { checkRanks, kindOfMask } from './mask-kinds.js';
+import { unmerged, unsplit } from './merged-heads.js';
 import { operandOf, otherTypeOf, readScores, type Scores } from './scores.js';
 import { type Operand, type Site, type Swap, Unswappable } from './site.js';
 
@@ -49,16 +50,18 @@ function siteOf(view: GraphView, node: string, scores: Scores, product: Node, we
   if (queryHeads === undefined || headDim === undefined) {
     throw new Unswappable('its heads are dynamic: their number or dim is not known before a run');
   }
+  const valueDim = values[3] ?? headDim;
   checkRanks(view, swap);
   return {
-    node,
-    kind: 'decomposed',
-    queryHeads,
-    kvHeads,
-    headDim,
-    valueDim: values[3] ?? headDim,
+    ...{ node, kind: 'decomposed', queryHeads, kvHeads, headDim, valueDim },
     mask: kindOfMask(view, swap),
-    swap,
+    swap: {
+      ...swap,
+      q: unsplit(view, swap.q, queryHeads, headDim),
+      k: unsplit(view, swap.k, kvHeads, headDim),
+      v: unsplit(view, swap.v, kvHeads, valueDim),
+      out: unmerged(view, swap.out, swap.q),
+    },
   };
 }
 

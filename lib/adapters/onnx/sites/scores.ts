@@ -130,6 +130,20 @@ function withMask(scores: Scores, mask: SiteMask): Scores {
   return { ...scores, masks };
 }
 
+/**
+ * A mask that is added and is Where(condition, lowest, 0), as its condition: numbers of four bytes each need not be made. Of numbers
+ * that swallow scores both are the same.
+ */
+function asCondition(view: GraphView, mask: SiteMask): SiteMask {
+  const node = mask.as === 'bias' ? view.producer(mask.value) : undefined;
+  if (node?.op !== 'Where' || node.domain !== '') return mask;
+  const [condition, whenTrue, whenFalse] = node.inputs;
+  const [taken, otherwise] = [view.scalar(whenTrue), view.scalar(whenFalse)];
+  const hidden = taken === 0 ? otherwise : taken;
+  if ((taken !== 0 && otherwise !== 0) || hidden === undefined || !(hidden <= replacesFrom)) return mask;
+  return { value: condition, as: 'mask', isInverted: otherwise === 0, hidden };
+}
+
 /** Reads a value as scores; undefined where there is no product of two values behind it. */
 export function readScores(view: GraphView, name: string): Scores | undefined {
   const readAt = (value: string, depth: number): Scores | undefined => {
@@ -137,5 +151,6 @@ export function readScores(view: GraphView, name: string): Scores | undefined {
     if (node?.domain !== '' || !Object.hasOwn(rules, node.op) || depth > maxDepth) return undefined;
     return rules[node.op](view, node, (input) => readAt(input, depth + 1));
   };
-  return readAt(name, 0);
+  const scores = readAt(name, 0);
+  return scores?.masks.length === 1 ? { ...scores, masks: [asCondition(view, scores.masks[0])] } : scores;
 }

@@ -9,6 +9,7 @@ import { Tensor } from '../../../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../../../tensor/types.js';
 import type { Operand, SiteCache } from '../../onnx/sites/site.js';
 import { atOnce, headsFirst, outputOf } from '../attend.js';
+import { fillBlind } from '../masks/blind.js';
 import type { RunMasks } from '../masks/masks.js';
 import type { Ort, OrtTensor } from '../ort.js';
 import type { SwappedSite } from '../segments/cut.js';
@@ -41,7 +42,8 @@ export async function attendCached(
   const valueDim = v.dims[3];
   const { out, tensor } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim], memory);
   const sizes = { batch, heads, queries, keys: counts.keys, past: counts.keys - queries, total: counts.total };
-  const said = optionsOf(site, masks.optionsOf(masksOf(site, tensorOf), sizes, swap.causal, site.pattern), tensorOf);
+  const hiding = masks.optionsOf(masksOf(site, tensorOf), sizes, swap.causal, site.pattern);
+  const said = optionsOf(site, hiding, tensorOf);
   const line = Line.goOn(
     {
       batch,
@@ -67,6 +69,8 @@ export async function attendCached(
     } else {
       await attendLine(line, q, { ...said, out }, counts.keys, isSmall);
     }
+    const blind = masks.blindOf(hiding);
+    if (blind) fillBlind(out, counts.keys === queries ? v : line.cache.values(0), blind);
     return [[swap.out.value, tensor], ...presentsOf(ort, cache, line, [kvHeads, headDim, valueDim, v.type], counts)];
   } finally {
     line.release();

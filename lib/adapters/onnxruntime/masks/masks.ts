@@ -1,5 +1,5 @@
 // Masks of a run: what a site's masks hide, as the options of attention() that are read fastest.
-// Reader: someone who asks why a padded batch is fast, or slow. Masks are looked at once a run, however many sites read them.
+// Reader: someone who asks why a padded batch is fast, or slow. Masks are looked at once, however many sites read the same numbers.
 // Assumes that a number from hidesFrom down hides a key wherever another key is shown; rows that see no key are exact.
 
 import { showDims, TilewiseRangeError } from '../../../check/errors.js';
@@ -13,57 +13,82 @@ import type { SiteMask, SitePattern } from '../../onnx/sites/site.js';
 import type { OrtTensor } from '../ort.js';
 import { repeated, unreadable, withPattern } from '../pattern.js';
 import { type CallSizes, isKeyMask, readKeyMask, type ShownBytes } from './key-masks.js';
+import { KnownMasks, RunsMasks } from './known-masks.js';
 
 /** A mask, and its value in a run. */
 export type MaskOfRun = readonly [SiteMask, OrtTensor];
 
-type MaskOptions = Pick<
+export type MaskOptions = Pick<
   AttentionOptions,
   'bias' | 'mask' | 'causal' | 'align' | 'keyStarts' | 'keyLengths' | 'pattern'
 >;
 
 type ShownMask = { readonly data: Uint8Array; readonly dims: readonly number[] };
 
-/** What masks say, by their tensors: sites of all layers read the same ones. */
+/** Masks of which options say that rows without keys are 0, where the model has a mean of all values for them. */
+const meant = new WeakMap<MaskOptions, ShownMask>();
+
+/** What a session knows of masks from earlier runs. */
+export class SessionMasks extends KnownMasks<MaskOptions> {}
+
+/** What the masks of a run say. */
 export class RunMasks {
-  readonly #known: {
-    key: string;
-    pattern: SitePattern | undefined;
-    tensors: readonly OrtTensor[];
-    options: MaskOptions;
-  }[] = [];
+  readonly #known: RunsMasks<MaskOptions>;
 
-  readonly #blind = new WeakMap<MaskOptions, ShownMask>();
+  constructor(session = new SessionMasks()) {
+    this.#known = new RunsMasks(session);
+  }
 
-  /** The mask of which options say that rows without keys are 0, where the model has a mean of all values for them. */
+  /** The mask whose rows without keys are a mean of all values; undefined where there are none. */
   blindOf(options: MaskOptions): ShownBytes | undefined {
-    const mask = this.#blind.get(options);
+    const mask = meant.get(options);
     return mask && { shown: mask.data, dims: mask.dims };
   }
 
   /**
+   * The same object for masks of the same numbers.
    * @param masks in the order in which the model applies them
    * @param isCausal the site is causal by itself, or counts its keys
    * @param pattern in the place of causal order
    */
   optionsOf(masks: readonly MaskOfRun[], sizes: CallSizes, isCausal: boolean, pattern?: SitePattern): MaskOptions {
-    if (masks.length === 0) return pattern ? withPattern(pattern, undefined, sizes, isCausal) : {};
-    const tensors = masks.map(([, tensor]) => tensor);
-    const said = masks.map(([{ as, isInverted, hidden }]) => [as, isInverted, String(hidden)]);
-    const key = JSON.stringify([said, sizes, isCausal]);
-    const isSame = (known: readonly OrtTensor[]) => known.every((tensor, i) => tensor === tensors[i]);
-    const known = this.#known.find((one) => one.key === key && one.pattern === pattern && isSame(one.tensors));
-    if (known) return known.options;
-    const shorter = masks.map((mask) => withinKeys(mask, sizes));
-    for (const mask of shorter) if (!isKeyMask(mask[0])) checkFits(mask, sizes);
-    const all = shorter.length === 1 ? shorter[0] : together(shorter, sizes);
-    const options = pattern ? besidePattern(all, sizes, isCausal, pattern) : readOptions(all, sizes, isCausal);
-    this.#known.push({ key, pattern, tensors, options });
-    const [{ as, hidden }] = all;
-    const isMean = as === 'mask' && hidden !== Number.NEGATIVE_INFINITY && !pattern;
-    if (isMean && options.mask) this.#blind.set(options, options.mask as ShownMask);
-    return options;
+    if (masks.length === 0) return pattern ? withPattern(pattern, undefined, sizes, isCausal) : nothing;
+    const { batch, heads, queries, keys, past, total } = sizes;
+    const said = masks.map(([{ as, isInverted, hidden }]) => `${as} ${isInverted} ${hidden}`);
+    const key = `${said.join()} ${isCausal} ${batch} ${heads} ${queries} ${keys} ${past} ${total}`;
+    const read = (tensors: readonly OrtTensor[]) =>
+      readMasks(
+        masks.map(([mask], i) => [mask, tensors[i]]),
+        sizes,
+        isCausal,
+        pattern,
+      );
+    return this.#known.optionsOf(
+      key,
+      pattern,
+      masks.map(([, tensor]) => tensor),
+      read,
+    );
   }
+}
+
+const nothing: MaskOptions = {};
+
+function readMasks(
+  masks: readonly MaskOfRun[],
+  sizes: CallSizes,
+  isCausal: boolean,
+  pattern: SitePattern | undefined,
+): MaskOptions {
+  const shorter = masks.map((mask) => withinKeys(mask, sizes));
+  for (const mask of shorter) if (!isKeyMask(mask[0])) checkFits(mask, sizes);
+  const all = shorter.length === 1 ? shorter[0] : together(shorter, sizes);
+  if (pattern) return besidePattern(all, sizes, isCausal, pattern);
+  const options = readOptions(all, sizes, isCausal);
+  const [{ as, hidden }] = all;
+  const isMean = as === 'mask' && hidden !== Number.NEGATIVE_INFINITY;
+  if (isMean && options.mask) meant.set(options, options.mask as ShownMask);
+  return options;
 }
 
 /** A mask without the keys that are of no sequence. */
@@ -87,10 +112,9 @@ function readOptions([mask, tensor]: MaskOfRun, sizes: CallSizes, isCausal: bool
   const isNumbers = mask.as === 'bias' ? isCausal : !(mask.hidden <= hidesFrom);
   const read = isNumbers ? undefined : shownBy(mask, tensor, sizes);
   // A row without keys is 0 here. With numbers that are finite it is a mean of values: numbers that are added weigh it, so that
-  // they stay numbers; those in the place of scores do not, see blind.ts. Caches have numbers for both.
+  // they stay numbers; those in the place of scores do not, see blind.ts.
   const isMean = read && read.hidden !== Number.NEGATIVE_INFINITY && hasBlindRow(read, isCausal, sizes.past ?? 0);
-  const isFilled = mask.as === 'mask' && sizes.past === undefined;
-  if (!read || (isMean && !isFilled)) return { bias: addedBy(mask, tensor, sizes) };
+  if (!read || (isMean && mask.as !== 'mask')) return { bias: addedBy(mask, tensor, sizes) };
   const asMask: TensorLike & OrtTensor = { type: 'bool', data: read.shown, dims: read.dims };
   // Options that say a mask go with nothing else that hides.
   const isWhole = !isCausal && !isMean && read.dims.at(-1) === sizes.keys;
@@ -129,8 +153,15 @@ function shownBy(mask: SiteMask, tensor: OrtTensor, sizes: CallSizes): Shown | u
 function shownByFlags(mask: SiteMask, tensor: OrtTensor, sizes: CallSizes): Shown {
   const { isInverted, hidden } = mask;
   if (isKeyMask(mask)) return { ...readKeyMask(mask, tensor, sizes), hidden };
-  const flags = tensor.data as ArrayLike<number>;
-  return { shown: Uint8Array.from(flags, (flag) => Number((flag !== 0) !== isInverted)), hidden, dims: tensor.dims };
+  return { shown: shownByBytes(tensor.data as Uint8Array, isInverted), hidden, dims: tensor.dims };
+}
+
+/** Bytes that are 1 where a key is shown. */
+function shownByBytes(flags: Uint8Array, isInverted: boolean): Uint8Array {
+  const shown = new Uint8Array(flags.length);
+  const hiding = isInverted ? 1 : 0;
+  for (let i = 0; i < flags.length; ++i) shown[i] = (flags[i] === 0 ? 0 : 1) ^ hiding;
+  return shown;
 }
 
 const floatsOf = ({ type, data, dims }: OrtTensor): Float32Array =>
