@@ -80,6 +80,7 @@ export {
   type PerAxis,
 } from './patterns/neighborhood.js';
 export type { AskingProgress, MaskPredicate, PredicateAxis } from './patterns/predicate.js';
+export { type RangesOptions, type RangesPattern, ranges } from './patterns/ranges.js';
 export { type SampledBlocksOptions, type SampledBlocksPattern, sampledBlocks } from './patterns/sampled-blocks.js';
 export { type StridedShardsOptions, type StridedShardsPattern, stridedShards } from './patterns/strided-shards.js';
 export { causal, full, slidingWindow, type WindowPattern, type WindowReach } from './patterns/window.js';

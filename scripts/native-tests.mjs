@@ -19,10 +19,12 @@ const cpuChecks = (rounds, { sets = host, counts = true } = {}) => [
   { name: 'turn_checks' },
   { name: 'job_checks' },
   { name: 'launch_checks' },
-  ...['loop_checks', ...(counts ? ['plan_checks'] : []), 'select_checks', 'staging_checks'].map((name) => ({
-    name,
-    args: [rounds],
-  })),
+  ...['range_checks', 'loop_checks', ...(counts ? ['plan_checks'] : []), 'select_checks', 'staging_checks'].map(
+    (name) => ({
+      name,
+      args: [rounds],
+    }),
+  ),
 ];
 const emulator = { name: 'emulator_checks', room: 'emulator' };
 // One problem for each kernel; the kernels are compiled without optimization under sanitizers.

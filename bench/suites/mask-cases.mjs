@@ -1,6 +1,6 @@
 // What `npm run bench:masks` measures: what a mask or a bias costs over the call that says the same in fewer words.
 // Reader: someone who adds a case: a reference and the contenders held against it in one run. `most` is the target.
-import { attentionSync, Tensor } from 'tilewise';
+import { attentionSync, ranges, Tensor } from 'tilewise';
 import { dimsOf, randomTensor } from '../timing/inputs.mjs';
 
 /**
@@ -65,6 +65,26 @@ function padding(dtype, tokens, headDim) {
   };
 }
 
+/** Causal documents of different lengths in one sequence, against the packed batch that they are. */
+function documents(dtype, tokens, headDim) {
+  const ends = [1 / 2, 3 / 4, 7 / 8, 15 / 16, 1].map((share) => tokens * share);
+  const startOf = Int32Array.from({ length: tokens }, (_, token) => ends.findLast((end) => end <= token) ?? 0);
+  const positions = Int32Array.from({ length: tokens }, (_, token) => token + 1);
+  const cuSeqlens = [0, ...ends];
+  return {
+    name: `documents, prefill ${dtype} D=${headDim} N=${tokens} H=8`,
+    dtype,
+    q: dimsOf('bnhd', tokens, 8, headDim),
+    kv: dimsOf('bnhd', tokens, 8, headDim),
+    contenders: [
+      { name: 'a packed batch', options: { causal: true, cuSeqlensQ: cuSeqlens, cuSeqlensK: cuSeqlens } },
+      { name: 'ranges', options: { pattern: ranges({ begins: startOf, ends: positions }) }, most: 1.03 },
+      { name: 'a bool mask', options: { mask: bytes([1, 1, tokens, tokens], (k, q) => k <= q && k >= startOf[q]) } },
+      { name: 'dense', options: {} },
+    ],
+  };
+}
+
 /** A bias that changes every score, against none. */
 function biased(dtype, tokens, headDim) {
   return {
@@ -106,6 +126,7 @@ export function maskGroups({ isQuick }) {
   return [
     ...dtypes.flatMap((dtype) => [causal(dtype, tokens, 64), causal(dtype, tokens, 128)]),
     ...dtypes.map((dtype) => padding(dtype, tokens, 64)),
+    ...dtypes.flatMap((dtype) => [documents(dtype, tokens, 64), documents(dtype, tokens, 128)]),
     ...dtypes.map((dtype) => biased(dtype, tokens, 64)),
     ...dtypes.map((dtype) => decoding(dtype, isQuick ? 1024 : 8192)),
   ];

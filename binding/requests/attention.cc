@@ -144,6 +144,7 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   }
   readPageTable(views, env, views.at(Slot::pageTable), {p.keyStarts, p.keyLengths}, p.sequences, p.keys, p.store);
   if (p.pattern == PatternKind::blocks && p.cuSeqlensK) refuse(env, "lists are not for packed keys");
+  if (p.pattern == PatternKind::ranges && p.cuSeqlensQ) refuse(env, "ranges are not for packed sequences");
   request.problem = p;
   return request;
 }

@@ -16,9 +16,11 @@ namespace {
   X(shardHeadBase) X(shardHeadsPerLayout) X(shardFirstDense) X(shardRelative)
 #define TW_BLOCKS(X)                                                                                    \
   X(blockQueries) X(blockKeys) X(headsPerList) X(listsByBatch) X(listsByHead) X(listWindow)
+#define TW_RANGES(X) X(headsPerRanges) X(rangesByBatch) X(rangesByHead)
 
-#define TW_PATTERN_FIELDS(X) TW_NEIGHBORHOOD(X) TW_SHARDS(X) TW_BLOCKS(X)
-#define TW_PATTERN_VIEWS(X) X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks)
+#define TW_PATTERN_FIELDS(X) TW_NEIGHBORHOOD(X) TW_SHARDS(X) TW_BLOCKS(X) TW_RANGES(X)
+#define TW_PATTERN_VIEWS(X)                                                                             \
+  X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks) X(rangeOffsets) X(rangeBounds)
 // clang-format on
 
 // The patterns' fields and views follow those of fields.h.
@@ -134,6 +136,45 @@ void readListViews(const Views& views, Napi::Env env, AttentionProblem& p) {
   b.masks = reinterpret_cast<const uint8_t*>(masks.data);
 }
 
+void readTables(const Numbers& n, AttentionProblem& p) {
+  RangeTables& r = p.ranges;
+  const auto count = [&](PatternField f, int32_t least) { return n.count(size_t(f), kFields[size_t(f)], least); };
+  r.headsPerTable = count(PatternField::headsPerRanges, 1);
+  r.byBatch = count(PatternField::rangesByBatch, 0);
+  r.byHead = count(PatternField::rangesByHead, 0);
+}
+
+// Ranges are in order, and none ends behind the keys.
+void checkRanges(Napi::Env env, Token keys, const std::vector<int32_t>& offsets, const std::vector<int32_t>& bounds) {
+  if (offsets.front() != 0 || int64_t(offsets.back()) * 2 != int64_t(bounds.size())) {
+    refuse(env, "the offsets of ranges must go from 0 to their number");
+  }
+  for (size_t row = 0; row + 1 < offsets.size(); ++row) {
+    if (offsets[row + 1] < offsets[row]) refuse(env, "the offsets of ranges must not fall");
+  }
+  for (size_t row = 0; row + 1 < offsets.size(); ++row) {
+    int64_t least = 0;
+    for (size_t i = 2 * size_t(offsets[row]); i < 2 * size_t(offsets[row + 1]); i += 2) {
+      if (bounds[i] < least || bounds[i + 1] <= bounds[i] || bounds[i + 1] > keys) {
+        refuse(env, "the ranges of a query must ascend apart from each other, up to the keys");
+      }
+      least = int64_t(bounds[i + 1]) + 1;
+    }
+  }
+}
+
+void readRangeViews(const Views& views, Napi::Env env, AttentionProblem& p) {
+  RangeTables& r = p.ranges;
+  const std::vector<int32_t>&offsets = views.keep(views.at(PatternSlot::rangeOffsets)),
+        &bounds = views.keep(views.at(PatternSlot::rangeBounds));
+  const int64_t tables = r.count(p.sequences, p.outputHeads());
+  if (tables * p.queries + 1 > int64_t(offsets.size())) refuse(env, "a row of ranges for each query");
+  checkRanges(env, p.keys, offsets, bounds);
+  r.offsets = offsets.data();
+  static_assert(sizeof(Range) == 2 * sizeof(int32_t), "bounds are ranges");
+  r.ranges = reinterpret_cast<const Range*>(bounds.data());
+}
+
 }  // namespace
 
 const Names kAttentionFields = kFields;
@@ -146,11 +187,13 @@ void readPattern(const Numbers& n, AttentionProblem& p) {
     case PatternKind::neighborhood: return readGrid(n, p);
     case PatternKind::stridedShards: return readShards(n, p);
     case PatternKind::blocks: return readLists(n, p);
+    case PatternKind::ranges: return readTables(n, p);
   }
 }
 
 void readPatternViews(const Numbers& n, const Views& views, AttentionProblem& p) {
   if (p.pattern == PatternKind::blocks) readListViews(views, n.env(), p);
+  if (p.pattern == PatternKind::ranges) readRangeViews(views, n.env(), p);
 }
 
 }  // namespace tilewise

@@ -11,7 +11,7 @@
 #include "../pattern/grid.h"
 #include "../pattern/block_list.h"
 #include "../pattern/strided_shards.h"
-#include "../pattern/window.h"
+#include "../pattern/window_or_ranges.h"
 #include "../score/rules.h"
 #include "../score/scale.h"
 #include "../store/key_store.h"
@@ -38,8 +38,8 @@ TW_HOST_DEVICE Token offsetOf(const WindowOptions& w, Token queries, Token keys)
   return w.align == Align::bottomRight ? keys - queries : w.align == Align::topLeft ? 0 : w.offset;
 }
 
-enum class PatternKind : int32_t { window, neighborhood, stridedShards, blocks };
-constexpr PatternKind kLastPattern = PatternKind::blocks;
+enum class PatternKind : int32_t { window, neighborhood, stridedShards, blocks, ranges };
+constexpr PatternKind kLastPattern = PatternKind::ranges;
 
 // One sequence: which rows are its queries and keys, and of which batch entry; on pages, of which row of the table.
 struct Sequence {
@@ -73,6 +73,7 @@ struct AttentionProblem {
   Grid grid;
   ShardOptions shards;
   BlockLists blocks;
+  RangeTables ranges;
 
   // What every query sees, whatever the pattern says: registers, text tokens. [batch, extraTokens, kvHeads, dim].
   Token extraTokens = 0;
@@ -108,6 +109,7 @@ struct AttentionProblem {
   void forEachList(Token stored, Visit&& visit) {
     store.forEachList(sequences, stored, visit);
     blocks.forEachList(sequences, outputHeads(), longestQueries(), visit);
+    ranges.forEachList(sequences, outputHeads(), queries, visit);
   }
 
   TW_HOST_DEVICE ScoreScale scoreScale() const { return {scale, softcap, rules.areAny()}; }
@@ -143,7 +145,7 @@ struct AttentionProblem {
 
 // Every pattern as GPUs run it: X(name of its kernels, type, ...), grids on three axes.
 #define TW_PATTERNS(X, ...)                            \
-  X(window, Window, __VA_ARGS__)                       \
+  X(window, WindowOrRanges, __VA_ARGS__)               \
   X(neighborhood, Neighborhood<kMaxRank>, __VA_ARGS__) \
   X(shards, StridedShards, __VA_ARGS__)                \
   X(blocks, BlockList, __VA_ARGS__)
@@ -161,6 +163,10 @@ TW_HOST_DEVICE Pattern patternOf(const AttentionProblem& p, const Sequence& s, i
     return {p.shards, keys, offset};
   } else if constexpr (std::is_same_v<Pattern, BlockList>) {
     return {p.blocks, window, s.keyBatch};
+  } else if constexpr (std::is_same_v<Pattern, QueryRanges>) {
+    return {p.ranges, s.queries.size(), keys, s.keyBatch};
+  } else if constexpr (std::is_same_v<Pattern, WindowOrRanges>) {
+    return {patternOf<Window>(p, s), patternOf<QueryRanges>(p, s)};
   } else {
     return neighborhoodOf<Pattern::kRank>(p.grid, group);
   }
@@ -176,6 +182,7 @@ TW_HOST_DEVICE auto withPattern(const AttentionProblem& p, const Sequence& s, Vi
       return visit(patternOf<Neighborhood<3>>(p, s, group));
     case PatternKind::stridedShards: return visit(patternOf<StridedShards>(p, s));
     case PatternKind::blocks: return visit(patternOf<BlockList>(p, s));
+    case PatternKind::ranges: return visit(patternOf<QueryRanges>(p, s));
     case PatternKind::window: break;
   }
   return visit(patternOf<Window>(p, s));

@@ -57,6 +57,8 @@ struct PatternTraits {
   bool isGrid = false, isDense = false;
   int32_t headsAlike = 0;  // so many consecutive heads see the same keys and may share tiles; 0: all heads
   Token queryBlock = kMaxTokens;  // queries that are asked together: no tile crosses a multiple of this
+  bool isPlanned =
+      false;  // queryBlock is the height that the processor has chosen, or none: its runs are planned for it
   Token keyBlock = 0;  // keys that are seen or hidden as one; 0: any number
   int32_t sparsity = 1;  // one in so many keys is visited, about
   bool hasStreamKernel = false, hasDecodeKernel = false;  // on a GPU; every pattern has a gather kernel

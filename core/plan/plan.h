@@ -7,6 +7,7 @@
 
 #include "../op/attention.h"
 #include "masked_grid.h"
+#include "range_runs.h"
 
 namespace tilewise {
 
@@ -22,7 +23,11 @@ struct Plan {
 
 class Planner {
  public:
-  Planner(const AttentionProblem& problem, const TileRule& rule) : problem_(problem) { plan_.rule = rule; }
+  Planner(const AttentionProblem& problem, const TileRule& rule) : problem_(problem) {
+    plan_.rule = rule;
+    const bool hasBlocks = rule.rowsPerBlock > 0;
+    runs_.plan(problem_, hasBlocks ? Token(rule.rowsPerBlock / rule.headsPerTile) : rule.queries[0]);
+  }
 
   Plan run() {
     const PatternTraits traits = traitsOf(problem_);
@@ -107,7 +112,8 @@ class Planner {
     return at->second;
   }
 
-  const AttentionProblem& problem_;
+  AttentionProblem problem_;
+  RangeRuns runs_;
   Plan plan_;
   std::map<std::pair<int64_t, int32_t>, Counted> counted_;  // by class, and by head where masks differ
 };
@@ -190,9 +196,12 @@ inline std::vector<Seen> seenBy(const AttentionProblem& problem, const std::vect
   TileRule keyByKey;
   keyByKey.maskKeys = 1;
   const HiddenKeys hidden(problem, sequence, rule ? *rule : keyByKey);
-  withPattern(problem, sequence, [&](const auto& pattern) {
-    if constexpr (!std::decay_t<decltype(pattern)>::kIsGrid) {
-      for (size_t i = 0; i < viewers.size(); ++i) {
+  AttentionProblem planned = problem;
+  RangeRuns runs;
+  for (size_t i = 0; i < viewers.size(); ++i) {
+    runs.planBox(planned, sequence, viewers[i].head, viewers[i].queries);
+    withPattern(planned, sequence, [&](const auto& pattern) {
+      if constexpr (!std::decay_t<decltype(pattern)>::kIsGrid) {
         if (rule) {
           const KeyTiles tiles(sequence.keys.size(), rule->keys[0], *rule);
           addVisited(pattern, hidden, int32_t(i), viewers[i], tiles, stretches, seen);
@@ -200,8 +209,8 @@ inline std::vector<Seen> seenBy(const AttentionProblem& problem, const std::vect
           addSeen(pattern, hidden, int32_t(i), viewers[i], stretches, seen);
         }
       }
-    }
-  });
+    });
+  }
   return seen;
 }
 

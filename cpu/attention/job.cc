@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../../core/base/softmax.h"
+#include "../../core/plan/range_runs.h"
 #include "job.h"
 #include "tuning.h"
 #include "tiling.h"
@@ -48,6 +49,7 @@ class AttentionJob {
  public:
   AttentionJob(const AttentionProblem& problem, const Kernels& kernels, int threads)
       : problem_(problem), kernels_(kernels) {
+    runs_.plan(problem_, rangeQueries(problem_.queries));
     const AttentionProblem& p = problem_;
     for (int32_t s = 0; s < p.sequences; ++s) {
       const Sequence sequence = p.sequence(s);
@@ -218,7 +220,8 @@ class AttentionJob {
     }
   }
 
-  const AttentionProblem problem_;
+  AttentionProblem problem_;
+  RangeRuns runs_;  // that the problem's tables point to
   const Kernels& kernels_;
   std::vector<SequenceItems> sequences_;
   int64_t items_ = 0;

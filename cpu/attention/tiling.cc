@@ -10,7 +10,7 @@ namespace {
 // a block of 64 queries fills four panels of 16, with a group of 4 heads sixteen.
 int32_t headsPerToken(const AttentionProblem& p, const PatternTraits& traits, Token queries, int panel) {
   const int32_t group = p.headsPerKvHead();
-  const bool isWorthIt = queries < panel || traits.hasQueryBlocks();
+  const bool isWorthIt = queries < panel || (traits.hasQueryBlocks() && !traits.isPlanned);
   return isWorthIt && traits.sharesKeys(group) ? group : 1;
 }
 
@@ -73,7 +73,8 @@ Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kerne
                (queries == 1 || isDecodeCheaper(kernels, rows, int64_t(t.maps) * p.sequences, sequence.keys.size()));
   t.kernels = &kernels;
   t.rowsPerBlock = t.map.rows(smaller(queries, traits.queryBlock));
-  if (!traits.isGrid && kernels.wide && t.rowsPerBlock >= kWideFromRows) t.kernels = kernels.wide;
+  const int64_t rowsAlike = traits.isPlanned ? rows : t.rowsPerBlock;
+  if (!traits.isGrid && kernels.wide && rowsAlike >= kWideFromRows) t.kernels = kernels.wide;
   const int panel = t.kernels->panel;
   t.shape.keys = blockKeys(p.headDim, p.valueDim);
   if (traits.isGrid) {
@@ -87,7 +88,8 @@ Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kerne
     t.shape.queries = tileQueries(rows, int64_t(t.maps) * p.sequences, p.headDim + p.valueDim, threads, panel);
     t.tiles = ceilDiv<int64_t>(rows, t.shape.queries);
   } else {
-    t.shape.queries = Token(ceilDiv<int64_t>(smaller<int64_t>(t.rowsPerBlock, kSparseQueries), panel) * panel);
+    const int64_t most = traits.isPlanned ? t.rowsPerBlock : smaller<int64_t>(t.rowsPerBlock, kSparseQueries);
+    t.shape.queries = Token(ceilDiv<int64_t>(most, panel) * panel);
     t.tiles = ceilDiv<int64_t>(rows, t.rowsPerBlock) * ceilDiv<int64_t>(t.rowsPerBlock, t.shape.queries);
   }
   return t;
@@ -116,7 +118,9 @@ TileTask Tiling::task(const AttentionProblem& p, const Sequence& sequence, int32
   return task;
 }
 
-TileChoice tilesFor(const AttentionProblem& p, const Kernels& kernels) {
+TileChoice tilesFor(const AttentionProblem& problem, const Kernels& kernels) {
+  AttentionProblem p = problem;
+  p.ranges.tileQueries = rangeQueries(p.queries);
   const Sequence whole{0, {0, larger<Token>(p.queries, 1)}, {0, p.keys}};
   const Tiling tiling = tilingOf(p, whole, kernels, 1);
   const std::string panel = std::to_string(tiling.kernels->panel), set = tiling.kernels->name;

@@ -34,6 +34,13 @@ constexpr int64_t kWideFromRows = 1536;
 // runs at 75, 78, 82 and 82 % of the FMA peak with 64, 128, 256 and 512.
 constexpr int64_t kSparseQueries = 256;
 
+// Queries of a tile of ranges, whose runs are planned for it: as tall as dense tiles, and at least so many tiles. Whole
+// panels of every width. Not measured.
+TW_HOST_DEVICE Token rangeQueries(Token queries) {
+  constexpr Token kTallest = 768, kTiles = 8, kPanels = 48;
+  return clamp(queries / kTiles / kPanels * kPanels, 2 * kPanels, kTallest);
+}
+
 // Keys and values of narrow windows are read where they are: each key is seen by fewer panels than this, and copying it
 // costs more than the copy saves. Windows of 128, 512 and 1024 gain 4, 1 and 2 points (D = 64); float16, which is
 // converted anyway, would lose 2.

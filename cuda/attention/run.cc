@@ -127,7 +127,9 @@ void run(const StagedAttention& staged, const Limits&, Queue& queue, const Cance
 }
 
 TileChoice tilesFor(const AttentionProblem& problem) {
-  return tilesOf(planLaunch(problem, problem.queries, problem.keys), problem.grid.rank);
+  AttentionProblem p = problem;
+  p.ranges.tileQueries = kRangeQueries;
+  return tilesOf(planLaunch(p, p.queries, p.keys), p.grid.rank);
 }
 
 void addReasons(Reasons& reasons, const AttentionProblem& problem, const Limits& limits) {

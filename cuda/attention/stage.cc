@@ -4,11 +4,16 @@
 
 #include <algorithm>
 
+#include "../../core/plan/range_runs.h"
+#include "tuning.h"
+
 namespace tilewise::cuda {
 
 StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
   StagedAttention staged{problem, problem};
   AttentionProblem& p = staged.problem;
+  RangeRuns runs;
+  runs.plan(p, kRangeQueries);
   // Rows of no sequence are neither read nor written, and keys behind the longest are not read.
   int64_t queries = p.queries, keys = p.keys;
   if (p.cuSeqlensQ) queries = p.cuSeqlensQ[p.sequences];

@@ -14,6 +14,9 @@ constexpr Token kSplitKeys = 512;
 constexpr int64_t kSplitRows = 64;
 // Threads of a block that combines the partial results of one row. Not measured.
 constexpr int kCombineThreads = 128;
+// Queries of a tile of ranges, whose runs are planned for it: those of the gather kernel, and more than the decode
+// kernel takes.
+constexpr Token kRangeQueries = 64;
 // Keys that are looked at together for what the score rules do to them: a visit has 16 to 64 keys, and a mask's bytes
 // for 32 are one sector of memory. Not measured.
 constexpr int kEffectKeys = 32;

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { blocks, createBlockMaskSync, explain, sampledBlocks, stridedShards } from 'tilewise';
+import { blocks, createBlockMaskSync, explain, ranges, sampledBlocks, stridedShards, Tensor } from 'tilewise';
 import { putPage } from '../../scripts/pages.mjs';
 import { errorsPage } from './errors.mjs';
 import { pagesPicture } from './pages-picture.mjs';
@@ -51,6 +51,23 @@ function maskPicture() {
   return explain(blocks({ blockMask }), shape, { queryTile: 32, keyTile: 32 }).toSVG();
 }
 
+/** The picture of docs/guide/ranges.md: its example's prompt and documents. */
+function rangesPicture() {
+  const [tokens, prompt] = [512, 64];
+  const rows = Array.from({ length: tokens }, (_, query) => [
+    [0, Math.min(prompt, query + 1)],
+    [Math.max(prompt, query - (query % 150)), Math.max(prompt, query + 1)],
+  ]);
+  const bounds = (end) =>
+    new Tensor(
+      'int32',
+      Int32Array.from(rows.flat(), (range) => range[end]),
+      [tokens, 2],
+    );
+  const shape = { tokens, queryHeads: 8, kvHeads: 8, headDim: 64 };
+  return explain(ranges({ begins: bounds(0), ends: bounds(1) }), shape, { queryTile: 32, keyTile: 32 }).toSVG();
+}
+
 /** The picture of sampledBlocks() in docs/guide/blocks.md: head 0 of its example. */
 function samplePicture() {
   const shape = { tokens: 2048, queryHeads: 8, kvHeads: 2, headDim: 64 };
@@ -74,6 +91,7 @@ const pages = [
   ['docs/reference/onnxruntime.md', markdown(() => adapterPage('onnxruntime'))],
   ['docs/pictures/strided-shards.svg', shardsPicture],
   ['docs/pictures/block-mask.svg', maskPicture],
+  ['docs/pictures/ranges.svg', rangesPicture],
   ['docs/pictures/sampled-blocks.svg', samplePicture],
   ['docs/pictures/rotary-wavelengths.svg', rotaryPicture],
   ['docs/pictures/pages.svg', pagesPicture],

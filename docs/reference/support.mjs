@@ -1,7 +1,7 @@
 // The support table, by asking the code: every row is a tiny call that a backend accepts or refuses, whether this machine has
 // the device or not. Assumes a built package.
 // Reader: someone who added an option or a backend. generate.mjs writes the table to support.md.
-import { blocks, hierarchical, neighborhood, sampledBlocks, stridedShards, Tensor } from 'tilewise';
+import { blocks, hierarchical, neighborhood, ranges, sampledBlocks, stridedShards, Tensor } from 'tilewise';
 import { builtFor, reasonsAgainst, reasonsAgainstAppend } from '../../dist/explain/support.js';
 
 /** Zeros: whether a problem is supported does not depend on the numbers. */
@@ -61,6 +61,7 @@ const rows = [
       pattern: blocks({ blockQ: 2, blockK: 3, csr: { rowOffsets: Int32Array.of(0, 1), columns: Int32Array.of(0) } }),
     }),
   ],
+  ['ranges of keys per query', call({ pattern: ranges({ begins: Int32Array.of(0, 1), ends: Int32Array.of(2, 3) }) })],
   ['sampled blocks (PrFlashAttention)', call({ pattern: sampledBlocks({ block: 1, keep: 0.5 }) })],
   ['hierarchical pruning (HiP)', call({ pattern: hierarchical('default') })],
   [

@@ -41,6 +41,7 @@ function causalOf(pattern: RunnablePattern): WindowPattern | undefined {
     case 'blocks':
       return pattern.causal ? { ...window, right: 0, align: pattern.align } : undefined;
     case 'neighborhood':
+    case 'ranges':
       return undefined;
   }
 }

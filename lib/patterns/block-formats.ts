@@ -62,8 +62,8 @@ const maskNames = namesOf<FlexBlockMask>({
 
 export function readCsr(csr: BlockCsr): BlockTable {
   checkNames('`csr`', csr, csrNames);
-  const rowOffsets = readCounts('csr.rowOffsets', csr.rowOffsets);
-  const columns = readCounts('csr.columns', csr.columns);
+  const rowOffsets = readNumbers('csr.rowOffsets', csr.rowOffsets);
+  const columns = readNumbers('csr.columns', csr.columns);
   const lead = leadOf('csr.rowOffsets', rowOffsets, 1, '[queryBlocks + 1]');
   checkLead('csr.columns', columns, 'csr.rowOffsets', rowOffsets, 1);
   const rows = rowOffsets.dims.at(-1)! - 1;
@@ -101,8 +101,8 @@ export function readBlockMask(mask: FlexBlockMask | undefined): { listed: BlockT
 }
 
 function readPadded(indicesName: string, indices: unknown, countsName: string, counts: unknown): BlockTable {
-  const lengths = readCounts(countsName, counts);
-  const entries = readCounts(indicesName, indices);
+  const lengths = readNumbers(countsName, counts);
+  const entries = readNumbers(indicesName, indices);
   const lead = leadOf(countsName, lengths, 1, '[queryBlocks]');
   checkLead(indicesName, entries, countsName, lengths, 0);
   const most = entries.dims.at(-1)!;
@@ -116,14 +116,14 @@ function readPadded(indicesName: string, indices: unknown, countsName: string, c
 }
 
 /** An int32 tensor in row-major order, or a bare Int32Array as one axis. */
-function readCounts(name: string, value: unknown): HostView {
+export function readNumbers(name: string, value: unknown): HostView {
   const isBare = typedArrayName(value) === 'Int32Array';
   const tensor = isBare ? { type: 'int32', data: value, dims: [(value as Int32Array).length] } : value;
   return toDense(name, readHostTensor(name, tensor, ['int32']));
 }
 
 /** [batch, heads] of a tensor whose last `own` axes are something else. */
-function leadOf(name: string, { dims }: HostView, own: number, last: string): [batch: number, heads: number] {
+export function leadOf(name: string, { dims }: HostView, own: number, last: string): [batch: number, heads: number] {
   const lead = dims.slice(0, dims.length - own);
   if (dims.length < own || lead.length > 2) {
     throw mismatch(

@@ -11,6 +11,7 @@ import { type BlocksPattern, checkBlocks } from './blocks.js';
 import { checkHierarchical, type HierarchicalPattern } from './hierarchical.js';
 import { isMade } from './made.js';
 import { checkNeighborhood, type Grid, type NeighborhoodPattern, putGrid } from './neighborhood.js';
+import { checkRanges, putRanges, type RangesPattern } from './ranges.js';
 import {
   checkSampledBlocks,
   type SampledBlocksPattern,
@@ -26,6 +27,7 @@ export type Pattern =
   | NeighborhoodPattern
   | StridedShardsPattern
   | BlocksPattern
+  | RangesPattern
   | SampledBlocksPattern
   | HierarchicalPattern;
 
@@ -42,6 +44,8 @@ export function checkPattern(value: unknown): Pattern {
         return checkStridedShards(value);
       case 'blocks':
         return checkBlocks(value);
+      case 'ranges':
+        return checkRanges(value);
       case 'sampledBlocks':
         return checkSampledBlocks(value);
       case 'hierarchical':
@@ -55,6 +59,7 @@ export function checkPattern(value: unknown): Pattern {
     'neighborhood()',
     'stridedShards()',
     'blocks()',
+    'ranges()',
     'sampledBlocks()',
   ];
   throw invalid('pattern', `what ${makers.join(', ')} or hierarchical() return`, value);
@@ -80,6 +85,7 @@ const codes: Record<RunnablePattern['kind'], number> = {
   stridedShards: 2,
   blocks: 3,
   lists: 3,
+  ranges: 4,
 };
 
 /** Asks a pattern's predicate, in slices, what putPattern() would ask at once; undefined: there is nothing to ask. */
@@ -118,5 +124,8 @@ export function putPattern(request: Request, pattern: RunnablePattern, shape: Sh
       break;
     case 'lists':
       putLists(request, pattern);
+      break;
+    case 'ranges':
+      putRanges(request, pattern, { ...shape, heads: outputHeads(shape) });
   }
 }

@@ -142,7 +142,7 @@ compiles('options have the names and values of the documentation, and no others'
 
 compiles('patterns are told apart by their kind, and plain values', () => {
   expectTypeOf<Pattern['kind']>().toEqualTypeOf<
-    'window' | 'neighborhood' | 'stridedShards' | 'blocks' | 'sampledBlocks' | 'hierarchical'
+    'window' | 'neighborhood' | 'stridedShards' | 'blocks' | 'ranges' | 'sampledBlocks' | 'hierarchical'
   >();
   expectTypeOf(causal()).toExtend<Pattern>();
   const pattern = slidingWindow({ left: 3 });

@@ -16,6 +16,8 @@ import {
   type NeighborhoodCase,
   neighborhoodOf,
   patternOf,
+  type RangesCase,
+  rangesOf,
 } from './patterns.js';
 import { Random } from './random.js';
 
@@ -68,6 +70,7 @@ export interface Case {
   relativeBias?: true;
   shards?: Omit<StridedShards, 'kind'>;
   blocks?: BlockCase;
+  ranges?: RangesCase;
   hip?: SelectionOptions; // the lists are the library's own, see judge.ts
   extra?: number; // more keys, seen by every query
   pages?: PagesCase; // with keyLengths; with cuSeqlensQ, too, these are per sequence
@@ -183,6 +186,8 @@ export function build(c: Case): Built {
   if (c.shards) problem.pattern = { kind: 'stridedShards', ...c.shards };
   if (c.blocks)
     problem.pattern = blocksOf(c.blocks, { batch: sequences, heads, kvHeads, queries: longest, keys: c.keys }, random);
+  if (c.ranges)
+    problem.pattern = rangesOf(c.ranges, { batch, heads, kvHeads, queries: c.queries, keys: c.keys }, random);
   if (c.pages?.lists) problem.pageLists = listsOf(c.pages, c.keyLengths ?? [], kvHeads, random);
   if (c.hip) problem.pattern = { kind: 'hierarchical', options: c.hip, selected: [] };
   if (c.relativeBias && problem.pattern?.kind === 'neighborhood') {

@@ -196,6 +196,27 @@ export const blockCases: fc.Arbitrary<Case> = fc
     return defined({ ...c, ...lengthsOf(c, lengths, 400), blocks: defined(blocks), ...rest, ...addends });
   });
 
+export const rangeCases: fc.Arbitrary<Case> = fc
+  .record({
+    common,
+    lengths,
+    ranges: fc.record({
+      form: fc.constantFrom('any', 'alike', 'documents'),
+      most: fc.constantFrom(0, 1, 2, 3, 9),
+      perBatch: sometimes(0.3, yes),
+      per: sometimes(0.5, fc.constantFrom('head', 'kv')),
+    }),
+    align: positions,
+    alibi,
+    keyLengths: sometimes(0.15, fc.tuple(places, places)),
+    addends,
+  })
+  .map(({ common: c, lengths, ranges, keyLengths, addends, ...rest }): Case => {
+    const whole = lengthsOf(c, lengths, 500);
+    const keysOf = keyLengths?.slice(0, c.batch).map((place) => within(place, 0, whole.keys));
+    return defined({ ...c, ...whole, ranges: defined(ranges), ...rest, keyLengths: keysOf, ...addends });
+  });
+
 /** A stage of a search, with how many times the blocks and chunks of the next one its own are. */
 const stage = fc.record({
   strideQ: fc.constantFrom(1, 2, 3, 4),

@@ -7,12 +7,14 @@ import {
   hierarchical,
   neighborhood,
   type Pattern,
+  ranges,
   stridedShards,
   type TensorLike,
 } from '../../dist/index.js';
 import type { Blocks } from '../references/blocks.js';
 import type { Neighborhood } from '../references/neighborhood.js';
 import type { Problem } from '../references/problem.js';
+import type { KeyRange, Ranges } from '../references/ranges.js';
 import type { Random } from './random.js';
 
 /** One value per axis, or one for all. */
@@ -34,6 +36,13 @@ export interface BlockCase {
   perBatch?: true; // lists of their own; otherwise shared
   per?: 'head' | 'kv';
   predicate?: true; // hides two of three keys, another two for every head and query
+}
+
+export interface RangesCase {
+  form: 'any' | 'alike' | 'documents'; // unlike each other; like the query before, mostly; of causal documents with a prefix
+  most: number; // ranges of a query
+  perBatch?: true; // ranges of their own; otherwise shared
+  per?: 'head' | 'kv';
 }
 
 const onAxis = <T>(value: T | T[] | undefined, axis: number, absent: T): T =>
@@ -135,6 +144,65 @@ export function listsOption(pattern: Blocks, form: BlockForm): Pick<BlocksOption
   return { blockMask: { ...mask, fullKvNumBlocks: full.counts, fullKvIndices: full.indices } };
 }
 
+/** Random ranges of the keys. */
+function anyRanges(keys: number, most: number, random: Random): KeyRange[] {
+  const found: KeyRange[] = [];
+  let at = random.chance(0.5) ? random.integer(0, keys) : 0;
+  while (found.length < most && at < keys) {
+    const end = Math.min(keys, at + 1 + random.integer(0, random.chance(0.5) ? 4 : keys));
+    found.push([at, end]);
+    at = end + random.integer(0, random.chance(0.5) ? 4 : keys);
+  }
+  return found;
+}
+
+/** What a query sees in causal documents of random lengths, of which the first keys of all are shared. */
+function documentRanges(queries: number, keys: number, random: Random): KeyRange[][] {
+  const shared = Math.min(keys, random.integer(0, 20));
+  let begin = 0;
+  return Array.from({ length: queries }, (_, query) => {
+    if (random.chance(0.03)) begin = query;
+    const [from, to] = [begin, query + 1].map((at) => Math.max(shared, Math.floor((at * keys) / queries)));
+    return [
+      [0, shared],
+      [from, to],
+    ];
+  });
+}
+
+export function rangesOf(c: RangesCase, { batch, heads, kvHeads, queries, keys }: Sizes, random: Random): Ranges {
+  const ofHead = c.per === 'head' ? heads : c.per === 'kv' ? kvHeads : 1;
+  const table = (): KeyRange[][] => {
+    if (c.form === 'documents') return documentRanges(queries, keys, random);
+    let row = anyRanges(keys, c.most, random);
+    return Array.from({ length: queries }, () => {
+      if (c.form === 'any' || random.chance(0.1)) row = anyRanges(keys, c.most, random);
+      return row;
+    });
+  };
+  const perBatch = c.perBatch ? Math.max(batch, 1) : 1;
+  const tables = Array.from({ length: perBatch }, () => Array.from({ length: ofHead }, table));
+  return { kind: 'ranges', tables };
+}
+
+/** Ranges as tensors, with empty ones among them where a query has few. */
+export function boundsOf({ tables }: Ranges): { begins: TensorLike; ends: TensorLike } {
+  const rows = tables.flat(2);
+  const most = Math.max(1, ...rows.map((row) => row.length));
+  const padded = rows.map((row, r) =>
+    r % 2 === 0
+      ? [...row, ...new Array<KeyRange>(most - row.length).fill([0, 0])]
+      : [...new Array<KeyRange>(most - row.length).fill([3, 3]), ...row],
+  );
+  const bounds = (end: 0 | 1) =>
+    tensorOf(
+      tables as unknown as number[][][][],
+      [tables[0][0].length, most],
+      padded.flatMap((row) => row.map((range) => range[end])),
+    );
+  return { begins: bounds(0), ends: bounds(1) };
+}
+
 /** The pattern of the public API that states the problem's. */
 export function patternOf({ pattern, causal, align }: Problem, form?: BlockForm): Pattern {
   const position = align === undefined ? {} : { align: typeof align === 'number' ? { offset: align } : align };
@@ -166,6 +234,8 @@ export function patternOf({ pattern, causal, align }: Problem, form?: BlockForm)
         ...(predicate && { predicate }),
       });
     }
+    case 'ranges':
+      return ranges({ ...boundsOf(pattern), ...position });
     case 'hierarchical':
       return hierarchical(pattern.options);
   }

@@ -6,7 +6,7 @@ import { attention, attentionSync, explain, numThreads, setNumThreads, type Tens
 import { build, type Case, callOf } from '../conformance/case.js';
 import { run } from '../conformance/judge.js';
 import { collapse, fromOutput, fromTensor, storages } from '../conformance/memory.js';
-import { blockCases, neighborhoodCases, shardCases } from '../conformance/pattern-sweep.js';
+import { blockCases, neighborhoodCases, rangeCases, shardCases } from '../conformance/pattern-sweep.js';
 import { patternOf } from '../conformance/patterns.js';
 import { expectCases, expectMatrix, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
 import { attention as reference } from '../references/attention.js';
@@ -41,6 +41,9 @@ const cases: Case[] = [
   { ...decode, shards: { ...shards, layoutPer: 'q' }, dtype: 'bfloat16' },
   { ...prefill, blocks: { ...blocks, predicate: true }, causal: true, extra: 3 },
   { ...decode, blocks, dtype: 'float16' },
+  { ...prefill, ranges: { form: 'documents', most: 2, per: 'kv' } },
+  { ...prefill, ranges: { form: 'any', most: 4, per: 'head' }, dtype: 'bfloat16', extra: 2 },
+  { ...decode, ranges: { form: 'any', most: 5, per: 'kv' } },
   { ...prefill, hip },
   { ...decode, hip },
 ].map((c) => JSON.parse(JSON.stringify(c)) as Case);
@@ -205,6 +208,7 @@ it.each([
   ['neighborhoods', neighborhoodCases],
   ['shards', shardCases],
   ['block lists', blockCases],
+  ['ranges', rangeCases],
 ])('explain() counts the pairs that the rule of random %s shows', (_, cases) => {
   expectForAll(cases, sampleSize(49), (c) => {
     const { problem } = build({ ...c, mask: undefined, bias: undefined, keyLengths: undefined, extra: undefined });

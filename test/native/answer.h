@@ -137,11 +137,20 @@ inline bool listShows(const AttentionProblem& p, const AnswerRow& row, int32_t k
   return false;
 }
 
+inline bool rangesShow(const AttentionProblem& p, const AnswerRow& row, int32_t k) {
+  const RangeTables& t = p.ranges;
+  const int64_t at = (row.batch * t.byBatch + row.head / t.headsPerTable * t.byHead) * p.queries + row.query;
+  for (int32_t i = t.offsets[at]; i < t.offsets[at + 1]; ++i)
+    if (k >= t.ranges[i].begin && k < t.ranges[i].end) return true;
+  return false;
+}
+
 inline bool sees(const AttentionProblem& p, const AnswerRow& row, int32_t k) {
   if (k < row.start) return false;
   if (p.pattern == PatternKind::window) return windowShows(p, row, k);
   if (p.pattern == PatternKind::neighborhood) return neighborhoodShows(p.grid, row.query, k);
   if (p.pattern == PatternKind::stridedShards) return shardsShow(p.shards, row.head, row.position(), k);
+  if (p.pattern == PatternKind::ranges) return rangesShow(p, row, k);
   return listShows(p, row, k);
 }
 

@@ -36,7 +36,7 @@ class CaseMaker {
     Case& c = *made;
     AttentionProblem& p = c.problem;
     p.batch = p.sequences = int32_t(pick(2) + 1);
-    p.pattern = pick(2) ? PatternKind::window : PatternKind(1 + pick(int32_t(kLastPattern)));
+    p.pattern = pick(2) ? PatternKind::window : PatternKind(1 + pick(int32_t(PatternKind::blocks)));
     const int32_t group = int32_t(pick(3) == 0 ? 1 : pick(5) + 1);
     p.kvHeads = int32_t(pick(3) + 1);
     p.queryHeads = p.kvHeads * group;
@@ -66,6 +66,7 @@ class CaseMaker {
       p.extraValues = operand(c, p.keyType, p.kvHeads, p.extraTokens, valueDim, isBnhd);
     }
     addOptions(c);
+    if (p.pattern == PatternKind::window && pick(3) == 0) addRanges(c);
     return made;
   }
 
@@ -246,6 +247,39 @@ class CaseMaker {
     for (size_t i = 0; i < 2 * size; ++i) masks[i] = pick(2);
     b.maskIndex = index;
     b.masks = masks;
+  }
+
+  // In place of the window. Queries have what their neighbours have, or nearly, or anything.
+  void addRanges(Case& c) {
+    AttentionProblem& p = c.problem;
+    p.pattern = PatternKind::ranges;
+    c.name += " ranges";
+    RangeTables& t = p.ranges;
+    const int32_t heads = p.outputHeads();
+    t.headsPerTable = pick(2) ? heads : pick(2) ? 1 : heads / smaller(p.kvHeads, p.queryHeads);
+    t.byHead = t.headsPerTable < heads;
+    t.byBatch = pick(2) ? 0 : heads / t.headsPerTable;
+    const int64_t tables = t.count(p.batch, heads);
+    const int form = pick(3), most = 1 + pick(6);
+    std::vector<Range> ranges, before;
+    int32_t* const offsets = list<int32_t>(c, size_t(tables * p.queries + 1));
+    for (int64_t row = 0; row < tables * p.queries; ++row) {
+      std::vector<Range> own = form == 0 || row == 0 || pick(20) == 0 ? anyRanges(p.keys, most) : before;
+      if (form == 2 && !own.empty()) own.back().end = larger(own.back().begin + 1, pick(p.keys + 1));
+      ranges.insert(ranges.end(), own.begin(), own.end());
+      before = own;
+      offsets[row + 1] = int32_t(ranges.size());
+    }
+    t.offsets = offsets;
+    t.ranges = std::copy(ranges.begin(), ranges.end(), list<Range>(c, ranges.size())) - ranges.size();
+  }
+  std::vector<Range> anyRanges(Token keys, int most) {
+    std::vector<Range> ranges;
+    for (Token at = pick(2) * pick(keys + 1); int(ranges.size()) < most && at < keys;) {
+      ranges.push_back({at, smaller(keys, at + 1 + (pick(2) ? pick(5) : pick(keys)))});
+      at = ranges.back().end + 1 + (pick(2) ? pick(5) : pick(keys));
+    }
+    return ranges;
   }
 
   static void set(const Operand& o, DType type, int64_t at, float x) {

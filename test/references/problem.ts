@@ -6,10 +6,11 @@ import { type Blocks, blocksRule } from './blocks.js';
 import { type Hierarchical, hierarchicalRule } from './hierarchical.js';
 import { type Neighborhood, neighborhoodRule, relativeIndex } from './neighborhood.js';
 import { broadcast, type Operand, readElement, toNumbers } from './operand.js';
+import { type Ranges, rangesRule } from './ranges.js';
 import { type StridedShards, shardsRule } from './strided-shards.js';
 
 /** Which keys a query sees, beyond what causal, left and right say: both have to agree. */
-export type PatternRule = Neighborhood | StridedShards | Blocks | Hierarchical;
+export type PatternRule = Neighborhood | StridedShards | Blocks | Ranges | Hierarchical;
 
 export interface Problem {
   query: Operand; // [batch, heads, tokens, dim], whatever the strides say about memory
@@ -259,6 +260,10 @@ function ruleOf({ pattern, query, key }: Problem, batch: number, head: number): 
     }
     case 'blocks': {
       const rule = blocksRule(pattern, batch, head, heads);
+      return (i, _, j) => rule(i, j);
+    }
+    case 'ranges': {
+      const rule = rangesRule(pattern, batch, head, heads);
       return (i, _, j) => rule(i, j);
     }
     case 'hierarchical':

@@ -17,10 +17,10 @@
 
 #define TW_GATHER_KERNEL(pattern, Pattern, type, E, dim) TW_ATTENTION_KERNEL(gather, pattern, Pattern, type, E, dim)
 
-#define TW_ATTENTION_DIM(type, E, dim)                      \
-  TW_PATTERNS(TW_GATHER_KERNEL, type, E, dim)               \
-  TW_ATTENTION_KERNEL(stream, window, Window, type, E, dim) \
-  TW_ATTENTION_KERNEL(decode, window, Window, type, E, dim) \
+#define TW_ATTENTION_DIM(type, E, dim)                              \
+  TW_PATTERNS(TW_GATHER_KERNEL, type, E, dim)                       \
+  TW_ATTENTION_KERNEL(stream, window, Window, type, E, dim)         \
+  TW_ATTENTION_KERNEL(decode, window, WindowOrRanges, type, E, dim) \
   TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
 
 // What runs before and after them. Effects are the same for all types: each module has what its calls launch.

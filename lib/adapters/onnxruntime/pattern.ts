@@ -16,7 +16,12 @@ type PatternOptions = Pick<AttentionOptions, 'pattern' | 'mask' | 'keyStarts' | 
 export function checkSitePattern(value: unknown): SitePattern {
   const pattern = checkPattern(value);
   if (pattern.kind === 'window' || pattern.kind === 'stridedShards' || pattern.kind === 'blocks') return pattern;
-  const why = pattern.kind === 'neighborhood' ? 'tokens of a grid' : 'keys that it selects itself';
+  const why = {
+    neighborhood: 'tokens of a grid',
+    ranges: 'ranges of its own keys',
+    sampledBlocks: 'blocks that it draws',
+    hierarchical: 'keys that it selects',
+  }[pattern.kind];
   throw invalid('pattern', `for a site what slidingWindow(), stridedShards() or blocks() return, not ${why}`, value);
 }
 

@@ -41,7 +41,7 @@ export interface AttentionOptions<T = Tensor> {
   kvHeads?: number;
   /**
    * Which keys a query may see: `full()`, `causal()`, `slidingWindow()`, `neighborhood()`, `stridedShards()`, `blocks()`,
-   * `hierarchical()`. Instead of the next four options.
+   * `ranges()`, `hierarchical()`. Instead of the next four options.
    */
   pattern?: Pattern;
   /** Queries see nothing after their own position. */

@@ -99,6 +99,7 @@ const refused: { readonly [kind in Pattern['kind']]: readonly [why: string, ...n
   ],
   stridedShards: ['lists go with windows', 'pageLists'],
   blocks: ['it has lists of its own, for keys that are not packed', 'cuSeqlensK', 'pageLists'],
+  ranges: ['it says which keys each query of a batch entry sees', 'cuSeqlensQ', 'cuSeqlensK', 'pageLists'],
   sampledBlocks: ['it has lists of its own, for keys that are not packed', 'cuSeqlensK', 'pageLists'],
   hierarchical: ['it selects keys itself, from the first on', 'keyStarts', 'cuSeqlensK', 'pageLists'],
 };

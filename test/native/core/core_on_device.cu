@@ -38,7 +38,7 @@ __global__ void walkAll(const __grid_constant__ AttentionProblem p, TileMap map,
   const TileMap::Row row = map.at(threadIdx.x);
   const Box<1> query{{{row.token, row.token + 1}}};
   const float* sink = p.sink(row.head);
-  float sum = walk(patternOf<Window>(p, s), row.head, query, sink);
+  float sum = walk(patternOf<WindowOrRanges>(p, s), row.head, query, sink);
   sum += walk(patternOf<StridedShards>(p, s), row.head, query, sink);
   sum += walk(patternOf<BlockList>(p, s), row.head, query, sink);
   out[threadIdx.x] = sum + walkGrid<1>(p, row.head) + walkGrid<2>(p, row.head) + walkGrid<3>(p, row.head);

@@ -51,8 +51,8 @@ void walk(const WalkParams& params) {
 constexpr int kThreads = 32 * tileSizes(2, 64, KeyFeed::gather).warps;
 static_assert(kThreads == 32 * tileSizes(2, 64, KeyFeed::decode).warps, "one number of threads for both");
 
-TW_KERNEL(gather_window, WalkParams, kThreads, 1) { walk<Window, KeyFeed::gather>(p); }
-TW_KERNEL(decode_window, WalkParams, kThreads, 1) { walk<Window, KeyFeed::decode>(p); }
+TW_KERNEL(gather_window, WalkParams, kThreads, 1) { walk<WindowOrRanges, KeyFeed::gather>(p); }
+TW_KERNEL(decode_window, WalkParams, kThreads, 1) { walk<WindowOrRanges, KeyFeed::decode>(p); }
 TW_KERNEL(gather_neighborhood, WalkParams, kThreads, 1) { walk<Neighborhood<kMaxRank>, KeyFeed::gather>(p); }
 TW_KERNEL(gather_shards, WalkParams, kThreads, 1) { walk<StridedShards, KeyFeed::gather>(p); }
 TW_KERNEL(gather_blocks, WalkParams, kThreads, 1) { walk<BlockList, KeyFeed::gather>(p); }
@@ -227,6 +227,20 @@ void checkPatterns() {
   p.shards.blockSize = 16;
   p.shards.localBlocks = 16;
   expectMasked("half of the keys of shards", p, isFirstHalf, {7, 0, 448});
+  // Two causal documents of 128 tokens: tiles see 1, 2, 1 and 2 times 64 keys, of which those of the second are hidden.
+  p = problemOf(256, 256);
+  std::vector<int32_t> offsets;
+  std::vector<Range> ranges;
+  for (Token q = 0; q < 256; ++q) {
+    offsets.push_back(q);
+    ranges.push_back({q / 128 * 128, q + 1});
+  }
+  offsets.push_back(256);
+  p.pattern = PatternKind::ranges;
+  p.ranges.offsets = offsets.data();
+  p.ranges.ranges = ranges.data();
+  expect("documents", p, {6, 6, 384});
+  expectMasked("the first of two documents", p, isFirstHalf, {3, 0, 192});
   // All places see all 16 lines of a grid.
   p = problemOf(256, 256);
   p.pattern = PatternKind::neighborhood;
