@@ -1,6 +1,8 @@
 // See pattern.h.
 #include "pattern.h"
 
+#include <limits>
+
 #include "fields.h"
 
 namespace tilewise {
@@ -167,8 +169,10 @@ void readRangeViews(const Views& views, Napi::Env env, AttentionProblem& p) {
   RangeTables& r = p.ranges;
   const std::vector<int32_t>&offsets = views.keep(views.at(PatternSlot::rangeOffsets)),
         &bounds = views.keep(views.at(PatternSlot::rangeBounds));
-  const int64_t tables = r.count(p.sequences, p.outputHeads());
-  if (tables * p.queries + 1 > int64_t(offsets.size())) refuse(env, "a row of ranges for each query");
+  const int64_t rows = r.count(p.sequences, p.outputHeads()) * p.queries;
+  if (rows >= std::numeric_limits<int32_t>::max() || rows + 1 > int64_t(offsets.size())) {
+    refuse(env, "a row of ranges for each query");
+  }
   checkRanges(env, p.keys, offsets, bounds);
   r.offsets = offsets.data();
   static_assert(sizeof(Range) == 2 * sizeof(int32_t), "bounds are ranges");

@@ -121,7 +121,8 @@ function join(begins: HostView, ends: HostView): Pick<RangesPattern, 'offsets' |
   let count = 0;
   for (let row = 0; row < rows; ++row) {
     for (let i = row * most; i < (row + 1) * most; ++i) {
-      const [begin, end] = [from[i], to[i]];
+      const begin = from[i];
+      const end = to[i];
       if (begin < 0 || end > maxTokens) {
         const [name, value] = begin < 0 ? ['begins', begin] : ['ends', end];
         throw wrong(`\`${name}${at(i)}\` must be from 0 to ${maxTokens}, not ${value}`);
@@ -158,8 +159,21 @@ interface Extent {
   readonly keys: number;
 }
 
+/** Where the last range of a pattern ends; patterns do not change, and calls come by the layer. */
+const lastEnds = new WeakMap<RangesPattern, number>();
+
+function lastEndOf(pattern: RangesPattern): number {
+  let last = lastEnds.get(pattern);
+  if (last !== undefined) return last;
+  last = 0;
+  for (const bound of pattern.bounds) last = Math.max(last, bound);
+  lastEnds.set(pattern, last);
+  return last;
+}
+
 /** Refuses ranges that were made for tensors of another shape. */
-function checkFits({ dims, offsets, bounds }: RangesPattern, { batch, heads, kvHeads, queries, keys }: Extent): void {
+function checkFits(pattern: RangesPattern, { batch, heads, kvHeads, queries, keys }: Extent): void {
+  const { dims, offsets, bounds } = pattern;
   const headCounts = [...new Set([1, kvHeads, heads])];
   if ((dims[0] !== 1 && dims[0] !== batch) || !headCounts.includes(dims[1]) || dims[2] !== queries) {
     throw mismatch(
@@ -167,8 +181,8 @@ function checkFits({ dims, offsets, bounds }: RangesPattern, { batch, heads, kvH
         `be ${headCounts.join(' or ')}, and there are ${queries} queries`,
     );
   }
+  if (lastEndOf(pattern) <= keys) return;
   const past = bounds.findIndex((bound) => bound > keys);
-  if (past < 0) return;
   const row = offsets.findIndex((end) => 2 * end > past) - 1;
   const [b, head, query] = indexOf(dims, row);
   const whose = dims[0] * dims[1] > 1 ? ` of head ${head}, batch entry ${b},` : '';

@@ -75,7 +75,7 @@ describe('native code trusts nothing', () => {
 
   it('refuses or survives every spoilt number', () => {
     const bad = [-1, 0.5, 1e9, 2 ** 31, 2 ** 53, -(2 ** 53), 1e300, Number.NaN, Infinity, -Infinity, 100, -9];
-    const ofOtherPatterns = /^(rank|length|kernel|stride|dilation|causal|relative|shard|block|headsPerList|list)/;
+    const ofOtherPatterns = /^(rank|length|kernel|stride|dilation|causal|relative|shard|block|headsPer|list|range)/;
     const used = fields.filter((name) => !ofOtherPatterns.test(name));
     let refused = 0;
     for (let field = 0; field < fields.length; ++field) {
@@ -142,6 +142,64 @@ describe('native code trusts nothing', () => {
         thrownBy(() => native.run('attention', numbers, views)),
         { code: 'ERR_TILEWISE_OUT_OF_BOUNDS' },
       );
+    }
+  });
+
+  it('refuses ranges that are out of order, leave the keys or are not all there', () => {
+    const slot = (name: string) => slotNames.indexOf(name);
+    const run = (offsets: number[], bounds: number[]) => {
+      const { numbers, views } = captureRequest();
+      numbers[fields.indexOf('pattern')] = 4;
+      numbers[fields.indexOf('headsPerRanges')] = 2;
+      views[slot('rangeOffsets')] = Int32Array.from(offsets);
+      views[slot('rangeBounds')] = Int32Array.from(bounds);
+      return thrownBy(() => native.run('attention', numbers, views));
+    };
+    expect(run([0, 1, 1, 3], [0, 3, 0, 1, 2, 3])).toBeUndefined();
+    for (const [offsets, bounds] of [
+      [[], []],
+      [
+        [0, 1, 1],
+        [0, 3],
+      ],
+      [
+        [0, 1, 1, 3],
+        [0, 3, 0, 1, 2],
+      ],
+      [
+        [1, 1, 1, 1],
+        [0, 3],
+      ],
+      [
+        [0, 2, 1, 3],
+        [0, 1, 2, 3, 0, 1],
+      ],
+      [
+        [0, -1, 1, 1],
+        [0, 3],
+      ],
+      [
+        [0, 1, 1, 1],
+        [0, 4],
+      ],
+      [
+        [0, 1, 1, 1],
+        [-1, 3],
+      ],
+      [
+        [0, 1, 1, 1],
+        [2, 2],
+      ],
+      [
+        [0, 2, 2, 2],
+        [0, 1, 1, 2],
+      ],
+      [
+        [0, 2, 2, 2],
+        [2, 3, 0, 1],
+      ],
+    ]) {
+      expectError(run(offsets, bounds), { code: 'ERR_TILEWISE_OUT_OF_BOUNDS' });
     }
   });
 

@@ -36,6 +36,8 @@ const factors: Record<string, Partial<Case>[]> = {
     { left: 15, causal: true, sinkTokens: 4 },
     { left: 0, right: 0 },
     { left: 8, right: 8, sinkTokens: 70 },
+    { ranges: { form: 'alike', most: 3, per: 'head' } },
+    { ranges: { form: 'documents', most: 2, perBatch: true } },
   ],
   align: [{}, { align: 'top-left' }, { align: 'bottom-right' }, { align: 3 }, { align: -17 }],
   heads: [
@@ -94,10 +96,11 @@ const levels = Object.values(factors);
 const cases = pairwise(levels.map((level) => level.length)).map((row, n): Case => {
   const c: Case = Object.assign({ seed: n + 1, queries: 0, keys: 0 }, ...row.map((level, f) => levels[f][level]));
   if (c.cuSeqlensQ) {
-    // Scores of packed sequences have no [queries, keys] rectangle for a bias or mask to cover, nor [batch, keys].
+    // Scores of packed sequences have no [queries, keys] rectangle for a bias or mask to cover, nor [batch, keys]; ranges are of a batch entry.
     delete c.bias;
     delete c.mask;
     delete c.keyMask;
+    delete c.ranges;
   }
   return c;
 });
