@@ -18,7 +18,8 @@ Sizes
   --batch N  --dtype float32|float16|bfloat16
   --page-size N           keys on pages of so many tokens
   --query-lengths 1,1,128 --key-lengths 400,20,300
-                          instead of queries and keys: sequences of a ragged call; for full, causal, window, strided-shards
+                          instead of queries and keys: sequences of a ragged call; for full, causal, window, strided-shards,
+                          sampled-blocks
   --key-starts 0,7,2 --key-lengths 400,20,300
                           keys in use per batch entry: left and right padding
 
@@ -29,6 +30,8 @@ Patterns
   neighborhood            --kernel 18x24x24 [--stride 16x8x8] [--dilation 1] [--causal | --causal true,false,false]
   strided-shards          --block 64 --local 16 --vert 8 [--preset phi3|dkernel] [--layout-per q|kv] [--head-step N]
                           [--head-offset N] [--dense-heads N] [--homo-head] [--relative] [--align ..]
+  sampled-blocks          --block 64, and --keep 0.3, --rho 0.8 [--floor 0.05] or --power 1
+                          [--seed N] [--layer N] [--scope head|kv|layer] [--align ..]
   hierarchical            [--preset default|3k|5k|16k-shallow|llama-3.1|test-high] or [--stages 64:8k,8:2k [--stride-q 4,1]]
                           [--block-q N] [--sink N] [--window N]; bounds, because what it selects depends on the data
 
@@ -101,6 +104,24 @@ const patterns = {
         }),
       ),
   },
+  'sampled-blocks': {
+    options: ['block', 'keep', 'rho', 'floor', 'power', 'seed', 'layer', 'scope', 'align'],
+    make: ({ sampledBlocks }, o) => {
+      const { rho, floor } = { rho: number('rho', o.rho), floor: number('floor', o.floor) };
+      return sampledBlocks(
+        given({
+          block: whole('block', required('block', o.block)),
+          keep: number('keep', o.keep),
+          geometric: rho === undefined && floor === undefined ? undefined : given({ rho, floor }),
+          power: number('power', o.power),
+          seed: whole('seed', o.seed),
+          layer: whole('layer', o.layer),
+          scope: o.scope,
+          align: align(o.align),
+        }),
+      );
+    },
+  },
   hierarchical: {
     options: ['preset', 'stages', 'stride-q', 'block-q', 'sink', 'window'],
     make: ({ hierarchical }, o) =>
@@ -130,6 +151,13 @@ function whole(name, value) {
   const match = /^(-?\d+)(k|m)?$/i.exec(value);
   if (!match) throw new UsageError(`--${name} must be a whole number, not '${value}'`);
   return Number(match[1]) * { undefined: 1, k: 1024, m: 1024 * 1024 }[match[2]?.toLowerCase()];
+}
+
+function number(name, value) {
+  if (value === undefined) return undefined;
+  if (value.trim() === '' || Number.isNaN(Number(value)))
+    throw new UsageError(`--${name} must be a number, not '${value}'`);
+  return Number(value);
 }
 
 /** 30x48x80, or one number. */

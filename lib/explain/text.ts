@@ -1,6 +1,7 @@
 // An explanation in words. Reader: someone who changes what explain() prints.
 
 import type { Shape } from '../call/shape.js';
+import { is } from '../check/validate.js';
 import type { Pattern } from '../patterns/index.js';
 import type { MaskPattern } from '../patterns/mask-pattern.js';
 import type { Counts } from './explanation.js';
@@ -13,6 +14,10 @@ export function titleOf(pattern: Pattern): string {
     if (typeof value === 'number' || typeof value === 'string')
       return name === 'kind' ? [value as string] : [`${name} ${value}`];
     if (value === true) return [name];
+    if (is.plain(value) && Object.values(value).every(is.number)) {
+      const numbers = Object.entries(value).map(([of, one]) => `${of} ${one}`);
+      return [`${name} ${numbers.join(' ')}`];
+    }
     if (!Array.isArray(value) || value.some((one) => typeof one === 'object') || value.every((one) => one === false)) {
       return [];
     }

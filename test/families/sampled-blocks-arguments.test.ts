@@ -78,6 +78,10 @@ describe('explain()', () => {
   it('prints and draws, and counts sequences of other lengths', () => {
     const explained = explain(sampledBlocks({ block: 16, power: 1, seed: 3 }), { ...shape, tokens: 160 });
     expect(String(explained)).toContain('sampledBlocks, block 16, power 1, seed 3');
+    const rule = { rho: 0.8, floor: 0.05 };
+    expect(String(explain(sampledBlocks({ block: 16, geometric: rule }), { ...shape, tokens: 160 }))).toContain(
+      'geometric rho 0.8 floor 0.05',
+    );
     expect(explained.toSVG()).toContain('<svg');
     const step = { ...shape, queryLengths: [1, 20], keyLengths: [100, 20] };
     const certain = explain(sampledBlocks({ block: 16, keep: 1 }), step);

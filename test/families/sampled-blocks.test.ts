@@ -223,6 +223,27 @@ describe('attention', () => {
     });
   });
 
+  it('ragged queries on pages draw by their own positions', () => {
+    const pattern = sampledBlocks({ block: 8, keep: 0.4, seed: 3 });
+    const [k, v] = [tensor(1, 64, 2, 16), tensor(1, 64, 2, 16)];
+    const q = tensor(21, 4, 16);
+    const onPages = (x: Tensor<'float32'>) => x.reshape([8, 8, 2, 16]);
+    // The pages of the one sequence of keys, for both: as many as each has.
+    const pages = { table: [range(0, 8), range(0, 5)], pageSize: 8 };
+    const keyLengths = [64, 37];
+    const cuSeqlensQ = [0, 1, 21];
+    const { out } = attentionSync(q, onPages(k), onPages(v), { pattern, pages, keyLengths, cuSeqlensQ, device: 'cpu' });
+    for (const s of [0, 1]) {
+      const [begin, end] = [cuSeqlensQ[s], cuSeqlensQ[s + 1]];
+      const own = q.slice(0, begin, end).reshape([1, end - begin, 4, 16]);
+      const of = (x: Tensor<'float32'>) => x.slice(1, 0, keyLengths[s]);
+      const alone = attentionSync(own, of(k), of(v), { pattern, device: 'cpu' }).out;
+      const found = out.slice(0, begin, end).contiguous();
+      const worst = found.data.reduce((most, x, i) => Math.max(most, Math.abs(x - alone.data[i])), 0);
+      expect(worst).toBeLessThan(1e-6);
+    }
+  });
+
   it('decodes over a KvCache, on pages, as the whole does', () => {
     const pattern = sampledBlocks({ block: 16, power: 1, seed: 11 });
     const [q, k, v] = operands;

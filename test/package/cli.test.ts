@@ -6,7 +6,15 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { causal, explain, hierarchical, neighborhood, slidingWindow, stridedShards } from '../../dist/index.js';
+import {
+  causal,
+  explain,
+  hierarchical,
+  neighborhood,
+  sampledBlocks,
+  slidingWindow,
+  stridedShards,
+} from '../../dist/index.js';
 import { root } from '../support/script.js';
 
 const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { bin: Record<string, string> };
@@ -88,6 +96,24 @@ describe('tilewise explain', () => {
       }),
     ],
     [
+      'sampled-blocks --block 64 --rho 0.8 --floor 0.05 --seed 3 --shape 4k --heads 8/2',
+      explain(sampledBlocks({ block: 64, geometric: { rho: 0.8, floor: 0.05 }, seed: 3 }), {
+        queryHeads: 8,
+        kvHeads: 2,
+        tokens: 4096,
+        headDim: 64,
+      }),
+    ],
+    [
+      'sampled-blocks --block 64 --keep 0.3 --scope layer --layer 2 --shape 4k',
+      explain(sampledBlocks({ block: 64, keep: 0.3, scope: 'layer', layer: 2 }), {
+        queryHeads: 1,
+        kvHeads: 1,
+        tokens: 4096,
+        headDim: 64,
+      }),
+    ],
+    [
       'hierarchical --preset 3k --shape 16k',
       explain(hierarchical('3k'), { queryHeads: 1, kvHeads: 1, tokens: 16_384, headDim: 64 }),
     ],
@@ -161,6 +187,9 @@ describe('mistakes are one line and exit code 2', () => {
     ['explain causal --shape 8 --svg no/such/folder/a.svg', 'no/such/folder'],
     ['explain strided-shards --shape 8 --block 4 --local 1', '--vert is missing'],
     ['explain strided-shards --shape 8 --block 4 --local 1 --vert 2 --preset phi4', "'phi4'"],
+    ['explain sampled-blocks --shape 8k --keep 0.5', '--block is missing'],
+    ['explain sampled-blocks --shape 8k --block 64 --keep half', "'half'"],
+    ['explain sampled-blocks --shape 8k --block 64 --keep 0.5 --power 1', '`keep` and `power`'],
     ['explain hierarchical --shape 8k --stages 64', 'chunk:keep'],
     ['explain hierarchical --shape 8k --preset 4k', "'4k'"],
   ])('%s', (line, words) => {
