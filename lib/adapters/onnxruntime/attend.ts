@@ -7,16 +7,16 @@ import { attention, attentionSync } from '../../ops/attention/attention.js';
 import type { AttentionOptions } from '../../ops/attention/options.js';
 import type { DeviceName } from '../../tensor/devices.js';
 import { Tensor } from '../../tensor/tensor.js';
-import type { DataTypes, FloatType, TensorLike } from '../../tensor/types.js';
-import { contiguousStrides } from '../../tensor/views.js';
+import type { TensorLike } from '../../tensor/types.js';
 import type { Operand } from '../onnx/sites/site.js';
 import { givenTo, KeptCall, memoryOf } from './kept-call.js';
 import { fillBlind } from './masks/blind.js';
 import type { MaskOfRun, RunMasks } from './masks/masks.js';
 import { unidirectional } from './masks/unidirectional.js';
+import { headsFirst, outputOf, type Rows } from './operands.js';
 import type { Ort, OrtTensor } from './ort.js';
 import type { SwappedSite } from './segments/cut.js';
-import { type RunMemory, TensorKind } from './segments/run-memory.js';
+import type { RunMemory } from './segments/run-memory.js';
 
 /**
  * Floating-point operations up to which attention runs at once: up to a few milliseconds on one core. Handing over to other
@@ -77,52 +77,8 @@ export async function attend(
   return { tensor: new Theirs(type as never, data as never, tensor.dims) };
 }
 
-/** A value, or the part of it that is meant, as [batch, heads, tokens, dim]. */
-export function headsFirst(tensor: OrtTensor, operand: Operand, heads: number, node: string): Tensor<FloatType> {
-  const { value, order } = operand;
-  const { type, data, dims, strides, offset } = partOf(tensor, operand);
-  if (order && dims.length === 4) return reordered({ type, data, offset }, dims, strides, order);
-  const [batch, tokens, width] = dims;
-  if (order || dims.length !== 3 || width % heads !== 0) {
-    const message = `'${value}' of ${node} has dims [${dims.join(', ')}], and the model says otherwise`;
-    throw new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
-  }
-  const dim = width / heads;
-  const split = [strides[0], strides[1], dim * strides[2], strides[2]];
-  return reordered({ type, data, offset }, [batch, tokens, heads, dim], split, tokensFirst);
-}
-
-/** What a view is made of. */
-type ViewParts = Pick<Tensor<FloatType>, 'type' | 'data' | 'dims' | 'strides' | 'offset'>;
-
-/** Where [batch, heads, tokens, dim] are in [batch, tokens, heads, dim]; the same the other way round. */
-const tokensFirst: readonly number[] = [0, 2, 1, 3];
-
-/** A view whose axes are taken in another order. */
-function reordered(
-  { type, data, offset }: Pick<ViewParts, 'type' | 'data' | 'offset'>,
-  dims: readonly number[],
-  strides: readonly number[],
-  order: readonly number[],
-): Tensor<FloatType> {
-  const pick = (values: readonly number[]) => order.map((axis) => values[axis]);
-  return new Tensor(type, data, pick(dims), { strides: pick(strides), offset });
-}
-
-function partOf(tensor: OrtTensor, { part }: Operand): ViewParts {
-  const { type, data, dims } = tensor as ViewParts;
-  if (!part || part.axis >= dims.length) return { type, data, dims, strides: contiguousStrides(dims), offset: 0 };
-  const taken = new Tensor(type, data, dims).slice(part.axis, part.begin, part.end);
-  return taken.dims.length === 5 ? taken.squeeze(part.axis) : taken;
-}
-
 /** As MatMul and Add do: one batch entry or head stands for all. One head of keys and values stays one: it is shared as it is. */
-function broadcast(
-  operands: Tensor<FloatType>[],
-  masks: readonly MaskOfRun[],
-  node: string,
-  isGrouped: boolean,
-): Tensor<FloatType>[] {
+function broadcast(operands: Rows[], masks: readonly MaskOfRun[], node: string, isGrouped: boolean): Rows[] {
   const outer = [...operands, ...masks.map(([, tensor]) => tensor)].map(({ dims }) =>
     [0, 1].map((axis) => dims[dims.length - 4 + axis] ?? 1),
   );
@@ -131,7 +87,7 @@ function broadcast(
   const isShared = isGrouped || operands.slice(1).every(({ dims }) => dims[1] === 1);
   return operands.map((operand, i) => {
     const lengths = [batch, i > 0 && isShared ? operand.dims[1] : heads];
-    const { type, data, dims, strides, offset } = operand;
+    const { dims, strides } = operand;
     if (lengths.every((length, axis) => length === dims[axis])) return operand;
     if (lengths.some((length, axis) => length !== dims[axis] && dims[axis] !== 1)) {
       const all = operands.map((one) => `[${one.dims.join(', ')}]`).join(', ');
@@ -139,18 +95,6 @@ function broadcast(
       throw new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
     }
     const steps = strides.map((step, axis) => (axis < 2 && dims[axis] !== lengths[axis] ? 0 : step));
-    return new Tensor(type, data, [...lengths, ...dims.slice(2)], { strides: steps, offset });
+    return { ...operand, dims: [...lengths, ...dims.slice(2)], strides: steps };
   });
-}
-
-/** Memory for an output, as others read it, and a view of it as [batch, heads, tokens, dim] to write. */
-export function outputOf({ order }: Operand, type: FloatType, sizes: readonly number[], memory: RunMemory) {
-  const [batch, heads, tokens, dim] = sizes;
-  const axes = order ?? tokensFirst;
-  // Axis `axes[i]` of the value is axis i of [batch, heads, tokens, dim].
-  const stored = axes.map((_, axis) => sizes[axes.indexOf(axis)]);
-  const kind = TensorKind.of(type, order ? stored : [batch, tokens, heads * dim])!;
-  const tensor = memory.take(kind);
-  const { data } = tensor as { data: DataTypes[FloatType] };
-  return { tensor, kind, out: reordered({ type, data, offset: 0 }, stored, contiguousStrides(stored), axes) };
 }

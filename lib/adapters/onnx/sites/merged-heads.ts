@@ -42,7 +42,7 @@ export function unmerged(view: GraphView, out: Operand, q: Operand): Operand {
 function keepsTokens(view: GraphView, node: Node, tokens: readonly Origins[], rank: number): boolean {
   const asked = askedOf(view, node.inputs[1]);
   if (asked?.length !== rank || (node.number('allowzero') && asked.includes(0))) return false;
-  const free = asked.findIndex((length) => length === -1);
+  const free = asked.indexOf(-1);
   return tokens.every((origins, axis) => {
     const length = asked[axis];
     if (axis === free) return rank === 4;

@@ -8,9 +8,10 @@ import type { DeviceName } from '../../../tensor/devices.js';
 import { Tensor } from '../../../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../../../tensor/types.js';
 import type { Operand, SiteCache } from '../../onnx/sites/site.js';
-import { atOnce, headsFirst, outputOf } from '../attend.js';
+import { atOnce } from '../attend.js';
 import { fillBlind } from '../masks/blind.js';
-import type { RunMasks } from '../masks/masks.js';
+import type { MaskOptions, RunMasks } from '../masks/masks.js';
+import { headsFirst, outputOf, type Rows } from '../operands.js';
 import type { Ort, OrtTensor } from '../ort.js';
 import type { SwappedSite } from '../segments/cut.js';
 import type { RunMemory } from '../segments/run-memory.js';
@@ -36,14 +37,14 @@ export async function attendCached(
   const view = (operand: Operand, heads: number) => headsFirst(tensorOf(operand.value), operand, heads, node);
   const [givenQ, givenK, v] = [view(swap.q, queryHeads), view(swap.k, kvHeads), view(swap.v, kvHeads)];
   const counts = countsOf(node, cache, givenQ, givenK, tensorOf);
-  const turn = (x: Tensor<FloatType>) => (cache.rotary ? turned(x, cache.rotary, counts.past, tensorOf, node) : x);
+  const turn = (x: Rows) => (cache.rotary ? turned(x, cache.rotary, counts.past, tensorOf, node) : x);
   const [q, k] = [turn(givenQ), turn(givenK)];
   const [batch, heads, queries, headDim] = q.dims;
   const valueDim = v.dims[3];
   const { out, tensor } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim], memory);
   const sizes = { batch, heads, queries, keys: counts.keys, past: counts.keys - queries, total: counts.total };
   const hiding = masks.optionsOf(masksOf(site, tensorOf), sizes, swap.causal, site.pattern);
-  const said = optionsOf(site, hiding, tensorOf);
+  const said = optionsOf(site, hiding, tensorOf, out);
   const line = Line.goOn(
     {
       batch,
@@ -65,9 +66,9 @@ export async function attendCached(
     line.append(k, v, Array(batch).fill(k.dims[2]));
     const isSmall = 2 * batch * heads * queries * counts.keys * (headDim + valueDim) <= atOnce;
     if (counts.keys === queries) {
-      await attendPrompt([q, k, v], { ...said, ...(device && { device }), out }, counts, isSmall);
+      await attendPrompt([q, k, v], device ? { ...said, device } : said, counts, isSmall);
     } else {
-      await attendLine(line, q, { ...said, out }, counts.keys, isSmall);
+      await attendLine(line, q, said, counts.keys, isSmall);
     }
     const blind = masks.blindOf(hiding);
     if (blind) fillBlind(out, counts.keys === queries ? v : line.cache.values(0), blind);
@@ -79,7 +80,7 @@ export async function attendCached(
 
 /** Tokens without a past: nothing has to be read back from pages. */
 async function attendPrompt(
-  [q, k, v]: readonly Tensor<FloatType>[],
+  [q, k, v]: readonly Rows[],
   said: AttentionOptions<unknown>,
   { fresh, keys }: TokenCounts,
   isSmall: boolean,
@@ -99,16 +100,23 @@ async function attendPrompt(
 /** The last tokens of a line, which says itself where its keys end. */
 async function attendLine(
   { cache }: Line,
-  q: Tensor<FloatType>,
-  { align, keyStarts, keyLengths, ...said }: AttentionOptions<unknown>,
+  q: Rows,
+  given: AttentionOptions<unknown>,
   keys: number,
   isSmall: boolean,
 ): Promise<void> {
-  if (keyLengths) throw mismatch('A mask hides the last keys of a cache, which are those of the queries');
-  const keyMask = keyStarts && shownFrom(keyStarts as Int32Array, keys);
-  const options = { ...said, ...(keyMask && { keyMask }) };
+  const options = given.align || given.keyStarts || given.keyLengths ? behindPast(given, keys) : given;
   if (isSmall) cache.attentionSync(0, q, options);
   else await cache.attention(0, q, options);
+}
+
+/** Options without those that a cache says itself: where queries are among keys, and where keys end. */
+function behindPast(
+  { align, keyStarts, keyLengths, ...said }: AttentionOptions<unknown>,
+  keys: number,
+): AttentionOptions<unknown> {
+  if (keyLengths) throw mismatch('A mask hides the last keys of a cache, which are those of the queries');
+  return keyStarts ? { ...said, keyMask: shownFrom(keyStarts as Int32Array, keys) } : said;
 }
 
 /** A mask [batch, keys] that hides the keys in front of each sequence's start. */
@@ -121,17 +129,32 @@ function shownFrom(starts: Int32Array, keys: number): TensorLike {
 const masksOf = ({ swap }: SwappedSite, tensorOf: ValueOf) =>
   swap.masks.map((mask) => [mask, tensorOf(mask.value)] as const);
 
-/** What a site says of every call. */
-function optionsOf({ swap, queryHeads }: SwappedSite, masked: ReturnType<RunMasks['optionsOf']>, tensorOf: ValueOf) {
-  return {
-    // A pattern is in the place of causal order, and of the window that is a part of it.
-    ...(!masked.pattern && { causal: swap.causal }),
-    ...masked,
-    ...(!masked.pattern && swap.window !== undefined && { window: { left: swap.window - 1, right: 0 } }),
-    ...(swap.scale !== undefined && { scale: swap.scale }),
-    ...(swap.softcap !== 0 && { softcap: swap.softcap }),
-    ...(swap.sinks !== undefined && { sinks: sinksOf(swap.sinks, queryHeads!, tensorOf) }),
+/** What sites say of every call, whatever their masks are. */
+const settled = new WeakMap<SwappedSite, AttentionOptions<unknown>>();
+
+function settledOf(site: SwappedSite): AttentionOptions<unknown> {
+  const known = settled.get(site);
+  if (known) return known;
+  const { causal, window, scale, softcap } = site.swap;
+  const said = {
+    causal,
+    ...(window !== undefined && { window: { left: window - 1, right: 0 } }),
+    ...(scale !== undefined && { scale }),
+    ...(softcap !== 0 && { softcap }),
   };
+  settled.set(site, said);
+  return said;
+}
+
+/** What a site says of a call. */
+function optionsOf(site: SwappedSite, masked: MaskOptions, tensorOf: ValueOf, out: TensorLike) {
+  const { sinks } = site.swap;
+  const said: AttentionOptions<unknown> = { ...settledOf(site), ...masked, out };
+  if (sinks !== undefined) said.sinks = sinksOf(sinks, site.queryHeads!, tensorOf);
+  if (!masked.pattern) return said;
+  // A pattern is in the place of causal order, and of the window that is a part of it.
+  const { causal, window, ...rest } = said;
+  return rest;
 }
 
 const sinksOf = (sinks: { readonly value: string } | 'zero', heads: number, tensorOf: ValueOf): TensorLike =>

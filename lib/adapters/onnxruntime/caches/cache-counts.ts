@@ -4,8 +4,8 @@
 
 import { mismatch } from '../../../call/shape.js';
 import { showDims } from '../../../check/errors.js';
-import type { Tensor } from '../../../tensor/tensor.js';
 import type { SiteCache } from '../../onnx/sites/site.js';
+import type { Rows } from '../operands.js';
 import type { OrtTensor } from '../ort.js';
 
 export interface TokenCounts {
@@ -25,8 +25,8 @@ export interface TokenCounts {
 export function countsOf(
   node: string,
   { past, counts }: SiteCache,
-  q: Tensor,
-  k: Tensor,
+  q: Rows,
+  k: Rows,
   tensorOf: (name: string) => OrtTensor,
 ): TokenCounts {
   const [batch, , fresh] = k.dims;

@@ -5,8 +5,10 @@
 import { mismatch } from '../../../call/shape.js';
 import { showDims } from '../../../check/errors.js';
 import { Tensor } from '../../../tensor/tensor.js';
-import type { FloatType, TensorLike } from '../../../tensor/types.js';
+import type { TensorLike } from '../../../tensor/types.js';
+import { allocate, contiguousStrides, sizeOf } from '../../../tensor/views.js';
 import type { SiteCache } from '../../onnx/sites/site.js';
+import type { Rows } from '../operands.js';
 import type { OrtTensor } from '../ort.js';
 
 /** What is done to the rows of one call. */
@@ -26,12 +28,12 @@ interface Tables {
  * @returns memory of its own
  */
 export function turned(
-  x: Tensor<FloatType>,
+  x: Rows,
   { cos, sin, isInterleaved, positions }: NonNullable<SiteCache['rotary']>,
   past: readonly number[],
   tensorOf: (name: string) => OrtTensor,
   node: string,
-): Tensor<FloatType> {
+): Rows {
   const [rows, pairs] = tensorOf(cos).dims;
   const tables = { cos: floatsOf(tensorOf(cos)), sin: floatsOf(tensorOf(sin)), pairs, rows, isInterleaved };
   const [batch, , tokens, dim] = x.dims;
@@ -45,15 +47,15 @@ export function turned(
   );
   const wrong = places.find((place) => !(place >= 0 && place < rows));
   if (wrong !== undefined) throw mismatch(`${node} has tables of ${rows} positions, and a token at ${wrong}`);
-  const result = turnRows(x.astype('float32'), tables, places);
-  return (x.type === 'float32' ? result : result.astype(x.type)) as Tensor<FloatType>;
+  if (x.type === 'float32') return turnRows(x, tables, places);
+  return Tensor.from(turnRows(Tensor.from(x).astype('float32'), tables, places)).astype(x.type);
 }
 
-function turnRows(x: Tensor<'float32'>, tables: Tables, places: readonly number[]): Tensor<'float32'> {
+function turnRows(x: Rows, tables: Tables, places: readonly number[]): Rows {
   const { cos, sin, pairs, isInterleaved } = tables;
   const [batch, heads, tokens, dim] = x.dims;
-  const result = Tensor.zeros('float32', [batch, heads, tokens, dim]);
-  const [from, to] = [x.data, result.data];
+  const dims = [batch, heads, tokens, dim];
+  const [from, to] = [x.data, allocate('float32', sizeOf(dims))];
   const [stepBatch, stepHead, stepToken, step] = x.strides;
   const [next, other] = isInterleaved ? [2, 1] : [1, pairs];
   let row = 0;
@@ -71,8 +73,10 @@ function turnRows(x: Tensor<'float32'>, tables: Tables, places: readonly number[
       }
     }
   }
-  return result;
+  return { type: 'float32', data: to, dims, strides: contiguousStrides(dims), offset: 0 };
 }
 
 const floatsOf = (tensor: OrtTensor): Float32Array =>
-  Tensor.from(tensor as TensorLike).astype('float32').data as Float32Array;
+  tensor.type === 'float32'
+    ? (tensor.data as Float32Array)
+    : (Tensor.from(tensor as TensorLike).astype('float32').data as Float32Array);

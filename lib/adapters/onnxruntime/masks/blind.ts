@@ -3,10 +3,11 @@
 
 import { Tensor } from '../../../tensor/tensor.js';
 import type { FloatType } from '../../../tensor/types.js';
+import type { Rows } from '../operands.js';
 import type { ShownBytes } from './key-masks.js';
 
 /** Writes these rows. @param out, v [batch, heads, tokens, dim]; heads of v divide those of out */
-export function fillBlind(out: Tensor<FloatType>, v: Tensor<FloatType>, { shown, dims }: ShownBytes): void {
+export function fillBlind(out: Rows, v: Rows, { shown, dims }: ShownBytes): void {
   const [batch, heads, queries, dim] = out.dims;
   const lengths = [...Array<number>(4 - dims.length).fill(1), ...dims];
   const steps = lengths.map((length, axis) =>
@@ -29,10 +30,10 @@ export function fillBlind(out: Tensor<FloatType>, v: Tensor<FloatType>, { shown,
 }
 
 /** The mean of values over keys, [batch, heads, dim], as elements of a type. */
-function meansOf(v: Tensor<FloatType>, type: FloatType): ArrayLike<number> {
+function meansOf(v: Rows, type: FloatType): ArrayLike<number> {
   const [batch, heads, keys, dim] = v.dims;
   // A view, as the values are, where their type is this one already.
-  const { data, strides, offset } = v.astype('float32');
+  const { data, strides, offset } = Tensor.from(v).astype('float32');
   const means = new Float32Array(batch * heads * dim);
   for (let i = 0; i < means.length; ++i) {
     const row = Math.floor(i / dim);
