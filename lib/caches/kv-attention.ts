@@ -5,6 +5,7 @@ import { readHeads, readMergedHeads, unmergeable } from '../call/heads.js';
 import { mismatch } from '../call/shape.js';
 import { showDims, TilewiseTypeError } from '../check/errors.js';
 import { checkBoolean, checkNames, invalid } from '../check/validate.js';
+import { takeIntegers } from '../native/slabs.js';
 import { attend, attendSync } from '../ops/attention/attention.js';
 import { type AttentionOptions, type Layout, readSyncValues, readValues } from '../ops/attention/options.js';
 import { type HeadPart, runParts, runPartsSync } from '../ops/attention/parts.js';
@@ -101,7 +102,7 @@ function callOf(
   checkNames(where, given, settings.queryLengths ? poolNames : cacheNames);
   const { layout, queryLengths, rotary, isReadOnly } = settings;
   const [{ runs, pool }] = parts;
-  const keyLengths = new Int32Array(runs.length);
+  const keyLengths = takeIntegers(runs.length);
   for (let i = 0; i < runs.length; ++i) keyLengths[i] = runs[i].lengthOf(layer);
   const options = toldOf(given, layout);
   if (given.causal !== undefined) options.causal = checkBoolean('causal', given.causal);
@@ -161,7 +162,7 @@ function putPages(told: Told, { pool, runs }: KvPart, layer: number, lengths: In
   const keyLengths = isOfText ? lengths : lengths.map((length, i) => length - runs[i].goneTokens);
   const keys = longest(keyLengths);
   const perSequence = Math.ceil(keys / pageSize);
-  const table = new Int32Array(runs.length * perSequence).fill(-1);
+  const table = takeIntegers(runs.length * perSequence).fill(-1);
   for (let i = 0; i < runs.length; ++i) runs[i].writeTable(layer, table, i * perSequence, isOfText);
   told.keyLengths = keyLengths;
   told.pages = new OwnPages(table, runs.length, pageSize);
@@ -205,7 +206,7 @@ function longest(lengths: Int32Array): number {
 
 /** Running totals, from 0. */
 function totalsOf(lengths: ArrayLike<number>): Int32Array {
-  const totals = new Int32Array(lengths.length + 1);
+  const totals = takeIntegers(lengths.length + 1);
   for (let i = 0; i < lengths.length; ++i) totals[i + 1] = totals[i] + lengths[i];
   return totals;
 }

@@ -4,6 +4,7 @@
 import { splitHeads } from '../call/heads.js';
 import { mismatch } from '../call/shape.js';
 import { showDims, TilewiseError, TilewiseTypeError } from '../check/errors.js';
+import { takeIntegers } from '../native/slabs.js';
 import { axesOf, layoutWords } from '../tensor/axes.js';
 import { cpu } from '../tensor/devices.js';
 import type { TensorLike } from '../tensor/types.js';
@@ -101,7 +102,7 @@ export function appendRows(
   const growths: Growth[] = [];
   try {
     for (const { heads, pool, runs } of parts) {
-      const slots = new Int32Array(runs.length * tokens).fill(-1);
+      const slots = takeIntegers(runs.length * tokens).fill(-1);
       for (const [i, run] of runs.entries()) {
         const growth = run.grow(layer, counts[i]);
         growths.push(growth);

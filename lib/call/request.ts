@@ -3,6 +3,7 @@
 
 import { allocating, TilewiseTypeError } from '../check/errors.js';
 import { type NativeMemory, type NativeViews, native } from '../native/native.js';
+import { takeNumbers } from '../native/slabs.js';
 import { axesOf, flatten, flattenOut, rowAxesOf, tokenAxesOf } from '../tensor/axes.js';
 import { DeviceBuffer, passed } from '../tensor/device-buffer.js';
 import { backendName, cpu } from '../tensor/devices.js';
@@ -68,19 +69,6 @@ export interface RequestForm {
   readonly fields: number;
   readonly slots: number;
   readonly results?: { readonly out: Place; readonly lse?: Place };
-}
-
-/** Memory for the numbers of requests, and how much of it is taken. As Node's Buffers: one allocation for many. */
-let slab = new Float64Array(0);
-let taken = 0;
-
-function takeNumbers(count: number): Float64Array {
-  if (taken + count > slab.length) {
-    slab = new Float64Array(Math.max(8192, count));
-    taken = 0;
-  }
-  taken += count;
-  return slab.subarray(taken - count, taken);
 }
 
 export class Request {
