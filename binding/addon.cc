@@ -16,6 +16,7 @@
 #include "memory/device_buffer.h"
 #include "requests/ops.h"
 #include "requests/plan.h"
+#include "requests/ranges.h"
 #include "requests/reading.h"
 #include "requests/sampling.h"
 
@@ -84,6 +85,9 @@ class Addon : public Napi::Addon<Addon> {
                              method<&Addon::sights>("sights"),
                              method<&Addon::selectionBounds>("selectionBounds"),
                              method<&Addon::sampledBlocks>("sampledBlocks"),
+                             method<&Addon::documentRanges>("documentRanges"),
+                             method<&Addon::sliceRanges>("sliceRanges"),
+                             method<&Addon::positionRanges>("positionRanges"),
                              method<&Addon::listBackends>("backends"),
                              method<&Addon::numThreads>("numThreads"),
                              method<&Addon::setNumThreads>("setNumThreads"),
@@ -213,6 +217,10 @@ class Addon : public Napi::Addon<Addon> {
   Napi::Value sampledBlocks(const Napi::CallbackInfo& info) {
     return drawBlocks(info.Env(), info[0], info[1], info[2]);
   }
+  // (fields): what a rule makes of documents, slices and positions.
+  Napi::Value documentRanges(const Napi::CallbackInfo& info) { return tilewise::documentRanges(info.Env(), info[0]); }
+  Napi::Value sliceRanges(const Napi::CallbackInfo& info) { return tilewise::sliceRanges(info.Env(), info[0]); }
+  Napi::Value positionRanges(const Napi::CallbackInfo& info) { return tilewise::positionRanges(info.Env(), info[0]); }
 
   Napi::Value listBackends(const Napi::CallbackInfo& info) {
     Napi::Array list = Napi::Array::New(info.Env(), backends().size());

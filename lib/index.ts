@@ -59,8 +59,10 @@ export {
   sqaVariant,
 } from './ops/sqa.js';
 export type { Align } from './patterns/align.js';
+export { type AttentionSlice, attentionSlices, type SlicesPattern } from './patterns/attention-slices.js';
 export type { BlockCsr, BlockIndexLists, FlexBlockMask } from './patterns/block-formats.js';
 export { type BlocksOptions, type BlocksPattern, blocks } from './patterns/blocks.js';
+export { type DocumentLists, type DocumentsOptions, type DocumentsPattern, documents } from './patterns/documents.js';
 export {
   type HierarchicalOptions,
   type HierarchicalPattern,
@@ -72,13 +74,15 @@ export {
   type TreePattern,
 } from './patterns/hierarchical.js';
 export type { Pattern } from './patterns/index.js';
-export { type MaskPattern, maskPattern } from './patterns/mask-pattern.js';
+export { type MaskDocuments, type MaskPattern, maskPattern } from './patterns/mask-pattern.js';
 export {
   type NeighborhoodOptions,
   type NeighborhoodPattern,
   neighborhood,
   type PerAxis,
 } from './patterns/neighborhood.js';
+export type { PositionList, TokenPositions } from './patterns/positions.js';
+export { type PowerOptions, type PowerPattern, power } from './patterns/power.js';
 export type { AskingProgress, MaskPredicate, PredicateAxis } from './patterns/predicate.js';
 export { type RangesOptions, type RangesPattern, ranges } from './patterns/ranges.js';
 export { type SampledBlocksOptions, type SampledBlocksPattern, sampledBlocks } from './patterns/sampled-blocks.js';

@@ -66,7 +66,7 @@ function callTable(rows) {
 
 function memoryTable(memory) {
   return table(memory, [
-    ['N', (m) => m.tokens],
+    ['N', (m) => (m.pattern && m.pattern !== 'causal' ? `${m.tokens}, ${m.pattern}` : m.tokens)],
     ['inputs and output, MiB', (m) => (m.operands ? mib(m.operands) : NOT_MEASURED)],
     ['peak beyond them, MiB', (m) => mib(m.beyond)],
   ]);

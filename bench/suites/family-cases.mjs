@@ -18,6 +18,7 @@ import { randomTensor } from '../timing/inputs.mjs';
 import { allThreads, instructionSets, threadCounts } from '../timing/machine.mjs';
 import { attentionFlops, combine } from './cases.mjs';
 import { hipDecode, hipPrefill } from './family-hip.mjs';
+import { documentsGroup, powerGroup, shardGroup } from './family-ranges.mjs';
 
 /**
  * @typedef {object} Setting
@@ -215,6 +216,11 @@ export function familyGroups({ isQuick }) {
         sqa({ ...s, size: isQuick ? 256 : 8192, headDim: 64, isCausal, isLong: !isQuick }),
       ),
     ),
+    ...onAllThreads().flatMap((s) => [
+      documentsGroup({ ...s, headDim: 64, size: isQuick ? 1024 : 16384 }),
+      shardGroup({ ...s, headDim: 64, size: isQuick ? 1024 : 8192 }),
+      powerGroup({ ...s, headDim: 64, ...(isQuick ? { size: 2048, block: 32 } : { size: 32768, block: 256 }) }),
+    ]),
     ...hipLengths(isQuick).flatMap((size) =>
       onAllThreads().flatMap((s) => [
         hipPrefill({ ...s, size, isLong: !isQuick }),

@@ -64,12 +64,12 @@ function printRow(row) {
 }
 
 /** Memory beyond inputs and outputs, each length in a process of its own; null where the system cannot tell. */
-function measureMemory(tokens) {
+function measureMemory({ tokens, pattern, name }) {
   const script = fileURLToPath(new URL('memory.mjs', import.meta.url));
-  const { status, stdout } = spawnSync(process.execPath, [script, String(tokens)], { encoding: 'utf8' });
+  const { status, stdout } = spawnSync(process.execPath, [script, String(tokens), pattern], { encoding: 'utf8' });
   return {
     group: 'memory',
-    name: `memory N=${tokens}`,
+    name,
     tokens,
     ...(status === 0 ? JSON.parse(stdout) : { beyond: null }),
   };
@@ -86,10 +86,17 @@ function printMemory({ name, operands, beyond }) {
 
 const wanted = new RegExp(options.filter);
 const cases = allCases({ isQuick: options.quick }).filter((c) => wanted.test(c.name));
-const memoryLengths = [1024, 4096, 16384].filter((n) => wanted.test(`memory N=${n}`) && !(options.quick && n > 4096));
+const ofMemory = [
+  ...[1024, 4096, 16384].map((tokens) => ({ tokens, pattern: 'causal', name: `memory N=${tokens}` })),
+  ...['documents', 'power', 'positions'].map((pattern) => {
+    const tokens = options.quick ? 4096 : 65536;
+    return { tokens, pattern, name: `memory ${pattern} N=${tokens}` };
+  }),
+];
+const memoryCases = ofMemory.filter(({ tokens, name }) => wanted.test(name) && !(options.quick && tokens > 4096));
 if (options.list) {
   for (const { name } of cases) console.log(name);
-  for (const n of memoryLengths) console.log(`memory N=${n}`);
+  for (const { name } of memoryCases) console.log(name);
   process.exit(0);
 }
 
@@ -102,7 +109,7 @@ for (const testCase of cases) {
   printRow(row);
 }
 native.setInstructionSet(defaultInstructionSet);
-const memory = memoryLengths.map(measureMemory);
+const memory = memoryCases.map(measureMemory);
 memory.forEach(printMemory);
 
 const file = resultFile('cpu.json', options);

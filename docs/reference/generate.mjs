@@ -6,7 +6,18 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { blocks, createBlockMaskSync, explain, ranges, sampledBlocks, stridedShards, Tensor } from 'tilewise';
+import {
+  blocks,
+  causal,
+  createBlockMaskSync,
+  documents,
+  explain,
+  power,
+  ranges,
+  sampledBlocks,
+  stridedShards,
+  Tensor,
+} from 'tilewise';
 import { putPage } from '../../scripts/pages.mjs';
 import { errorsPage } from './errors.mjs';
 import { pagesPicture } from './pages-picture.mjs';
@@ -75,6 +86,25 @@ function samplePicture() {
   return explain(pattern, shape, { queryTile: 64, keyTile: 64 }).toSVG();
 }
 
+/** A pattern on a square of tokens, or of positions, by tiles of 32. */
+function squarePicture(pattern, tokens, positions) {
+  const shape = { queries: tokens, keys: tokens, queryHeads: 8, kvHeads: 8, headDim: 64, positions };
+  return explain(pattern, shape, { queryTile: 32, keyTile: 32 }).toSVG();
+}
+
+/** The picture of docs/guide/documents.md: a question that three documents share. */
+const documentsPicture = () =>
+  squarePicture(documents({ lengths: [96, 160, 128, 128], causal: true, shared: true }), 512);
+
+const powerPicture = () => squarePicture(power({ block: 32, window: 3 }), 1024);
+
+/** The picture of docs/guide/positions.md: queries of process 1 of 4 and keys of process 2, in zigzag order. */
+function positionsPicture() {
+  const positionsOf = (rank) =>
+    [rank, 7 - rank].flatMap((chunk) => Array.from({ length: 256 }, (_, i) => chunk * 256 + i));
+  return squarePicture(causal(), 512, { queries: positionsOf(1), keys: positionsOf(2) });
+}
+
 const adapterPage = (name) =>
   exportsPage({
     name: `tilewise/${name}`,
@@ -93,6 +123,9 @@ const pages = [
   ['docs/pictures/block-mask.svg', maskPicture],
   ['docs/pictures/ranges.svg', rangesPicture],
   ['docs/pictures/sampled-blocks.svg', samplePicture],
+  ['docs/pictures/documents.svg', documentsPicture],
+  ['docs/pictures/power.svg', powerPicture],
+  ['docs/pictures/positions.svg', positionsPicture],
   ['docs/pictures/rotary-wavelengths.svg', rotaryPicture],
   ['docs/pictures/pages.svg', pagesPicture],
 ];

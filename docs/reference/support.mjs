@@ -1,7 +1,18 @@
 // The support table, by asking the code: every row is a tiny call that a backend accepts or refuses, whether this machine has
 // the device or not. Assumes a built package.
 // Reader: someone who added an option or a backend. generate.mjs writes the table to support.md.
-import { blocks, hierarchical, neighborhood, ranges, sampledBlocks, stridedShards, Tensor } from 'tilewise';
+import {
+  attentionSlices,
+  blocks,
+  documents,
+  hierarchical,
+  neighborhood,
+  power,
+  ranges,
+  sampledBlocks,
+  stridedShards,
+  Tensor,
+} from 'tilewise';
 import { builtFor, reasonsAgainst, reasonsAgainstAppend } from '../../dist/explain/support.js';
 
 /** Zeros: whether a problem is supported does not depend on the numbers. */
@@ -63,6 +74,10 @@ const rows = [
   ],
   ['ranges of keys per query', call({ pattern: ranges({ begins: Int32Array.of(0, 1), ends: Int32Array.of(2, 3) }) })],
   ['sampled blocks (PrFlashAttention)', call({ pattern: sampledBlocks({ block: 1, keep: 0.5 }) })],
+  ['documents', grid({ pattern: documents({ lengths: [1, 3], causal: true, shared: true }) })],
+  ['slices', call({ pattern: attentionSlices([{ q: [0, 2], k: [0, 3], kind: 'causal' }]) })],
+  ['power', call({ pattern: power({ block: 1 }) })],
+  ['`positions`', call({ causal: true, positions: { queries: [1, 2], keys: [0, 1, 2] } })],
   ['hierarchical pruning (HiP)', call({ pattern: hierarchical('default') })],
   [
     '`extraKeys`, `extraValues`',

@@ -4,7 +4,7 @@
 import type { Shape } from '../call/shape.js';
 import { calling } from '../check/errors.js';
 import { native } from '../native/native.js';
-import { describe, type RunnablePattern } from '../patterns/index.js';
+import { describe, type Pattern, type RunnablePattern } from '../patterns/index.js';
 import type { Grid } from '../patterns/neighborhood.js';
 import type { WindowPattern } from '../patterns/window.js';
 
@@ -16,7 +16,7 @@ const open = Number.POSITIVE_INFINITY;
  * @param tiles as for explain(), of one head
  */
 export function causalShare(
-  pattern: RunnablePattern,
+  pattern: Pattern | RunnablePattern,
   sizes: Shape,
   grid: Grid | undefined,
   tiles: Float64Array,
@@ -24,24 +24,32 @@ export function causalShare(
   const causal = grid ? undefined : causalOf(pattern);
   const causalGrid = grid && causalGridOf(grid);
   if (!causal && !causalGrid) return undefined;
-  const { numbers, views } = describe({ ...sizes, batch: 1 }, causal ?? pattern, causalGrid);
+  const { numbers, views } = describe({ ...sizes, batch: 1 }, causal ?? (pattern as RunnablePattern), causalGrid);
   const { visited, queryTiles, keyTiles } = calling(() => native.explain(numbers, views, tiles));
   return visited > 0 ? visited / (queryTiles * keyTiles) : 0;
 }
 
 /** A window of everything that a pattern's rule leaves. */
-function causalOf(pattern: RunnablePattern): WindowPattern | undefined {
+function causalOf(pattern: Pattern | RunnablePattern): WindowPattern | undefined {
   const window = { kind: 'window', left: open, sinkTokens: 0 } as const;
   switch (pattern.kind) {
     case 'window':
     case 'lists':
       return pattern.right === open ? undefined : { ...window, right: pattern.right, align: pattern.align };
     case 'stridedShards':
+    case 'power':
       return { ...window, right: 0, align: pattern.align };
+    case 'documents':
+      return pattern.causal && pattern.prefix === undefined
+        ? { ...window, right: 0, align: 'bottom-right' }
+        : undefined;
     case 'blocks':
       return pattern.causal ? { ...window, right: 0, align: pattern.align } : undefined;
     case 'neighborhood':
     case 'ranges':
+    case 'slices':
+    case 'sampledBlocks':
+    case 'hierarchical':
       return undefined;
   }
 }

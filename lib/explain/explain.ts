@@ -49,6 +49,7 @@ const shapeNames = namesOf<ExplainShape>({
   keyStarts: 1,
   mask: 1,
   keyMask: 1,
+  positions: 1,
 });
 const optionNames = namesOf<ExplainOptions>({ device: 1, queryTile: 1, keyTile: 1, tiling: 1 });
 
@@ -123,7 +124,8 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
         )
       : whole;
   const dots = bounds?.dots;
-  const share = causalShare(counted, sizes, grid, tilesOf(plan, rank));
+  const ruled = counted.kind === 'ranges' ? pattern : counted; // ranges do not say what made them
+  const share = hiding.positions ? undefined : causalShare(ruled, sizes, grid, tilesOf(plan, rank));
   const simpler = simplerThan(hiding, pattern, sizes);
   const found = {
     ...counts(plan, sizes, rank, share, dots, hidesByMask && !bounds),

@@ -1,8 +1,9 @@
 // The types of explain(): the shape it takes, its options, and what it answers.
 // Reader: someone who reads a field of an explanation. No code: words, pictures and counts all import these.
 
-import type { MaskPattern } from '../patterns/mask-pattern.js';
+import type { MaskDocuments, MaskPattern } from '../patterns/mask-pattern.js';
 import type { PerAxis } from '../patterns/neighborhood.js';
+import type { TokenPositions } from '../patterns/positions.js';
 import type { SelectionCost } from '../selectors/hierarchical-bound.js';
 import type { DeviceName } from '../tensor/devices.js';
 import type { IntegerList } from '../tensor/integers.js';
@@ -44,6 +45,8 @@ export interface ExplainShape {
   mask?: TensorLike;
   /** [batch, keys] likewise; of a ragged call [sequences, keys of the longest]. */
   keyMask?: TensorLike;
+  /** As in attention(). Not for ragged calls. */
+  positions?: TokenPositions;
 }
 
 export interface ExplainOptions {
@@ -130,7 +133,7 @@ export interface Explanation {
    * With a mask that says nothing but causal order and padding, and a pattern that hides nothing: options that hide the same
    * keys, as maskPattern() finds them. A call with them in place of the mask reads less.
    */
-  readonly maskPattern?: MaskPattern;
+  readonly maskPattern?: MaskPattern | MaskDocuments;
   /**
    * The backend that would run the call, and why this one. `reasons`: one sentence for every device that cannot be used and
    * for everything that keeps this backend from running the problem.

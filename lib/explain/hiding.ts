@@ -7,9 +7,10 @@ import { TilewiseTypeError } from '../check/errors.js';
 import { slot } from '../native/fields.js';
 import type { NativePlan } from '../native/native.js';
 import { broadcast, checkKeyMask, checkPadding, putBroadcast, putKeyMask } from '../ops/attention/modifiers.js';
-import { checkTaken, type Settings } from '../ops/attention/settings.js';
+import { checkPositions, checkTaken, type Settings } from '../ops/attention/settings.js';
 import type { Pattern } from '../patterns/index.js';
-import { type MaskPattern, maskPattern } from '../patterns/mask-pattern.js';
+import { type MaskDocuments, type MaskPattern, maskPattern } from '../patterns/mask-pattern.js';
+import { readPositions } from '../patterns/positions.js';
 import { readIntegerList } from '../tensor/integers.js';
 import { readMask } from '../tensor/masks.js';
 import type { TensorLike } from '../tensor/types.js';
@@ -17,29 +18,32 @@ import { type HostView, isOnHost, sliced, type View } from '../tensor/views.js';
 import type { ExplainShape } from './explanation.js';
 import type { Lengths } from './ragged.js';
 
-const names = ['keyLengths', 'keyStarts', 'mask', 'keyMask'] as const;
+const names = ['keyLengths', 'keyStarts', 'mask', 'keyMask', 'positions'] as const;
 
 /** The same fields of a shape, read; `names` are those that were given. */
-export interface Hiding extends Pick<Settings, 'keyLengths' | 'keyStarts'> {
+export interface Hiding extends Pick<Settings, 'keyLengths' | 'keyStarts' | 'positions'> {
   readonly mask: HostView | undefined;
   readonly keyMask: HostView | undefined;
   readonly names: readonly string[];
 }
 
 /** Refuses what attention() refuses with such a pattern. */
-export function readHiding(shape: ExplainShape, { kind }: Pattern, sizes: Shape): Hiding {
+export function readHiding(shape: ExplainShape, pattern: Pattern, sizes: Shape): Hiding {
   const given = names.filter((name) => shape[name] !== undefined);
-  checkTaken(kind, Object.fromEntries(given.map((name) => [name, shape[name]])));
+  checkTaken(pattern.kind, Object.fromEntries(given.map((name) => [name, shape[name]])));
   const { keyLengths, keyStarts, mask, keyMask } = shape;
   const padding = {
     keyLengths: keyLengths === undefined ? undefined : readIntegerList('keyLengths', keyLengths),
     keyStarts: keyStarts === undefined ? undefined : readIntegerList('keyStarts', keyStarts),
   };
   checkPadding(padding, sizes);
+  const positions = shape.positions === undefined ? undefined : readPositions(shape.positions);
+  if (positions) checkPositions({ pattern, keyStarts });
   return {
     ...padding,
     mask: mask === undefined ? undefined : readHostMask('mask', mask),
     keyMask: keyMask === undefined ? undefined : readHostMask('keyMask', keyMask),
+    positions,
     names: given,
   };
 }
@@ -77,13 +81,13 @@ export function putHiding(request: Request, hiding: Hiding, shape: Shape): void 
  * keys: lengths would move its queries.
  */
 export function simplerThan(
-  { mask, keyMask, keyLengths, keyStarts }: Hiding,
+  { mask, keyMask, keyLengths, keyStarts, positions }: Hiding,
   pattern: Pattern,
   shape: Shape,
-): MaskPattern | undefined {
+): MaskPattern | MaskDocuments | undefined {
   const given = mask ?? keyMask;
   const isOpen = pattern.kind === 'window' && Math.min(pattern.left, pattern.right) === Number.POSITIVE_INFINITY;
-  if (!given || !isOpen || keyLengths || keyStarts) return undefined;
+  if (!given || !isOpen || keyLengths || keyStarts || positions) return undefined;
   const dims = [shape.batch, outputHeads(shape), shape.queries, shape.keys];
   const strides = mask ? broadcast('mask', mask, dims) : [given.strides[0], 0, 0, given.strides[1]];
   return maskPattern({ ...given, dims, strides }) ?? undefined;

@@ -35,7 +35,7 @@ export function readSequences(shape: ExplainShape, pattern: Pattern): Lengths[] 
   if (other || keyLengths === undefined) {
     throw conflict('`queryLengths` needs `keyLengths`, both in place of `batch`, `queries`, `keys` and `tokens`');
   }
-  const ofBatch = (['keyStarts', 'mask'] as const).find((name) => shape[name] !== undefined);
+  const ofBatch = (['keyStarts', 'mask', 'positions'] as const).find((name) => shape[name] !== undefined);
   if (ofBatch) throw conflict(`\`${ofBatch}\` does not go with \`queryLengths\`: ragged calls do not take it`);
   if (!isOfAnyLength(pattern)) {
     throw conflict(

@@ -3,7 +3,7 @@
 import type { Shape } from '../call/shape.js';
 import { is } from '../check/validate.js';
 import type { Pattern } from '../patterns/index.js';
-import type { MaskPattern } from '../patterns/mask-pattern.js';
+import type { MaskDocuments, MaskPattern } from '../patterns/mask-pattern.js';
 import type { Counts } from './explanation.js';
 import type { Lengths } from './ragged.js';
 
@@ -77,7 +77,10 @@ export function describeExcess({ tiles: { visited, dense, worst } }: Counts): st
 }
 
 /** What could be said in place of a mask. */
-function describeMaskPattern({ causal, ...others }: MaskPattern): string {
+function describeMaskPattern(said: MaskPattern | MaskDocuments): string {
+  if ('pattern' in said)
+    return '`pattern: documents()` hides the same keys as the mask, which is then not read: see `maskPattern`';
+  const { causal, ...others } = said;
   const names = [...(causal ? ['causal'] : []), ...Object.keys(others)].map((name) => `\`${name}\``);
   if (names.length === 0) return 'the mask hides nothing; a call without it reads less';
   const verb = names.length === 1 ? 'hides' : 'hide';

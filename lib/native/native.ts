@@ -3,6 +3,7 @@
 // up, so that the order is written down in one language only.
 
 import { type Installed, installedAt, loadAddon } from './load.js';
+import type { DocumentRules, NativeRanges, PositionRules, SliceRules } from './ranges.js';
 
 /** A handle of device memory: opaque, counted by native code. */
 export interface NativeMemory {
@@ -131,6 +132,10 @@ export interface Native {
    * sequence, `table` probabilities by distance.
    */
   sampledBlocks(numbers: Float64Array, lengths: Int32Array, table: Float64Array | undefined): NativeSample;
+  documentRanges(rules: DocumentRules): NativeRanges;
+  positionRanges(rules: PositionRules): NativeRanges;
+  /** Or where two slices of one list overlap: [list, slice, slice, query, key]. */
+  sliceRanges(rules: SliceRules): NativeRanges | { overlap: Int32Array };
   backends(): NativeBackend[];
   numThreads(): number;
   setNumThreads(threads: number): void;

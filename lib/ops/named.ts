@@ -13,7 +13,7 @@ import type { Internals } from './attention/problem.js';
 /** Options of attention() that are not about which keys are visible. */
 export type CommonOptions<T = Tensor> = Omit<
   AttentionOptions<T>,
-  'pattern' | 'causal' | 'window' | 'sinkTokens' | 'align'
+  'pattern' | 'causal' | 'window' | 'sinkTokens' | 'align' | 'positions'
 >;
 
 /** An op with its own options and attention()'s. */
@@ -71,7 +71,8 @@ export function namedOps<Own>(
   };
 }
 
-const commonNames = [...attentionNames].filter((name) => name !== 'pattern' && !windowNames.has(name));
+const visibilityNames = new Set(['pattern', 'positions', ...windowNames]);
+const commonNames = [...attentionNames].filter((name) => !visibilityNames.has(name));
 
 /** Tells an op's own options from those it shares with attention(); refuses all others. */
 export function splitOptions(

@@ -25,6 +25,10 @@ export function checkAlign(align: unknown, name = 'align'): Align {
 export const alignNumbers = (align: Align): readonly [rule: number, offset: number] =>
   typeof align === 'object' ? [2, align.offset] : [align === 'bottom-right' ? 0 : 1, 0];
 
+/** Position of query 0 among the keys. */
+export const offsetOf = (align: Align, queries: number, keys: number): number =>
+  align === 'bottom-right' ? keys - queries : align === 'top-left' ? 0 : align.offset;
+
 /** Fills in where queries are. */
 export function putAlign(numbers: Float64Array, align: Align): void {
   [numbers[field.align], numbers[field.alignOffset]] = alignNumbers(align);

@@ -6,11 +6,16 @@ import { Request } from '../call/request.js';
 import { outputHeads, putShape, type Shape } from '../call/shape.js';
 import { invalid, is } from '../check/validate.js';
 import { attentionForm, field } from '../native/fields.js';
+import { atPositions, type RuledPattern, rangesOf } from './as-ranges.js';
+import { checkSlices } from './attention-slices.js';
 import { askingFor, listsOf, type NativeLists, putLists } from './block-lists.js';
 import { type BlocksPattern, checkBlocks } from './blocks.js';
+import { checkDocuments } from './documents.js';
 import { checkHierarchical, type HierarchicalPattern } from './hierarchical.js';
 import { isMade } from './made.js';
 import { checkNeighborhood, type Grid, type NeighborhoodPattern, putGrid } from './neighborhood.js';
+import type { Positions } from './positions.js';
+import { checkPower, type PowerPattern } from './power.js';
 import { checkRanges, putRanges, type RangesPattern } from './ranges.js';
 import {
   checkSampledBlocks,
@@ -29,6 +34,7 @@ export type Pattern =
   | BlocksPattern
   | RangesPattern
   | SampledBlocksPattern
+  | RuledPattern
   | HierarchicalPattern;
 
 /** Checks a pattern that someone else may have built. */
@@ -48,35 +54,48 @@ export function checkPattern(value: unknown): Pattern {
         return checkRanges(value);
       case 'sampledBlocks':
         return checkSampledBlocks(value);
+      case 'documents':
+        return checkDocuments(value);
+      case 'slices':
+        return checkSlices(value);
+      case 'power':
+        return checkPower(value);
       case 'hierarchical':
         return checkHierarchical(value);
     }
   }
-  const makers = [
-    'full()',
-    'causal()',
-    'slidingWindow()',
-    'neighborhood()',
-    'stridedShards()',
-    'blocks()',
-    'ranges()',
-    'sampledBlocks()',
-  ];
   throw invalid('pattern', `what ${makers.join(', ')} or hierarchical() return`, value);
 }
 
-/** A pattern that native code runs as it is: one that selects or draws has been turned into its lists. */
-export type RunnablePattern = Exclude<Pattern, { kind: 'hierarchical' | 'sampledBlocks' }> | NativeLists;
+const makers = [
+  ...['full()', 'causal()', 'slidingWindow()', 'neighborhood()', 'stridedShards()', 'blocks()', 'ranges()'],
+  ...['documents()', 'attentionSlices()', 'power()', 'sampledBlocks()'],
+];
 
-/** What runs for sequences of such lengths; a hierarchical pattern selects elsewhere, from the data. */
-export const runnableOf = (
+/** A pattern that native code runs as it is: one that selects or draws has been turned into its lists, a rule into ranges. */
+export type RunnablePattern = Exclude<Pattern, { kind: 'hierarchical' | 'sampledBlocks' } | RuledPattern> | NativeLists;
+
+/**
+ * What runs for sequences of such lengths; a hierarchical pattern selects elsewhere, from the data.
+ * @param told how long sequences are, and where tokens are: with positions a window or power()
+ */
+export function runnableOf(
   pattern: Exclude<Pattern, { kind: 'hierarchical' }>,
   sequences: Shape,
-  lengths: SequenceLengths,
-): RunnablePattern =>
-  pattern.kind === 'sampledBlocks'
-    ? sampledListsOf(pattern, { ...sequences, heads: outputHeads(sequences) }, lengths)
-    : pattern;
+  told: SequenceLengths & { readonly positions?: Positions | undefined },
+): RunnablePattern {
+  if (told.positions) return atPositions(pattern as WindowPattern | PowerPattern, sequences, told.positions);
+  switch (pattern.kind) {
+    case 'sampledBlocks':
+      return sampledListsOf(pattern, { ...sequences, heads: outputHeads(sequences) }, told);
+    case 'documents':
+    case 'slices':
+    case 'power':
+      return rangesOf(pattern, sequences, told.keyLengths);
+    default:
+      return pattern;
+  }
+}
 
 // The values of the field `pattern`.
 const codes: Record<RunnablePattern['kind'], number> = {

@@ -1,4 +1,4 @@
-// maskPattern(): the options that say the same as a mask, where causal order and padding are all that it says.
+// maskPattern(): the options that say the same as a mask, where causal order and padding or documents are all that it says.
 // Reader: someone whose model brings explicit masks. Options cost less to read than a mask, and name what it means. Every
 // row of such a mask is one range of keys: the ranges suggest options, and options are returned only if each row agrees.
 
@@ -7,6 +7,7 @@ import { readMask } from '../tensor/masks.js';
 import type { TensorLike } from '../tensor/types.js';
 import { checkAttached, type HostView, isOnHost } from '../tensor/views.js';
 import type { Align } from './align.js';
+import { type DocumentsPattern, documents } from './documents.js';
 
 /** Options of attention() that hide what a mask hides, for calls of the mask's dims. */
 export interface MaskPattern {
@@ -17,6 +18,11 @@ export interface MaskPattern {
   keyStarts?: Int32Array;
   /** Absent: every key is in use up to the last. */
   keyLengths?: Int32Array;
+}
+
+/** A pattern that hides what a mask hides: documents side by side. */
+export interface MaskDocuments {
+  pattern: DocumentsPattern;
 }
 
 /** The keys [begin, end) that a query sees. */
@@ -36,10 +42,24 @@ interface Entry {
  * Reads what a mask means. Exporters write causal order and padding as tensors of ones and zeros; the options that say so
  * are read faster, and packages of other kernels take nothing else.
  * @param mask as the option `mask`: [keys], [queries, keys], or with heads and batch before them; in the process's memory
- * @returns options that hide exactly what the mask hides; null when causal order and padding cannot say it
+ * @returns options that hide exactly what the mask hides: causal order and padding, or `pattern: documents()`, full or causal; null
+ *   when neither can say it
  * @throws {TypeError | RangeError | TilewiseError} for anything but a mask of at most four axes
  */
-export function maskPattern(mask: TensorLike): MaskPattern | null {
+export function maskPattern(mask: TensorLike): MaskPattern | MaskDocuments | null {
+  const view = readShown(mask);
+  const rows = rowsOf(view);
+  return rows && (orderAndPaddingOf(rows, view) ?? documentsOf(rows, view.dims[view.dims.length - 1]));
+}
+
+/** The same of causal order and padding alone. */
+export function orderAndPadding(mask: TensorLike): MaskPattern | null {
+  const view = readShown(mask);
+  const rows = rowsOf(view);
+  return rows ? orderAndPaddingOf(rows, view) : null;
+}
+
+function readShown(mask: TensorLike): HostView {
   const view = readMask('mask', mask);
   if (!isOnHost(view)) {
     throw new TilewiseTypeError(
@@ -54,9 +74,17 @@ export function maskPattern(mask: TensorLike): MaskPattern | null {
       `\`mask\` must have dims [batch, heads, queries, keys] or the last of them, not ${showDims(view.dims)}`,
     );
   }
+  return view;
+}
+
+function orderAndPaddingOf(rows: readonly (readonly Keys[])[], view: HostView): MaskPattern | null {
   const keys = view.dims[view.dims.length - 1];
-  const entries = entriesOf(view);
-  if (!entries) return null;
+  const entries: Entry[] = [];
+  for (const entry of rows) {
+    const whole = entry.length > 0 ? together(entry) : { rows: [], all: { begin: 0, end: keys } };
+    if (!whole) return null;
+    entries.push(whole);
+  }
   if (entries.every(({ rows, all }) => rows.every((row) => isSame(row, all)))) return optionsOf(false, entries, keys);
   const aligns = alignsOf(entries);
   const whole = aligns.find((align) => entries.every((entry) => isCausal(entry, keys, align)));
@@ -67,14 +95,14 @@ export function maskPattern(mask: TensorLike): MaskPattern | null {
 
 const isSame = (a: Keys, b: Keys): boolean => a.begin === b.begin && a.end === b.end;
 
-/** The ranges of every batch entry; undefined when a row has more than one, two begin apart or heads differ. */
-function entriesOf(view: HostView): Entry[] | undefined {
+/** The range of every row of every batch entry; null when a row has more than one or heads differ. */
+function rowsOf(view: HostView): Keys[][] | null {
   const missing = 4 - view.dims.length;
   const dims = [...new Array<number>(missing).fill(1), ...view.dims];
   const strides = [...new Array<number>(missing).fill(0), ...view.strides];
-  const entries: Entry[] = [];
+  const entries: Keys[][] = [];
   for (let b = 0; b < dims[0]; ++b) {
-    let entry: Entry | undefined;
+    let entry: Keys[] | undefined;
     for (let h = 0; h < dims[1]; ++h) {
       if (h > 0 && strides[1] === 0) break;
       const rows: Keys[] = [];
@@ -85,14 +113,13 @@ function entriesOf(view: HostView): Entry[] | undefined {
           strides[3],
           dims[3],
         );
-        if (!row) return undefined;
+        if (!row) return null;
         rows.push(row);
       }
-      if (entry && !entry.rows.every((row, q) => isSame(row, rows[q]))) return undefined;
-      entry ??= together(rows);
-      if (!entry) return undefined;
+      if (entry && !entry.every((row, q) => isSame(row, rows[q]))) return null;
+      entry ??= rows;
     }
-    entries.push(entry ?? { rows: [], all: { begin: 0, end: dims[3] } });
+    entries.push(entry ?? []);
   }
   return entries;
 }
@@ -146,4 +173,35 @@ function optionsOf(causal: boolean, entries: readonly Entry[], keys: number | un
     ...(starts.some((start) => start > 0) && { keyStarts: starts }),
     ...(keys !== undefined && lengths.some((length) => length < keys) && { keyLengths: lengths }),
   };
+}
+
+/** Documents that show each row just the keys that it sees; null where there are none such. */
+function documentsOf(entries: readonly (readonly Keys[])[], keys: number): MaskDocuments | null {
+  if (keys === 0 || entries.length === 0 || entries.some((rows) => rows.length !== keys)) return null;
+  for (const causal of [false, true]) {
+    const lengths = entries.map((rows) => lengthsOf(rows, causal));
+    if (!lengths.every((one) => one !== undefined)) continue;
+    const areSame = lengths.every((one) => one.join() === lengths[0].join());
+    return { pattern: documents({ lengths: areSame ? lengths[0] : lengths, causal }) };
+  }
+  return null;
+}
+
+/** Lengths of the documents of a batch entry whose rows are as many as its keys; undefined where rows are of none. */
+function lengthsOf(rows: readonly Keys[], causal: boolean): number[] | undefined {
+  const lengths: number[] = [];
+  let begin = 0;
+  for (const [q, row] of rows.entries()) {
+    if (row.begin !== begin && row.begin === q) {
+      if (!causal && rows[begin].end !== q) return undefined;
+      lengths.push(q - begin);
+      begin = q;
+    }
+    // Rows of a full document end where the first of them does.
+    if (!isSame(row, { begin, end: causal ? q + 1 : rows[begin].end })) return undefined;
+    if (!causal && q >= row.end) return undefined;
+  }
+  lengths.push(rows.length - begin);
+  const ends = causal || rows[begin].end === rows.length;
+  return ends ? lengths : undefined;
 }

@@ -105,7 +105,8 @@ function pattern(left: number, right: number, sinkTokens: number, align: Align):
 const newPattern = (left: number, right: number, sinkTokens: number, align: Align): WindowPattern =>
   made({ kind: 'window', left, right, sinkTokens, align });
 
-function readReach(window: unknown): [left: number, right: number] {
+/** Reads how far a window reaches. */
+export function readReach(window: unknown): [left: number, right: number] {
   if (Array.isArray(window)) {
     if (window.length !== 2) throw invalid('window', 'a pair [left, right]', window);
     return [0, 1].map((i) => (window[i] === -1 ? open : checkReach(`window[${i}]`, window[i], ' or -1'))) as [

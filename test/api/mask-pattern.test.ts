@@ -3,7 +3,15 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { attentionSync, type MaskPattern, maskPattern, Tensor, type TensorLike } from '../../dist/index.js';
+import {
+  attentionSync,
+  documents,
+  type MaskDocuments,
+  type MaskPattern,
+  maskPattern,
+  Tensor,
+  type TensorLike,
+} from '../../dist/index.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { expectForAll } from '../support/property.js';
 import { tensor } from '../support/tensors.js';
@@ -15,7 +23,13 @@ interface Sizes {
 }
 
 /** What options show of each batch entry, a character per query and key. */
-function shown({ batch, queries, keys }: Sizes, { causal, align, keyStarts, keyLengths }: MaskPattern): string[] {
+function shown(sizes: Sizes, options: MaskPattern | MaskDocuments): string[] {
+  const { batch, queries, keys } = sizes;
+  if ('pattern' in options) {
+    const { cuSeqlens, causal } = options.pattern;
+    return Array.from({ length: batch }, (_, b) => documentsShown(cuSeqlens[cuSeqlens.length === 1 ? 0 : b], causal));
+  }
+  const { causal, align, keyStarts, keyLengths } = options;
   return Array.from({ length: batch }, (_, b) => {
     const [start, length] = [keyStarts?.[b] ?? 0, keyLengths?.[b] ?? keys];
     const offset =
@@ -26,6 +40,27 @@ function shown({ batch, queries, keys }: Sizes, { causal, align, keyStarts, keyL
     }
     return cells;
   });
+}
+
+/** What documents show, likewise; the last total is the number of tokens. */
+function documentsShown(cuSeqlens: ArrayLike<number>, causal: boolean): string {
+  const totals = Array.from(cuSeqlens);
+  const tokens = totals.at(-1)!;
+  const documentOf = (token: number) => totals.filter((start) => start <= token).length;
+  let cells = '';
+  for (let q = 0; q < tokens; q++) {
+    for (let k = 0; k < tokens; k++) cells += documentOf(q) === documentOf(k) && (!causal || k <= q) ? '1' : '0';
+  }
+  return cells;
+}
+
+/** All running totals of so many tokens in documents that are not empty. */
+function everyTotals(tokens: number): number[][] {
+  return Array.from({ length: 2 ** (tokens - 1) }, (_, bits) => [
+    0,
+    ...Array.from({ length: tokens - 1 }, (_, i) => i + 1).filter((token) => (bits >> (token - 1)) & 1),
+    tokens,
+  ]);
 }
 
 const maskOf = ({ batch, queries, keys }: Sizes, entries: readonly string[]): TensorLike => ({
@@ -39,7 +74,10 @@ function everyForm(sizes: Sizes): Set<string>[] {
   const { queries, keys } = sizes;
   const aligns: (MaskPattern['align'] | 'none')[] = ['none', 'bottom-right', 'top-left'];
   for (let offset = -queries; offset <= keys; offset++) aligns.push({ offset });
-  return aligns.map((align) => {
+  const ofDocuments = [false, true].map(
+    (causal) => new Set(queries === keys ? everyTotals(keys).map((totals) => documentsShown(totals, causal)) : []),
+  );
+  const ofOptions = aligns.map((align) => {
     const forms = new Set<string>();
     for (let length = 0; length <= keys; length++) {
       for (let start = 0; start <= length; start++) {
@@ -50,6 +88,7 @@ function everyForm(sizes: Sizes): Set<string>[] {
     }
     return forms;
   });
+  return [...ofOptions, ...ofDocuments.filter((forms) => forms.size > 0)];
 }
 
 function expectRight(sizes: Sizes, entries: readonly string[]): void {
@@ -59,18 +98,18 @@ function expectRight(sizes: Sizes, entries: readonly string[]): void {
 }
 
 describe('the options it returns hide what the mask hides', () => {
-  it('of every mask of three queries and four keys, and null only where no options do', () => {
-    const sizes = { batch: 1, queries: 3, keys: 4 };
+  it.each([3, 4])('of every mask of three queries and %i keys, and null only where no options do', (keys) => {
+    const sizes = { batch: 1, queries: 3, keys };
     const forms = everyForm(sizes);
     let some = 0;
-    for (let bits = 0; bits < 2 ** 12; bits++) {
-      const entry = bits.toString(2).padStart(12, '0');
+    for (let bits = 0; bits < 2 ** (3 * keys); bits++) {
+      const entry = bits.toString(2).padStart(3 * keys, '0');
       const found = maskPattern(maskOf(sizes, [entry]));
       if (found) expect(shown(sizes, found)).toEqual([entry]);
       expect(found !== null, entry).toBe(forms.some((known) => known.has(entry)));
       some += Number(found !== null);
     }
-    expect(some).toBeGreaterThan(30);
+    expect(some).toBeGreaterThan(20);
   });
 
   it('of batches whose entries have forms of their own', () => {
@@ -115,6 +154,26 @@ describe('what exporters write', () => {
     const cached = maskOf({ batch: 1, queries: 2, keys: 5 }, ['1110011110']);
     expect(maskPattern(cached)).toEqual({ causal: true, align: { offset: 2 } });
     expect(maskPattern(Tensor.from([0, 0, 1, 1], 'int32'))).toEqual({ causal: false, keyStarts: Int32Array.of(2) });
+  });
+
+  it('documents, causal or not, and of batch entries their own', () => {
+    const found = (...entries: string[]) =>
+      maskPattern(maskOf({ batch: entries.length, queries: 5, keys: 5 }, entries));
+    const [first, second] = [documentsShown([0, 2, 5], true), documentsShown([0, 1, 4, 5], true)];
+    expect(found(first)).toEqual({ pattern: documents({ lengths: [2, 3], causal: true }) });
+    expect(found(first, first)).toEqual({ pattern: documents({ lengths: [2, 3], causal: true }) });
+    expect(found(first, second)).toEqual({
+      pattern: documents({
+        lengths: [
+          [2, 3],
+          [1, 3, 1],
+        ],
+        causal: true,
+      }),
+    });
+    expect(found(documentsShown([0, 2, 5], false))).toEqual({ pattern: documents({ lengths: [2, 3] }) });
+    // A document that ends after the next one has begun is none.
+    expect(found('1110011100001110011100111')).toBeNull();
   });
 
   it('more queries than keys, and fewer', () => {

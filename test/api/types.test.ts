@@ -142,7 +142,16 @@ compiles('options have the names and values of the documentation, and no others'
 
 compiles('patterns are told apart by their kind, and plain values', () => {
   expectTypeOf<Pattern['kind']>().toEqualTypeOf<
-    'window' | 'neighborhood' | 'stridedShards' | 'blocks' | 'ranges' | 'sampledBlocks' | 'hierarchical'
+    | 'window'
+    | 'neighborhood'
+    | 'stridedShards'
+    | 'blocks'
+    | 'ranges'
+    | 'sampledBlocks'
+    | 'documents'
+    | 'slices'
+    | 'power'
+    | 'hierarchical'
   >();
   expectTypeOf(causal()).toExtend<Pattern>();
   const pattern = slidingWindow({ left: 3 });

@@ -6,7 +6,7 @@ import { invalid } from '../../check/validate.js';
 import type { AttentionOptions } from '../../ops/attention/options.js';
 import type { Align } from '../../patterns/align.js';
 import { checkPattern } from '../../patterns/index.js';
-import { type MaskPattern, maskPattern } from '../../patterns/mask-pattern.js';
+import { type MaskPattern, orderAndPadding } from '../../patterns/mask-pattern.js';
 import type { SitePattern } from '../onnx/sites/site.js';
 import type { CallSizes, ShownBytes } from './masks/key-masks.js';
 
@@ -20,6 +20,9 @@ export function checkSitePattern(value: unknown): SitePattern {
     neighborhood: 'tokens of a grid',
     ranges: 'ranges of its own keys',
     sampledBlocks: 'blocks that it draws',
+    documents: 'documents of its own tokens',
+    slices: 'slices of its own keys',
+    power: 'blocks counted from key 0',
     hierarchical: 'keys that it selects',
   }[pattern.kind];
   throw invalid('pattern', `for a site what slidingWindow(), stridedShards() or blocks() return, not ${why}`, value);
@@ -42,7 +45,7 @@ export function withPattern(
   const place: Align = (isCausal && past === 0) || queries === keys ? 'top-left' : 'bottom-right';
   if (!read) return { pattern: { ...pattern, align: place } };
   const mask = { type: 'bool', data: read.shown, dims: read.dims };
-  const said = read.dims.at(-1) === keys ? maskPattern(mask) : null;
+  const said = read.dims.at(-1) === keys ? orderAndPadding(mask) : null;
   if (said && (!said.causal || read.dims.at(-2) === queries)) {
     const { causal, align = 'bottom-right', ...padding } = repeated(said, sizes);
     return { pattern: { ...pattern, align: causal ? align : place }, ...padding };

@@ -8,6 +8,7 @@ import type { CopyInputs } from '../../call/request.js';
 import { checkBoolean, checkNames, checkOneOf, invalid, is, namesOf } from '../../check/validate.js';
 import type { Align } from '../../patterns/align.js';
 import { checkPattern, type Pattern } from '../../patterns/index.js';
+import { readPositions, type TokenPositions } from '../../patterns/positions.js';
 import { checkExclusive, full, type WindowReach, windowPattern } from '../../patterns/window.js';
 import { type PageLists, readPageLists } from '../../stores/page-lists.js';
 import { type PagedKeys, readPages } from '../../stores/pages.js';
@@ -19,7 +20,7 @@ import { readMask } from '../../tensor/masks.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { TensorConstructor, TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../../tensor/views.js';
-import { checkTogether, type Settings } from './settings.js';
+import { checkTogether, positionsSay, type Settings } from './settings.js';
 
 /** Order of the axes of q, k, v and out: [batch, tokens, heads, dim] or [batch, heads, tokens, dim]. */
 export type Layout = 'bnhd' | 'bhnd';
@@ -52,6 +53,13 @@ export interface AttentionOptions<T = Tensor> {
   sinkTokens?: number;
   /** Where queries are among the keys: `'bottom-right'` (default), `'top-left'` or `{ offset }`. */
   align?: Align;
+  /**
+   * Where queries and keys are when they are not in a row, in place of `align`: shards of a ring, gathered keys, clusters. Causal
+   * order, windows, sink tokens and power() then count these, `{ queries, keys }`, int32 [tokens] or [batch, tokens], from
+   * -2^29 to 2^29. They ascend; tokens at one position see each other. With a window or power(); not for packed sequences, pages,
+   * `keyStarts` and `alibiSlopes`.
+   */
+  positions?: TokenPositions;
   /** Factor on the scores; default 1/sqrt(headDim). */
   scale?: number;
   /** Scores become softcap * tanh(score / softcap), before bias and mask (Gemma 2, arXiv 2408.00118). 0: no cap. */
@@ -163,6 +171,7 @@ export const attentionNames = namesOf<AttentionOptions>({
   window: 1,
   sinkTokens: 1,
   align: 1,
+  positions: 1,
   scale: 1,
   softcap: 1,
   alibiSlopes: 1,
@@ -213,11 +222,13 @@ export function readSyncValues(where: string, options: AttentionOptions<unknown>
  */
 export function readValues(o: AttentionOptions<unknown>, mayCopy = true): Settings {
   if (o.pattern !== undefined) checkExclusive(o as Record<string, unknown>);
+  if (o.positions !== undefined && o.align !== undefined) throw positionsSay('align');
   const copyInputs = o.copyInputs === undefined ? 'small' : checkCopyInputs(o.copyInputs);
   const settings: Settings = {
     isHeadsFirst: o.layout !== undefined && checkOneOf('layout', o.layout, layouts) === 'bhnd',
     mergedHeads: readMergedHeads(o),
     pattern: readPattern(o),
+    positions: o.positions === undefined ? undefined : readPositions(o.positions),
     scale: o.scale === undefined ? undefined : checkFinite('scale', o.scale),
     softcap: o.softcap === undefined ? 0 : checkSoftcap(o.softcap),
     alibiSlopes: o.alibiSlopes === undefined ? undefined : readFloats('alibiSlopes', o.alibiSlopes),

@@ -5,6 +5,7 @@ import { type MergedHeads, unmergeable } from '../../call/heads.js';
 import type { CopyInputs } from '../../call/request.js';
 import { TilewiseTypeError } from '../../check/errors.js';
 import type { Pattern } from '../../patterns/index.js';
+import type { Positions } from '../../patterns/positions.js';
 import type { PageListSettings } from '../../stores/page-lists.js';
 import type { PageSettings } from '../../stores/pages.js';
 import type { DeviceName } from '../../tensor/devices.js';
@@ -17,6 +18,7 @@ export interface Settings {
   /** Set: the last axis of operands is heads * dim. */
   readonly mergedHeads: MergedHeads | undefined;
   readonly pattern: Pattern;
+  readonly positions: Positions | undefined;
   readonly scale: number | undefined;
   /** 0: none. */
   readonly softcap: number;
@@ -46,6 +48,7 @@ export interface Settings {
 /** What options say together. */
 export function checkTogether(settings: Settings): void {
   checkPatternTakes(settings);
+  if (settings.positions) checkPositions(settings);
   checkMergedHeads(settings);
   checkPair(settings, 'extraKeys', 'extraValues', 'a key needs a value');
   checkPages(settings);
@@ -57,6 +60,25 @@ export function checkTogether(settings: Settings): void {
       throw conflict(`\`${name}\` does not apply to packed sequences; leave it out or do without \`cuSeqlensQ\``);
     }
   }
+}
+
+/** The error for an option that says where tokens are, next to `positions`. */
+export const positionsSay = (name: string): Error =>
+  conflict(`\`positions\` already says where queries and keys are; leave out \`${name}\``);
+
+/** Positions are of the tokens of batch entries, and patterns that count something else cannot take them. */
+export function checkPositions(settings: Pick<Settings, 'pattern'> & { [name in keyof Settings]?: unknown }): void {
+  const { pattern } = settings;
+  if (pattern.kind !== 'window' && pattern.kind !== 'power') {
+    throw conflict(
+      `\`positions\` goes with a window or power(), not with a pattern of kind '${pattern.kind}', which does not count them`,
+    );
+  }
+  if (pattern.align !== 'bottom-right') throw positionsSay('align');
+  const taken = (['alibiSlopes', 'cuSeqlensQ', 'cuSeqlensK', 'keyStarts', 'pages'] as const).find(
+    (name) => settings[name] !== undefined,
+  );
+  if (taken) throw conflict(`\`${taken}\` does not go with \`positions\`, which are of rows of tokens; leave it out`);
 }
 
 function checkPages({ pages, keyLengths, keyStarts, cuSeqlensK, pageLists }: Settings): void {
@@ -85,6 +107,13 @@ function checkPair(settings: Settings, one: keyof Settings, other: keyof Setting
   throw conflict(`\`${given}\` needs \`${absent}\` next to it: ${why}`);
 }
 
+const ofBatchEntries = [
+  'its queries and keys are those of a batch entry',
+  'cuSeqlensQ',
+  'cuSeqlensK',
+  'pageLists',
+] as const;
+
 /** Options that a pattern leaves no room for, and why. */
 const refused: { readonly [kind in Pattern['kind']]: readonly [why: string, ...names: (keyof Settings)[]] } = {
   window: [''],
@@ -101,6 +130,9 @@ const refused: { readonly [kind in Pattern['kind']]: readonly [why: string, ...n
   blocks: ['it has lists of its own, for keys that are not packed', 'cuSeqlensK', 'pageLists'],
   ranges: ['it says which keys each query of a batch entry sees', 'cuSeqlensQ', 'cuSeqlensK', 'pageLists'],
   sampledBlocks: ['it has lists of its own, for keys that are not packed', 'cuSeqlensK', 'pageLists'],
+  documents: ofBatchEntries,
+  slices: ofBatchEntries,
+  power: ['blocks are counted from key 0 of a batch entry', 'cuSeqlensQ', 'cuSeqlensK', 'keyStarts', 'pageLists'],
   hierarchical: ['it selects keys itself, from the first on', 'keyStarts', 'cuSeqlensK', 'pageLists'],
 };
 

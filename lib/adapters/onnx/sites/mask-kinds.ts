@@ -1,7 +1,7 @@
 // What a mask means: its kind, from the model alone, and a mask of true and false from numbers that only hide or show.
 // Reader: someone who asks why a model counts as causal. Values are read where they are constants.
 
-import { maskPattern } from '../../../patterns/mask-pattern.js';
+import { orderAndPadding } from '../../../patterns/mask-pattern.js';
 import { Tensor } from '../../../tensor/tensor.js';
 import type { FloatType } from '../../../tensor/types.js';
 import type { GraphView } from '../graph-view.js';
@@ -73,7 +73,7 @@ function kindOfConstant(view: GraphView, constant: StoredTensor, mask: SiteMask)
     ? shownKeys(new Tensor<FloatType>(type, data as never, [data.length]).astype('float32').data)?.shown
     : type === 'bool' && (data as Uint8Array).map((value) => Number((value !== 0) !== mask.isInverted));
   if (!shown) return 'additive';
-  const pattern = dims.length >= 1 && dims.length <= 4 ? maskPattern({ type: 'bool', data: shown, dims }) : null;
+  const pattern = dims.length >= 1 && dims.length <= 4 ? orderAndPadding({ type: 'bool', data: shown, dims }) : null;
   if (!pattern) return 'boolean';
   if (pattern.causal) return 'causal';
   return pattern.keyStarts || pattern.keyLengths ? 'padding' : 'none';

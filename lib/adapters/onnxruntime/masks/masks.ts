@@ -4,7 +4,7 @@
 
 import { showDims, TilewiseRangeError } from '../../../check/errors.js';
 import type { AttentionOptions } from '../../../ops/attention/options.js';
-import { maskPattern } from '../../../patterns/mask-pattern.js';
+import { orderAndPadding } from '../../../patterns/mask-pattern.js';
 import { Tensor } from '../../../tensor/tensor.js';
 import type { TensorLike } from '../../../tensor/types.js';
 import { shownKeys } from '../../onnx/sites/mask-kinds.js';
@@ -118,7 +118,7 @@ function readOptions([mask, tensor]: MaskOfRun, sizes: CallSizes, isCausal: bool
   const asMask: TensorLike & OrtTensor = { type: 'bool', data: read.shown, dims: read.dims };
   // Options that say a mask go with nothing else that hides.
   const isWhole = !isCausal && !isMean && read.dims.at(-1) === sizes.keys;
-  const pattern = isWhole ? maskPattern(asMask) : null;
+  const pattern = isWhole ? orderAndPadding(asMask) : null;
   // A cache says itself where its keys end, and queries are the last of them.
   const isOfCache = !!sizes.past && pattern !== null && !!(pattern.align ?? pattern.keyLengths);
   return pattern && !isOfCache && (!pattern.causal || read.dims.at(-2) === sizes.queries)
