@@ -83,14 +83,12 @@ struct QueryRanges {
   }
 
   TW_HOST_DEVICE Cut cut(const Sight& s, const KeyRun& run) const {
-    if (isOfOne(s)) {
-      const Range own = seenBy(s.rows.begin, run.places);
-      return cutRun(run, own, own);
+    if (!isOfOne(s)) {
+      const Range& interior = tables.runs[run.at[0]].interior;
+      if (interior.contains(run.places) || isWholeTile(s)) return cutRun(run, run.places, interior);
     }
-    const Range& interior = tables.runs[run.at[0]].interior;
-    if (interior.contains(run.places) || isWholeTile(s)) return cutRun(run, run.places, interior);
-    // Some queries of the tile: fewer of its keys, and a larger interior.
-    Range some{kMaxTokens, 0}, all{0, kMaxTokens};
+    // One query, or some of a tile: fewer of its keys, and a larger interior.
+    Range some{run.places.end, run.places.begin}, all = run.places;
     for (Token row = s.rows.begin; row < s.rows.end; ++row) {
       const Range own = intersect(seenBy(row, run.places), run.places);
       all = intersect(all, own);
