@@ -24,9 +24,9 @@ const gathered = (x, lists) =>
 
 export async function routed(q, k, v, centroids) {
   const [ofQueries, ofKeys] = [nearest(q, centroids), nearest(k, centroids)];
-  const sees = ofQueries.map((list, at) => [list.map((i) => ofKeys[at].map((j) => (j <= i ? 1 : 0)))]);
-  const mask = Tensor.from(sees).astype('bool'); // [heads * clusters, 1, size, size]
-  const { out } = await attention(gathered(q, ofQueries), gathered(k, ofKeys), gathered(v, ofKeys), { mask });
+  const positions = { queries: ofQueries, keys: ofKeys }; // [heads * clusters, size]
+  const options = { causal: true, positions };
+  const { out } = await attention(gathered(q, ofQueries), gathered(k, ofKeys), gathered(v, ofKeys), options);
   return { out: scattered(ofQueries, (at, place) => row(out, at * size + place)), ofQueries, ofKeys };
 }
 

@@ -1,6 +1,6 @@
 // Titans (arXiv 2501.00663), the attention branch: persistent tokens that every query sees, and segments (memory as context)
 // or a window (memory as gate). Its neural memory is a network that learns while it reads, and no attention.
-import { attention, blocks } from 'tilewise';
+import { attention, documents } from 'tilewise';
 import { attendAll, random, range, runAlone } from './naive.mjs';
 
 const [tokens, heads, kvHeads, dim] = [100, 4, 2, 16];
@@ -8,10 +8,8 @@ const [persistent, segment, window] = [3, 32, 20];
 
 /** Memory as context: causal inside each segment. */
 export function memoryAsContext(q, k, v, extra) {
-  // Block m of queries sees block m of keys.
-  const count = Math.ceil(tokens / segment);
-  const csr = { rowOffsets: Int32Array.from(range(count + 1)), columns: Int32Array.from(range(count)) };
-  const pattern = blocks({ blockQ: segment, blockK: segment, csr, causal: true });
+  const lengths = range(Math.ceil(tokens / segment)).map((m) => Math.min(segment, tokens - m * segment));
+  const pattern = documents({ lengths, causal: true });
   return attention(q, k, v, { pattern, extraKeys: extra.keys, extraValues: extra.values });
 }
 
