@@ -66,7 +66,7 @@ export async function attend(
   if (operations <= atOnce && !isUneven && !keyLengths && !blind && q.type === v.type) {
     const data = memoryOf([given[0], given[1], given[2], tensor]);
     const call = RepeatedCall.of(q, k, v, options, data);
-    if (call?.run(data)) return { tensor, kept: new KeptCall(call, given, { sizes, hiding, output }) };
+    if (call?.run(data)) return { tensor, kept: new KeptCall(call, given, { hiding, output }) };
   }
   if (operations <= atOnce) attentionSync(q, k, v, options);
   else await attention(q, k, v, options);

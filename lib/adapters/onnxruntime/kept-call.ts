@@ -3,7 +3,6 @@
 
 import type { CallMemory, RepeatedCall } from '../../ops/attention/again.js';
 import type { TensorData } from '../../tensor/views.js';
-import type { CallSizes } from './masks/key-masks.js';
 import type { MaskOptions, RunMasks } from './masks/masks.js';
 import type { OrtTensor } from './ort.js';
 import type { SwappedSite } from './segments/cut.js';
@@ -20,7 +19,6 @@ export const givenTo = ({ swap }: SwappedSite, tensorOf: (name: string) => OrtTe
 export class KeptCall {
   readonly #call: RepeatedCall;
   readonly #forms: readonly Pick<OrtTensor, 'type' | 'dims'>[];
-  readonly #sizes: CallSizes;
   readonly #hiding: MaskOptions;
   readonly #output: TensorKind;
 
@@ -28,11 +26,10 @@ export class KeptCall {
   constructor(
     call: RepeatedCall,
     given: readonly OrtTensor[],
-    { sizes, hiding, output }: { sizes: CallSizes; hiding: MaskOptions; output: TensorKind },
+    { hiding, output }: { hiding: MaskOptions; output: TensorKind },
   ) {
     this.#call = call;
     this.#forms = given.map(({ type, dims }) => ({ type, dims: [...dims] }));
-    this.#sizes = sizes;
     this.#hiding = hiding;
     this.#output = output;
   }
@@ -46,9 +43,7 @@ export class KeptCall {
   ): OrtTensor | undefined {
     const given = givenTo(site, tensorOf);
     if (!given.every((tensor, i) => isLike(tensor, this.#forms[i]))) return undefined;
-    const { swap, pattern } = site;
-    const named = swap.masks.map((mask, i) => [mask, given[3 + i]] as const);
-    if (masks.optionsOf(named, this.#sizes, swap.causal, pattern) !== this.#hiding) return undefined;
+    if (!masks.says(this.#hiding, given.slice(3))) return undefined;
     const out = memory.take(this.#output);
     if (this.#call.run(memoryOf([given[0], given[1], given[2], out]))) return out;
     memory.give(out);

@@ -182,13 +182,14 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
 const invalid = (message: string): TilewiseTypeError => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
 
 /** Presents of the run's own in the place of those that are fed. */
-const heldOf = (ort: Ort, feeds: ReadonlyMap<string, OrtTensor>): Map<string, OrtTensor> =>
-  new Map(
-    [...feeds].flatMap(([name, tensor]) => {
-      const present = heldPresent(ort, tensor);
-      return present ? [[name, present] as const] : [];
-    }),
-  );
+function heldOf(ort: Ort, feeds: ReadonlyMap<string, OrtTensor>): Map<string, OrtTensor> {
+  const held = new Map<string, OrtTensor>();
+  for (const [name, tensor] of feeds) {
+    const present = heldPresent(ort, tensor);
+    if (present) held.set(name, present);
+  }
+  return held;
+}
 
 /** The dims of a tensor, as ONNX's Shape gives them. */
 const dimsOf = ({ Tensor }: Ort, { dims }: OrtTensor): OrtTensor =>
@@ -223,7 +224,8 @@ function checkedFeed({ name, type, shape }: OrtMetadata, feed: unknown): OrtTens
 
 /** Outputs that the caller has memory for are copied into it. */
 function copiedInto(fetches: unknown, outputs: OrtValues): OrtValues {
-  const given = (is.object(fetches) && !Array.isArray(fetches) ? fetches : {}) as Record<string, unknown>;
+  if (!is.object(fetches) || Array.isArray(fetches)) return outputs;
+  const given: Record<string, unknown> = fetches;
   const entries = Object.entries(outputs).map(([name, output]) => {
     const target = given[name];
     if (!isTensor(target)) return [name, output] as const;

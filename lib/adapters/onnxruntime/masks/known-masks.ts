@@ -34,6 +34,15 @@ export class RunsMasks<O> {
     this.#kept = kept;
   }
 
+  /** Whether these are the masks of which options came from here: of the same bytes, and read for the same sizes. */
+  says(options: O, tensors: readonly OrtTensor[]): boolean {
+    if (tensors.length === 0) return true;
+    if (this.#here.some((one) => one.options === options && isEach(one.tensors, tensors, isSame))) return true;
+    const known = this.#kept.find((one) => one.options === options && isEach(one.tensors, tensors, isAlike));
+    if (known) this.#here.push({ ...known, tensors });
+    return known !== undefined;
+  }
+
   /** @param read says what masks mean: these ones, or copies of them which nobody writes to */
   optionsOf(
     key: string,
@@ -41,12 +50,11 @@ export class RunsMasks<O> {
     tensors: readonly OrtTensor[],
     read: (tensors: readonly OrtTensor[]) => O,
   ): O {
-    const isKnown = (one: Known<O>) =>
-      one.key === key && one.pattern === pattern && one.tensors.every((tensor, i) => isAlike(tensor, tensors[i]));
-    const same = ({ key: other, tensors: own }: Known<O>) => key === other && own.every((one, i) => one === tensors[i]);
-    const seen = this.#here.find((one) => one.pattern === pattern && same(one)) ?? this.#here.find(isKnown);
+    const isKnown = (isOne: typeof isSame) => (one: Known<O>) =>
+      one.key === key && one.pattern === pattern && isEach(one.tensors, tensors, isOne);
+    const seen = this.#here.find(isKnown(isSame)) ?? this.#here.find(isKnown(isAlike));
     if (seen) return seen.options;
-    let known = this.#kept.find(isKnown);
+    let known = this.#kept.find(isKnown(isAlike));
     if (!known) {
       const isSmall = tensors.reduce((bytes, tensor) => bytes + bytesOf(tensor).byteLength, 0) <= mostBytes;
       const own = isSmall ? tensors.map(copyOf) : tensors;
@@ -58,6 +66,11 @@ export class RunsMasks<O> {
     return known.options;
   }
 }
+
+const isEach = <T>(some: readonly T[], others: readonly T[], is: (one: T, other: T) => boolean): boolean =>
+  some.length === others.length && some.every((one, i) => is(one, others[i]));
+
+const isSame = (one: OrtTensor, other: OrtTensor): boolean => one === other;
 
 function bytesOf({ data }: OrtTensor): Uint8Array {
   const { buffer, byteOffset, byteLength } = data as Float32Array;

@@ -39,6 +39,11 @@ export class RunMasks {
     this.#known = new RunsMasks(session);
   }
 
+  /** Whether options that optionsOf() gave, for the same sizes, are what these masks say, too. */
+  says(options: MaskOptions, masks: readonly OrtTensor[]): boolean {
+    return this.#known.says(options, masks);
+  }
+
   /** The mask whose rows without keys are a mean of all values; undefined where there are none. */
   blindOf(options: MaskOptions): ShownBytes | undefined {
     const mask = meant.get(options);
