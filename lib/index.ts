@@ -6,7 +6,6 @@ import { installed, native } from './native/native.js';
 export { type ClaOptions, claLayerMap } from './caches/cla.js';
 export { type AppendOptions, KvCache } from './caches/kv-cache.js';
 export type { KvCacheOptions, KvPoolOptions } from './caches/kv-options.js';
-export type { PerHead } from './caches/kv-parts.js';
 export {
   type HeldPages,
   KvPool,
@@ -75,12 +74,14 @@ export {
 } from './patterns/hierarchical.js';
 export type { Pattern } from './patterns/index.js';
 export { type MaskDocuments, type MaskPattern, maskPattern } from './patterns/mask-pattern.js';
+export { type MoaOptions, type MoaWindows, moaWindows } from './patterns/moa-windows.js';
 export {
   type NeighborhoodOptions,
   type NeighborhoodPattern,
   neighborhood,
   type PerAxis,
 } from './patterns/neighborhood.js';
+export type { PerHead } from './patterns/per-head.js';
 export type { PositionList, TokenPositions } from './patterns/positions.js';
 export { type PowerOptions, type PowerPattern, power } from './patterns/power.js';
 export type { AskingProgress, MaskPredicate, PredicateAxis } from './patterns/predicate.js';

@@ -1,11 +1,12 @@
-// What `npm run bench:masks` measures: what a mask or a bias costs over the call that says the same in fewer words.
+// What `npm run bench:masks` measures: what a mask, a bias or a window per head costs over calls that say it in fewer words.
 // Reader: someone who adds a case: a reference and the contenders held against it in one run. `most` is the target.
 import { attentionSync, ranges, Tensor } from 'tilewise';
 import { dimsOf, randomTensor } from '../timing/inputs.mjs';
 
 /**
  * @typedef {object} Contender
- * @property {string} name @property {object} options of attentionSync() @property {number} [most] of the reference's time
+ * @property {string} name @property {object | object[]} options of attentionSync(), or of several calls in turn
+ * @property {number} [most] of the reference's time
  *
  * @typedef {object} Group
  * @property {string} name @property {Contender[]} contenders the first is the reference @property {number[]} q
@@ -119,6 +120,26 @@ function decoding(dtype, tokens) {
   };
 }
 
+/**
+ * Windows that differ by head, twice, against a call for each of their windows: DuoAttention's retrieval and streaming KV
+ * heads, half of them each.
+ */
+function windowsByHead(dtype, queries, tokens) {
+  const streaming = { recentTokens: 256, sinkTokens: 64 };
+  const recentTokens = Array.from({ length: 8 }, (_, head) => (head % 2 ? 256 : Infinity));
+  const byHead = { ...streaming, recentTokens };
+  return {
+    name: `windows by head, ${queries === 1 ? 'decode' : 'prefill'} ${dtype} D=128 N=${tokens} H=32/8`,
+    dtype,
+    q: dimsOf('bnhd', queries, 32, 128),
+    kv: dimsOf('bnhd', tokens, 8, 128),
+    contenders: [
+      { name: 'a call per window', options: [{ causal: true }, streaming] },
+      { name: 'windows by head', options: [byHead, byHead], most: 1.05 },
+    ],
+  };
+}
+
 /** @returns {Group[]} */
 export function maskGroups({ isQuick }) {
   const tokens = isQuick ? 512 : 2048;
@@ -129,6 +150,8 @@ export function maskGroups({ isQuick }) {
     ...dtypes.flatMap((dtype) => [documents(dtype, tokens, 64), documents(dtype, tokens, 128)]),
     ...dtypes.map((dtype) => biased(dtype, tokens, 64)),
     ...dtypes.map((dtype) => decoding(dtype, isQuick ? 1024 : 8192)),
+    ...dtypes.map((dtype) => windowsByHead(dtype, tokens, tokens)),
+    ...dtypes.map((dtype) => windowsByHead(dtype, 1, isQuick ? 1024 : 8192)),
   ];
 }
 
@@ -139,6 +162,8 @@ export function callsOf({ q, kv, dtype, contenders }) {
   return contenders.map(({ name, options, most }) => ({
     name,
     most,
-    call: () => attentionSync(query, key, value, { ...options, out }),
+    call: () => {
+      for (const one of [options].flat()) attentionSync(query, key, value, { ...one, out });
+    },
   }));
 }

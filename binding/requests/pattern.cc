@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "../../core/op/head_windows.h"
 #include "fields.h"
 
 namespace tilewise {
@@ -22,7 +23,8 @@ namespace {
 
 #define TW_PATTERN_FIELDS(X) TW_NEIGHBORHOOD(X) TW_SHARDS(X) TW_BLOCKS(X) TW_RANGES(X)
 #define TW_PATTERN_VIEWS(X)                                                                             \
-  X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks) X(rangeOffsets) X(rangeBounds)
+  X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks) X(rangeOffsets) X(rangeBounds) \
+  X(windowLefts) X(windowRights) X(windowSinks)
 // clang-format on
 
 // The patterns' fields and views follow those of fields.h.
@@ -179,6 +181,25 @@ void readRangeViews(const Views& views, Napi::Env env, AttentionProblem& p) {
   r.ranges = reinterpret_cast<const Range*>(bounds.data());
 }
 
+// Windows that differ by head: a number for all, or one per KV head or query head.
+void readWindowViews(const Views& views, Napi::Env env, AttentionProblem& p) {
+  const View lefts = views.at(PatternSlot::windowLefts), rights = views.at(PatternSlot::windowRights),
+             sinks = views.at(PatternSlot::windowSinks);
+  if (!lefts.isPresent) return;
+  const auto read = [&](const View& view, Token least) {
+    std::vector<Token> list = copyOf(env, view);
+    const size_t count = list.size();
+    if (count != 1 && count != size_t(p.kvHeads) && count != size_t(p.queryHeads)) {
+      refuse(env, "windows are given for all heads, per KV head or per query head");
+    }
+    for (const Token tokens : list) {
+      if (tokens < least || tokens > kMaxTokens) refuse(env, "a window has a bad number of tokens");
+    }
+    return list;
+  };
+  setHeadWindows(p, read(lefts, -1), read(rights, 0), read(sinks, 0), views.newList());
+}
+
 }  // namespace
 
 const Names kAttentionFields = kFields;
@@ -196,6 +217,7 @@ void readPattern(const Numbers& n, AttentionProblem& p) {
 }
 
 void readPatternViews(const Numbers& n, const Views& views, AttentionProblem& p) {
+  if (p.pattern == PatternKind::window) readWindowViews(views, n.env(), p);
   if (p.pattern == PatternKind::blocks) readListViews(views, n.env(), p);
   if (p.pattern == PatternKind::ranges) readRangeViews(views, n.env(), p);
 }

@@ -214,6 +214,8 @@ class Views {
     request_.held.push_back(view.held);
     return view;
   }
+  // An empty list that the request keeps.
+  std::vector<int32_t>& newList() const { return request_.lists.emplace_back(); }
   // A copy of a list, which the request keeps.
   const std::vector<int32_t>& keep(const View& list) const { return request_.lists.emplace_back(copyOf(env_, list)); }
 

@@ -3,7 +3,7 @@
 // still fill it and each key is read once for the group (GQA, MQA, SQA).
 #pragma once
 
-#include "platform.h"
+#include "box.h"
 
 namespace tilewise {
 
@@ -20,6 +20,8 @@ struct TileMap {
     if (headsPerToken == 1) return {Token(row), firstHead};
     return {Token(row / headsPerToken), firstHead + int32_t(row % headsPerToken)};
   }
+  // The heads of so many such maps that follow each other.
+  TW_HOST_DEVICE Range heads(int32_t maps = 1) const { return {firstHead, firstHead + maps * headsPerToken}; }
   // The map of the KV head `n` places on: its query heads follow those of this one.
   TW_HOST_DEVICE TileMap next(int32_t n) const { return {firstHead + n * headsPerToken, headsPerToken}; }
   TW_HOST_DEVICE int64_t rows(Token tokens) const { return int64_t(tokens) * headsPerToken; }

@@ -31,6 +31,7 @@ struct WindowOptions {
   Token sinkTokens = 0;
   Align align = Align::bottomRight;
   Token offset = 0;  // used with Align::explicitOffset
+  HeadWindows heads{};  // windows alone: where they differ left, right and sinkTokens are the most that a head has
 };
 
 // Position of query 0 among the keys.
@@ -110,6 +111,7 @@ struct AttentionProblem {
     store.forEachList(sequences, stored, visit);
     blocks.forEachList(sequences, outputHeads(), longestQueries(), visit);
     ranges.forEachList(sequences, outputHeads(), queries, visit);
+    if (window.heads.differ()) visit(window.heads.values, window.heads.length());
   }
 
   TW_HOST_DEVICE ScoreScale scoreScale() const { return {scale, softcap, rules.areAny()}; }
@@ -158,7 +160,7 @@ TW_HOST_DEVICE Pattern patternOf(const AttentionProblem& p, const Sequence& s, i
   if (sinkEnd > 0) sinkEnd += s.keyStart;
   const Window window{keys, p.window.left, p.window.right, offset, sinkEnd};
   if constexpr (std::is_same_v<Pattern, Window>) {
-    return window;
+    return {keys, window.left, window.right, offset, sinkEnd, p.window.heads, s.keyStart};
   } else if constexpr (std::is_same_v<Pattern, StridedShards>) {
     return {p.shards, keys, offset};
   } else if constexpr (std::is_same_v<Pattern, BlockList>) {

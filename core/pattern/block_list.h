@@ -52,9 +52,10 @@ struct BlockList {
   static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = false;
   static constexpr bool kHasTokenMasks = true;
+  static constexpr bool kMixesHeads = false;
 
   BlockLists lists;
-  Window window;
+  Window window;  // the same for all heads
   int64_t batch = 0;
 
   struct Sight {
@@ -67,7 +68,7 @@ struct BlockList {
     const Range& q = queries.axis[0];
     const int64_t list = headClass(head) + q.begin / lists.queries;
     const int32_t begin = lists.begins[list];
-    return {window.look(head, queries), begin, begin + lists.counts[list]};
+    return {window.bands(queries), begin, begin + lists.counts[list]};
   }
 
   // The listed keys, then the window's. Runs of the list have their entry + 1 in at[0].

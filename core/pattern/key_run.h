@@ -17,6 +17,9 @@
 //                                 do not follow each other are runs of their own
 //   kIsDense                      its runs are long: most of its keys follow each other. They ascend
 //   kHasTokenMasks                runs may hide single tokens; then tokens(run, query) is as tokenMask() below
+//   kMixesHeads                   look(heads, box) answers for heads that see different keys: they may share tiles all
+//   the
+//                                 same, in which each row is cut by its own head
 //   traits()                      PatternTraits below: tiles and kernels are chosen by them
 //   headClass(head)               heads of one class see the same keys
 //   visitedKeys()                 about how many keys one query visits; an upper bound will do. Reads lists
@@ -55,7 +58,8 @@ TW_HOST_DEVICE Cut cutRun(const KeyRun& run, const Range& some, const Range& all
 struct PatternTraits {
   const char* name;  // of its kernels
   bool isGrid = false, isDense = false;
-  int32_t headsAlike = 0;  // so many consecutive heads see the same keys and may share tiles; 0: all heads
+  int32_t headsAlike = 0;  // so many consecutive heads see the same keys; 0: all heads
+  bool mixesHeads = false;  // heads that see different keys may share tiles, too
   Token queryBlock = kMaxTokens;  // queries that are asked together: no tile crosses a multiple of this
   bool isPlanned =
       false;  // queryBlock is the height that the processor has chosen, or none: its runs are planned for it
@@ -63,7 +67,8 @@ struct PatternTraits {
   int32_t sparsity = 1;  // one in so many keys is visited, about
   bool hasStreamKernel = false, hasDecodeKernel = false;  // on a GPU; every pattern has a gather kernel
 
-  TW_HOST_DEVICE bool sharesKeys(int32_t heads) const { return headsAlike == 0 || headsAlike % heads == 0; }
+  TW_HOST_DEVICE bool areAlike(int32_t heads) const { return headsAlike == 0 || headsAlike % heads == 0; }
+  TW_HOST_DEVICE bool sharesKeys(int32_t heads) const { return mixesHeads || areAlike(heads); }
   TW_HOST_DEVICE bool hasQueryBlocks() const { return queryBlock < kMaxTokens; }
 };
 
@@ -75,6 +80,17 @@ TW_HOST_DEVICE const uint8_t* tokenMask(const Pattern& pattern, const KeyRun& ru
     return pattern.tokens(run, query);
   } else {
     return nullptr;
+  }
+}
+
+// What the queries of a box see for the heads of a tile; the first speaks for all unless the pattern mixes heads.
+template <class Pattern>
+TW_HOST_DEVICE typename Pattern::Sight lookAmong(const Pattern& pattern, const Range& heads,
+                                                 const Box<Pattern::kRank>& queries) {
+  if constexpr (Pattern::kMixesHeads) {
+    return pattern.look(heads, queries);
+  } else {
+    return pattern.look(heads.begin, queries);
   }
 }
 

@@ -50,6 +50,7 @@ struct QueryRanges {
   static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = false;
   static constexpr bool kHasTokenMasks = false;
+  static constexpr bool kMixesHeads = false;
 
   RangeTables tables;
   Token queries = 0, keys = 0;

@@ -13,6 +13,7 @@ struct WindowOrRanges {
   static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = false;
   static constexpr bool kHasTokenMasks = false;
+  static constexpr bool kMixesHeads = true;
 
   Window window;
   QueryRanges ranges;  // without offsets: the window
@@ -21,11 +22,11 @@ struct WindowOrRanges {
   using Sight = Window::Sight;
 
   TW_HOST_DEVICE Sight look(int head, const Box<1>& queries) const {
-    if (hasRanges()) {
-      const QueryRanges::Sight s = ranges.look(head, queries);
-      return {s.rows, s.runs};
-    }
-    return window.look(head, queries);
+    return hasRanges() ? sightOf(ranges.look(head, queries)) : window.look(head, queries);
+  }
+  // Heads of a range have one table.
+  TW_HOST_DEVICE Sight look(const Range& heads, const Box<1>& queries) const {
+    return hasRanges() ? sightOf(ranges.look(heads.begin, queries)) : window.look(heads, queries);
   }
   TW_HOST_DEVICE int32_t runs(const Sight& s) const { return hasRanges() ? ranges.runs(ofRanges(s)) : window.runs(s); }
   TW_HOST_DEVICE KeyRun run(const Sight& s, int32_t i) const {
@@ -37,6 +38,7 @@ struct WindowOrRanges {
 
  private:
   TW_HOST_DEVICE bool hasRanges() const { return ranges.tables.offsets != nullptr; }
+  static TW_HOST_DEVICE Sight sightOf(const QueryRanges::Sight& s) { return {s.rows, s.runs}; }
   static TW_HOST_DEVICE QueryRanges::Sight ofRanges(const Sight& s) { return {s.some, s.all}; }
 };
 

@@ -22,6 +22,7 @@ struct TileRows {
   int32_t headOf(int64_t row) const { return firstHead + int32_t(row % heads); }
   Token queryOf(int64_t row) const { return Token(row / heads); }
   Range queries() const { return {Token(begin / heads), Token(ceilDiv<int64_t>(end, heads))}; }
+  Range headsOf() const { return {firstHead, firstHead + heads}; }
   // Those of one query, [begin, end).
   TileRows of(Token query) const {
     return {firstHead, larger(begin, int64_t(query) * heads), smaller(end, (int64_t(query) + 1) * heads), heads};

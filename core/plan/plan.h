@@ -85,7 +85,8 @@ class Planner {
       const Counted& counted = countsOf(pattern, hidden, head, s);
       plan_.sum.add(counted.counts);
       ++plan_.maps;
-      plan_.variesByHead |= pattern.headClass(head) != pattern.headClass(0) || hidden.variesByHead();
+      for (int32_t h = head; h < head + perTile; ++h)
+        plan_.variesByHead |= pattern.headClass(h) != pattern.headClass(0) || hidden.variesByHead();
       if (counted.counts.computed > plan_.worst.computed) {
         plan_.worst = counted.counts;
         plan_.worstHead = head;
@@ -102,7 +103,8 @@ class Planner {
 
   template <class Pattern>
   const Counted& countsOf(const Pattern& pattern, const HiddenKeys& hidden, int32_t head, const Sequence& s) {
-    const auto [at, isNew] = counted_.try_emplace({pattern.headClass(head), hidden.variesByHead() ? head : 0});
+    const bool isOwn = hidden.variesByHead() || !pattern.traits().areAlike(plan_.rule.headsPerTile);
+    const auto [at, isNew] = counted_.try_emplace({pattern.headClass(head), isOwn ? head : 0});
     if (!isNew) return at->second;
     if constexpr (Pattern::kIsGrid) {
       at->second = countMaskedGrid<Pattern::kRank>(problem_.grid, hidden, head, plan_.rule);
@@ -139,7 +141,8 @@ template <class Pattern, class Visit>
 void forEachLeft(const Pattern& pattern, const HiddenKeys& hidden, const Viewer& viewer, Visit&& visit) {
   const auto& [head, queries] = viewer;
   const TileRows rows{head, queries.begin, queries.end, 1};
-  forEachSeen(pattern, head, queries, [&](const Stretch& stretch) { hidden.forEachLeft(rows, stretch, visit); });
+  forEachSeen(pattern, {head, head + 1}, queries,
+              [&](const Stretch& stretch) { hidden.forEachLeft(rows, stretch, visit); });
 }
 
 // Adds the keys that one viewer sees. A single query's are exact: its token masks are read, too. `stretches` is
@@ -226,7 +229,7 @@ inline std::vector<Seen> seenAlong(const Grid& grid, int32_t group, int axis, co
       addVisited(alone, HiddenKeys(), int32_t(i), {0, boxes[i]}, tiles, stretches, seen);
       continue;
     }
-    forEachSeen(alone, 0, boxes[i], [&](const Stretch& stretch) {
+    forEachSeen(alone, {0, 1}, boxes[i], [&](const Stretch& stretch) {
       seen.push_back({int32_t(i), stretch.run.places.begin, stretch.run.places.end, stretch.isInterior});
     });
   }

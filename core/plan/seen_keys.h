@@ -10,10 +10,10 @@
 
 namespace tilewise {
 
-// Calls visit(Stretch) for all stretches that the queries of a box see.
+// Calls visit(Stretch) for all stretches that the queries of a box see for the heads of a tile.
 template <class Pattern, class Visit>
-void forEachSeen(const Pattern& pattern, int head, const Range& queries, Visit&& visit) {
-  const typename Pattern::Sight sight = pattern.look(head, Box<1>{{queries}});
+void forEachSeen(const Pattern& pattern, const Range& heads, const Range& queries, Visit&& visit) {
+  const typename Pattern::Sight sight = lookAmong(pattern, heads, Box<1>{{queries}});
   forEachRun(pattern, sight, [&](const KeyRun& run) { forEachStretch(pattern, sight, run, 1, visit); });
 }
 

@@ -91,7 +91,7 @@ class TileCounter {
   // Adds a tile.
   void add(const TileRows& rows) {
     stretches_.clear();
-    forEachSeen(pattern_, rows.firstHead, rows.queries(), [&](const Stretch& seen) {
+    forEachSeen(pattern_, rows.headsOf(), rows.queries(), [&](const Stretch& seen) {
       hidden_.forEachLeft(rows, seen, [&](const Stretch& stretch) {
         countPairs(stretch, rows);
         stretches_.push_back(stretch);
@@ -121,17 +121,29 @@ class TileCounter {
       return;
     }
     const Range queries = rows.queries();
+    const bool areAlike = pattern_.traits().areAlike(rows.heads);
     for (Token q = queries.begin; q < queries.end; ++q) {
-      const Range seen = pattern_.cut(pattern_.look(rows.firstHead, Box<1>{{{q, q + 1}}}), stretch.run).keys;
-      const uint8_t* tokens = tokenMask(pattern_, stretch.run, q);
-      const TileRows own = rows.of(q);
-      if (!tokens && !hidden_.hasMasks()) {
-        counts.useful += own.size() * seen.size();
-        continue;
+      TileRows left = rows.of(q);
+      while (left.size() > 0) {
+        TileRows own = left;
+        if (!areAlike) own.end = own.begin + 1;
+        countVisible(stretch, own, q);
+        left.begin = own.end;
       }
-      for (Token key = seen.begin; key < seen.end; ++key) {
-        if (!tokens || tokens[key - keys.begin]) counts.useful += hidden_.rowsThatSee(own, q, key);
-      }
+    }
+  }
+
+  // Adds what rows of one query see, of heads that see the same.
+  void countVisible(const Stretch& stretch, const TileRows& rows, Token query) {
+    const auto sight = pattern_.look(rows.headOf(rows.begin), Box<1>{{{query, query + 1}}});
+    const Range seen = pattern_.cut(sight, stretch.run).keys;
+    const uint8_t* tokens = tokenMask(pattern_, stretch.run, query);
+    if (!tokens && !hidden_.hasMasks()) {
+      counts.useful += rows.size() * seen.size();
+      return;
+    }
+    for (Token key = seen.begin; key < seen.end; ++key) {
+      if (!tokens || tokens[key - stretch.run.places.begin]) counts.useful += hidden_.rowsThatSee(rows, query, key);
     }
   }
 

@@ -82,7 +82,7 @@ void decodePiece(const DecodeTask& task, const Pattern& pattern, const TileMap& 
     float ends[2 * RowsPad];
     for (int r = 0; r < RowsPad && !stretch.isInterior; ++r) {
       const Box<1> query{{{rows.token[r], rows.token[r] + 1}}};
-      const Range seen = pattern.cut(pattern.look(map.firstHead, query), stretch.run).keys;
+      const Range seen = pattern.cut(pattern.look(rows.head[r], query), stretch.run).keys;
       ends[r] = float(seen.begin - stretch.run.places.begin);
       ends[RowsPad + r] = float(seen.end - stretch.run.places.begin);
     }
@@ -164,8 +164,8 @@ class Decode {
   }
 
   void run() {
-    const Token lastToken = task_.map.at(task_.rows - 1).token;
-    const typename Pattern::Sight sight = pattern_.look(task_.map.firstHead, Box<1>{{{0, lastToken + 1}}});
+    const typename Pattern::Sight sight =
+        lookAmong(pattern_, task_.map.heads(), Box<1>{{{0, task_.map.at(task_.rows - 1).token + 1}}});
     forEachRun(pattern_, sight, [&](const KeyRun& run) {
       const Range places = intersect(run.places, task_.keys);
       if (places.isEmpty()) return;

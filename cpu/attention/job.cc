@@ -19,7 +19,7 @@ namespace {
 // KV heads that one decode item walks together. Where the heads of a token are side by side, a page's worth of them:
 // reading one head at a stride of pages halves the bandwidth.
 int32_t decodeBundle(const AttentionProblem& p) {
-  if (!traitsOf(p).sharesKeys(p.outputHeads())) return 1;
+  if (!traitsOf(p).areAlike(p.outputHeads())) return 1;
   const int64_t headStride = p.key.head < 0 ? -p.key.head : p.key.head;
   const int64_t tokenStride = p.key.token < 0 ? -p.key.token : p.key.token;
   if (headStride >= tokenStride) return 1;

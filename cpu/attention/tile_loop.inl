@@ -226,7 +226,8 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
   layOutTile(*task.problem, task.shape, kSightBytes, scratch, s);
   const ScoreScale scale = task.problem->scoreScaleAfterQueries();
   auto* const sights = reinterpret_cast<PanelSights<Pattern>*>(s.sights);
-  const int head = task.map.firstHead, candidates = panelsOf<Pattern>(task);
+  const Range heads = task.map.heads();
+  const int candidates = panelsOf<Pattern>(task);
   int panels = 0;
   Box<Pattern::kRank> queries;
   for (int i = 0; i < candidates; ++i) {
@@ -234,9 +235,9 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
     const Box<Pattern::kRank> box = fillPanel(task, pattern, i, panel.rows);
     if (box.isEmpty()) continue;
     prefetchQueries(task, panel);
-    sights[panels].panel = pattern.look(head, box);
+    sights[panels].panel = lookAmong(pattern, heads, box);
     for (int lane = 0; lane < kPanel; ++lane)
-      sights[panels].lane[lane] = pattern.look(head, laneBox<Pattern>(panel.rows, lane));
+      sights[panels].lane[lane] = pattern.look(panel.rows.head[lane], laneBox<Pattern>(panel.rows, lane));
     for (int a = 0; a < Pattern::kRank; ++a) {
       Range& all = queries.axis[a];
       all = panels == 0 ? box.axis[a] : Range{smaller(all.begin, box.axis[a].begin), larger(all.end, box.axis[a].end)};
@@ -245,7 +246,7 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
   }
   if (panels == 0) return;
   for (int i = 0; i < panels; ++i) setUpPanel(task, s, i, s.panels[i]);
-  runBlocks(task, s, scale, pattern, pattern.look(head, queries), sights, panels);
+  runBlocks(task, s, scale, pattern, lookAmong(pattern, heads, queries), sights, panels);
   for (int i = 0; i < panels; ++i) finishPanel(task, s, s.panels[i]);
 }
 

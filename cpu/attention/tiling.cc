@@ -23,6 +23,13 @@ bool isDecodeCheaper(const Kernels& kernels, int64_t rows, int64_t heads, Token 
          double(kernels.decodeRows(int(rows))) * kDecodeRowCost < double(panels);
 }
 
+// Keys that a query of this head sees around it.
+int64_t reachOf(const WindowOptions& window, int32_t head) {
+  if (!window.heads.differ()) return int64_t(window.left) + window.right + 1;
+  const HeadWindow own = window.heads.of(head);
+  return int64_t(own.left) + own.right + 1;
+}
+
 void tileGrid(const AttentionProblem& p, Tiling& t) {
   const int rank = p.grid.rank;
   Token panel[kMaxRank];
@@ -83,8 +90,8 @@ Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kerne
     tileGrid(p, t);
   } else if (traits.isDense) {
     t.alignsBlocks = true;
-    const int64_t reach = int64_t(p.window.left) + p.window.right + 1;
-    t.readsInPlace = isFloat && reach < int64_t(kInPlacePanels) * panel && rows > kInPlacePanels / 4 * panel;
+    t.readsInPlace = isFloat && rows > kInPlacePanels / 4 * panel;
+    t.inPlaceReach = kInPlacePanels * panel;
     t.shape.queries = tileQueries(rows, int64_t(t.maps) * p.sequences, p.headDim + p.valueDim, threads, panel);
     t.tiles = ceilDiv<int64_t>(rows, t.shape.queries);
   } else {
@@ -98,6 +105,7 @@ Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kerne
 TileTask Tiling::task(const AttentionProblem& p, const Sequence& sequence, int32_t group, int64_t index,
                       const Pause& pause) const {
   TileTask task{&p, sequence, map.next(group), 0, 0, shape, alignsBlocks, readsInPlace, {}, pause, {}};
+  if (inPlaceReach > 0) task.readsInPlace = readsInPlace && reachOf(p.window, task.map.firstHead) < inPlaceReach;
   if (isGrid) {
     for (int a = kMaxRank - 1; a >= 0; --a) {
       const Token begin = Token(index % perAxis[a]) * box[a];

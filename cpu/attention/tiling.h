@@ -16,6 +16,7 @@ struct Tiling {
   const Kernels* kernels;
   TileShape shape;  // most rows of a tile, keys per block
   bool alignsBlocks, readsInPlace;
+  int64_t inPlaceReach;  // windows: those that reach this far are not read in place; else 0
   int64_t tiles;    // per map
   int64_t rowsPerBlock;  // tiles do not cross multiples of this: queries of a block of lists
   // Grids: queries of a panel and of a tile, and tiles per dilation group.

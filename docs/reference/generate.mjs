@@ -15,6 +15,7 @@ import {
   power,
   ranges,
   sampledBlocks,
+  slidingWindow,
   stridedShards,
   Tensor,
 } from 'tilewise';
@@ -112,6 +113,13 @@ const adapterPage = (name) =>
     validation: { notExported: false },
   });
 
+/** The picture of docs/guide/windows.md: a head of each kind. */
+function windowsPicture() {
+  const shape = { tokens: 256, queryHeads: 2, kvHeads: 2, headDim: 64 };
+  const pattern = slidingWindow({ recentTokens: [Infinity, 48], sinkTokens: 16 });
+  return explain(pattern, shape, { queryTile: 16, keyTile: 16 }).toSVG();
+}
+
 const markdown = (print) => async () => `<!-- Written by \`npm run docs\`. -->\n\n${await print()}\n`;
 const pages = [
   ['docs/reference/support.md', markdown(supportPage)],
@@ -126,6 +134,7 @@ const pages = [
   ['docs/pictures/documents.svg', documentsPicture],
   ['docs/pictures/power.svg', powerPicture],
   ['docs/pictures/positions.svg', positionsPicture],
+  ['docs/pictures/head-windows.svg', windowsPicture],
   ['docs/pictures/rotary-wavelengths.svg', rotaryPicture],
   ['docs/pictures/pages.svg', pagesPicture],
 ];

@@ -217,7 +217,9 @@ const besideSinks = ['extraKeys', 'bias', 'mask', 'keyMask', 'alibiSlopes'] as c
 /** Refuses what the cache says itself. */
 function refuseSight(options: Told, parts: readonly KvPart[], rotary: RotarySettings | undefined): void {
   if (parts.every(({ horizon }) => !horizon)) return;
-  const named = (['pattern', 'window', 'sinkTokens'] as const).find((name) => options[name] !== undefined);
+  const named = (['pattern', 'recentTokens', 'window', 'sinkTokens'] as const).find(
+    (name) => options[name] !== undefined,
+  );
   if (named || !options.causal) {
     throw wrong(
       `\`${named ?? 'causal'}\` does not go with a cache of \`recentTokens\`, which says what a query sees; leave it out`,

@@ -14,10 +14,11 @@ import {
 } from '../check/validate.js';
 import { type Layout, layouts } from '../ops/attention/options.js';
 import type { RotaryOptions } from '../ops/rotary/frequencies.js';
+import type { PerHead } from '../patterns/per-head.js';
 import { backendIndex, checkLocation, cpu, type Location } from '../tensor/devices.js';
 import type { FloatType } from '../tensor/types.js';
 import { floatTypes } from '../tensor/views.js';
-import { type PartSettings, type PerHead, readParts, usualPageSize } from './kv-parts.js';
+import { type PartSettings, readParts, usualPageSize } from './kv-parts.js';
 import { type CachePositions, type RotarySettings, readRotary } from './kv-rotary.js';
 
 /** What the pages of all caches are told. */

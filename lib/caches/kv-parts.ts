@@ -4,6 +4,7 @@
 
 import { TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { invalid, is, maxTokens } from '../check/validate.js';
+import type { PerHead } from '../patterns/per-head.js';
 import type { Range } from '../patterns/sights.js';
 import { isList } from '../tensor/nested.js';
 import type { KvPages } from './kv-pages.js';
@@ -22,9 +23,6 @@ export interface KvPart extends PartSettings {
   /** One per sequence. All parts of a cache have the same tokens. */
   readonly runs: readonly KvRun[];
 }
-
-/** A number for all heads, or one per KV head. */
-export type PerHead = number | ArrayLike<number>;
 
 /** The fewest parts that say what each head keeps. */
 export function readParts(recent: PerHead | undefined, sinks: PerHead | undefined, kvHeads: number): PartSettings[] {

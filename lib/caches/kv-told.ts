@@ -12,6 +12,7 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
   | 'queryHeads'
   | 'pattern'
   | 'causal'
+  | 'recentTokens'
   | 'window'
   | 'sinkTokens'
   | 'scale'
@@ -41,6 +42,7 @@ const packedNames = namesOf<PackedAttentionOptions>({
   queryHeads: 1,
   pattern: 1,
   causal: 1,
+  recentTokens: 1,
   window: 1,
   sinkTokens: 1,
   scale: 1,
@@ -73,6 +75,7 @@ export const toldOf = (given: CacheAttentionOptions<unknown>, layout: Layout): T
     kvHeads: undefined,
     pattern: given.pattern,
     causal: given.causal,
+    recentTokens: given.recentTokens,
     window: given.window,
     sinkTokens: given.sinkTokens,
     scale: given.scale,

@@ -21,7 +21,7 @@ import { CountedExplanation } from './counted.js';
 import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
 import { type Hiding, putHiding, readHiding, rowsOfKeyMask, simplerThan, withoutHidden } from './hiding.js';
 import { type Explained, largestOf, readSequences, totalOf } from './ragged.js';
-import type { Scene } from './scene.js';
+import { headsToDraw, type Scene } from './scene.js';
 import {
   describeExcess,
   describeLeftOut,
@@ -154,6 +154,7 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
     queryTile: tokensOf(plan, rank),
     keyTile: plan.keyTile.slice(0, rank),
     isDynamic: options.tiling === 'dynamic',
+    ...headsToDraw(counted, sizes, seen),
     sights: (boxes) => seen(boxes),
     tiles: (boxes) => seen(boxes, tiles),
   };

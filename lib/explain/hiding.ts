@@ -86,7 +86,8 @@ export function simplerThan(
   shape: Shape,
 ): MaskPattern | MaskDocuments | undefined {
   const given = mask ?? keyMask;
-  const isOpen = pattern.kind === 'window' && Math.min(pattern.left, pattern.right) === Number.POSITIVE_INFINITY;
+  const isOpen =
+    pattern.kind === 'window' && [pattern.left, pattern.right].every((reach) => reach === Number.POSITIVE_INFINITY);
   if (!given || !isOpen || keyLengths || keyStarts || positions) return undefined;
   const dims = [shape.batch, outputHeads(shape), shape.queries, shape.keys];
   const strides = mask ? broadcast('mask', mask, dims) : [given.strides[0], 0, 0, given.strides[1]];

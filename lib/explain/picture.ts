@@ -25,8 +25,11 @@ const key = '# visible, - + * in part, . hidden';
 export function drawText(scene: Scene): string {
   if (scene.isEmpty) return 'nothing to draw';
   if (!scene.grid) {
-    const rows = maskCells(scene, 16, 64).map((levels) => levels.map((level) => glyphs[level]).join(''));
-    return [`mask of head 0, queries down and keys across: ${key}`, ...rows].join('\n');
+    const masks = scene.heads.flatMap((head, i) => {
+      const rows = maskCells(scene, head, 16, 64).map((levels) => levels.map((level) => glyphs[level]).join(''));
+      return [`mask of head ${head}${i === 0 ? `, queries down and keys across: ${key}` : ''}`, ...rows];
+    });
+    return masks.join('\n');
   }
   const query = gridQuery(scene, middle(scene.grid.lengths));
   const [down, across] = planeAxes(query).map((axis, i) => {
@@ -68,21 +71,29 @@ const ofMask = ({ grid }: Scene): string => (grid?.isMasked ? ' without its mask
 
 /** A picture of the mask and of the tiles. */
 export function drawSVG(scene: Scene): string {
-  const panels = scene.isEmpty ? [] : scene.grid ? gridPanels(scene) : [maskPanel(scene), tilePanel(scene)];
-  return svgOf(scene.title, scene.notes, panels);
+  const panels = scene.isEmpty
+    ? []
+    : scene.grid
+      ? gridPanels(scene)
+      : scene.heads.flatMap((head) => headPanels(scene, head));
+  const { heads, kinds } = scene;
+  const left = kinds > heads.length ? [`pictures are of ${heads.length} of ${kinds} kinds of heads`] : [];
+  return svgOf(scene.title, [...scene.notes, ...left], panels);
 }
 
 const tileKind = (isInterior: boolean) => (isInterior ? 'interior' : 'visited');
 const mostCells = 256;
 
-function maskPanel(scene: Scene): Panel {
+const headPanels = (scene: Scene, head: number): Panel[] => [maskPanel(scene, head), tilePanel(scene, head)];
+
+function maskPanel(scene: Scene, head: number): Panel {
   const { queries, keys } = scene;
-  const rows = maskCells(scene, mostCells, mostCells);
+  const rows = maskCells(scene, head, mostCells, mostCells);
   const columns = rows[0].length;
   const cell = [queries / rows.length, keys / columns].map((tokens) => Number(tokens.toFixed(1)));
   const caption = cell.every((tokens) => tokens === 1) ? '' : `; a cell is about ${cell[0]} x ${cell[1]}`;
   const panel = new Panel(
-    `mask of head 0: ${queries} queries down, ${keys} keys across${caption}`,
+    `mask of head ${head}: ${queries} queries down, ${keys} keys across${caption}`,
     columns,
     rows.length,
   );
@@ -95,13 +106,13 @@ function maskPanel(scene: Scene): Panel {
   return panel;
 }
 
-function tilePanel(scene: Scene): Panel {
+function tilePanel(scene: Scene, head: number): Panel {
   const { queries, keys, queryTile, keyTile, isDynamic } = scene;
-  const { rows, step } = tileRows(scene, mostCells / 2);
+  const { rows, step } = tileRows(scene, head, mostCells / 2);
   const count = Math.ceil(keys / keyTile[0]);
   const cells = !isDynamic && count > mostCells ? parts(count, mostCells) : undefined;
   const captions = [
-    `tiles of head 0: ${queryTile[0]} queries x ${keyTile[0]} keys`,
+    `tiles of head ${head}: ${queryTile[0]} queries x ${keyTile[0]} keys`,
     ...(step === 1 ? [] : [`one row of ${step} is shown`]),
     ...(cells ? [`a cell is about ${(count / cells.length).toFixed(1)} tiles`] : []),
   ];

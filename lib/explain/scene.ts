@@ -1,7 +1,10 @@
 // Scenes: what pictures of a pattern show, as cells and tiles.
 // Reader: someone who changes a picture. What is visible comes from the addon, in runs; here runs become cells.
 
+import { outputHeads, type Shape } from '../call/shape.js';
+import type { RunnablePattern } from '../patterns/index.js';
 import { type Range, type Run, runsOf } from '../patterns/sights.js';
+import { isOneWindow } from '../patterns/window.js';
 
 /** A pattern on a shape, and the tiles it is counted on. */
 export interface Scene {
@@ -22,6 +25,9 @@ export interface Scene {
   readonly queryTile: readonly number[];
   readonly keyTile: readonly number[];
   readonly isDynamic: boolean;
+  /** Of sequences: the heads that are drawn, each for all that see the same, and how many see something else each. */
+  readonly heads: readonly number[];
+  readonly kinds: number;
   /** What ranges of queries see, and the tiles that they visit as query tiles; see `sights` in native.ts. */
   sights(boxes: readonly number[]): Int32Array;
   tiles(boxes: readonly number[]): Int32Array;
@@ -36,8 +42,29 @@ export function levelOf(visible: number, area: number): Level {
   return visible >= area ? whole : ((1 + Math.min(2, Math.floor((3 * visible) / area))) as Level);
 }
 
-/** Ranges of queries of head 0. */
-const ofSequence = (boxes: readonly Range[]): number[] => boxes.flatMap(({ begin, end }) => [0, begin, end]);
+/** Ranges of queries of a head. */
+const ofSequence = (head: number, boxes: readonly Range[]): number[] =>
+  boxes.flatMap(({ begin, end }) => [head, begin, end]);
+
+/** Most heads of a picture. */
+const mostHeads = 4;
+
+/** The heads whose pictures differ: of windows that do, by a few of their queries; else head 0 speaks for all. */
+export function headsToDraw(
+  pattern: RunnablePattern,
+  shape: Shape,
+  sights: Scene['sights'],
+): Pick<Scene, 'heads' | 'kinds'> {
+  if (pattern.kind !== 'window' || isOneWindow(pattern)) return { heads: [0], kinds: 1 };
+  const rows = parts(shape.queries, 16).map(({ end }) => ({ begin: end - 1, end }));
+  const seen = new Map<string, number>();
+  for (let head = 0; head < outputHeads(shape); ++head) {
+    const sight = sights(ofSequence(head, rows)).join();
+    if (!seen.has(sight)) seen.set(sight, head);
+  }
+  return { heads: [...seen.values()].slice(0, mostHeads), kinds: seen.size };
+}
+
 /** A range of places along an axis of a query's dilation group. */
 const ofAxis = ({ group }: GridQuery, axis: number, { begin, end }: Range): number[] => [group, axis, begin, end];
 
@@ -114,14 +141,14 @@ const overlap = (a: Range, b: Range): number => Math.max(0, Math.min(a.end, b.en
 /** Above this many queries a row of cells asks what all its queries together see, instead of one by one. */
 const mostSingleQueries = 4096;
 
-/** The mask of a sequence as rows of cells, each a range of queries by a range of keys. */
-export function maskCells(scene: Scene, mostRows: number, mostColumns: number): Level[][] {
+/** The mask of a head as rows of cells, each a range of queries by a range of keys. */
+export function maskCells(scene: Scene, head: number, mostRows: number, mostColumns: number): Level[][] {
   const columns = parts(scene.keys, mostColumns);
   const rows = parts(scene.queries, mostRows);
   const size = scene.queries <= mostSingleQueries ? 1 : scene.blockQueries;
   const boxes = rows.flatMap((row, y) => cutAt(row, size).map((box) => ({ ...box, y })));
   const visible = rows.map(() => new Float64Array(columns.length));
-  runsOf(scene.sights(ofSequence(boxes)), boxes.length).forEach((runs, i) => {
+  runsOf(scene.sights(ofSequence(head, boxes)), boxes.length).forEach((runs, i) => {
     const { begin, end, y } = boxes[i];
     for (const run of runs) {
       let c = Math.floor((run.begin / scene.keys) * columns.length);
@@ -144,8 +171,8 @@ interface TileRow {
   readonly tiles: readonly Run[];
 }
 
-/** The query tiles of a sequence, one of every `step` so that they are at most so many. */
-export function tileRows(scene: Scene, most: number): { rows: TileRow[]; step: number } {
+/** The query tiles of a head, one of every `step` so that they are at most so many. */
+export function tileRows(scene: Scene, head: number, most: number): { rows: TileRow[]; step: number } {
   const { queries, queryTile, blockQueries = Math.max(1, queries) } = scene;
   const perBlock = Math.ceil(blockQueries / queryTile[0]);
   const count = Math.ceil(queries / blockQueries) * perBlock;
@@ -157,6 +184,6 @@ export function tileRows(scene: Scene, most: number): { rows: TileRow[]; step: n
     const end = Math.min(queries, block + blockQueries, begin + queryTile[0]);
     if (begin < end) boxes.push({ begin, end });
   }
-  const tiles = runsOf(scene.tiles(ofSequence(boxes)), boxes.length);
+  const tiles = runsOf(scene.tiles(ofSequence(head, boxes)), boxes.length);
   return { step, rows: boxes.map((box, i) => ({ queries: box, tiles: tiles[i] })) };
 }

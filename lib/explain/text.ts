@@ -11,6 +11,7 @@ import type { Lengths } from './ragged.js';
 export function titleOf(pattern: Pattern): string {
   const words = Object.entries(pattern).flatMap(([name, value]): string[] => {
     if (value === Number.POSITIVE_INFINITY) return [];
+    if (pattern.kind === 'window' && Array.isArray(value)) return [`${name} ${titleOfHeadNumbers(value)}`];
     if (typeof value === 'number' || typeof value === 'string')
       return name === 'kind' ? [value as string] : [`${name} ${value}`];
     if (value === true) return [name];
@@ -24,6 +25,13 @@ export function titleOf(pattern: Pattern): string {
     return [`${name} ${value.join(typeof value[0] === 'number' ? 'x' : '/')}`];
   });
   return words.join(', ');
+}
+
+/** Numbers that differ from head to head: all of them if they are few. */
+function titleOfHeadNumbers(numbers: readonly number[]): string {
+  const shown = (value: number) => (value === Number.POSITIVE_INFINITY ? 'all' : String(value));
+  if (numbers.length <= 8) return numbers.map(shown).join('/');
+  return `${shown(Math.min(...numbers))} to ${shown(Math.max(...numbers))} by head`;
 }
 
 /** The sizes of a call in words. */

@@ -13,7 +13,7 @@ import type { Internals } from './attention/problem.js';
 /** Options of attention() that are not about which keys are visible. */
 export type CommonOptions<T = Tensor> = Omit<
   AttentionOptions<T>,
-  'pattern' | 'causal' | 'window' | 'sinkTokens' | 'align' | 'positions'
+  'pattern' | 'causal' | 'recentTokens' | 'window' | 'sinkTokens' | 'align' | 'positions'
 >;
 
 /** An op with its own options and attention()'s. */

@@ -11,7 +11,10 @@ import { type AttentionOptions, attentionNames } from './attention/options.js';
 import { type NamedOp, type NamedOpSync, namedOps } from './named.js';
 
 export interface SqaOptions
-  extends Pick<AttentionOptions, 'pattern' | 'causal' | 'window' | 'sinkTokens' | 'align' | 'positions'> {
+  extends Pick<
+    AttentionOptions,
+    'pattern' | 'causal' | 'recentTokens' | 'window' | 'sinkTokens' | 'align' | 'positions'
+  > {
   /** Heads of the model, which its head dim comes from; the tensors may have as many or fewer. Checked, not used. */
   numHeads?: number;
 }

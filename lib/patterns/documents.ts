@@ -10,7 +10,7 @@ import type { NativeRanges } from '../native/ranges.js';
 import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import { isList } from '../tensor/nested.js';
 import { made } from './made.js';
-import { bounded, readReach, type WindowReach } from './window.js';
+import { bounded, readOneReach, type WindowReach } from './window.js';
 
 /** Documents side by side in a row of tokens that are queries and keys alike. */
 export interface DocumentsPattern {
@@ -102,7 +102,7 @@ export function documents(options: DocumentsOptions): DocumentsPattern {
   const count = (name: string, value: number | undefined, least: number) =>
     value === undefined ? undefined : checkInteger(name, value, least, maxTokens);
   const flag = (name: string, value: boolean | undefined) => value !== undefined && checkBoolean(name, value);
-  const [left, right] = window === undefined ? [open, open] : readReach(window);
+  const [left, right] = window === undefined ? [open, open] : readOneReach(window);
   return checkTogether(
     made({
       kind: 'documents',

@@ -24,7 +24,7 @@ import {
   sampledListsOf,
 } from './sampled-blocks.js';
 import { checkStridedShards, putShards, type StridedShardsPattern } from './strided-shards.js';
-import { checkWindow, putWindow, type WindowPattern } from './window.js';
+import { checkWindow, putWindows, type WindowPattern } from './window.js';
 
 /** Every kind of pattern. */
 export type Pattern =
@@ -130,7 +130,7 @@ export function putPattern(request: Request, pattern: RunnablePattern, shape: Sh
   request.numbers[field.pattern] = codes[pattern.kind];
   switch (pattern.kind) {
     case 'window':
-      putWindow(request.numbers, pattern);
+      putWindows(request, pattern, shape);
       break;
     case 'neighborhood':
       putGrid(request.numbers, grid as Grid);

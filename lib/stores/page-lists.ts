@@ -7,7 +7,7 @@ import { TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { invalid } from '../check/validate.js';
 import type { NativeLists } from '../patterns/block-lists.js';
 import { stridesOf } from '../patterns/block-table.js';
-import type { WindowPattern } from '../patterns/window.js';
+import { isOneWindow, type WindowPattern } from '../patterns/window.js';
 import { readIntegerList } from '../tensor/integers.js';
 import { isList } from '../tensor/nested.js';
 import type { PageSettings } from './pages.js';
@@ -46,6 +46,12 @@ export function pageListsOf(
   const { batch, queryHeads, kvHeads, queries } = shape;
   if (given.length !== batch) {
     throw mismatch(`\`pageLists\` must have ${batch} entries, one per sequence, not ${given.length}`);
+  }
+  if (!isOneWindow(window)) {
+    throw new TilewiseTypeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      '`pageLists` goes with a window that is the same for all heads; leave out arrays of `left`, `right`, `recentTokens` and `sinkTokens`',
+    );
   }
   const { left, right, sinkTokens, align } = window;
   if (sinkTokens % pageSize !== 0) {

@@ -25,8 +25,9 @@ import { isSame, operands } from '../support/tensors.js';
 
 const shape: ExplainShape = { queryHeads: 8, kvHeads: 2, queries: 1000, keys: 1500, headDim: 64 };
 
-/** Visible pairs of one head, counted by the rule in lib/patterns/window.ts's documentation. */
-function visiblePairs({ left, right, sinkTokens, align }: WindowPattern, queries: number, keys: number): number {
+/** Visible pairs of one head, counted by the rule in lib/patterns/window.ts's documentation; heads are alike. */
+function visiblePairs({ align, ...window }: WindowPattern, queries: number, keys: number): number {
+  const [left, right, sinkTokens] = [window.left, window.right, window.sinkTokens].map(Number);
   const offset = align === 'bottom-right' ? keys - queries : align === 'top-left' ? 0 : align.offset;
   let pairs = 0;
   for (let query = 0; query < queries; ++query) {

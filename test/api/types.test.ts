@@ -157,6 +157,10 @@ compiles('patterns are told apart by their kind, and plain values', () => {
   const pattern = slidingWindow({ left: 3 });
   // @ts-expect-error they are frozen
   pattern.left = 4;
+  slidingWindow({ recentTokens: [16, Infinity], sinkTokens: Int32Array.of(4, 0) });
+  attention(q, q, q, { window: { left: [3, 4] }, sinkTokens: [1, 2] });
+  // @ts-expect-error a pair has a number for all heads
+  attention(q, q, q, { window: [[3, 4], 0] });
 });
 
 compiles('explain() wants the lengths of a problem, as tokens or as queries and keys', () => {

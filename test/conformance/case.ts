@@ -5,7 +5,7 @@ import type { AttentionOptions, TensorLike } from '../../dist/index.js';
 import { type FloatType, round } from '../references/half.js';
 import type { SelectionOptions } from '../references/hierarchical.js';
 import { type Operand, toNumbers } from '../references/operand.js';
-import type { Problem } from '../references/problem.js';
+import type { PerHead, Problem } from '../references/problem.js';
 import type { StridedShards } from '../references/strided-shards.js';
 import { type Layout, operandOf, type Storage, store, toPlainTensor, toTensor } from './memory.js';
 import { listsOf, type PagesCase, pagesOf } from './pages.js';
@@ -48,9 +48,11 @@ export interface Case {
   dims?: [head: number, value: number];
   amplitude?: number; // standard deviation of queries and keys; values have 1
   causal?: true;
-  left?: number;
-  right?: number;
-  sinkTokens?: number;
+  // An array has one number per KV head or per query head.
+  left?: PerHead;
+  right?: PerHead;
+  recentTokens?: PerHead;
+  sinkTokens?: PerHead;
   align?: 'bottom-right' | 'top-left' | number;
   scale?: number;
   softcap?: number;
@@ -94,6 +96,18 @@ export interface Built {
   seed?: number; // of the pages' order
 }
 
+/** What a case and its problem call by one name. */
+const named = [
+  'scale',
+  'softcap',
+  'causal',
+  'left',
+  'right',
+  'recentTokens',
+  'sinkTokens',
+  'align',
+  'pairing',
+] as const;
 const lists = ['keyLengths', 'keyStarts', 'cuSeqlensQ', 'cuSeqlensK'] as const;
 
 /** An operand of one number after the other. */
@@ -177,9 +191,7 @@ export function build(c: Case): Built {
   const value = fill(kvHeads, c.keys, valueDim, 1, sequences);
 
   const problem: Problem = { query, key, value };
-  for (const name of ['scale', 'softcap', 'causal', 'left', 'right', 'sinkTokens', 'align', 'pairing'] as const) {
-    if (c[name] !== undefined) Object.assign(problem, { [name]: c[name] });
-  }
+  for (const name of named) if (c[name] !== undefined) Object.assign(problem, { [name]: c[name] });
   addScoreRules(c, problem, random);
   for (const name of lists) if (c[name]) problem[name] = c[name];
   if (c.neighborhood) problem.pattern = neighborhoodOf(c.grid ?? [c.queries], c.neighborhood);
@@ -208,7 +220,7 @@ export function build(c: Case): Built {
 /** The call of the public API that states a problem. */
 export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed = 1 }: Built): Call {
   const options: AttentionOptions = { layout, returnLse: true };
-  const { scale, softcap, causal, left, right, sinkTokens, align, pairing } = problem;
+  const { scale, softcap, causal, left, right, recentTokens, sinkTokens, align, pairing } = problem;
   if (scale !== undefined) options.scale = scale;
   if (softcap !== undefined) options.softcap = softcap;
   if (problem.pattern) {
@@ -218,6 +230,7 @@ export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed
     if (left !== undefined || right !== undefined) {
       options.window = { ...(left !== undefined && { left }), ...(right !== undefined && { right }) };
     }
+    if (recentTokens !== undefined) options.recentTokens = recentTokens;
     if (sinkTokens !== undefined) options.sinkTokens = sinkTokens;
     if (align !== undefined) options.align = typeof align === 'number' ? { offset: align } : align;
   }

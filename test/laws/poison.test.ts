@@ -183,6 +183,16 @@ const hiding: [string, Case, (b: number, h: number, t: number) => boolean][] = [
     (_b, _h, t) => t >= 4 && t < 369,
   ],
   [
+    'keys that only another head of the group sees',
+    { queries: 150, keys: 150, heads: [4, 2], recentTokens: [10, 0, 30, Infinity], sinkTokens: [4, 0] },
+    (_b, _h, t) => t % 50 === 20,
+  ],
+  [
+    'keys that only another head of the group sees, one query',
+    { queries: 1, keys: 400, heads: [4, 2], recentTokens: [10, 0, 300, 390], sinkTokens: [4, 9] },
+    (_b, _h, t) => t >= 12 && t < 200,
+  ],
+  [
     'other packed sequences',
     { queries: 60, keys: 80, cuSeqlensQ: [0, 20, 20, 37, 60], cuSeqlensK: [0, 11, 30, 55, 80] },
     (_b, _h, t) => t >= 11 && t < 55,

@@ -76,7 +76,9 @@ inline AnswerRow answerRow(const AttentionProblem& p, int32_t b, int32_t h, int3
 
 inline bool windowShows(const AttentionProblem& p, const AnswerRow& row, int32_t k) {
   const int64_t position = row.position();
-  return k <= position + p.window.right && (k >= position - p.window.left || k < row.start + p.window.sinkTokens);
+  HeadWindow w{p.window.left, p.window.right, p.window.sinkTokens};
+  if (p.window.heads.differ()) w = p.window.heads.of(row.head);
+  return k <= position + w.right && (k >= position - w.left || k < row.start + w.sinkTokens);
 }
 
 // NATTEN's definition, an axis at a time.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "answer.h"
+#include "head_windows.h"
 
 namespace tilewise {
 
@@ -376,6 +377,7 @@ class CaseMaker {
              std::to_string(p.headDim) + "/" + std::to_string(p.valueDim) + " heads " + std::to_string(p.queryHeads) +
              "/" + std::to_string(p.kvHeads) + " " + nameOf(p.dtype) + "/" + nameOf(p.keyType) + " pattern " +
              std::to_string(int(p.pattern));
+    if (p.pattern == PatternKind::window && pick(4) == 0) drawHeadWindows(c, [&](int n) { return pick(n); });
   }
 
   std::mt19937 random_;

@@ -12,6 +12,9 @@ import { type StridedShards, shardsRule } from './strided-shards.js';
 /** Which keys a query sees, beyond what causal, left and right say: both have to agree. */
 export type PatternRule = Neighborhood | StridedShards | Blocks | Ranges | Hierarchical;
 
+/** A number for all heads, or one per KV head or per query head. */
+export type PerHead = number | readonly number[];
+
 export interface Problem {
   query: Operand; // [batch, heads, tokens, dim], whatever the strides say about memory
   key: Operand;
@@ -19,9 +22,10 @@ export interface Problem {
   scale?: number; // 1 / sqrt(dim of query)
   softcap?: number; // scores become softcap * tanh(score / softcap), before anything is added
   causal?: boolean; // the same as right = 0
-  left?: number; // how many tokens before its position a query sees; undefined: all
-  right?: number; // and after it
-  sinkTokens?: number; // leading keys that a window's left edge does not hide
+  left?: PerHead; // how many tokens before its position a query sees; undefined: all
+  right?: PerHead; // and after it
+  recentTokens?: PerHead; // causal, in place of both: how many tokens up to its position, its own included
+  sinkTokens?: PerHead; // leading keys that a window's left edge does not hide
   pattern?: PatternRule;
   align?: 'bottom-right' | 'top-left' | number; // a query's position = its index + this (bottom-right: keys - queries)
   pairing?: 'tile' | 'interleave'; // which query head a KV head meets when there are more KV heads
@@ -118,6 +122,14 @@ export function headsOf(problem: Problem, head: number): { queryHead: number; kv
   return { queryHead: problem.pairing === 'interleave' ? Math.floor(head / repeats) : head % queryHeads, kvHead: head };
 }
 
+/** The number of one output head: that of its KV head where there are as many, else that of its query head. */
+function numberOf(numbers: PerHead, problem: Problem, head: number): number {
+  if (typeof numbers === 'number') return numbers;
+  const { queryHead, kvHead } = headsOf(problem, head);
+  if (numbers.length === 1) return numbers[0]!;
+  return numbers[numbers.length === problem.key.dims[1] ? kvHead : queryHead]!;
+}
+
 /** Keys and values of a problem as numbers, the extra ones behind the others. */
 export function keysAndValues({ key, value, extraKey, extraValue }: Problem) {
   const join = (own: Operand, extra: Operand | undefined): Float64Array => {
@@ -162,9 +174,12 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
 
   const align = problem.align ?? 'bottom-right';
   const offset = align === 'bottom-right' ? sequence.keys - sequence.queries : align === 'top-left' ? 0 : align;
-  const left = problem.left ?? Infinity;
-  const right = Math.min(problem.right ?? Infinity, problem.causal ? 0 : Infinity);
-  const sinkTokens = problem.sinkTokens ?? 0;
+  const ofHead = (numbers: PerHead) => numberOf(numbers, problem, head);
+  const left = ofHead(problem.left ?? Infinity);
+  const isCausal = problem.causal || problem.recentTokens !== undefined;
+  const right = Math.min(ofHead(problem.right ?? Infinity), isCausal ? 0 : Infinity);
+  const recent = ofHead(problem.recentTokens ?? Infinity);
+  const sinkTokens = ofHead(problem.sinkTokens ?? 0);
   const allowed = ruleOf(problem, sequence.keyBatch, head);
   const listed = listedPages(problem, sequence.keyBatch, head);
   const relative = relativeOf(problem, head);
@@ -173,7 +188,8 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
     sees(query, key) {
       const position = query + offset;
       if (key < sequence.keyStart || key >= sequence.keys || key > position + right) return false;
-      if (key < position - left && key >= sequence.keyStart + sinkTokens) return false;
+      const isInBand = key >= position - left && position - key < recent;
+      if (!isInBand && key >= sequence.keyStart + sinkTokens) return false;
       if (!allowed(query, position, key) || !listed(key) || !isShown(key)) return false;
       return mask?.(query, key) !== 0 && bias?.(query, key) !== -Infinity && relative?.(query, key) !== -Infinity;
     },

@@ -21,7 +21,7 @@ class Pipeline {
       : keyRows_(p, work, p.problem.key, p.problem.extraKeys, p.problem.headDim, p.keyIsAligned, p.extraKeysAreAligned),
         valueRows_(p, work, p.problem.value, p.problem.extraValues, p.problem.valueDim, p.valueIsAligned,
                    p.extraValuesAreAligned),
-        visits_(p, work, pattern, pattern.look(work.map.firstHead, queries),
+        visits_(p, work, pattern, lookAmong(pattern, work.map.heads(), queries),
                 L::kHasExtraKeys ? p.problem.extraTokens : 0) {}
 
   __device__ __forceinline__ bool hasVisit() const { return hasVisit_; }

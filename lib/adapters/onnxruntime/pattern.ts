@@ -7,6 +7,7 @@ import type { AttentionOptions } from '../../ops/attention/options.js';
 import type { Align } from '../../patterns/align.js';
 import { checkPattern } from '../../patterns/index.js';
 import { type MaskPattern, orderAndPadding } from '../../patterns/mask-pattern.js';
+import { mostOf } from '../../patterns/per-head.js';
 import type { SitePattern } from '../onnx/sites/site.js';
 import type { CallSizes, ShownBytes } from './masks/key-masks.js';
 
@@ -63,7 +64,7 @@ export function unreadable(name: string, why: string): TilewiseError {
 
 /** Whether a pattern may show keys behind a query's position. */
 function showsLater(pattern: SitePattern): boolean {
-  if (pattern.kind === 'window') return pattern.right > 0;
+  if (pattern.kind === 'window') return mostOf(pattern.right) > 0;
   return pattern.kind === 'blocks' ? !pattern.causal : pattern.positions === 'relative';
 }
 

@@ -8,6 +8,7 @@ import type { CopyInputs } from '../../call/request.js';
 import { checkBoolean, checkNames, checkOneOf, invalid, is, namesOf } from '../../check/validate.js';
 import type { Align } from '../../patterns/align.js';
 import { checkPattern, type Pattern } from '../../patterns/index.js';
+import type { PerHead } from '../../patterns/per-head.js';
 import { readPositions, type TokenPositions } from '../../patterns/positions.js';
 import { checkExclusive, full, type WindowReach, windowPattern } from '../../patterns/window.js';
 import { type PageLists, readPageLists } from '../../stores/page-lists.js';
@@ -42,15 +43,20 @@ export interface AttentionOptions<T = Tensor> {
   kvHeads?: number;
   /**
    * Which keys a query may see: `full()`, `causal()`, `slidingWindow()`, `neighborhood()`, `stridedShards()`, `blocks()`,
-   * `ranges()`, `hierarchical()`. Instead of the next four options.
+   * `ranges()`, `hierarchical()`. Instead of the next five options.
    */
   pattern?: Pattern;
   /** Queries see nothing after their own position. */
   causal?: boolean;
+  /**
+   * Newest keys that a query sees, its own included, and none after it; 0: `sinkTokens` alone, Infinity: all. An array says it
+   * per KV head or per query head, and so do arrays of `window.left`, `window.right` and `sinkTokens`: see slidingWindow().
+   */
+  recentTokens?: PerHead;
   /** Tokens visible around a query's position, inclusive: `{ left, right }` or `[left, right]` with -1 for all. */
   window?: WindowReach;
   /** Leading keys that stay visible behind the window. */
-  sinkTokens?: number;
+  sinkTokens?: PerHead;
   /** Where queries are among the keys: `'bottom-right'` (default), `'top-left'` or `{ offset }`. */
   align?: Align;
   /**
@@ -168,6 +174,7 @@ export const attentionNames = namesOf<AttentionOptions>({
   kvHeads: 1,
   pattern: 1,
   causal: 1,
+  recentTokens: 1,
   window: 1,
   sinkTokens: 1,
   align: 1,
@@ -278,7 +285,11 @@ export function operandsOf(settings: Settings): Named[] {
 function readPattern(o: AttentionOptions<unknown>): Pattern {
   if (o.pattern !== undefined) return checkPattern(o.pattern);
   const isOpen =
-    o.causal === undefined && o.window === undefined && o.sinkTokens === undefined && o.align === undefined;
+    o.causal === undefined &&
+    o.recentTokens === undefined &&
+    o.window === undefined &&
+    o.sinkTokens === undefined &&
+    o.align === undefined;
   return isOpen ? full() : windowPattern(o);
 }
 

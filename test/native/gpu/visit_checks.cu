@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "../../../core/op/head_windows.h"
 #include "../../../core/plan/plan.h"
 #include "../../../cuda/attention/run.h"
 #include "../../../cuda/attention/scores.h"
@@ -37,7 +38,7 @@ void walk(const WalkParams& params) {
   const auto queries = queriesOf(p, work, pattern, L::kRows);
   Visits all;
   if (queries.count > 0) {
-    typename L::Visits visits(p, work, pattern, pattern.look(work.map.firstHead, queries.box()), 0);
+    typename L::Visits visits(p, work, pattern, lookAmong(pattern, work.map.heads(), queries.box()), 0);
     for (Visit visit{}; visits.next(visit, L::slots()); sync_block()) {
       sync_block();  // all keys of the visit are noted
       ++all.visits;
@@ -264,6 +265,18 @@ void checkPatterns() {
   expectMasked("a gap in a dilated grid", p, [](int, int, int, int k) { return k < 64 || k >= 192; }, {4, 0, 256});
 }
 
+// One token of four heads that share keys, each with a window of its own: a key is met once, however many see it.
+void checkHeadWindows() {
+  AttentionProblem p = problemOf(1, 200);
+  p.queryHeads = 4;
+  std::vector<Token> values;
+  setHeadWindows(p, {9, 99, 0, 49}, {0}, {0}, values);
+  expect("windows by head", p, {2, 2, 100});
+  // Keys 0 to 8 and 170 to 199.
+  setHeadWindows(p, {9, 29, 19, 4}, {0}, {4, 0, 9, 0}, values);
+  expect("sinks by head", p, {1, 1, 39});
+}
+
 }  // namespace
 
 int main() {
@@ -271,5 +284,6 @@ int main() {
   checkPadding();
   checkPacked();
   checkPatterns();
+  checkHeadWindows();
   return finish("visits");
 }
