@@ -1,11 +1,12 @@
 // combinerAttention(): the own segment token by token, and each earlier one as a summary, in one softmax.
-// Reader: someone who merges calls into an op. Everything is other ops: lists of blocks, mergeAttention(), and means as
-// attention with queries of zeros. Semantics: Combiner (arXiv 2107.05768), "fixed", as google-research/combiner has it.
+// Reader: someone who merges calls into an op. Everything is other ops: lists of blocks, ranges, mergeAttention(), and
+// means as attention with queries of zeros. Semantics: Combiner (arXiv 2107.05768), "fixed", as google-research/combiner has it.
 
 import { mismatch } from '../call/shape.js';
 import { showDims, TilewiseTypeError } from '../check/errors.js';
 import { checkInteger, checkNames, checkOneOf, maxTokens, namesOf } from '../check/validate.js';
 import { type BlocksPattern, blocks } from '../patterns/blocks.js';
+import { type RangesPattern, ranges } from '../patterns/ranges.js';
 import { axesOf } from '../tensor/axes.js';
 import type { DeviceName } from '../tensor/devices.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -163,7 +164,7 @@ function* callsOf(
   v: TensorLike,
 ): Generator<Call, Part[], Part> {
   const { segment, segments, summaryKeys, summaryValues, layout, scale, device, query } = whole;
-  const call = (tensors: Call['tensors'], pattern: BlocksPattern): Call => ({
+  const call = (tensors: Call['tensors'], pattern: BlocksPattern | RangesPattern): Call => ({
     tensors,
     options: { pattern, layout, device, scale, returnLse: true },
   });
@@ -178,7 +179,7 @@ function* callsOf(
   const zeros = Tensor.zeros(query.type as FloatType, dims);
   const keys = summaryKeys ?? (yield ofSegments([zeros, k, k])).out;
   const values = summaryValues ?? (yield ofSegments([(yield ofSegments([zeros, q, q])).out, k, v])).out;
-  const summaries = yield call([q, keys, values], blocks({ blockQ: segment, blockK: 1, csr: earlier(segments) }));
+  const summaries = yield call([q, keys, values], earlier(query.dims[query.tokens], segment));
   return [local, summaries];
 }
 
@@ -188,8 +189,9 @@ const own = (blocks: number) => ({
   columns: Int32Array.from({ length: blocks }, (_, i) => i),
 });
 
-/** Block m sees the blocks before it. */
-const earlier = (blocks: number) => ({
-  rowOffsets: Int32Array.from({ length: blocks + 1 }, (_, i) => (i * (i - 1)) / 2),
-  columns: Int32Array.from(Array.from({ length: blocks }, (_, i) => Array.from({ length: i }, (__, j) => j)).flat()),
-});
+/** Every token sees the summaries of earlier segments: O(tokens), where lists would name O(segments^2) blocks. */
+const earlier = (tokens: number, segment: number): RangesPattern =>
+  ranges({
+    begins: new Int32Array(tokens),
+    ends: Int32Array.from({ length: tokens }, (_, token) => Math.floor(token / segment)),
+  });

@@ -115,6 +115,9 @@ function join(begins: HostView, ends: HostView): Pick<RangesPattern, 'offsets' |
   const most = dims.at(-1)!;
   const [from, to] = [begins.data as Int32Array, ends.data as Int32Array];
   const rows = dims.slice(0, -1).reduce((a, length) => a * length, 1);
+  if (rows > maxTokens) {
+    throw wrong(`\`begins\` ${showDims(dims)} has ${rows} lists of ranges, more than ${maxTokens}`);
+  }
   const offsets = allocating(() => new Int32Array(rows + 1));
   const bounds = allocating(() => new Int32Array(2 * from.length));
   const at = (i: number) => `[${indexOf(dims, i).join(', ')}]`;
@@ -166,7 +169,8 @@ function lastEndOf(pattern: RangesPattern): number {
   let last = lastEnds.get(pattern);
   if (last !== undefined) return last;
   last = 0;
-  for (const bound of pattern.bounds) last = Math.max(last, bound);
+  // By index: bounds that somebody has transferred have none, and native code says so.
+  for (let i = 0; i < pattern.bounds.length; ++i) last = Math.max(last, pattern.bounds[i]);
   lastEnds.set(pattern, last);
   return last;
 }

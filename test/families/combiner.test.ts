@@ -125,6 +125,15 @@ it('takes summaries of its caller, one for every segment but the last', () => {
   expectNear(lse.data, wanted.lse);
 });
 
+it('segments of one token are causal attention, in memory that grows with tokens', () => {
+  const s: Sizes = { batch: 1, tokens: 5000, heads: 1, kvHeads: 1, dim: 1, valueDim: 1, segment: 1 };
+  const [q, k, v] = [0, 1, 2].map(() => draw(1, s.tokens, 1, 1));
+  const { out } = combinerAttentionSync(q, k, v, { segment: 1 });
+  const rows = (x: Tensor<'float32'>) => Array.from(x.data, (_, i) => x.data.subarray(i, i + 1));
+  const wanted = attend(rows(q)[s.tokens - 1], rows(k), rows(v), 1);
+  expectNear(out.data.subarray(s.tokens - 1), wanted.out);
+});
+
 it.each([
   [{}, 'ERR_TILEWISE_INVALID_OPTION', TypeError, ['`segment`']],
   [{ segment: 0 }, 'ERR_TILEWISE_INVALID_OPTION', RangeError, ['`segment`', '0']],

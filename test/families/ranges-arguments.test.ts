@@ -54,6 +54,7 @@ describe('ranges()', () => {
       RangeError,
       ['`begins[1, 1]` is 1', 'ascend'],
     ],
+    [{ begins: int32([2 ** 31, 0]), ends: int32([2 ** 31, 0]) }, invalid, RangeError, ['`begins`', '2147483648']],
     [{ ...two, begins: int32([2, 2], -1, 4, 1, 6) }, invalid, RangeError, ['`begins[0, 0]`', '-1']],
     [
       { begins: int32([1, 2, 1, 2], 0, 3, 0, 1), ends: int32([1, 2, 1, 2], 2, 4, 2, 4) },
@@ -133,6 +134,16 @@ describe('attention() with ranges', () => {
     expectError(
       thrownBy(() => explain(pattern, sizes)),
       { code: invalid, type: RangeError, says: ['query 3 of head 1', 'key 10'] },
+    );
+  });
+
+  it.each(['bounds', 'offsets'] as const)('refuses a pattern whose %s were transferred', (name) => {
+    const pattern = ranges({ begins: row(0), ends: row(8) });
+    structuredClone(pattern[name], { transfer: [pattern[name].buffer as ArrayBuffer] });
+    const says = ['memory'];
+    expectError(
+      thrownBy(() => attentionSync(q, k, v, { pattern })),
+      { code: 'ERR_TILEWISE_INVALID_TENSOR', type: TypeError, says },
     );
   });
 });
