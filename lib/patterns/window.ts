@@ -105,12 +105,13 @@ export function windowPattern(options: {
 export function checkWindow(value: Record<string, unknown>): WindowPattern {
   checkNames('`pattern`', value, patternNames);
   const { left, right, sinkTokens, align } = value;
-  // What `recentTokens: 0` becomes.
-  readPerHead('pattern.left', left, (name, one) => (one === -1 && right === 0 ? -1 : checkReach(name, one)));
-  readPerHead('pattern.right', right, checkReach);
-  readPerHead('pattern.sinkTokens', sinkTokens, checkSinks);
-  checkAlign(align, 'pattern.align');
-  return value as unknown as WindowPattern;
+  return newPattern(
+    // -1 is what `recentTokens: 0` becomes.
+    readPerHead('pattern.left', left, (name, one) => (one === -1 && right === 0 ? -1 : checkReach(name, one))),
+    readPerHead('pattern.right', right, checkReach),
+    readPerHead('pattern.sinkTokens', sinkTokens, checkSinks),
+    checkAlign(align, 'pattern.align'),
+  );
 }
 
 /** A window; every call says "causal", so that one is made once. */

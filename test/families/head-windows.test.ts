@@ -154,6 +154,15 @@ describe('invalid input is refused by name, before native code', () => {
     refused(() => attentionSync(q, k, v, { recentTokens: 3, pattern: slidingWindow({}) }), code, '`recentTokens`');
   });
 
+  it('a window that others built is read once, so that numbers are those that were checked', () => {
+    const [q, k, v] = fillOf({ batch: 1, queries: 4, keys: 4, queryHeads: 2, kvHeads: 2, headDim: 4, valueDim: 4 });
+    const good = slidingWindow({ left: [1, 2], right: 0 });
+    let reads = 0;
+    const left = Object.defineProperty([1, 2], 0, { get: () => (reads++ === 0 ? 1 : -9) });
+    const { out } = attentionSync(q, k, v, { pattern: { ...good, left } });
+    expect(out.data).toEqual(attentionSync(q, k, v, { pattern: good }).out.data);
+  });
+
   it('lists of pages have one window', () => {
     const pages = { table: [[0]], pageSize: 4 };
     const [q, k, v] = fillOf({ batch: 1, queries: 1, keys: 4, queryHeads: 2, kvHeads: 2, headDim: 4, valueDim: 4 });
