@@ -52,6 +52,7 @@ int64_t layOutTile(const AttentionProblem& p, TileShape shape, int64_t sightByte
   carver.take(s.buffers.vRows, keys * dv);
   carver.take(s.buffers.packedV, keys * dv);
   carver.take(s.buffers.cleanV, keys * dv);
+  carver.take(s.buffers.nextRows, 2 * keys);
   carver.take(s.scores, keys * kPanel);
   carver.take(s.table, kRuleKeys * kPanel);
   carver.take(s.ends, keys * 2 * kPanel);
@@ -69,10 +70,10 @@ struct NoRequests {
 };
 
 // S^T = K Q^T for `n` keys of the block, hidden outside of each query's ends if there are any. Raises `blockMax` lane
-// by lane. Calls request() before each register tile.
-template <class Request>
+// by lane. Calls request() before each register tile, whose products are between(how many, products).
+template <class Request, class Between>
 void scores(KeyBlock& block, const float* k, int n, const Panel& panel, int dim, const float* ends, float* s,
-            Vec (&blockMax)[kTileVecs], Request&& request) {
+            Vec (&blockMax)[kTileVecs], Request&& request, Between& between) {
   const int64_t kStride = block.kStride;
   forEachTile(n, [&](auto tile, int first) {
     request();
@@ -81,7 +82,9 @@ void scores(KeyBlock& block, const float* k, int n, const Panel& panel, int dim,
       block.nextValues.step();
     }
     tile.setZero();
-    addProducts(tile, k + first * kStride, 1, kStride, panel.query, dim);
+    between(dim, [&](int d, int dims) {
+      addProducts(tile, k + first * kStride + d, 1, kStride, panel.query + d * kPanel, dims);
+    });
     if (ends) hideOutside(tile, ends, float(first));
     tile.raiseTo(blockMax);
     tile.writeTo(s + first * kPanel);
@@ -117,26 +120,29 @@ void softmaxStep(Panel& panel, float* s, int n, const Vec (&blockMax)[kTileVecs]
   }
 }
 
-// O^T = O^T * rescale + V^T P^T over the pieces of a block. valuesOf(piece, tile, first dim) says where they are.
-template <class ValuesOf>
+struct ValueRows {
+  const float* v;
+  int64_t stride;
+};
+// O^T = O^T * rescale + V^T P^T over the pieces of a block. valuesOf(piece, tile, first dim) says where they are;
+// products as in scores().
+template <class Between, class ValuesOf>
 void addValues(const Panel& panel, const Piece* pieces, int count, const float* p, int dim,
-               const Vec (&rescale)[kTileVecs], ValuesOf&& valuesOf) {
+               const Vec (&rescale)[kTileVecs], Between& between, ValuesOf&& valuesOf) {
   forEachTile(dim, [&](auto tile, int first) {
     float* out = panel.output + first * kPanel;
     tile.readScaled(out, rescale);
     const float* weights = p;
     for (int i = 0; i < count; ++i) {
-      const auto [v, stride] = valuesOf(pieces[i], tile.kRows, first);
-      addProducts(tile, v, stride, 1, weights, pieces[i].count);
+      const ValueRows values = valuesOf(pieces[i], tile.kRows, first);
+      between(pieces[i].count, [&](int key, int keys) {
+        addProducts(tile, values.v + key * values.stride, values.stride, 1, weights + key * kPanel, keys);
+      });
       weights += pieces[i].count * kPanel;
     }
     tile.writeTo(out);
   });
 }
-struct ValueRows {
-  const float* v;
-  int64_t stride;
-};
 
 // Adds what cleaned values left out, to the lanes that do see the key. Rare: only blocks with NaN or infinite values.
 void addNonFiniteValues(const AttentionProblem& p, const Panel& panel, const Segment& segment, int64_t vStride,
@@ -156,28 +162,31 @@ void addNonFiniteValues(const AttentionProblem& p, const Panel& panel, const Seg
 
 // The scores of keys [first, first + n) of a segment that rules or a scale change: at once, while they are in L1.
 // Returns whether any is hidden.
+template <class Between>
 bool changedScores(const AttentionProblem& p, const TileScratch& s, const ScoreScale& scale, KeyBlock& block,
-                   const Panel& panel, const Segment& segment, int first, int n, Vec (&blockMax)[kTileVecs]) {
+                   const Panel& panel, const Segment& segment, int first, int n, Vec (&blockMax)[kTileVecs],
+                   Between& between) {
   float* const part = s.scores + (segment.scoreRow + first) * kPanel;
   const float* const k = segment.k + first * block.kStride;
   Vec raw[kTileVecs];
   for (Vec& m : raw) m = zero();
   if (!segment.isMasked) {
-    scores(block, k, n, panel, p.headDim, nullptr, part, raw, NoRequests{});
+    scores(block, k, n, panel, p.headDim, nullptr, part, raw, NoRequests{}, between);
     return modifyScores(part, nullptr, n * kTileVecs, scale, blockMax);
   }
   const MaskedRun run = segment.run.part(first, n);
   RuleRequests<kPanel> requests(p.rules, panel.rows, run.keys);
   const int lines = ceilDiv(requests.lines(), ceilDiv(n, kTileRows));
-  scores(block, k, n, panel, p.headDim, nullptr, part, raw, [&] { requests.step(lines); });
+  scores(block, k, n, panel, p.headDim, nullptr, part, raw, [&] { requests.step(lines); }, between);
   if (canModifyByRule(p.rules, run, scale)) return modifyByRule(part, p.rules, panel.rows, run.keys, scale, blockMax);
   fillTable(p, panel.rows, run, s.table);
   return modifyScores(part, s.table, n * kTileVecs, scale, blockMax);
 }
 
-// A panel's steps for its segments of a block: scores, softmax, values.
+// A panel's steps for its segments of a block: scores, softmax, values; products as in scores().
+template <class Between>
 void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale& scale, KeyBlock& block, Panel& panel,
-                   int count) {
+                   int count, Between& between) {
   const AttentionProblem& p = *task.problem;
   Vec blockMax[kTileVecs];
   for (Vec& m : blockMax) m = splat(-INFINITY);
@@ -197,12 +206,12 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
 
     float* segmentScores = s.scores + segment.scoreRow * kPanel;
     if (!segment.hasTable && scale.isNone()) {
-      scores(block, segment.k, n, panel, p.headDim, segment.run.ends, segmentScores, blockMax, NoRequests{});
+      scores(block, segment.k, n, panel, p.headDim, segment.run.ends, segmentScores, blockMax, NoRequests{}, between);
       continue;
     }
     for (int first = 0; first < n; first += kRuleKeys) {
       const int keys = smaller(kRuleKeys, n - first);
-      hidesSome |= changedScores(p, s, scale, block, panel, segment, first, keys, blockMax);
+      hidesSome |= changedScores(p, s, scale, block, panel, segment, first, keys, blockMax, between);
     }
   }
 
@@ -210,7 +219,7 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
   softmaxStep(panel, s.scores, rows, blockMax, rescale);
 
   const auto add = [&](auto&& valuesOf) {
-    addValues(panel, s.pieces, pieces, s.scores, p.valueDim, rescale, valuesOf);
+    addValues(panel, s.pieces, pieces, s.scores, p.valueDim, rescale, between, valuesOf);
   };
   if (hidesSome && !block.isChecked) checkValues(block, p.valueDim, s.buffers.cleanV);
   if (hidesSome && block.hasNonFinite) {

@@ -169,7 +169,14 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
         for (const Segment* at = s.segments; at < s.segments + segments && !waiting->isExtra; ++at)
           countVisit(int64_t(s.panels[i].rows.count) * at->count, !at->isMasked);
 #endif
-        if (segments > 0) visitSegments(task, s, scale, *waiting, s.panels[i], segments);
+        if (segments == 0) continue;
+        if constexpr (kSpreadUpTo > 0) {
+          if (waiting->spread.areAny()) {
+            visitSegments(task, s, scale, *waiting, s.panels[i], segments, waiting->spread);
+            continue;
+          }
+        }
+        visitSegments(task, s, scale, *waiting, s.panels[i], segments, kUnbroken);
       }
       goesOn = task.pause();
     }

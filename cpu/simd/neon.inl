@@ -10,6 +10,7 @@ constexpr int kTileVecs = 3;
 constexpr int kUnroll = 1;
 constexpr int kDecodeRows = 4;
 constexpr int kDecodeAccumulators = 16;
+constexpr int kSpreadUpTo = 0;  // not measured
 
 #define SIMD inline __attribute__((always_inline))
 

@@ -10,6 +10,7 @@ constexpr int kTileVecs = 2;
 constexpr int kUnroll = 1;
 constexpr int kDecodeRows = 4;
 constexpr int kDecodeAccumulators = 8;
+constexpr int kSpreadUpTo = 0;  // not measured
 
 #define SIMD inline __attribute__((always_inline))
 
