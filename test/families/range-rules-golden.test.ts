@@ -21,7 +21,7 @@ import { runnableOf } from '../../dist/patterns/index.js';
 import { readPositions } from '../../dist/patterns/positions.js';
 import { onEveryBackend } from '../conformance/suite.js';
 import { thrownBy } from '../support/expect-error.js';
-import { type ExtCase, type ExtTensor, extNumbers, extPatterns } from '../support/ext-patterns.js';
+import { type ExtCase, type ExtNumber, type ExtTensor, extNumbers, extPatterns } from '../support/ext-patterns.js';
 import { expectClose } from '../support/golden.js';
 
 interface Documents {
@@ -38,7 +38,7 @@ type Golden =
   | Documents
   | { kind: 'ranges'; slices: AttentionSlice[] }
   | ({ kind: 'power' } & PowerOptions)
-  | { kind: 'windowSink' };
+  | { kind: 'windowSink'; window: ExtNumber[]; sinkTokens: number[] };
 
 /** The twelve static masks of LongCA-bench: the names of the file are the benchmark's. */
 const longCa: Record<string, (given: Documents) => Omit<DocumentsOptions, 'cuSeqlens'> & { isWhole?: true }> = {
@@ -78,7 +78,7 @@ function patternOf(given: Golden): Pattern {
       return power(options);
     }
     case 'windowSink':
-      throw new Error('windows that differ by head are of another file');
+      return slidingWindow({ recentTokens: given.window.map(Number), sinkTokens: given.sinkTokens });
   }
 }
 
@@ -93,7 +93,6 @@ function optionsOf({ pattern, qPos, kPos, ...options }: ExtCase['options']): Att
 
 const isOurs = ({ options: { pattern, qPos, alibiSlopes }, op }: Pick<ExtCase, 'op' | 'options'>): boolean =>
   alibiSlopes === undefined &&
-  (pattern as Golden | undefined)?.kind !== 'windowSink' &&
   (op === 'attention' || op === 'visible') &&
   (qPos !== undefined || ['documents', 'ranges', 'power'].includes((pattern as Golden | undefined)?.kind ?? ''));
 

@@ -6,18 +6,17 @@
 #include <cmath>
 #include <limits>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
-#include "answer.h"
+#include "drawn_ranges.h"
 #include "head_windows.h"
 
 namespace tilewise {
 
-class CaseMaker {
+class CaseMaker : public Draws {
  public:
-  explicit CaseMaker(uint32_t seed) : random_(seed) {}
+  using Draws::Draws;
 
   std::unique_ptr<Case> make(int32_t queries, int32_t keys, int32_t headDim, int32_t valueDim) {
     auto made = draw(queries, keys, headDim, valueDim);
@@ -67,7 +66,7 @@ class CaseMaker {
       p.extraValues = operand(c, p.keyType, p.kvHeads, p.extraTokens, valueDim, isBnhd);
     }
     addOptions(c);
-    if (p.pattern == PatternKind::window && pick(3) == 0) addRanges(c);
+    if (p.pattern == PatternKind::window && pick(3) == 0) drawRanges(c, *this);
     return made;
   }
 
@@ -79,7 +78,7 @@ class CaseMaker {
     const float spoilt[] = {NAN, INFINITY, -INFINITY};
     for (int i = 0; count > 0 && i < 4; ++i) {
       const float x = i == 0 && p.keyType == DType::float32 ? std::numeric_limits<float>::max() : spoilt[pick(3)];
-      set(p.value, p.keyType, int64_t(random_()) % count, x);
+      set(p.value, p.keyType, int64_t(any()) % count, x);
     }
     answer(c);
   }
@@ -169,27 +168,12 @@ class CaseMaker {
     p.sinksHead = 1;
   }
 
-  int pick(int n) { return int(random_() % uint32_t(n)); }
-
   // Entries of lists are sinks whole or not at all, and these begin anywhere.
   static bool takesAnySinks(const AttentionProblem& p) {
     return p.pattern != PatternKind::blocks || p.blocks.hasWindow;
   }
 
  private:
-  float number() { return float(int(random_() % 4001) - 2000) / 1000; }
-
-  char* buffer(Case& c, int64_t bytes) {
-    c.buffers.emplace_back(size_t(bytes));
-    return c.buffers.back().data();
-  }
-
-  // A list of `count` numbers that live as long as the case.
-  template <class T>
-  T* list(Case& c, size_t count) {
-    return reinterpret_cast<T*>(buffer(c, int64_t(count * sizeof(T))));
-  }
-
   void addPattern(Case& c) {
     AttentionProblem& p = c.problem;
     if (p.pattern == PatternKind::neighborhood) {
@@ -250,45 +234,6 @@ class CaseMaker {
     b.masks = masks;
   }
 
-  // In place of the window. Queries have what their neighbours have, or nearly, or anything.
-  void addRanges(Case& c) {
-    AttentionProblem& p = c.problem;
-    p.pattern = PatternKind::ranges;
-    c.name += " ranges";
-    RangeTables& t = p.ranges;
-    const int32_t heads = p.outputHeads();
-    t.headsPerTable = pick(2) ? heads : pick(2) ? 1 : heads / smaller(p.kvHeads, p.queryHeads);
-    t.byHead = t.headsPerTable < heads;
-    t.byBatch = pick(2) ? 0 : heads / t.headsPerTable;
-    const int64_t tables = t.count(p.batch, heads);
-    const int form = pick(3), most = 1 + pick(6);
-    std::vector<Range> ranges, before;
-    int32_t* const offsets = list<int32_t>(c, size_t(tables * p.queries + 1));
-    for (int64_t row = 0; row < tables * p.queries; ++row) {
-      std::vector<Range> own = form == 0 || row == 0 || pick(20) == 0 ? anyRanges(p.keys, most) : before;
-      if (form == 2 && !own.empty()) own.back().end = larger(own.back().begin + 1, pick(p.keys + 1));
-      ranges.insert(ranges.end(), own.begin(), own.end());
-      before = own;
-      offsets[row + 1] = int32_t(ranges.size());
-    }
-    t.offsets = offsets;
-    t.ranges = std::copy(ranges.begin(), ranges.end(), list<Range>(c, ranges.size())) - ranges.size();
-  }
-  std::vector<Range> anyRanges(Token keys, int most) {
-    std::vector<Range> ranges;
-    for (Token at = pick(2) * pick(keys + 1); int(ranges.size()) < most && at < keys;) {
-      ranges.push_back({at, smaller(keys, at + 1 + (pick(2) ? pick(5) : pick(keys)))});
-      at = ranges.back().end + 1 + (pick(2) ? pick(5) : pick(keys));
-    }
-    return ranges;
-  }
-
-  static void set(const Operand& o, DType type, int64_t at, float x) {
-    if (type == DType::float32) static_cast<float*>(o.data)[at] = x;
-    if (type == DType::float16) static_cast<uint16_t*>(o.data)[at] = toFloat16(x);
-    if (type == DType::bfloat16) static_cast<uint16_t*>(o.data)[at] = toBfloat16(x);
-  }
-
   // One dim of every row.
   template <class Number>
   static void fillDim(const AttentionProblem& p, const Operand& o, int32_t dim, DType type, int32_t heads,
@@ -303,18 +248,6 @@ class CaseMaker {
     if (p.dtype != DType::float32) return p.dtype;
     const int kind = (p.queries + p.keys + p.headDim + p.queryHeads) % 6;
     return kind == 0 ? DType::float16 : kind == 1 ? DType::bfloat16 : DType::float32;
-  }
-
-  Operand operand(Case& c, DType type, int32_t heads, int32_t tokens, int32_t dim, bool isBnhd) {
-    const AttentionProblem& p = c.problem;
-    const int64_t count = int64_t(p.batch) * heads * tokens * dim;
-    Operand o;
-    o.data = buffer(c, count * sizeOf(type));
-    for (int64_t i = 0; i < count; ++i) set(o, type, i, number());
-    o.batch = int64_t(heads) * tokens * dim;
-    o.token = isBnhd ? int64_t(heads) * dim : dim;
-    o.head = isBnhd ? dim : int64_t(tokens) * dim;
-    return o;
   }
 
   void addOptions(Case& c) {
@@ -379,8 +312,6 @@ class CaseMaker {
              std::to_string(int(p.pattern));
     if (p.pattern == PatternKind::window && pick(4) == 0) drawHeadWindows(c, [&](int n) { return pick(n); });
   }
-
-  std::mt19937 random_;
 };
 
 }  // namespace tilewise
