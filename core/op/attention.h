@@ -158,9 +158,11 @@ TW_HOST_DEVICE Pattern patternOf(const AttentionProblem& p, const Sequence& s, i
   const Token keys = s.keys.size(), offset = offsetOf(p.window, s.queries.size(), keys);
   Token sinkEnd = p.window.sinkTokens;
   if (sinkEnd > 0) sinkEnd += s.keyStart;
-  const Window window{keys, p.window.left, p.window.right, offset, sinkEnd};
+  const OneWindow window{keys, p.window.left, p.window.right, offset, sinkEnd};
   if constexpr (std::is_same_v<Pattern, Window>) {
     return {keys, window.left, window.right, offset, sinkEnd, p.window.heads, s.keyStart};
+  } else if constexpr (std::is_same_v<Pattern, OneWindow>) {
+    return window;
   } else if constexpr (std::is_same_v<Pattern, StridedShards>) {
     return {p.shards, keys, offset};
   } else if constexpr (std::is_same_v<Pattern, BlockList>) {

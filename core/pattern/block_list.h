@@ -4,7 +4,7 @@
 #pragma once
 
 #include "../base/placed.h"
-#include "window.h"
+#include "one_window.h"
 
 namespace tilewise {
 
@@ -55,11 +55,11 @@ struct BlockList {
   static constexpr bool kMixesHeads = false;
 
   BlockLists lists;
-  Window window;  // the same for all heads
+  OneWindow window;  // the same for all heads
   int64_t batch = 0;
 
   struct Sight {
-    Window::Sight window;
+    OneWindow::Sight window;
     int32_t begin, end;  // entries
   };
 
@@ -68,7 +68,7 @@ struct BlockList {
     const Range& q = queries.axis[0];
     const int64_t list = headClass(head) + q.begin / lists.queries;
     const int32_t begin = lists.begins[list];
-    return {window.bands(queries), begin, begin + lists.counts[list]};
+    return {window.look(0, queries), begin, begin + lists.counts[list]};
   }
 
   // The listed keys, then the window's. Runs of the list have their entry + 1 in at[0].

@@ -1,25 +1,19 @@
-// Window: causal masks, sliding windows and sink tokens, one struct for all of them; all heads have the same window, or
-// each its own. Reader: start here. Every pattern has this shape, which core/pattern/key_run.h describes.
-// Semantics: flash-attention's window_size and ONNX Attention-25's left/right_window_size (inclusive bounds around a
-// query's position), StreamingLLM's sink tokens (arXiv 2309.17453).
+// Window: the windows of a call, OneWindow for all heads or one for each. Reader: someone who follows windows that
+// differ by head; one_window.h has what a single head sees.
 #pragma once
 
 #include "head_windows.h"
-#include "key_run.h"
+#include "one_window.h"
 
 namespace tilewise {
 
-// Query q has position q + offset among the keys and sees key k when
-//     k <= q + offset + right   and   ( k >= q + offset - left   or   k < sinkEnd ).
-// Full attention is left = right = kUnbounded; causal is right = 0. With left = -1 and right = 0 no band is left: a
-// query sees sinks alone.
 struct Window {
   static constexpr int kRank = 1;
   static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = true;
   static constexpr bool kHasTokenMasks = false;
   static constexpr bool kMixesHeads = true;
-  static constexpr Token kUnbounded = kMaxTokens;
+  static constexpr Token kUnbounded = OneWindow::kUnbounded;
 
   Token keys = 0;  // keys of the sequence; nothing at or past it is ever visible
   Token left = kUnbounded;
@@ -42,8 +36,9 @@ struct Window {
   };
 
   TW_HOST_DEVICE Sight look(int head, const Box<1>& queries) const {
-    const Window own = of(head);
-    Sight sight = own.bands(queries);
+    const OneWindow own = of(head);
+    const OneWindow::Sight bands = own.look(head, queries);
+    Sight sight{bands.some, bands.all, own.sinkEnd};
     if (own.left + own.right < 0) sight.some.begin = sight.some.end;
     return sight;
   }
@@ -83,7 +78,8 @@ struct Window {
 
   TW_HOST_DEVICE PatternTraits traits() const {
     PatternTraits traits{"window"};
-    traits.isDense = traits.hasStreamKernel = traits.hasDecodeKernel = traits.mixesHeads = true;
+    traits.isDense = traits.hasDecodeKernel = traits.mixesHeads = true;
+    traits.hasStreamKernel = !heads.differ();  // which has no register left for a window of its head
     traits.headsAlike = heads.differ() ? heads.alike : 0;
     return traits;
   }
@@ -97,18 +93,10 @@ struct Window {
   }
   TW_HOST_DEVICE Token visitedKeys() const { return keys; }
 
-  // The window of one head, in which heads do not differ.
-  TW_HOST_DEVICE Window of(int head) const {
+  TW_HOST_DEVICE OneWindow of(int head) const {
     if (!heads.differ()) return {keys, left, right, offset, sinkEnd};
     const HeadWindow own = heads.of(head);
     return {keys, own.left, own.right, offset, sinkEndOf(own.sinkTokens)};
-  }
-  // The bands where heads do not differ, from where the first query's would begin if it has none.
-  TW_HOST_DEVICE Sight bands(const Box<1>& queries) const {
-    const Token first = queries.axis[0].begin + offset, last = queries.axis[0].end - 1 + offset;
-    return {{clamp<Token>(first - left, 0, keys), clamp<Token>(last + right + 1, 0, keys)},
-            {clamp<Token>(last - left, 0, keys), clamp<Token>(first + right + 1, 0, keys)},
-            sinkEnd};
   }
 
  private:

@@ -44,8 +44,6 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
   if constexpr (!L::kHasSinksAfterStart) work.sequence.keyStart = 0;  // the clip has it, and nothing else asks
   typename L::Pattern pattern;
   patternOf(p, work, pattern);
-  if constexpr (!L::kGathers)
-    pattern = pattern.of(work.map.firstHead);  // a stream has one head, which keeps its window
   const auto queries = blockQueries<L>(p, work, pattern);
   if (queries.count == 0) return;
 

@@ -19,7 +19,7 @@
 
 #define TW_ATTENTION_DIM(type, E, dim)                              \
   TW_PATTERNS(TW_GATHER_KERNEL, type, E, dim)                       \
-  TW_ATTENTION_KERNEL(stream, window, Window, type, E, dim)         \
+  TW_ATTENTION_KERNEL(stream, window, OneWindow, type, E, dim)      \
   TW_ATTENTION_KERNEL(decode, window, WindowOrRanges, type, E, dim) \
   TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
 

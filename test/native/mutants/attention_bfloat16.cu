@@ -3,6 +3,6 @@
 
 namespace tilewise::cuda {
 TW_ATTENTION_DIM(bfloat16, bf16, 32)
-TW_ATTENTION_KERNEL(stream, window, Window, bfloat16, bf16, 64)
+TW_ATTENTION_KERNEL(stream, window, OneWindow, bfloat16, bf16, 64)
 TW_ATTENTION_HELPERS(bfloat16, bf16)
 }  // namespace tilewise::cuda

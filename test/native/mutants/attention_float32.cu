@@ -2,7 +2,7 @@
 #include "../../../cuda/attention/sm80/instances.h"
 
 namespace tilewise::cuda {
-TW_ATTENTION_KERNEL(stream, window, Window, float32, float, 32)
+TW_ATTENTION_KERNEL(stream, window, OneWindow, float32, float, 32)
 TW_ATTENTION_KERNEL(gather, window, Window, float32, float, 32)
 TW_ATTENTION_KERNEL(decode, window, Window, float32, float, 32)
 TW_ATTENTION_HELPERS(float32, float)
