@@ -124,6 +124,25 @@ void readLengths(const Views& views, Napi::Env env, AttentionProblem& p) {
   p.cuSeqlensK = runningTotals(views.at(Slot::cuSeqlensK), p.keys);
 }
 
+// Positions of all queries and keys, a list for every batch entry or one for all.
+void readPositions(const Views& views, Napi::Env env, AttentionProblem& p) {
+  const View queries = views.at(Slot::queryPositions);
+  if (!queries.isPresent) return;
+  const auto listOf = [&](const View& view, Token tokens, int64_t& byBatch) {
+    const std::vector<int32_t>& list = views.keep(view);
+    const bool isPerEntry = list.size() == size_t(p.batch) * size_t(tokens);
+    if (!isPerEntry && list.size() != size_t(tokens)) refuse(env, "one position per token");
+    for (const int32_t position : list) {
+      if (position < -kMaxTokens || position > kMaxTokens) refuse(env, "a position is out of range");
+    }
+    byBatch = isPerEntry && p.batch > 1 ? tokens : 0;
+    return list.data();
+  };
+  p.positions.ofQueries = listOf(queries, p.queries, p.positions.queriesByBatch);
+  p.positions.ofKeys = listOf(views.at(Slot::keyPositions), p.keys, p.positions.keysByBatch);
+  if (p.cuSeqlensQ || p.pattern == PatternKind::neighborhood) refuse(env, "positions are of tokens of a batch entry");
+}
+
 size_t readDevice(const Numbers& n) { return size_t(n.count(size_t(Field::device), "device")); }
 
 Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
@@ -139,6 +158,7 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   readLengths(views, env, p);
   if (p.rules.keyMask.isPresent() && p.cuSeqlensK) refuse(env, "a key mask is not for packed keys");
   readPatternViews(n, views, p);
+  readPositions(views, env, p);
   if (p.pattern == PatternKind::neighborhood && (p.cuSeqlensQ || p.keyLengths || p.keyStarts)) {
     refuse(env, "a grid is one sequence");
   }

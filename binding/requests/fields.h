@@ -32,6 +32,7 @@ namespace tilewise {
 
 #define TW_ATTENTION_VIEWS(X)                                                                                    \
   X(query) X(key) X(value) X(out) X(lse) TW_SCORE_RULES(TW_RULE_VIEW, X) X(sinks) X(cuSeqlensQ) X(cuSeqlensK) X(keyLengths) X(keyStarts) \
+  X(queryPositions) X(keyPositions) \
   X(pageTable) X(extraKeys) X(extraValues)
 // clang-format on
 

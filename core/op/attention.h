@@ -51,6 +51,18 @@ struct Sequence {
   Token keyStart = 0;  // loops leave out the keys before it, whatever the pattern's runs
 };
 
+// Where tokens are for rules that count distances, when not in a row: lists of every batch entry, or one for all. Only
+// these rules ask; what a query sees is the pattern's to say.
+struct RulePositions {
+  const int32_t* ofQueries = nullptr;
+  const int32_t* ofKeys = nullptr;
+  int64_t queriesByBatch = 0, keysByBatch = 0;  // from one batch entry's list to the next
+
+  TW_HOST_DEVICE bool areGiven() const { return ofQueries != nullptr; }
+  TW_HOST_DEVICE Token ofQuery(int64_t batch, Token token) const { return ofQueries[batch * queriesByBatch + token]; }
+  TW_HOST_DEVICE const int32_t* keysOf(int64_t batch) const { return ofKeys + batch * keysByBatch; }
+};
+
 struct AttentionProblem {
   int32_t batch = 0;  // batch entries of the operands; 1 when packed
   int32_t queryHeads = 0, kvHeads = 0;
@@ -81,6 +93,7 @@ struct AttentionProblem {
   Operand extraKeys, extraValues;
 
   ScoreRules rules;  // after softcap
+  RulePositions positions;  // of tokens, for the rules
   Placed<const float> sinks = nullptr;  // one logit per output head, in the denominator only
   int64_t sinksHead = 0;
 
@@ -112,6 +125,9 @@ struct AttentionProblem {
     blocks.forEachList(sequences, outputHeads(), longestQueries(), visit);
     ranges.forEachList(sequences, outputHeads(), queries, visit);
     if (window.heads.differ()) visit(window.heads.values, window.heads.length());
+    if (!positions.areGiven()) return;
+    visit(positions.ofQueries, (positions.queriesByBatch > 0 ? batch : 1) * int64_t(queries));
+    visit(positions.ofKeys, (positions.keysByBatch > 0 ? batch : 1) * int64_t(keys));
   }
 
   TW_HOST_DEVICE ScoreScale scoreScale() const { return {scale, softcap, rules.areAny()}; }

@@ -96,13 +96,16 @@ void addComputed(const Rule& rule, const float (&row)[Rows::kWidth], const Rows&
   const int n = keys.places.size();
   const Token firstKey = keys.token(keys.places.begin);
   float rowOf[kVecs * kLanes], distance[kVecs * kLanes];  // to the first keys
-  for (int i = 0; i < kVecs * kLanes; ++i) {
-    const int lane = i % kWidth;
-    rowOf[i] = row[lane];
-    distance[i] = float(rows.token[lane] + rows.offset - firstKey - i / kWidth * keys.step);
-  }
+  for (int i = 0; i < kVecs * kLanes; ++i) rowOf[i] = row[i % kWidth];
+  const auto setDistances = [&](auto&& positionOf) {
+    for (int i = 0; i < kVecs * kLanes; ++i) distance[i] = float(rows.position[i % kWidth] - positionOf(i / kWidth));
+  };
+  if (!rows.keyPositions) setDistances([&](int key) { return firstKey + key * keys.step; });
   for (int i = 0; i < n; i += kKeys) {
-    const Lanes moved(float(i * keys.step));
+    const Lanes moved(rows.keyPositions ? 0 : float(i * keys.step));
+    if (rows.keyPositions) {
+      setDistances([&](int key) { return rows.keyPositions[firstKey + smaller(i + key, n - 1) * keys.step]; });
+    }
 #pragma GCC unroll 4
     for (int c = 0; c < kVecs * kLanes; c += kLanes) {
       float* t = table + i * kWidth + c;

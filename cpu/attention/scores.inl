@@ -14,7 +14,8 @@ struct QueryRows {
   Token token[Width];  // index in the sequence
   int32_t head[Width];  // output head
   Token place[kMaxRank][Width];  // grids: place in the dilation group
-  Token offset = 0;  // position of query 0 among the keys
+  Token position[Width];  // for rules that count distances
+  const int32_t* keyPositions;  // the same of keys; null: a key is at its index
   RuleRows<Width> rules;
 
   // Rows [first, first + n) of the map.
@@ -29,9 +30,11 @@ struct QueryRows {
   }
   // What the score rules know of the rows, once token, head and place on the `rank` axes of a grid are known.
   void setRules(const AttentionProblem& p, const Sequence& s, int rank) {
-    offset = offsetOf(p.window, s.queries.size(), s.keys.size());
+    keyPositions = p.positions.areGiven() ? p.positions.keysOf(s.batch) : nullptr;
     if (!p.rules.areAny()) return;
+    const Token offset = offsetOf(p.window, s.queries.size(), s.keys.size());
     for (int i = 0; i < Width; ++i) {
+      position[i] = p.positions.areGiven() ? p.positions.ofQuery(s.batch, token[i]) : token[i] + offset;
       ScoreQuery query{s.batch, s.keyBatch, head[i], s.queries.begin + token[i], s.keys.begin, {}};
       for (int a = 0; a < rank; ++a) query.place[a + kMaxRank - rank] = place[a][i];
       rules.set(i, p.rules, query);

@@ -2,6 +2,8 @@
 // Reader: someone who follows a tile through the loop. The rules are those of core (pattern, score); this applies them.
 #pragma once
 
+#include <type_traits>
+
 #include "../tiles/register_tile.h"
 #include "queries.h"
 #include "visits.h"
@@ -98,6 +100,10 @@ __device__ __forceinline__ void addRules(RegisterTile<RowTiles, Keys>& scores, c
     for (int slot = 0; slot < Tile::kSlots; ++slot) {
       const auto query = queries.at(firstRow + Tile::row(slot));
       const ScoreQuery scoreQuery = scoreQueryOf(sequence, query);
+      constexpr bool kMayHavePositions = !std::is_same_v<Q, GridQueries>;
+      const RulePositions& positions = p.positions;
+      const bool havePositions = kMayHavePositions && positions.areGiven();
+      const Token position = havePositions ? positions.ofQuery(sequence.batch, query.token) : query.token + offset;
       float sum[2];
 #pragma unroll
       for (int i = 0; i < 2; ++i) sum[i] = scores.at(slot, 0, i) == kHidden ? kHidden : 0;
@@ -108,7 +114,8 @@ __device__ __forceinline__ void addRules(RegisterTile<RowTiles, Keys>& scores, c
         for (int i = 0; i < 2; ++i) {
           if (sum[i] == kHidden) continue;
           const ScoreKey key = keys.at(firstColumn + Tile::column(block, i)).key();
-          sum[i] = addUnlessHidden(sum[i], addendOf(rule, row, key, query.token + offset - key.token));
+          const Token keyPosition = havePositions ? positions.keysOf(sequence.batch)[key.token] : key.token;
+          sum[i] = addUnlessHidden(sum[i], addendOf(rule, row, key, position - keyPosition));
         }
       });
 #pragma unroll

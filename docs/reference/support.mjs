@@ -78,7 +78,10 @@ const rows = [
   ['documents', grid({ pattern: documents({ lengths: [1, 3], causal: true, shared: true }) })],
   ['slices', call({ pattern: attentionSlices([{ q: [0, 2], k: [0, 3], kind: 'causal' }]) })],
   ['power', call({ pattern: power({ block: 1 }) })],
-  ['`positions`', call({ causal: true, positions: { queries: [1, 2], keys: [0, 1, 2] } })],
+  [
+    '`positions`, with ALiBi',
+    call({ causal: true, positions: { queries: [1, 2], keys: [0, 1, 2] }, alibiSlopes: Float32Array.of(0.5, 0.25) }),
+  ],
   ['hierarchical pruning (HiP)', call({ pattern: hierarchical('default') })],
   [
     '`extraKeys`, `extraValues`',

@@ -63,6 +63,8 @@ export const slot = {
   cuSeqlensK: slotAt('cuSeqlensK'),
   keyLengths: slotAt('keyLengths'),
   keyStarts: slotAt('keyStarts'),
+  queryPositions: slotAt('queryPositions'),
+  keyPositions: slotAt('keyPositions'),
   pageTable: slotAt('pageTable'),
   extraKeys: slotAt('extraKeys'),
   extraValues: slotAt('extraValues'),

@@ -91,8 +91,7 @@ function optionsOf({ pattern, qPos, kPos, ...options }: ExtCase['options']): Att
   };
 }
 
-const isOurs = ({ options: { pattern, qPos, alibiSlopes }, op }: Pick<ExtCase, 'op' | 'options'>): boolean =>
-  alibiSlopes === undefined &&
+const isOurs = ({ options: { pattern, qPos }, op }: Pick<ExtCase, 'op' | 'options'>): boolean =>
   (op === 'attention' || op === 'visible') &&
   (qPos !== undefined || ['documents', 'ranges', 'power'].includes((pattern as Golden | undefined)?.kind ?? ''));
 

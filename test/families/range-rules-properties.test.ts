@@ -241,12 +241,14 @@ onEveryBackend(({ device }) => {
     { pattern: power({ block: 4, window: 2 }) },
   ];
 
-  it('positions in a row change nothing', () => {
+  it('positions in a row change nothing, with ALiBi or without', () => {
     for (const options of [...rules, {}]) {
-      const plain = attend(options);
-      const placed = attend({ ...options, positions: { queries: row, keys: row } });
-      expectClose(placed.out.data, plain.out.data, 6);
-      expectClose(placed.lse.data, plain.lse.data, 5);
+      for (const alibiSlopes of [undefined, [0.5, 0.25, 0.125, 2]]) {
+        const plain = attend({ ...options, alibiSlopes });
+        const placed = attend({ ...options, alibiSlopes, positions: { queries: row, keys: row } });
+        expectClose(placed.out.data, plain.out.data, 6);
+        expectClose(placed.lse.data, plain.lse.data, 5);
+      }
     }
   });
 
@@ -255,7 +257,7 @@ onEveryBackend(({ device }) => {
     for (const options of [{ causal: true }, { window: { left: 20, right: 5 } }]) {
       const at = (shift: number) => {
         const list = Int32Array.from(spread, (p) => p + shift);
-        return attend({ ...options, positions: { queries: list, keys: list } });
+        return attend({ ...options, alibiSlopes: [0.5, 0.25, 0.125, 2], positions: { queries: list, keys: list } });
       };
       const [first, moved] = [at(0), at(2 ** 27 + 5)];
       expect([...moved.out.data]).toEqual([...first.out.data]);

@@ -187,7 +187,12 @@ inline double addendOfRules(const AttentionProblem& p, const AnswerRow& row, int
     sum += relative.data[at];
   }
   if (rules.bias.data) sum += static_cast<const float*>(rules.bias.data.data)[row.indexOf(rules.bias, k)];
-  if (rules.alibiSlopes.data) sum -= double(rules.alibiSlopes.data[row.head]) * double(std::llabs(row.position() - k));
+  if (rules.alibiSlopes.data) {
+    const RulePositions& at = p.positions;
+    const int64_t apart = at.areGiven() ? int64_t(at.ofQuery(row.batch, row.query)) - at.keysOf(row.batch)[k]
+                                        : int64_t(row.position()) - k;
+    sum -= double(rules.alibiSlopes.data[row.head]) * double(std::llabs(apart));
+  }
   return sum;
 }
 

@@ -306,11 +306,29 @@ class CaseMaker : public Draws {
       for (int64_t i = 0; i < int64_t(p.batch) * p.keys; ++i) mask[i] = pick(6) != 0;
       p.rules.keyMask = {{{mask, p.keys, 0, 0, 1}}};
     }
+    if (p.rules.alibiSlopes.isPresent() && (p.queries + p.keys) % 2 == 0) addPositions(c);
     c.name = "queries " + std::to_string(p.queries) + " keys " + std::to_string(p.keys) + " dims " +
              std::to_string(p.headDim) + "/" + std::to_string(p.valueDim) + " heads " + std::to_string(p.queryHeads) +
              "/" + std::to_string(p.kvHeads) + " " + nameOf(p.dtype) + "/" + nameOf(p.keyType) + " pattern " +
              std::to_string(int(p.pattern));
     if (p.pattern == PatternKind::window && pick(4) == 0) drawHeadWindows(c, [&](int n) { return pick(n); });
+  }
+
+  // Positions that ascend, for the rules that count distances. Draws no number.
+  void addPositions(Case& c) {
+    AttentionProblem& p = c.problem;
+    if (p.queries == 0 || p.keys == 0) return;
+    const int32_t rows = p.keys % 3 == 0 ? 1 : p.batch;
+    const auto positions = [&](Token tokens, auto&& positionOf) {
+      int32_t* at = list<int32_t>(c, size_t(rows) * size_t(tokens));
+      for (int32_t row = 0; row < rows; ++row)
+        for (Token i = 0; i < tokens; ++i) at[row * tokens + i] = positionOf(i) + row;
+      return at;
+    };
+    p.positions.ofQueries = positions(p.queries, [](Token i) { return i + i / 3; });
+    p.positions.ofKeys = positions(p.keys, [](Token i) { return i - i / 4 - 2; });
+    p.positions.queriesByBatch = rows == 1 ? 0 : p.queries;
+    p.positions.keysByBatch = rows == 1 ? 0 : p.keys;
   }
 };
 

@@ -8,6 +8,7 @@ import { maxTokens } from '../../check/validate.js';
 import { field, place, slot } from '../../native/fields.js';
 import { dataTypeCode } from '../../native/native.js';
 import type { Grid } from '../../patterns/neighborhood.js';
+import { type PositionsOfCall, positionsOf } from '../../patterns/positions.js';
 import { axesOf } from '../../tensor/axes.js';
 import type { View } from '../../tensor/views.js';
 import type { Settings } from './settings.js';
@@ -23,6 +24,7 @@ export function putModifiers(request: Request, settings: Settings, shape: Shape,
   putBroadcast(request, 'mask', settings, shape);
   putKeyMask(request, settings, sequences);
   putAlibi(request, settings, shape);
+  if (settings.alibiSlopes && settings.positions) putPositions(request, positionsOf(settings.positions, shape));
   putSinks(request, settings.sinks, outputHeads(shape), place.sinks);
 }
 
@@ -71,6 +73,12 @@ function putAlibi(request: Request, { alibiSlopes }: Settings, shape: Shape): vo
     throw mismatch(`\`alibiSlopes\` must have dims [${heads}] or [${shape.batch}, ${heads}], not ${showDims(dims)}`);
   }
   request.place(field.alibiSlopes, offset, [rank === 2 ? strides[0] : 0, strides[rank - 1]]);
+}
+
+/** Where tokens are, for ALiBi. The addon copies these. */
+function putPositions(request: Request, { ofQueries, ofKeys }: PositionsOfCall): void {
+  request.views[slot.queryPositions] = ofQueries;
+  request.views[slot.keyPositions] = ofKeys;
 }
 
 /** Logits of the denominator alone, one per head. */

@@ -61,9 +61,9 @@ export interface AttentionOptions<T = Tensor> {
   align?: Align;
   /**
    * Where queries and keys are when they are not in a row, in place of `align`: shards of a ring, gathered keys, clusters. Causal
-   * order, windows, sink tokens and power() then count these, `{ queries, keys }`, int32 [tokens] or [batch, tokens], from
-   * -2^29 to 2^29. They ascend; tokens at one position see each other. With a window or power(); not for packed sequences, pages,
-   * `keyStarts` and `alibiSlopes`.
+   * order, windows, sink tokens, power() and ALiBi then count these, `{ queries, keys }`, int32 [tokens] or [batch, tokens], from
+   * -2^29 to 2^29. They ascend; tokens at one position see each other. With a window or power(); not for packed sequences, pages
+   * and `keyStarts`.
    */
   positions?: TokenPositions;
   /** Factor on the scores; default 1/sqrt(headDim). */

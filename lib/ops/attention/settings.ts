@@ -75,7 +75,7 @@ export function checkPositions(settings: Pick<Settings, 'pattern'> & { [name in 
     );
   }
   if (pattern.align !== 'bottom-right') throw positionsSay('align');
-  const taken = (['alibiSlopes', 'cuSeqlensQ', 'cuSeqlensK', 'keyStarts', 'pages'] as const).find(
+  const taken = (['cuSeqlensQ', 'cuSeqlensK', 'keyStarts', 'pages'] as const).find(
     (name) => settings[name] !== undefined,
   );
   if (taken) throw conflict(`\`${taken}\` does not go with \`positions\`, which are of rows of tokens; leave it out`);
