@@ -72,7 +72,7 @@ void checkAttention(Backend& backend, uint32_t seed, bool toDevice) {
   nameOfCase = "seed " + std::to_string(seed) + (toDevice ? " mixed: " : ": ") + made->name;
   std::vector<int32_t> cuSeqlensQ, cuSeqlensK;
   const PatternTraits traits = traitsOf(p);
-  const bool isSequence = !traits.isGrid && !p.blocks.begins;
+  const bool isSequence = !traits.isGrid && !p.blocks.begins && !p.ranges.offsets;
   if (p.batch == 1 && isSequence && !p.keyLengths && !p.keyStarts && maker.pick(2)) {
     p.sequences = 3;
     for (auto [totals, tokens] : {std::pair(&cuSeqlensQ, p.queries), std::pair(&cuSeqlensK, p.keys)}) {
