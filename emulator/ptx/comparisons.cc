@@ -81,6 +81,7 @@ Opcodes comparisonOpcodes() {
       {"setp.lt.u32", "p = w, w", compare<uint32_t, Less>},
       {"setp.gt.u32", "p = w, w", compare<uint32_t, Greater>},
       {"setp.ge.u32", "p = w, w", compare<uint32_t, GreaterEqual>},
+      {"setp.eq.b64", "p = l, l", compare<uint64_t, Equal>},
       {"setp.eq.s64", "p = l, l", compare<int64_t, Equal>},
       {"setp.ne.s64", "p = l, l", compare<int64_t, NotEqual>},
       {"setp.lt.s64", "p = l, l", compare<int64_t, Less>},

@@ -47,6 +47,7 @@ void checkComparisonOpcodes() {
            {"setp.le.s64", "p = l, l", lessEqual},    {"setp.gt.s64", "p = l, l", greater},
            {"setp.ge.s64", "p = l, l", greaterEqual}, {"setp.lt.u64", "p = l, l", less},
            {"setp.ge.u64", "p = l, l", greaterEqual}, {"setp.ne.b32", "p = w, w", notEqual},
+           {"setp.eq.b64", "p = l, l", equal},
        }) {
     expectScalar(exact(row));
   }
