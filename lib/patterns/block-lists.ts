@@ -12,6 +12,7 @@ import type { Align } from './align.js';
 import { type Asking, askingOf, type CutTable, clippedSizes, type Question } from './asking.js';
 import { type BlockTable, listIn, sourcesIn, stridesOf } from './block-table.js';
 import type { BlocksPattern } from './blocks.js';
+import type { Extent } from './extent.js';
 import type { MaskPredicate } from './predicate.js';
 import { type TokenMaskFields, TokenMasks, whole } from './token-masks.js';
 import { putWindow } from './window.js';
@@ -39,16 +40,6 @@ export interface NativeLists extends TokenMaskFields {
   readonly counts: Int32Array | DeviceBuffer;
   /** The first token of every entry. */
   readonly starts: Int32Array | DeviceBuffer;
-}
-
-/** What lists are spread over. */
-interface Extent {
-  readonly batch: number;
-  /** Heads of the output. */
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly queries: number;
-  readonly keys: number;
 }
 
 /** The lists that a pattern became last; patterns do not change, and shapes seldom do from call to call. */

@@ -12,6 +12,7 @@ import type { TensorLike } from '../tensor/types.js';
 import type { HostView } from '../tensor/views.js';
 import { type Align, checkAlign, putAlign } from './align.js';
 import { leadOf, readNumbers } from './block-formats.js';
+import type { Extent } from './extent.js';
 import { made } from './made.js';
 
 /** For every query the ranges of keys it sees. */
@@ -151,16 +152,6 @@ const indexOf = (dims: readonly number[], element: number): number[] =>
   dims.map((length, axis) => Math.floor(element / dims.slice(axis + 1).reduce((a, n) => a * n, 1)) % length);
 
 const wrong = (message: string): Error => new TilewiseRangeError('ERR_TILEWISE_INVALID_OPTION', message);
-
-/** What ranges are spread over. */
-interface Extent {
-  readonly batch: number;
-  /** Heads of the output. */
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly queries: number;
-  readonly keys: number;
-}
 
 /** Where the last range of a pattern ends; patterns do not change, and calls come by the layer. */
 const lastEnds = new WeakMap<RangesPattern, number>();

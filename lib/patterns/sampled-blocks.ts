@@ -9,6 +9,7 @@ import { typedArrayName } from '../tensor/typed-arrays.js';
 import { type Align, alignNumbers, checkAlign } from './align.js';
 import type { NativeLists } from './block-lists.js';
 import { stridesOf } from './block-table.js';
+import type { Extent } from './extent.js';
 import type { SelectionScope } from './hierarchical.js';
 import { made } from './made.js';
 
@@ -61,17 +62,7 @@ const optionNames = namesOf<SampledBlocksOptions>({
   scope: 1,
   align: 1,
 });
-const patternNames = namesOf<SampledBlocksPattern>({
-  kind: 1,
-  block: 1,
-  keep: 1,
-  geometric: 1,
-  power: 1,
-  seed: 1,
-  layer: 1,
-  scope: 1,
-  align: 1,
-});
+const patternNames = new Set([...optionNames, 'kind']);
 const geometricNames = new Set(['rho', 'floor']);
 const scopes = ['head', 'kv', 'layer'] as const;
 const rules = ['keep', 'geometric', 'power'] as const;
@@ -139,17 +130,6 @@ const checkProbability = (name: string, value: unknown): number => checkNumber(n
 function checkNumber(name: string, value: unknown, most: number, expected: string): number {
   if (!is.number(value) || !(value >= 0 && value <= most)) throw invalid(name, expected, value);
   return value;
-}
-
-/** What lists are spread over. */
-interface Extent {
-  /** Sequences. */
-  readonly batch: number;
-  /** Heads of the output. */
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly queries: number;
-  readonly keys: number;
 }
 
 /** Where sequences differ in length: running totals of queries, and keys in use. */
