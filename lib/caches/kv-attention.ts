@@ -44,7 +44,7 @@ export interface Reading {
 }
 
 /** The call of attention() that one of a cache is. */
-interface Call {
+export interface CacheCall {
   readonly q: View;
   readonly parts: readonly HeadPart[];
   /** Of all parts; with one part its own, too. */
@@ -92,13 +92,13 @@ export function attendToSync(
   }
 }
 
-function callOf(
+export function callOf(
   where: string,
   { parts, layer }: Reading,
   q: TensorLike,
   given: CacheAttentionOptions<unknown>,
   settings: CallSettings,
-): Call {
+): CacheCall {
   checkNames(where, given, settings.queryLengths ? poolNames : cacheNames);
   const { layout, queryLengths, rotary, isReadOnly } = settings;
   const [{ runs, pool }] = parts;

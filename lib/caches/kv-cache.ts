@@ -7,11 +7,14 @@
 import { mismatch } from '../call/shape.js';
 import { TilewiseError, TilewiseRangeError } from '../check/errors.js';
 import { checkInteger, checkNames } from '../check/validate.js';
+import type { CallMemory } from '../ops/attention/again.js';
 import type { ResultOf } from '../ops/attention/attention.js';
+import { cpu } from '../tensor/devices.js';
 import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
-import { attendTo, attendToSync } from './kv-attention.js';
+import { RepeatedStep } from './kv-again.js';
+import { attendTo, attendToSync, callOf } from './kv-attention.js';
 import { denseRows } from './kv-dense.js';
 import { type CacheSettings, type KvCacheOptions, readCacheOptions } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
@@ -162,6 +165,49 @@ export class KvCache {
   attentionSync(layer: number, q: TensorLike, options: CacheAttentionOptions<unknown> = {}): unknown {
     const reading = { parts: this.#filled(), layer: this.#stored(layer) };
     return attendToSync('KvCache.attentionSync()', reading, q, options, this.#settings);
+  }
+
+  /**
+   * What append() and attentionSync() of a layer have just done with one token of each sequence, to be done again by step().
+   * @param memory of which queries, keys, values and `out` are views
+   * @returns undefined where it is another call each time: on a device, in parts, with rotary embedding, a bias or a mask
+   * @internal
+   */
+  repeatedStep(
+    layer: number,
+    [q, k, v]: readonly [q: TensorLike, k: TensorLike, v: TensorLike],
+    options: CacheAttentionOptions<unknown>,
+    memory: CallMemory,
+  ): RepeatedStep | undefined {
+    const { kvHeads, headDim, valueDim, layout } = this.#settings;
+    const part = this.#plainPart;
+    if (!part) return undefined;
+    const stored = this.#ownStored(layer);
+    const rows = readRows(k, v, { kvHeads, headDim, valueDim, isHeadsFirst: layout === 'bhnd', isOneSequence: false });
+    const reading = { parts: [part], layer: stored };
+    return RepeatedStep.of(
+      part,
+      stored,
+      rows,
+      callOf('KvCache.attentionSync()', reading, q, options, this.#settings),
+      memory,
+    );
+  }
+
+  /**
+   * append() and attentionSync() as in the step; false, and nothing done, where they would be other ones.
+   * @internal
+   */
+  step(layer: number, step: RepeatedStep, memory: CallMemory): boolean {
+    const part = this.#plainPart;
+    return part !== undefined && step.run(part, this.#ownStored(layer), memory, this.#settings.maxTokens);
+  }
+
+  /** The only part, if rows go onto its pages as they come, and all of them stay. */
+  get #plainPart(): KvPart | undefined {
+    const { rotary, isReadOnly, device } = this.#settings;
+    const [part, other] = this.#parts ?? [];
+    return part && !other && !part.horizon && !rotary && !isReadOnly && device === cpu ? part : undefined;
   }
 
   /**

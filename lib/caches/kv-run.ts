@@ -125,6 +125,26 @@ export class KvRun {
     };
   }
 
+  /**
+   * The slot of a layer's next token, where it is on a page that this run alone refers to; -1 where grow() has to take pages
+   * first, and while a call reads the layer.
+   */
+  nextSlot(layer: number): number {
+    const { pageSize } = this.#pool.sizes;
+    const place = this.#lengths[layer] - this.goneTokens;
+    const page = this.hold.pages[Math.floor(place / pageSize)];
+    const isTaken = page !== undefined && this.#readers[layer] === 0 && !this.#pool.counts.isShared(page);
+    return isTaken ? page * pageSize + (place % pageSize) : -1;
+  }
+
+  /** Counts a token that was written to nextSlot(). */
+  step(layer: number): void {
+    this.#latest[layer] = this.#lengths[layer];
+    this.#begins[layer] = this.#lengths[layer];
+    ++this.#lengths[layer];
+    this.#forget();
+  }
+
   /** First and last of the pages that the next tokens of a layer are on, as places among those it refers to. */
   #touched(layer: number, count: number): [first: number, last: number] {
     const { pageSize } = this.#pool.sizes;

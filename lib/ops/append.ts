@@ -7,7 +7,7 @@ import { dataTypeCode } from '../native/native.js';
 import { Op } from '../native/op.js';
 import { axesOf } from '../tensor/axes.js';
 import { checkOverlaps } from '../tensor/leases.js';
-import type { View } from '../tensor/views.js';
+import type { TensorData, View } from '../tensor/views.js';
 
 const op = new Op('append');
 const form = { fields: op.fields, slots: op.views };
@@ -64,6 +64,29 @@ export function append(
     rows.map(({ name, from: view }) => ({ name, view })),
     undefined,
   );
+  runAppend(device, request);
+}
+
+/** A request of append() for calls that are made again: run by runAppend(), its memory put by putAppendMemory(). */
+export const prepareAppend = (keys: Appended, values: Appended, isHeadsFirst: boolean, at: Int32Array): Request =>
+  requestOf(keys, values, isHeadsFirst, at);
+
+/** Puts the memory of rows and pages, which are as many as `pages` says; undefined: none is kept. */
+export function putAppendMemory(
+  { numbers, views }: Request,
+  memory: Readonly<Record<'keys' | 'values', TensorData | undefined>>,
+  to: Readonly<Record<'keys' | 'values', TensorData | undefined>>,
+  pages: number,
+): void {
+  numbers[field.pages] = pages;
+  views[places.keys.slot] = memory.keys;
+  views[places.values.slot] = memory.values;
+  views[places.keyPages.slot] = to.keys;
+  views[places.valuePages.slot] = to.values;
+}
+
+/** append() of a request. */
+export function runAppend(device: number, request: Request): void {
   onDevice({ candidates: [device] }, (index) => op.run(index, request));
 }
 

@@ -19,7 +19,7 @@ const read = (mask: SiteMask, tensor: ReturnType<typeof bias | typeof bool>, isC
 
 describe('a mask becomes', () => {
   it('nothing, where it hides nothing', () => {
-    expect(read(as('bias'), bias(Array(9).fill(0)))).toEqual({ causal: false });
+    expect(read(as('bias'), bias(Array(9).fill(0)))).toEqual({});
   });
 
   it('causal order, added or as true and false', () => {

@@ -16,9 +16,15 @@ export const givenTo = ({ swap }: SwappedSite, tensorOf: (name: string) => OrtTe
   ...swap.masks.map(({ value }) => tensorOf(value)),
 ];
 
+/** What a call depends on of a tensor. */
+export type TensorForm = Pick<OrtTensor, 'type' | 'dims'>;
+
+export const formsOf = (tensors: readonly OrtTensor[]): TensorForm[] =>
+  tensors.map(({ type, dims }) => ({ type, dims: [...dims] }));
+
 export class KeptCall {
   readonly #call: RepeatedCall;
-  readonly #forms: readonly Pick<OrtTensor, 'type' | 'dims'>[];
+  readonly #forms: readonly TensorForm[];
   readonly #hiding: MaskOptions;
   readonly #output: TensorKind;
 
@@ -29,7 +35,7 @@ export class KeptCall {
     { hiding, output }: { hiding: MaskOptions; output: TensorKind },
   ) {
     this.#call = call;
-    this.#forms = given.map(({ type, dims }) => ({ type, dims: [...dims] }));
+    this.#forms = formsOf(given);
     this.#hiding = hiding;
     this.#output = output;
   }
@@ -51,7 +57,8 @@ export class KeptCall {
   }
 }
 
-function isLike({ type, dims }: OrtTensor, form: Pick<OrtTensor, 'type' | 'dims'>): boolean {
+/** Whether a tensor has a form. */
+export function isLike({ type, dims }: OrtTensor, form: TensorForm): boolean {
   if (type !== form.type || dims.length !== form.dims.length) return false;
   for (let axis = 0; axis < dims.length; ++axis) if (dims[axis] !== form.dims[axis]) return false;
   return true;

@@ -45,6 +45,8 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
   readonly #masks = new SessionMasks();
   /** Per stage, the values that are still read after it when all outputs are wanted. */
   readonly #readAfter: readonly ReadonlySet<string>[];
+  /** Values that onnxruntime is fed. */
+  readonly #fedOn: ReadonlySet<string>;
   readonly #running = new Set<Promise<unknown>>();
   #released: Promise<void> | undefined;
 
@@ -58,6 +60,7 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
     this.outputNames = parts.outputs.map(({ name }) => name);
     this.attention = parts.attention;
     this.#readAfter = readAfter(parts.stages, this.outputNames);
+    this.#fedOn = new Set(parts.stages.flatMap(({ segment }) => segment?.needs ?? []));
   }
 
   /**
@@ -111,7 +114,7 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
   ): Promise<OrtValues> {
     const { ort, stages, constants, shapes } = this.#parts;
     // Presents are held from the call on: what the caller does with his does not matter to the run.
-    const held = heldOf(ort, feeds);
+    const held = this.#holdPresents(feeds);
     const values = new Map([...feeds, ...held]);
     for (const { name, past } of shapes) values.set(name, dimsOf(ort, feeds.get(past)!));
     const masks = new RunMasks(this.#masks);
@@ -122,7 +125,8 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
       for (const [i, { segment, sites }] of stages.entries()) {
         await segment?.run(values, tensorOf, memory, options);
         for (const site of sites) {
-          for (const [name, tensor] of await site.run(tensorOf, masks, memory)) values.set(name, tensor);
+          const made = site.run(tensorOf, masks, memory);
+          for (const [name, tensor] of Array.isArray(made) ? made : await made) values.set(name, tensor);
         }
         // What nobody reads any more is let go of while the run goes on.
         for (const [name, tensor] of values) {
@@ -145,6 +149,16 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
     } finally {
       for (const present of held.values()) letGo(present);
     }
+  }
+
+  /** Presents of the run's own in the place of those that are fed. */
+  #holdPresents(feeds: ReadonlyMap<string, OrtTensor>): Map<string, OrtTensor> {
+    const held = new Map<string, OrtTensor>();
+    for (const [name, tensor] of feeds) {
+      const present = heldPresent(tensor, this.#fedOn.has(name) ? this.#parts.ort : undefined);
+      if (present) held.set(name, present);
+    }
+    return held;
   }
 
   /** The inputs' tensors. A model's sessions see only some of them, so that all are held to what it declares here. */
@@ -180,16 +194,6 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
 }
 
 const invalid = (message: string): TilewiseTypeError => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
-
-/** Presents of the run's own in the place of those that are fed. */
-function heldOf(ort: Ort, feeds: ReadonlyMap<string, OrtTensor>): Map<string, OrtTensor> {
-  const held = new Map<string, OrtTensor>();
-  for (const [name, tensor] of feeds) {
-    const present = heldPresent(ort, tensor);
-    if (present) held.set(name, present);
-  }
-  return held;
-}
 
 /** The dims of a tensor, as ONNX's Shape gives them. */
 const dimsOf = ({ Tensor }: Ort, { dims }: OrtTensor): OrtTensor =>

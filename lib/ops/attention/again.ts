@@ -2,10 +2,10 @@
 // Reader: someone whose calls are so short that preparing one takes longer than running it. All that is checked of a call but its
 // memory stays as it was; memory is checked each time.
 
+import { MemoryPart } from '../../call/memory-part.js';
 import { onDevice } from '../../call/placement.js';
 import { attentionOp, slot } from '../../native/fields.js';
 import { isAnythingLent } from '../../tensor/leases.js';
-import { isResizable, typedArrayName } from '../../tensor/typed-arrays.js';
 import type { TensorLike } from '../../tensor/types.js';
 import { isOnHost, type TensorData, type View } from '../../tensor/views.js';
 import { type AttentionOptions, readSyncOptions } from './options.js';
@@ -16,20 +16,11 @@ export type CallMemory = readonly [q: TensorData, k: TensorData, v: TensorData, 
 
 const slots = [slot.q, slot.k, slot.v, slot.out] as const;
 
-/** What the memory of an operand has to be. */
-interface Part {
-  readonly kind: string | undefined;
-  readonly length: number;
-  /** The part of it that the call reads or writes, where a view has only that. */
-  readonly begin: number;
-  readonly end: number;
-}
-
 export class RepeatedCall {
   readonly #prepared: Prepared;
-  readonly #parts: readonly Part[];
+  readonly #parts: readonly MemoryPart[];
 
-  private constructor(prepared: Prepared, parts: readonly Part[]) {
+  private constructor(prepared: Prepared, parts: readonly MemoryPart[]) {
     this.#prepared = prepared;
     this.#parts = parts;
   }
@@ -57,7 +48,7 @@ export class RepeatedCall {
     const prepared = prepare(operands, settings);
     return new RepeatedCall(
       prepared,
-      views.map(({ data }, i) => partOf(data as TensorData, memory[i])),
+      views.map(({ data }, i) => new MemoryPart(data as TensorData, memory[i])),
     );
   }
 
@@ -66,19 +57,13 @@ export class RepeatedCall {
     if (isAnythingLent()) return false;
     const { request, placement } = this.#prepared;
     for (let i = 0; i < slots.length; ++i) {
-      const data = memory[i];
-      const { kind, length, begin, end } = this.#parts[i];
-      if (typedArrayName(data) !== kind || data.length !== length || isResizable(data)) return false;
-      request.views[slots[i]] = begin === 0 && end === length ? data : data.subarray(begin, end);
+      const data = this.#parts[i].of(memory[i]);
+      if (!data) return false;
+      request.views[slots[i]] = data;
     }
     onDevice(placement, (device) => attentionOp.run(device, request));
     // Nothing is kept alive from call to call.
     for (const at of slots) request.views[at] = undefined;
     return true;
   }
-}
-
-function partOf(data: TensorData, whole: TensorData): Part {
-  const begin = (data.byteOffset - whole.byteOffset) / whole.BYTES_PER_ELEMENT;
-  return { kind: typedArrayName(whole), length: whole.length, begin, end: begin + data.length };
 }

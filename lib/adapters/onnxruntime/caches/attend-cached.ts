@@ -6,7 +6,7 @@ import { attention, attentionSync } from '../../../ops/attention/attention.js';
 import type { AttentionOptions } from '../../../ops/attention/options.js';
 import type { DeviceName } from '../../../tensor/devices.js';
 import { Tensor } from '../../../tensor/tensor.js';
-import type { FloatType, TensorLike } from '../../../tensor/types.js';
+import type { TensorLike } from '../../../tensor/types.js';
 import type { Operand, SiteCache } from '../../onnx/sites/site.js';
 import { atOnce } from '../attend.js';
 import { fillBlind } from '../masks/blind.js';
@@ -16,13 +16,14 @@ import type { Ort, OrtTensor } from '../ort.js';
 import type { SwappedSite } from '../segments/cut.js';
 import type { RunMemory } from '../segments/run-memory.js';
 import { countsOf, type TokenCounts } from './cache-counts.js';
-import { Line } from './lines.js';
-import { presentOf } from './present.js';
+import { KeptStep } from './kept-step.js';
+import { Line, type LineForm, pastOf } from './lines.js';
+import { presentsOf } from './site-presents.js';
 import { turned } from './turn.js';
 
 type ValueOf = (name: string) => OrtTensor;
 
-/** Runs a site on the values of a run; returns its output and presents. */
+/** Runs a site on the values of a run; returns its output and presents, and the step for tokens that follow one by one. */
 export async function attendCached(
   ort: Ort,
   site: SwappedSite,
@@ -31,7 +32,7 @@ export async function attendCached(
   masks: RunMasks,
   device: DeviceName | undefined,
   memory: RunMemory,
-): Promise<[name: string, tensor: OrtTensor][]> {
+): Promise<{ values: [name: string, tensor: OrtTensor][]; kept: KeptStep | undefined }> {
   const { swap, node } = site;
   const [queryHeads, kvHeads] = [site.queryHeads!, site.kvHeads!];
   const view = (operand: Operand, heads: number) => headsFirst(tensorOf(operand.value), operand, heads, node);
@@ -41,26 +42,19 @@ export async function attendCached(
   const [q, k] = [turn(givenQ), turn(givenK)];
   const [batch, heads, queries, headDim] = q.dims;
   const valueDim = v.dims[3];
-  const { out, tensor } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim], memory);
+  const { out, tensor, kind } = outputOf(swap.out, q.type, [batch, heads, queries, valueDim], memory);
   const sizes = { batch, heads, queries, keys: counts.keys, past: counts.keys - queries, total: counts.total };
   const hiding = masks.optionsOf(masksOf(site, tensorOf), sizes, swap.causal, site.pattern);
   const said = optionsOf(site, hiding, tensorOf, out);
-  const line = Line.goOn(
-    {
-      batch,
-      kvHeads,
-      headDim,
-      valueDim,
-      type: v.type,
-      device: device === undefined || device === 'auto' ? 'cpu' : device,
-    },
-    cache.past && {
-      k: tensorOf(cache.past.k.value),
-      v: tensorOf(cache.past.v.value),
-      orders: [cache.past.k.order!, cache.past.v.order!],
-    },
-    counts.past,
-  );
+  const form: LineForm = {
+    batch,
+    kvHeads,
+    headDim,
+    valueDim,
+    type: v.type,
+    device: device === undefined || device === 'auto' ? 'cpu' : device,
+  };
+  const line = Line.goOn(form, pastOf(cache, tensorOf), counts.past);
   try {
     // Padding behind a shorter prompt is kept as well: presents show it.
     line.append(k, v, Array(batch).fill(k.dims[2]));
@@ -72,7 +66,13 @@ export async function attendCached(
     }
     const blind = masks.blindOf(hiding);
     if (blind) fillBlind(out, counts.keys === queries ? v : line.cache.values(0), blind);
-    return [[swap.out.value, tensor], ...presentsOf(ort, cache, line, [kvHeads, headDim, valueDim, v.type], counts)];
+    return {
+      values: [[swap.out.value, tensor], ...presentsOf(ort, cache, line, form, counts.tokens)],
+      kept:
+        queries === 1 && counts.keys > 1 && isSmall && !blind
+          ? KeptStep.of(site, tensorOf, { line, form, rows: [q, k, v], said, hiding, output: { kind, tensor } })
+          : undefined,
+    };
   } finally {
     line.release();
   }
@@ -161,26 +161,3 @@ const sinksOf = (sinks: { readonly value: string } | 'zero', heads: number, tens
   sinks === 'zero'
     ? { type: 'float32', data: new Float32Array(heads), dims: [heads] }
     : Tensor.from(tensorOf(sinks.value) as TensorLike).astype('float32');
-
-/** The presents that somebody may read. */
-function presentsOf(
-  ort: Ort,
-  { present }: SiteCache,
-  line: Line,
-  [kvHeads, headDim, valueDim, type]: readonly [number, number, number, FloatType],
-  { past, tokens }: TokenCounts,
-): [string, OrtTensor][] {
-  const wanted = (
-    [
-      ['keys', present.k, headDim],
-      ['values', present.v, valueDim],
-    ] as const
-  ).filter(([, { value }]) => value !== '');
-  if (wanted.length === 0) return [];
-  const snapshot = line.snapshot(wanted.length);
-  return wanted.map(([part, { value, order }, dim]) => {
-    const sizes = [past.length, kvHeads, tokens, dim];
-    const dims = order!.map((_, axis) => sizes[order!.indexOf(axis)]);
-    return [value, presentOf(ort, snapshot, { part, type, order: order!, dims })];
-  });
-}

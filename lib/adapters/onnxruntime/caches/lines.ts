@@ -2,11 +2,14 @@
 // Reader: someone who asks what becomes of a `past` that is fed. A run's own present goes on in place, an older one forks the
 // line, and a tensor that is none of ours is copied into a new one.
 
+import type { RepeatedStep } from '../../../caches/kv-again.js';
 import { KvCache } from '../../../caches/kv-cache.js';
 import { TilewiseRangeError } from '../../../check/errors.js';
+import type { CallMemory } from '../../../ops/attention/again.js';
 import type { Location } from '../../../tensor/devices.js';
 import { Tensor } from '../../../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../../../tensor/types.js';
+import type { SiteCache } from '../../onnx/sites/site.js';
 import type { OrtTensor } from '../ort.js';
 import { type Snapshot, shownBy } from './present.js';
 
@@ -26,6 +29,10 @@ export interface FedPast {
   readonly v: OrtTensor;
   readonly orders: readonly [k: readonly number[], v: readonly number[]];
 }
+
+/** The past that a run feeds to a site; undefined where sites have none. */
+export const pastOf = ({ past }: SiteCache, tensorOf: (name: string) => OrtTensor): FedPast | undefined =>
+  past && { k: tensorOf(past.k.value), v: tensorOf(past.v.value), orders: [past.k.order!, past.v.order!] };
 
 const isSame = (a: readonly number[], b: readonly number[]): boolean => a.every((one, i) => one === b[i]);
 
@@ -60,9 +67,21 @@ export class Line {
     return line;
   }
 
+  /** The line of a past that is its last tokens, and of such a form; undefined: goOn() forks it, or makes another one. */
+  static at(form: LineForm, past: FedPast): Line | undefined {
+    const snapshot = snapshotOf(past, form);
+    return snapshot && snapshot.lengths === snapshot.line.#lengths ? snapshot.line : undefined;
+  }
+
+  /** Tokens of each sequence. */
+  get lengths(): readonly number[] {
+    return this.#lengths;
+  }
+
   /** Whether a run of this form may go on here. */
   fits(form: LineForm): boolean {
     const own = this.#form;
+    if (own === form) return true;
     return (Object.keys(own) as (keyof LineForm)[]).every((name) => own[name] === form[name]);
   }
 
@@ -85,6 +104,13 @@ export class Line {
   append(k: TensorLike, v: TensorLike, counts: readonly number[]): void {
     this.cache.append(0, k, v, { lengths: counts });
     this.#lengths = this.#lengths.map((length, entry) => length + counts[entry]);
+  }
+
+  /** Adds a token to each sequence, and attends from it; false, and nothing done, where the step is another one. */
+  step(step: RepeatedStep, memory: CallMemory): boolean {
+    if (!this.cache.step(0, step, memory)) return false;
+    this.#lengths = this.#lengths.map((length) => length + 1);
+    return true;
   }
 
   /** What two presents are of. They hold the line, one each. */

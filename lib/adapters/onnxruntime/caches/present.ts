@@ -46,11 +46,39 @@ const shown = new WeakMap<OrtTensor, Shown>();
 const classes = new WeakMap<object, PresentClass>();
 
 /** What a present shows; undefined for every other tensor, and for one that was read or disposed of. */
-export const shownBy = (tensor: OrtTensor): Shown | undefined => shown.get(tensor);
+export const shownBy = (tensor: OrtTensor): Shown | undefined =>
+  tensor instanceof HeldPresent ? tensor.shown : shown.get(tensor);
 
 /** Disposes of a present that nobody has read; other tensors stay. */
 export function letGo(tensor: OrtTensor): void {
-  if (shown.has(tensor)) (tensor as unknown as Base).dispose();
+  if (tensor instanceof HeldPresent) tensor.release();
+  else if (shown.has(tensor)) (tensor as unknown as Base).dispose();
+}
+
+/** A present of a run's own, for sites: onnxruntime gets a tensor of its class. */
+class HeldPresent implements OrtTensor {
+  #isHeld = true;
+  #data: unknown;
+
+  constructor(readonly shown: Shown) {}
+
+  get type(): string {
+    return this.shown.form.type;
+  }
+
+  get dims(): readonly number[] {
+    return this.shown.form.dims;
+  }
+
+  get data(): unknown {
+    this.#data ??= spread(this.shown.snapshot, this.shown.form);
+    return this.#data;
+  }
+
+  release(): void {
+    if (this.#isHeld) this.shown.snapshot.release();
+    this.#isHeld = false;
+  }
 }
 
 /** Makes a present, a tensor of the caller's class. */
@@ -63,12 +91,15 @@ export function presentOf({ Tensor: Theirs }: Ort, snapshot: Snapshot, form: Pre
   return new Class(snapshot, form);
 }
 
-/** A second present of the same numbers, which stays when the first is disposed of or read; undefined as in shownBy(). */
-export function heldPresent(ort: Ort, tensor: OrtTensor): OrtTensor | undefined {
+/**
+ * A second present of the same numbers, which stays when the first is disposed of or read; undefined as in shownBy().
+ * @param ort where it is a tensor of onnxruntime's class
+ */
+export function heldPresent(tensor: OrtTensor, ort?: Ort): OrtTensor | undefined {
   const one = shown.get(tensor);
   if (!one) return undefined;
   one.snapshot.hold();
-  return presentOf(ort, one.snapshot, one.form);
+  return ort ? presentOf(ort, one.snapshot, one.form) : new HeldPresent(one);
 }
 
 /** A class whose `data` is read when it is asked for. onnxruntime asks for `data` as its users do. */

@@ -25,7 +25,7 @@ interface Tables {
  * Queries or keys turned to their positions.
  * @param x [batch, heads, tokens, dim]
  * @param past tokens of each sequence in front of these
- * @returns memory of its own
+ * @param to memory for them, of float32; absent: their own
  */
 export function turned(
   x: Rows,
@@ -33,6 +33,7 @@ export function turned(
   past: readonly number[],
   tensorOf: (name: string) => OrtTensor,
   node: string,
+  to?: Float32Array,
 ): Rows {
   const [rows, pairs] = tensorOf(cos).dims;
   const tables = { cos: floatsOf(tensorOf(cos)), sin: floatsOf(tensorOf(sin)), pairs, rows, isInterleaved };
@@ -47,15 +48,15 @@ export function turned(
   );
   const wrong = places.find((place) => !(place >= 0 && place < rows));
   if (wrong !== undefined) throw mismatch(`${node} has tables of ${rows} positions, and a token at ${wrong}`);
-  if (x.type === 'float32') return turnRows(x, tables, places);
+  if (x.type === 'float32') return turnRows(x, tables, places, to);
   return Tensor.from(turnRows(Tensor.from(x).astype('float32'), tables, places)).astype(x.type);
 }
 
-function turnRows(x: Rows, tables: Tables, places: readonly number[]): Rows {
+function turnRows(x: Rows, tables: Tables, places: readonly number[], own?: Float32Array): Rows {
   const { cos, sin, pairs, isInterleaved } = tables;
   const [batch, heads, tokens, dim] = x.dims;
   const dims = [batch, heads, tokens, dim];
-  const [from, to] = [x.data, allocate('float32', sizeOf(dims))];
+  const [from, to] = [x.data, own ?? (allocate('float32', sizeOf(dims)) as Float32Array)];
   const [stepBatch, stepHead, stepToken, step] = x.strides;
   const [next, other] = isInterleaved ? [2, 1] : [1, pairs];
   let row = 0;

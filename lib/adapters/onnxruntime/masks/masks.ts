@@ -35,6 +35,9 @@ export class SessionMasks extends KnownMasks<MaskOptions> {}
 export class RunMasks {
   readonly #known: RunsMasks<MaskOptions>;
 
+  /** The last one of which it was asked whether it hides or adds something. */
+  #last: { readonly mask: SiteMask; readonly tensor: OrtTensor; readonly isNothing: boolean } | undefined;
+
   constructor(session = new SessionMasks()) {
     this.#known = new RunsMasks(session);
   }
@@ -42,6 +45,15 @@ export class RunMasks {
   /** Whether options that optionsOf() gave, for the same sizes, are what these masks say, too. */
   says(options: MaskOptions, masks: readonly OrtTensor[]): boolean {
     return this.#known.says(options, masks);
+  }
+
+  /** Whether a mask hides and adds nothing, as masks of single tokens do: these are not worth knowing. */
+  #isNothing([mask, tensor]: MaskOfRun, { total, ...sizes }: CallSizes): boolean {
+    const last = this.#last;
+    const isKnown = last?.tensor === tensor && last.mask.as === mask.as && last.mask.isInverted === mask.isInverted;
+    if (!isKnown) this.#last = { mask, tensor, isNothing: showsAll(mask, tensor) };
+    if (this.#last?.isNothing) checkFits([mask, tensor], { ...sizes, keys: total ?? sizes.keys });
+    return this.#last!.isNothing;
   }
 
   /** The mask whose rows without keys are a mean of all values; undefined where there are none. */
@@ -58,6 +70,7 @@ export class RunMasks {
    */
   optionsOf(masks: readonly MaskOfRun[], sizes: CallSizes, isCausal: boolean, pattern?: SitePattern): MaskOptions {
     if (masks.length === 0) return pattern ? withPattern(pattern, undefined, sizes, isCausal) : nothing;
+    if (masks.length === 1 && !pattern && this.#isNothing(masks[0], sizes)) return nothing;
     const { batch, heads, queries, keys, past, total } = sizes;
     const said = masks.map(([{ as, isInverted, hidden }]) => `${as} ${isInverted} ${hidden}`);
     const key = `${said.join()} ${isCausal} ${batch} ${heads} ${queries} ${keys} ${past} ${total}`;
@@ -78,6 +91,16 @@ export class RunMasks {
 }
 
 const nothing: MaskOptions = {};
+
+/** Whether each key is shown, and nothing is added to its score. */
+function showsAll({ as, isInverted }: SiteMask, { type, data }: OrtTensor): boolean {
+  if (as === 'bias' ? type !== 'float32' : as !== 'mask') return false;
+  const numbers = data as Float32Array | Uint8Array;
+  // Of flags that show, none is 0.
+  const isZero = as === 'bias' || isInverted;
+  for (let i = 0; i < numbers.length; ++i) if ((numbers[i] === 0) !== isZero) return false;
+  return true;
+}
 
 function readMasks(
   masks: readonly MaskOfRun[],

@@ -1,0 +1,157 @@
+// The last token of a site that keeps its keys and values, for tokens like it: what is left to do is to pass memory, to count, and
+// to give presents.
+// Reader: someone who asks what a token of a short text costs. What a step is depends on types, dims and masks alone.
+
+import type { RepeatedStep } from '../../../caches/kv-again.js';
+import type { AttentionOptions } from '../../../ops/attention/options.js';
+import type { TensorData } from '../../../tensor/views.js';
+import type { SiteCache } from '../../onnx/sites/site.js';
+import { formsOf, isLike, type TensorForm } from '../kept-call.js';
+import type { MaskOptions, RunMasks } from '../masks/masks.js';
+import { headsFirst, type Rows } from '../operands.js';
+import type { Ort, OrtTensor } from '../ort.js';
+import type { SwappedSite } from '../segments/cut.js';
+import type { RunMemory, TensorKind } from '../segments/run-memory.js';
+import { Line, type LineForm, pastOf } from './lines.js';
+import { presentsOf } from './site-presents.js';
+import { turned } from './turn.js';
+
+type ValueOf = (name: string) => OrtTensor;
+
+/** A token that was appended and attended from. */
+interface Token {
+  readonly line: Line;
+  readonly form: LineForm;
+  readonly rows: readonly [q: Rows, k: Rows, v: Rows];
+  readonly said: AttentionOptions<unknown>;
+  readonly hiding: MaskOptions;
+  readonly output: { readonly kind: TensorKind; readonly tensor: OrtTensor };
+}
+
+export class KeptStep {
+  readonly #step: RepeatedStep;
+  readonly #forms: readonly TensorForm[];
+  readonly #token: Omit<Token, 'line' | 'rows' | 'said'>;
+  /** Memory of queries and keys that are turned. */
+  readonly #turned: readonly Float32Array[] | undefined;
+
+  private constructor(step: RepeatedStep, site: SwappedSite, tensorOf: ValueOf, token: Token) {
+    const { form, hiding, output, rows } = token;
+    this.#step = step;
+    this.#forms = formsOf(givenTo(site, tensorOf));
+    this.#token = { form, hiding, output };
+    const isTurned = site.swap.cache?.rotary && rows[0].type === 'float32' && rows[1].type === 'float32';
+    this.#turned = isTurned ? [rows[0], rows[1]].map(({ data }) => new Float32Array(data.length)) : undefined;
+  }
+
+  /** undefined for a token after which the next one is another call. */
+  static of(site: SwappedSite, tensorOf: ValueOf, token: Token): KeptStep | undefined {
+    const { line, rows, said, hiding, output } = token;
+    if (site.swap.cache?.past === undefined || typeof site.swap.sinks === 'object' || isOfTokens(hiding))
+      return undefined;
+    const given = givenTo(site, tensorOf);
+    const isTurned = site.swap.cache.rotary !== undefined;
+    const whole = rows.map(({ data }, i) => (isTurned && i < 2 ? data : given[i].data));
+    const step = line.cache.repeatedStep(0, rows, said, memoryOf(...whole, output.tensor.data));
+    return step && new KeptStep(step, site, tensorOf, token);
+  }
+
+  /** The output and the presents for other tensors; undefined where the step is another one for them. */
+  again(
+    ort: Ort,
+    site: SwappedSite,
+    cache: SiteCache,
+    tensorOf: ValueOf,
+    masks: RunMasks,
+    memory: RunMemory,
+  ): [name: string, tensor: OrtTensor][] | undefined {
+    const { form, output } = this.#token;
+    const given = givenTo(site, tensorOf);
+    if (!given.every((tensor, i) => isLike(tensor, this.#forms[i]))) return undefined;
+    const line = Line.at(form, pastOf(cache, tensorOf)!);
+    const counts = line && countsAfter(cache, line.lengths, tensorOf);
+    if (!counts || !this.#isHidden(site, counts, tensorOf, masks)) return undefined;
+    const [q, k] = this.#rowsOf(site, cache, given, line.lengths, tensorOf);
+    const out = memory.take(output.kind);
+    if (line.step(this.#step, memoryOf(q, k, given[2].data, out.data))) {
+      return [[site.swap.out.value, out], ...presentsOf(ort, cache, line, form, counts.tokens)];
+    }
+    memory.give(out);
+    return undefined;
+  }
+
+  /** Whether masks hide what they hid. */
+  #isHidden(site: SwappedSite, { keys, total }: NextCounts, tensorOf: ValueOf, masks: RunMasks): boolean {
+    const { form, hiding } = this.#token;
+    const { masks: names, causal } = site.swap;
+    if (names.length === 0) return true;
+    const given = names.map((mask) => [mask, tensorOf(mask.value)] as const);
+    const sizes = { batch: form.batch, heads: site.queryHeads!, queries: 1, keys, past: keys - 1, total };
+    const now = masks.optionsOf(given, sizes, causal, site.pattern);
+    return !masks.blindOf(now) && isEqual(now, hiding);
+  }
+
+  /** Memory of queries and keys. */
+  #rowsOf(
+    { swap, queryHeads, kvHeads, node }: SwappedSite,
+    { rotary }: SiteCache,
+    [q, k]: readonly OrtTensor[],
+    past: readonly number[],
+    tensorOf: ValueOf,
+  ): [q: unknown, k: unknown] {
+    if (!rotary) return [q.data, k.data];
+    const turn = (rows: Rows, to: Float32Array | undefined) => turned(rows, rotary, past, tensorOf, node, to).data;
+    return [
+      turn(headsFirst(q, swap.q, queryHeads!, node), this.#turned?.[0]),
+      turn(headsFirst(k, swap.k, kvHeads!, node), this.#turned?.[1]),
+    ];
+  }
+}
+
+const givenTo = ({ swap }: SwappedSite, tensorOf: ValueOf): OrtTensor[] => [
+  tensorOf(swap.q.value),
+  tensorOf(swap.k.value),
+  tensorOf(swap.v.value),
+];
+
+const memoryOf = (...data: unknown[]) =>
+  data as unknown as readonly [q: TensorData, k: TensorData, v: TensorData, out: TensorData];
+
+/** Whether options say something of single tokens. */
+const isOfTokens = (hiding: MaskOptions): boolean => Object.values(hiding).some((value) => typeof value === 'object');
+
+/** Whether options that say nothing of single tokens are the same. */
+function isEqual(a: MaskOptions, b: MaskOptions): boolean {
+  if (a === b) return true;
+  const names = Object.keys(a) as (keyof MaskOptions)[];
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
+}
+
+/** Tokens when each sequence has one more. */
+interface NextCounts {
+  readonly keys: number;
+  /** Keys that a mask has numbers of. */
+  readonly total: number;
+  /** Tokens that a present has room for. */
+  readonly tokens: number;
+}
+
+/** @param lengths tokens of each sequence, which the run must go on from; undefined: it goes on from others */
+function countsAfter(
+  { past, counts }: SiteCache,
+  lengths: readonly number[],
+  tensorOf: ValueOf,
+): NextCounts | undefined {
+  const room = tensorOf(past!.k.value).dims[past!.k.order![2]];
+  if (!counts) {
+    const tokens = room + 1;
+    return lengths.every((length) => length === room) ? { keys: tokens, total: tokens, tokens } : undefined;
+  }
+  const places = tensorOf(counts.lastPlaces).data as Int32Array;
+  const total = Number((tensorOf(counts.total).data as Int32Array)[0]);
+  const keys = Math.max(...lengths) + 1;
+  // As long as all tokens together is a prompt.
+  const isNext = places.length === lengths.length && total >= keys && total > 1 && room >= keys - 1;
+  if (!isNext || lengths.some((length, entry) => places[entry] !== length)) return undefined;
+  return { keys, total, tokens: Math.max(total, room) };
+}
