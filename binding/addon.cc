@@ -14,6 +14,7 @@
 #include "call/transfer.h"
 #include "failures.h"
 #include "memory/device_buffer.h"
+#include "memory/huge_pages.h"
 #include "requests/ops.h"
 #include "requests/plan.h"
 #include "requests/ranges.h"
@@ -80,6 +81,7 @@ class Addon : public Napi::Addon<Addon> {
                              method<&Addon::download>("download"),
                              method<&Addon::downloadSync>("downloadSync"),
                              method<&Addon::tellOfMemory>("tellCollector"),
+                             method<&Addon::preferHugePages>("preferHugePages"),
                              method<&Addon::addressOf>("addressOf"),
                              method<&Addon::explain>("explain"),
                              method<&Addon::sights>("sights"),
@@ -177,6 +179,12 @@ class Addon : public Napi::Addon<Addon> {
   Napi::Value addressOf(const Napi::CallbackInfo& info) {
     const View view = readView(info.Env(), info[0]);
     return Napi::Number::New(info.Env(), double(reinterpret_cast<uintptr_t>(view.data)));
+  }
+
+  // (typed array): of its memory.
+  void preferHugePages(const Napi::CallbackInfo& info) {
+    const View view = readView(info.Env(), info[0]);
+    if (!view.isOnDevice()) tilewise::preferHugePages(view.data, view.bytes);
   }
 
   void cancel(const Napi::CallbackInfo& info) { flights_.cancel(info[0].ToNumber()); }

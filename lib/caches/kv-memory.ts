@@ -10,6 +10,7 @@ import { DeviceBuffer } from '../tensor/device-buffer.js';
 import { cpu } from '../tensor/devices.js';
 import type { FloatType } from '../tensor/types.js';
 import { bytesPer, contiguousStrides, type TensorData, type View } from '../tensor/views.js';
+import { preferHugePages } from './huge-pages.js';
 
 /** Bytes of addresses that are reserved where nobody said how much there will be, and the most a buffer can have. */
 const [usualBytes, mostBytes] = [2 ** 30, 2 ** 32];
@@ -90,12 +91,14 @@ export class KvMemory {
       const most =
         this.#most === undefined ? Math.max(usualBytes, Math.min(2 * bytes, mostBytes)) : bytesOf(this.#most);
       const larger = allocating(() => new SharedArrayBuffer(bytes, { maxByteLength: Math.max(most, bytes) }));
+      preferHugePages(new Uint8Array(larger));
       if (buffer) new Uint8Array(larger).set(new Uint8Array(buffer));
       buffer = larger;
       this.#bytes = new SharedBytes(larger);
     } else {
       const grown = buffer;
       allocating(() => grown.grow(bytes));
+      preferHugePages(new Uint8Array(grown));
       this.#bytes!.become(bytes);
     }
     const length = rows * this.#rowSize;

@@ -5,6 +5,7 @@ import { allocating } from '../check/errors.js';
 import type { Axes } from '../tensor/axes.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
 import type { HostView } from '../tensor/views.js';
+import { preferHugePages } from './huge-pages.js';
 
 /** Floats, or the bits of 16-bit ones, whichever class they came in. */
 type Bits = Float32Array | Uint16Array;
@@ -71,6 +72,7 @@ export class PagePool {
     const grown = ({ dim, data }: Rows): Bits => {
       const [from, to] = [this.#pages * pageSize * dim, pages * pageSize * dim];
       const more = allocateBits(type, batch * to);
+      preferHugePages(more);
       for (let b = 0; b < batch; ++b) more.set(data.subarray(b * from, (b + 1) * from), b * to);
       return more;
     };

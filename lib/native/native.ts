@@ -112,6 +112,8 @@ export interface Native {
   downloadSync(memory: NativeMemory, data: ArrayBufferView, byte: number): void;
   /** Tells the collector of bytes that it does not see, taken or freed (below 0): it runs sooner. Device memory tells of itself. */
   tellCollector(bytes: number): void;
+  /** Asks the system for huge pages where the memory of a typed array has not been touched yet; it may refuse. */
+  preferHugePages(view: ArrayBufferView): void;
   /** Where the memory of a typed array is: equal for arrays over the same memory, whatever their buffers. */
   addressOf(view: ArrayBufferView): number;
   /** `tiles`: [isDynamic, 3 axes of a query tile, 3 of a key tile], 0 where the backend may choose. */
