@@ -3,6 +3,8 @@
 
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { flags, patternNamed, repeated } from '../explain/patterns.mjs';
+import { axes, given, list, pair, positions, required, whole } from '../explain/words.mjs';
 import { UsageError } from '../usage-error.mjs';
 
 export const usage = `Usage: tilewise explain <pattern> <sizes> [options]
@@ -18,18 +20,28 @@ Sizes
   --batch N  --dtype float32|float16|bfloat16
   --page-size N           keys on pages of so many tokens
   --query-lengths 1,1,128 --key-lengths 400,20,300
-                          instead of queries and keys: sequences of a ragged call; for full, causal, window, strided-shards,
-                          sampled-blocks
+                          instead of queries and keys: sequences of a ragged call; for full, causal, sliding-window,
+                          strided-shards, sampled-blocks
   --key-starts 0,7,2 --key-lengths 400,20,300
                           keys in use per batch entry: left and right padding
+  --query-positions 0:64,448:512 --key-positions 64:128,384:448
+                          where tokens are, instead of queries and keys; 0:64 are 0 to 63. For full, causal, sliding-window,
+                          power
 
 Patterns
   full
   causal                  [--align bottom-right|top-left|N]
-  window                  [--left N] [--right N] [--causal] [--sinks N] [--align ..]
+  sliding-window          [--recent N] or [--left N] [--right N] [--causal]; [--sinks N] [--align ..]
+                          each a number, or one per KV head or query head as in --recent all,256
   neighborhood            --kernel 18x24x24 [--stride 16x8x8] [--dilation 1] [--causal | --causal true,false,false]
   strided-shards          --block 64 --local 16 --vert 8 [--preset phi3|dkernel] [--layout-per q|kv] [--head-step N]
                           [--head-offset N] [--dense-heads N] [--homo-head] [--relative] [--align ..]
+  documents               --lengths 100,250,162 [--causal] [--block-causal N] [--prefix N] [--shared] [--last-sees-all]
+                          [--global-tokens N] [--left N] [--right N]; 100,250/200,150: a list per batch entry. Without sizes
+                          as many tokens as the documents have
+  attention-slices        --slice causal,0:100,0:100 --slice full,100:300,0:100 ..: full, causal, invcausal or bicausal, then
+                          queries and keys; 0:100 are 0 to 99. Without sizes as far as the slices reach
+  power                   [--block N] [--window N] [--sink-blocks N] [--align ..]
   sampled-blocks          --block 64, and --keep 0.3, --rho 0.8 [--floor 0.05] or --power 1
                           [--seed N] [--layer N] [--scope head|kv|layer] [--align ..]
   hierarchical            [--preset default|3k|5k|16k-shallow|llama-3.1|test-high] or [--stages 64:8k,8:2k [--stride-q 4,1]]
@@ -48,176 +60,45 @@ const text = { type: 'string' };
 const flag = { type: 'boolean' };
 const sizes = [
   ...['shape', 'tokens', 'queries', 'keys', 'heads', 'dim', 'batch', 'dtype'],
-  ...['page-size', 'query-lengths', 'key-lengths', 'key-starts'],
+  ...['page-size', 'query-lengths', 'key-lengths', 'key-starts', 'query-positions', 'key-positions'],
 ];
 const common = [...sizes, 'query-tile', 'key-tile', 'tiling', 'device', 'svg', 'json', 'help'];
-const flags = new Set(['homo-head', 'relative', 'json', 'help']);
 
-/** Per pattern: the options it takes beyond the common ones, and how they become a pattern. */
-const patterns = {
-  full: { options: [], make: ({ full }) => full() },
-  causal: { options: ['align'], make: ({ causal }, o) => causal({ align: align(o.align) }) },
-  window: {
-    options: ['left', 'right', 'causal', 'sinks', 'align'],
-    make: ({ slidingWindow }, o) =>
-      slidingWindow({
-        ...given({
-          left: whole('left', o.left),
-          right: whole('right', o.right),
-          causal: o.causal === undefined ? undefined : truth('causal', o.causal),
-          sinkTokens: whole('sinks', o.sinks),
-          align: align(o.align),
-        }),
-      }),
-  },
-  neighborhood: {
-    options: ['kernel', 'stride', 'dilation', 'causal'],
-    make: ({ neighborhood }, o) =>
-      neighborhood(
-        given({
-          kernelSize: axes('kernel', required('kernel', o.kernel)),
-          stride: axes('stride', o.stride),
-          dilation: axes('dilation', o.dilation),
-          causal: o.causal === undefined ? undefined : unwrap(o.causal.split(',').map((one) => truth('causal', one))),
-        }),
-      ),
-  },
-  'strided-shards': {
-    options: [
-      ...['block', 'local', 'vert', 'preset', 'layout-per', 'head-step', 'head-offset', 'dense-heads'],
-      ...['homo-head', 'relative', 'align'],
-    ],
-    make: ({ stridedShards }, o) =>
-      stridedShards(
-        given({
-          blockSize: whole('block', required('block', o.block)),
-          localBlocks: whole('local', required('local', o.local)),
-          vertStride: whole('vert', required('vert', o.vert)),
-          preset: o.preset,
-          layoutPer: o['layout-per'],
-          headStep: whole('head-step', o['head-step']),
-          headOffset: whole('head-offset', o['head-offset']),
-          numDenseHeads: whole('dense-heads', o['dense-heads']),
-          homoHead: o['homo-head'],
-          positions: o.relative ? 'relative' : undefined,
-          align: align(o.align),
-        }),
-      ),
-  },
-  'sampled-blocks': {
-    options: ['block', 'keep', 'rho', 'floor', 'power', 'seed', 'layer', 'scope', 'align'],
-    make: ({ sampledBlocks }, o) => {
-      const { rho, floor } = { rho: number('rho', o.rho), floor: number('floor', o.floor) };
-      return sampledBlocks(
-        given({
-          block: whole('block', required('block', o.block)),
-          keep: number('keep', o.keep),
-          geometric: rho === undefined && floor === undefined ? undefined : given({ rho, floor }),
-          power: number('power', o.power),
-          seed: whole('seed', o.seed),
-          layer: whole('layer', o.layer),
-          scope: o.scope,
-          align: align(o.align),
-        }),
-      );
-    },
-  },
-  hierarchical: {
-    options: ['preset', 'stages', 'stride-q', 'block-q', 'sink', 'window'],
-    make: ({ hierarchical }, o) =>
-      hierarchical(
-        given({
-          preset: o.preset,
-          stages: o.stages === undefined ? undefined : stages(o.stages, o['stride-q']),
-          blockQ: whole('block-q', o['block-q']),
-          sink: whole('sink', o.sink),
-          window: whole('window', o.window),
-        }),
-      ),
-  },
-};
-
-const given = (options) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-const unwrap = (list) => (list.length === 1 ? list[0] : list);
-
-function required(name, value) {
-  if (value === undefined) throw new UsageError(`--${name} is missing`);
-  return value;
-}
-
-/** A whole number, 'k' and 'M' standing for 1024 and 1024 * 1024. */
-function whole(name, value) {
-  if (value === undefined) return undefined;
-  const match = /^(-?\d+)(k|m)?$/i.exec(value);
-  if (!match) throw new UsageError(`--${name} must be a whole number, not '${value}'`);
-  return Number(match[1]) * { undefined: 1, k: 1024, m: 1024 * 1024 }[match[2]?.toLowerCase()];
-}
-
-function number(name, value) {
-  if (value === undefined) return undefined;
-  if (value.trim() === '' || Number.isNaN(Number(value)))
-    throw new UsageError(`--${name} must be a number, not '${value}'`);
-  return Number(value);
-}
-
-/** 30x48x80, or one number. */
-const axes = (name, value) =>
-  value === undefined ? undefined : unwrap(value.split(/[x,]/).map((one) => whole(name, one)));
-
-/** 32/8: two numbers, or one for both. */
-function pair(name, value) {
-  if (value === undefined) return [];
-  const [first, second = first, ...rest] = value.split('/').map((one) => whole(name, one));
-  if (rest.length > 0) throw new UsageError(`--${name} must be one number or two as in 32/8, not '${value}'`);
-  return [first, second];
-}
-
-function truth(name, value) {
-  if (value === 'true' || value === 'yes' || value === '1') return true;
-  if (value === 'false' || value === 'no' || value === '0') return false;
-  throw new UsageError(`--${name} must be true or false, not '${value}'`);
-}
-
-const align = (value) =>
-  value === undefined || Number.isNaN(Number(value)) ? value : { offset: whole('align', value) };
-
-/** 64:8k,8:2k: chunk and keys kept, per stage. */
-function stages(value, strides) {
-  const strideQ = strides?.split(',').map((one) => whole('stride-q', one)) ?? [];
-  return value.split(',').map((stage, i) => {
-    const [chunk, keep, ...rest] = stage.split(':').map((one) => whole('stages', one));
-    if (keep === undefined || rest.length > 0) {
-      throw new UsageError(`--stages must be chunk:keep pairs as in 64:8k,8:2k, not '${value}'`);
-    }
-    return { chunk, keep, strideQ: strideQ[i] ?? strideQ.at(-1) ?? 1 };
-  });
+function kindOf(option) {
+  if (repeated.has(option)) return { ...text, multiple: true };
+  return flags.has(option) || option === 'json' || option === 'help' ? flag : text;
 }
 
 /** The options of a pattern from its arguments. `--causal` alone means true. */
-function read(name, argv) {
-  const { options } = patterns[name];
+function read({ options }, argv) {
   const words = argv.flatMap((word, i) => {
     const next = argv[i + 1];
     return word === '--causal' && (next === undefined || next.startsWith('--')) ? ['--causal=true'] : [word];
   });
   try {
-    const known = Object.fromEntries(
-      [...common, ...options].map((option) => [option, flags.has(option) ? flag : text]),
-    );
+    const known = Object.fromEntries([...common, ...options].map((option) => [option, kindOf(option)]));
     return parseArgs({ args: words, options: known, allowPositionals: false, strict: true }).values;
   } catch (error) {
     throw new UsageError(`${error.message.split('. ')[0].split('\n')[0]}; see tilewise --help`);
   }
 }
 
-/** The sizes of the call that is explained. */
-function shapeOf(name, o) {
+/** The sizes of the call that is explained; where the line does not say them, what its pattern or its positions say. */
+function shapeOf({ name, sizes }, pattern, o) {
   if (o.shape !== undefined && o.tokens !== undefined) throw new UsageError('--shape and --tokens are the same thing');
-  const tokens = axes('shape', o.shape ?? o.tokens);
   const [queryLengths, keyLengths, keyStarts] = ['query-lengths', 'key-lengths', 'key-starts'].map((option) =>
-    o[option]?.split(',').map((one) => whole(option, one)),
+    list(option, o[option]),
   );
-  if (queryLengths === undefined && tokens === undefined && (o.queries === undefined || o.keys === undefined)) {
+  const at = positionsOf(o);
+  let told = given({
+    tokens: axes('shape', o.shape ?? o.tokens),
+    queries: whole('queries', o.queries),
+    keys: whole('keys', o.keys),
+  });
+  if (Object.keys(told).length === 0)
+    told = at ? { queries: at.queries.length, keys: at.keys.length } : sizes?.(pattern);
+  const { tokens, queries, keys, batch } = told ?? {};
+  if (queryLengths === undefined && tokens === undefined && (queries === undefined || keys === undefined)) {
     throw new UsageError(
       name === 'neighborhood' ? '--shape is missing' : '--shape, or --queries and --keys, are missing',
     );
@@ -226,9 +107,10 @@ function shapeOf(name, o) {
   const [headDim = 64, valueDim = 64] = pair('dim', o.dim);
   return given({
     tokens,
-    queries: whole('queries', o.queries),
-    keys: whole('keys', o.keys),
-    batch: whole('batch', o.batch),
+    queries,
+    keys,
+    batch: whole('batch', o.batch) ?? batch,
+    positions: at,
     queryLengths,
     keyLengths,
     keyStarts,
@@ -241,16 +123,23 @@ function shapeOf(name, o) {
   });
 }
 
+/** Where tokens are, if the line says so. */
+function positionsOf(o) {
+  const [queries, keys] = [o['query-positions'], o['key-positions']];
+  if (queries === undefined && keys === undefined) return undefined;
+  return {
+    queries: positions('query-positions', required('query-positions', queries)),
+    keys: positions('key-positions', required('key-positions', keys)),
+  };
+}
+
 /** Runs the command; returns what it prints. */
 export async function run([name, ...rest]) {
-  if (!Object.hasOwn(patterns, name ?? '')) {
-    const known = Object.keys(patterns).join(', ');
-    throw new UsageError(`${name === undefined ? 'a pattern is missing' : `there is no pattern '${name}'`}: ${known}`);
-  }
-  const o = read(name, rest);
+  const known = patternNamed(name);
+  const o = read(known, rest);
   const tilewise = await import('../../dist/index.js');
-  const pattern = patterns[name].make(tilewise, o);
-  const shape = shapeOf(name, o);
+  const pattern = known.make(tilewise, o);
+  const shape = shapeOf(known, pattern, o);
   const options = given({
     queryTile: axes('query-tile', o['query-tile']),
     keyTile: axes('key-tile', o['key-tile']),

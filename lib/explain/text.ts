@@ -7,13 +7,26 @@ import type { MaskDocuments, MaskPattern } from '../patterns/mask-pattern.js';
 import type { Counts } from './explanation.js';
 import type { Lengths } from './ragged.js';
 
-/** A pattern in words: its numbers, words and axes. What is endless, false or absent says nothing. */
+/** What makes such a pattern: the name that callers know. */
+function makerOf(pattern: Pattern): string {
+  if (pattern.kind === 'slices') return 'attentionSlices';
+  if (pattern.kind !== 'window') return pattern.kind;
+  const { left, right, sinkTokens } = pattern;
+  if (left !== Number.POSITIVE_INFINITY || sinkTokens !== 0) return 'slidingWindow';
+  if (right === Number.POSITIVE_INFINITY) return 'full';
+  return right === 0 ? 'causal' : 'slidingWindow';
+}
+
+/** A pattern in words: its maker, numbers, words and axes. What is endless, false or absent says nothing. */
 export function titleOf(pattern: Pattern): string {
+  const maker = makerOf(pattern);
+  if (maker === 'full') return maker; // wherever its queries are
   const words = Object.entries(pattern).flatMap(([name, value]): string[] => {
-    if (value === Number.POSITIVE_INFINITY) return [];
+    if (name === 'kind') return [maker];
+    if (value === Number.POSITIVE_INFINITY || (name === 'sinkTokens' && value === 0)) return [];
+    if (maker === 'causal' && name === 'right') return [];
     if (pattern.kind === 'window' && Array.isArray(value)) return [`${name} ${titleOfHeadNumbers(value)}`];
-    if (typeof value === 'number' || typeof value === 'string')
-      return name === 'kind' ? [value as string] : [`${name} ${value}`];
+    if (typeof value === 'number' || typeof value === 'string') return [`${name} ${value}`];
     if (value === true) return [name];
     if (is.plain(value) && Object.values(value).every(is.number)) {
       const numbers = Object.entries(value).map(([of, one]) => `${of} ${one}`);

@@ -4,6 +4,7 @@
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import {
+  attentionSlices,
   attentionSync,
   causal,
   devices,
@@ -104,6 +105,18 @@ describe('explain', () => {
   it('reads as text', () => {
     const text = String(explain(causal(), shape));
     for (const word of ['cpu', 'speed-up', 'tiles', 'pairs', 'GFLOP', 'MB']) expect(text).toContain(word);
+  });
+
+  it.each([
+    ['full', full()],
+    ['causal, align bottom-right', causal()],
+    ['slidingWindow, right 0, sinkTokens 4, align bottom-right', slidingWindow({ causal: true, sinkTokens: 4 })],
+    ['slidingWindow, left 7, align top-left', slidingWindow({ left: 7, align: 'top-left' })],
+    ['slidingWindow, left 7/all, right 0, align bottom-right', slidingWindow({ recentTokens: [8, Infinity] })],
+    ['slidingWindow, right 3, align bottom-right', slidingWindow({ right: 3 })],
+    ['attentionSlices', attentionSlices([])],
+  ])('begins with the name of what made the pattern: %s', (title, pattern) => {
+    expect(explain(pattern, shape).toSVG()).toContain(`class="title">${title}; 1000 queries`);
   });
 
   it.each([

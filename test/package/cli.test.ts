@@ -7,10 +7,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import {
+  attentionSlices,
   causal,
+  documents,
   explain,
   hierarchical,
   neighborhood,
+  power,
   sampledBlocks,
   slidingWindow,
   stridedShards,
@@ -36,6 +39,9 @@ function printed(line: string): string {
   return stdout;
 }
 
+const one = { queryHeads: 1, kvHeads: 1, headDim: 64 };
+const count = (begin: number, end: number) => Array.from({ length: end - begin }, (_, i) => begin + i);
+
 describe('tilewise explain', () => {
   it('prints what explain() says', () => {
     const shape = { tokens: [30, 48, 80], queryHeads: 1, kvHeads: 1, headDim: 64 };
@@ -55,7 +61,7 @@ describe('tilewise explain', () => {
 
   it.each([
     [
-      'window --left 300 --causal --sinks 4 --queries 1000 --keys 1k --heads 8/2 --dim 64/32 --dtype float16 --batch 2',
+      'sliding-window --left 300 --causal --sinks 4 --queries 1000 --keys 1k --heads 8/2 --dim 64/32 --dtype float16 --batch 2',
       explain(slidingWindow({ left: 300, causal: true, sinkTokens: 4 }), {
         batch: 2,
         queryHeads: 8,
@@ -65,6 +71,64 @@ describe('tilewise explain', () => {
         headDim: 64,
         valueDim: 32,
         dtype: 'float16',
+      }),
+    ],
+    [
+      'sliding-window --recent all,256 --sinks 4,0,16,0 --shape 1k --heads 4/2',
+      explain(slidingWindow({ recentTokens: [Number.POSITIVE_INFINITY, 256], sinkTokens: [4, 0, 16, 0] }), {
+        ...{ queryHeads: 4, kvHeads: 2, tokens: 1024, headDim: 64 },
+      }),
+    ],
+    [
+      'documents --lengths 100,250,162 --causal --shared --prefix 8 --heads 4/2',
+      explain(documents({ lengths: [100, 250, 162], causal: true, shared: true, prefix: 8 }), {
+        ...{ queryHeads: 4, kvHeads: 2, tokens: 512, headDim: 64 },
+      }),
+    ],
+    [
+      'documents --lengths 100,412/512 --block-causal 64 --left 99 --right 30 --global-tokens 2 --last-sees-all',
+      explain(
+        documents({
+          ...{ lengths: [[100, 412], [512]], blockCausal: 64, window: { left: 99, right: 30 } },
+          ...{ globalTokens: 2, lastSeesAll: true },
+        }),
+        { ...one, batch: 2, tokens: 512 },
+      ),
+    ],
+    [
+      'attention-slices --slice causal,0:100,0:100 --slice full,100:300,0:100 --slice bicausal,100:300,100:350',
+      explain(
+        attentionSlices([
+          { q: [0, 100], k: [0, 100], kind: 'causal' },
+          { q: [100, 300], k: [0, 100], kind: 'full' },
+          { q: [100, 300], k: [100, 350], kind: 'bicausal' },
+        ]),
+        { ...one, queries: 300, keys: 350 },
+      ),
+    ],
+    [
+      'attention-slices --slice invcausal,0:1k,0:100 --queries 2k --keys 100',
+      explain(attentionSlices([{ q: [0, 1024], k: [0, 100], kind: 'invcausal' }]), {
+        ...{ ...one, queries: 2048, keys: 100 },
+      }),
+    ],
+    ['power --shape 8k', explain(power(), { ...one, tokens: 8192 })],
+    [
+      'power --block 64 --window 3 --sink-blocks 0 --queries 128 --keys 4k --align top-left',
+      explain(power({ block: 64, window: 3, sinkBlocks: 0, align: 'top-left' }), { ...one, queries: 128, keys: 4096 }),
+    ],
+    [
+      'causal --query-positions 0:64,448:512 --key-positions 64:128,400,401',
+      explain(causal(), {
+        ...{ ...one, queries: 128, keys: 66 },
+        positions: { queries: [...count(0, 64), ...count(448, 512)], keys: [...count(64, 128), 400, 401] },
+      }),
+    ],
+    [
+      'power --block 16 --query-positions 96:128 --key-positions 0:128 --queries 32 --keys 128',
+      explain(power({ block: 16 }), {
+        ...{ ...one, queries: 32, keys: 128 },
+        positions: { queries: count(96, 128), keys: count(0, 128) },
       }),
     ],
     [
@@ -149,6 +213,15 @@ describe('tilewise explain', () => {
     expect(printed('explain causal --queries 2 --keys 6 --align 1')).toContain('5 visible of');
   });
 
+  it("takes names as the API spells them, and 'window'", () => {
+    const text = printed('explain sliding-window --recent 8 --shape 64');
+    expect(text).toContain('slidingWindow, left 7, right 0');
+    for (const name of ['slidingWindow', 'window']) {
+      expect(printed(`explain ${name} --recent 8 --shape 64`)).toBe(text);
+    }
+    expect(printed('explain attentionSlices --slice full,0:4,0:8')).toContain('attentionSlices; 4 queries, 8 keys');
+  });
+
   it('draws', () => {
     const file = join(folder, 'picture.svg');
     printed(`explain causal --shape 100 --svg ${file}`);
@@ -156,7 +229,7 @@ describe('tilewise explain', () => {
   });
 
   it('helps', () => {
-    for (const line of ['', '--help', 'explain --help', 'explain window --help']) {
+    for (const line of ['', '--help', 'explain --help', 'explain documents --help']) {
       expect(printed(line)).toContain('Usage: tilewise explain');
     }
   });
@@ -174,6 +247,25 @@ describe('mistakes are one line and exit code 2', () => {
     ['explain neighborhood --shape 8x8 --kernel 3 --causal maybe', "'maybe'"],
     ['explain window --queries 8', '--keys'],
     ['explain window --shape 8 --tokens 8', '--tokens'],
+    ['explain toString --shape 8', "'toString'"],
+    ['explain sliding-window --shape 8 --recent 4,five', "'five'"],
+    ['explain sliding-window --shape 8 --recent 4,5', '`recentTokens`'],
+    ['explain sliding-window --shape 8 --recent 4 --left 5', '`left`'],
+    ['explain documents --shape 8', '--lengths is missing'],
+    ['explain documents --shape 8 --lengths 3,4', '7 tokens'],
+    ['explain documents --lengths 3,x', "'x'"],
+    ['explain documents --lengths 3,5 --causal --block-causal 2', '`blockCausal`'],
+    ['explain attention-slices --shape 8', '--slice is missing'],
+    ['explain attention-slices --slice full,0:8', "'full,0:8'"],
+    ['explain attention-slices --slice full,0:8,8:0', "'8:0'"],
+    ['explain attention-slices --slice half,0:8,0:8', "'half'"],
+    ['explain attention-slices --slice full,0:8,0:8 --slice causal,0:8,0:8', 'overlap'],
+    ['explain power --shape 8 --block 0', '`block`'],
+    ['explain causal --query-positions 0:8', '--key-positions is missing'],
+    ['explain causal --query-positions 0:8 --key-positions 0:8:2', "'0:8:2'"],
+    ['explain causal --query-positions 0:8 --key-positions 5,4', 'ascend'],
+    ['explain causal --query-positions 0:900M --key-positions 0', '--query-positions'],
+    ['explain causal --query-positions 0:8 --key-positions 0:8 --align top-left', '`align`'],
     ['explain window --query-lengths 1,2', '`keyLengths`'],
     ['explain window --query-lengths 1,x --key-lengths 1,2', "'x'"],
     ['explain window --shape 8 --lefty 8', "'--lefty'"],
