@@ -66,6 +66,30 @@ describe('a pattern and a mask become', () => {
     }
   });
 
+  it('one object for all calls, so that what is made of it is found again', () => {
+    const columns = Int32Array.of(0, 1, 2);
+    const lists = blocks({
+      blockQ: 1,
+      blockK: 1,
+      csr: { rowOffsets: Int32Array.of(0, 1, 2, 3), columns },
+      causal: true,
+    });
+    const cross = [1, 0, 1, 0, 1, 0, 1, 0, 1];
+    const later = [0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for (const pattern of [window, lists, stridedShards({ blockSize: 1, localBlocks: 1, vertStride: 2 })]) {
+      for (const isCausal of [false, true]) {
+        const sizes = { batch: 1, heads: 2, queries: 2, keys: 3 };
+        const call = () => new RunMasks().optionsOf([], sizes, isCausal, pattern).pattern;
+        expect(call()).toEqual({ ...pattern, align: isCausal ? 'top-left' : 'bottom-right' });
+        expect(call()).toBe(call());
+        if (!isCausal) expect(call()).toBe(pattern);
+      }
+      const [masked, again, other] = [cross, cross, later].map((bytes) => read(bytes, [1, 1, 3, 3], 3, pattern));
+      expect(masked.pattern).toBe(again.pattern);
+      expect(other.pattern).toBe(masked.pattern);
+    }
+  });
+
   it('nothing, where a run shows that the mask is numbers', () => {
     const numbers: SiteMask = { ...mask, as: 'bias' };
     const tensor = { type: 'float32', data: Float32Array.of(0, -1, 0), dims: [1, 1, 1, 3] };

@@ -1,6 +1,7 @@
 // A pattern in the place of a model's causal order: a window for a model that was exported without one.
 // Reader: someone who passes `pattern` to fuse(). Padding goes on hiding; positions are those that the model's own mask has.
 
+import { isDeepStrictEqual } from 'node:util';
 import { TilewiseError } from '../../check/errors.js';
 import { invalid } from '../../check/validate.js';
 import type { AttentionOptions } from '../../ops/attention/options.js';
@@ -44,16 +45,30 @@ export function withPattern(
   const { queries, keys, past = 0 } = sizes;
   // Without a mask that says otherwise, fewer queries than keys are the last ones, and so are those behind a past.
   const place: Align = (isCausal && past === 0) || queries === keys ? 'top-left' : 'bottom-right';
-  if (!read) return { pattern: { ...pattern, align: place } };
+  if (!read) return { pattern: aligned(pattern, place) };
   const mask = { type: 'bool', data: read.shown, dims: read.dims };
   const said = read.dims.at(-1) === keys ? orderAndPadding(mask) : null;
   if (said && (!said.causal || read.dims.at(-2) === queries)) {
     const { causal, align = 'bottom-right', ...padding } = repeated(said, sizes);
-    return { pattern: { ...pattern, align: causal ? align : place }, ...padding };
+    return { pattern: aligned(pattern, causal ? align : place), ...padding };
   }
   if (showsLater(pattern)) throw unreadable(read.name, 'hides more than causal order and padding');
   // Whatever the mask is, a key has to be shown by both: nothing that causal order hides is shown by the pattern.
-  return { pattern: { ...pattern, align: place }, mask };
+  return { pattern: aligned(pattern, place), mask };
+}
+
+const alignedOnes = new WeakMap<SitePattern, SitePattern[]>();
+
+/** A pattern at another place among the keys: the same object for all calls, so that lists are made and checked once. */
+function aligned(pattern: SitePattern, align: Align): SitePattern {
+  if (isDeepStrictEqual(pattern.align, align)) return pattern;
+  const known = alignedOnes.get(pattern) ?? [];
+  const found = known.find((one) => isDeepStrictEqual(one.align, align));
+  if (found) return found;
+  const made = checkSitePattern({ ...pattern, align });
+  // An offset moves with every token that is generated.
+  alignedOnes.set(pattern, [made, ...known].slice(0, 4));
+  return made;
 }
 
 /** The error for a mask of which a run shows that a pattern cannot take the place of a part of it. */
