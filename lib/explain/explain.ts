@@ -64,21 +64,21 @@ const optionNames = namesOf<ExplainOptions>({ device: 1, queryTile: 1, keyTile: 
  *   ERR_TILEWISE_SHAPE_MISMATCH, ERR_TILEWISE_NO_DEVICE
  */
 export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainOptions = {}): Explanation {
-  checkPattern(pattern);
+  const checked = checkPattern(pattern);
   checkNames('the shape of explain()', shape, shapeNames);
   checkNames('explain()', options, optionNames);
-  const sequences = readSequences(shape, pattern);
+  const sequences = readSequences(shape, checked);
   if (!sequences) {
-    const { counts, scene } = explainBatch(pattern, shape, options);
+    const { counts, scene } = explainBatch(checked, shape, options);
     return new CountedExplanation(counts, scene);
   }
   const { queryLengths: _, keyLengths: __, keyMask, ...sizes } = shape;
   const masks = keyMask && rowsOfKeyMask(keyMask, sequences);
   const parts = sequences.map((lengths, i) =>
-    explainBatch(pattern, { ...sizes, ...lengths, ...(masks && { keyMask: masks[i] }) }, options),
+    explainBatch(checked, { ...sizes, ...lengths, ...(masks && { keyMask: masks[i] }) }, options),
   );
   const counts = totalOf(parts);
-  const title = `${titleOf(pattern)}; ${titleOfSequences(sequences, readSizes({ ...sizes, ...sequences[0] }, undefined), sizes.pageSize)}`;
+  const title = `${titleOf(checked)}; ${titleOfSequences(sequences, readSizes({ ...sizes, ...sequences[0] }, undefined), sizes.pageSize)}`;
   const notes = [...notesOf(counts), 'pictures are of the sequence that computes most'];
   return new CountedExplanation(counts, { ...largestOf(parts).scene, title, notes });
 }

@@ -59,22 +59,32 @@ export function ranges(options: RangesOptions): RangesPattern {
   }
   const lead = leadOf('begins', begins, 2, '[queries, most]');
   const align = checkAlign(options.align);
-  return made({
-    kind: 'ranges',
-    dims: Object.freeze([...lead, begins.dims.at(-2)!] as const),
-    ...join(begins, ends),
-    align,
-  });
+  const table: Table = { dims: [...lead, begins.dims.at(-2)!], ...join(begins, ends) };
+  return keep(table, align, copyOf(table));
 }
 
+/** Ranges that are listed already. */
+type Table = Pick<RangesPattern, 'dims' | 'offsets' | 'bounds'>;
+
 /**
- * A pattern of ranges that are listed already, as builders make them.
+ * A pattern of ranges that are listed already, as builders make them. It has the arrays from now on.
  * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION
  */
-export function rangesPattern(
-  table: Pick<RangesPattern, 'dims' | 'offsets' | 'bounds'>,
-  align: Align = 'bottom-right',
-): RangesPattern {
+export function rangesPattern(table: Table, align: Align = 'bottom-right'): RangesPattern {
+  checkTable(table);
+  return keep(table, align, table);
+}
+
+/** Checks a pattern that someone else may have built. */
+export function checkRanges(value: Record<string, unknown>): RangesPattern {
+  const align = checkAlign(value.align, 'pattern.align');
+  checkNames('`pattern`', value, patternNames);
+  const table = value as unknown as RangesPattern;
+  checkTable(table);
+  return keep(table, align, copyOf(table));
+}
+
+function checkTable(table: Table): void {
   const { dims, offsets, bounds } = table;
   const isTable =
     Array.isArray(dims) &&
@@ -94,14 +104,6 @@ export function rangesPattern(
       throw wrong(`\`pattern.bounds[${i}]\` must begin a range that is not empty, apart from the one before it`);
     }
   }
-  return made({ kind: 'ranges', dims: Object.freeze([dims[0], dims[1], dims[2]] as const), offsets, bounds, align });
-}
-
-/** Checks a pattern that someone else may have built. */
-export function checkRanges(value: Record<string, unknown>): RangesPattern {
-  const align = checkAlign(value.align, 'pattern.align');
-  checkNames('`pattern`', value, patternNames);
-  return rangesPattern(value as unknown as RangesPattern, align);
 }
 
 /** Numbers along at least two axes, [queries, most]. */
@@ -153,22 +155,34 @@ const indexOf = (dims: readonly number[], element: number): number[] =>
 
 const wrong = (message: string): Error => new TilewiseRangeError('ERR_TILEWISE_INVALID_OPTION', message);
 
-/** Where the last range of a pattern ends; patterns do not change, and calls come by the layer. */
-const lastEnds = new WeakMap<RangesPattern, number>();
-
-function lastEndOf(pattern: RangesPattern): number {
-  let last = lastEnds.get(pattern);
-  if (last !== undefined) return last;
-  last = 0;
-  // By index: bounds that somebody has transferred have none, and native code says so.
-  for (let i = 0; i < pattern.bounds.length; ++i) last = Math.max(last, pattern.bounds[i]);
-  lastEnds.set(pattern, last);
-  return last;
+/** A pattern's ranges in memory that callers do not see: they may write into what the pattern shows them. */
+interface OwnTable extends Pick<RangesPattern, 'offsets' | 'bounds'> {
+  /** Where the last of all ranges ends. */
+  readonly lastEnd: number;
 }
+
+const tables = new WeakMap<RangesPattern, OwnTable>();
+
+const copyOf = ({ offsets, bounds }: Table): Omit<Table, 'dims'> =>
+  allocating(() => ({ offsets: offsets.slice(), bounds: bounds.slice() }));
+
+/** Makes a pattern of ranges that have been checked. `own`: the same ones, in memory that callers do not see. */
+function keep({ dims, offsets, bounds }: Table, align: Align, own: Omit<Table, 'dims'>): RangesPattern {
+  const shown = { dims: Object.freeze([dims[0], dims[1], dims[2]] as const), offsets, bounds };
+  const pattern: RangesPattern = made({ kind: 'ranges', ...shown, align });
+  let lastEnd = 0;
+  for (const bound of own.bounds) if (bound > lastEnd) lastEnd = bound;
+  tables.set(pattern, { offsets: own.offsets, bounds: own.bounds, lastEnd });
+  return pattern;
+}
+
+/** The ranges of a pattern that has been checked. */
+const tableOf = (pattern: RangesPattern): OwnTable => tables.get(pattern) as OwnTable;
 
 /** Refuses ranges that were made for tensors of another shape. */
 function checkFits(pattern: RangesPattern, { batch, heads, kvHeads, queries, keys }: Extent): void {
-  const { dims, offsets, bounds } = pattern;
+  const { dims } = pattern;
+  const { offsets, bounds, lastEnd } = tableOf(pattern);
   const headCounts = [...new Set([1, kvHeads, heads])];
   if ((dims[0] !== 1 && dims[0] !== batch) || !headCounts.includes(dims[1]) || dims[2] !== queries) {
     throw mismatch(
@@ -176,7 +190,7 @@ function checkFits(pattern: RangesPattern, { batch, heads, kvHeads, queries, key
         `be ${headCounts.join(' or ')}, and there are ${queries} queries`,
     );
   }
-  if (lastEndOf(pattern) <= keys) return;
+  if (lastEnd <= keys) return;
   const past = bounds.findIndex((bound) => bound > keys);
   const row = offsets.findIndex((end) => 2 * end > past) - 1;
   const [b, head, query] = indexOf(dims, row);
@@ -204,7 +218,8 @@ const slot = {
  */
 export function putRanges({ numbers, views }: Request, pattern: RangesPattern, extent: Extent): void {
   checkFits(pattern, extent);
-  const { dims, offsets, bounds, align } = pattern;
+  const { dims, align } = pattern;
+  const { offsets, bounds } = tableOf(pattern);
   numbers[field.headsPerRanges] = extent.heads / dims[1];
   numbers[field.rangesByHead] = dims[1] === 1 ? 0 : 1;
   numbers[field.rangesByBatch] = dims[0] === 1 ? 0 : dims[1];
