@@ -4,8 +4,9 @@
 import type { AttentionOptions, TensorLike } from '../../dist/index.js';
 import { type FloatType, round } from '../references/half.js';
 import type { SelectionOptions } from '../references/hierarchical.js';
+import type { Documents, Moa, Power, SampledBlocks, Slices } from '../references/mask-rules.js';
 import { type Operand, toNumbers } from '../references/operand.js';
-import type { PerHead, Problem } from '../references/problem.js';
+import type { PerHead, Positions, Problem } from '../references/problem.js';
 import type { StridedShards } from '../references/strided-shards.js';
 import { type Layout, operandOf, type Storage, store, toPlainTensor, toTensor } from './memory.js';
 import { listsOf, type PagesCase, pagesOf } from './pages.js';
@@ -73,6 +74,12 @@ export interface Case {
   shards?: Omit<StridedShards, 'kind'>;
   blocks?: BlockCase;
   ranges?: RangesCase;
+  documents?: Omit<Documents, 'kind'>;
+  slices?: Slices['lists'];
+  power?: Omit<Power, 'kind'>;
+  sampled?: Omit<SampledBlocks, 'kind'>;
+  moa?: Omit<Moa, 'kind'>;
+  positions?: Positions;
   hip?: SelectionOptions; // the lists are the library's own, see judge.ts
   extra?: number; // more keys, seen by every query
   pages?: PagesCase; // with keyLengths; with cuSeqlensQ, too, these are per sequence
@@ -106,6 +113,7 @@ const named = [
   'recentTokens',
   'sinkTokens',
   'align',
+  'positions',
   'pairing',
 ] as const;
 const lists = ['keyLengths', 'keyStarts', 'cuSeqlensQ', 'cuSeqlensK'] as const;
@@ -200,6 +208,11 @@ export function build(c: Case): Built {
     problem.pattern = blocksOf(c.blocks, { batch: sequences, heads, kvHeads, queries: longest, keys: c.keys }, random);
   if (c.ranges)
     problem.pattern = rangesOf(c.ranges, { batch, heads, kvHeads, queries: c.queries, keys: c.keys }, random);
+  if (c.documents) problem.pattern = { kind: 'documents', ...c.documents };
+  if (c.slices) problem.pattern = { kind: 'slices', lists: c.slices };
+  if (c.power) problem.pattern = { kind: 'power', ...c.power };
+  if (c.sampled) problem.pattern = { kind: 'sampledBlocks', ...c.sampled };
+  if (c.moa) problem.pattern = { kind: 'moa', ...c.moa };
   if (c.pages?.lists) problem.pageLists = listsOf(c.pages, c.keyLengths ?? [], kvHeads, random);
   if (c.hip) problem.pattern = { kind: 'hierarchical', options: c.hip, selected: [] };
   if (c.relativeBias && problem.pattern?.kind === 'neighborhood') {
@@ -234,6 +247,7 @@ export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed
     if (sinkTokens !== undefined) options.sinkTokens = sinkTokens;
     if (align !== undefined) options.align = typeof align === 'number' ? { offset: align } : align;
   }
+  if (problem.positions) options.positions = problem.positions;
   const isReversed = problem.key.dims[1] > problem.query.dims[1];
   if (pairing !== undefined || isReversed) options.pairing = pairing ?? 'tile';
   if (problem.bias) options.bias = toPlainTensor(problem.bias);

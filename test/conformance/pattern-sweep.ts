@@ -24,7 +24,7 @@ import { storages } from './memory.js';
 const dims = fc.constantFrom(1, 3, 8, 16, 17, 32, 33, 64, 80, 128);
 
 /** What every pattern goes with. */
-const common = fc
+export const common = fc
   .record({
     seed: seeds,
     dtype: fc.constantFrom('float32', 'float32', 'float16', 'bfloat16'),
@@ -45,10 +45,10 @@ const common = fc
     const pairOfDims: [number, number] = [headDim, valueDim];
     return { ...rest, heads, dims: pairOfDims };
   });
-type Common = Of<typeof common>;
+export type Common = Of<typeof common>;
 
 const axes = fc.constantFrom('', 'k', 'qk', 'hqk', 'bqk');
-const addends = fc.record({
+export const addends = fc.record({
   bias: sometimes(
     0.15,
     fc.record({ axes, dtype: fc.constantFrom('float32', 'float16'), hidden: fc.constantFrom(0, 0.3) }),
@@ -61,14 +61,14 @@ const workOf = ({ batch, heads, dims: [headDim, valueDim] }: Common): number =>
   batch * Math.max(...heads) * (headDim + valueDim);
 
 /** Queries among keys: a prefill, a chunk at the end of it, a few decode steps. */
-const lengths = fc.record({
+export const lengths = fc.record({
   keys: places,
   queries: either(0.3, fc.constant('one'), either(0.4, fc.constant('all'), places)),
 });
 type Lengths = Of<typeof lengths>;
 
 /** Halves the keys until a problem is small enough for the float64 reference. */
-function lengthsOf(c: Common, drawn: Lengths, largest: number): { queries: number; keys: number } {
+export function lengthsOf(c: Common, drawn: Lengths, largest: number): { queries: number; keys: number } {
   let keys = sizeWithin(drawn.keys, 1, largest);
   while (keys > 1 && (workOf(c) * keys * keys) / 2 > 1.5e6) keys = Math.ceil(keys / 2);
   if (drawn.queries === 'all') return { queries: keys, keys };
@@ -151,8 +151,8 @@ function layoutOf(drawn: Layouts, [heads, kvHeads]: [number, number]): Partial<S
   return own;
 }
 
-const positions = sometimes(0.2, fc.oneof(fc.constantFrom('top-left', 'bottom-right'), integers(-20, 20)));
-const alibi = sometimes(0.15, fc.constant('h' as const));
+export const aligns = sometimes(0.2, fc.oneof(fc.constantFrom('top-left', 'bottom-right'), integers(-20, 20)));
+export const alibi = sometimes(0.15, fc.constant('h' as const));
 
 export const shardCases: fc.Arbitrary<Case> = fc
   .record({
@@ -162,7 +162,7 @@ export const shardCases: fc.Arbitrary<Case> = fc
     localBlocks: sizes(1, 12),
     vertStride: fc.constantFrom(1, 2, 3, 4, 5, 8, 16),
     layouts,
-    align: positions,
+    align: aligns,
     alibi,
     keyLengths: sometimes(0.15, fc.tuple(places, places)),
     addends,
@@ -188,7 +188,7 @@ export const blockCases: fc.Arbitrary<Case> = fc
       predicate: sometimes(0.25, yes),
     }),
     causal: sometimes(0.4, yes),
-    align: positions,
+    align: aligns,
     alibi,
     addends,
   })
@@ -206,7 +206,7 @@ export const rangeCases: fc.Arbitrary<Case> = fc
       perBatch: sometimes(0.3, yes),
       per: sometimes(0.5, fc.constantFrom('head', 'kv')),
     }),
-    align: positions,
+    align: aligns,
     alibi,
     keyLengths: sometimes(0.15, fc.tuple(places, places)),
     addends,

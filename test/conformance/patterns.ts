@@ -2,12 +2,18 @@
 // Reader: someone adding a pattern to the conformance suite.
 
 import {
+  attentionSlices,
   type BlocksOptions,
   blocks,
+  documents,
   hierarchical,
+  moaWindows,
   neighborhood,
   type Pattern,
+  power,
   ranges,
+  sampledBlocks,
+  slidingWindow,
   stridedShards,
   type TensorLike,
 } from '../../dist/index.js';
@@ -236,6 +242,24 @@ export function patternOf({ pattern, causal, align }: Problem, form?: BlockForm)
     }
     case 'ranges':
       return ranges({ ...boundsOf(pattern), ...position });
+    case 'documents': {
+      const { kind, lists, ...options } = pattern;
+      return documents({ ...options, lengths: lists.length === 1 ? lists[0] : lists });
+    }
+    case 'slices':
+      return attentionSlices(pattern.lists.length === 1 ? pattern.lists[0] : pattern.lists);
+    case 'power': {
+      const { kind, ...options } = pattern;
+      return power({ ...options, ...position });
+    }
+    case 'sampledBlocks': {
+      const { kind, ...options } = pattern;
+      return sampledBlocks({ ...options, ...position });
+    }
+    case 'moa': {
+      const { kind, ...options } = pattern;
+      return slidingWindow({ ...moaWindows(options), ...position });
+    }
     case 'hierarchical':
       return hierarchical(pattern.options);
   }

@@ -2,15 +2,15 @@
 // row belong to, which heads meet, and does this query see this key. Reader: someone who wants to know what attention
 // means here without reading kernels. From the README's contract and ONNX Attention-25, flash-attention's conventions.
 
-import { type Blocks, blocksRule } from './blocks.js';
-import { type Hierarchical, hierarchicalRule } from './hierarchical.js';
-import { type Neighborhood, neighborhoodRule, relativeIndex } from './neighborhood.js';
+import { relativeIndex } from './neighborhood.js';
 import { broadcast, type Operand, readElement, toNumbers } from './operand.js';
-import { type Ranges, rangesRule } from './ranges.js';
-import { type StridedShards, shardsRule } from './strided-shards.js';
+import { type PatternRule, ruleOf } from './pattern-rules.js';
 
-/** Which keys a query sees, beyond what causal, left and right say: both have to agree. */
-export type PatternRule = Neighborhood | StridedShards | Blocks | Ranges | Hierarchical;
+/** Where tokens are, by [batch entry or 1][token]; they ascend. */
+export interface Positions {
+  queries: number[][];
+  keys: number[][];
+}
 
 /** A number for all heads, or one per KV head or per query head. */
 export type PerHead = number | readonly number[];
@@ -28,6 +28,7 @@ export interface Problem {
   sinkTokens?: PerHead; // leading keys that a window's left edge does not hide
   pattern?: PatternRule;
   align?: 'bottom-right' | 'top-left' | number; // a query's position = its index + this (bottom-right: keys - queries)
+  positions?: Positions; // in place of `align`: what windows, sinks, power and ALiBi count
   pairing?: 'tile' | 'interleave'; // which query head a KV head meets when there are more KV heads
   bias?: Operand; // added; -Infinity hides
   mask?: Operand; // 0 hides
@@ -180,22 +181,26 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
   const right = Math.min(ofHead(problem.right ?? Infinity), isCausal ? 0 : Infinity);
   const recent = ofHead(problem.recentTokens ?? Infinity);
   const sinkTokens = ofHead(problem.sinkTokens ?? 0);
-  const allowed = ruleOf(problem, sequence.keyBatch, head);
+  const { positionOf, placeOf } = placesOf(problem, sequence, offset);
+  const kvHeads = problem.key.dims[1];
+  const allowed = ruleOf(problem.pattern, { batch: sequence.keyBatch, head, heads, kvHeads, placeOf });
   const listed = listedPages(problem, sequence.keyBatch, head);
   const relative = relativeOf(problem, head);
 
   return {
     sees(query, key) {
-      const position = query + offset;
-      if (key < sequence.keyStart || key >= sequence.keys || key > position + right) return false;
-      const isInBand = key >= position - left && position - key < recent;
-      if (!isInBand && key >= sequence.keyStart + sinkTokens) return false;
+      const [position, place] = [positionOf(query), placeOf(key)];
+      if (key < sequence.keyStart || key >= sequence.keys || place > position + right) return false;
+      const isInBand = place >= position - left && position - place < recent;
+      if (!isInBand && (place < 0 || place >= sequence.keyStart + sinkTokens)) return false;
       if (!allowed(query, position, key) || !listed(key) || !isShown(key)) return false;
       return mask?.(query, key) !== 0 && bias?.(query, key) !== -Infinity && relative?.(query, key) !== -Infinity;
     },
     added(query, key) {
       return (
-        (bias?.(query, key) ?? 0) + (relative?.(query, key) ?? 0) - (slope ? slope * Math.abs(query + offset - key) : 0)
+        (bias?.(query, key) ?? 0) +
+        (relative?.(query, key) ?? 0) -
+        (slope ? slope * Math.abs(positionOf(query) - placeOf(key)) : 0)
       );
     },
     sink: sink === -Infinity ? undefined : sink,
@@ -247,9 +252,6 @@ export function* queryRows(problem: Problem): Generator<QueryRow> {
   }
 }
 
-type Rule = (query: number, position: number, key: number) => boolean;
-const neighborhoods = new WeakMap<Neighborhood, ReturnType<typeof neighborhoodRule>>();
-
 function listedPages(problem: Problem, sequence: number, head: number): (key: number) => boolean {
   if (!problem.pageLists) return () => true;
   const { size, lists } = problem.pageLists;
@@ -258,33 +260,11 @@ function listedPages(problem: Problem, sequence: number, head: number): (key: nu
   return (key) => list.includes(Math.floor(key / size));
 }
 
-/** The pattern's own rule for one output head. */
-function ruleOf({ pattern, query, key }: Problem, batch: number, head: number): Rule {
-  const kvHeads = key.dims[1];
-  const heads = Math.max(query.dims[1], kvHeads);
-  switch (pattern?.kind) {
-    case undefined:
-      return () => true;
-    case 'neighborhood': {
-      const rule = neighborhoods.get(pattern) ?? neighborhoodRule(pattern);
-      neighborhoods.set(pattern, rule);
-      return (i, _, j) => rule(i, j);
-    }
-    case 'stridedShards': {
-      const rule = shardsRule(pattern, head, heads, kvHeads);
-      return (_, position, j) => rule(position, j);
-    }
-    case 'blocks': {
-      const rule = blocksRule(pattern, batch, head, heads);
-      return (i, _, j) => rule(i, j);
-    }
-    case 'ranges': {
-      const rule = rangesRule(pattern, batch, head, heads);
-      return (i, _, j) => rule(i, j);
-    }
-    case 'hierarchical':
-      return hierarchicalRule(pattern, batch, head, heads);
-  }
+/** Where the queries and keys of a sequence are. */
+function placesOf({ positions }: Problem, { batch }: Sequence, offset: number) {
+  if (!positions) return { positionOf: (query: number) => query + offset, placeOf: (key: number) => key };
+  const [queries, keys] = [positions.queries, positions.keys].map((rows) => rows[rows.length === 1 ? 0 : batch]);
+  return { positionOf: (query: number) => queries[query], placeOf: (key: number) => keys[key] };
 }
 
 function relativeOf({ pattern, relativeBias }: Problem, head: number) {
