@@ -1,7 +1,7 @@
 // The jobs with a pattern that peers are given: the pattern as ours, as a mask, and as onnxruntime's block lists.
 // Reader: someone who adds one. A shape's `pattern` is plain JSON, because PyTorch's process gets it too; the rule of its
 // mask is stated here and in peers-torch.py apart from the library, so that agreement of the outputs says something.
-import { attention, explain, neighborhood, s2Layout, stridedShards } from 'tilewise';
+import { attention, documents, explain, neighborhood, s2Layout, slidingWindow, stridedShards } from 'tilewise';
 
 /** 2-D windows of an image, shifted inward at its edges. */
 export function neighborhoodShape(base, tokens, kernelSize) {
@@ -15,21 +15,43 @@ export function s2Shape(base, tokens, pattern) {
   return { ...base, queries: tokens, keys: tokens, causal: true, pattern: { kind: 's2', headStep, ...pattern } };
 }
 
-export function patternName({ pattern }) {
-  const { tokens, kernelSize, blockSize, localBlocks, vertStride } = pattern;
-  return pattern.kind === 's2'
-    ? `S2 ${blockSize} local ${localBlocks} stride ${vertStride}`
-    : `neighborhood ${tokens.join('x')} kernel ${kernelSize.join('x')}`;
+/** Causal documents one after the other. */
+export function documentsShape(base, lengths) {
+  const tokens = lengths.reduce((a, b) => a + b, 0);
+  return { ...base, queries: tokens, keys: tokens, causal: true, pattern: { kind: 'documents', lengths } };
 }
+
+/** Causal windows with a number of recent tokens per head, and sink tokens: heads that retrieve and heads that stream. */
+export function windowsShape(base, tokens, recentTokens, sinkTokens) {
+  const pattern = { kind: 'windows', recentTokens, sinkTokens };
+  return {
+    ...base,
+    heads: recentTokens.length,
+    kvHeads: recentTokens.length,
+    ...{ queries: tokens, keys: tokens, causal: true, pattern },
+  };
+}
+
+const names = {
+  s2: ({ blockSize, localBlocks, vertStride }) => `S2 ${blockSize} local ${localBlocks} stride ${vertStride}`,
+  neighborhood: ({ tokens, kernelSize }) => `neighborhood ${tokens.join('x')} kernel ${kernelSize.join('x')}`,
+  documents: ({ lengths }) => `${lengths.length} documents`,
+  windows: ({ recentTokens, sinkTokens }) => `windows of ${recentTokens.join('/')} and ${sinkTokens} sinks`,
+};
+export const patternName = ({ pattern }) => names[pattern.kind](pattern);
 
 /** The library finds `headStep` itself, by the same rule. */
 function s2Options({ blockSize, localBlocks, vertStride }) {
   return { blockSize, localBlocks, vertStride, layoutPer: 'q' };
 }
 
-function ourPattern({ pattern }) {
-  return pattern.kind === 's2' ? stridedShards(s2Options(pattern)) : neighborhood({ kernelSize: pattern.kernelSize });
-}
+const ours = {
+  s2: (pattern) => stridedShards(s2Options(pattern)),
+  neighborhood: ({ kernelSize }) => neighborhood({ kernelSize }),
+  documents: ({ lengths }) => documents({ lengths, causal: true }),
+  windows: ({ recentTokens, sinkTokens }) => slidingWindow({ recentTokens, sinkTokens }),
+};
+const ourPattern = ({ pattern }) => ours[pattern.kind](pattern);
 
 /** Our asynchronous call for a shape with a pattern, on operands of layout bnhd. */
 export function patternCall(shape) {
@@ -54,8 +76,8 @@ export function patternWork(shape) {
 /** Additive mask [1, 1 or heads, queries, keys]: 0 where a key is visible, -Infinity elsewhere. */
 export function additiveMask(shape) {
   const { queries, keys, heads, pattern } = shape;
-  const count = pattern.kind === 's2' ? heads : 1;
-  const isVisible = pattern.kind === 's2' ? isVisibleInS2(pattern) : isVisibleNearby(pattern);
+  const count = pattern.kind === 's2' || pattern.kind === 'windows' ? heads : 1;
+  const isVisible = rules[pattern.kind](pattern);
   const data = new Float32Array(count * queries * keys).fill(Number.NEGATIVE_INFINITY);
   let at = 0;
   for (let head = 0; head < count; head++) {
@@ -65,6 +87,20 @@ export function additiveMask(shape) {
   }
   return { dims: [1, count, queries, keys], data };
 }
+
+/** Who sees whom, by definition. */
+const rules = {
+  s2: isVisibleInS2,
+  neighborhood: isVisibleNearby,
+  documents: ({ lengths }) => {
+    const documentOf = lengths.flatMap((length, document) => new Array(length).fill(document));
+    return (_, query, key) => documentOf[query] === documentOf[key] && key <= query;
+  },
+  windows:
+    ({ recentTokens, sinkTokens }) =>
+    (head, query, key) =>
+      key <= query && (query - key < recentTokens[head] || key < sinkTokens),
+};
 
 function isVisibleInS2({ blockSize, localBlocks, vertStride, headStep }) {
   return (head, query, key) => {

@@ -21,6 +21,15 @@ def mask_of(shape):
         near = block[:, None] - block < pattern["localBlocks"]
         far = [(block + head * pattern["headStep"]) % pattern["vertStride"] == 0 for head in range(shape["heads"])]
         seen = torch.stack([(near | shard) & (token <= token[:, None]) for shard in far])[None]
+    elif pattern["kind"] == "documents":
+        token = torch.arange(shape["keys"])
+        document = torch.repeat_interleave(torch.tensor(pattern["lengths"]))
+        seen = ((document == document[:, None]) & (token <= token[:, None]))[None, None]
+    elif pattern["kind"] == "windows":
+        token = torch.arange(shape["keys"])
+        distance = token[:, None] - token
+        near = [(distance < recent) | (token < pattern["sinkTokens"]) for recent in pattern["recentTokens"]]
+        seen = torch.stack([one & (distance >= 0) for one in near])[None]
     else:
         row, column = (near_on(*axis) for axis in zip(pattern["tokens"], pattern["kernelSize"]))
         seen = (row[:, None, :, None] & column[None, :, None, :]).reshape(1, 1, shape["queries"], shape["keys"])

@@ -1,10 +1,9 @@
-// The part of bench/RESULTS.md that bench/suites/run.mjs measured: dense attention, decode, the smallest call, memory.
+// The part of bench/RESULTS.md that bench/suites/run.mjs measured: dense attention, decode, the smallest call.
 // Reader: as report.mjs.
 import { chartsOf } from './charts.mjs';
 import { machineLines } from './machine-lines.mjs';
 import { heading, list, NOT_MEASURED, percent, samples, speedColumns, table } from './tables.mjs';
 
-const mib = (bytes) => (bytes === null ? NOT_MEASURED : (bytes / 2 ** 20).toFixed(1));
 const mask = (r) => (r.causal ? 'causal' : 'dense');
 
 function prefillTable(rows) {
@@ -64,14 +63,6 @@ function callTable(rows) {
   ]);
 }
 
-function memoryTable(memory) {
-  return table(memory, [
-    ['N', (m) => (m.pattern && m.pattern !== 'causal' ? `${m.tokens}, ${m.pattern}` : m.tokens)],
-    ['inputs and output, MiB', (m) => (m.operands ? mib(m.operands) : NOT_MEASURED)],
-    ['peak beyond them, MiB', (m) => mib(m.beyond)],
-  ]);
-}
-
 /** @param {object | null} result of bench/suites/run.mjs */
 export function speedSections(result) {
   if (!result) return [heading('Speed', '', `${NOT_MEASURED}: run \`npm run bench\`, then \`npm run bench:report\``)];
@@ -101,10 +92,5 @@ export function speedSections(result) {
       group('decode', decodeTable),
     ),
     heading('The smallest call', 'One query, one key, D = 64: what a call costs by itself.', group('call', callTable)),
-    heading(
-      'Memory',
-      'Causal float32, 2 heads, D = 64, one process per row.',
-      result.memory.length ? memoryTable(result.memory) : '',
-    ),
   ];
 }

@@ -18,12 +18,12 @@ function peerTables(rows) {
 }
 
 /** @param {object | null} result of bench/suites/peers.mjs */
-export function peerSections(result) {
+export function peerSections(result, title = 'Peers') {
   if (!result)
     return [heading('Peers', '', `${NOT_MEASURED}: run \`npm run bench:peers\`, then \`npm run bench:report\``)];
   return [
     heading(
-      'Peers',
+      title,
       'Batch 1. Samples of all contenders taken in turn in one run, each through its own asynchronous call; GFLOP/s by unmasked area.',
       list([...machineLines(result.machine), ...result.peers]),
     ),

@@ -10,6 +10,7 @@ import { familySections } from './families.mjs';
 import { gpuSections, readGpuResults } from './gpu.mjs';
 import { kernelSections } from './kernels.mjs';
 import { maskSections } from './masks.mjs';
+import { memorySections } from './memory.mjs';
 import { modelSections } from './models.mjs';
 import { peerSections } from './peers.mjs';
 import { ratioTable } from './ratios.mjs';
@@ -23,8 +24,10 @@ function readResult(name) {
 }
 
 const speed = readResult('cpu.json');
+const memory = readResult('memory.json') ?? speed;
 const families = readResult('families.json');
 const peers = readResult('peers.json');
+const peersOfMasks = readResult('peers-masks.json');
 const masks = readResult('masks.json');
 const serving = readResult('serving.json');
 const rotary = readResult('rotary.json');
@@ -41,6 +44,7 @@ const intro =
 const sections = [
   intro,
   ...speedSections(speed),
+  ...memorySections(memory),
   ...familySections(families),
   ...maskSections(masks),
   ...servingSections(serving),
@@ -50,10 +54,11 @@ const sections = [
   ...gpuSections(cards),
   ...kernelSections(kernels),
   ...peerSections(peers),
+  ...(peersOfMasks ? peerSections(peersOfMasks, 'Peers: documents, and windows that differ by head') : []),
 ];
 put('bench/RESULTS.md', `${sections.filter(Boolean).join('\n\n')}\n`);
 put(
   'docs/measurements/targets.md',
-  `${targetPage({ speed, families, masks, serving, caches, models, peers, kernels, cards })}\n`,
+  `${targetPage({ speed, memory, families, masks, serving, caches, models, peers, kernels, cards })}\n`,
 );
 put('README.md', withSection('README.md', 'results', ratioTable(peers)));

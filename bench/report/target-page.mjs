@@ -5,6 +5,7 @@ import { gpuTargets } from '../gpu/targets.mjs';
 import { cacheTargets } from './caches.mjs';
 import { familyTargets } from './family-targets.mjs';
 import { kernelTargets } from './kernels.mjs';
+import { memoryTargets } from './memory.mjs';
 import { modelTargets } from './models.mjs';
 import { ratioTargets } from './ratio-rows.mjs';
 import { servingTargets } from './serving.mjs';
@@ -25,13 +26,14 @@ function gpuSections(cards) {
 }
 
 /** @param {object} results of every suite, null where there is none; `cards` as readGpuResults() gives them */
-export function targetPage({ speed, families, masks, serving, caches, models, peers, kernels, cards }) {
+export function targetPage({ speed, memory, families, masks, serving, caches, models, peers, kernels, cards }) {
   return [
     '# Targets',
     'Written by `npm run bench:report` from `bench/results/*.json`; never edited by hand. A target is what this project wants to ' +
       'reach; the figure beside it is the worst of all rows that it speaks of. All rows are in ' +
       '[RESULTS.md](../../bench/RESULTS.md); [cpu-profile.md](cpu-profile.md) says where the time goes that is missing.',
     section('Dense attention', speed, speedTargets),
+    section('Memory', memory, memoryTargets),
     section('Pattern families', families, familyTargets),
     section('Masks and biases', masks, ratioTargets),
     section('Serving', serving, servingTargets),

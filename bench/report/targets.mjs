@@ -102,23 +102,9 @@ function callTarget(rows) {
   };
 }
 
-function memoryTarget(memory) {
-  const text = 'memory beyond inputs and output does not grow with N: at 16k no more than at 1k plus 4 MiB';
-  const [small, large] = [1024, 16384].map((n) => memory.find((m) => m.tokens === n)?.beyond ?? null);
-  if (small === null || large === null) return { text, measured: 'not measured', isMet: null };
-  const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-  return { text, measured: `${mib(small)} at 1k, ${mib(large)} at 16k`, isMet: large <= small + 4 * 2 ** 20 };
-}
-
 /** @returns {Target[]} of a result of bench/suites/run.mjs */
-export function speedTargets({ machine, rows, memory }) {
-  return [
-    ...prefillTargets(rows),
-    storageTarget(rows),
-    ...decodeTargets(rows, machine),
-    callTarget(rows),
-    memoryTarget(memory),
-  ];
+export function speedTargets({ machine, rows }) {
+  return [...prefillTargets(rows), storageTarget(rows), ...decodeTargets(rows, machine), callTarget(rows)];
 }
 
 /** The same for a result of bench/suites/peers.mjs. */

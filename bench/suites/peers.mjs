@@ -2,6 +2,8 @@
 // Reader: someone who wants to know whether to switch. docs/measurements/benchmarks.md explains the method.
 //   npm run bench:peers -- --filter causal     only shapes whose name matches (a regular expression)
 //   npm run bench:peers -- --quick             small shapes, few samples
+//   npm run bench:peers -- --filter 'documents|windows' --json bench/results/peers-masks.json
+//                                              the masks of many documents and of windows per head alone, in RESULTS, too
 //   npm run bench:peers -- --json out.json     default bench/results/peers.json when nothing is filtered
 //   PYTHON=/path/to/python npm run bench:peers a Python with torch, if it is not python3
 import { parseArgs } from 'node:util';
@@ -17,7 +19,15 @@ import {
 } from '../peers/graphs.mjs';
 import { loadOnnxRuntime, openSession } from '../peers/onnxruntime.mjs';
 import { patternGraphs } from '../peers/pattern-graphs.mjs';
-import { neighborhoodShape, patternCall, patternName, patternWork, s2Shape } from '../peers/patterns.mjs';
+import {
+  documentsShape,
+  neighborhoodShape,
+  patternCall,
+  patternName,
+  patternWork,
+  s2Shape,
+  windowsShape,
+} from '../peers/patterns.mjs';
 import { startTorch } from '../peers/torch.mjs';
 import { machineLines } from '../report/machine-lines.mjs';
 import { resultFile, writeResult } from '../report/result-file.mjs';
@@ -45,6 +55,8 @@ const shapes = options.quick
       { ...base, queries: 1, keys: 1024 },
       s2Shape(twoHeads, 512, { blockSize: 16, localBlocks: 4, vertStride: 4 }),
       neighborhoodShape(fourHeads, [16, 16], [7, 7]),
+      documentsShape(twoHeads, [64, 40, 200, 208]),
+      windowsShape(base, 512, [512, 64], 16),
     ]
   : [
       ...[1024, 2048, 4096].map((n) => square(n)),
@@ -54,6 +66,8 @@ const shapes = options.quick
       s2Shape(twoHeads, 16384, { blockSize: 64, localBlocks: 16, vertStride: 16 }),
       neighborhoodShape(fourHeads, [64, 64], [7, 7]),
       neighborhoodShape(fourHeads, [64, 64], [13, 13]),
+      documentsShape(fourHeads, [1024, 256, 64, 768, 512, 64, 1408]),
+      windowsShape(base, 4096, [4096, 256, 256, 256], 64),
     ];
 
 function nameOf(shape) {
@@ -78,6 +92,8 @@ async function checkAgreement() {
     { ...base, queries: 1, keys: 96 },
     s2Shape(base, 192, { blockSize: 16, localBlocks: 3, vertStride: 4 }),
     neighborhoodShape(base, [11, 12], [5, 4]),
+    documentsShape(base, [30, 1, 50, 15]),
+    windowsShape(base, 96, [96, 20, 5, 1], 7),
   ];
   for (const shape of small) {
     const ours = operandsFor(shape);

@@ -2,6 +2,8 @@
 // Reader: someone who wants to know how fast it is here. docs/measurements/benchmarks.md explains the method.
 //   npm run bench -- --filter decode      only cases whose name matches (a regular expression)
 //   npm run bench -- --quick              small shapes, few samples: does it run at all
+//   npm run bench -- --filter '^memory' --json bench/results/memory.json
+//                                         the rows of memory alone, a minute; the report takes them from there
 //   npm run bench -- --list               the names
 //   npm run bench -- --json out.json      write there; an unfiltered full run writes bench/results/cpu.json by itself
 import { spawnSync } from 'node:child_process';
@@ -88,7 +90,7 @@ const wanted = new RegExp(options.filter);
 const cases = allCases({ isQuick: options.quick }).filter((c) => wanted.test(c.name));
 const ofMemory = [
   ...[1024, 4096, 16384].map((tokens) => ({ tokens, pattern: 'causal', name: `memory N=${tokens}` })),
-  ...['documents', 'power', 'positions'].map((pattern) => {
+  ...['documents', 'slices', 'head-windows', 'power', 'sampled-blocks', 'positions'].map((pattern) => {
     const tokens = options.quick ? 4096 : 65536;
     return { tokens, pattern, name: `memory ${pattern} N=${tokens}` };
   }),
