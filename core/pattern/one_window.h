@@ -46,8 +46,9 @@ struct OneWindow {
   }
 
   TW_HOST_DEVICE Cut cut(const Sight& sight, const KeyRun& run) const {
-    if (run.places.begin < sinkEnd) return cutRun(run, {0, sight.some.end}, {0, sight.all.end});
-    return cutRun(run, sight.some, sight.all);
+    const bool isOfSinks = run.places.begin < sinkEnd;
+    return cutRun(run, {isOfSinks ? 0 : sight.some.begin, sight.some.end},
+                  {isOfSinks ? 0 : sight.all.begin, sight.all.end});
   }
 };
 

@@ -23,11 +23,9 @@ struct Window {
   HeadWindows heads{};  // where they differ: in place of left, right and sinkEnd
   Token firstKey = 0;  // from which their sink tokens count
 
-  // The bands of the box's queries: their union and their intersection. Sink tokens end where these end, too: at
-  // sinkEnd, or, where heads differ in theirs, before -sinkEnd at the latest. One number, since a second one would be a
-  // register too many for a GPU's decode kernels.
-  struct Sight {
-    Range some, all;
+  // As a single head has it, and where sink tokens end: at sinkEnd, or, where heads differ in theirs, before -sinkEnd at
+  // the latest. One number, since a second one would be a register too many for a GPU's decode kernels.
+  struct Sight : OneWindow::Sight {
     Token sinkEnd = 0;
 
     TW_HOST_DEVICE bool sinksDiffer() const { return sinkEnd < 0; }
@@ -37,8 +35,7 @@ struct Window {
 
   TW_HOST_DEVICE Sight look(int head, const Box<1>& queries) const {
     const OneWindow own = of(head);
-    const OneWindow::Sight bands = own.look(head, queries);
-    Sight sight{bands.some, bands.all, own.sinkEnd};
+    Sight sight{own.look(head, queries), own.sinkEnd};
     if (own.left + own.right < 0) sight.some.begin = sight.some.end;
     return sight;
   }
@@ -55,25 +52,25 @@ struct Window {
     return sight;
   }
 
-  // The sinks, then the band behind them; one run where every query's band reaches back to the sinks. Where heads
-  // differ in their sinks a run ends wherever those of some head do: a row sees one range of each.
+  // As a single head's. Where heads differ in their sinks a run ends wherever those of some head do: a row sees one
+  // range of each.
   TW_HOST_DEVICE int32_t runs(const Sight& sight) const {
-    if (sight.all.begin <= sight.leastSinkEnd()) return 1;
-    return sight.sinksDiffer() ? heads.sinkSteps + 1 : 2;
+    const int32_t runs = withSinks(sight.leastSinkEnd()).runs(sight);
+    return sight.sinksDiffer() && runs > 1 ? heads.sinkSteps + 1 : runs;
   }
   TW_HOST_DEVICE KeyRun run(const Sight& sight, int32_t i) const {
-    if (sight.all.begin <= sight.leastSinkEnd()) return KeyRun{{0, sight.some.end}};
-    const bool differ = sight.sinksDiffer(), isLast = i == (differ ? heads.sinkSteps : 1);
-    const Token begin = i == 0 ? 0 : differ ? sinkEndOf(heads.sinkStep(i - 1)) : sight.sinkEnd;
-    const Token end = isLast ? sight.some.end : differ ? sinkEndOf(heads.sinkStep(i)) : sight.sinkEnd;
-    const Token first = begin < sight.mostSinkEnd() ? begin : larger(begin, sight.some.begin);
-    return KeyRun{{first, smaller(end, sight.some.end)}};
+    const OneWindow most = withSinks(sight.mostSinkEnd());
+    if (!sight.sinksDiffer()) return most.run(sight, i);
+    const bool isFirst = i == 0, isLast = i == heads.sinkSteps;
+    const Range step{isFirst ? 0 : sinkEndOf(heads.sinkStep(i - 1)), isLast ? keys : sinkEndOf(heads.sinkStep(i))};
+    KeyRun run = most.run(sight, step.begin < most.sinkEnd ? 0 : 1);
+    if (runs(sight) > 1) run.places = intersect(run.places, step);
+    return run;
   }
 
   TW_HOST_DEVICE Cut cut(const Sight& sight, const KeyRun& run) const {
-    const Token first = run.places.begin;
-    return cutRun(run, {first < sight.mostSinkEnd() ? 0 : sight.some.begin, sight.some.end},
-                  {first < sight.sinkEnd ? 0 : sight.all.begin, sight.all.end});
+    return {withSinks(sight.mostSinkEnd()).cut(sight, run).keys,
+            withSinks(sight.leastSinkEnd()).cut(sight, run).interior};
   }
 
   TW_HOST_DEVICE PatternTraits traits() const {
@@ -100,6 +97,12 @@ struct Window {
   }
 
  private:
+  // A window to ask about bands that are known.
+  static TW_HOST_DEVICE OneWindow withSinks(Token sinkEnd) {
+    OneWindow window;
+    window.sinkEnd = sinkEnd;
+    return window;
+  }
   TW_HOST_DEVICE Token sinkEndOf(Token sinkTokens) const { return sinkTokens > 0 ? firstKey + sinkTokens : 0; }
 
   static TW_HOST_DEVICE Range hull(const Range& a, const Range& b) {

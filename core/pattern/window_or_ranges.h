@@ -38,7 +38,7 @@ struct WindowOrRanges {
 
  private:
   TW_HOST_DEVICE bool hasRanges() const { return ranges.tables.offsets != nullptr; }
-  static TW_HOST_DEVICE Sight sightOf(const QueryRanges::Sight& s) { return {s.rows, s.runs}; }
+  static TW_HOST_DEVICE Sight sightOf(const QueryRanges::Sight& s) { return {{s.rows, s.runs}}; }
   static TW_HOST_DEVICE QueryRanges::Sight ofRanges(const Sight& s) { return {s.some, s.all}; }
 };
 

@@ -3,7 +3,7 @@
 
 namespace tilewise::cuda {
 TW_ATTENTION_KERNEL(stream, window, OneWindow, float32, float, 32)
-TW_ATTENTION_KERNEL(gather, window, Window, float32, float, 32)
-TW_ATTENTION_KERNEL(decode, window, Window, float32, float, 32)
+TW_ATTENTION_KERNEL(gather, window, WindowOrRanges, float32, float, 32)
+TW_ATTENTION_KERNEL(decode, window, WindowOrRanges, float32, float, 32)
 TW_ATTENTION_HELPERS(float32, float)
 }  // namespace tilewise::cuda
