@@ -23,8 +23,8 @@ struct Window {
   HeadWindows heads{};  // where they differ: in place of left, right and sinkEnd
   Token firstKey = 0;  // from which their sink tokens count
 
-  // As a single head has it, and where sink tokens end: at sinkEnd, or, where heads differ in theirs, before -sinkEnd at
-  // the latest. One number, since a second one would be a register too many for a GPU's decode kernels.
+  // As a single head has it, and where sink tokens end: at sinkEnd, or, where heads differ in theirs, before -sinkEnd
+  // at the latest. One number, since a second one would be a register too many for a GPU's decode kernels.
   struct Sight : OneWindow::Sight {
     Token sinkEnd = 0;
 
@@ -75,8 +75,7 @@ struct Window {
 
   TW_HOST_DEVICE PatternTraits traits() const {
     PatternTraits traits{"window"};
-    traits.isDense = traits.hasDecodeKernel = traits.mixesHeads = true;
-    traits.hasStreamKernel = !heads.differ();  // which has no register left for a window of its head
+    traits.isDense = traits.hasStreamKernel = traits.hasDecodeKernel = traits.mixesHeads = true;
     traits.headsAlike = heads.differ() ? heads.alike : 0;
     return traits;
   }

@@ -132,7 +132,8 @@ __device__ __forceinline__ auto queriesOf(const AttentionParams& p, const Work& 
   }
 }
 
-// The pattern of a block. A grid's `tile` numbers the dilation group, too; it becomes the tile within the group.
+// The pattern of a block; as OneWindow, its head's. A grid's `tile` numbers the dilation group, too; it becomes the
+// tile within the group.
 template <class Pattern>
 __device__ __forceinline__ void patternOf(const AttentionParams& p, Work& work, Pattern& pattern) {
   int32_t group = 0;
@@ -141,7 +142,11 @@ __device__ __forceinline__ void patternOf(const AttentionParams& p, Work& work, 
     group = int32_t(work.tile / perGroup);
     work.tile %= perGroup;
   }
-  pattern = tilewise::patternOf<Pattern>(p.problem, work.sequence, group);
+  if constexpr (std::is_same_v<Pattern, OneWindow>) {
+    pattern = tilewise::patternOf<Window>(p.problem, work.sequence).of(work.map.firstHead);
+  } else {
+    pattern = tilewise::patternOf<Pattern>(p.problem, work.sequence, group);
+  }
 }
 
 }  // namespace tilewise::cuda
