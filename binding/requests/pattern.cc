@@ -23,8 +23,8 @@ namespace {
 
 #define TW_PATTERN_FIELDS(X) TW_NEIGHBORHOOD(X) TW_SHARDS(X) TW_BLOCKS(X) TW_RANGES(X)
 #define TW_PATTERN_VIEWS(X)                                                                             \
-  X(blockBegins) X(blockCounts) X(blockStarts) X(blockMaskIndex) X(blockMasks) X(rangeOffsets) X(rangeBounds) \
-  X(windowLefts) X(windowRights) X(windowSinks)
+  X(blockBegins) X(blockCounts) X(blockStarts) X(blockAddends) X(blockMaskIndex) X(blockMasks)            \
+  X(rangeOffsets) X(rangeBounds) X(windowLefts) X(windowRights) X(windowSinks)
 // clang-format on
 
 // The patterns' fields and views follow those of fields.h.
@@ -127,6 +127,12 @@ void readListViews(const Views& views, Napi::Env env, AttentionProblem& p) {
   checkEntries(env, b.keys, begin, count, start);
   b.counts = count.data();
   b.starts = start.data();
+  if (const View addends = views.at(PatternSlot::blockAddends); addends.isPresent) {
+    if (addends.isOnDevice() || addends.bytes != int64_t(start.size() * sizeof(float))) {
+      refuse(env, "one addend per entry, in the process's memory");
+    }
+    b.addends = reinterpret_cast<const float*>(addends.data);
+  }
   const View masks = views.at(PatternSlot::blockMasks);
   if (!masks.isPresent) return;
   if (masks.isOnDevice()) refuse(env, "token masks must lie in the process's memory");

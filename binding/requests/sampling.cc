@@ -9,7 +9,7 @@ namespace tilewise {
 namespace {
 
 // lib/patterns/sampled-blocks.ts writes them in this order.
-enum class Field : size_t { block, rule, rate, floor, seed, layer, heads, align, offset, count };
+enum class Field : size_t { block, rule, rate, floor, seed, layer, unbiased, heads, align, offset, count };
 
 SampledBlocks readRule(const Numbers& n, const View& table) {
   const auto whole = [&](Field f, const char* name, double least, double most) {
@@ -22,6 +22,7 @@ SampledBlocks readRule(const Numbers& n, const View& table) {
   s.probability.floor = n.at(size_t(Field::floor));
   s.seed = uint64_t(whole(Field::seed, "seed", 0, kMaxExact));
   s.layer = uint32_t(whole(Field::layer, "layer", 0, UINT32_MAX));
+  s.isUnbiased = whole(Field::unbiased, "unbiased", 0, 1) == 1;
   s.heads = uint32_t(whole(Field::heads, "heads", 1, kMaxTokens));
   if (s.probability.rule != KeepRule::table) return s;
   s.probability.table.resize(size_t(table.bytes) / sizeof(double));
@@ -30,9 +31,10 @@ SampledBlocks readRule(const Numbers& n, const View& table) {
   return s;
 }
 
-Napi::Value toArray(Napi::Env env, const std::vector<int32_t>& values) {
-  Napi::Int32Array array = Napi::Int32Array::New(env, values.size());
-  if (!values.empty()) std::memcpy(array.Data(), values.data(), values.size() * sizeof(int32_t));
+template <class T>
+Napi::Value toArray(Napi::Env env, const std::vector<T>& values) {
+  Napi::TypedArrayOf<T> array = Napi::TypedArrayOf<T>::New(env, values.size());
+  if (!values.empty()) std::memcpy(array.Data(), values.data(), values.size() * sizeof(T));
   return array;
 }
 
@@ -59,6 +61,7 @@ Napi::Value drawBlocks(Napi::Env env, const Napi::Value& numbers, const Napi::Va
   result.Set("begins", toArray(env, sample.begins));
   result.Set("counts", toArray(env, sample.counts));
   result.Set("starts", toArray(env, sample.starts));
+  if (!sample.addends.empty()) result.Set("addends", toArray(env, sample.addends));
   return result;
 }
 

@@ -7,7 +7,7 @@
 namespace tilewise {
 
 // numbers: the fields of sampling.cc. lengths: [queries, keys] of each sequence. table: KeepProbability's, float64.
-// Returns { blockQueries, begins, counts, starts }.
+// Returns { blockQueries, begins, counts, starts, addends }, addends where one is not 0.
 Napi::Value drawBlocks(Napi::Env env, const Napi::Value& numbers, const Napi::Value& lengths, const Napi::Value& table);
 
 }  // namespace tilewise

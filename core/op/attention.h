@@ -130,11 +130,12 @@ struct AttentionProblem {
     visit(positions.ofKeys, (positions.keysByBatch > 0 ? batch : 1) * int64_t(keys));
   }
 
-  TW_HOST_DEVICE ScoreScale scoreScale() const { return {scale, softcap, rules.areAny()}; }
+  TW_HOST_DEVICE ScoreScale scoreScale() const { return {scale, softcap, addsToScores()}; }
   // The same for a loop that multiplies its queries by scaleOfQueries().
   TW_HOST_DEVICE ScoreScale scoreScaleAfterQueries() const {
-    return {scaleAfterQueries(scale), softcap, rules.areAny()};
+    return {scaleAfterQueries(scale), softcap, addsToScores()};
   }
+  TW_HOST_DEVICE bool addsToScores() const { return rules.areAny() || blocks.addends; }
 
   TW_HOST_DEVICE const float* sink(int32_t head) const { return sinks ? sinks + head * sinksHead : nullptr; }
   TW_HOST_DEVICE float* lseAt(int64_t b, int64_t token, int64_t head) const {

@@ -9,8 +9,8 @@
 namespace tilewise {
 
 // The lists as plain data. Counts and starts are on the device together, where a selection wrote them, and then there
-// are no token masks; begins, mask indices and masks are on the host. List (batch, head, m) belongs to queries [m *
-// queries, (m + 1) * queries).
+// are no addends and no token masks; begins, addends, mask indices and masks are on the host. List (batch, head, m)
+// belongs to queries [m * queries, (m + 1) * queries).
 struct BlockLists {
   Token queries = 1;         // tokens per block of queries
   Token keys = 1;            // tokens per entry
@@ -20,6 +20,7 @@ struct BlockLists {
   const int32_t* begins = nullptr;  // per list: its first entry
   Placed<const int32_t> counts = nullptr;  // and how many
   Placed<const int32_t> starts = nullptr;  // per entry: its first token, ascending inside a list
+  const float* addends = nullptr;  // per entry: what is added to the scores of its keys; null: nothing is
   const int32_t* maskIndex = nullptr;  // per entry: which token mask it has, -1 for none; absent: none has
   const uint8_t* masks = nullptr;      // [index][queries][keys]; 0 hides
 
@@ -42,6 +43,7 @@ struct BlockLists {
     visit(begins, lists);
     visit(counts, lists);
     visit(starts, entries);
+    visit(addends, entries);
     visit(maskIndex, entries);
     visit(masks, known * queries * keys);
   }
@@ -52,6 +54,7 @@ struct BlockList {
   static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = false;
   static constexpr bool kHasTokenMasks = true;
+  static constexpr bool kHasAddends = true;
   static constexpr bool kMixesHeads = false;
 
   BlockLists lists;
@@ -88,6 +91,11 @@ struct BlockList {
   TW_HOST_DEVICE Cut cut(const Sight& s, const KeyRun& run) const {
     if (run.at[0] == 0 || !lists.hasWindow) return window.cut(s.window, run);
     return cutRun(run, some(s, run.places.begin), {window.sinkEnd, s.window.some.begin});
+  }
+
+  TW_HOST_DEVICE bool hasAddends() const { return lists.addends != nullptr; }
+  TW_HOST_DEVICE float addend(const KeyRun& run) const {
+    return lists.addends && run.at[0] > 0 ? lists.addends[run.at[0] - 1] : 0;
   }
 
   TW_HOST_DEVICE const uint8_t* tokens(const KeyRun& run, Token query) const {

@@ -17,6 +17,8 @@
 //                                 do not follow each other are runs of their own
 //   kIsDense                      its runs are long: most of its keys follow each other. They ascend
 //   kHasTokenMasks                runs may hide single tokens; then tokens(run, query) is as tokenMask() below
+//   kHasAddends                   runs may add to the scores of their keys: hasAddends() says whether any does, and
+//                                 addend(run) what, the same for all keys and queries of a run
 //   kMixesHeads                   look(heads, box) answers for heads that see different keys: they may share tiles all
 //   the
 //                                 same, in which each row is cut by its own head
@@ -80,6 +82,16 @@ TW_HOST_DEVICE const uint8_t* tokenMask(const Pattern& pattern, const KeyRun& ru
     return pattern.tokens(run, query);
   } else {
     return nullptr;
+  }
+}
+
+// What a pattern adds to the scores of a run's keys.
+template <class Pattern>
+TW_HOST_DEVICE float addendOf(const Pattern& pattern, const KeyRun& run) {
+  if constexpr (Pattern::kHasAddends) {
+    return pattern.addend(run);
+  } else {
+    return 0;
   }
 }
 

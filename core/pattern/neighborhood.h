@@ -32,6 +32,7 @@ struct Neighborhood {
   static constexpr bool kIsGrid = true;
   static constexpr bool kIsDense = false;
   static constexpr bool kHasTokenMasks = false;
+  static constexpr bool kHasAddends = false;
   static constexpr bool kMixesHeads = false;
 
   NeighborhoodAxis axis[Rank];

@@ -17,6 +17,7 @@ struct OneWindow {
   static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = true;
   static constexpr bool kHasTokenMasks = false;
+  static constexpr bool kHasAddends = false;
   static constexpr bool kMixesHeads = false;
   static constexpr Token kUnbounded = kMaxTokens;
 

@@ -50,6 +50,7 @@ struct QueryRanges {
   static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = false;
   static constexpr bool kHasTokenMasks = false;
+  static constexpr bool kHasAddends = false;
   static constexpr bool kMixesHeads = false;
 
   RangeTables tables;

@@ -3,6 +3,7 @@
 // draw depends on seed, layer, head and the two blocks, and on nothing else. Idea: PrFlashAttention.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <unordered_map>
@@ -38,6 +39,9 @@ struct SampledBlocks {
   uint64_t seed = 0;
   uint32_t layer = 0;
   uint32_t heads = 1;  // draws: heads of the output, or groups of them
+  // Scores of a kept block get -ln of its probability: over the seeds, sums of weights are right on average (Horvitz
+  // and Thompson's estimator).
+  bool isUnbiased = false;
 };
 
 // The queries and keys of a sequence; query q is at position q + offset.
@@ -49,22 +53,31 @@ struct SampledSequence {
 struct BlockSample {
   Token queries = 1;
   std::vector<int32_t> begins, counts, starts;
+  std::vector<float> addends;  // none where all are 0
 };
 
 namespace sampling {
 
 TW_HOST_DEVICE Token floorDiv(Token a, Token b) { return a >= 0 ? a / b : -ceilDiv(-a, b); }
 
+// What is said of blocks at one distance.
+struct OfDistance {
+  double keepBelow;  // a draw of 32 bits keeps the block when it is below
+  float addend;
+};
+
 // Appends what one block of queries keeps, ascending: of the blocks of keys [0, blocks), those up to its own.
-// keepBelow[distance]: a draw of 32 bits keeps the block when it is below.
 inline void drawList(const SampledBlocks& s, uint32_t head, Token row, Token blocks,
-                     const std::vector<double>& keepBelow, BlockSample& sample) {
+                     const std::vector<OfDistance>& ofDistances, BlockSample& sample) {
   const Token end = smaller(row + 1, blocks);
   for (Token first = 0; first < end; first += 4) {
     const PhiloxWords bits = philox4x32({{uint32_t(first / 4), uint32_t(row), head, s.layer}}, s.seed);
     for (Token i = 0; i < smaller<Token>(4, end - first); ++i) {
       const Token block = first + i;
-      if (double(bits.word[i]) < keepBelow[size_t(row - block)]) sample.starts.push_back(block * s.block);
+      const OfDistance& of = ofDistances[size_t(row - block)];
+      if (double(bits.word[i]) >= of.keepBelow) continue;
+      sample.starts.push_back(block * s.block);
+      if (s.isUnbiased) sample.addends.push_back(of.addend);
     }
   }
 }
@@ -82,9 +95,10 @@ inline BlockSample sampleBlocks(const SampledBlocks& s, const std::vector<Sample
     lastRow = larger(lastRow, sampling::floorDiv(sequence.queries - 1 + sequence.offset, s.block));
   }
   sample.queries = smaller(step, longest);
-  std::vector<double> keepBelow;
+  std::vector<sampling::OfDistance> ofDistances;
   for (Token distance = 0; distance <= lastRow; ++distance) {
-    keepBelow.push_back(std::ldexp(s.probability.at(distance), 32));
+    const double probability = s.probability.at(distance);
+    ofDistances.push_back({std::ldexp(probability, 32), float(-std::log(probability))});
   }
 
   // What a row keeps of all keys that are in use, drawn once: [head][row, keys in blocks].
@@ -105,7 +119,7 @@ inline BlockSample sampleBlocks(const SampledBlocks& s, const std::vector<Sample
         if (found != drawn[head].end()) {
           one = found->second;
         } else if (!isEmpty) {
-          sampling::drawList(s, head, row, blocks, keepBelow, sample);
+          sampling::drawList(s, head, row, blocks, ofDistances, sample);
           one.count = int32_t(sample.starts.size()) - one.begin;
           drawn[head].emplace(which, one);
         }
@@ -114,6 +128,8 @@ inline BlockSample sampleBlocks(const SampledBlocks& s, const std::vector<Sample
       }
     }
   }
+  const auto isNothing = [](float addend) { return addend == 0; };
+  if (std::all_of(sample.addends.begin(), sample.addends.end(), isNothing)) sample.addends.clear();
   return sample;
 }
 

@@ -26,6 +26,7 @@ struct StridedShards {
   static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = false;
   static constexpr bool kHasTokenMasks = false;
+  static constexpr bool kHasAddends = false;
   static constexpr bool kMixesHeads = false;
 
   ShardOptions options;

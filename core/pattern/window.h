@@ -12,6 +12,7 @@ struct Window {
   static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = true;
   static constexpr bool kHasTokenMasks = false;
+  static constexpr bool kHasAddends = false;
   static constexpr bool kMixesHeads = true;
   static constexpr Token kUnbounded = OneWindow::kUnbounded;
 

@@ -13,6 +13,7 @@ struct WindowOrRanges {
   static constexpr bool kIsGrid = false;
   static constexpr bool kIsDense = false;
   static constexpr bool kHasTokenMasks = false;
+  static constexpr bool kHasAddends = false;
   static constexpr bool kMixesHeads = true;
 
   Window window;

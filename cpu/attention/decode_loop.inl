@@ -77,6 +77,7 @@ void decodePiece(const DecodeTask& task, const Pattern& pattern, const TileMap& 
     });
   }
   const bool isMasked = !stretch.isInterior || effect == RuleEffect::some;
+  const float addend = addendOf(pattern, stretch.run);
   const int vectors = ceilDiv(keys * RowsPad, kLanes);
   if (isMasked) {
     float ends[2 * RowsPad];
@@ -90,9 +91,9 @@ void decodePiece(const DecodeTask& task, const Pattern& pattern, const TileMap& 
     fillTable(p, rows, MaskedRun{stretch.run, stretch.isInterior ? nullptr : ends, masks}, s.table);
     for (int i = keys * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
   }
-  if (isMasked || !scale.isNone()) {
+  if (isMasked || addend != 0 || !scale.isNone()) {
     blockMax[0] = splat(-INFINITY);
-    modifyScores(s.scores, isMasked ? s.table : nullptr, vectors, scale, blockMax);
+    modifyScores(s.scores, isMasked ? s.table : nullptr, vectors, scale, addend, blockMax);
   }
   float rescale[RowsPad];
   decodeSoftmax(group, s.scores, keys, blockMax[0], rescale);
@@ -179,7 +180,7 @@ class Decode {
  private:
   // Short stretches that every row sees are joined until they fill a softmax step; the others are cut into pieces.
   bool canJoin(const Stretch& stretch) const {
-    return !Pattern::kIsDense && stretch.run.places.size() < kDecodeKeys && stretch.isInterior && !p_.rules.areAny();
+    return !Pattern::kIsDense && stretch.run.places.size() < kDecodeKeys && stretch.isInterior && !p_.addsToScores();
   }
   void join(Range places) {
     while (!places.isEmpty()) {

@@ -17,7 +17,7 @@ struct Segment {
   int scoreRow;  // row of the panel's scores
   const float* k;
   const float* v;
-  bool isMasked;  // something hides keys or adds to scores
+  bool isMasked;  // something hides keys or adds other things to scores than the run's addend
   bool hasTable;  // by a table; else by the ends of each query alone
 };
 
@@ -160,8 +160,8 @@ void addNonFiniteValues(const AttentionProblem& p, const Panel& panel, const Seg
   }
 }
 
-// The scores of keys [first, first + n) of a segment that rules or a scale change: at once, while they are in L1.
-// Returns whether any is hidden.
+// The scores of keys [first, first + n) of a segment that rules, a scale or the pattern change: at once, while they are
+// in L1. Returns whether any is hidden.
 template <class Between>
 bool changedScores(const AttentionProblem& p, const TileScratch& s, const ScoreScale& scale, KeyBlock& block,
                    const Panel& panel, const Segment& segment, int first, int n, Vec (&blockMax)[kTileVecs],
@@ -172,15 +172,15 @@ bool changedScores(const AttentionProblem& p, const TileScratch& s, const ScoreS
   for (Vec& m : raw) m = zero();
   if (!segment.isMasked) {
     scores(block, k, n, panel, p.headDim, nullptr, part, raw, NoRequests{}, between);
-    return modifyScores(part, nullptr, n * kTileVecs, scale, blockMax);
+    return modifyScores(part, nullptr, n * kTileVecs, scale, segment.run.addend, blockMax);
   }
   const MaskedRun run = segment.run.part(first, n);
   RuleRequests<kPanel> requests(p.rules, panel.rows, run.keys);
   const int lines = ceilDiv(requests.lines(), ceilDiv(n, kTileRows));
   scores(block, k, n, panel, p.headDim, nullptr, part, raw, [&] { requests.step(lines); }, between);
-  if (canModifyByRule(p.rules, run, scale)) return modifyByRule(part, p.rules, panel.rows, run.keys, scale, blockMax);
+  if (canModifyByRule(p.rules, run, scale)) return modifyByRule(part, p.rules, panel.rows, run, scale, blockMax);
   fillTable(p, panel.rows, run, s.table);
-  return modifyScores(part, s.table, n * kTileVecs, scale, blockMax);
+  return modifyScores(part, s.table, n * kTileVecs, scale, run.addend, blockMax);
 }
 
 // A panel's steps for its segments of a block: scores, softmax, values; products as in scores().
@@ -205,7 +205,7 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
     rows += n;
 
     float* segmentScores = s.scores + segment.scoreRow * kPanel;
-    if (!segment.hasTable && scale.isNone()) {
+    if (!segment.hasTable && segment.run.addend == 0 && scale.isNone()) {
       scores(block, segment.k, n, panel, p.headDim, segment.run.ends, segmentScores, blockMax, NoRequests{}, between);
       continue;
     }

@@ -192,14 +192,15 @@ bool canModifyByRule(const ScoreRules& rules, const MaskedRun& run, const ScoreS
   return rulesInUse == 1 && read == 1 && !run.ends && !run.masks.first && !scale.hasCap();
 }
 
-// scores = scale(scores) + what the one rule there is adds, transposed onto them: a table between them takes as long as
-// all the rest. Otherwise as modifyScores().
+// scores = scale(scores) + addends of the run and of the one rule there is, transposed onto them: a table between them
+// takes as long as all the rest. Otherwise as modifyScores().
 template <class Rows, int Cycle>
-bool modifyByRule(float* scores, const ScoreRules& rules, const Rows& rows, const KeyRun& keys, const ScoreScale& scale,
-                  Vec (&blockMax)[Cycle]) {
+bool modifyByRule(float* scores, const ScoreRules& rules, const Rows& rows, const MaskedRun& run,
+                  const ScoreScale& scale, Vec (&blockMax)[Cycle]) {
   constexpr int kWidth = Rows::kWidth;
   static_assert(kWidth == Cycle * kLanes);
-  ScoreChange change(scale);
+  const KeyRun& keys = run.keys;
+  ScoreChange change(scale, run.addend);
   rows.rules.forEach(rules, [&](const auto& rule, const auto& row) {
     if constexpr (canBeFirst<std::decay_t<decltype(rule)>>()) {
       int64_t first[kWidth];

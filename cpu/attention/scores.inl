@@ -59,24 +59,26 @@ struct MaskedRun {
   KeyRun keys;
   const float* ends;  // [2][width]: each query sees places [begin, end) of the run's, counted from 0; null: all
   TokenMasks masks;  // from the first row's query on
+  float addend = 0;  // what the pattern adds to all scores
   int skipped = 0;  // places that the ends count and that are before these keys
 
   // Its keys [first, first + n).
   MaskedRun part(int first, int n) const {
     const Token begin = keys.places.begin + first;
     const TokenMasks rest{masks.first ? masks.first + first : nullptr, masks.perQuery};
-    return {keys.within({begin, begin + n}), ends, rest, skipped + first};
+    return {keys.within({begin, begin + n}), ends, rest, addend, skipped + first};
   }
 };
 
 // What becomes of a vector of scores, and whether any was hidden.
 class ScoreChange {
  public:
-  SIMD explicit ScoreChange(const ScoreScale& scale)
-      : factor_(splat(scale.factor)), inCap_(splat(scale.inCap)), hasCap_(scale.hasCap()) {}
+  // `all`: what is added to each.
+  SIMD explicit ScoreChange(const ScoreScale& scale, float all = 0)
+      : factor_(splat(scale.factor)), inCap_(splat(scale.inCap)), all_(splat(all)), hasCap_(scale.hasCap()) {}
 
   SIMD Vec capped(Vec s) const { return hasCap_ ? tanh(mul(s, inCap_)) : s; }
-  SIMD Vec scaled(Vec s) const { return mul(s, factor_); }
+  SIMD Vec scaled(Vec s) const { return mulAdd(s, factor_, all_); }
   SIMD Vec added(Vec s, Vec addend) {
     hides_ = whereEqual(addend, splat(kHidden), splat(1), hides_);
     return addUnlessHidden(Lanes(addend), Lanes(s)).v;
@@ -84,16 +86,17 @@ class ScoreChange {
   SIMD bool hidesAny() const { return reduceMax(hides_) > 0; }
 
  private:
-  Vec factor_, inCap_, hides_ = zero();
+  Vec factor_, inCap_, all_, hides_ = zero();
   bool hasCap_;
 };
 
-// scores[i] (vectors) = scale(scores[i]) + table[i], hidden where the table says so; table may be null.
+// scores[i] (vectors) = scale(scores[i]) + all + table[i], hidden where the table says so; table may be null.
 // `n` counts vectors; blockMax[c] collects the maximum of vectors c, c + Cycle, c + 2 Cycle, ... Returns whether the
 // table hides any.
 template <int Cycle>
-bool modifyScores(float* scores, const float* table, int n, const ScoreScale& scale, Vec (&blockMax)[Cycle]) {
-  ScoreChange change(scale);
+bool modifyScores(float* scores, const float* table, int n, const ScoreScale& scale, float all,
+                  Vec (&blockMax)[Cycle]) {
+  ScoreChange change(scale, all);
   for (int i = 0; i < n; i += Cycle) {
 #pragma GCC unroll 4
     for (int c = 0; c < Cycle; ++c) {

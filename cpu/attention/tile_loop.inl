@@ -95,8 +95,8 @@ Effects<kMostBlockKeys> effectsOn(const TileTask& task, const Panel& panel, int 
 }
 
 // Cuts a block by what the panel sees and by what the score rules do to it. Returns how many segments there are.
-// Interior runs that no rule changes and whose keys and values follow each other in memory are one segment; either may
-// have been copied together and the other not.
+// Interior runs that no rule changes, that have one addend, and whose keys and values follow each other in memory are
+// one segment; either may have been copied together and the other not.
 template <class Pattern>
 int findSegments(const TileTask& task, const TileScratch& s, const Pattern& pattern, const KeyBlock& block,
                  const PanelSights<Pattern>& sights, int panel) {
@@ -111,8 +111,9 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
       const float *k = span.k + skip * block.kStride, *v = span.v + skip * block.vStride;
       const TokenMasks masks = block.isExtra ? TokenMasks{} : tokenMasks(pattern, stretch.run, queries.token[0]);
       const bool hasTable = areScoresChanged || masks.first, isMasked = hasTable || !stretch.isInterior;
+      const float addend = block.isExtra ? 0 : addendOf(pattern, stretch.run);
       Segment* last = count > 0 ? &s.segments[count - 1] : nullptr;
-      if (!isMasked && last && !last->isMasked && last->first + last->count == first &&
+      if (!isMasked && last && !last->isMasked && last->run.addend == addend && last->first + last->count == first &&
           last->k + last->count * block.kStride == k && last->v + last->count * block.vStride == v) {
         last->count += n;
       } else {
@@ -122,7 +123,7 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
           ends[lane] = float(seen.begin - stretch.run.places.begin);
           ends[kPanel + lane] = float(seen.end - stretch.run.places.begin);
         }
-        s.segments[count++] = {{stretch.run, ends, masks}, first, n, rows, k, v, isMasked, hasTable};
+        s.segments[count++] = {{stretch.run, ends, masks, addend}, first, n, rows, k, v, isMasked, hasTable};
       }
       rows += n;
     };

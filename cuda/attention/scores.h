@@ -86,6 +86,25 @@ __device__ __forceinline__ void hideUnseen(RegisterTile<RowTiles, Keys>& scores,
   }
 }
 
+// Adds what the pattern adds to all scores of a key: a number of its run. Columns are few, rows share them.
+template <class Pattern, bool Gathers, int RowTiles, int Keys>
+__device__ __forceinline__ void addRunAddends(RegisterTile<RowTiles, Keys>& scores, const Pattern& pattern,
+                                              const VisitKeys<Gathers>& keys, int firstColumn) {
+  using Tile = RegisterTile<RowTiles, Keys>;
+#pragma unroll 1
+  for (int block = 0; block < Keys / 8; ++block) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int column = firstColumn + Tile::column(block, i);
+      if (column >= keys.visit.count) continue;  // hidden, and of no run
+      const float addend = addendOf(pattern, keys.at(column).run());
+#pragma unroll
+      for (int slot = 0; slot < Tile::kSlots; ++slot) scores.at(slot, 0, i) += addend;
+    }
+    scores.rotate();
+  }
+}
+
 // Adds the score rules. The code is long, so it is compiled once, for two columns, and the tile rotates past it.
 template <class Q, bool Gathers, int RowTiles, int Keys>
 __device__ __forceinline__ void addRules(RegisterTile<RowTiles, Keys>& scores, const AttentionProblem& p,
@@ -148,6 +167,11 @@ __device__ __forceinline__ bool applyRules(RegisterTile<L::kRowTiles, L::kWarpKe
   const VisitKeys<L::kGathers> keys{visit, L::slots()};
   bool isMasked = !visit.isInterior;
   if (isMasked) hideUnseen(scores, pattern, queries, keys, L::firstRow(), L::firstKey());
+  if constexpr (L::Pattern::kHasAddends) {
+    if (pattern.hasAddends() && !visit.isOfExtras<L::Pattern::kIsGrid>()) {
+      addRunAddends(scores, pattern, keys, L::firstKey());
+    }
+  }
   if constexpr (L::kGathers) {
     if (p.problem.rules.areAny() && !visit.isOfExtras<L::Pattern::kIsGrid>() &&
         mayChange(p, work, keys, L::firstKey(), L::kWarpKeys)) {

@@ -75,6 +75,7 @@ const rows = [
   ],
   ['ranges of keys per query', call({ pattern: ranges({ begins: Int32Array.of(0, 1), ends: Int32Array.of(2, 3) }) })],
   ['sampled blocks (PrFlashAttention)', call({ pattern: sampledBlocks({ block: 1, keep: 0.5 }) })],
+  ['`unbiased` of sampled blocks', call({ pattern: sampledBlocks({ block: 1, keep: 0.5, unbiased: true }) })],
   ['documents', grid({ pattern: documents({ lengths: [1, 3], causal: true, shared: true }) })],
   ['slices', call({ pattern: attentionSlices([{ q: [0, 2], k: [0, 3], kind: 'causal' }]) })],
   ['power', call({ pattern: power({ block: 1 }) })],

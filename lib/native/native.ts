@@ -62,6 +62,8 @@ export interface NativeSample {
   readonly begins: Int32Array;
   readonly counts: Int32Array;
   readonly starts: Int32Array;
+  /** What is added to the scores of an entry's keys; absent where that is 0 for all. */
+  readonly addends?: Float32Array;
 }
 
 /** Nanoseconds since threads began, of all together; 0 where the system does not say. */

@@ -40,6 +40,8 @@ export interface NativeLists extends TokenMaskFields {
   readonly counts: Int32Array | DeviceBuffer;
   /** The first token of every entry. */
   readonly starts: Int32Array | DeviceBuffer;
+  /** What is added to the scores of an entry's keys. */
+  readonly addends?: Float32Array;
 }
 
 /** The lists that a pattern became last; patterns do not change, and shapes seldom do from call to call. */
@@ -176,6 +178,7 @@ const slot = {
   begins: slotAt('blockBegins'),
   counts: slotAt('blockCounts'),
   starts: slotAt('blockStarts'),
+  addends: slotAt('blockAddends'),
   maskIndex: slotAt('blockMaskIndex'),
   masks: slotAt('blockMasks'),
 };
@@ -192,6 +195,7 @@ export function putLists({ numbers, views }: Request, lists: NativeLists): void 
   views[slot.begins] = lists.begins;
   views[slot.counts] = passed(lists.counts);
   views[slot.starts] = passed(lists.starts);
+  views[slot.addends] = lists.addends;
   views[slot.maskIndex] = lists.maskIndex;
   views[slot.masks] = lists.masks;
 }

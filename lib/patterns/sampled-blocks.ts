@@ -3,7 +3,16 @@
 // core/pattern/sampled_blocks.h; here are their arguments, and the lists for the lengths of a call.
 
 import { allocating, calling, TilewiseTypeError } from '../check/errors.js';
-import { checkInteger, checkNames, checkOneOf, invalid, is, maxTokens, namesOf } from '../check/validate.js';
+import {
+  checkBoolean,
+  checkInteger,
+  checkNames,
+  checkOneOf,
+  invalid,
+  is,
+  maxTokens,
+  namesOf,
+} from '../check/validate.js';
 import { native } from '../native/native.js';
 import { typedArrayName } from '../tensor/typed-arrays.js';
 import { type Align, alignNumbers, checkAlign } from './align.js';
@@ -27,6 +36,8 @@ export interface SampledBlocksPattern {
   readonly seed: number;
   readonly layer: number;
   readonly scope: SelectionScope;
+  /** Whether scores of a kept block get −ln of its probability. */
+  readonly unbiased: boolean;
   readonly align: Align;
 }
 
@@ -48,6 +59,11 @@ export interface SampledBlocksOptions {
   layer?: number;
   /** Who has draws of its own: every head (`'head'`), the heads of a KV head (`'kv'`, default), or nobody (`'layer'`). */
   scope?: SelectionScope;
+  /**
+   * Adds −ln(probability) to the scores of a kept block, so that over the seeds both sums of a row's softmax, of weights and
+   * of weighted values, are on average those of causal attention (Horvitz and Thompson's estimator); default false.
+   */
+  unbiased?: boolean;
   /** Where queries are among the keys; default `'bottom-right'`. */
   align?: Align;
 }
@@ -60,6 +76,7 @@ const optionNames = namesOf<SampledBlocksOptions>({
   seed: 1,
   layer: 1,
   scope: 1,
+  unbiased: 1,
   align: 1,
 });
 const patternNames = new Set([...optionNames, 'kind']);
@@ -97,7 +114,7 @@ function read(o: { readonly [name in keyof SampledBlocksOptions]?: unknown }, pr
       `sampledBlocks() needs one of \`keep\`, \`geometric\` and \`power\`, not ${names}`,
     );
   }
-  const { keep, geometric, power, seed = 0, layer = 0, scope = 'kv', align } = o;
+  const { keep, geometric, power, seed = 0, layer = 0, scope = 'kv', unbiased = false, align } = o;
   return made({
     kind: 'sampledBlocks' as const,
     block: checkInteger(`${prefix}block`, o.block, 1, maxTokens),
@@ -107,6 +124,7 @@ function read(o: { readonly [name in keyof SampledBlocksOptions]?: unknown }, pr
     seed: checkInteger(`${prefix}seed`, seed, 0, maxSeed),
     layer: checkInteger(`${prefix}layer`, layer, 0, maxLayer),
     scope: checkOneOf(`${prefix}scope`, scope, scopes),
+    unbiased: checkBoolean(`${prefix}unbiased`, unbiased),
     align: checkAlign(align, `${prefix}align`),
   });
 }
@@ -179,13 +197,14 @@ export function sampledListsOf(
     begins: sample.begins,
     counts: sample.counts,
     starts: sample.starts,
+    ...(sample.addends && { addends: sample.addends }),
   };
   lastLists.set(pattern, { key, lists });
   return lists;
 }
 
-/** The fields of binding/requests/sampling.cc up to the layer. */
-function numbersOf({ block, geometric, power, seed, layer }: SampledBlocksPattern): number[] {
+/** The fields of binding/requests/sampling.cc up to `unbiased`. */
+function numbersOf({ block, geometric, power, seed, layer, unbiased }: SampledBlocksPattern): number[] {
   const rule = geometric ? 1 : power === undefined ? 0 : 2;
-  return [block, rule, geometric?.rho ?? power ?? 0, geometric?.floor ?? 0, seed, layer];
+  return [block, rule, geometric?.rho ?? power ?? 0, geometric?.floor ?? 0, seed, layer, Number(unbiased)];
 }

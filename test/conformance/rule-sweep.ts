@@ -114,6 +114,7 @@ export const sampledCases: fc.Arbitrary<Case> = fc
       seed: fc.noShrink(fc.maxSafeNat()),
       layer: fc.noShrink(integers(0, 2 ** 32 - 1)),
       scope: fc.constantFrom('head', 'kv', 'layer'),
+      unbiased: fc.boolean(),
     }),
     rule: fc.oneof(
       fc.record({ keep: fc.array(fc.constantFrom(0, 0.3, 0.8, 1), { minLength: 1, maxLength: 4 }) }),

@@ -34,6 +34,7 @@ describe('arguments', () => {
     [{ ...right, seed: 2 ** 53 }, invalid, RangeError, ['`seed`']],
     [{ ...right, layer: 2 ** 32 }, invalid, RangeError, ['`layer`']],
     [{ ...right, scope: 'heads' }, invalid, TypeError, ['`scope`', "'heads'"]],
+    [{ ...right, unbiased: 1 }, invalid, TypeError, ['`unbiased`', 'true or false', '1']],
     [{ ...right, align: 3 }, invalid, TypeError, ['`align`', '3']],
     [{ ...right, probability: 1 }, 'ERR_TILEWISE_UNKNOWN_OPTION', TypeError, ['`probability`']],
   ] as const)('refuses %j', (options, code, type, says) => {
@@ -82,8 +83,12 @@ describe('explain()', () => {
     expect(String(explain(sampledBlocks({ block: 16, geometric: rule }), { ...shape, tokens: 160 }))).toContain(
       'geometric rho 0.8 floor 0.05',
     );
+    expect(String(explained)).not.toContain('unbiased');
     expect(explained.toSVG()).toContain('<svg');
     const step = { ...shape, queryLengths: [1, 20], keyLengths: [100, 20] };
+    const unbiased = explain(sampledBlocks({ ...right, unbiased: true }), step);
+    expect(String(unbiased)).toContain('unbiased');
+    expect(unbiased.pairs).toEqual(explain(sampledBlocks(right), step).pairs);
     const certain = explain(sampledBlocks({ block: 16, keep: 1 }), step);
     expect(certain.pairs.useful).toBe(100 + (20 * 21) / 2);
   });

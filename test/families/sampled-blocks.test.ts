@@ -20,22 +20,12 @@ import { fromOutput, fromTensor } from '../conformance/memory.js';
 import { Random } from '../conformance/random.js';
 import { expectRight, onEveryBackend } from '../conformance/suite.js';
 import { range } from '../references/operand.js';
-import { isKept, philox, type Words } from '../references/sampled-blocks.js';
+import { isKept, philox, piOf, type Rule, type Words } from '../references/sampled-blocks.js';
 import { isSame, tensor } from '../support/tensors.js';
 import { view } from '../support/views.js';
 
-type Rule = Pick<SampledBlocksOptions, 'keep' | 'geometric' | 'power'>;
-
 const random = new Random(Number(process.env.TILEWISE_SEED));
 const drawSeed = () => Math.floor(random.uniform() * 2 ** 53);
-
-/** Probabilities as the documents state them. */
-function piOf({ keep, geometric, power }: Rule): (distance: number) => number {
-  if (geometric) return (d) => Math.max(geometric.floor ?? 0, geometric.rho ** d);
-  if (power !== undefined) return (d) => (1 + d) ** -power;
-  const table = typeof keep === 'number' ? [keep] : Array.from(keep!);
-  return (d) => table[Math.min(d, table.length - 1)];
-}
 
 interface Sizes {
   readonly heads?: number;

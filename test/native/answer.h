@@ -125,18 +125,28 @@ inline bool shardsShow(const ShardOptions& s, int32_t h, int64_t position, int32
   return ((shifted % s.vertStride) + s.vertStride) % s.vertStride == 0;
 }
 
+// The entry of a query's list that a key is in; -1: none.
+inline int32_t entryOf(const BlockLists& l, const AnswerRow& row, int32_t k) {
+  const int64_t list = row.batch * l.byBatch + row.head / l.headsPerList * l.byHead + row.query / l.queries;
+  for (int32_t e = l.begins[list]; e < l.begins[list] + l.counts[list]; ++e)
+    if (k >= l.starts[e] && k < l.starts[e] + l.keys) return e;
+  return -1;
+}
+
 inline bool listShows(const AttentionProblem& p, const AnswerRow& row, int32_t k) {
   const BlockLists& l = p.blocks;
   const bool inWindow = windowShows(p, row, k);
   if (l.hasWindow && (inWindow || k > row.position())) return inWindow;
   if (!l.hasWindow && !inWindow) return false;
-  const int64_t list = row.batch * l.byBatch + row.head / l.headsPerList * l.byHead + row.query / l.queries;
-  for (int32_t e = l.begins[list]; e < l.begins[list] + l.counts[list]; ++e) {
-    if (k < l.starts[e] || k >= l.starts[e] + l.keys) continue;
-    if (!l.maskIndex || l.maskIndex[e] < 0) return true;
-    return l.masks[(int64_t(l.maskIndex[e]) * l.queries + row.query % l.queries) * l.keys + k - l.starts[e]];
-  }
-  return false;
+  const int32_t e = entryOf(l, row, k);
+  if (e < 0 || !l.maskIndex || l.maskIndex[e] < 0) return e >= 0;
+  return l.masks[(int64_t(l.maskIndex[e]) * l.queries + row.query % l.queries) * l.keys + k - l.starts[e]];
+}
+
+// What lists add to a score; a key of their window has no entry.
+inline double addendOfList(const AttentionProblem& p, const AnswerRow& row, int32_t k) {
+  if (!p.blocks.addends || (p.blocks.hasWindow && windowShows(p, row, k))) return 0;
+  return p.blocks.addends[entryOf(p.blocks, row, k)];
 }
 
 inline bool rangesShow(const AttentionProblem& p, const AnswerRow& row, int32_t k) {
@@ -202,7 +212,7 @@ inline void answer(Case& c, const AnswerRow& row) {
   for (int32_t k = 0; k < row.keys; ++k) {
     if (!sees(p, row, k)) continue;
     const double addend = addendOfRules(p, row, k);
-    if (addend > -INFINITY) score[size_t(k)] = cappedProduct(p, row, p.key, k) + addend;
+    if (addend > -INFINITY) score[size_t(k)] = cappedProduct(p, row, p.key, k) + addend + addendOfList(p, row, k);
   }
   for (int32_t k = 0; k < p.extraTokens; ++k) score[size_t(row.keys + k)] = cappedProduct(p, row, p.extraKeys, k);
   const double sink = p.sinks ? p.sinks[row.head] : -INFINITY;

@@ -224,6 +224,7 @@ class CaseMaker : public Draws {
     b.begins = begins;
     b.counts = counts;
     b.starts = entries;
+    if ((p.queries + p.keys + p.queryHeads) % 3 == 0) addAddends(c, starts.size());
     if (pick(2)) return;
     int32_t* index = list<int32_t>(c, starts.size());
     for (size_t i = 0; i < starts.size(); ++i) index[i] = pick(3) - 1;
@@ -232,6 +233,13 @@ class CaseMaker : public Draws {
     for (size_t i = 0; i < 2 * size; ++i) masks[i] = pick(2);
     b.maskIndex = index;
     b.masks = masks;
+  }
+
+  // A number for each entry, some of them 0. Draws none.
+  void addAddends(Case& c, size_t entries) {
+    float* addends = list<float>(c, entries);
+    for (size_t i = 0; i < entries; ++i) addends[i] = 0.5f * float(i * 7 % 11) - 2;
+    c.problem.blocks.addends = addends;
   }
 
   // One dim of every row.

@@ -2,7 +2,7 @@
 // whether a query sees a key. The library turns these rules into ranges or lists; nothing of that is here. Semantics: LongCA-bench
 // (arXiv 2510.17896), MagiAttention's AttnSlice, PowerAttention (arXiv 2503.03588), PrFlashAttention, MoA (arXiv 2406.14909).
 
-import { isKept } from './sampled-blocks.js';
+import { isKept, piOf } from './sampled-blocks.js';
 
 /** Documents one after the other, by batch entry or for all of them. */
 export interface Documents {
@@ -45,6 +45,7 @@ export interface SampledBlocks {
   seed: number;
   layer: number;
   scope: 'head' | 'kv' | 'layer';
+  unbiased?: boolean;
 }
 
 /** Windows of so many tokens as the length of a text asks for, per KV head or query head. */
@@ -111,12 +112,9 @@ export function powerRule({ block, window, sinkBlocks }: Power): ByPosition {
 }
 
 export function sampledRule(s: SampledBlocks, head: number, heads: number, kvHeads: number): ByPosition {
-  const { block, keep, geometric, power = 0, seed, layer, scope } = s;
+  const { block, seed, layer, scope } = s;
   const drawing = { head, kv: Math.floor(head / (heads / kvHeads)), layer: 0 }[scope];
-  const probability = (distance: number): number => {
-    if (keep) return keep[Math.min(distance, keep.length - 1)];
-    return geometric ? Math.max(geometric.floor, geometric.rho ** distance) : (1 + distance) ** -power;
-  };
+  const probability = piOf(s);
   const drawn = new Map<string, boolean>();
   return (position, place) => {
     if (place > position) return false;
@@ -125,6 +123,12 @@ export function sampledRule(s: SampledBlocks, head: number, heads: number, kvHea
     if (!drawn.has(pair)) drawn.set(pair, isKept({ seed, layer, head: drawing, queryBlock, keyBlock }, probability));
     return drawn.get(pair)!;
   };
+}
+
+/** What is added to the score of a key in a block that is kept. */
+export function sampledAddend(s: SampledBlocks): (position: number, place: number) => number {
+  const probability = piOf(s);
+  return (position, place) => -Math.log(probability(Math.floor(position / s.block) - Math.floor(place / s.block)));
 }
 
 export function moaRule(m: Moa, head: number, heads: number): ByPosition {

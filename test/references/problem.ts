@@ -2,6 +2,7 @@
 // row belong to, which heads meet, and does this query see this key. Reader: someone who wants to know what attention
 // means here without reading kernels. From the README's contract and ONNX Attention-25, flash-attention's conventions.
 
+import { sampledAddend } from './mask-rules.js';
 import { relativeIndex } from './neighborhood.js';
 import { broadcast, type Operand, readElement, toNumbers } from './operand.js';
 import { type PatternRule, ruleOf } from './pattern-rules.js';
@@ -147,7 +148,7 @@ export function keysAndValues({ key, value, extraKey, extraValue }: Problem) {
 export interface Row {
   /** Does the query see the key? */
   sees(query: number, key: number): boolean;
-  /** Bias and ALiBi, added after softcap. */
+  /** Bias, ALiBi and what drawn blocks add, after softcap. */
   added(query: number, key: number): number;
   sink: number | undefined; // -Infinity is a sink that adds nothing
 }
@@ -186,6 +187,8 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
   const allowed = ruleOf(problem.pattern, { batch: sequence.keyBatch, head, heads, kvHeads, placeOf });
   const listed = listedPages(problem, sequence.keyBatch, head);
   const relative = relativeOf(problem, head);
+  const { pattern } = problem;
+  const drawn = pattern?.kind === 'sampledBlocks' && pattern.unbiased ? sampledAddend(pattern) : undefined;
 
   return {
     sees(query, key) {
@@ -199,7 +202,8 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
     added(query, key) {
       return (
         (bias?.(query, key) ?? 0) +
-        (relative?.(query, key) ?? 0) -
+        (relative?.(query, key) ?? 0) +
+        (drawn?.(positionOf(query), placeOf(key)) ?? 0) -
         (slope ? slope * Math.abs(positionOf(query) - placeOf(key)) : 0)
       );
     },

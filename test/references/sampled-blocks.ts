@@ -1,6 +1,21 @@
 // sampledBlocks() as its docstring says it, in whole numbers: Philox 4x32-10 by BigInt, a draw for each pair of blocks.
 // Reader: someone who changes what is drawn. Philox's own answers, Random123's, are in sampled-blocks.test.ts.
 
+/** What says how probable a block is, as a caller writes it. */
+export interface Rule {
+  readonly keep?: number | readonly number[];
+  readonly geometric?: { readonly rho: number; readonly floor?: number };
+  readonly power?: number;
+}
+
+/** Probabilities by distance in blocks, as the documents state them. */
+export function piOf({ keep, geometric, power }: Rule): (distance: number) => number {
+  if (geometric) return (d) => Math.max(geometric.floor ?? 0, geometric.rho ** d);
+  if (power !== undefined) return (d) => (1 + d) ** -power;
+  const table = typeof keep === 'number' ? [keep] : keep!;
+  return (d) => (d === 0 ? 1 : table[Math.min(d, table.length - 1)]);
+}
+
 export type Words = readonly [bigint, bigint, bigint, bigint];
 
 const word = (x: bigint): bigint => BigInt.asUintN(32, x);

@@ -36,7 +36,7 @@ class Disturber {
   }
   // Moves what a selection wrote to the device, or not. Lists have no gaps; token masks need them on the host.
   void lists(BlockLists& b, size_t count, size_t entries) {
-    if (b.masks || !onDevice()) return;
+    if (b.masks || b.addends || !onDevice()) return;
     move(b.counts, count);
     move(b.starts, entries);
   }

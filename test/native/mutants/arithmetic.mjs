@@ -212,6 +212,18 @@ export const arithmeticMutants = [
     '  }\n}\n\n// Whether the rules change',
   ),
   attention(
+    'lists add to one column of two',
+    scores,
+    'for (int i = 0; i < 2; ++i) {\n      const int column',
+    'for (int i = 0; i < 1; ++i) {\n      const int column',
+  ),
+  attention(
+    'lists add to extra keys',
+    scores,
+    'pattern.hasAddends() && !visit.isOfExtras<L::Pattern::kIsGrid>()',
+    'pattern.hasAddends()',
+  ),
+  attention(
     'extra keys are those of the first batch entry',
     'attention/sm80/copy_rows.h',
     'extra.offset(sequence.batch, 0,',
