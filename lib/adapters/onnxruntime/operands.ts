@@ -2,7 +2,6 @@
 // Reader: someone who asks where copies are made. None is. Calls of attention() check what these views reach.
 
 import { TilewiseRangeError } from '../../check/errors.js';
-import { Tensor } from '../../tensor/tensor.js';
 import type { DataTypes, FloatType } from '../../tensor/types.js';
 import { contiguousStrides, type HostView } from '../../tensor/views.js';
 import type { Operand } from '../onnx/sites/site.js';
@@ -18,13 +17,10 @@ export interface Rows extends HostView {
 /** A value, or the part of it that is meant, as [batch, heads, tokens, dim]. */
 export function headsFirst(tensor: OrtTensor, operand: Operand, heads: number, node: string): Rows {
   const { value, order } = operand;
-  const { type, data, dims, strides, offset } = partOf(tensor, operand);
+  const { type, data, dims, strides, offset } = partOf(tensor, operand, node);
   if (order && dims.length === 4) return reordered({ type, data, offset }, dims, strides, order);
   const [batch, tokens, width] = dims;
-  if (order || dims.length !== 3 || width % heads !== 0) {
-    const message = `'${value}' of ${node} has dims [${dims.join(', ')}], and the model says otherwise`;
-    throw new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
-  }
+  if (order || dims.length !== 3 || width % heads !== 0) throw unlike(tensor, value, node);
   const dim = width / heads;
   const split = [strides[0], strides[1], dim * strides[2], strides[2]];
   return reordered({ type, data, offset }, [batch, tokens, heads, dim], split, tokensFirst);
@@ -44,12 +40,26 @@ function reordered(
   return { type, data, dims: pick(dims), strides: pick(strides), offset };
 }
 
-function partOf(tensor: OrtTensor, { part }: Operand): Rows {
+function partOf(tensor: OrtTensor, { value, part }: Operand, node: string): Rows {
   const { type, data, dims } = tensor as Rows;
-  if (!part || part.axis >= dims.length) return { type, data, dims, strides: contiguousStrides(dims), offset: 0 };
-  const taken = new Tensor(type, data, dims).slice(part.axis, part.begin, part.end);
-  return taken.dims.length === 5 ? taken.squeeze(part.axis) : taken;
+  const strides = contiguousStrides(dims);
+  if (!part || part.axis >= dims.length) return { type, data, dims, strides, offset: 0 };
+  const { axis, begin, end } = part;
+  if (end > dims[axis]) throw unlike(tensor, value, node);
+  // One of several operands that the last but one axis counts.
+  const isOne = dims.length === 5;
+  return {
+    ...{ type, data, offset: begin * strides[axis] },
+    dims: isOne ? dims.toSpliced(axis, 1) : dims.with(axis, end - begin),
+    strides: isOne ? strides.toSpliced(axis, 1) : strides,
+  };
 }
+
+const unlike = ({ dims }: OrtTensor, value: string, node: string): Error =>
+  new TilewiseRangeError(
+    'ERR_TILEWISE_SHAPE_MISMATCH',
+    `'${value}' of ${node} has dims [${dims.join(', ')}], and the model says otherwise`,
+  );
 
 /** Memory for an output, as others read it, and a view of it as [batch, heads, tokens, dim] to write. */
 export function outputOf({ order }: Operand, type: FloatType, sizes: readonly number[], memory: RunMemory) {

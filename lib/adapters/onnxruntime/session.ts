@@ -114,9 +114,9 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
   ): Promise<OrtValues> {
     const { ort, stages, constants, shapes } = this.#parts;
     // Presents are held from the call on: what the caller does with his does not matter to the run.
-    const held = this.#holdPresents(feeds);
-    const values = new Map([...feeds, ...held]);
-    for (const { name, past } of shapes) values.set(name, dimsOf(ort, feeds.get(past)!));
+    const values = new Map(feeds);
+    const held = this.#holdPresents(values);
+    for (const { name, past } of shapes) if (this.#fedOn.has(name)) values.set(name, dimsOf(ort, feeds.get(past)!));
     const masks = new RunMasks(this.#masks);
     const memory = this.#memory.begin();
     const tensorOf = (name: string) => values.get(name) ?? constants.get(name)!;
@@ -147,16 +147,18 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
       for (const tensor of values.values()) letGo(tensor);
       throw error;
     } finally {
-      for (const present of held.values()) letGo(present);
+      for (const present of held) letGo(present);
     }
   }
 
-  /** Presents of the run's own in the place of those that are fed. */
-  #holdPresents(feeds: ReadonlyMap<string, OrtTensor>): Map<string, OrtTensor> {
-    const held = new Map<string, OrtTensor>();
-    for (const [name, tensor] of feeds) {
+  /** Puts presents of the run's own in the place of those that are fed. */
+  #holdPresents(values: Map<string, OrtTensor>): OrtTensor[] {
+    const held: OrtTensor[] = [];
+    for (const [name, tensor] of values) {
       const present = heldPresent(tensor, this.#fedOn.has(name) ? this.#parts.ort : undefined);
-      if (present) held.set(name, present);
+      if (!present) continue;
+      values.set(name, present);
+      held.push(present);
     }
     return held;
   }
@@ -164,7 +166,9 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
   /** The inputs' tensors. A model's sessions see only some of them, so that all are held to what it declares here. */
   #readFeeds(feeds: unknown): Map<string, OrtTensor> {
     if (!is.object(feeds)) throw invalid(`\`feeds\` must be an object of tensors by name, not ${show(feeds)}`);
-    return new Map(this.inputMetadata.map((input) => [input.name, checkedFeed(input, feeds[input.name])]));
+    const checked = new Map<string, OrtTensor>();
+    for (const input of this.inputMetadata) checked.set(input.name, checkedFeed(input, feeds[input.name]));
+    return checked;
   }
 
   /** As onnxruntime does: a second argument that names no output is the options. */
@@ -217,13 +221,21 @@ function checkedFeed({ name, type, shape }: OrtMetadata, feed: unknown): OrtTens
     );
   }
   const { dims } = feed;
-  const fits = (length: number | string, axis: number) =>
-    typeof length === 'string' || length < 0 || length === dims[axis];
-  if (shape && shape.length > 0 && !(dims.length === shape.length && shape.every(fits))) {
+  if (shape && shape.length > 0 && !fits(dims, shape)) {
     const message = `\`feeds.${name}\` has dims ${showDims(dims)}, and the model's input [${shape.join(', ')}]`;
     throw new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
   }
   return feed;
+}
+
+/** A name of a length, or a negative one, is any length. */
+function fits(dims: readonly number[], shape: readonly (number | string)[]): boolean {
+  if (dims.length !== shape.length) return false;
+  for (let axis = 0; axis < shape.length; ++axis) {
+    const length = shape[axis];
+    if (typeof length === 'number' && length >= 0 && length !== dims[axis]) return false;
+  }
+  return true;
 }
 
 /** Outputs that the caller has memory for are copied into it. */

@@ -4,6 +4,7 @@
 
 import { Tensor } from '../../../tensor/tensor.js';
 import type { FloatType } from '../../../tensor/types.js';
+import { sizeOf } from '../../../tensor/views.js';
 import type { Ort, OrtTensor } from '../ort.js';
 
 /** The first tokens of a cache, as a run left them: its two presents are of these. */
@@ -102,6 +103,9 @@ export function heldPresent(tensor: OrtTensor, ort?: Ort): OrtTensor | undefined
   return ort ? presentOf(ort, one.snapshot, one.form) : new HeldPresent(one);
 }
 
+/** What onnxruntime's constructor gets of memory that is not there. */
+const [noFloats, noHalves] = [new Float32Array(0), new Uint16Array(0)];
+
 /** A class whose `data` is read when it is asked for. onnxruntime asks for `data` as its users do. */
 function classFor(Theirs: Ort['Tensor']): PresentClass {
   const Parent = Theirs as unknown as new (type: string, data: unknown, dims: readonly number[]) => Base;
@@ -110,10 +114,12 @@ function classFor(Theirs: Ort['Tensor']): PresentClass {
     #read: OrtTensor | undefined;
 
     constructor(snapshot: Snapshot, form: PresentForm) {
-      super(form.type, form.type === 'float32' ? new Float32Array(0) : new Uint16Array(0), [0]);
-      const size = form.dims.reduce((product, length) => product * length, 1);
+      super(form.type, form.type === 'float32' ? noFloats : noHalves, [0]);
       // Their own fields, of memory that is not there: who looks at them finds none.
-      Object.assign(this, { dims: [...form.dims], size, cpuData: undefined });
+      const own = this as unknown as { dims: readonly number[]; size: number; cpuData: undefined };
+      own.dims = form.dims.slice();
+      own.size = sizeOf(form.dims);
+      own.cpuData = undefined;
       this.#form = form;
       shown.set(this as unknown as OrtTensor, { snapshot, form });
     }

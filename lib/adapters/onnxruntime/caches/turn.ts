@@ -43,11 +43,14 @@ export function turned(
     const what = given ? `position_ids ${showDims(given.dims)}` : `tables ${showDims(tensorOf(cos).dims)}`;
     throw mismatch(`${node} has ${what} for ${batch} x ${tokens} tokens of dim ${dim}`);
   }
-  const places = Array.from({ length: batch * tokens }, (_, i) =>
-    given ? Number((given.data as BigInt64Array)[i]) : past[Math.floor(i / tokens)] + (i % tokens),
-  );
-  const wrong = places.find((place) => !(place >= 0 && place < rows));
-  if (wrong !== undefined) throw mismatch(`${node} has tables of ${rows} positions, and a token at ${wrong}`);
+  const places: number[] = [];
+  for (let i = 0; i < batch * tokens; ++i) {
+    const place = given ? Number((given.data as BigInt64Array)[i]) : past[Math.floor(i / tokens)] + (i % tokens);
+    if (!(place >= 0 && place < rows)) {
+      throw mismatch(`${node} has tables of ${rows} positions, and a token at ${place}`);
+    }
+    places.push(place);
+  }
   if (x.type === 'float32') return turnRows(x, tables, places, to);
   return Tensor.from(turnRows(Tensor.from(x).astype('float32'), tables, places)).astype(x.type);
 }
@@ -66,9 +69,13 @@ function turnRows(x: Rows, tables: Tables, places: readonly number[], own?: Floa
         const begin = x.offset + b * stepBatch + h * stepHead + t * stepToken;
         const angle = places[b * tokens + t] * pairs;
         for (let i = 0; i < pairs; ++i) {
-          const [a, z] = [from[begin + i * next * step], from[begin + (i * next + other) * step]];
-          to[row + i * next] = a * cos[angle + i] - z * sin[angle + i];
-          to[row + i * next + other] = a * sin[angle + i] + z * cos[angle + i];
+          const at = begin + i * next * step;
+          const a = from[at];
+          const z = from[at + other * step];
+          const c = cos[angle + i];
+          const s = sin[angle + i];
+          to[row + i * next] = a * c - z * s;
+          to[row + i * next + other] = a * s + z * c;
         }
         for (let d = 2 * pairs; d < dim; ++d) to[row + d] = from[begin + d * step];
       }

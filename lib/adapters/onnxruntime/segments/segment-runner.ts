@@ -77,7 +77,7 @@ export class SegmentRunner {
     const untried = this.#isTried ? [] : Object.values(fetches).flatMap((tensor) => (tensor ? [bytesOf(tensor)] : []));
     for (const bytes of untried) bytes.fill(mark);
     try {
-      const given = await this.#session.run(feeds, fetches, { ...options, ...silent });
+      const given = await this.#session.run(feeds, fetches, options ? { ...options, ...silent } : silent);
       if (untried.some((bytes) => bytes.length > 0 && bytes.every((byte) => byte === mark))) return false;
       this.#isTried = true;
       // What onnxruntime gives back for a tensor is another one of the same memory.
