@@ -57,6 +57,17 @@ Napi::Value toObject(Napi::Env env, const RangeTable& table) {
   return result;
 }
 
+// Calls what adds to a table.
+template <class F>
+void filling(Napi::Env env, F&& add) {
+  try {
+    add();
+  } catch (const TooManyRanges&) {
+    refuse(env, "the queries of the pattern see more than " + std::to_string(RangeTable().most) +
+                    " ranges of keys in all: fewer scattered slices or positions, or fewer queries, fit");
+  }
+}
+
 void requireAscending(Napi::Env env, const std::vector<int32_t>& list) {
   if (!std::is_sorted(list.begin(), list.end())) refuse(env, "a list must ascend");
 }
@@ -85,7 +96,7 @@ Napi::Value documentRanges(Napi::Env env, const Napi::Value& value) {
     requireAscending(env, starts);
     rule.starts = starts.data();
     rule.documents = int32_t(starts.size()) - 1;
-    rule.addTo(table);
+    filling(env, [&] { rule.addTo(table); });
   });
   return toObject(env, table);
 }
@@ -108,7 +119,7 @@ Napi::Value sliceRanges(Napi::Env env, const Napi::Value& value) {
       };
       slices.push_back({side(i), side(i + 2), (numbers[i + 4] & 1) != 0, (numbers[i + 4] & 2) != 0});
     }
-    overlap = addSlices(slices, queries, table);
+    filling(env, [&] { overlap = addSlices(slices, queries, table); });
     list += !overlap.isAny;
   });
   if (!overlap.isAny) return toObject(env, table);
@@ -146,11 +157,14 @@ Napi::Value positionRanges(Napi::Env env, const Napi::Value& value) {
       if (!std::is_sorted(tokens.ofKeys, tokens.ofKeys + tokens.keys)) refuse(env, "positions must ascend");
     }
     for (size_t list = 0; list < lists; ++list) {
-      if (power.block > 0) {
-        addByPosition(power, tokens, table);
-      } else {
-        addByPosition(WindowByPosition{at(left, list), at(right, list), at(sinks, list)}, tokens, table);
-      }
+      const WindowByPosition window{at(left, list), at(right, list), at(sinks, list)};
+      filling(env, [&] {
+        if (power.block > 0) {
+          addByPosition(power, tokens, table);
+        } else {
+          addByPosition(window, tokens, table);
+        }
+      });
     }
   }
   return toObject(env, table);

@@ -31,7 +31,7 @@ export interface ExplainShape {
   pageSize?: number;
   /**
    * A ragged call, as KvPool.attention() makes it: queries of each sequence, with `keyLengths` and in place of `batch`, `queries`
-   * and `keys`. For windows and strided shards. Every sequence is counted by itself, and the counts are added up.
+   * and `keys`. For windows, strided shards and sampled blocks. Every sequence is counted by itself, and the counts are added up.
    */
   queryLengths?: IntegerList;
   /**

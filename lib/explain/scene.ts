@@ -148,18 +148,19 @@ export function maskCells(scene: Scene, head: number, mostRows: number, mostColu
   const size = scene.queries <= mostSingleQueries ? 1 : scene.blockQueries;
   const boxes = rows.flatMap((row, y) => cutAt(row, size).map((box) => ({ ...box, y })));
   const visible = rows.map(() => new Float64Array(columns.length));
-  runsOf(scene.sights(ofSequence(head, boxes)), boxes.length).forEach((runs, i) => {
-    const { begin, end, y } = boxes[i];
-    for (const run of runs) {
-      let c = Math.floor((run.begin / scene.keys) * columns.length);
-      while (columns[c].end <= run.begin) ++c;
-      for (; c < columns.length && columns[c].begin < run.end; ++c) {
-        // What not every query of a box sees never makes a cell whole.
-        const seen = overlap(run, columns[c]) * (end - begin);
-        visible[y][c] += run.isInterior ? seen : 0.999 * seen;
-      }
+  // As they come: there may be millions.
+  const sights = scene.sights(ofSequence(head, boxes));
+  for (let i = 0; i < sights.length; i += 4) {
+    const { begin, end, y } = boxes[sights[i]];
+    const run = { begin: sights[i + 1], end: sights[i + 2] };
+    let c = Math.floor((run.begin / scene.keys) * columns.length);
+    while (columns[c].end <= run.begin) ++c;
+    for (; c < columns.length && columns[c].begin < run.end; ++c) {
+      // What not every query of a box sees never makes a cell whole.
+      const seen = overlap(run, columns[c]) * (end - begin);
+      visible[y][c] += sights[i + 3] === 1 ? seen : 0.999 * seen;
     }
-  });
+  }
   return rows.map(({ begin, end }, y) =>
     columns.map((column, c) => levelOf(visible[y][c], (column.end - column.begin) * (end - begin))),
   );

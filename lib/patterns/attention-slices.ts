@@ -39,7 +39,8 @@ const patternNames = namesOf<SlicesPattern>({ kind: 1, slices: 1 });
  * that no slice names see nothing. MagiAttention's AttnSlice (MAGI-1, arXiv 2505.13211).
  * @param slices a list for all heads, or an array of lists, one per KV head or one per query head
  * @throws {TypeError | RangeError} ERR_TILEWISE_UNKNOWN_OPTION, ERR_TILEWISE_INVALID_OPTION; of a call, also for a slice beyond its
- *   tokens and for two that overlap, ERR_TILEWISE_SHAPE_MISMATCH for another number of heads
+ *   tokens and for two that overlap, ERR_TILEWISE_SHAPE_MISMATCH for another number of heads, ERR_TILEWISE_OUT_OF_BOUNDS where
+ *   its queries see more than 2^28 ranges of keys in all
  */
 export function attentionSlices(
   slices: readonly AttentionSlice[] | readonly (readonly AttentionSlice[])[],

@@ -3,11 +3,13 @@
 // seed]. Reader: someone who changed query_ranges.h or range_runs.h.
 #include "../../../core/plan/range_runs.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <random>
 #include <string>
 
+#include "../../../core/pattern/slice_ranges.h"
 #include "../check.h"
 
 using namespace tilewise;
@@ -135,10 +137,59 @@ void check(int seed) {
   }
 }
 
+// Slices against their definition: in a table with room a row for each query, in one without an exception.
+void checkSlices(int seed) {
+  std::mt19937 random{uint32_t(seed)};
+  const auto pick = [&](int n) { return Token(random() % uint32_t(n)); };
+  const Token queries = 1 + pick(30);
+  // Of cells side by side, so that none overlap.
+  std::vector<AttentionSlice> slices;
+  for (Token row = pick(5); row < queries; row += 1 + pick(9)) {
+    const Range rows{row, smaller<Token>(queries, row + 1 + pick(9))};
+    for (Token key = pick(9); key < kKeys; key += 1 + pick(9)) {
+      const Range keys{key, smaller<Token>(kKeys, key + 1 + pick(9))};
+      slices.push_back({rows, keys, pick(2) == 1, pick(2) == 1});
+      key = keys.end - 1 + pick(2);
+    }
+    row = rows.end - 1;
+  }
+  std::shuffle(slices.begin(), slices.end(), random);
+  RangeTable table;
+  const std::string name = "slices of seed " + std::to_string(seed);
+  // Behind the rows of another list.
+  table.add({3, 9});
+  table.endRow();
+  CHECK(!addSlices(slices, queries, table).isAny, "%s overlap", name.c_str());
+  CHECK(table.offsets.size() == size_t(queries) + 2, "%s", name.c_str());
+  for (Token query = 0; query < queries; ++query) {
+    for (Token key = 0; key < kKeys; ++key) {
+      bool isSeen = false, isListed = false;
+      for (const AttentionSlice& s : slices) {
+        const Token i = query - s.queries.begin, j = key - s.keys.begin;
+        isSeen = isSeen || (s.queries.contains(query) && s.keys.contains(key) && (!s.isInverse || j >= i) &&
+                            (!s.isCausal || j <= i + s.keys.size() - s.queries.size()));
+      }
+      for (int32_t i = table.offsets[size_t(query) + 1]; i < table.offsets[size_t(query) + 2]; ++i)
+        isListed = isListed || table.ranges[size_t(i)].contains(key);
+      CHECK(isSeen == isListed, "%s query %d key %d", name.c_str(), query, key);
+    }
+  }
+  if (table.ranges.size() < 2) return;
+  RangeTable small;
+  small.most = table.ranges.size() - 2;
+  bool isRefused = false;
+  try {
+    addSlices(slices, queries, small);
+  } catch (const TooManyRanges&) {
+    isRefused = true;
+  }
+  CHECK(isRefused, "%s fit into a table that is too small", name.c_str());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 200, first = argc > 2 ? std::atoi(argv[2]) : 0;
-  for (int seed = first; seed < first + rounds; ++seed) check(seed);
+  for (int seed = first; seed < first + rounds; ++seed) check(seed), checkSlices(seed);
   return finish("ranges");
 }
