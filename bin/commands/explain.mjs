@@ -46,6 +46,7 @@ Patterns
                           [--seed N] [--layer N] [--scope head|kv|layer] [--align ..]
   hierarchical            [--preset default|3k|5k|16k-shallow|llama-3.1|test-high] or [--stages 64:8k,8:2k [--stride-q 4,1]]
                           [--block-q N] [--sink N] [--window N]; bounds, because what it selects depends on the data
+  ranges() and blocks() are long lists: explain() in a program takes them.
 
 Options
   --query-tile 4x8x8      count by tiles of so many queries instead of the device's

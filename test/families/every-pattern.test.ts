@@ -8,6 +8,7 @@ import { run } from '../conformance/judge.js';
 import { collapse, fromOutput, fromTensor, storages } from '../conformance/memory.js';
 import { blockCases, neighborhoodCases, rangeCases, shardCases } from '../conformance/pattern-sweep.js';
 import { patternOf } from '../conformance/patterns.js';
+import { documentCases, moaCases, powerCases, sampledCases, sliceCases } from '../conformance/rule-sweep.js';
 import { expectCases, expectMatrix, expectSameBits, onEveryBackend, runCase } from '../conformance/suite.js';
 import { attention as reference } from '../references/attention.js';
 import type { SelectionOptions } from '../references/hierarchical.js';
@@ -44,6 +45,14 @@ const cases: Case[] = [
   { ...prefill, ranges: { form: 'documents', most: 2, per: 'kv' } },
   { ...prefill, ranges: { form: 'any', most: 4, per: 'head' }, dtype: 'bfloat16', extra: 2 },
   { ...decode, ranges: { form: 'any', most: 5, per: 'kv' } },
+  { ...prefill, documents: { lists: [[40, 1, 0, 109]], causal: true, shared: true, prefix: 3 } },
+  {
+    ...prefill,
+    slices: [[{ q: [0, 150], k: [0, 90], kind: 'full' }], [{ q: [9, 140], k: [5, 150], kind: 'bicausal' }]],
+  },
+  { ...decode, power: { block: 16, window: 2, sinkBlocks: 1 }, dtype: 'float16' },
+  { ...prefill, sampled: { block: 8, keep: [1, 0.5, 0.3], seed: 9, layer: 1, scope: 'head' }, extra: 2 },
+  { ...prefill, moa: { alpha: [-8, 16], beta: [0.25, 0.5], seqLen: 150, sink: 8, min: 16, multiple: 8 } },
   { ...prefill, hip },
   { ...decode, hip },
 ].map((c) => JSON.parse(JSON.stringify(c)) as Case);
@@ -194,8 +203,11 @@ onEveryBackend((backend) => {
     expectCases(
       cases.flatMap((c): Case[] => {
         const empty: Case[] = [{ ...c, batch: 0 }];
-        if (!c.grid) empty.push({ ...c, queries: 0 });
-        if (!c.grid && !c.hip) empty.push({ ...c, keys: 0 });
+        if (c.documents) empty.push({ ...c, queries: 0, keys: 0, documents: { ...c.documents, lists: [[0]] } });
+        if (c.slices) empty.push({ ...c, queries: 0, slices: [[]] }, { ...c, keys: 0, slices: [[]] });
+        const isSized = c.grid || c.documents || c.slices;
+        if (!isSized) empty.push({ ...c, queries: 0 });
+        if (!isSized && !c.hip) empty.push({ ...c, keys: 0 });
         if (c.hip) empty.push({ ...c, queries: 0, keys: 0 });
         return empty;
       }),
@@ -209,6 +221,11 @@ it.each([
   ['shards', shardCases],
   ['block lists', blockCases],
   ['ranges', rangeCases],
+  ['documents', documentCases],
+  ['slices', sliceCases],
+  ['powers', powerCases],
+  ['sampled blocks', sampledCases],
+  ["windows of MoA's", moaCases],
 ])('explain() counts the pairs that the rule of random %s shows', (_, cases) => {
   expectForAll(cases, sampleSize(49), (c) => {
     const { problem } = build({ ...c, mask: undefined, bias: undefined, keyLengths: undefined, extra: undefined });
