@@ -43,7 +43,7 @@ Patterns
                           queries and keys; 0:100 are 0 to 99. Without sizes as far as the slices reach
   power                   [--block N] [--window N] [--sink-blocks N] [--align ..]
   sampled-blocks          --block 64, and --keep 0.3, --rho 0.8 [--floor 0.05] or --power 1
-                          [--seed N] [--layer N] [--scope head|kv|layer] [--align ..]
+                          [--seed N] [--layer N] [--scope head|kv|layer] [--unbiased] [--align ..]
   hierarchical            [--preset default|3k|5k|16k-shallow|llama-3.1|test-high] or [--stages 64:8k,8:2k [--stride-q 4,1]]
                           [--block-q N] [--sink N] [--window N]; bounds, because what it selects depends on the data
   ranges() and blocks() are long lists: explain() in a program takes them.

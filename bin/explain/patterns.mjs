@@ -101,7 +101,7 @@ const patterns = {
       ),
   },
   'sampled-blocks': {
-    options: ['block', 'keep', 'rho', 'floor', 'power', 'seed', 'layer', 'scope', 'align'],
+    options: ['block', 'keep', 'rho', 'floor', 'power', 'seed', 'layer', 'scope', 'unbiased', 'align'],
     make: ({ sampledBlocks }, o) => {
       const { rho, floor } = { rho: number('rho', o.rho), floor: number('floor', o.floor) };
       return sampledBlocks(
@@ -113,6 +113,7 @@ const patterns = {
           seed: whole('seed', o.seed),
           layer: whole('layer', o.layer),
           scope: o.scope,
+          unbiased: o.unbiased,
           align: align(o.align),
         }),
       );
@@ -134,7 +135,7 @@ const patterns = {
 };
 
 /** Options that stand without a value, and those that may be given more than once. */
-export const flags = new Set(['homo-head', 'relative', 'shared', 'last-sees-all']);
+export const flags = new Set(['homo-head', 'relative', 'shared', 'last-sees-all', 'unbiased']);
 export const repeated = new Set(['slice']);
 
 /** A window inside documents; undefined where nothing bounds it. */

@@ -169,8 +169,8 @@ describe('tilewise explain', () => {
       }),
     ],
     [
-      'sampled-blocks --block 64 --keep 0.3 --scope layer --layer 2 --shape 4k',
-      explain(sampledBlocks({ block: 64, keep: 0.3, scope: 'layer', layer: 2 }), {
+      'sampled-blocks --block 64 --keep 0.3 --scope layer --layer 2 --unbiased --shape 4k',
+      explain(sampledBlocks({ block: 64, keep: 0.3, scope: 'layer', layer: 2, unbiased: true }), {
         queryHeads: 1,
         kvHeads: 1,
         tokens: 4096,
