@@ -113,6 +113,28 @@ describe('a run', () => {
     expect(dispose).toHaveBeenCalledTimes(2);
   });
 
+  it('makes the step of the run before again, as long as tokens follow one by one on one line', async () => {
+    const session = await sessionOf();
+    const append = vi.spyOn(KvCache.prototype, 'append');
+    const step = async (past: Outputs, length: number, total = length): Promise<Outputs> => {
+      const feeds = { ...feedsOf(1, [length, length - 1], total), ...pastOf(past) };
+      return (await session.run(feeds as never)) as unknown as Outputs;
+    };
+    const prompt = await session.run({ ...feedsOf(4, [4, 3], 4), ...noPast(2) } as never);
+    let last = await step(prompt as unknown as Outputs, 5);
+    const before = last;
+    expect(append).toHaveBeenCalledTimes(2);
+    for (const length of [6, 7, 8]) last = await step(last, length);
+    expect(append).toHaveBeenCalledTimes(2);
+    expect(last.present_key.dims).toEqual([2, 1, 8, dim]);
+    expect(Array.from(last.present_key.data.slice(-dim))).toEqual(Array(dim).fill(0));
+    // The second of the same past goes its own way.
+    await step(before, 6);
+    expect(append).toHaveBeenCalledTimes(3);
+    // As many tokens as there are in all is a prompt.
+    await expect(step(before, 6, 1)).rejects.toThrow(RangeError);
+  });
+
   it('that fails lets go of what it was fed', async () => {
     const session = await sessionOf();
     const dispose = vi.spyOn(KvCache.prototype, 'dispose');
