@@ -88,6 +88,9 @@ struct Window {
     while (!isSame(own, heads.of(first))) ++first;
     return first;
   }
+  TW_HOST_DEVICE bool areSame(int32_t a, int32_t b) const {
+    return !heads.differ() || isSame(heads.of(a), heads.of(b));
+  }
   TW_HOST_DEVICE Token visitedKeys() const { return keys; }
 
   TW_HOST_DEVICE OneWindow of(int head) const {

@@ -1,126 +1,25 @@
 // Decode: few query rows against many keys, at memory speed. Every query head of a KV head shares one read of its keys
-// and values. Included inside a target's anonymous namespace. Reader: start at Decode at the end; decode_steps.inl
-// has what is computed.
+// and values. Included inside a target's anonymous namespace. Reader: start at Decode at the end; decode_slices.inl
+// has what is done with a piece of keys.
 
 struct DecodeScratch {
   float* query;  // [groups][paddedRows][paddedDim(headDim)]
-  float *scores, *table;  // [kDecodeKeys + a vector][RowsPad]
+  SliceWeights* slices;  // [groups][slices]
   float *kRows, *vRows, *cleanV;
+  float* stripRows;  // [kNarrowTile][paddedDim(headDim)]
 };
+inline int slicesOf(int rows) { return ceilDiv(rows, kLanes); }
 
 int64_t layOutDecode(const AttentionProblem& p, int groups, int rows, float* base, DecodeScratch& s) {
   Carver carver(base);
   const int64_t d = paddedDim(p.headDim), dv = paddedDim(p.valueDim);
   carver.take(s.query, int64_t(groups) * paddedRows(rows) * d);
-  carver.take(s.scores, (kDecodeKeys + kLanes) * kLanes);
-  carver.take(s.table, (kDecodeKeys + kLanes) * kLanes);
+  carver.take(s.slices, int64_t(groups) * slicesOf(rows));
   carver.take(s.kRows, kDecodeKeys * d);
   carver.take(s.vRows, kDecodeKeys * dv);
   carver.take(s.cleanV, kDecodeKeys * dv);
+  carver.take(s.stripRows, hasStrips(rows) ? kNarrowTile * d : 0);
   return carver.floats();
-}
-
-// Whether values of keys that some row does not see hold NaN or infinity: weights of 0 would not keep those out of it.
-template <int RowsPad, class Element>
-bool hidesNonFinite(const Element* v, const int64_t* at, int n, int dim, const float* table) {
-  Vec bad = zero();
-  for (int key = 0; key < n; ++key) {
-    bool isHidden = false;
-    for (int r = 0; r < RowsPad; ++r) isHidden |= table[key * RowsPad + r] == kHidden;
-    if (!isHidden) continue;
-    for (int d = 0; d < dim; d += kLanes) bad = add(bad, zeroIfFinite(Lanes(loadElements(v + at[key] + d))).v);
-  }
-  return reduceMax(whereEqual(bad, bad, zero(), splat(1))) > 0;
-}
-
-// Copies the values with NaN and infinity set to 0.
-void cleanValues(const DecodeOperand& v, int n, int dim, float* clean) {
-  const int ld = paddedDim(dim);
-  for (int key = 0; key < n; ++key) {
-    float* row = clean + key * ld;
-    readRow(elementAt(v.data, v.type, v.at[key]), v.type, 1, dim, row);
-    for (int d = 0; d < ld; ++d) row[d] = d < dim && isFinite(row[d]) ? row[d] : 0;
-  }
-}
-
-// A piece of keys, staged, against rows [first, first + n) of one KV head's map.
-struct StagedPiece {
-  const DecodePiece& piece;
-  DecodeOperand k, v;
-  const int64_t* cleanAt;  // of rows of DecodeScratch::cleanV
-};
-template <int RowsPad, class Pattern>
-void decodePiece(const DecodeTask& task, const Pattern& pattern, const TileMap& map, int first, int n,
-                 const StagedPiece& staged, const Requests& requests, const DecodeScratch& s,
-                 const DecodeRows<RowsPad>& group) {
-  const AttentionProblem& p = *task.problem;
-  const Stretch& stretch = staged.piece.stretch;
-  const DecodeOperand &k = staged.k, &v = staged.v;
-  QueryRows<RowsPad> rows;
-  RuleEffect effect = RuleEffect::none;
-  if (!stretch.isInterior || p.rules.areAny()) {
-    rows.set(p, task.sequence, map, first, n);
-    effect = Effects<kDecodeKeys>(p.rules, rows, stretch.run, 0, nullptr).ofAll();
-    if (effect == RuleEffect::hidesAll) return;
-  }
-  const ScoreScale scale = p.scoreScaleAfterQueries();
-  const int keys = staged.piece.count, ldK = paddedDim(p.headDim), ldV = paddedDim(p.valueDim);
-  const int dimK = (p.headDim + kLanes - 1) / kLanes * kLanes, dimV = (p.valueDim + kLanes - 1) / kLanes * kLanes;
-  Vec blockMax[1];
-  if (group.isStrip) {
-    blockMax[0] =
-        stripScores(static_cast<const float*>(k.data), k.at, keys, group.query, p.headDim, s.scores, requests);
-  } else {
-    withElementType(k.type, [&](auto* element) {
-      blockMax[0] = decodeScores<RowsPad>(static_cast<decltype(element)>(k.data), k.at, keys, group.query, ldK, dimK,
-                                          s.scores, requests);
-    });
-  }
-  const bool isMasked = !stretch.isInterior || effect == RuleEffect::some;
-  const float addend = addendOf(pattern, stretch.run);
-  const int vectors = ceilDiv(keys * RowsPad, kLanes);
-  if (isMasked) {
-    float ends[2 * RowsPad];
-    for (int r = 0; r < RowsPad && !stretch.isInterior; ++r) {
-      const Box<1> query{{{rows.token[r], rows.token[r] + 1}}};
-      const Range seen = pattern.cut(pattern.look(rows.head[r], query), stretch.run).keys;
-      ends[r] = float(seen.begin - stretch.run.places.begin);
-      ends[RowsPad + r] = float(seen.end - stretch.run.places.begin);
-    }
-    const TokenMasks masks = tokenMasks(pattern, stretch.run, rows.token[0]);
-    fillTable(p, rows, MaskedRun{stretch.run, stretch.isInterior ? nullptr : ends, masks}, s.table);
-    for (int i = keys * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
-  }
-  if (isMasked || addend != 0 || !scale.isNone()) {
-    blockMax[0] = splat(-INFINITY);
-    modifyScores(s.scores, isMasked ? s.table : nullptr, vectors, scale, addend, blockMax);
-  }
-  float rescale[RowsPad];
-  decodeSoftmax(group, s.scores, keys, blockMax[0], rescale);
-
-  bool isClean = true;
-  if (isMasked) {
-    withElementType(v.type, [&](auto* element) {
-      isClean = !hidesNonFinite<RowsPad>(static_cast<decltype(element)>(v.data), v.at, keys, dimV, s.table);
-    });
-  }
-  if (!isClean) cleanValues(v, keys, p.valueDim, s.cleanV);
-  const DecodeOperand values = isClean ? v : DecodeOperand{s.cleanV, DType::float32, staged.cleanAt};
-  withElementType(values.type, [&](auto* element) {
-    decodeValues<RowsPad>(static_cast<decltype(element)>(values.data), values.at, keys, s.scores, rescale, group.output,
-                          ldV, dimV);
-  });
-  if (isClean) return;
-  withElementType(v.type, [&](auto* element) {  // what cleaning left out, for the rows that do see it
-    const auto* rows = static_cast<decltype(element)>(v.data);
-    for (int key = 0; key < keys; ++key)
-      for (int d = 0; d < p.valueDim; ++d) {
-        const float x = toFloat(rows[v.at[key] + d]);
-        if (isFinite(x)) continue;
-        for (int r = 0; r < RowsPad; ++r)
-          if (s.table[key * RowsPad + r] != kHidden) group.output[r * ldV + d] += s.scores[key * RowsPad + r] * x;
-      }
-  });
 }
 
 void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScratch& s) {
@@ -149,8 +48,10 @@ void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScr
   }
 }
 
-// One task: visits the keys that its rows may see, in order. Pieces of keys outermost, KV heads within, and the rows of
-// the piece to come requested meanwhile: memory is read in the order in which it lies, whatever the layout.
+// One task: visits the keys that its rows may see, in order. Pieces of keys outermost; within, the keys of all KV
+// heads, then their values: memory is read in the order in which it lies, whatever the layout. The processor follows 64
+// rows that are a page apart from head to head, and not the 128 of keys and values by turns (tokens first, huge
+// pages: 12.4 and 13.5 GB/s, a thread).
 template <class Pattern>
 class Decode {
  public:
@@ -165,19 +66,54 @@ class Decode {
   }
 
   void run() {
-    const typename Pattern::Sight sight =
-        lookAmong(pattern_, task_.map.heads(), Box<1>{{{0, task_.map.at(task_.rows - 1).token + 1}}});
-    forEachRun(pattern_, sight, [&](const KeyRun& run) {
-      const Range places = intersect(run.places, task_.keys);
-      if (places.isEmpty()) return;
-      forEachStretch(pattern_, sight, run.within(places), kLeastInterior,
-                     [&](const Stretch& stretch) { canJoin(stretch) ? join(stretch.run.places) : cut(stretch); });
-    });
+    forEachLot([&](uint64_t groups) { lots_[lotCount_++] = groups; });
+    // Lots have pieces of their own. Those that begin near each other are taken in turn, for the same reason.
+    const Token step = lotCount_ > 1 ? kDecodeKeys : kMaxTokens;
+    for (Range near{task_.keys.begin, task_.keys.begin}; near.begin < task_.keys.end; near.begin = near.end) {
+      near.end = smaller<Token>(task_.keys.end, near.begin + step);
+      for (int i = 0; i < lotCount_; ++i) take(lots_[i], near);
+    }
     if (joined_->count > 0) putJoined();
     if (waiting_->count > 0) visitWaiting(*waiting_);
   }
 
  private:
+  // Calls visit(groups, by bit) for groups whose rows see the same keys, as far as the pattern says.
+  template <class Visit>
+  void forEachLot(Visit&& visit) const {
+    uint64_t left = task_.groups == kMostBundle ? ~uint64_t(0) : (uint64_t(1) << task_.groups) - 1;
+    while (left != 0) {
+      uint64_t lot = left;
+      if constexpr (Pattern::kMixesHeads) {
+        const Range heads = task_.map.next(__builtin_ctzll(left)).heads();
+        forEachGroup(left, [&](int g) {
+          const Range others = task_.map.next(g).heads();
+          for (int i = 0; i < heads.size(); ++i)
+            if (!pattern_.areSame(heads.begin + i, others.begin + i)) lot &= ~(uint64_t(1) << g);
+        });
+      }
+      visit(lot);
+      left &= ~lot;
+    }
+  }
+  template <class Visit>
+  static void forEachGroup(uint64_t groups, Visit&& visit) {
+    for (; groups != 0; groups &= groups - 1) visit(__builtin_ctzll(groups));
+  }
+
+  // Takes the pieces of a lot that begin near here.
+  void take(uint64_t lot, const Range& near) {
+    lot_ = lot;
+    const typename Pattern::Sight sight = lookAmong(pattern_, task_.map.next(__builtin_ctzll(lot)).heads(),
+                                                    Box<1>{{{0, task_.map.at(task_.rows - 1).token + 1}}});
+    forEachRun(pattern_, sight, [&](const KeyRun& run) {
+      const Range places = intersect(run.places, task_.keys);
+      if (places.isEmpty()) return;
+      forEachStretch(pattern_, sight, run.within(places), kLeastInterior,
+                     [&](const Stretch& stretch) { canJoin(stretch) ? join(stretch.run.places) : cut(stretch, near); });
+    });
+  }
+
   // Short stretches that every row sees are joined until they fill a softmax step; the others are cut into pieces.
   bool canJoin(const Stretch& stretch) const {
     return !Pattern::kIsDense && stretch.run.places.size() < kDecodeKeys && stretch.isInterior && !p_.addsToScores();
@@ -195,9 +131,11 @@ class Decode {
     put(joined_);
   }
 
-  void cut(const Stretch& whole) {
+  void cut(const Stretch& whole, const Range& near) {
     const Range& places = whole.run.places;
-    for (Token key = places.begin; key < places.end; key += kDecodeKeys) {
+    const Token before = ceilDiv<Token>(larger<Token>(0, near.begin - places.begin), kDecodeKeys);
+    const Token end = smaller(places.end, near.end);
+    for (Token key = places.begin + before * kDecodeKeys; key < end; key += kDecodeKeys) {
       const Range part{key, smaller<Token>(places.end, key + kDecodeKeys)};
       filled_->stretch = {whole.run.within(part), whole.isInterior};
       add(part, *filled_);
@@ -216,6 +154,7 @@ class Decode {
 
   // The piece waits until the next one is known; the one that waited is visited, and its room is free to be filled.
   void put(DecodePiece*& piece) {
+    piece->groups = lot_;
     if (waiting_->count > 0) visitWaiting(*piece);
     DecodePiece* const visited = waiting_;
     waiting_ = piece;
@@ -225,29 +164,52 @@ class Decode {
 
   // Every row against the piece that waits, unless the call is cancelled.
   void visitWaiting(const DecodePiece& next) {
-    waiting_->lookAhead(next, ahead_);
+    waiting_->lookAhead(next.groups == waiting_->groups ? next : *waiting_, ahead_);
     const DecodePiece& piece = *waiting_;
     goesOn_ = goesOn_ && task_.pause();
     if (!goesOn_) return;
-    const int perGroup = paddedRows(task_.rows), ldK = paddedDim(p_.headDim), ldV = paddedDim(p_.valueDim);
-    for (int g = 0; g < task_.groups; ++g) {
-      const TileMap map = task_.map.next(g);
-      Requests requests{rowsToCome(p_.key, map, p_.headDim, piece.keyAt + ahead_),
-                        rowsToCome(p_.value, map, p_.valueDim, piece.valueAt)};
-      const bool asFloats = hasStrips(task_.rows);
-      const StagedPiece staged{
-          piece, stage(p_.key, map, p_.headDim, {piece.keyAt, piece.count, asFloats, s_.kRows, stagedKeyAt_}, requests),
-          stage(p_.value, map, p_.valueDim, {piece.valueAt, piece.count, false, s_.vRows, stagedValueAt_}, requests),
-          stagedValueAt_};
-      forEachRowSlice(task_.rows, [&](auto width, int first, int n) {
-        const int row = g * perGroup + first;
-        const DecodeRows<decltype(width)::kRows> rows{s_.query + row * ldK, out_.max + row, out_.sum + row,
-                                                      out_.output + row * ldV,
-                                                      asFloats && decltype(width)::kRows == kLanes};
-        decodePiece(task_, pattern_, map, first, n, staged, requests, s_, rows);
-        requests.end();
+    // Strips compute longer than memory takes: with values left for later they take 1.08 of the time (16 rows).
+    if (hasStrips(task_.rows)) {
+      forEachGroup(piece.groups, [&](int g) {
+        weigh(piece, g);
+        addValues(piece, g);
       });
+    } else {
+      forEachGroup(piece.groups, [&](int g) { weigh(piece, g); });
+      forEachGroup(piece.groups, [&](int g) { addValues(piece, g); });
     }
+  }
+  void weigh(const DecodePiece& piece, int g) {
+    const TileMap map = task_.map.next(g);
+    Requests requests{rowsToCome(p_.key, map, p_.headDim, piece.keyAt + ahead_),
+                      rowsToCome(p_.value, map, p_.valueDim, piece.valueAt)};
+    const DecodeOperand keys =
+        stage(p_.key, map, p_.headDim, {piece.keyAt, piece.count, s_.kRows, stagedKeyAt_}, requests);
+    forEachSlice(g, map, [&](const auto& slice, SliceWeights& weights) {
+      weighKeys(task_, pattern_, piece, keys, s_.stripRows, requests, slice, weights);
+      requests.end();
+    });
+  }
+  void addValues(const DecodePiece& piece, int g) {
+    const TileMap map = task_.map.next(g);
+    Requests none;
+    const DecodeOperand values =
+        stage(p_.value, map, p_.valueDim, {piece.valueAt, piece.count, s_.vRows, stagedValueAt_}, none);
+    forEachSlice(g, map, [&](const auto& slice, const SliceWeights& weights) {
+      addWeighedValues(p_, piece.count, values, s_.cleanV, stagedValueAt_, slice.rows, weights);
+    });
+  }
+  // Calls visit(slice, its weights) for the slices of a group's rows.
+  template <class Visit>
+  void forEachSlice(int g, const TileMap& map, Visit&& visit) const {
+    const int perGroup = paddedRows(task_.rows), ldK = paddedDim(p_.headDim), ldV = paddedDim(p_.valueDim);
+    forEachRowSlice(task_.rows, [&](auto width, int first, int n) {
+      constexpr int kRows = decltype(width)::kRows;
+      const int row = g * perGroup + first;
+      const DecodeRows<kRows> rows{s_.query + row * ldK, out_.max + row, out_.sum + row, out_.output + row * ldV,
+                                   hasStrips(task_.rows) && kRows == kLanes};
+      visit(DecodeSlice<kRows>{map, first, n, rows}, s_.slices[g * slicesOf(task_.rows) + first / kLanes]);
+    });
   }
 
   DecodeOperand stage(const Operand& operand, const TileMap& map, int dim, const RowsToStage& rows,
@@ -272,6 +234,8 @@ class Decode {
   DecodePiece pieces_[3];
   DecodePiece *joined_ = &pieces_[0], *filled_ = &pieces_[1], *waiting_ = &pieces_[2];
   int ahead_ = smaller<int>(kMostAhead, kPrefetchBytes / (p_.headDim * sizeOf(p_.keyType)));
+  uint64_t lots_[kMostBundle], lot_ = 0;  // and the one whose pieces are taken
+  int lotCount_ = 0;
   bool goesOn_ = true;
 };
 

@@ -5,6 +5,7 @@
 // At most kDecodeKeys keys: a part of a stretch, or short stretches joined. Rows are in elements from a head's first.
 struct DecodePiece {
   Stretch stretch;  // of joined ones: places from 0
+  uint64_t groups = 0;  // of the task, by bit: those that visit it
   int count = 0;
   int64_t keyAt[kDecodeKeys + kMostAhead];  // and the first keys of the piece to come
   int64_t valueAt[kDecodeKeys];
@@ -54,14 +55,13 @@ struct DecodeOperand {
 struct RowsToStage {
   const int64_t* at;
   int count;
-  bool asFloats;  // float32 is asked for
   float* buffer;  // [count][paddedDim]
   const int64_t* bufferAt;
 };
 // In place where rows can be read as vectors, else converted to contiguous float32.
 DecodeOperand stageOperand(const Operand& operand, DType type, int64_t first, int dim, const RowsToStage& rows,
                            Requests& requests) {
-  const bool isRead = operand.dim == 1 && dim % kLanes == 0 && (!rows.asFloats || type == DType::float32);
+  const bool isRead = operand.dim == 1 && dim % kLanes == 0;
   if (isRead) return {elementAt(operand.data, type, first), type, rows.at};
   const int ld = paddedDim(dim);
   for (int i = 0; i < rows.count; ++i) {

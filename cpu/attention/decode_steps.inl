@@ -75,20 +75,36 @@ Vec decodeScores(const Element* k, const int64_t* at, int n, const float* query,
   return blockMax;
 }
 
-// The same of a strip of rows.
-Vec stripScores(const float* k, const int64_t* at, int n, const float* query, int dim, float* s,
+// The same of a strip of rows. Keys of 16 bits are converted to `rows`, those of a register tile at a time, so that
+// they are in L1 when they are read; rows to come are requested between the products.
+template <class Element>
+Vec stripScores(const Element* k, const int64_t* at, int n, const float* query, int dim, float* s, float* rows,
                 const Requests& requests) {
+  constexpr int kStep = 16;
+  const int ld = paddedDim(dim);
   Vec blockMax = splat(-INFINITY);
   forEachTile<kNarrowTile>(n, [&](auto tile, int first) {
     constexpr int kRows = decltype(tile)::kRows;
     const float* row[kRows];
-#pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      row[r] = k + at[first + r];
-      requests.at(first + r);
+      const Element* const from = k + at[first + r];
+      if constexpr (std::is_same_v<Element, float>) {
+        row[r] = from;
+      } else {
+        readElements(from, 1, dim, rows + r * ld);
+        row[r] = rows + r * ld;
+      }
     }
     Vec acc[kRows][1];
-    stripProducts(row, query, dim, acc);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) acc[r][0] = zero();
+    const int perStep = ceilDiv(kRows * kStep, dim);
+    int requested = 0;
+#pragma GCC unroll 1
+    for (int d = 0; d < dim; d += kStep) {
+      for (int i = 0; i < perStep && requested < kRows; ++i) requests.at(first + requested++);
+      addStripProducts(row, d, smaller(dim, d + kStep), query, acc);
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       store(s + (first + r) * kLanes, acc[r][0]);
@@ -144,7 +160,7 @@ void decodeValues(const Element* v, const int64_t* at, int n, const float* p, co
 
 // One softmax step over n keys of scores [key][RowsPad].
 template <int RowsPad>
-void decodeSoftmax(const DecodeRows<RowsPad>& group, float* s, int n, const Vec& blockMax, float (&rescale)[RowsPad]) {
+void decodeSoftmax(const DecodeRows<RowsPad>& group, float* s, int n, const Vec& blockMax, float* rescale) {
   constexpr int kKeys = kLanes / RowsPad;
   float lanes[kLanes], before[kLanes], base[kLanes];
   store(lanes, blockMax);

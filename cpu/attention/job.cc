@@ -19,11 +19,13 @@ namespace {
 // KV heads that one decode item walks together. Where the heads of a token are side by side, a page's worth of them:
 // reading one head at a stride of pages halves the bandwidth.
 int32_t decodeBundle(const AttentionProblem& p) {
-  if (!traitsOf(p).areAlike(p.outputHeads())) return 1;
+  const PatternTraits traits = traitsOf(p);
+  if (!traits.areAlike(p.outputHeads()) && !traits.mixesHeads) return 1;
   const int64_t headStride = p.key.head < 0 ? -p.key.head : p.key.head;
   const int64_t tokenStride = p.key.token < 0 ? -p.key.token : p.key.token;
   if (headStride >= tokenStride) return 1;
-  return int32_t(ceilDiv<int64_t>(kDecodeBundleBytes, p.headDim * sizeOf(p.keyType)));
+  const int64_t heads = ceilDiv<int64_t>(kDecodeBundleBytes, p.headDim * sizeOf(p.keyType));
+  return int32_t(smaller<int64_t>(heads, kMostBundle));
 }
 
 // Keys that a decode step of this sequence visits, about: what its splits are made for.

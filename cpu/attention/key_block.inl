@@ -206,10 +206,8 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
       const int64_t at = from.at(first), stride = operand.token * step;
       if (inPlace) return static_cast<const float*>(operand.data) + at;
       float* to = rows + span.first * int64_t(paddedDim(dim));
-      for (Token key = 0; key < span.run.places.size(); ++key) {
-        readRow(elementAt(operand.data, p.keyType, at + key * stride), p.keyType, operand.dim, dim,
-                to + key * int64_t(paddedDim(dim)));
-      }
+      readRows(elementAt(operand.data, p.keyType, at), p.keyType, stride, operand.dim, span.run.places.size(), dim, to,
+               paddedDim(dim));
       return to;
     };
     span.k = stage(keys, keyRows, kInPlace, p.headDim, s.kRows);

@@ -89,7 +89,8 @@ constexpr int kPrefetchBytes = 4096, kMostAhead = 32;
 // multiple of the output. Not measured.
 constexpr Token kDecodeChunk = 512;
 constexpr Token kDecodeMaxChunks = 64;
-// Bytes of one token's heads that are read together. Not measured.
+// Bytes of one token's heads that are read together, and KV heads at most. Not measured.
 constexpr int64_t kDecodeBundleBytes = 4096;
+constexpr int kMostBundle = 64;
 
 }  // namespace tilewise::cpu

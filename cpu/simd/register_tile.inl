@@ -107,15 +107,14 @@ SIMD void forEachTile(int n, Step&& step) {
 // of the FMA peak with AVX-512, 77, 80 and 59 % with AVX2 (Zen 5).
 constexpr int kNarrowTile = 12;
 
-// acc[r] = products of row r with a strip: rows in the lanes as in a tile, but of Vecs vectors, and a's rows anywhere.
+// acc[r] += products of elements [begin, end) of row r with a strip: rows in the lanes as in a tile, but of Vecs
+// vectors, and a's rows anywhere.
 template <int Rows, int Vecs>
-SIMD void stripProducts(const float* const (&row)[Rows], const float* strip, int n, Vec (&acc)[Rows][Vecs]) {
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 4
-    for (int c = 0; c < Vecs; ++c) acc[r][c] = zero();
+SIMD void addStripProducts(const float* const (&row)[Rows], int begin, int end, const float* strip,
+                           Vec (&acc)[Rows][Vecs]) {
+  strip += int64_t(begin) * Vecs * kLanes;
 #pragma GCC unroll 1
-  for (int d = 0; d < n; ++d, strip += Vecs * kLanes) {
+  for (int d = begin; d < end; ++d, strip += Vecs * kLanes) {
     Vec q[Vecs];
 #pragma GCC unroll 4
     for (int c = 0; c < Vecs; ++c) q[c] = load(strip + c * kLanes);
@@ -126,4 +125,14 @@ SIMD void stripProducts(const float* const (&row)[Rows], const float* strip, int
       for (int c = 0; c < Vecs; ++c) acc[r][c] = mulAdd(x, q[c], acc[r][c]);
     }
   }
+}
+
+// acc[r] = products of row r with a strip.
+template <int Rows, int Vecs>
+SIMD void stripProducts(const float* const (&row)[Rows], const float* strip, int n, Vec (&acc)[Rows][Vecs]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int c = 0; c < Vecs; ++c) acc[r][c] = zero();
+  addStripProducts(row, 0, n, strip, acc);
 }

@@ -37,6 +37,14 @@ void readRow(const void* from, DType type, int64_t stride, int n, float* to) {
   withElementType(type, [&](auto* element) { readElements(static_cast<decltype(element)>(from), stride, n, to); });
 }
 
+// `count` rows that are `rowStride` apart, to rows of `ld` floats.
+void readRows(const void* from, DType type, int64_t rowStride, int64_t stride, int count, int n, float* to, int ld) {
+  withElementType(type, [&](auto* element) {
+    const auto* row = static_cast<decltype(element)>(from);
+    for (int i = 0; i < count; ++i) readElements(row + i * rowStride, stride, n, to + int64_t(i) * ld);
+  });
+}
+
 void writeRow(const float* from, int n, DType type, int64_t stride, void* to) {
   if (type == DType::float32) {
     float* out = static_cast<float*>(to);

@@ -42,6 +42,7 @@ namespace {
 #include "../attention/tile_loop.inl"
 #include "../attention/decode_piece.inl"
 #include "../attention/decode_steps.inl"
+#include "../attention/decode_slices.inl"
 #include "../attention/decode_loop.inl"
 #include "../rotary/rotate_row.inl"
 #include "../selection/select_loop.inl"

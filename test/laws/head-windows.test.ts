@@ -85,6 +85,16 @@ onEveryBackend((backend: Backend) => {
     }
   });
 
+  it('[head/stride layout] both layouts give the same bits', () => {
+    const streaming: Partial<Case> = { heads: [8, 4], recentTokens: [Infinity, 256, Infinity, 100], sinkTokens: 64 };
+    for (const window of [...windows, streaming]) {
+      for (const dtype of ['float32', 'bfloat16'] as const) {
+        const c: Case = { ...common, batch: 2, keys: 1300, dtype, ...window };
+        expectSameBits(runCase({ ...c, layout: 'bhnd' }, backend), runCase(c, backend));
+      }
+    }
+  });
+
   it('a head sees what it would see if all heads had its window', () => {
     for (const form of forms) {
       const c: Case = { ...common, ...form };
