@@ -90,6 +90,7 @@ Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kerne
     tileGrid(p, t);
   } else if (traits.isDense) {
     t.alignsBlocks = true;
+    if (rows <= kFewPanels * panel) t.shape.keys = smaller(t.shape.keys, kFewPanelKeys);
     t.readsInPlace = isFloat && rows > kInPlacePanels / 4 * panel;
     t.inPlaceReach = kInPlacePanels * panel;
     t.shape.queries = tileQueries(rows, int64_t(t.maps) * p.sequences, p.headDim + p.valueDim, threads, panel);
