@@ -1,6 +1,7 @@
 // Queries: which query is in which row of a tile. Reader: someone who adds a way to cut queries into tiles.
 #pragma once
 
+#include "../../core/op/window_of_head.h"
 #include "work.h"
 
 namespace tilewise::cuda {
@@ -143,7 +144,7 @@ __device__ __forceinline__ void patternOf(const AttentionParams& p, Work& work, 
     work.tile %= perGroup;
   }
   if constexpr (std::is_same_v<Pattern, OneWindow>) {
-    pattern = tilewise::patternOf<Window>(p.problem, work.sequence).of(work.map.firstHead);
+    pattern = windowOf(p.problem, work.sequence, work.map.firstHead);
   } else {
     pattern = tilewise::patternOf<Pattern>(p.problem, work.sequence, group);
   }
