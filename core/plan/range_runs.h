@@ -10,10 +10,27 @@
 
 namespace tilewise {
 
-// One tile: its queries' ranges, swept from the first key to the last.
+// One tile: its queries' ranges, swept from the first key to the last. A range that queries next to each other have in
+// common counts once: they differ in few, if any.
 class RunSweep {
  public:
-  void add(int32_t query, const Range& range) { ranges_.push_back({range, query}); }
+  // Adds the ranges of a query, which ascend; queries come one after the other, from 0.
+  void add(int32_t query, const Range* ranges, int32_t count) {
+    size_t known = 0;
+    own_.clear();
+    for (int32_t i = 0; i < count; ++i) {
+      const Range& range = ranges[i];
+      while (known < last_.size() && ranges_[last_[known]].range.begin < range.begin) ++known;
+      if (known < last_.size() && isSame(ranges_[last_[known]].range, range)) {
+        own_.push_back(last_[known]);
+        ranges_[own_.back()].queries.end = query + 1;
+      } else {
+        own_.push_back(ranges_.size());
+        ranges_.push_back({range, {query, query + 1}});
+      }
+    }
+    last_.swap(own_);
+  }
 
   // Appends the runs of the ranges that have been added since it was called last, of queries [0, queries).
   void finish(int32_t queries, std::vector<RangeRun>& runs) {
@@ -25,46 +42,60 @@ class RunSweep {
       const Token begin = seen.range.begin;
       if (begin > end_) {
         close(end_, queries, runs);
-      } else if (lastRun_[size_t(seen.query)] == run_) {
+      } else if (areInRun(seen.queries)) {
         close(begin, queries, runs);
       }
       join(seen);
     }
     close(end_, queries, runs);
     ranges_.clear();
+    last_.clear();
   }
 
  private:
+  // A range, and the queries that have it.
   struct Seen {
-    Range range;
-    int32_t query;
+    Range range, queries;
   };
+
+  static bool isSame(const Range& a, const Range& b) { return a.begin == b.begin && a.end == b.end; }
+
+  // Whether any of these has a range in the run.
+  bool areInRun(const Range& queries) const {
+    for (Token q = queries.begin; q < queries.end; ++q) {
+      if (lastRun_[size_t(q)] == run_) return true;
+    }
+    return false;
+  }
 
   void join(const Seen& seen) {
     if (open_.empty()) begin_ = seen.range.begin;
     end_ = open_.empty() ? seen.range.end : larger(end_, seen.range.end);
     open_.push_back(seen);
-    lastRun_[size_t(seen.query)] = run_;
+    std::fill(lastRun_.begin() + seen.queries.begin, lastRun_.begin() + seen.queries.end, run_);
   }
 
   // Ends the run at this key. Ranges that reach past it begin the next one.
   void close(Token at, int32_t queries, std::vector<RangeRun>& runs) {
     if (open_.empty()) return;
     RangeRun run{{begin_, smaller(end_, at)}, {0, kMaxTokens}};
-    for (const Seen& seen : open_) run.interior = intersect(run.interior, seen.range);
-    // A query has one range in a run at most.
-    const bool isOfAll = open_.size() == size_t(queries);
-    run.interior = isOfAll ? intersect(run.interior, run.keys) : Range{begin_, begin_};
+    int32_t seeing = 0;  // a query has one range in a run at most
+    for (const Seen& seen : open_) {
+      run.interior = intersect(run.interior, seen.range);
+      seeing += seen.queries.size();
+    }
+    run.interior = seeing == queries ? intersect(run.interior, run.keys) : Range{begin_, begin_};
     runs.push_back(run);
     ++run_;
     before_.swap(open_);
     open_.clear();
     for (const Seen& seen : before_) {
-      if (seen.range.end > at) join({{at, seen.range.end}, seen.query});
+      if (seen.range.end > at) join({{at, seen.range.end}, seen.queries});
     }
   }
 
   std::vector<Seen> ranges_;
+  std::vector<size_t> last_, own_;  // those of the query that was added last, and of the one that is being added
   std::vector<Seen> open_, before_;  // ranges in the run, and in the one before it
   Token begin_ = 0, end_ = 0;  // of the run, if it has ranges
   std::vector<int32_t> lastRun_;  // per query: the last run in which it has a range
@@ -102,7 +133,8 @@ class RangeRuns {
  private:
   void add(const RangeTables& tables, int64_t row, Token queries) {
     for (Token q = 0; q < queries; ++q) {
-      for (int32_t i = tables.offsets[row + q]; i < tables.offsets[row + q + 1]; ++i) sweep_.add(q, tables.ranges[i]);
+      const int32_t* const offsets = tables.offsets + row + q;
+      sweep_.add(q, tables.ranges + offsets[0], offsets[1] - offsets[0]);
     }
     sweep_.finish(queries, runs_);
     offsets_.push_back(int32_t(runs_.size()));
