@@ -9,7 +9,8 @@ import { takeIntegers } from '../native/slabs.js';
 import { attend, attendSync } from '../ops/attention/attention.js';
 import { type AttentionOptions, type Layout, readSyncValues, readValues } from '../ops/attention/options.js';
 import { type HeadPart, runParts, runPartsSync } from '../ops/attention/parts.js';
-import type { Internals } from '../ops/attention/problem.js';
+import { type Internals, prepare } from '../ops/attention/problem.js';
+import { complete, completeSync } from '../ops/attention/run.js';
 import type { Pattern } from '../patterns/index.js';
 import type { WindowPattern } from '../patterns/window.js';
 import { HipState } from '../selectors/hip-state.js';
@@ -21,6 +22,7 @@ import type { TensorLike } from '../tensor/types.js';
 import { deviceOf, floatTypes, readTensor, type View } from '../tensor/views.js';
 import { swapped } from './kv-dense.js';
 import type { KvPart } from './kv-parts.js';
+import { canRepeat, type Reading, RepeatedAttention } from './kv-repeated.js';
 import { type RotarySettings, turnedQueries, turnedSinks } from './kv-rotary.js';
 import type { Horizon } from './kv-run.js';
 import { type CacheAttentionOptions, cacheNames, poolNames, type Told, toldOf } from './kv-told.js';
@@ -35,12 +37,6 @@ export interface CallSettings {
   /** What each sequence's selection remembers. */
   readonly states?: readonly HipState[] | undefined;
   readonly rotary: RotarySettings | undefined;
-}
-
-/** What a call reads. */
-export interface Reading {
-  readonly parts: readonly KvPart[];
-  readonly layer: number;
 }
 
 /** The call of attention() that one of a cache is. */
@@ -62,16 +58,41 @@ export async function attendTo(
   told: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): Promise<unknown> {
+  const canComeAgain = canRepeat(reading, told, settings.rotary);
+  const again = canComeAgain ? reading.repeated?.[reading.layer]?.run(reading, query, told) : undefined;
+  if (again) return held(reading, () => again);
   const { q, parts, options, isInParts, own } = callOf(where, reading, query, told, settings);
-  const ends: (() => void)[] = [];
-  for (const { runs } of reading.parts) for (const run of runs) ends.push(run.read(reading.layer));
   try {
-    if (isInParts) return await runParts(where, q, parts, options);
-    const [{ k, v, internals }] = parts;
-    return await attend({ q, k, v, out: options.out }, readValues(options), internals);
+    return await held(reading, async () => {
+      if (isInParts) return runParts(where, q, parts, options);
+      const [{ k, v, internals }] = parts;
+      const operands = { q, k, v, out: options.out };
+      const values = readValues(options);
+      if (!canComeAgain) return attend(operands, values, internals);
+      const prepared = prepare(operands, values, internals, true);
+      const repeated = RepeatedAttention.of(reading, query, told, prepared);
+      const result = await complete(prepared, undefined);
+      keep(reading, repeated);
+      return result;
+    });
+  } finally {
+    for (const tensor of own) tensor.dispose();
+  }
+}
+
+/** Keeps a call of a layer for the next token. */
+function keep({ repeated, layer }: Reading, call: RepeatedAttention | undefined): void {
+  if (repeated) repeated[layer] = call;
+}
+
+/** Holds the pages of a call while it runs. */
+async function held<T>({ parts, layer }: Reading, run: () => Promise<T>): Promise<T> {
+  const ends: (() => void)[] = [];
+  for (const { runs } of parts) for (const run of runs) ends.push(run.read(layer));
+  try {
+    return await run();
   } finally {
     for (const end of ends) end();
-    for (const tensor of own) tensor.dispose();
   }
 }
 
@@ -82,11 +103,21 @@ export function attendToSync(
   told: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): unknown {
+  const canComeAgain = canRepeat(reading, told, settings.rotary);
+  const again = canComeAgain ? reading.repeated?.[reading.layer]?.runSync(reading, query, told) : undefined;
+  if (again) return again;
   const { q, parts, options, isInParts, own } = callOf(where, reading, query, told, settings);
   try {
     if (isInParts) return runPartsSync(where, q, parts, options);
     const [{ k, v, internals }] = parts;
-    return attendSync({ q, k, v, out: options.out }, readSyncValues(where, options), internals);
+    const operands = { q, k, v, out: options.out };
+    const values = readSyncValues(where, options);
+    if (!canComeAgain) return attendSync(operands, values, internals);
+    const prepared = prepare(operands, values, internals);
+    const repeated = RepeatedAttention.of(reading, query, told, prepared);
+    const result = completeSync(prepared);
+    keep(reading, repeated);
+    return result;
   } finally {
     for (const tensor of own) tensor.dispose();
   }

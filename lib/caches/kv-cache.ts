@@ -19,6 +19,7 @@ import { denseRows } from './kv-dense.js';
 import { type CacheSettings, type KvCacheOptions, readCacheOptions } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
 import { type KvPart, pageSizeOf, reservedPages } from './kv-parts.js';
+import type { RepeatedAttention } from './kv-repeated.js';
 import { turnedKeys } from './kv-rotary.js';
 import { appendRows, readRows } from './kv-rows.js';
 import { KvRun } from './kv-run.js';
@@ -43,6 +44,8 @@ export class KvCache {
   /** Made by the first append(), when the batch and the type are known. */
   #parts: readonly KvPart[] | undefined;
   #isDisposed = false;
+  /** The last call of each stored layer. */
+  #repeated: (RepeatedAttention | undefined)[] = [];
 
   /**
    * An empty cache.
@@ -144,7 +147,7 @@ export class KvCache {
     options?: CacheAttentionOptions<T>,
   ): Promise<ResultOf<Q, T>>;
   async attention(layer: number, q: TensorLike, options: CacheAttentionOptions<unknown> = {}): Promise<unknown> {
-    const reading = { parts: this.#filled(), layer: this.#stored(layer) };
+    const reading = { parts: this.#filled(), layer: this.#stored(layer), repeated: this.#repeated };
     return attendTo('KvCache.attention()', reading, q, options, this.#settings);
   }
 
@@ -163,7 +166,7 @@ export class KvCache {
     options?: CacheAttentionOptions<T>,
   ): ResultOf<Q, T>;
   attentionSync(layer: number, q: TensorLike, options: CacheAttentionOptions<unknown> = {}): unknown {
-    const reading = { parts: this.#filled(), layer: this.#stored(layer) };
+    const reading = { parts: this.#filled(), layer: this.#stored(layer), repeated: this.#repeated };
     return attendToSync('KvCache.attentionSync()', reading, q, options, this.#settings);
   }
 
@@ -270,6 +273,7 @@ export class KvCache {
     collected.unregister(this);
     for (const { pool } of this.#parts ?? []) if (pool.counts.taken === 0) pool.dispose();
     this.#parts = undefined;
+    this.#repeated = [];
   }
 
   /** dispose(), for `using`. */

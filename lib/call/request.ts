@@ -28,6 +28,8 @@ export type CopyInputs = boolean | 'small';
 /** What native code writes, and how the caller gets it. */
 export interface Results {
   readonly out: View;
+  /** The dims of `out` as the caller sees them. */
+  readonly shownDims: readonly number[];
   readonly lse: View | undefined;
   /** The caller's own buffer, to be leased while the call runs. */
   readonly lent: Named | undefined;
@@ -187,6 +189,7 @@ export function makeResults(wanted: WantedResults): Results {
   const lent = wanted.out && { name: 'out', view: wanted.out };
   return {
     out,
+    shownDims,
     lse,
     lent,
     wrap() {

@@ -29,6 +29,12 @@ export function isResizable(array: ArrayBufferView): boolean {
   return types.isArrayBuffer(buffer) && resizableGetter.call(buffer);
 }
 
+/** Whether two typed arrays are on buffers that share no memory. Says no of SharedArrayBuffers, which others may be over. */
+export function areApart(a: ArrayBufferView, b: ArrayBufferView): boolean {
+  const [one, other] = [bufferGetter.call(a), bufferGetter.call(b)];
+  return one !== other && types.isArrayBuffer(one) && types.isArrayBuffer(other);
+}
+
 /** Whether the buffer of a typed array has no memory: it is empty, or was transferred. */
 export function hasNoMemory(array: ArrayBufferView): boolean {
   if (byteLengthOf(array) > 0) return false;

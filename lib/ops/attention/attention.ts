@@ -7,7 +7,7 @@ import type { ElementOf, FloatType, TensorLike } from '../../tensor/types.js';
 import { type AttentionOptions, readOptions, readSyncOptions } from './options.js';
 import { type Internals, type Operands, prepare, readOperands } from './problem.js';
 import { isRaggedSelection, runSelections, runSelectionsSync } from './ragged-selection.js';
-import { runPrepared, runPreparedSync } from './run.js';
+import { complete, completeSync } from './run.js';
 import type { Settings } from './settings.js';
 
 /** What attention() returns: tensors of the class that `Tensor` names, or the `out` that was passed. */
@@ -28,7 +28,8 @@ export type ResultOf<Q, T = Tensor> = AttentionResult<TypedAs<T, ElementOf<Q>>, 
  * Scaled dot-product attention, softmax(scale * q kᵀ) v, fused: memory beyond inputs and output does not grow with the
  * number of tokens, and keys that the pattern hides are never read. FlashAttention (arXiv 2205.14135).
  *
- * Runs outside the event loop and outside libuv's thread pool. Until the promise settles the inputs must not be written or
+ * Runs outside the event loop and outside libuv's thread pool; on the CPU a call of some microseconds, such as one query over a
+ * hundred keys, runs at once, and its promise settles in the next turn of the event loop. Until the promise settles the inputs must not be written or
  * transferred (`copyInputs` lifts that, for small inputs it does so by itself) and `out` must be left alone, by other threads
  * as well.
  *
@@ -109,15 +110,7 @@ export async function attend(
   internals?: Internals,
 ): Promise<AttentionResult<unknown, unknown>> {
   if (isRaggedSelection(settings)) return runSelections(operands, settings, internals);
-  const prepared = prepare(operands, settings, internals, true);
-  const { results } = prepared;
-  try {
-    await runPrepared(prepared, settings.signal);
-  } catch (error) {
-    results.discard();
-    throw error;
-  }
-  return results.wrap();
+  return complete(prepare(operands, settings, internals, true), settings.signal);
 }
 
 /** attentionSync() under another name. */
@@ -140,13 +133,5 @@ export function attendSync(
   internals?: Internals,
 ): AttentionResult<unknown, unknown> {
   if (isRaggedSelection(settings)) return runSelectionsSync(operands, settings, internals);
-  const prepared = prepare(operands, settings, internals);
-  const { results } = prepared;
-  try {
-    runPreparedSync(prepared);
-  } catch (error) {
-    results.discard();
-    throw error;
-  }
-  return results.wrap();
+  return completeSync(prepare(operands, settings, internals));
 }

@@ -32,3 +32,27 @@ export function runPreparedSync({ request, selection, placement }: Prepared): vo
     selection?.end();
   }
 }
+
+/** The results of a prepared call, once it has run. */
+export async function complete(prepared: Prepared, signal: AbortSignal | undefined) {
+  const { results } = prepared;
+  try {
+    await runPrepared(prepared, signal);
+  } catch (error) {
+    results.discard();
+    throw error;
+  }
+  return results.wrap();
+}
+
+/** complete() on the calling thread. */
+export function completeSync(prepared: Prepared) {
+  const { results } = prepared;
+  try {
+    runPreparedSync(prepared);
+  } catch (error) {
+    results.discard();
+    throw error;
+  }
+  return results.wrap();
+}
