@@ -135,8 +135,13 @@ class Addon : public Napi::Addon<Addon> {
       return info.Env().Undefined();
     });
   }
+  // A brief call runs at once; there is no flight then.
   Napi::Value submit(const Napi::CallbackInfo& info) {
     return runOrRefuse(info, [&](Backend& backend, Request& request) {
+      if (backend.isBrief(request.problem)) {
+        backend.run(request.problem, CancelFlag{false});
+        return info.Env().Undefined();
+      }
       return flights_.start(info.Env(), backend, std::move(request), info[2]);
     });
   }

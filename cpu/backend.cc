@@ -26,6 +26,10 @@ class CpuBackend final : public Backend {
   void run(const AnyProblem& problem, const CancelFlag& cancel) override {
     for (int32_t i = 0; i < jobsIn(problem) && !cancel; ++i) Pool::shared().run(jobAt(problem, i, cancel));
   }
+  bool isBrief(const AnyProblem& problem) const override {
+    const auto* attention = std::get_if<AttentionProblem>(&problem);
+    return attention && flopsOf(*attention) <= kBriefFlops && keyBytesOf(*attention) <= kBriefBytes;
+  }
   void submit(const AnyProblem& problem, const CancelFlag& cancel, Completion done) override {
     if (jobsIn(problem) == 0) return done(nullptr);
     submitJob(std::make_shared<const AnyProblem>(problem), 0, cancel, std::move(done));

@@ -61,7 +61,7 @@ Request readAppend(Napi::Env env, const Napi::Value& numbers, const Napi::Value&
   p.slots.pageSize = count(Field::pageSize, 1);
   p.from = n.type(size_t(Field::fromType));
   p.to = n.type(size_t(Field::toType));
-  const Views views(env, objects, size_t(Slot::count), request);
+  const Views views(env, objects, request);
   p.keys = readRows(n, views, p, kKeyRows);
   p.values = readRows(n, views, p, kValueRows);
   p.slots.list = readSlots(env, views, p);

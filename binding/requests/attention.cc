@@ -151,7 +151,7 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   request.device = readDevice(n);
   AttentionProblem p;
   readSizes(n, p);
-  const Views views(env, objects, kAttentionViews.size(), request);
+  const Views views(env, objects, request);
   readOperands(n, views, p);
   readRules(n, views, p);
   readSinks(n, size_t(Field::sinksOffset), views.at(Slot::sinks), p.outputHeads(), p);
@@ -179,7 +179,7 @@ Request readShape(Napi::Env env, const Napi::Value& numbers, const Napi::Value& 
   request.device = readDevice(n);
   AttentionProblem p;
   readSizes(n, p);
-  const Views views(env, objects, kAttentionViews.size(), request);
+  const Views views(env, objects, request);
   readRules(n, views, p);
   readLengths(views, env, p);
   readPatternViews(n, views, p);

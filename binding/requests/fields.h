@@ -31,9 +31,8 @@ namespace tilewise {
   X(pattern)
 
 #define TW_ATTENTION_VIEWS(X)                                                                                    \
-  X(query) X(key) X(value) X(out) X(lse) TW_SCORE_RULES(TW_RULE_VIEW, X) X(sinks) X(cuSeqlensQ) X(cuSeqlensK) X(keyLengths) X(keyStarts) \
-  X(queryPositions) X(keyPositions) \
-  X(pageTable) X(extraKeys) X(extraValues)
+  X(query) X(key) X(value) X(out) X(keyLengths) X(pageTable) X(lse) TW_SCORE_RULES(TW_RULE_VIEW, X) X(sinks)     \
+  X(cuSeqlensQ) X(cuSeqlensK) X(keyStarts) X(queryPositions) X(keyPositions) X(extraKeys) X(extraValues)
 // clang-format on
 
 enum class Field : size_t { TW_ATTENTION_FIELDS(TW_ENUMERATOR) count };

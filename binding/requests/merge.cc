@@ -48,7 +48,7 @@ Request readMerge(Napi::Env env, const Napi::Value& numbers, const Napi::Value& 
   p.dtype = n.type(size_t(Field::type));
   const size_t parts = count(Field::parts, 1);
   if (n.size() < size_t(Field::count) + parts * size_t(PartField::count)) refuse(env, "the request lacks fields");
-  const Views views(env, objects, size_t(Slot::count) + parts * size_t(PartSlot::count), request);
+  const Views views(env, objects, request);
 
   p.out = readOperand(n, "out", size_t(Field::outOffset), views.at(size_t(Slot::out)), p.batch, p.queries, p.heads,
                       p.valueDim, p.dtype);

@@ -195,16 +195,19 @@ inline std::vector<int32_t> copyOf(Napi::Env env, const View& view) {
   return copy;
 }
 
-// The views of a request, by slot. The request holds those on a device, which must be its own, once they are read.
+// The views of a request, by slot; behind the last one all are absent. The request holds those on a device, which must
+// be its own, once they are read.
 class Views {
  public:
-  Views(Napi::Env env, const Napi::Value& value, size_t least, Request& request)
+  Views(Napi::Env env, const Napi::Value& value, Request& request)
       : env_(env), array_(value.As<Napi::Array>()), request_(request) {
-    if (!value.IsArray() || array_.Length() < least) refuse(env_, "the request lacks views");
+    if (!value.IsArray()) refuse(env_, "the request lacks views");
+    length_ = array_.Length();
   }
 
   template <class Slot>
   View at(Slot slot) const {
+    if (size_t(slot) >= length_) return {};
     napi_value value;
     if (napi_get_element(env_, array_, static_cast<uint32_t>(slot), &value) != napi_ok) throw Napi::Error::New(env_);
     View view = readView(env_, value);
@@ -222,6 +225,7 @@ class Views {
  private:
   Napi::Env env_;
   Napi::Array array_;
+  size_t length_ = 0;
   Request& request_;
 };
 

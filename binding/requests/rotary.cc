@@ -41,7 +41,7 @@ Request readRotary(Napi::Env env, const Napi::Value& numbers, const Napi::Value&
   p.isInterleaved = n.whole(size_t(Field::isInterleaved), "isInterleaved", 0, 1) == 1;
   p.dtype = n.type(size_t(Field::type));
   p.factor = n.at(size_t(Field::factor));
-  const Views views(env, objects, size_t(Slot::count), request);
+  const Views views(env, objects, request);
   const auto operand = [&](const char* name, Field base, Slot slot) {
     return readOperand(n, name, size_t(base), views.at(slot), p.batch, p.tokens, p.heads, p.headDim, p.dtype);
   };

@@ -104,7 +104,7 @@ Request readSelection(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   Request request;
   request.device = size_t(n.count(size_t(Field::device), "device"));
   SelectionProblem p = readSizes(n);
-  const Views views(env, objects, size_t(Slot::count) + size_t(p.stages) * size_t(StageSlot::count), request);
+  const Views views(env, objects, request);
   p.query = readOperand(n, "q", size_t(Field::queryOffset), views.at(Slot::query), p.batch, p.queries, p.queryHeads,
                         p.headDim, p.dtype);
   const KeyStore::Shape stored = p.store.shape(p.batch, p.keys);

@@ -86,6 +86,10 @@ class Backend {
   // called.
   virtual void submit(const AnyProblem& problem, const CancelFlag& cancel, Completion done) = 0;
 
+  // Whether run() takes less than handing the problem to another thread does: some microseconds, for which an event
+  // loop can be held.
+  virtual bool isBrief(const AnyProblem&) const { return false; }
+
   // How calls use this process's processors; neutral where they do not. Changes take effect with the next call.
   virtual int threads() const { return 0; }  // that work on one call
   virtual void setThreads(int) {}

@@ -241,6 +241,10 @@ double flopsOf(const AttentionProblem& p) {
   return 2.0 * p.batch * p.outputHeads() * p.queries * double(p.keys) * (p.headDim + p.valueDim);
 }
 
+int64_t keyBytesOf(const AttentionProblem& p) {
+  return int64_t(p.sequences) * p.kvHeads * p.keys * (p.headDim + p.valueDim) * sizeOf(p.keyType);
+}
+
 int32_t jobsOf(const AttentionProblem&) { return 1; }
 
 std::shared_ptr<Job> jobOf(const AttentionProblem& problem, int32_t, const Kernels& kernels, int threads) {

@@ -9,19 +9,36 @@ import { onDevice, type Placement } from './placement.js';
 /** The flights that each signal would cancel: one listener per signal, however many calls share it. */
 const waiting = new WeakMap<AbortSignal, Set<number>>();
 
+/** The turn of the event loop that brief calls wait for, all that have run since the last one. */
+let turn: Promise<false> | undefined;
+
+/**
+ * Waits for a turn of the event loop: a brief call has run when it was started, and calls that follow each other leave others
+ * theirs. Like a flight it may be aborted until then.
+ */
+function nextTurn(): Promise<false> {
+  turn ??= new Promise((resolve) => {
+    setImmediate(() => {
+      turn = undefined;
+      resolve(false);
+    });
+  });
+  return turn;
+}
+
 /** Starts a call and waits until native code has let go of its memory; until then the caller's `out` is leased. */
 export async function fly(
   placement: Placement,
-  start: (device: number) => Flight | string[],
+  start: (device: number) => Flight | string[] | undefined,
   lent: Named | undefined,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   signal?.throwIfAborted();
   const flight = onDevice(placement, start);
-  const disconnect = signal && cancelOnAbort(signal, flight.id);
+  const disconnect = flight && signal && cancelOnAbort(signal, flight.id);
   if (lent) lease(lent);
   try {
-    const isComplete = await flight.done;
+    const isComplete = flight ? await flight.done : await nextTurn();
     if (!isComplete) signal?.throwIfAborted();
   } catch (error) {
     throw asTilewise(error);

@@ -100,7 +100,8 @@ export interface Native {
   /** Every reason why a backend, available or not, could not run a call. */
   supports(op: string, numbers: Float64Array, views: NativeViews): string[];
   run(op: string, numbers: Float64Array, views: NativeViews): Refusal;
-  submit(op: string, numbers: Float64Array, views: NativeViews): Flight | string[];
+  /** Undefined: so brief a call that it has run at once. */
+  submit(op: string, numbers: Float64Array, views: NativeViews): Flight | string[] | undefined;
   cancel(id: number): void;
   /** `[device, bytes]`; not cleared. */
   allocate(numbers: Float64Array): NativeMemory;

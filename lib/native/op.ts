@@ -5,7 +5,7 @@
 import { type Flight, type NativeViews, native, type Refusal } from './native.js';
 
 /** What crosses. */
-interface Crossing {
+export interface Crossing {
   readonly numbers: Float64Array;
   readonly views: NativeViews;
 }
@@ -43,14 +43,20 @@ export class Op {
   /** Runs a call on this thread. */
   run(device: number, { numbers, views }: Crossing): Refusal {
     numbers[this.#device] = device;
-    return native.run(this.#name, numbers, views);
+    return native.run(this.#name, numbers, trimmed(views));
   }
 
-  /** Starts a call on the backend's threads. */
-  submit(device: number, { numbers, views }: Crossing): Flight | string[] {
+  /** Starts a call on the backend's threads; a brief one has run when it returns undefined. */
+  submit(device: number, { numbers, views }: Crossing): Flight | string[] | undefined {
     numbers[this.#device] = device;
-    return native.submit(this.#name, numbers, views);
+    return native.submit(this.#name, numbers, trimmed(views));
   }
+}
+
+/** Views without those behind the last one, which native code would ask for in vain. */
+function trimmed(views: NativeViews): NativeViews {
+  while (views.length > 0 && views[views.length - 1] === undefined) views.pop();
+  return views;
 }
 
 /** Finds the position of a name in a list; names that are not there are mistakes in lib/. */

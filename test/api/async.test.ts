@@ -123,6 +123,42 @@ describe('a call in flight', () => {
   });
 });
 
+describe('a call of microseconds', () => {
+  const { q, k, v } = operands(4, 2, 8);
+
+  it('leaves the event loop its turns, one for each await', async () => {
+    let turns = 0;
+    let isWatching = true;
+    const watch = () => {
+      ++turns;
+      if (isWatching) setImmediate(watch);
+    };
+    setImmediate(watch);
+    for (let i = 0; i < 50; i++) await attention(q, k, v);
+    isWatching = false;
+    expect(turns).toBeGreaterThanOrEqual(49);
+  });
+
+  it('can be aborted until its promise settles', async () => {
+    const controller = new AbortController();
+    const call = failureOf(attention(q, k, v, { signal: controller.signal }));
+    const reason = new Error('at once');
+    controller.abort(reason);
+    expect(await call).toBe(reason);
+  });
+
+  it('has its `out` until then', async () => {
+    const out = tensor(1, 4, 2, 8);
+    const call = attention(q, k, v, { out });
+    expectError(await failureOf(attention(q, k, v, { out })), {
+      code: 'ERR_TILEWISE_OVERLAP',
+      says: ['still running'],
+    });
+    expect((await call).out).toBe(out);
+    await attention(q, k, v, { out });
+  });
+});
+
 describe('a buffer that is transferred while a call runs', () => {
   const transfer = ({ data }: Tensor) => structuredClone(data.buffer, { transfer: [data.buffer as ArrayBuffer] });
   const gone = { code: 'ERR_TILEWISE_INVALID_TENSOR', type: TypeError, says: ['transferred'] } as const;

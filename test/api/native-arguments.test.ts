@@ -210,6 +210,10 @@ describe('native code trusts nothing', () => {
     });
     Object.defineProperty(resizable, 'resizable', { value: false });
     views[slotNames.indexOf('query')] = new Float32Array(resizable);
+    // Of so many keys, all one row, that it does not run at once.
+    for (const name of ['bias', 'mask']) views[slotNames.indexOf(name)] = undefined;
+    for (const name of ['keyByToken', 'valueByToken']) numbers[fields.indexOf(name)] = 0;
+    numbers[fields.indexOf('keys')] = 2 ** 20;
     expectError(
       thrownBy(() => native.submit('attention', numbers, views)),
       { code: 'ERR_TILEWISE_INVALID_TENSOR', says: ['resizable'] },
