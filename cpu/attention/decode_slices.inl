@@ -4,7 +4,8 @@
 
 // What a slice of rows makes of a piece's keys, until it meets their values.
 struct SliceWeights {
-  bool isHidden, isMasked;
+  bool isHidden;  // from all rows: the rest says nothing then
+  bool hidesSome;  // as the table says
   float rescale[kLanes];
   float weights[(kDecodeKeys + kLanes) * kLanes], table[(kDecodeKeys + kLanes) * kLanes];  // [keys][RowsPad]
 };
@@ -68,10 +69,10 @@ void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece
     }
     blockMax[0] = decodeScores<RowsPad>(rows, k.at, keys, group.query, ldK, dimK, s.weights, requests);
   });
-  s.isMasked = !stretch.isInterior || effect == RuleEffect::some;
+  const bool isMasked = !stretch.isInterior || effect == RuleEffect::some;
   const float addend = addendOf(pattern, stretch.run);
   const int vectors = ceilDiv(keys * RowsPad, kLanes);
-  if (s.isMasked) {
+  if (isMasked) {
     float ends[2 * RowsPad];
     for (int r = 0; r < RowsPad && !stretch.isInterior; ++r) {
       const Box<1> query{{{rows.token[r], rows.token[r] + 1}}};
@@ -83,9 +84,10 @@ void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece
     fillTable(p, rows, MaskedRun{stretch.run, stretch.isInterior ? nullptr : ends, masks}, s.table);
     for (int i = keys * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
   }
-  if (s.isMasked || addend != 0 || !scale.isNone()) {
+  s.hidesSome = false;
+  if (isMasked || addend != 0 || !scale.isNone()) {
     blockMax[0] = splat(-INFINITY);
-    modifyScores(s.weights, s.isMasked ? s.table : nullptr, vectors, scale, addend, blockMax);
+    s.hidesSome = modifyScores(s.weights, isMasked ? s.table : nullptr, vectors, scale, addend, blockMax);
   }
   decodeSoftmax(group, s.weights, keys, blockMax[0], s.rescale);
 }
@@ -97,7 +99,7 @@ void addWeighedValues(const AttentionProblem& p, int keys, const DecodeOperand& 
   if (s.isHidden) return;
   const int ldV = paddedDim(p.valueDim), dimV = (p.valueDim + kLanes - 1) / kLanes * kLanes;
   bool isClean = true;
-  if (s.isMasked) {
+  if (s.hidesSome) {
     withElementType(v.type, [&](auto* element) {
       isClean = !hidesNonFinite<RowsPad>(static_cast<decltype(element)>(v.data), v.at, keys, dimV, s.table);
     });

@@ -65,18 +65,13 @@ int64_t layOutTile(const AttentionProblem& p, TileShape shape, int64_t sightByte
   return carver.floats();
 }
 
-struct NoRequests {
-  SIMD void operator()() const {}
-};
-
 // S^T = K Q^T for `n` keys of the block, hidden outside of each query's ends if there are any. Raises `blockMax` lane
-// by lane. Calls request() before each register tile, whose products are between(how many, products).
-template <class Request, class Between>
+// by lane. The products of a register tile are between(how many, products).
+template <class Between>
 void scores(KeyBlock& block, const float* k, int n, const Panel& panel, int dim, const float* ends, float* s,
-            Vec (&blockMax)[kTileVecs], Request&& request, Between& between) {
+            Vec (&blockMax)[kTileVecs], Between& between) {
   const int64_t kStride = block.kStride;
   forEachTile(n, [&](auto tile, int first) {
-    request();
     for (int i = 0; i < block.prefetchSteps; ++i) {
       block.nextKeys.step();
       block.nextValues.step();
@@ -171,13 +166,19 @@ bool changedScores(const AttentionProblem& p, const TileScratch& s, const ScoreS
   Vec raw[kTileVecs];
   for (Vec& m : raw) m = zero();
   if (!segment.isMasked) {
-    scores(block, k, n, panel, p.headDim, nullptr, part, raw, NoRequests{}, between);
+    scores(block, k, n, panel, p.headDim, nullptr, part, raw, between);
     return modifyScores(part, nullptr, n * kTileVecs, scale, segment.run.addend, blockMax);
   }
   const MaskedRun run = segment.run.part(first, n);
   RuleRequests<kPanel> requests(p.rules, panel.rows, run.keys);
-  const int lines = ceilDiv(requests.lines(), ceilDiv(n, kTileRows));
-  scores(block, k, n, panel, p.headDim, nullptr, part, raw, [&] { requests.step(lines); }, between);
+  // Requested between calls of scores(): from within it they take an accumulator out of its register (AVX2), which
+  // costs half of its speed.
+  const int lines = ceilDiv(requests.lines(), ceilDiv(n, kRequestKeys));
+  for (int key = 0; key < n; key += kRequestKeys) {
+    requests.step(lines);
+    const int keys = smaller(kRequestKeys, n - key);
+    scores(block, k + key * block.kStride, keys, panel, p.headDim, nullptr, part + key * kPanel, raw, between);
+  }
   if (canModifyByRule(p.rules, run, scale)) return modifyByRule(part, p.rules, panel.rows, run, scale, blockMax);
   fillTable(p, panel.rows, run, s.table);
   return modifyScores(part, s.table, n * kTileVecs, scale, run.addend, blockMax);
@@ -206,7 +207,7 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
 
     float* segmentScores = s.scores + segment.scoreRow * kPanel;
     if (!segment.hasTable && segment.run.addend == 0 && scale.isNone()) {
-      scores(block, segment.k, n, panel, p.headDim, segment.run.ends, segmentScores, blockMax, NoRequests{}, between);
+      scores(block, segment.k, n, panel, p.headDim, segment.run.ends, segmentScores, blockMax, between);
       continue;
     }
     for (int first = 0; first < n; first += kRuleKeys) {

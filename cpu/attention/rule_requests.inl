@@ -1,6 +1,9 @@
 // What the score rules read, requested ahead: the rows of a bias are pages apart, which the processor does not foresee.
 // Included inside a target's anonymous namespace. Reader: someone who follows a bias or a mask into the fused loop.
 
+// Keys whose scores are computed between two requests: whole register tiles. Not measured.
+constexpr int kRequestKeys = (kPanel < 32 ? 2 : 1) * kTileRows;
+
 // What the rules read of a run of keys for rows of queries, to be requested a few lines at a time.
 template <int Width>
 class RuleRequests {

@@ -13,25 +13,35 @@ int64_t findValues(const Rule& rule, const typename Rule::Row (&row)[Width], con
   return rule.at(row[0], next) - first[0];
 }
 
+template <int Width>
+bool areAlike(const int64_t (&first)[Width]) {
+  for (int i = 1; i < Width; ++i) {
+    if (first[i] != first[0]) return false;
+  }
+  return true;
+}
+
+// What a rule adds for up to a vector of keys of one row, whose values are at equal distances.
+template <class Rule, class Element>
+SIMD Lanes addendsOf(const Rule& rule, const Element* elements, int64_t stride, int n) {
+  if (stride == 1 && n == kLanes) return rule.addend(Lanes(loadElements(elements)));
+  float values[kLanes] = {};
+  for (int j = 0; j < n; ++j) values[j] = toFloat(elements[j * stride]);
+  return rule.addend(Lanes(values));
+}
+
 // Calls put(first key, keys, first row, block) with what a rule adds, whose values exist for every pair of row and key:
 // vector j of a block is that of key j for kLanes rows. They are transposed in registers; rows that all lanes share are
 // broadcast.
 template <int Width, class Rule, class Element, class Put>
 SIMD void forEachBlock(const Rule& rule, const int64_t (&first)[Width], int64_t stride, int n, const Element* elements,
                        Put&& put) {
-  bool isShared = true;
-  for (int i = 1; i < Width; ++i) isShared &= first[i] == first[0];
-  for (int i = 0; i < n; i += kLanes) {
+  const bool isShared = areAlike(first);
+  for (int i = 0; i < n; i += kLanes, elements += kLanes * stride) {
     const int m = smaller(kLanes, n - i);
-    const auto addendsOf = [&](int64_t at) {
-      if (stride == 1 && m == kLanes) return rule.addend(Lanes(loadElements(elements + at + i)));
-      float values[kLanes] = {};
-      for (int j = 0; j < m; ++j) values[j] = toFloat(elements[at + (i + j) * stride]);
-      return rule.addend(Lanes(values));
-    };
     if (isShared) {
       float addends[kLanes];
-      store(addends, addendsOf(first[0]).v);
+      store(addends, addendsOf(rule, elements + first[0], stride, m).v);
       Vec block[kLanes];
 #pragma GCC unroll 16
       for (int j = 0; j < kLanes; ++j) block[j] = splat(addends[j]);
@@ -41,7 +51,7 @@ SIMD void forEachBlock(const Rule& rule, const int64_t (&first)[Width], int64_t 
     for (int row = 0; row < Width; row += kLanes) {
       Vec block[kLanes];
 #pragma GCC unroll 16
-      for (int r = 0; r < kLanes; ++r) block[r] = addendsOf(first[row + r]).v;
+      for (int r = 0; r < kLanes; ++r) block[r] = addendsOf(rule, elements + first[row + r], stride, m).v;
       transpose(block);
       put(i, m, row, block);
     }
@@ -61,18 +71,25 @@ void addBlocks(const Rule& rule, const int64_t (&first)[Width], int64_t stride, 
   });
 }
 
-// The same for rows that fill less than a vector: it holds several keys.
-template <int Width, class Rule, class Read>
-void addPacked(const Rule& rule, const int64_t (&first)[Width], int64_t stride, int n, Read&& read, bool isFirst,
-               float* table) {
-  constexpr int kKeys = kLanes / Width;
-  for (int key = 0; key < n; key += kKeys) {
-    float values[kLanes] = {};
-    for (int j = 0; j < smaller(kKeys, n - key); ++j)
-      for (int r = 0; r < Width; ++r) values[j * Width + r] = read(first[r] + (key + j) * stride);
-    float* t = table + key * Width;
-    const Lanes addend = rule.addend(Lanes(values));
-    store(t, isFirst ? addend.v : addUnlessHidden(Lanes(t), addend).v);
+// The same for rows that fill less than a vector: it holds several keys. What begins the table is written into it: a
+// vector of numbers that were just written one by one is slow to read.
+template <int Width, class Rule, class Element>
+void addPacked(const Rule& rule, const int64_t (&first)[Width], int64_t stride, int n, const Element* elements,
+               bool isFirst, float* table) {
+  const bool isShared = areAlike(first);
+  for (int key = 0; key < n; key += kLanes, elements += kLanes * stride, table += kLanes * Width) {
+    const int m = smaller(kLanes, n - key);
+    float row[kLanes], packed[kLanes * Width];
+    float* const to = isFirst ? table : packed;
+    for (int r = 0; r < (isShared ? 1 : Width); ++r) {
+      store(row, addendsOf(rule, elements + first[r], stride, m).v);
+      for (int j = 0; j < kLanes; ++j) {
+        if (!isShared) to[j * Width + r] = row[j];
+        for (int every = 0; isShared && every < Width; ++every) to[j * Width + every] = row[j];
+      }
+    }
+    for (int i = 0; !isFirst && i < m * Width; i += kLanes)
+      store(table + i, addUnlessHidden(Lanes(table + i), Lanes(packed + i)).v);
   }
 }
 
@@ -138,7 +155,7 @@ void addRule(const Rule& rule, const typename Rule::Row (&row)[Rows::kWidth], co
       } else if constexpr (Rows::kWidth % kLanes == 0) {
         addBlocks(rule, first, stride, n, read.data, isFirst, table);
       } else {
-        addPacked(rule, first, stride, n, read, isFirst, table);
+        addPacked(rule, first, stride, n, read.data, isFirst, table);
       }
     });
   } else {
