@@ -81,6 +81,7 @@ TW_PRIM void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], uint32_t b0
 // ptx/math.h
 TW_PRIM float exp2_approx(float x) { return emulator::exp2Flushed(x); }
 TW_PRIM float log2_approx(float x) { return emulator::log2Flushed(x); }
+TW_PRIM float reciprocal_approx(float x) { return emulator::reciprocalFlushed(x); }
 TW_PRIM float max_f32(float a, float b) { return emulator::maximum(a, b); }
 template <class E>
 TW_PRIM uint32_t pack2(float low, float high) {

@@ -1,4 +1,5 @@
-// What `npm run bench:masks` measures: what a mask, a bias or a window per head costs over calls that say it in fewer words.
+// What `npm run bench:masks` measures: what a mask, a bias or a window per head costs over calls that say it in fewer words,
+// and other activations over softmax.
 // Reader: someone who adds a case: a reference and the contenders held against it in one run. `most` is the target.
 import { attentionSync, ranges, Tensor } from 'tilewise';
 import { dimsOf, randomTensor } from '../timing/inputs.mjs';
@@ -140,6 +141,25 @@ function windowsByHead(dtype, queries, tokens) {
   };
 }
 
+/** Functions of one score each, against softmax. */
+function activations(dtype, queries, tokens, headDim) {
+  return {
+    name: `activations, ${queries === 1 ? 'decode' : 'prefill'} ${dtype} D=${headDim} N=${tokens} H=8`,
+    dtype,
+    q: dimsOf('bnhd', queries, 8, headDim),
+    kv: dimsOf('bnhd', tokens, 8, headDim),
+    contenders: [
+      { name: 'softmax', options: { causal: true } },
+      {
+        name: 'sigmoid',
+        options: { causal: true, activation: 'sigmoid', activationBias: -Math.log(tokens) },
+        most: 1 / 0.97,
+      },
+      { name: 'relu', options: { causal: true, activation: 'relu' } },
+    ],
+  };
+}
+
 /** @returns {Group[]} */
 export function maskGroups({ isQuick }) {
   const tokens = isQuick ? 512 : 2048;
@@ -152,6 +172,8 @@ export function maskGroups({ isQuick }) {
     ...dtypes.map((dtype) => decoding(dtype, isQuick ? 1024 : 8192)),
     ...dtypes.map((dtype) => windowsByHead(dtype, tokens, tokens)),
     ...dtypes.map((dtype) => windowsByHead(dtype, 1, isQuick ? 1024 : 8192)),
+    ...dtypes.flatMap((dtype) => [activations(dtype, tokens, tokens, 64), activations(dtype, tokens, tokens, 128)]),
+    ...dtypes.map((dtype) => activations(dtype, 1, isQuick ? 1024 : 8192, 128)),
   ];
 }
 

@@ -54,6 +54,9 @@ void readSizes(const Numbers& n, AttentionProblem& p) {
   p.sequences = count(Field::sequences, 0);
   p.scale = static_cast<float>(n.at(size_t(Field::scale)));
   p.softcap = static_cast<float>(n.at(size_t(Field::softcap)));
+  p.activation = {
+      static_cast<ActivationKind>(n.whole(size_t(Field::activation), "activation", 0, int32_t(kLastActivation))),
+      n.at(size_t(Field::isActivationBiasOfKeys)) != 0, static_cast<float>(n.at(size_t(Field::activationBias)))};
   p.window.left = count(Field::left, -1);
   p.window.right = count(Field::right, 0);
   p.window.sinkTokens = count(Field::sinkTokens, 0);
@@ -155,6 +158,7 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   readOperands(n, views, p);
   readRules(n, views, p);
   readSinks(n, size_t(Field::sinksOffset), views.at(Slot::sinks), p.outputHeads(), p);
+  if (!p.activation.isSoftmax() && (p.lse || p.sinks)) refuse(env, "lse and sinks are those of softmax");
   readLengths(views, env, p);
   if (p.rules.keyMask.isPresent() && p.cuSeqlensK) refuse(env, "a key mask is not for packed keys");
   readPatternViews(n, views, p);

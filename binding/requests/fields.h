@@ -25,7 +25,8 @@ namespace tilewise {
 #define TW_ATTENTION_FIELDS(X)                                                                            \
   X(device) X(batch) X(queryHeads) X(kvHeads) X(queries) X(keys) X(headDim) X(valueDim) X(type) X(keyType) X(sequences) \
   TW_OPERAND(X, query) TW_OPERAND(X, key) TW_OPERAND(X, value) TW_OPERAND(X, out) TW_ROWS(X, lse)         \
-  X(scale) X(softcap) X(left) X(right) X(sinkTokens) X(align) X(alignOffset) X(pairing)                   \
+  X(scale) X(softcap) X(activation) X(activationBias) X(isActivationBiasOfKeys) \
+  X(left) X(right) X(sinkTokens) X(align) X(alignOffset) X(pairing) \
   TW_SCORE_RULES(TW_RULE, X) X(sinksOffset) X(sinksByHead)                                                \
   X(extraTokens) TW_OPERAND(X, extraKeys) TW_OPERAND(X, extraValues) X(pages) X(pageSize)                     \
   X(pattern)

@@ -30,8 +30,9 @@ MergePart readPart(const Numbers& n, const Views& views, const MergeProblem& p, 
   MergePart part;
   part.out = readOperand(n, "a part's out", base + size_t(PartField::outOffset), views.at(slot + size_t(PartSlot::out)),
                          p.batch, p.queries, p.heads, p.valueDim, p.dtype);
-  readLse(n, base + size_t(PartField::lseOffset), views.at(slot + size_t(PartSlot::lse)), p.batch, p.heads, p.queries,
-          part);
+  if (const View lse = views.at(slot + size_t(PartSlot::lse)); lse.isPresent) {
+    readLse(n, base + size_t(PartField::lseOffset), lse, p.batch, p.heads, p.queries, part);
+  }
   return part;
 }
 
@@ -52,7 +53,9 @@ Request readMerge(Napi::Env env, const Napi::Value& numbers, const Napi::Value& 
 
   p.out = readOperand(n, "out", size_t(Field::outOffset), views.at(size_t(Slot::out)), p.batch, p.queries, p.heads,
                       p.valueDim, p.dtype);
-  readLse(n, size_t(Field::lseOffset), views.at(size_t(Slot::lse)), p.batch, p.heads, p.queries, p);
+  if (const View lse = views.at(size_t(Slot::lse)); lse.isPresent) {
+    readLse(n, size_t(Field::lseOffset), lse, p.batch, p.heads, p.queries, p);
+  }
   readSinks(n, size_t(Field::sinksOffset), views.at(size_t(Slot::sinks)), p.heads, p);
   p.parts.reserve(parts);
   for (size_t i = 0; i < parts; ++i) {
@@ -60,6 +63,11 @@ Request readMerge(Napi::Env env, const Napi::Value& numbers, const Napi::Value& 
     const size_t slot = size_t(Slot::count) + i * size_t(PartSlot::count);
     p.parts.push_back(readPart(n, views, p, base, slot));
   }
+  const bool haveLse = !p.parts[0].justAdds();
+  for (const MergePart& part : p.parts) {
+    if (part.justAdds() == haveLse) refuse(env, "parts have lse, or none has");
+  }
+  if (!haveLse && (p.lse || p.sinks)) refuse(env, "lse and sinks are those of softmax");
   request.problem = std::move(p);
   return request;
 }

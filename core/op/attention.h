@@ -8,10 +8,12 @@
 #include "../base/dtype.h"
 #include "../base/operand.h"
 #include "../base/placed.h"
+#include "../base/softmax.h"
 #include "../pattern/grid.h"
 #include "../pattern/block_list.h"
 #include "../pattern/strided_shards.h"
 #include "../pattern/window_or_ranges.h"
+#include "../score/activation.h"
 #include "../score/rules.h"
 #include "../score/scale.h"
 #include "../store/key_store.h"
@@ -49,6 +51,8 @@ struct Sequence {
   Range keys;
   int64_t keyBatch = batch;  // and whose block lists and row of `keyMask` it has
   Token keyStart = 0;  // loops leave out the keys before it, whatever the pattern's runs
+
+  TW_HOST_DEVICE Token keysInUse() const { return keys.size() - keyStart; }
 };
 
 // Where tokens are for rules that count distances, when not in a row: lists of every batch entry, or one for all. Only
@@ -96,6 +100,7 @@ struct AttentionProblem {
   RulePositions positions;  // of tokens, for the rules
   Placed<const float> sinks = nullptr;  // one logit per output head, in the denominator only
   int64_t sinksHead = 0;
+  Activation activation;  // sinks and lse are those of softmax
 
   // A caller's lists are on the host, those of the store too.
   int32_t sequences = 0;  // batch, or the number of packed sequences
@@ -130,10 +135,13 @@ struct AttentionProblem {
     visit(positions.ofKeys, (positions.keysByBatch > 0 ? batch : 1) * int64_t(keys));
   }
 
-  TW_HOST_DEVICE ScoreScale scoreScale() const { return {scale, softcap, addsToScores()}; }
+  // Whether scores are asked for as they are, by what is added or by an activation: their scale cannot wait for
+  // softmax.
+  TW_HOST_DEVICE bool areScoresAsked() const { return addsToScores() || !activation.isSoftmax(); }
+  TW_HOST_DEVICE ScoreScale scoreScale() const { return {scale, softcap, areScoresAsked()}; }
   // The same for a loop that multiplies its queries by scaleOfQueries().
   TW_HOST_DEVICE ScoreScale scoreScaleAfterQueries() const {
-    return {scaleAfterQueries(scale), softcap, addsToScores()};
+    return {scaleAfterQueries(scale), softcap, areScoresAsked()};
   }
   TW_HOST_DEVICE bool addsToScores() const { return rules.areAny() || blocks.addends; }
 
@@ -207,6 +215,14 @@ TW_HOST_DEVICE auto withPattern(const AttentionProblem& p, const Sequence& s, Vi
     case PatternKind::window: break;
   }
   return visit(patternOf<Window>(p, s));
+}
+
+// Finishes a row, as finishRow() of core/base/softmax.h: returns what its sums are multiplied by. keysInUse() is asked
+// of the row's sequence where there is no softmax.
+template <class KeysInUse>
+TW_HOST_DEVICE float finishRow(const AttentionProblem& p, SoftmaxState& state, int32_t head, KeysInUse&& keysInUse) {
+  if (!p.activation.isSoftmax()) return p.activation.outputScale(keysInUse());
+  return finishRow(state, p.sink(head));
 }
 
 TW_HOST_DEVICE PatternTraits traitsOf(const AttentionProblem& p) {

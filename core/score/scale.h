@@ -11,18 +11,18 @@ namespace tilewise {
 struct ScoreScale {
   float inCap;  // 0: no softcap
   float factor;
-  // Softmax may multiply by the factor in exp2's argument, at no cost. Not where something is added to the scores, nor
-  // where the factor is not positive: the maximum of scores is then no maximum of products.
+  // Softmax may multiply by the factor in exp2's argument, at no cost. Not where the scores are
+  // asked for as they are, nor where the factor is not positive: the maximum of scores is then no maximum of products.
   bool canWait;
   // For loops that let the factor wait: what makes a score of the maximum, and what exp2's argument is multiplied by.
   float ofMaximum, inSoftmax;
 
   ScoreScale() = default;
   // softcap 0: none. A scale of 0 needs none: its scores are 0 with or without.
-  TW_HOST_DEVICE ScoreScale(float scale, float softcap, bool hasAddends)
+  TW_HOST_DEVICE ScoreScale(float scale, float softcap, bool areScoresAsked)
       : inCap(softcap > 0 ? keepFinite(scale / softcap) : 0),
         factor(inCap != 0 ? softcap : scale),
-        canWait(!hasAddends && factor > 0 && isFinite(factor * kLog2E)),
+        canWait(!areScoresAsked && factor > 0 && isFinite(factor * kLog2E)),
         ofMaximum(canWait ? factor : 1.0f),
         inSoftmax(ofMaximum * kLog2E) {}
 

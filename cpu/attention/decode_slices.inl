@@ -40,7 +40,7 @@ struct DecodeSlice {
   DecodeRows<RowsPad> rows;
 };
 
-// The weights of a piece's keys for a slice of rows: scores, masks, softmax.
+// The weights of a piece's keys for a slice of rows: scores, masks, softmax or another activation.
 template <int RowsPad, class Pattern>
 void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece& piece, const DecodeOperand& k,
                float* stripRows, const Requests& requests, const DecodeSlice<RowsPad>& slice, SliceWeights& s) {
@@ -89,7 +89,11 @@ void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece
     blockMax[0] = splat(-INFINITY);
     s.hidesSome = modifyScores(s.weights, isMasked ? s.table : nullptr, vectors, scale, addend, blockMax);
   }
-  decodeSoftmax(group, s.weights, keys, blockMax[0], s.rescale);
+  if (p.activation.isSoftmax()) {
+    decodeSoftmax(group, s.weights, keys, blockMax[0], s.rescale);
+  } else {
+    decodeActivation(group, p.activation, task.sequence.keysInUse(), s.weights, keys, s.rescale);
+  }
 }
 
 // Adds the values of a piece's keys by these weights; cleaned values have `cleanAt`.

@@ -197,3 +197,17 @@ void decodeSoftmax(const DecodeRows<RowsPad>& group, float* s, int n, const Vec&
     group.sum[r] = group.sum[r] * rescale[r] + total;
   }
 }
+
+// The same of another activation: weights of n keys by their scores alone.
+template <int RowsPad>
+void decodeActivation(const DecodeRows<RowsPad>& group, const Activation& activation, Token sequenceKeys, float* s,
+                      int n, float* rescale) {
+  for (int r = 0; r < RowsPad; ++r) {
+    rescale[r] = 1;
+    group.max[r] = 0;
+  }
+  const int count = n * RowsPad;
+  withWeights(activation, sequenceKeys, [&](auto&& weigh) {
+    for (int i = 0; i < count; i += kLanes) store(s + i, weigh(load(s + i)));
+  });
+}

@@ -115,6 +115,15 @@ void softmaxStep(Panel& panel, float* s, int n, const Vec (&blockMax)[kTileVecs]
   }
 }
 
+// The same of another activation: P is a function of S alone, and earlier outputs stay as they are.
+void activationStep(const TileTask& task, Panel& panel, float* s, int n, Vec (&rescale)[kTileVecs]) {
+  for (Vec& r : rescale) r = splat(1.0f);
+  for (float& max : panel.max) max = 0;
+  withWeights(task.problem->activation, task.sequence.keysInUse(), [&](auto&& weigh) {
+    for (int i = 0; i < n * kPanel; i += kLanes) store(s + i, weigh(load(s + i)));
+  });
+}
+
 struct ValueRows {
   const float* v;
   int64_t stride;
@@ -217,7 +226,11 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
   }
 
   Vec rescale[kTileVecs];
-  softmaxStep(panel, s.scores, rows, blockMax, rescale);
+  if (p.activation.isSoftmax()) {
+    softmaxStep(panel, s.scores, rows, blockMax, rescale);
+  } else {
+    activationStep(task, panel, s.scores, rows, rescale);
+  }
 
   const auto add = [&](auto&& valuesOf) {
     addValues(panel, s.pieces, pieces, s.scores, p.valueDim, rescale, between, valuesOf);
@@ -286,7 +299,7 @@ void finishPanel(const TileTask& task, const TileScratch& s, Panel& panel) {
   for (int lane = 0; lane < kPanel; ++lane) {
     const int32_t head = panel.rows.head[lane];
     SoftmaxState state{panel.max[lane], panel.sum[lane]};
-    factor[lane] = finishRow(state, p.sink(head));
+    factor[lane] = finishRow(p, state, head, [&] { return task.sequence.keysInUse(); });
     if (p.lse && lane < panel.rows.count) {
       *p.lseAt(task.sequence.batch, firstQuery + panel.rows.token[lane], head) = state.lse();
     }

@@ -110,6 +110,19 @@ bool modifyScores(float* scores, const float* table, int n, const ScoreScale& sc
   return change.hidesAny();
 }
 
+// Calls visit(weigh), and weigh(scores) makes weights of a vector of scores: of an activation other than softmax.
+template <class Visit>
+void withWeights(const Activation& activation, Token keys, Visit&& visit) {
+  if (activation.kind == ActivationKind::relu) return visit([](Vec s) { return reluOf(Lanes(s)).v; });
+  const Vec bias = splat(activation.biasFor(keys));
+  visit([bias](Vec s) {
+    return sigmoidOf(
+               Lanes(add(s, bias)), [](Lanes x) { return Lanes(exp(x.v)); },
+               [](Lanes a, Lanes b) { return Lanes(div(a.v, b.v)); })
+        .v;
+  });
+}
+
 // Hides what is outside [begin, end) of each query, keys counted from `first`: the common mask, without a table.
 template <int Rows>
 SIMD void hideOutside(RegisterTile<Rows>& tile, const float* ends, float first) {

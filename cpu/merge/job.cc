@@ -15,17 +15,16 @@ char* at(const Operand& operand, DType type, int64_t offset) {
 
 void mergeRow(const MergeProblem& p, const Kernels& kernels, int64_t b, int64_t token, int64_t head, float* sum,
               float* row) {
-  SoftmaxState state;  // of normalised rows: sum is 1 where a part saw a key
+  SoftmaxState state;
   for (int32_t d = 0; d < p.valueDim; ++d) sum[d] = 0;
   for (const MergePart& part : p.parts) {
-    const float lse = part.lse[b * part.lseBatch + head * part.lseHead + token * part.lseToken];
-    const SoftmaxState from = stateOfLse(lse);
+    const SoftmaxState from = part.stateAt(b, token, head);
     const MergeFactors f = merge(state, from);
     if (from.sum == 0) continue;  // its output is 0 by contract; reading it could only add NaN
     kernels.readRow(at(part.out, p.dtype, part.out.offset(b, token, head)), p.dtype, part.out.dim, p.valueDim, row);
     for (int32_t d = 0; d < p.valueDim; ++d) sum[d] = sum[d] * f.into + row[d] * f.from;
   }
-  const float factor = finishRow(state, p.sink(head));
+  const float factor = p.parts[0].justAdds() ? 1 : finishRow(state, p.sink(head));
   for (int32_t d = 0; d < p.valueDim; ++d) sum[d] *= factor;
   kernels.writeRow(sum, p.valueDim, p.dtype, p.out.dim, at(p.out, p.dtype, p.out.offset(b, token, head)));
   if (p.lse) p.lse[b * p.lseBatch + head * p.lseHead + token * p.lseToken] = state.lse();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../../core/base/softmax.h"
+#include "../../core/score/activation.h"
 #include "../tiles/register_tile.h"
 
 namespace tilewise::cuda {
@@ -47,6 +48,27 @@ struct OnlineSoftmax {
     scores.forEach([&](float& s, int slot, int, int) {
       s = exp2_approx(s * factor - base[slot]);
       sum[slot] += s;
+    });
+  }
+
+  // The same of another activation, for a sequence of so many keys: weights are functions of their scores alone.
+  template <int RowTiles, int Keys>
+  __device__ __forceinline__ void activate(RegisterTile<RowTiles, Keys>& scores, const Activation& activation,
+                                           Token keys, float (&rescale)[Slots]) {
+#pragma unroll
+    for (int slot = 0; slot < Slots; ++slot) {
+      rescale[slot] = 1;
+      max[slot] = 0;
+    }
+    if (activation.kind == ActivationKind::relu) {
+      scores.forEach([&](float& s, int, int, int) { s = reluOf(s); });
+      return;
+    }
+    const float bias = activation.biasFor(keys);
+    scores.forEach([&](float& s, int, int, int) {
+      s = sigmoidOf(
+          s + bias, [](float x) { return exp2_approx(x * kLog2E); },
+          [](float a, float b) { return a * reciprocal_approx(b); });
     });
   }
 

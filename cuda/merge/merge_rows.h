@@ -20,20 +20,19 @@ __device__ __forceinline__ void mergeRows(const MergeParams& p) {
   const MergePart* const parts = p.parts();
   for (int first = lane_id() * kCount; first < p.valueDim; first += 32 * kCount) {
     const int count = smaller(kCount, p.valueDim - first);
-    SoftmaxState state;  // of normalised rows: sum is 1 where a part saw a key
+    SoftmaxState state;
     float sum[kCount] = {};
     RowPiece<E> piece;
     for (int32_t i = 0; i < p.count; ++i) {
       const MergePart& part = parts[i];
-      const float lse = part.lse[batch * part.lseBatch + head * part.lseHead + token * part.lseToken];
-      const SoftmaxState from = stateOfLse(lse);
+      const SoftmaxState from = part.stateAt(batch, token, head);
       const MergeFactors f = merge(state, from);
       if (from.sum == 0) continue;  // its output is 0 by contract; reading it could only add NaN
       piece.load(rowOf(part.out) + first * part.out.dim, part.out.dim, count, p.isAligned);
 #pragma unroll
       for (int e = 0; e < kCount; ++e) sum[e] = sum[e] * f.into + piece.numberOf(piece.element[e]) * f.from;
     }
-    const float factor = finishRow(state, p.sink(head));
+    const float factor = parts[0].justAdds() ? 1 : finishRow(state, p.sink(head));
 #pragma unroll
     for (int e = 0; e < kCount; ++e) piece.round(sum[e] * factor, piece.element[e]);
     piece.store(rowOf(p.out) + first * p.out.dim, p.out.dim, count, p.isAligned);

@@ -20,6 +20,7 @@ import {
   Tensor,
 } from 'tilewise';
 import { putPage } from '../../scripts/pages.mjs';
+import { activationsPicture } from './activations-picture.mjs';
 import { errorsPage } from './errors.mjs';
 import { pagesPicture } from './pages-picture.mjs';
 import { rotaryPicture } from './rotary-picture.mjs';
@@ -137,6 +138,7 @@ const pages = [
   ['docs/pictures/head-windows.svg', windowsPicture],
   ['docs/pictures/rotary-wavelengths.svg', rotaryPicture],
   ['docs/pictures/pages.svg', pagesPicture],
+  ['docs/pictures/activations.svg', activationsPicture],
 ];
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

@@ -99,6 +99,7 @@ const rows = [
   ['`scale`', call({ scale: 1 })],
   ['`softcap`', call({ softcap: 30 })],
   ['`alibiSlopes`', call({ alibiSlopes: Float32Array.of(0.5, 0.25) })],
+  ['`activation`: sigmoid, relu', call({ activation: 'sigmoid' })],
   ['`sinks`: logits in the denominator', call({ sinks: Float32Array.of(0, 0) })],
   ['`bias`, broadcast', call({ bias: zeros('float32', 2, 3) })],
   ['`mask`, broadcast', call({ mask: zeros('bool', 2, 3) })],

@@ -42,7 +42,7 @@ struct Reciprocal {
   static float of(float a) { return canonical(1 / a); }
 };
 struct ReciprocalFlushed {
-  static float of(float a) { return canonical(emulator::flushed(1 / emulator::flushed(a))); }
+  static float of(float a) { return canonical(emulator::reciprocalFlushed(a)); }
 };
 struct Exp2 {
   static float of(float a) { return canonical(std::exp2(a)); }

@@ -17,6 +17,8 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
   | 'sinkTokens'
   | 'scale'
   | 'softcap'
+  | 'activation'
+  | 'activationBias'
   | 'alibiSlopes'
   | 'sinks'
   | 'bias'
@@ -47,6 +49,8 @@ const packedNames = namesOf<PackedAttentionOptions>({
   sinkTokens: 1,
   scale: 1,
   softcap: 1,
+  activation: 1,
+  activationBias: 1,
   alibiSlopes: 1,
   sinks: 1,
   keyMask: 1,
@@ -80,6 +84,8 @@ export const toldOf = (given: CacheAttentionOptions<unknown>, layout: Layout): T
     sinkTokens: given.sinkTokens,
     scale: given.scale,
     softcap: given.softcap,
+    activation: given.activation,
+    activationBias: given.activationBias,
     alibiSlopes: given.alibiSlopes,
     sinks: given.sinks,
     bias: given.bias,

@@ -31,6 +31,8 @@ export type S2CacheAttentionOptions<T = Tensor> = Pick<
   | 'queryHeads'
   | 'scale'
   | 'softcap'
+  | 'activation'
+  | 'activationBias'
   | 'sinks'
   | 'extraKeys'
   | 'extraValues'
@@ -53,6 +55,8 @@ const attentionNames = namesOf<S2CacheAttentionOptions>({
   queryHeads: 1,
   scale: 1,
   softcap: 1,
+  activation: 1,
+  activationBias: 1,
   sinks: 1,
   extraKeys: 1,
   extraValues: 1,

@@ -18,7 +18,7 @@ import { type FloatArray, readFloats } from '../tensor/floats.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorConstructor, TensorLike } from '../tensor/types.js';
 import { floatTypes, readTensor, sizeOf, type View } from '../tensor/views.js';
-import type { ResultOf } from './attention/attention.js';
+import type { AttentionResult, ResultOf } from './attention/attention.js';
 import { putSinks } from './attention/modifiers.js';
 import { checkConstructor, checkCopyInputs, checkSignal, type Layout, layouts } from './attention/options.js';
 
@@ -33,6 +33,11 @@ export interface MergeOptions<T = Tensor> {
    * would count once per part. -Infinity is no sink.
    */
   sinks?: FloatArray;
+  /**
+   * What made the weights of the parts: `'softmax'` (default) or `'sigmoid'`, whose parts have no `lse` and add. Not relu, which
+   * divides by the number of keys of its call.
+   */
+  activation?: 'softmax' | 'sigmoid';
   /** Class of the results. */
   Tensor?: TensorConstructor<T>;
   /** Cancels an asynchronous call. */
@@ -52,10 +57,15 @@ export interface AttentionPart {
   readonly lse: TensorLike;
 }
 
+/** One partial result under `activation: 'sigmoid'`, of which there is no lse. */
+export type AddedPart = Pick<AttentionPart, 'out'>;
+
+const mergeable = ['softmax', 'sigmoid'] as const;
 const optionNames = namesOf<MergeOptions>({
   layout: 1,
   out: 1,
   sinks: 1,
+  activation: 1,
   Tensor: 1,
   signal: 1,
   device: 1,
@@ -97,16 +107,25 @@ const partPlaces = (part: number): { out: Place; lse: Place } => {
  * exp(lse - merged lse). Parts are merged in the order given, so results repeat bit for bit. A part whose lse is
  * -Infinity, or +Infinity as flash-attention 2 has it, saw no key of the row: its output is not read. A row that no part
  * has a key for gets output 0 and lse -Infinity. Sinks and `extraKeys` belong to one part or, sinks, to this call.
+ * With `activation: 'sigmoid'` parts are `{ out }`, which add, and the result has no lse.
  * @param parts `{ out, lse }` of the same queries: equal dims and type; out [batch, queries, heads, valueDim] or as
  *   `layout` says, lse [batch, heads, queries] float32; packed results without batch axis, grids, and results of calls with
  *   `queryHeads` too
  * @param options see MergeOptions
  * @returns `{ out, lse }`; rejects as attention() does
  */
-export async function mergeAttention<const P extends AttentionPart, T = Tensor>(
+export function mergeAttention<const P extends AddedPart, T = Tensor>(
   parts: readonly P[],
-  options: MergeOptions<T> = {},
-): Promise<Required<ResultOf<P['out'], T>>> {
+  options: MergeOptions<T> & { activation: 'sigmoid' },
+): Promise<ResultOf<P['out'], T>>;
+export function mergeAttention<const P extends AttentionPart, T = Tensor>(
+  parts: readonly P[],
+  options?: MergeOptions<T>,
+): Promise<Required<ResultOf<P['out'], T>>>;
+export async function mergeAttention(
+  parts: readonly AddedPart[],
+  options: MergeOptions<unknown> = {},
+): Promise<AttentionResult<unknown, unknown>> {
   const read = readArguments('mergeAttention()', parts, options);
   const { request, results, placement } = prepareMerge(read, options.out);
   try {
@@ -115,17 +134,25 @@ export async function mergeAttention<const P extends AttentionPart, T = Tensor>(
     results.discard();
     throw error;
   }
-  return results.wrap() as Required<ResultOf<P['out'], T>>;
+  return results.wrap();
 }
 
 /**
  * mergeAttention() on the calling thread.
  * @throws {TypeError | RangeError | TilewiseError} what mergeAttention() rejects with
  */
+export function mergeAttentionSync<const P extends AddedPart, T = Tensor>(
+  parts: readonly P[],
+  options: MergeOptions<T> & { activation: 'sigmoid' },
+): ResultOf<P['out'], T>;
 export function mergeAttentionSync<const P extends AttentionPart, T = Tensor>(
   parts: readonly P[],
-  options: MergeOptions<T> = {},
-): Required<ResultOf<P['out'], T>> {
+  options?: MergeOptions<T>,
+): Required<ResultOf<P['out'], T>>;
+export function mergeAttentionSync(
+  parts: readonly AddedPart[],
+  options: MergeOptions<unknown> = {},
+): AttentionResult<unknown, unknown> {
   const read = readArguments('mergeAttentionSync()', parts, options);
   refuseSignal('mergeAttentionSync()', read.signal);
   const { request, results, placement } = prepareMerge({ ...read, copyInputs: false }, options.out);
@@ -135,12 +162,12 @@ export function mergeAttentionSync<const P extends AttentionPart, T = Tensor>(
     results.discard();
     throw error;
   }
-  return results.wrap() as Required<ResultOf<P['out'], T>>;
+  return results.wrap();
 }
 
 /** The arguments of a merge, read one by one. */
 interface Arguments {
-  readonly parts: readonly { readonly out: View; readonly lse: View }[];
+  readonly parts: readonly { readonly out: View; readonly lse: View | undefined }[];
   readonly out: View | undefined;
   readonly sinks: View | undefined;
   readonly isHeadsFirst: boolean;
@@ -150,10 +177,12 @@ interface Arguments {
   readonly copyInputs: CopyInputs;
 }
 
-function readArguments(where: string, parts: readonly AttentionPart[], o: MergeOptions<unknown>): Arguments {
+function readArguments(where: string, parts: readonly AddedPart[], o: MergeOptions<unknown>): Arguments {
   checkNames(where, o, optionNames);
   if (!Array.isArray(parts) || parts.length === 0)
     throw invalid('parts', 'an array of at least one { out, lse }', parts);
+  const doAdd = o.activation !== undefined && checkOneOf('activation', o.activation, mergeable) === 'sigmoid';
+  if (doAdd && o.sinks !== undefined) throw invalid('sinks', 'left out: sigmoid has no denominator', o.sinks);
   return {
     isHeadsFirst: o.layout !== undefined && checkOneOf('layout', o.layout, layouts) === 'bhnd',
     Tensor: o.Tensor === undefined ? undefined : checkConstructor('Tensor', o.Tensor),
@@ -165,12 +194,17 @@ function readArguments(where: string, parts: readonly AttentionPart[], o: MergeO
       if (!is.object(part)) throw invalid(`parts[${i}]`, 'an object { out, lse }', part);
       return {
         out: readTensor(`parts[${i}].out`, part.out, floatTypes),
-        lse: readTensor(`parts[${i}].lse`, part.lse, ['float32']),
+        lse: doAdd ? noLse(part, i) : readTensor(`parts[${i}].lse`, part.lse, ['float32']),
       };
     }),
     out: o.out === undefined ? undefined : readTensor('out', o.out, floatTypes),
     sinks: o.sinks === undefined ? undefined : readFloats('sinks', o.sinks),
   };
+}
+
+function noLse(part: { readonly lse?: unknown }, i: number): undefined {
+  if (part.lse === undefined) return;
+  throw invalid(`parts[${i}].lse`, "left out with `activation: 'sigmoid'`, whose parts add", part.lse);
 }
 
 /** What the first part says about all of them. */
@@ -203,19 +237,29 @@ function sizesOf(out: View, isHeadsFirst: boolean): Sizes {
 /** Heads of parts that have heads and dim as one axis: `lse` then has as many axes as `out`. Undefined: an axis each. */
 function mergedHeadsOf({ out, lse }: Arguments['parts'][number], isHeadsFirst: boolean): number | undefined {
   const rank = out.dims.length;
+  if (!lse) return someHeads(out);
   const heads = lse.dims.at(-2);
   const isMerged = rank <= 3 && lse.dims.length === rank && !isHeadsFirst;
   return isMerged && heads !== undefined && out.dims[rank - 1] % heads === 0 ? heads : undefined;
+}
+
+/** Heads for rows that just add, whatever their heads are: as few as make their dims short enough. */
+function someHeads({ dims }: View): number | undefined {
+  const row = dims.at(-1) ?? 0;
+  if (dims.length !== 3 || row <= maxHeadDim) return undefined;
+  let heads = Math.ceil(row / maxHeadDim);
+  while (row % heads !== 0) heads++;
+  return heads;
 }
 
 function prepareMerge(
   { parts, out, sinks, isHeadsFirst, Tensor, device, copyInputs }: Arguments,
   given: object | undefined,
 ): { request: Request; results: Results; placement: Placement } {
-  const named = parts.flatMap((part, i) => [
-    { name: `parts[${i}].out`, view: part.out },
-    { name: `parts[${i}].lse`, view: part.lse },
-  ]);
+  const named = parts.flatMap(({ out, lse }, i) => {
+    const own = { name: `parts[${i}].out`, view: out };
+    return lse ? [own, { name: `parts[${i}].lse`, view: lse }] : [own];
+  });
   if (sinks) named.push({ name: 'sinks', view: sinks });
   const placement = placementOf(device, out ? [...named, { name: 'out', view: out }] : named, cpu);
   const { type, dims } = parts[0].out;
@@ -233,8 +277,9 @@ function prepareMerge(
   parts.forEach((part, i) => {
     const places = partPlaces(i);
     checkSame(`parts[${i}].out`, part.out, type, dims);
-    checkSame(`parts[${i}].lse`, part.lse, 'float32', lseDims);
     request.operand(`parts[${i}].out`, places.out, split(part.out), isHeadsFirst);
+    if (!part.lse) return;
+    checkSame(`parts[${i}].lse`, part.lse, 'float32', lseDims);
     request.rows(`parts[${i}].lse`, places.lse, part.lse);
   });
   putSinks(request, sinks, heads, sinksAt);
@@ -246,7 +291,7 @@ function prepareMerge(
     type: type as FloatType,
     outDims: [...split(parts[0].out).dims],
     shownDims: [...dims],
-    lseDims,
+    lseDims: parts[0].lse && lseDims,
     Tensor,
     device: placement.results,
   });

@@ -57,6 +57,8 @@ export interface Case {
   align?: 'bottom-right' | 'top-left' | number;
   scale?: number;
   softcap?: number;
+  activation?: 'sigmoid' | 'relu';
+  activationBias?: number | 'neg-log-keys';
   // hidden: share of cells; prefix: hide that many leading keys; structure: in place of both, and of numbers other than 0
   bias?: { axes: Axes; dtype?: FloatType; hidden?: number; lowest?: number; prefix?: number; structure?: Structure };
   mask?: { axes: Axes; hidden?: number; prefix?: number; structure?: Structure };
@@ -107,6 +109,8 @@ export interface Built {
 const named = [
   'scale',
   'softcap',
+  'activation',
+  'activationBias',
   'causal',
   'left',
   'right',
@@ -232,7 +236,10 @@ export function build(c: Case): Built {
 
 /** The call of the public API that states a problem. */
 export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed = 1 }: Built): Call {
-  const options: AttentionOptions = { layout, returnLse: true };
+  const options: AttentionOptions = { layout };
+  if (problem.activation) options.activation = problem.activation;
+  else options.returnLse = true;
+  if (problem.activationBias !== undefined) options.activationBias = problem.activationBias;
   const { scale, softcap, causal, left, right, recentTokens, sinkTokens, align, pairing } = problem;
   if (scale !== undefined) options.scale = scale;
   if (softcap !== undefined) options.softcap = softcap;

@@ -19,12 +19,12 @@ import { type Operand, toNumbers } from '../references/operand.js';
 import { type Problem, type Result, shapeOf } from '../references/problem.js';
 import { type Backend, selected } from './backends.js';
 import { type Built, build, type Case, callOf } from './case.js';
-import { collapse, fromOutput, fromTensor } from './memory.js';
+import { collapse, fromOutput, fromTensor, operandOf } from './memory.js';
 import { selectedBy } from './selection.js';
 
 export interface Output {
   out: Operand; // [batch, heads, queries, valueDim]
-  lse: Operand; // [batch, heads, queries], [heads, queries] for 3-D inputs
+  lse: Operand; // [batch, heads, queries], [heads, queries] for 3-D inputs; -Infinity where the activation has none
 }
 
 export interface Expected {
@@ -35,10 +35,17 @@ export interface Expected {
 export function run(built: Built, backend: Backend): Output {
   const { query, key, value, options } = callOf(built);
   const { out, lse } = attentionSync(query, key, value, { ...options, device: backend.device });
-  if (!lse) throw new Error('no lse although returnLse was set');
-  const { layout, grid } = built;
-  const rows = fromTensor(lse);
-  return { out: fromOutput(out, layout, grid), lse: grid ? collapse(rows, 2, grid) : rows };
+  const { layout, grid, is3d, problem } = built;
+  if (!problem.activation !== !!lse) throw new Error('lse and activation go together');
+  const rows = lse ? fromTensor(lse) : noLse(problem, is3d);
+  return { out: fromOutput(out, layout, grid), lse: lse && grid ? collapse(rows, 2, grid) : rows };
+}
+
+/** What references say where there is no lse. */
+function noLse(problem: Problem, is3d: boolean): Operand {
+  const { batch, heads, queries } = shapeOf(problem);
+  const dims = is3d ? [heads, queries] : [batch, heads, queries];
+  return operandOf('float32', dims, new Array<number>(batch * heads * queries).fill(-Infinity));
 }
 
 /** The largest distance of finite elements, at least half a float32 ulp of the largest. */

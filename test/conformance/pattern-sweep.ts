@@ -4,6 +4,7 @@
 import fc from 'fast-check';
 import type { SelectionOptions, Stage } from '../references/hierarchical.js';
 import type { StridedShards } from '../references/strided-shards.js';
+import { activated, activations } from './activations.js';
 import type { Case } from './case.js';
 import {
   chance,
@@ -39,11 +40,12 @@ export const common = fc
     softcap: sometimes(0.15, fc.constantFrom(0.5, 5, 30)),
     sinks: sometimes(0.15, yes),
     extra: sometimes(0.2, sizes(1, 40)),
+    activation: activations,
   })
-  .map(({ kv, ratio, headDim, valueDim = headDim, ...rest }) => {
+  .map(({ kv, ratio, headDim, valueDim = headDim, activation, ...rest }) => {
     const heads: [number, number] = [kv * ratio, kv];
     const pairOfDims: [number, number] = [headDim, valueDim];
-    return { ...rest, heads, dims: pairOfDims };
+    return activated({ ...rest, heads, dims: pairOfDims }, activation);
   });
 export type Common = Of<typeof common>;
 

@@ -2,6 +2,7 @@
 // fast-check makes a failing case smaller; the message prints the case itself, which outlives this revision.
 
 import fc from 'fast-check';
+import { activated, activations } from './activations.js';
 import type { Case } from './case.js';
 import { defined, either, integers, places, seeds, sizes, sometimes, within, yes } from './draw.js';
 import { storages } from './memory.js';
@@ -75,11 +76,12 @@ const totals = (ends: number[], total: number): number[] => [
 const drawn = fc.record({
   shape: fc.record(shapes),
   modifiers: fc.record(modifiers),
+  activation: activations,
   padded: fc.record(padded),
   packed: sometimes(0.15, fc.record(packed)),
 });
 
-export const windowCases: fc.Arbitrary<Case> = drawn.map(({ shape, modifiers, padded, packed }): Case => {
+export const windowCases: fc.Arbitrary<Case> = drawn.map(({ shape, modifiers, activation, padded, packed }): Case => {
   const { kv, ratio, pairing, headDim, valueDim = headDim, ...common } = shape;
   const batch = packed ? 1 : common.batch;
   const lengths = cutDown(common.queries, common.keys, Math.max(1, batch) * kv * ratio * (headDim + valueDim));
@@ -95,9 +97,10 @@ export const windowCases: fc.Arbitrary<Case> = drawn.map(({ shape, modifiers, pa
   if (isReversed) c.pairing = pairing;
   if (!packed) {
     const keyLengths = padded.keyLengths?.slice(0, batch).map((place) => within(place, 0, lengths.keys));
-    return defined({ ...c, ...padded, keyLengths });
+    return activated(defined({ ...c, ...padded, keyLengths }), activation);
   }
   const [queryEnds, keyEnds] = [0, 1].map((n) => packed.ends.map((places) => places[n]));
   const cuSeqlensQ = totals(queryEnds, lengths.queries);
-  return defined({ ...c, cuSeqlensQ, cuSeqlensK: totals(keyEnds, lengths.keys), is3d: packed.is3d });
+  const ends = { cuSeqlensQ, cuSeqlensK: totals(keyEnds, lengths.keys) };
+  return activated(defined({ ...c, ...ends, is3d: packed.is3d }), activation);
 });

@@ -206,6 +206,12 @@ inline double addendOfRules(const AttentionProblem& p, const AnswerRow& row, int
   return sum;
 }
 
+// The weight of a score, of an activation other than softmax, in a sequence of so many keys.
+inline double activated(const Activation& a, double score, int32_t keys) {
+  if (a.kind == ActivationKind::relu) return score > 0 ? score / keys : 0;
+  return 1 / (1 + std::exp(-score - (a.isBiasOfKeys ? -std::log(double(keys)) : double(a.bias))));
+}
+
 inline void answer(Case& c, const AnswerRow& row) {
   const AttentionProblem& p = c.problem;
   std::vector<double> score(size_t(row.keys) + size_t(p.extraTokens), -INFINITY);
@@ -222,10 +228,15 @@ inline void answer(Case& c, const AnswerRow& row) {
     most = std::fmax(most, s);
   }
   if (most == -INFINITY) return;
-  double sum = sink == INFINITY ? 1 : std::exp(sink - most);
+  double sum = 1;
   std::vector<double> weight;
-  for (const double s : score) sum += weight.emplace_back(std::exp(s - most));
-  c.lse[size_t(row.batch * p.lseBatch + row.head * p.lseHead + row.query)] = most + std::log(sum);
+  if (p.activation.isSoftmax()) {
+    sum = sink == INFINITY ? 1 : std::exp(sink - most);
+    for (const double s : score) sum += weight.emplace_back(std::exp(s - most));
+    c.lse[size_t(row.batch * p.lseBatch + row.head * p.lseHead + row.query)] = most + std::log(sum);
+  } else {
+    for (const double s : score) weight.push_back(activated(p.activation, s, larger(1, row.keys - row.start)));
+  }
   for (int32_t d = 0; d < p.valueDim; ++d) {
     double o = 0;
     for (int32_t k = 0; k < row.keys + p.extraTokens; ++k) {

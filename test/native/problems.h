@@ -128,6 +128,7 @@ class CaseMaker : public Draws {
   void makePlain(Case& c) {
     AttentionProblem& p = c.problem;
     p.softcap = 0;
+    p.activation = {};
     p.extraTokens = 0;
     p.rules = {};
     answer(c);
@@ -315,11 +316,22 @@ class CaseMaker : public Draws {
       p.rules.keyMask = {{{mask, p.keys, 0, 0, 1}}};
     }
     if (p.rules.alibiSlopes.isPresent() && (p.queries + p.keys) % 2 == 0) addPositions(c);
+    addActivation(p);
     c.name = "queries " + std::to_string(p.queries) + " keys " + std::to_string(p.keys) + " dims " +
              std::to_string(p.headDim) + "/" + std::to_string(p.valueDim) + " heads " + std::to_string(p.queryHeads) +
              "/" + std::to_string(p.kvHeads) + " " + nameOf(p.dtype) + "/" + nameOf(p.keyType) + " pattern " +
              std::to_string(int(p.pattern));
     if (p.pattern == PatternKind::window && pick(4) == 0) drawHeadWindows(c, [&](int n) { return pick(n); });
+  }
+
+  // An activation other than softmax, of weights that are small where there are many. Draws no number.
+  static void addActivation(AttentionProblem& p) {
+    if (p.sinks || p.keys == 0 || p.extraTokens > p.keys) return;
+    const int kind = (p.queries + 2 * p.keys + p.valueDim) % 11;
+    if (kind == 0) p.activation.kind = ActivationKind::relu;
+    if (kind == 1 || kind == 2) p.activation.kind = ActivationKind::sigmoid;
+    p.activation.isBiasOfKeys = kind == 1;
+    p.activation.bias = kind == 2 ? -4.0f : 0;
   }
 
   // Positions that ascend, for the rules that count distances. Draws no number.

@@ -16,7 +16,7 @@ export function attention(problem: Problem): Result {
   const lse = new Float64Array(batch * heads * queries).fill(-Infinity);
   const keysSeen = new Int32Array(lse.length);
 
-  for (const { row, query, tokens, added, sink } of queryRows(problem)) {
+  for (const { row, query, tokens, added, sink, keysInUse } of queryRows(problem)) {
     const count = tokens.length;
     const weights = new Float64Array(count);
     let max = sink ?? -Infinity;
@@ -30,6 +30,16 @@ export function attention(problem: Problem): Result {
       max = Math.max(max, weights[n]);
     }
 
+    keysSeen[row] = count;
+    if (problem.activation) {
+      for (let n = 0; n < count; n++) {
+        const value = tokens[n] * valueDim;
+        const weight = pointwise(problem, weights[n], Math.max(1, keysInUse));
+        for (let d = 0; d < valueDim; d++) out[row * valueDim + d] += weight * v[value + d];
+      }
+      continue;
+    }
+
     let sum = sink === undefined ? 0 : Math.exp(sink - max);
     for (let n = 0; n < count; n++) {
       weights[n] = Math.exp(weights[n] - max);
@@ -41,7 +51,12 @@ export function attention(problem: Problem): Result {
       for (let d = 0; d < valueDim; d++) out[row * valueDim + d] += weight * v[value + d];
     }
     if (count > 0 || sink !== undefined) lse[row] = max + Math.log(sum);
-    keysSeen[row] = count;
   }
   return { out, lse, keysSeen };
+}
+
+/** The weight of a score by itself: no row has a maximum or a sum. */
+function pointwise({ activation, activationBias = 0 }: Problem, score: number, keys: number): number {
+  if (activation === 'relu') return Math.max(0, score) / keys;
+  return 1 / (1 + Math.exp(-(score + (activationBias === 'neg-log-keys' ? -Math.log(keys) : activationBias))));
 }

@@ -24,7 +24,7 @@ export function naiveAttention(problem: Problem, precision: 'float32' | 'storage
   const keysSeen = new Int32Array(lse.length);
   const accumulator = new Float32Array(valueDim);
 
-  for (const { row, query, tokens, added, sink: logit } of queryRows(problem)) {
+  for (const { row, query, tokens, added, sink: logit, keysInUse } of queryRows(problem)) {
     const count = tokens.length;
     const weights = new Float32Array(count);
     const sink = logit === undefined ? undefined : f(logit);
@@ -36,6 +36,18 @@ export function naiveAttention(problem: Problem, precision: 'float32' | 'storage
       if (softcap > 0) score = f(softcap * f(Math.tanh(f(score / softcap))));
       weights[n] = f(score + f(added[n]));
       max = Math.max(max, weights[n]);
+    }
+
+    keysSeen[row] = count;
+    if (problem.activation) {
+      accumulator.fill(0);
+      for (let n = 0; n < count; n++) {
+        const value = tokens[n] * valueDim;
+        const weight = round(type, pointwise(problem, weights[n], Math.max(1, keysInUse)));
+        for (let d = 0; d < valueDim; d++) accumulator[d] = f(accumulator[d] + f(weight * v[value + d]));
+      }
+      out.set(accumulator, row * valueDim);
+      continue;
     }
 
     let sum = sink === undefined ? 0 : f(Math.exp(f(sink - max)));
@@ -52,7 +64,13 @@ export function naiveAttention(problem: Problem, precision: 'float32' | 'storage
     }
     out.set(accumulator, row * valueDim);
     if (count > 0 || sink !== undefined) lse[row] = f(max + f(Math.log(sum)));
-    keysSeen[row] = count;
   }
   return { out, lse, keysSeen };
+}
+
+/** The weight of a score by itself. */
+function pointwise({ activation, activationBias = 0 }: Problem, score: number, keys: number): number {
+  if (activation === 'relu') return f(Math.max(0, score) / keys);
+  const bias = activationBias === 'neg-log-keys' ? f(-Math.log(keys)) : f(activationBias);
+  return f(1 / f(1 + f(Math.exp(-f(score + bias)))));
 }

@@ -22,6 +22,9 @@ export interface Problem {
   value: Operand;
   scale?: number; // 1 / sqrt(dim of query)
   softcap?: number; // scores become softcap * tanh(score / softcap), before anything is added
+  // What makes a weight of a score: softmax; sigmoid of it plus a bias; relu over the number of keys. The latter have no lse.
+  activation?: 'sigmoid' | 'relu';
+  activationBias?: number | 'neg-log-keys'; // the latter: -ln of the number of the sequence's keys, hidden ones too
   causal?: boolean; // the same as right = 0
   left?: PerHead; // how many tokens before its position a query sees; undefined: all
   right?: PerHead; // and after it
@@ -218,6 +221,7 @@ export interface QueryRow {
   tokens: Int32Array; // rows of keysAndValues(), the extra keys last
   added: Float64Array; // to the score of each of them
   sink: number | undefined;
+  keysInUse: number; // of the sequence, without the extra ones
 }
 
 /** Every row that belongs to a sequence. The arrays of a row are those of the next one too. */
@@ -250,6 +254,7 @@ export function* queryRows(problem: Problem): Generator<QueryRow> {
           tokens: tokens.subarray(0, count),
           added: added.subarray(0, count),
           sink,
+          keysInUse: sequence.keys - sequence.keyStart,
         };
       }
     }

@@ -27,11 +27,15 @@ __device__ __forceinline__ auto blockQueries(const AttentionParams& p, const Wor
 template <class L>
 __device__ __forceinline__ void accumulate(RegisterTile<L::kRowTiles, L::kDim>& output,
                                            OnlineSoftmax<2 * L::kRowTiles>& softmax,
-                                           RegisterTile<L::kRowTiles, L::kWarpKeys>& scores, const ScoreScale& scale,
-                                           const Repair<L>& repair) {
+                                           RegisterTile<L::kRowTiles, L::kWarpKeys>& scores, const AttentionParams& p,
+                                           const Work& work, const Repair<L>& repair) {
   repair.noteSeen(scores);
   float rescale[2 * L::kRowTiles];
-  softmax.step(scores, scale.inSoftmax, rescale);
+  if (!L::kGathers || p.problem.activation.isSoftmax()) {
+    softmax.step(scores, p.scale.inSoftmax, rescale);
+  } else {
+    softmax.activate(scores, p.problem.activation, p.problem.sequence(work.index).keysInUse(), rescale);
+  }
   const typename Mma<typename L::E>::template Weights<L::kRowTiles, L::kWarpKeys> weights(scores);
   output.scaleRows(rescale);
   repair.replaceValues(output);
@@ -65,7 +69,7 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
       repair.isNeeded = pipeline.waitForValues(isMasked);
     }
     pipeline.fetchKeys();
-    if (!isFirst) accumulate<L>(output, softmax, scores, scale, repair);
+    if (!isFirst) accumulate<L>(output, softmax, scores, p, work, repair);
     pipeline.waitForKeys(isFirst);
   }
   finish<L>(p, work, queries, softmax, output, scale);

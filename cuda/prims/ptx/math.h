@@ -16,6 +16,12 @@ TW_PRIM float log2_approx(float x) {
   asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
+// Denormal arguments and results count as zero.
+TW_PRIM float reciprocal_approx(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 // The other one where one is NaN.
 TW_PRIM float max_f32(float a, float b) { return fmaxf(a, b); }
 

@@ -11,6 +11,7 @@ import type { Grid } from '../../patterns/neighborhood.js';
 import { type PositionsOfCall, positionsOf } from '../../patterns/positions.js';
 import { axesOf } from '../../tensor/axes.js';
 import type { View } from '../../tensor/views.js';
+import { putActivation } from './activation.js';
 import type { Settings } from './settings.js';
 
 /**
@@ -28,9 +29,10 @@ export function putModifiers(request: Request, settings: Settings, shape: Shape,
   putSinks(request, settings.sinks, outputHeads(shape), place.sinks);
 }
 
-function putScalars(numbers: Float64Array, { scale, softcap, pairing }: Settings): void {
+function putScalars(numbers: Float64Array, { scale, softcap, activation, pairing }: Settings): void {
   if (scale !== undefined) numbers[field.scale] = scale;
   numbers[field.softcap] = softcap;
+  putActivation(numbers, activation);
   numbers[field.pairing] = pairing === 'interleave' ? 1 : 0;
 }
 

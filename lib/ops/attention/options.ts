@@ -21,6 +21,7 @@ import { readMask } from '../../tensor/masks.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { TensorConstructor, TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../../tensor/views.js';
+import { type Activation, type ActivationBias, readActivation } from './activation.js';
 import { checkTogether, positionsSay, type Settings } from './settings.js';
 
 /** Order of the axes of q, k, v and out: [batch, tokens, heads, dim] or [batch, heads, tokens, dim]. */
@@ -70,6 +71,18 @@ export interface AttentionOptions<T = Tensor> {
   scale?: number;
   /** Scores become softcap * tanh(score / softcap), before bias and mask (Gemma 2, arXiv 2408.00118). 0: no cap. */
   softcap?: number;
+  /**
+   * What makes a weight of a score: `'softmax'` (default), `'sigmoid'` (arXiv 2409.04431), 1 / (1 + exp(-score)), or `'relu'`
+   * (arXiv 2309.08586), max(0, score) over the number of the sequence's keys, hidden ones too. The latter two have no
+   * normaliser: no `returnLse`, no `sinks`, and partial results of sigmoid add (mergeAttention() of parts without lse).
+   */
+  activation?: Activation;
+  /**
+   * With `activation: 'sigmoid'`: added to every score, default 0. A model wants the one it was trained with, usually -ln of
+   * the number of tokens of training. `'neg-log-keys'` is -ln of the sequence's own number of keys, whatever is hidden of them;
+   * not for parts that are merged, and a text that grows token by token changes it.
+   */
+  activationBias?: ActivationBias;
   /** ALiBi (arXiv 2108.12409): scores -= slope * |position - key|. [heads] or [batch, heads], float32. */
   alibiSlopes?: FloatArray;
   /**
@@ -181,6 +194,8 @@ export const attentionNames = namesOf<AttentionOptions>({
   positions: 1,
   scale: 1,
   softcap: 1,
+  activation: 1,
+  activationBias: 1,
   alibiSlopes: 1,
   sinks: 1,
   bias: 1,
@@ -238,6 +253,7 @@ export function readValues(o: AttentionOptions<unknown>, mayCopy = true): Settin
     positions: o.positions === undefined ? undefined : readPositions(o.positions),
     scale: o.scale === undefined ? undefined : checkFinite('scale', o.scale),
     softcap: o.softcap === undefined ? 0 : checkSoftcap(o.softcap),
+    activation: readActivation(o),
     alibiSlopes: o.alibiSlopes === undefined ? undefined : readFloats('alibiSlopes', o.alibiSlopes),
     sinks: o.sinks === undefined ? undefined : readFloats('sinks', o.sinks),
     bias: o.bias === undefined ? undefined : readTensor('bias', o.bias, floatTypes),

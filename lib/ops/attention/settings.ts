@@ -11,6 +11,7 @@ import type { PageSettings } from '../../stores/pages.js';
 import type { DeviceName } from '../../tensor/devices.js';
 import type { TensorConstructor } from '../../tensor/types.js';
 import type { View } from '../../tensor/views.js';
+import { type ActivationSettings, checkActivation } from './activation.js';
 
 /** Options after the checks that need no shapes. */
 export interface Settings {
@@ -22,6 +23,8 @@ export interface Settings {
   readonly scale: number | undefined;
   /** 0: none. */
   readonly softcap: number;
+  /** Undefined: softmax. */
+  readonly activation: ActivationSettings | undefined;
   readonly alibiSlopes: View | undefined;
   readonly sinks: View | undefined;
   readonly bias: View | undefined;
@@ -50,6 +53,7 @@ export function checkTogether(settings: Settings): void {
   checkPatternTakes(settings);
   if (settings.positions) checkPositions(settings);
   checkMergedHeads(settings);
+  checkActivation(settings.activation, settings);
   checkPair(settings, 'extraKeys', 'extraValues', 'a key needs a value');
   checkPages(settings);
   if (!settings.pages) checkPair(settings, 'cuSeqlensQ', 'cuSeqlensK', 'packed sequences have queries and keys');

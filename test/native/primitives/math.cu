@@ -16,6 +16,7 @@ struct MathParams {
   uint32_t* tf32s;
   float* exp2s;
   float* log2s;
+  float* reciprocals;
   float* maxima;  // of a number and the next
   int count;      // even
 };
@@ -25,6 +26,7 @@ __global__ void compute(const __grid_constant__ MathParams p) {
     p.tf32s[i] = to_tf32(p.x[i]);
     p.exp2s[i] = exp2_approx(p.x[i]);
     p.log2s[i] = log2_approx(p.x[i]);
+    p.reciprocals[i] = reciprocal_approx(p.x[i]);
     p.maxima[i] = max_f32(p.x[i], p.x[(i + 1) % p.count]);
     if (i % 2 != 0) continue;
     p.bf16s[i / 2] = pack2<bf16>(p.x[i], p.x[i + 1]);
@@ -104,6 +106,15 @@ bool isLog2(float x, float got) {
   return std::fabs(got - want) <= allowed;
 }
 
+// PTX ISA, rcp: an error up to 1 unit in the last place; denormals flushed.
+bool isReciprocal(float x, float got) {
+  const double want = 1 / double(flushed(x));
+  if (std::isnan(want)) return std::isnan(got);
+  if (std::isinf(want)) return double(got) == want;
+  if (std::fabs(want) < 0x1p-126) return got == 0 || std::fabs(got - want) <= std::fabs(want) * 0x1p-23;
+  return std::fabs(got - want) <= std::fabs(want) * 0x1p-23;
+}
+
 // PTX ISA, max: the other one where one is NaN. C's fmax() gives NaN where one is signalling, as some samples are.
 float maximum(float a, float b) {
   if (std::isnan(a) || std::isnan(b)) return std::isnan(a) ? b : a;
@@ -113,12 +124,21 @@ float maximum(float a, float b) {
 CONFORMANCE(math) {
   const auto x = samples();
   const size_t n = x.size();
-  MathParams p{upload(x),          allocate<uint32_t>(n / 2), allocate<uint32_t>(n / 2), allocate<uint32_t>(n),
-               allocate<float>(n), allocate<float>(n),        allocate<float>(n),        int(n)};
+  MathParams p{upload(x),
+               allocate<uint32_t>(n / 2),
+               allocate<uint32_t>(n / 2),
+               allocate<uint32_t>(n),
+               allocate<float>(n),
+               allocate<float>(n),
+               allocate<float>(n),
+               allocate<float>(n),
+               int(n)};
   launch(compute, {1, kThreads, 0}, p);
   const auto bf16s = download(p.bf16s, n / 2), f16s = download(p.f16s, n / 2), tf32s = download(p.tf32s, n);
   const auto exp2s = download(p.exp2s, n), log2s = download(p.log2s, n), maxima = download(p.maxima, n);
+  const auto reciprocals = download(p.reciprocals, n);
   bool isBf16 = true, isF16 = true, isTf32 = true, areExp2s = true, areLog2s = true, areMaxima = true;
+  bool areReciprocals = true;
   for (size_t i = 0; i < n; ++i) {
     const auto half = [&](const std::vector<uint32_t>& pairs) { return pairs[i / 2] >> (i % 2 * 16) & 0xffff; };
     isBf16 = isBf16 && isSame(valueOf(kBf16, half(bf16s)), nearest(kBf16, x[i]));
@@ -126,6 +146,7 @@ CONFORMANCE(math) {
     isTf32 = isTf32 && isSame(double(floatOfBits(tf32s[i])), nearest(kTf32, x[i]));
     areExp2s = areExp2s && isExp2(x[i], exp2s[i]);
     areLog2s = areLog2s && isLog2(x[i], log2s[i]);
+    areReciprocals = areReciprocals && isReciprocal(x[i], reciprocals[i]);
     areMaxima = areMaxima && (isSame(maxima[i], maximum(x[i], x[(i + 1) % n])) || (maxima[i] == 0 && x[i] == 0));
   }
   report("cvt.rn.bf16x2", isBf16);
@@ -133,6 +154,7 @@ CONFORMANCE(math) {
   report("cvt.rna.tf32", isTf32);
   report("ex2.approx.ftz within 2^-22", areExp2s);
   report("lg2.approx.ftz within 2^-22", areLog2s);
+  report("rcp.approx.ftz within 2^-23", areReciprocals);
   report("max.f32 ignores one NaN", areMaxima);
 }
 
