@@ -127,7 +127,7 @@ describe('a run', () => {
     for (const length of [6, 7, 8]) last = await step(last, length);
     expect(append).toHaveBeenCalledTimes(2);
     expect(last.present_key.dims).toEqual([2, 1, 8, dim]);
-    expect(Array.from(last.present_key.data.slice(-dim))).toEqual(Array(dim).fill(0));
+    expect(Array.from(last.present_key.data.slice(-dim) as Float32Array)).toEqual(Array(dim).fill(0));
     // The second of the same past goes its own way.
     await step(before, 6);
     expect(append).toHaveBeenCalledTimes(3);
