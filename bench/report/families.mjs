@@ -16,12 +16,10 @@ const speedupColumns = [
   ['FLOP ratio', (r) => times(r.flopRatio)],
   ['of it', (r) => (r.ofFlopRatio ? percent(r.ofFlopRatio, 1) : '')],
 ];
-/** The groups of family-ranges.mjs. */
-const ofRanges = ['documents', 'positions', 'power'];
 const visible = ['visible of computed pairs', (r) => percent(r.pairs.useful, r.pairs.computed)];
 const bound = ["tiles' bound", (r) => (r.speedup ? times(r.bound) : '')];
 
-function patternTable(rows, ...more) {
+export function patternTable(rows, ...more) {
   const pattern = [
     ['tokens', (r) => r.size],
     ['pattern', (r) => r.label],
@@ -100,15 +98,6 @@ export function familySections(result) {
       'Against dense without a mask.',
       group(['neighborhood'], (rows) => patternTable(rows, bound)),
     ),
-    ...(result.rows.some(({ group }) => ofRanges.includes(group))
-      ? [
-          heading(
-            'Ranges of keys',
-            'Documents against packed sequences, a shard of a zigzag ring and `power()` against dense causal; 2 heads.',
-            group(ofRanges, (rows) => patternTable(rows)),
-          ),
-        ]
-      : []),
     heading(
       'Random block lists',
       'Every block of 64 queries has its own random runs of keys: 512 keys of 16384, 2 heads with a list each.',

@@ -13,6 +13,7 @@ import { maskSections } from './masks.mjs';
 import { memorySections } from './memory.mjs';
 import { modelSections } from './models.mjs';
 import { peerSections } from './peers.mjs';
+import { rangeSections } from './ranges.mjs';
 import { ratioTable } from './ratios.mjs';
 import { rotarySections } from './rotary.mjs';
 import { servingSections } from './serving.mjs';
@@ -26,6 +27,7 @@ function readResult(name) {
 const speed = readResult('cpu.json');
 const memory = readResult('memory.json') ?? speed;
 const families = readResult('families.json');
+const ranges = readResult('ranges.json');
 const peers = readResult('peers.json');
 const peersOfMasks = readResult('peers-masks.json');
 const masks = readResult('masks.json');
@@ -46,6 +48,7 @@ const sections = [
   ...speedSections(speed),
   ...memorySections(memory),
   ...familySections(families),
+  ...rangeSections(ranges),
   ...maskSections(masks),
   ...servingSections(serving),
   ...cacheSections(caches),
@@ -59,6 +62,6 @@ const sections = [
 put('bench/RESULTS.md', `${sections.filter(Boolean).join('\n\n')}\n`);
 put(
   'docs/measurements/targets.md',
-  `${targetPage({ speed, memory, families, masks, serving, caches, models, peers, kernels, cards })}\n`,
+  `${targetPage({ speed, memory, families, ranges, masks, serving, caches, models, peers, kernels, cards })}\n`,
 );
 put('README.md', withSection('README.md', 'results', ratioTable(peers)));

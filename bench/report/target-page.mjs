@@ -7,6 +7,7 @@ import { familyTargets } from './family-targets.mjs';
 import { kernelTargets } from './kernels.mjs';
 import { memoryTargets } from './memory.mjs';
 import { modelTargets } from './models.mjs';
+import { rangeTargets } from './ranges.mjs';
 import { ratioTargets } from './ratio-rows.mjs';
 import { servingTargets } from './serving.mjs';
 import { heading, NOT_MEASURED, targetTable } from './tables.mjs';
@@ -26,7 +27,7 @@ function gpuSections(cards) {
 }
 
 /** @param {object} results of every suite, null where there is none; `cards` as readGpuResults() gives them */
-export function targetPage({ speed, memory, families, masks, serving, caches, models, peers, kernels, cards }) {
+export function targetPage({ speed, memory, families, ranges, masks, serving, caches, models, peers, kernels, cards }) {
   return [
     '# Targets',
     'Written by `npm run bench:report` from `bench/results/*.json`; never edited by hand. A target is what this project wants to ' +
@@ -35,6 +36,7 @@ export function targetPage({ speed, memory, families, masks, serving, caches, mo
     section('Dense attention', speed, speedTargets),
     section('Memory', memory, memoryTargets),
     section('Pattern families', families, familyTargets),
+    section('Ranges of keys', ranges, rangeTargets),
     section('Masks and biases', masks, ratioTargets),
     section('Serving', serving, servingTargets),
     section('Caches', caches, cacheTargets),
