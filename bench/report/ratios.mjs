@@ -30,7 +30,7 @@ export function ratioTable(result) {
     ["their time over tilewise's, at least", ([, ratio]) => `${(Math.floor(10 * ratio) / 10).toFixed(1)}x`],
   ];
   const software = peers.map((line) => line.replace(/,.*/, '')).join(', ');
-  const source = `[peers.json](bench/results/peers.json) of ${machine.date}, commit ${machine.commit}`;
+  const source = `bench/results/peers.json of ${machine.date}, commit ${machine.commit}`;
   const intro = `float32, one and two threads of ${machine.cpu}; ${software}; ${source}:`;
   return `${intro}\n\n${table(worst, columns)}`;
 }

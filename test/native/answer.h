@@ -16,6 +16,7 @@ struct Case {
   std::vector<std::vector<char>> buffers;
   std::vector<double> out, lse;  // float64 answers, out in the order of problem.out's elements
   double largestScore = 0;       // in magnitude: float32 scores are off by up to its rounding
+  double largestWeights = 1;     // a row's weights together: 1 with softmax, and errors grow with them
   std::string name;
 };
 
@@ -235,7 +236,11 @@ inline void answer(Case& c, const AnswerRow& row) {
     for (const double s : score) sum += weight.emplace_back(std::exp(s - most));
     c.lse[size_t(row.batch * p.lseBatch + row.head * p.lseHead + row.query)] = most + std::log(sum);
   } else {
-    for (const double s : score) weight.push_back(activated(p.activation, s, larger(1, row.keys - row.start)));
+    double all = 0;
+    for (const double s : score) {
+      all += weight.emplace_back(activated(p.activation, s, larger(1, row.keys - row.start)));
+    }
+    if (std::isfinite(all)) c.largestWeights = std::fmax(c.largestWeights, all);
   }
   for (int32_t d = 0; d < p.valueDim; ++d) {
     double o = 0;

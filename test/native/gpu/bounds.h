@@ -17,7 +17,7 @@ inline Bounds tensorCoreBounds(const Case& c) {
   const DType type = c.problem.dtype;
   const double half = type == DType::float32 ? 0 : type == DType::float16 ? 0x1p-12 : 0x1p-9;
   const double lse = 3e-6 + 0x1p-21 * c.largestScore;
-  return {lse + 2 * half, type == DType::float32 ? lse : 2 * half, lse};
+  return {c.largestWeights * (lse + 2 * half), type == DType::float32 ? lse : 2 * half, lse};
 }
 
 }  // namespace tilewise
