@@ -217,12 +217,9 @@ TW_HOST_DEVICE auto withPattern(const AttentionProblem& p, const Sequence& s, Vi
   return visit(patternOf<Window>(p, s));
 }
 
-// Finishes a row, as finishRow() of core/base/softmax.h: returns what its sums are multiplied by. keysInUse() is asked
-// of the row's sequence where there is no softmax.
-template <class KeysInUse>
-TW_HOST_DEVICE float finishRow(const AttentionProblem& p, SoftmaxState& state, int32_t head, KeysInUse&& keysInUse) {
-  if (!p.activation.isSoftmax()) return p.activation.outputScale(keysInUse());
-  return finishRow(state, p.sink(head));
+// Finishes a row, as finishRow() of core/base/softmax.h: returns what its sums are multiplied by.
+TW_HOST_DEVICE float finishRow(const AttentionProblem& p, SoftmaxState& state, int32_t head) {
+  return p.activation.isSoftmax() ? finishRow(state, p.sink(head)) : 1.0f;
 }
 
 TW_HOST_DEVICE PatternTraits traitsOf(const AttentionProblem& p) {

@@ -23,10 +23,8 @@ struct Activation {
   TW_HOST_DEVICE bool isSoftmax() const { return kind == ActivationKind::softmax; }
   // For a sequence of so many keys; hidden ones count.
   TW_HOST_DEVICE float biasFor(Token keys) const { return isBiasOfKeys ? -std::log(float(larger(1, keys))) : bias; }
-  // What a row's sum of weighted values is multiplied by, of a function of the score alone.
-  TW_HOST_DEVICE float outputScale(Token keys) const {
-    return kind == ActivationKind::relu ? 1.0f / float(larger(1, keys)) : 1.0f;
-  }
+  // What relu multiplies by. Weights have it, not their sums: those of the largest values would be beyond float32.
+  TW_HOST_DEVICE static float shareOf(Token keys) { return 1.0f / float(larger(1, keys)); }
 };
 
 // The weights of a score; of a hidden one, -inf, they are exactly 0, and NaN stays NaN. exp(x) is asked for x <= 0.
@@ -36,8 +34,8 @@ TW_HOST_DEVICE N sigmoidOf(N score, Exp&& exp, Divide&& divide) {
   return divide(whereLess(score, N(0.0f), e, N(1.0f)), e + N(1.0f));
 }
 template <class N>
-TW_HOST_DEVICE N reluOf(N score) {
-  return whereLess(score, N(0.0f), N(0.0f), score);
+TW_HOST_DEVICE N reluOf(N score, N share) {
+  return whereLess(score, N(0.0f), N(0.0f), score * share);
 }
 
 }  // namespace tilewise

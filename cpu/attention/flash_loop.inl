@@ -299,7 +299,7 @@ void finishPanel(const TileTask& task, const TileScratch& s, Panel& panel) {
   for (int lane = 0; lane < kPanel; ++lane) {
     const int32_t head = panel.rows.head[lane];
     SoftmaxState state{panel.max[lane], panel.sum[lane]};
-    factor[lane] = finishRow(p, state, head, [&] { return task.sequence.keysInUse(); });
+    factor[lane] = finishRow(p, state, head);
     if (p.lse && lane < panel.rows.count) {
       *p.lseAt(task.sequence.batch, firstQuery + panel.rows.token[lane], head) = state.lse();
     }

@@ -212,7 +212,7 @@ class AttentionJob {
         const auto [queryToken, head] = s.tiling.map.next(firstGroup + g).at(r);
         const int64_t token = s.sequence.queries.begin + queryToken, row = int64_t(g) * perGroup + r;
         SoftmaxState state{partial.max[row], partial.sum[row]};
-        const float factor = finishRow(p, state, head, [&] { return s.sequence.keysInUse(); });
+        const float factor = finishRow(p, state, head);
         float* output = partial.output + row * ld;
         for (int32_t d = 0; d < p.valueDim; ++d) output[d] *= factor;
         char* to = static_cast<char*>(p.out.data) + p.out.offset(s.sequence.batch, token, head) * sizeOf(p.dtype);

@@ -113,7 +113,10 @@ bool modifyScores(float* scores, const float* table, int n, const ScoreScale& sc
 // Calls visit(weigh), and weigh(scores) makes weights of a vector of scores: of an activation other than softmax.
 template <class Visit>
 void withWeights(const Activation& activation, Token keys, Visit&& visit) {
-  if (activation.kind == ActivationKind::relu) return visit([](Vec s) { return reluOf(Lanes(s)).v; });
+  if (activation.kind == ActivationKind::relu) {
+    const Lanes share(Activation::shareOf(keys));
+    return visit([share](Vec s) { return reluOf(Lanes(s), share).v; });
+  }
   const Vec bias = splat(activation.biasFor(keys));
   visit([bias](Vec s) {
     return sigmoidOf(

@@ -29,7 +29,7 @@ __device__ __forceinline__ void combine(const AttentionParams& p) {
     merge(state, part);
   }
   const float base = subtrahend(state.max);
-  const float factor = finishRow(problem, state, head, [&] { return sequence.keysInUse(); });
+  const float factor = finishRow(problem, state, head);
   const int64_t row = problem.out.offset(sequence.batch, sequence.queries.begin + token, head);
   auto* out = static_cast<typename Element<E>::Bits*>(problem.out.data);
   for (int d = int(thread_index()); d < problem.valueDim; d += kCombineThreads) {

@@ -61,7 +61,8 @@ struct OnlineSoftmax {
       max[slot] = 0;
     }
     if (activation.kind == ActivationKind::relu) {
-      scores.forEach([&](float& s, int, int, int) { s = reluOf(s); });
+      const float share = Activation::shareOf(keys);
+      scores.forEach([&](float& s, int, int, int) { s = reluOf(s, share); });
       return;
     }
     const float bias = activation.biasFor(keys);

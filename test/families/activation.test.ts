@@ -125,6 +125,8 @@ onEveryBackend((backend) => {
     expect(at([0, Number.NaN], [2, 1], {})).toBeNaN();
     expect(at([7, Number.NaN], [2, Number.NaN], { mask, activation: 'relu' })).toBe(7);
     expect(at([Number.NaN, 1], [2, 1], { activation: 'relu' })).toBeNaN();
+    // A weight above 1 before it is divided by the number of keys, and the largest value.
+    expect(at([4, 0, 0, 0, 0, 0, 0, 0], [2 ** 127, 0, 0, 0, 0, 0, 0, 0], { activation: 'relu' })).toBe(2 ** 126);
   });
 
   it('splits of the keys give what one piece gives', () => {

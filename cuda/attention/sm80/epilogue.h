@@ -26,10 +26,8 @@ __device__ __forceinline__ void storeLse(const AttentionParams& p, const Work& w
 
 // What a row's sums are multiplied by; its lse is final afterwards. Stream kernels know softmax alone.
 template <class L>
-__device__ __forceinline__ float finishRowOf(const AttentionParams& p, const Work& work, SoftmaxState& state,
-                                             int32_t head) {
-  if constexpr (!L::kGathers) return finishRow(state, p.problem.sink(head));
-  return finishRow(p.problem, state, head, [&] { return p.problem.sequence(work.index).keysInUse(); });
+__device__ __forceinline__ float finishRowOf(const AttentionParams& p, SoftmaxState& state, int32_t head) {
+  return L::kGathers ? finishRow(p.problem, state, head) : finishRow(state, p.problem.sink(head));
 }
 
 // Split keys: sums and states go from registers straight to the workspace.
@@ -71,7 +69,7 @@ __device__ __forceinline__ void storeRows(const AttentionParams& p, const Work& 
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
     const auto query = queries.at(firstRow + Tile::row(slot));
     SoftmaxState state = softmax.finish(slot, scoreFactor);
-    factor[slot] = finishRowOf<L>(p, work, state, query.head);
+    factor[slot] = finishRowOf<L>(p, state, query.head);
     if (query.isReal && lane_id() % 4 == 0) storeLse(p, work, query, state.lse());
   }
   output.scaleRows(factor);
@@ -154,7 +152,7 @@ __device__ __forceinline__ void mergeRow(const AttentionParams& p, const Work& w
   const bool isPartial = p.splits > 1;
   const int64_t partial = isPartial ? p.partial(work.index, query.head, query.token, work.split) : 0;
   if (isPartial && lane_id() == 0) p.partialStates[partial] = {merged.max, merged.sum};
-  const float last = isPartial ? 1.0f : finishRowOf<L>(p, work, merged, query.head);
+  const float last = isPartial ? 1.0f : finishRowOf<L>(p, merged, query.head);
   if (!isPartial && lane_id() == 0) storeLse(p, work, query, merged.lse());
 #pragma unroll 1
   for (int d = lane_id(); d < p.problem.valueDim; d += 32) {
