@@ -20,7 +20,7 @@ export function writeResult(file, content) {
       .replace(/\s*\n\s*/g, ' ')
       .replace('[ ', '[')
       .replace(' ]', ']');
-  const json = () => JSON.stringify(content, null, 2).replace(/\[\n\s+"[^[\]{}]*\]/g, onOneLine);
+  const json = () => JSON.stringify(content, null, 2).replace(/\[\n\s+["\d][^[\]{}]*\]/g, onOneLine);
   mkdirSync(path.dirname(file), { recursive: true });
   writeFileSync(file, typeof content === 'string' ? content : `${json()}\n`);
   console.log(`wrote ${file}`);

@@ -153,7 +153,7 @@ function activations(dtype, queries, tokens, headDim) {
       {
         name: 'sigmoid',
         options: { causal: true, activation: 'sigmoid', activationBias: -Math.log(tokens) },
-        most: 1 / 0.97,
+        most: 1.03,
       },
       { name: 'relu', options: { causal: true, activation: 'relu' } },
     ],
