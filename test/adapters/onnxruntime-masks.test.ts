@@ -18,8 +18,13 @@ const read = (mask: SiteMask, tensor: ReturnType<typeof bias | typeof bool>, isC
   new RunMasks().optionsOf([[mask, tensor]], of, isCausal);
 
 describe('a mask becomes', () => {
-  it('nothing, where it hides nothing', () => {
-    expect(read(as('bias'), bias(Array(9).fill(0)))).toEqual({});
+  it('nothing, where it hides nothing from a token behind a past', () => {
+    const token = { ...sizes, queries: 1, past: 2 };
+    expect(read(as('bias'), bias([0, 0, 0], [1, 1, 1, 3]), false, token)).toEqual({});
+  });
+
+  it('no order, where it hides nothing', () => {
+    expect(read(as('bias'), bias(Array(9).fill(0)))).toEqual({ causal: false });
   });
 
   it('causal order, added or as true and false', () => {

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { makeModel, makeNode, makeValueInfo } from '../../dist/adapters/onnx/make.js';
 import type { SiteMask, SitePattern } from '../../dist/adapters/onnx/sites/site.js';
 import { fuse } from '../../dist/adapters/onnxruntime/index.js';
-import { RunMasks } from '../../dist/adapters/onnxruntime/masks/masks.js';
+import { RunMasks, SessionMasks } from '../../dist/adapters/onnxruntime/masks/masks.js';
 import { blocks, slidingWindow, stridedShards } from '../../dist/index.js';
 import { attention } from '../references/attention.js';
 import { type Operand, rowMajor } from '../references/operand.js';
@@ -135,5 +135,22 @@ describe('the output', () => {
       expect(Math.abs((y.data as Float32Array)[i] - want)).toBeLessThan(1e-5);
     }
     await session.release();
+  });
+});
+
+describe('masks from run to run', () => {
+  const mask: SiteMask = { value: 'mask', as: 'mask', isInverted: false, hidden: Number.NEGATIVE_INFINITY };
+  const tensor = (bytes: number[]) => ({ type: 'bool', data: Uint8Array.from(bytes), dims: [1, 1, 1, 3] }) as const;
+  const sizes = { batch: 1, heads: 2, queries: 3, keys: 3 };
+
+  // Calls are kept as long as their masks say the same: a short text costs three times as much without.
+  it.each([
+    ['shows everything', [1, 1, 1]],
+    ['hides the last key', [1, 1, 0]],
+  ])('one that %s is known by its bytes', (_, bytes) => {
+    const session = new SessionMasks();
+    const options = new RunMasks(session).optionsOf([[mask, tensor(bytes)]], sizes, false);
+    expect(new RunMasks(session).says(options, [tensor(bytes)])).toBe(true);
+    expect(new RunMasks(session).says(options, [tensor([0, 1, 1])])).toBe(false);
   });
 });

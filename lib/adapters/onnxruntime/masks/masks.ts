@@ -47,7 +47,10 @@ export class RunMasks {
     return this.#known.says(options, masks);
   }
 
-  /** Whether a mask hides and adds nothing, as masks of single tokens do: these are not worth knowing. */
+  /**
+   * Whether a mask hides and adds nothing, as those of tokens behind a past do: they grow with each token, and are not worth
+   * knowing. Other runs have theirs again, byte by byte, and calls that are kept ask for that.
+   */
   #isNothing([mask, tensor]: MaskOfRun, { total, ...sizes }: CallSizes): boolean {
     const last = this.#last;
     const isKnown = last?.tensor === tensor && last.mask.as === mask.as && last.mask.isInverted === mask.isInverted;
@@ -70,7 +73,7 @@ export class RunMasks {
    */
   optionsOf(masks: readonly MaskOfRun[], sizes: CallSizes, isCausal: boolean, pattern?: SitePattern): MaskOptions {
     if (masks.length === 0) return pattern ? withPattern(pattern, undefined, sizes, isCausal) : nothing;
-    if (masks.length === 1 && !pattern && this.#isNothing(masks[0], sizes)) return nothing;
+    if (sizes.past && masks.length === 1 && !pattern && this.#isNothing(masks[0], sizes)) return nothing;
     const { batch, heads, queries, keys, past, total } = sizes;
     const said = masks.map(([{ as, isInverted, hidden }]) => `${as} ${isInverted} ${hidden}`);
     const key = `${said.join()} ${isCausal} ${batch} ${heads} ${queries} ${keys} ${past} ${total}`;
