@@ -1,4 +1,6 @@
 // The picture of docs/guide/activations.md: the weight of a score under each activation. Reader: generate.mjs, which writes it.
+import { legend } from './legend.mjs';
+
 const keys = 64;
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 const curves = [
@@ -39,11 +41,7 @@ export function activationsPicture() {
     ),
     `<text x="${left + width / 2}" y="${top + height + 36}" text-anchor="middle">score</text>`,
     ...curves.map(curve),
-    ...curves.map(
-      ({ name, color }, i) =>
-        `<line x1="530" x2="554" y1="${60 + 20 * i}" y2="${60 + 20 * i}" stroke="${color}" stroke-width="2"/>` +
-        `<text x="562" y="${64 + 20 * i}">${name}</text>`,
-    ),
+    ...legend(curves, 530),
     '</svg>',
   ].join('\n');
 }

@@ -1,6 +1,7 @@
 // The picture of docs/guide/rotary.md: how many positions each pair takes for a turn, by the rules that stretch a context.
 // Assumes a built package. Reader: generate.mjs, which writes it.
 import { readFrequencies } from '../../dist/ops/rotary/frequencies.js';
+import { legend } from './legend.mjs';
 
 const dims = 128;
 const theta = 500_000;
@@ -47,11 +48,7 @@ export function rotaryPicture() {
     ),
     `<text x="${left + width / 2}" y="${top + height + 36}" text-anchor="middle">pair</text>`,
     ...rules.map(curve),
-    ...rules.map(
-      ({ name, color }, i) =>
-        `<line x1="604" x2="628" y1="${60 + 20 * i}" y2="${60 + 20 * i}" stroke="${color}" stroke-width="2"/>` +
-        `<text x="636" y="${64 + 20 * i}">${name}</text>`,
-    ),
+    ...legend(rules, 604),
     '</svg>',
   ].join('\n');
 }

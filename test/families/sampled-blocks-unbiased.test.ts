@@ -16,6 +16,7 @@ import { expectedOf } from '../conformance/judge.js';
 import { fromOutput, fromTensor, operandOf } from '../conformance/memory.js';
 import { expectRight, onEveryBackend } from '../conformance/suite.js';
 import { range, toNumbers } from '../references/operand.js';
+import type { Problem } from '../references/problem.js';
 import { isKept, piOf, type Rule } from '../references/sampled-blocks.js';
 import { isSame, tensor } from '../support/tensors.js';
 import { view } from '../support/views.js';
@@ -165,18 +166,17 @@ onEveryBackend((backend) => {
     ['a scale of -2', { block: 16, keep: 0.5 }, { queries: 90, keys: 90, scale: -2 }],
     ['extra keys', { block: 16, keep: 0.5 }, { queries: 90, keys: 90, extra: 7 }],
   ];
+  const unbiased = (problem: Problem, options: Parameters<typeof sampledBlocks>[0]) => {
+    const { query, key, value, options: told } = callOf(view(problem));
+    const pattern = sampledBlocks({ ...options, unbiased: true });
+    return attentionSync(query, key, value, { ...told, pattern, device: backend.device });
+  };
   it.each(cases)('is right with every type: %s', (_, rule, sizes) => {
     for (const dtype of ['float32', 'float16', 'bfloat16'] as const) {
       const c: Case = { batch: 2, heads: [heads, kvHeads], dims: [24, 20], dtype, seed: 4, ...sizes };
       const options = { ...rule, seed: 5, layer: 2 };
       const { problem } = build(c);
-      const call = callOf(view(problem));
-      const pattern = sampledBlocks({ ...options, unbiased: true });
-      const { out, lse } = attentionSync(call.query, call.key, call.value, {
-        ...call.options,
-        pattern,
-        device: backend.device,
-      });
+      const { out, lse } = unbiased(problem, options);
       const found = { out: fromOutput(out, 'bhnd'), lse: fromTensor(lse!) };
       expectRight(found, expectedOf({ ...problem, ...asMaskAndBias(options, c) }), dtype);
     }
@@ -189,13 +189,7 @@ onEveryBackend((backend) => {
     };
     const options = { block: 16, keep: 0.6, seed: 1, layer: 0 };
     const { problem } = build(c);
-    const call = callOf(view(problem));
-    const pattern = sampledBlocks({ ...options, unbiased: true });
-    const { out, lse } = attentionSync(call.query, call.key, call.value, {
-      ...call.options,
-      pattern,
-      device: backend.device,
-    });
+    const { out, lse } = unbiased(problem, options);
     const { mask, bias } = asMaskAndBias(options, c);
     const [given, hidden] = [toNumbers(problem.bias!), toNumbers(problem.mask!)];
     const both = toNumbers(bias).map((x, n) => x + given[n]);

@@ -41,7 +41,7 @@ export function checkActivation(
   if (!activation) return;
   const { kind } = activation;
   if (returnLse === true) {
-    throw conflict(`\`returnLse\` goes with softmax: ${kind} has no normaliser, and its partial results just add`);
+    throw conflict(`\`returnLse\` goes with softmax: ${kind} has no normaliser; leave it out`);
   }
   if (sinks !== undefined) {
     throw conflict(`\`sinks\` join the denominator of softmax, which ${kind} has not; leave them out`);
