@@ -11,12 +11,14 @@
 namespace tilewise {
 namespace {
 
-// The fields of a score rule from `base` on: type, offset, then strides in the order of the rule's axes.
+// The fields of a score rule from `base` on: type, offset, strides in the order of the rule's axes, whose its heads
+// are.
 template <class Rule>
 void readRule(const Numbers& numbers, const char* name, size_t base, const View& view, const ScoreShape& shape,
               Rule& rule) {
   if (!view.isPresent) return;
   if constexpr (Rule::kHasType) rule.dtype = numbers.type(base);
+  if constexpr (std::is_base_of_v<ScoreOperand, Rule>) rule.isOfKvHeads = numbers.at(base + 6) != 0;
   const int64_t offset = numbers.whole(base + 1, "an offset", 0, kMaxExact);
   rule.operand(shape, [&](auto& array, int64_t elementBytes, const auto& axes) {
     constexpr size_t kAxes = std::extent_v<std::remove_reference_t<decltype(axes)>>;
@@ -93,7 +95,7 @@ void readOperands(const Numbers& n, const Views& views, AttentionProblem& p) {
 }
 
 void readRules(const Numbers& n, const Views& views, AttentionProblem& p) {
-  const ScoreShape shape{p.batch, p.outputHeads(), p.queries, p.keys, p.sequences};
+  const ScoreShape shape{p.batch, p.outputHeads(), p.kvHeads, p.queries, p.keys, p.sequences};
 #define TW_READ_RULE(Rule, name, ...) \
   readRule(n, #name, size_t(Field::name##Type), views.at(Slot::name), shape, p.rules.name);
   TW_SCORE_RULES(TW_READ_RULE)

@@ -18,7 +18,7 @@ namespace tilewise {
 
 // clang-format off
 #define TW_OPERAND(X, name) X(name##Offset) X(name##ByBatch) X(name##ByToken) X(name##ByHead) X(name##ByDim)
-#define TW_RULE(Rule, name, X) X(name##Type) X(name##Offset) X(name##Stride0) X(name##Stride1) X(name##Stride2) X(name##Stride3)
+#define TW_RULE(Rule, name, X) X(name##Type) X(name##Offset) X(name##Stride0) X(name##Stride1) X(name##Stride2) X(name##Stride3) X(name##IsOfKvHeads)
 #define TW_RULE_VIEW(Rule, name, X) X(name)
 #define TW_ROWS(X, name) X(name##Offset) X(name##ByBatch) X(name##ByHead) X(name##ByToken)
 

@@ -44,7 +44,7 @@ class HiddenKeys {
  public:
   HiddenKeys() = default;  // none
   HiddenKeys(const AttentionProblem& problem, const Sequence& sequence, const TileRule& rule)
-      : rules_(&problem.rules), sequence_(sequence), atOnce_(rule.maskKeys), isByLine_(rule.isMaskedByLine) {
+      : problem_(&problem), sequence_(sequence), atOnce_(rule.maskKeys), isByLine_(rule.isMaskedByLine) {
     forEachMask([&](const auto& rule) {
       hasMasks_ = true;
       variesByBatch_ |= rule.batch != 0;
@@ -100,8 +100,8 @@ class HiddenKeys {
   // Calls visit(rule) for the rules that say of every pair whether it is hidden.
   template <class Visit>
   void forEachMask(Visit&& visit) const {
-    if (!rules_) return;
-    rules_->forEach([&](const auto& rule) {
+    if (!problem_) return;
+    problem_->rules.forEach([&](const auto& rule) {
       if constexpr (hasVisibleEffect<std::decay_t<decltype(rule)>>()) {
         if (rule.isPresent()) visit(rule);
       }
@@ -111,7 +111,8 @@ class HiddenKeys {
   // Calls visit(pointer to the element of the sequence's key 0).
   template <class Rule, class Visit>
   void withRow(const Rule& rule, int32_t head, Token query, Visit&& visit) const {
-    const int64_t row = rule.row({sequence_.batch, sequence_.keyBatch, head, query, sequence_.keys.begin, {}});
+    const int32_t kvHead = problem_->kvHeadOf(head);
+    const int64_t row = rule.row({sequence_.batch, sequence_.keyBatch, head, kvHead, query, sequence_.keys.begin, {}});
     rule.withReader([&](const auto& read) { visit(read.data + row); });
   }
 
@@ -160,7 +161,7 @@ class HiddenKeys {
     return effect;
   }
 
-  const ScoreRules* rules_ = nullptr;
+  const AttentionProblem* problem_ = nullptr;
   Sequence sequence_{};
   Token atOnce_ = 0;  // so many keys are left out together; 0: masks leave out none
   bool isByLine_ = false;

@@ -10,20 +10,22 @@ namespace tilewise {
 struct ScoreOperand {
   Placed<const void> data;
   int64_t batch = 0, head = 0, query = 0, key = 0;
+  bool isOfKvHeads = false;  // heads are KV heads, each of which serves its group; else those of the output
 
   static constexpr bool kReads = true, kCoversAll = true;
   using Row = int64_t;
 
   TW_HOST_DEVICE bool isPresent() const { return data; }
   TW_HOST_DEVICE int64_t row(const ScoreQuery& q) const {
-    return q.batch * batch + q.head * head + q.token * query + q.firstKey * key;
+    return q.batch * batch + (isOfKvHeads ? q.kvHead : q.head) * head + q.token * query + q.firstKey * key;
   }
   TW_HOST_DEVICE int64_t at(int64_t row, const ScoreKey& k) const { return row + k.token * key; }
 
  protected:
   template <class Visit>
   void operandOf(int64_t elementBytes, const ScoreShape& s, Visit&& visit) {
-    const OperandAxis axes[] = {{s.batch, &batch}, {s.heads, &head}, {s.queries, &query}, {s.keys, &key}};
+    const int64_t heads = isOfKvHeads ? s.kvHeads : s.heads;
+    const OperandAxis axes[] = {{s.batch, &batch}, {heads, &head}, {s.queries, &query}, {s.keys, &key}};
     visit(data, elementBytes, axes);
   }
 };

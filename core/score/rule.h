@@ -30,6 +30,7 @@ struct ScoreQuery {
   int64_t batch;
   int64_t keyBatch;  // batch entry of its keys: of packed queries over pages, their sequence
   int32_t head;  // of the output
+  int32_t kvHead;  // that it reads
   int64_t token;  // within the batch entry
   int64_t firstKey;  // token of the sequence's first key within the batch entry
   Token place[kMaxRank];  // grids: in the dilation group, the last axis last; else unused
@@ -42,7 +43,7 @@ struct ScoreKey {
 
 // Sizes of a problem, for operands.
 struct ScoreShape {
-  int64_t batch, heads, queries, keys;
+  int64_t batch, heads, kvHeads, queries, keys;
   int64_t sequences;  // batch, unless queries are packed
 };
 

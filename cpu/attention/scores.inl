@@ -35,7 +35,7 @@ struct QueryRows {
     const Token offset = offsetOf(p.window, s.queries.size(), s.keys.size());
     for (int i = 0; i < Width; ++i) {
       position[i] = p.positions.areGiven() ? p.positions.ofQuery(s.batch, token[i]) : token[i] + offset;
-      ScoreQuery query{s.batch, s.keyBatch, head[i], s.queries.begin + token[i], s.keys.begin, {}};
+      ScoreQuery query{s.batch, s.keyBatch, head[i], p.kvHeadOf(head[i]), s.queries.begin + token[i], s.keys.begin, {}};
       for (int a = 0; a < rank; ++a) query.place[a + kMaxRank - rank] = place[a][i];
       rules.set(i, p.rules, query);
     }

@@ -24,9 +24,9 @@ struct Query {
 
 // As score rules see it.
 template <int Rank>
-__device__ __forceinline__ ScoreQuery scoreQueryOf(const Sequence& sequence, const Query<Rank>& query) {
-  ScoreQuery q{
-      sequence.batch, sequence.keyBatch, query.head, sequence.queries.begin + query.token, sequence.keys.begin, {}};
+__device__ __forceinline__ ScoreQuery scoreQueryOf(const Sequence& sequence, const Query<Rank>& query, int32_t kvHead) {
+  const int64_t token = sequence.queries.begin + query.token;
+  ScoreQuery q{sequence.batch, sequence.keyBatch, query.head, kvHead, token, sequence.keys.begin, {}};
 #pragma unroll
   for (int a = 0; a < Rank; ++a) q.place[a + kMaxRank - Rank] = query.place[a];
   return q;

@@ -13,7 +13,7 @@ constexpr int kEffectKeysPerLane = EffectTable::kPieces * kEffectKeys / 32;
 // Of one rule on the lane's keys from `first` on, for all rows. Past the last key it is looked at again.
 template <class Rule, class Q>
 __device__ __forceinline__ RuleEffect effectOfRule(const Rule& rule, const Sequence& sequence, const Q& queries,
-                                                   Token first) {
+                                                   int32_t kvHead, Token first) {
   RuleEffect effect = RuleEffect::some;
   if constexpr (hasVisibleEffect<Rule>()) {
     rule.withReader([&](const auto& read) {
@@ -21,7 +21,7 @@ __device__ __forceinline__ RuleEffect effectOfRule(const Rule& rule, const Seque
       typename Rule::Row before{};
 #pragma unroll 1
       for (int r = 0; r < queries.count; ++r) {
-        const typename Rule::Row row = rule.row(scoreQueryOf(sequence, queries.at(r)));
+        const typename Rule::Row row = rule.row(scoreQueryOf(sequence, queries.at(r), kvHead));
         if (r > 0 && row == before) continue;
         before = row;
         int hiding = 0, idle = 0;
@@ -53,10 +53,12 @@ __device__ __forceinline__ void noteEffects(const EffectParams& params) {
   patternOf(p, work, pattern);
   const auto queries = queriesOf(p, work, pattern, params.tileRows);
 
+  const int32_t kvHead = p.problem.kvHeadOf(work.map.firstHead);
+  const Token first = begin + lane_id() * kEffectKeysPerLane;
   RuleEffect effect = RuleEffect::none;
   p.problem.rules.forEach([&](const auto& rule) {
     if (!rule.isPresent() || effect == RuleEffect::hidesAll) return;
-    effect = inTurn(effect, effectOfRule(rule, work.sequence, queries, begin + lane_id() * kEffectKeysPerLane));
+    effect = inTurn(effect, effectOfRule(rule, work.sequence, queries, kvHead, first));
   });
   constexpr int kLanes = 32 / EffectTable::kPieces;  // of a piece
   for (int step = 1; step < kLanes; step *= 2) effect = together(effect, RuleEffect(shfl_xor(int32_t(effect), step)));

@@ -113,12 +113,13 @@ __device__ __forceinline__ void addRules(RegisterTile<RowTiles, Keys>& scores, c
   using Tile = RegisterTile<RowTiles, Keys>;
   const Sequence sequence = p.sequence(work.index);  // again, because it would take registers of the whole loop
   const Token offset = offsetOf(p.window, sequence.queries.size(), sequence.keys.size());
+  const int32_t kvHead = p.kvHeadOf(work.map.firstHead);  // of all rows
 #pragma unroll 1
   for (int block = 0; block < Keys / 8; ++block) {
 #pragma unroll
     for (int slot = 0; slot < Tile::kSlots; ++slot) {
       const auto query = queries.at(firstRow + Tile::row(slot));
-      const ScoreQuery scoreQuery = scoreQueryOf(sequence, query);
+      const ScoreQuery scoreQuery = scoreQueryOf(sequence, query, kvHead);
       constexpr bool kMayHavePositions = !std::is_same_v<Q, GridQueries>;
       const RulePositions& positions = p.positions;
       const bool havePositions = kMayHavePositions && positions.areGiven();

@@ -33,10 +33,10 @@ StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
   staging.input(p.extraValues, p.batch, p.extraTokens, p.kvHeads, p.valueDim, types);
   p.keyType = p.dtype;
   p.rules.forEach([&](auto& rule) {
-    rule.operand(
-        {p.batch, heads, queries, keys, p.sequences}, [&](auto& array, int64_t elementBytes, const auto& axes) {
-          staging.input(array, {std::begin(axes), std::end(axes)}, {elementBytes, Staging::kRowAlignment, false});
-        });
+    rule.operand({p.batch, heads, p.kvHeads, queries, keys, p.sequences}, [&](auto& array, int64_t elementBytes,
+                                                                              const auto& axes) {
+      staging.input(array, {std::begin(axes), std::end(axes)}, {elementBytes, Staging::kRowAlignment, false});
+    });
   });
   staging.input(p.sinks, {{heads, &p.sinksHead}}, {sizeof(float), sizeof(float), false});
   staging.inputList(p.cuSeqlensQ, p.sequences + 1);

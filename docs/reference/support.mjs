@@ -102,6 +102,7 @@ const rows = [
   ['`activation`: sigmoid, relu', call({ activation: 'sigmoid' })],
   ['`sinks`: logits in the denominator', call({ sinks: Float32Array.of(0, 0) })],
   ['`bias`, broadcast', call({ bias: zeros('float32', 2, 3) })],
+  ['`biasHeads`: a bias per KV head', call({ bias: zeros('float32', 2, 3), biasHeads: 'kv' })],
   ['`mask`, broadcast', call({ mask: zeros('bool', 2, 3) })],
   ['`keyMask`', call({ keyMask: zeros('bool', 1, 3) })],
   ['`keyLengths`: padded batches', call({ batch: 2, keyLengths: Int32Array.of(3, 1) })],

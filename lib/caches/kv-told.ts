@@ -22,6 +22,7 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
   | 'alibiSlopes'
   | 'sinks'
   | 'bias'
+  | 'biasHeads'
   | 'mask'
   | 'keyMask'
   | 'extraKeys'
@@ -37,7 +38,10 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
 };
 
 /** What attention over sequences of a pool can be told: packed queries and keys have no axes in a bias or mask. */
-export type PackedAttentionOptions<T = Tensor> = Omit<CacheAttentionOptions<T>, 'state' | 'bias' | 'mask'>;
+export type PackedAttentionOptions<T = Tensor> = Omit<
+  CacheAttentionOptions<T>,
+  'state' | 'bias' | 'biasHeads' | 'mask'
+>;
 
 /** Names that calls of caches and pools have in common. */
 const packedNames = namesOf<PackedAttentionOptions>({
@@ -62,7 +66,7 @@ const packedNames = namesOf<PackedAttentionOptions>({
   signal: 1,
   copyInputs: 1,
 });
-export const cacheNames: ReadonlySet<string> = new Set([...packedNames, 'bias', 'mask', 'state']);
+export const cacheNames: ReadonlySet<string> = new Set([...packedNames, 'bias', 'biasHeads', 'mask', 'state']);
 export const poolNames: ReadonlySet<string> = new Set([...packedNames, 'queryLengths', 'states']);
 
 /** Options of attention() that a cache adds to. */
@@ -89,6 +93,7 @@ export const toldOf = (given: CacheAttentionOptions<unknown>, layout: Layout): T
     alibiSlopes: given.alibiSlopes,
     sinks: given.sinks,
     bias: given.bias,
+    biasHeads: given.biasHeads,
     mask: given.mask,
     keyMask: given.keyMask,
     extraKeys: given.extraKeys,

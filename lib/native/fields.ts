@@ -31,6 +31,7 @@ export const field = {
   alignOffset: fieldAt('alignOffset'),
   pairing: fieldAt('pairing'),
   biasType: fieldAt('biasType'),
+  biasIsOfKvHeads: fieldAt('biasIsOfKvHeads'),
   // Operands have their strides in the fields that follow the offset.
   q: fieldAt('queryOffset'),
   k: fieldAt('keyOffset'),

@@ -60,7 +60,15 @@ export interface Case {
   activation?: 'sigmoid' | 'relu';
   activationBias?: number | 'neg-log-keys';
   // hidden: share of cells; prefix: hide that many leading keys; structure: in place of both, and of numbers other than 0
-  bias?: { axes: Axes; dtype?: FloatType; hidden?: number; lowest?: number; prefix?: number; structure?: Structure };
+  bias?: {
+    axes: Axes;
+    dtype?: FloatType;
+    hidden?: number;
+    lowest?: number;
+    prefix?: number;
+    structure?: Structure;
+    heads?: 'kv';
+  };
   mask?: { axes: Axes; hidden?: number; prefix?: number; structure?: Structure };
   keyMask?: { hidden?: number; structure?: 'left' | 'right' };
   alibi?: 'h' | 'bh';
@@ -139,8 +147,10 @@ function addScoreRules(c: Case, problem: Problem, random: Random): void {
     axes: Axes,
     element: (k: number, q: number, b: number) => number,
     type: FloatType | 'bool',
+    isOfKvHeads = false,
   ): Operand => {
-    const dims = [...'bhqk'].map((axis) => (axes.includes(axis) ? sizes[axis] : 1));
+    const lengths = isOfKvHeads ? { ...sizes, h: c.heads?.[1] ?? 1 } : sizes;
+    const dims = [...'bhqk'].map((axis) => (axes.includes(axis) ? lengths[axis] : 1));
     const [, , rows, columns] = dims;
     const numbers = Array.from({ length: dims.reduce((a, n) => a * n, 1) }, (_, i) =>
       element(i % columns, Math.floor(i / columns) % rows, Math.floor(i / (dims[1] * rows * columns))),
@@ -151,9 +161,11 @@ function addScoreRules(c: Case, problem: Problem, random: Random): void {
   if (c.bias) {
     const { axes, dtype: type = 'float32', hidden = 0, lowest = -Infinity, prefix = 0, structure } = c.bias;
     const isSeen = structure && structures[structure];
+    const isOfKvHeads = c.bias.heads === 'kv';
     problem.bias = isSeen
-      ? scores(axes, (k, q, b) => (isSeen(q, k, b, c.queries, c.keys) ? 0 : lowest), type)
-      : scores(axes, (k) => (k < prefix || random.chance(hidden) ? lowest : random.normal()), type);
+      ? scores(axes, (k, q, b) => (isSeen(q, k, b, c.queries, c.keys) ? 0 : lowest), type, isOfKvHeads)
+      : scores(axes, (k) => (k < prefix || random.chance(hidden) ? lowest : random.normal()), type, isOfKvHeads);
+    if (isOfKvHeads) problem.biasHeads = 'kv';
   }
   if (c.mask) {
     const { axes, hidden = 0, prefix = 0, structure } = c.mask;
@@ -258,6 +270,7 @@ export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed
   const isReversed = problem.key.dims[1] > problem.query.dims[1];
   if (pairing !== undefined || isReversed) options.pairing = pairing ?? 'tile';
   if (problem.bias) options.bias = toPlainTensor(problem.bias);
+  if (problem.biasHeads) options.biasHeads = problem.biasHeads;
   if (problem.mask) options.mask = toPlainTensor(problem.mask);
   if (problem.keyMask) options.keyMask = toPlainTensor(problem.keyMask);
   if (problem.alibiSlopes) options.alibiSlopes = toPlainTensor(problem.alibiSlopes);

@@ -57,6 +57,8 @@ const factors: Record<string, Partial<Case>[]> = {
     { bias: { axes: 'hk', dtype: 'bfloat16' } },
     { bias: { axes: 'bk', hidden: 0.5 } },
     { bias: { axes: 'hq' } },
+    { bias: { axes: 'bhk', heads: 'kv' } },
+    { bias: { axes: 'bhqk', dtype: 'float16', hidden: 0.3, heads: 'kv' } },
   ],
   mask: [
     {},

@@ -35,6 +35,7 @@ export interface Problem {
   positions?: Positions; // in place of `align`: what windows, sinks, power and ALiBi count
   pairing?: 'tile' | 'interleave'; // which query head a KV head meets when there are more KV heads
   bias?: Operand; // added; -Infinity hides
+  biasHeads?: 'kv'; // its heads are KV heads, each of which serves its group
   mask?: Operand; // 0 hides
   keyMask?: Operand; // [sequences, keys]: 0 hides from every head and query
   alibiSlopes?: Operand; // [heads] or [batch, heads]: score -= slope * |position - key|
@@ -158,13 +159,15 @@ export interface Row {
 
 export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row {
   const { batch, heads, queries, keys } = shapeOf(problem);
-  const cells = (operand: Operand): ((query: number, key: number) => number) => {
-    const full = broadcast(operand, [batch, heads, queries, keys]);
+  const kvHeads = problem.key.dims[1];
+  const { kvHead } = headsOf(problem, head);
+  const cells = (operand: Operand, isOfKvHeads = false): ((query: number, key: number) => number) => {
+    const full = broadcast(operand, [batch, isOfKvHeads ? kvHeads : heads, queries, keys]);
     const [batchStride, headStride, queryStride, keyStride] = full.strides;
-    const start = full.offset + sequence.batch * batchStride + head * headStride;
+    const start = full.offset + sequence.batch * batchStride + (isOfKvHeads ? kvHead : head) * headStride;
     return (query, key) => readElement(full, start + query * queryStride + key * keyStride);
   };
-  const bias = problem.bias && cells(problem.bias);
+  const bias = problem.bias && cells(problem.bias, problem.biasHeads === 'kv');
   const mask = problem.mask && cells(problem.mask);
   const { keyMask } = problem;
   const isShown = (key: number): boolean =>
@@ -186,7 +189,6 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
   const recent = ofHead(problem.recentTokens ?? Infinity);
   const sinkTokens = ofHead(problem.sinkTokens ?? 0);
   const { positionOf, placeOf } = placesOf(problem, sequence, offset);
-  const kvHeads = problem.key.dims[1];
   const allowed = ruleOf(problem.pattern, { batch: sequence.keyBatch, head, heads, kvHeads, placeOf });
   const listed = listedPages(problem, sequence.keyBatch, head);
   const relative = relativeOf(problem, head);

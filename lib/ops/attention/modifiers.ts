@@ -20,8 +20,7 @@ import type { Settings } from './settings.js';
  */
 export function putModifiers(request: Request, settings: Settings, shape: Shape, sequences: Shape): void {
   putScalars(request.numbers, settings);
-  putBroadcast(request, 'bias', settings, shape);
-  if (settings.bias) request.numbers[field.biasType] = dataTypeCode(settings.bias.type);
+  putBias(request, settings, shape);
   putBroadcast(request, 'mask', settings, shape);
   putKeyMask(request, settings, sequences);
   putAlibi(request, settings, shape);
@@ -36,16 +35,25 @@ function putScalars(numbers: Float64Array, { scale, softcap, activation, pairing
   numbers[field.pairing] = pairing === 'interleave' ? 1 : 0;
 }
 
+function putBias(request: Request, settings: Settings, shape: Shape): void {
+  if (!settings.bias) return;
+  putBroadcast(request, 'bias', settings, shape, settings.isBiasOfKvHeads);
+  request.numbers[field.biasType] = dataTypeCode(settings.bias.type);
+  if (settings.isBiasOfKvHeads) request.numbers[field.biasIsOfKvHeads] = 1;
+}
+
+/** @param isOfKvHeads whether a KV head's values serve its group */
 export function putBroadcast<Name extends 'bias' | 'mask'>(
   request: Request,
   name: Name,
   settings: Pick<Settings, Name>,
   shape: Shape,
+  isOfKvHeads = false,
 ): void {
   const given: View | undefined = settings[name];
   if (!given) return;
   const view = request.input(name, slot[name], given);
-  const target = [shape.batch, outputHeads(shape), shape.queries, shape.keys];
+  const target = [shape.batch, isOfKvHeads ? shape.kvHeads : outputHeads(shape), shape.queries, shape.keys];
   request.place(field[name], view.offset, broadcast(name, view, target));
 }
 

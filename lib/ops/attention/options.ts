@@ -22,13 +22,14 @@ import type { Tensor } from '../../tensor/tensor.js';
 import type { TensorConstructor, TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../../tensor/views.js';
 import { type Activation, type ActivationBias, readActivation } from './activation.js';
-import { checkTogether, positionsSay, type Settings } from './settings.js';
+import { checkTogether, conflict, positionsSay, type Settings } from './settings.js';
 
 /** Order of the axes of q, k, v and out: [batch, tokens, heads, dim] or [batch, heads, tokens, dim]. */
 export type Layout = 'bnhd' | 'bhnd';
 
 export const layouts: readonly Layout[] = ['bnhd', 'bhnd'];
 const pairings = ['tile', 'interleave'] as const;
+const headsOfBias = ['query', 'kv'] as const;
 
 /** What attention() can be told. Every field is optional. */
 export interface AttentionOptions<T = Tensor> {
@@ -92,6 +93,11 @@ export interface AttentionOptions<T = Tensor> {
   sinks?: FloatArray;
   /** Added to the scores; broadcasts to [batch, heads, queries, keys]; any float type. -Infinity hides a key. */
   bias?: TensorLike;
+  /**
+   * Which heads `bias` has: those of the output (`'query'`, default), or KV heads (`'kv'`), each of which serves its group:
+   * it then broadcasts to [batch, kvHeads, queries, keys].
+   */
+  biasHeads?: 'query' | 'kv';
   /**
    * Broadcasts to [batch, heads, queries, keys]; 0 hides a key. Type bool or uint8; int32 and int64 are converted, on the
    * calling thread, and cannot be on a device.
@@ -199,6 +205,7 @@ export const attentionNames = namesOf<AttentionOptions>({
   alibiSlopes: 1,
   sinks: 1,
   bias: 1,
+  biasHeads: 1,
   mask: 1,
   keyMask: 1,
   extraKeys: 1,
@@ -257,6 +264,7 @@ export function readValues(o: AttentionOptions<unknown>, mayCopy = true): Settin
     alibiSlopes: o.alibiSlopes === undefined ? undefined : readFloats('alibiSlopes', o.alibiSlopes),
     sinks: o.sinks === undefined ? undefined : readFloats('sinks', o.sinks),
     bias: o.bias === undefined ? undefined : readTensor('bias', o.bias, floatTypes),
+    isBiasOfKvHeads: readBiasHeads(o),
     mask: o.mask === undefined ? undefined : readMask('mask', o.mask),
     keyMask: o.keyMask === undefined ? undefined : readMask('keyMask', o.keyMask),
     extraKeys: o.extraKeys === undefined ? undefined : readTensor('extraKeys', o.extraKeys, floatTypes),
@@ -319,6 +327,13 @@ function checkSoftcap(value: unknown): number {
     throw invalid('softcap', 'a finite number above 0, or 0 for no cap', value);
   }
   return value;
+}
+
+function readBiasHeads({ bias, biasHeads }: AttentionOptions<unknown>): boolean {
+  if (biasHeads === undefined) return false;
+  const isOfKvHeads = checkOneOf('biasHeads', biasHeads, headsOfBias) === 'kv';
+  if (bias === undefined) throw conflict('`biasHeads` says whose heads `bias` has; leave it out');
+  return isOfKvHeads;
 }
 
 export function checkConstructor(name: string, value: unknown): TensorConstructor<object> {

@@ -28,6 +28,8 @@ export interface Settings {
   readonly alibiSlopes: View | undefined;
   readonly sinks: View | undefined;
   readonly bias: View | undefined;
+  /** Its heads are KV heads. */
+  readonly isBiasOfKvHeads: boolean;
   readonly mask: View | undefined;
   readonly keyMask: View | undefined;
   readonly extraKeys: View | undefined;
@@ -155,4 +157,4 @@ export function checkTaken(kind: Pattern['kind'], options: { readonly [name in k
   if (given) throw conflict(`\`${given}\` does not go with a pattern of kind '${kind}': ${why}; leave it out`);
 }
 
-const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
+export const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);

@@ -165,9 +165,10 @@ inline void disturb(Disturber& disturber, AttentionProblem& p) {
   disturber(rowsOf(p.out, p.batch, p.queries, heads, p.valueDim, p.dtype), false);
   disturber(floatsOf(p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {p.queries, &p.lseToken}}), false);
   p.rules.forEach([&](auto& rule) {
-    rule.operand({p.batch, heads, p.queries, p.keys, p.sequences}, [&](auto& array, int64_t bytes, const auto& axes) {
-      disturber({pointerTo(array.data), &array.isOnDevice, bytes, {std::begin(axes), std::end(axes)}}, true);
-    });
+    rule.operand(
+        {p.batch, heads, p.kvHeads, p.queries, p.keys, p.sequences}, [&](auto& array, int64_t bytes, const auto& axes) {
+          disturber({pointerTo(array.data), &array.isOnDevice, bytes, {std::begin(axes), std::end(axes)}}, true);
+        });
   });
   disturber(floatsOf(p.sinks, {{heads, &p.sinksHead}}), true);
   BlockLists& b = p.blocks;
