@@ -65,19 +65,49 @@ int64_t layOutTile(const AttentionProblem& p, TileShape shape, int64_t sightByte
   return carver.floats();
 }
 
+// S^T of all dims but the last strip's, returns how many dims those are: queries of more would not stay in L1 from one
+// register tile to the next. Sums go on where the strip before left them, so that strips change no bit.
+template <class Between>
+__attribute__((noinline)) int scoresOfStrips(const KeyBlock& block, const float* k, int n, const Panel& panel, int dim,
+                                             float* s, Between& between) {
+  const int64_t kStride = block.kStride;
+  int begin = 0;
+  for (; begin + kStripDims < dim; begin += kStripDims) {
+    forEachTile(n, [&](auto tile, int first) {
+      if (begin == 0) {
+        tile.setZero();
+      } else {
+        tile.readFrom(s + first * kPanel);
+      }
+      between(kStripDims, [&](int d, int dims) {
+        d += begin;
+        addProducts(tile, k + first * kStride + d, 1, kStride, panel.query + d * kPanel, dims);
+      });
+      tile.writeTo(s + first * kPanel);
+    });
+  }
+  return begin;
+}
+
 // S^T = K Q^T for `n` keys of the block, hidden outside of each query's ends if there are any. Raises `blockMax` lane
 // by lane. The products of a register tile are between(how many, products).
 template <class Between>
 void scores(KeyBlock& block, const float* k, int n, const Panel& panel, int dim, const float* ends, float* s,
             Vec (&blockMax)[kTileVecs], Between& between) {
   const int64_t kStride = block.kStride;
+  const int begin = dim <= kUnstripedDim ? 0 : scoresOfStrips(block, k, n, panel, dim, s, between);
   forEachTile(n, [&](auto tile, int first) {
     for (int i = 0; i < block.prefetchSteps; ++i) {
       block.nextKeys.step();
       block.nextValues.step();
     }
-    tile.setZero();
-    between(dim, [&](int d, int dims) {
+    if (begin == 0) {
+      tile.setZero();
+    } else {
+      tile.readFrom(s + first * kPanel);
+    }
+    between(dim - begin, [&](int d, int dims) {
+      d += begin;
       addProducts(tile, k + first * kStride + d, 1, kStride, panel.query + d * kPanel, dims);
     });
     if (ends) hideOutside(tile, ends, float(first));

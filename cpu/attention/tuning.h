@@ -13,6 +13,9 @@ TW_HOST_DEVICE Token blockKeys(int32_t headDim, int32_t valueDim) {
   const int32_t dim = larger(headDim, valueDim);
   return dim <= 128 ? 192 : dim <= 256 ? 96 : 48;
 }
+// Dims of the first product that are taken in one go: queries of a panel and their scores stay in L1. Rows of up to
+// kUnstripedDim are one strip.
+constexpr int kStripDims = 128, kUnstripedDim = 256;
 // Of so few panels, which read what is staged once or twice: 96 keys against 192 take 0.88 and 0.97 of the time (1 and
 // 2 panels, 2048 keys, D = 128, AVX-512; AVX2 0.96), 64 and 48 as much.
 constexpr Token kFewPanelKeys = 96;

@@ -99,7 +99,7 @@ struct RotatedRow {
   const float* rotations;  // of its pairs: cosines, then sines
 };
 
-constexpr int32_t kMaxDim = 512;  // elements of a row, for which loops have room
+constexpr int32_t kMaxDim = 4096;  // elements of a row
 
 struct Kernels {
   const char* name;

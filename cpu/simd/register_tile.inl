@@ -18,6 +18,13 @@ struct RegisterTile {
       for (int c = 0; c < kTileVecs; ++c) acc[r][c] = zero();
   }
 
+  SIMD void readFrom(const float* p) {
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+      for (int c = 0; c < kTileVecs; ++c) acc[r][c] = load(p + r * kPanel + c * kLanes);
+  }
+
   // acc = p * factor, one factor per lane.
   SIMD void readScaled(const float* p, const Vec (&factor)[kTileVecs]) {
 #pragma GCC unroll 16

@@ -91,7 +91,7 @@ const rows = [
   ...['float32', 'float16', 'bfloat16'].map((type) => [type, call({ type })]),
   ['float32 queries over keys and values of 16 bits', call({ keyType: 'bfloat16' })],
   ['head dims up to 256, any number', call({ headDim: 255 })],
-  ['head dims up to 512, any number', call({ headDim: 511 })],
+  ['head dims up to 4096, any number', call({ headDim: 4095 })],
   ['value dim other than head dim', call({ valueDim: 6 })],
   ['GQA and MQA: fewer KV heads than query heads', call({ queryHeads: 4, kvHeads: 1 })],
   ['reverse SQA: more KV heads than query heads', call({ queryHeads: 1, kvHeads: 4, pairing: 'interleave' })],

@@ -25,7 +25,7 @@ export interface Shape {
 }
 
 /** Largest headDim and valueDim. */
-export const maxHeadDim = 512;
+export const maxHeadDim = 4096;
 
 export const mismatch = (message: string): Error => new TilewiseRangeError('ERR_TILEWISE_SHAPE_MISMATCH', message);
 

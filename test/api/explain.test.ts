@@ -122,7 +122,7 @@ describe('explain', () => {
   it.each([
     [{ ...shape, queryHeads: undefined }, 'ERR_TILEWISE_INVALID_OPTION', '`queryHeads`'],
     [{ ...shape, queries: -1 }, 'ERR_TILEWISE_INVALID_OPTION', '`queries`'],
-    [{ ...shape, headDim: 513 }, 'ERR_TILEWISE_INVALID_OPTION', '513'],
+    [{ ...shape, headDim: 4097 }, 'ERR_TILEWISE_INVALID_OPTION', '4097'],
     [{ ...shape, dtype: 'float64' }, 'ERR_TILEWISE_INVALID_OPTION', "'float64'"],
     [{ ...shape, kvHeads: 3 }, 'ERR_TILEWISE_SHAPE_MISMATCH', '3 KV heads'],
     [{ ...shape, tokens: 5 }, 'ERR_TILEWISE_INVALID_OPTION', '`tokens`'],

@@ -20,7 +20,7 @@ export interface Backend {
 
 const all: readonly Backend[] = [
   ...native.instructionSets().map((instructionSet): Backend => {
-    return { name: `cpu ${instructionSet}`, device: 'cpu', instructionSet, largestDim: 512, weights: 'float32' };
+    return { name: `cpu ${instructionSet}`, device: 'cpu', instructionSet, largestDim: 4096, weights: 'float32' };
   }),
   ...native
     .backends()

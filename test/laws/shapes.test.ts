@@ -149,8 +149,8 @@ onEveryBackend((backend) => {
       ({ type: 'float32', data: new Float32Array(dims.reduce((a, n) => a * n, 1)), dims }) as const;
     const call = (q: number[], k: number[], v: number[]) => () =>
       attentionSync(tensor(q), tensor(k), tensor(v), { device: backend.device });
-    expect(call([1, 2, 1, 513], [1, 2, 1, 513], [1, 2, 1, 8])).toThrow(/513/);
-    expect(call([1, 2, 1, 8], [1, 2, 1, 8], [1, 2, 1, 513])).toThrow(/513/);
+    expect(call([1, 2, 1, 4097], [1, 2, 1, 4097], [1, 2, 1, 8])).toThrow(/4097/);
+    expect(call([1, 2, 1, 8], [1, 2, 1, 8], [1, 2, 1, 4097])).toThrow(/4097/);
     expect(call([1, 2, 1, 0], [1, 2, 1, 0], [1, 2, 1, 8])).toThrow();
     expect(call([1, 2, 5, 8], [1, 2, 2, 8], [1, 2, 2, 8])).toThrow(/heads/);
     expect(call([1, 2, 2, 8], [1, 2, 5, 8], [1, 2, 5, 8])).toThrow(/heads/);
