@@ -1,7 +1,7 @@
 // A bias per KV head, which serves its group (`biasHeads: 'kv'`). Reader: someone who asks whose heads a bias has.
 
 import { describe, expect, it } from 'vitest';
-import { type AttentionOptions, attention, attentionSync, Tensor } from '../../dist/index.js';
+import { type AttentionOptions, attention, attentionSync, type ErrorCode, Tensor } from '../../dist/index.js';
 import type { Case } from '../conformance/case.js';
 import { expectMatrix, onEveryBackend } from '../conformance/suite.js';
 import { expectBoth } from '../support/expect-error.js';
@@ -51,7 +51,7 @@ onEveryBackend((backend) => {
 
 describe('arguments', () => {
   const [q, k, v] = [tensor(1, 4, 4, 8), tensor(1, 6, 2, 8), tensor(1, 6, 2, 8)];
-  it.each<[AttentionOptions, typeof TypeError | typeof RangeError, string, string[]]>([
+  it.each<[AttentionOptions, typeof TypeError | typeof RangeError, ErrorCode, string[]]>([
     [{ biasHeads: 'kv' }, TypeError, 'ERR_TILEWISE_INVALID_OPTION', ['`biasHeads`', '`bias`']],
     [{ bias: tensor(6), biasHeads: 'all' as 'kv' }, TypeError, 'ERR_TILEWISE_INVALID_OPTION', ['`biasHeads`', "'kv'"]],
     [{ bias: tensor(4, 1, 6), biasHeads: 'kv' }, RangeError, 'ERR_TILEWISE_SHAPE_MISMATCH', ['`bias`', '[1, 2, 4, 6]']],
