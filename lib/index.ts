@@ -30,6 +30,7 @@ export type { AttentionOptions, Layout } from './ops/attention/options.js';
 export { type BlockMask, type BlockMaskOptions, createBlockMask, createBlockMaskSync } from './ops/block-mask.js';
 export { blockSparseAttention, blockSparseAttentionSync } from './ops/blocks.js';
 export { type CombinerOptions, combinerAttention, combinerAttentionSync } from './ops/combiner.js';
+export { type DynamicMaskOptions, dynamicMaskAttention, dynamicMaskAttentionSync } from './ops/dynamic-mask.js';
 export {
   type HipOptions,
   type HipSelection,

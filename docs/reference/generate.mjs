@@ -19,6 +19,8 @@ import {
   stridedShards,
   Tensor,
 } from 'tilewise';
+import { listedKeys } from '../../dist/patterns/kept-keys.js';
+import { keptOf } from '../../dist/selectors/top-keys.js';
 import { putPage } from '../../scripts/pages.mjs';
 import { activationsPicture } from './activations-picture.mjs';
 import { errorsPage } from './errors.mjs';
@@ -121,6 +123,16 @@ function windowsPicture() {
   return explain(pattern, shape, { queryTile: 16, keyTile: 16 }).toSVG();
 }
 
+/** The picture of docs/guide/dynamic-mask.md: a third of the keys, those of the largest numbers. */
+function keptKeysPicture() {
+  const tokens = 256;
+  const kept = keptOf(
+    Float32Array.from({ length: tokens }, (_, key) => Math.sin(key / 9) + Math.sin(key / 4)),
+    { topKeys: 85 },
+  );
+  return squarePicture(listedKeys([kept], { batch: 1, kvHeads: 1, queries: tokens }, 0), tokens);
+}
+
 const markdown = (print) => async () => `<!-- Written by \`npm run docs\`. -->\n\n${await print()}\n`;
 const pages = [
   ['docs/reference/support.md', markdown(supportPage)],
@@ -139,6 +151,7 @@ const pages = [
   ['docs/pictures/rotary-wavelengths.svg', rotaryPicture],
   ['docs/pictures/pages.svg', pagesPicture],
   ['docs/pictures/activations.svg', activationsPicture],
+  ['docs/pictures/dynamic-mask.svg', keptKeysPicture],
 ];
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
