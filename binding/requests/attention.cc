@@ -105,6 +105,18 @@ void readRules(const Numbers& n, const Views& views, AttentionProblem& p) {
   }
 }
 
+void readGate(const Numbers& n, const View& view, AttentionProblem& p) {
+  if (!view.isPresent) return;
+  Gate& gate = p.gate;
+  gate.dtype = n.type(size_t(Field::gateType));
+  gate.batch = n.stride(size_t(Field::gateByBatch));
+  gate.token = n.stride(size_t(Field::gateByToken));
+  gate.head = n.stride(size_t(Field::gateByHead));
+  const int64_t offset = n.whole(size_t(Field::gateOffset), "an offset", 0, kMaxExact);
+  const Axis axes[] = {{p.batch, gate.batch}, {p.queries, gate.token}, {p.outputHeads(), gate.head}};
+  gate.data = locate(n.env(), "gate", view, offset, axes, sizeOf(gate.dtype)).as<const void>();
+}
+
 // Which rows belong to which sequence.
 void readLengths(const Views& views, Napi::Env env, AttentionProblem& p) {
   const View cuSeqlensQ = views.at(Slot::cuSeqlensQ);
@@ -161,6 +173,7 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   readRules(n, views, p);
   readSinks(n, size_t(Field::sinksOffset), views.at(Slot::sinks), p.outputHeads(), p);
   if (!p.activation.isSoftmax() && (p.lse || p.sinks)) refuse(env, "lse and sinks are those of softmax");
+  readGate(n, views.at(Slot::gate), p);
   readLengths(views, env, p);
   if (p.rules.keyMask.isPresent() && p.cuSeqlensK) refuse(env, "a key mask is not for packed keys");
   readPatternViews(n, views, p);
@@ -187,6 +200,7 @@ Request readShape(Napi::Env env, const Napi::Value& numbers, const Napi::Value& 
   readSizes(n, p);
   const Views views(env, objects, request);
   readRules(n, views, p);
+  readGate(n, views.at(Slot::gate), p);
   readLengths(views, env, p);
   readPatternViews(n, views, p);
   request.problem = p;

@@ -28,12 +28,13 @@ namespace tilewise {
   X(scale) X(softcap) X(activation) X(activationBias) X(isActivationBiasOfKeys) \
   X(left) X(right) X(sinkTokens) X(align) X(alignOffset) X(pairing) \
   TW_SCORE_RULES(TW_RULE, X) X(sinksOffset) X(sinksByHead)                                                \
+  X(gateType) X(gateOffset) X(gateByBatch) X(gateByToken) X(gateByHead)                                   \
   X(extraTokens) TW_OPERAND(X, extraKeys) TW_OPERAND(X, extraValues) X(pages) X(pageSize)                     \
   X(pattern)
 
 #define TW_ATTENTION_VIEWS(X)                                                                                    \
   X(query) X(key) X(value) X(out) X(keyLengths) X(pageTable) X(lse) TW_SCORE_RULES(TW_RULE_VIEW, X) X(sinks)     \
-  X(cuSeqlensQ) X(cuSeqlensK) X(keyStarts) X(queryPositions) X(keyPositions) X(extraKeys) X(extraValues)
+  X(cuSeqlensQ) X(cuSeqlensK) X(keyStarts) X(queryPositions) X(keyPositions) X(extraKeys) X(extraValues) X(gate)
 // clang-format on
 
 enum class Field : size_t { TW_ATTENTION_FIELDS(TW_ENUMERATOR) count };

@@ -17,6 +17,7 @@
 #include "../score/rules.h"
 #include "../score/scale.h"
 #include "../store/key_store.h"
+#include "gate.h"
 
 namespace tilewise {
 
@@ -101,6 +102,7 @@ struct AttentionProblem {
   Placed<const float> sinks = nullptr;  // one logit per output head, in the denominator only
   int64_t sinksHead = 0;
   Activation activation;  // sinks and lse are those of softmax
+  Gate gate;
 
   // A caller's lists are on the host, those of the store too.
   int32_t sequences = 0;  // batch, or the number of packed sequences
@@ -145,6 +147,8 @@ struct AttentionProblem {
   }
   TW_HOST_DEVICE bool addsToScores() const { return rules.areAny() || blocks.addends; }
 
+  // Whether rows that the gate closes need not be computed.
+  TW_HOST_DEVICE bool skipsClosedRows() const { return gate.isPresent() && !lse; }
   TW_HOST_DEVICE const float* sink(int32_t head) const { return sinks ? sinks + head * sinksHead : nullptr; }
   TW_HOST_DEVICE float* lseAt(int64_t b, int64_t token, int64_t head) const {
     return lse + b * lseBatch + head * lseHead + token * lseToken;
@@ -217,9 +221,11 @@ TW_HOST_DEVICE auto withPattern(const AttentionProblem& p, const Sequence& s, Vi
   return visit(patternOf<Window>(p, s));
 }
 
-// Finishes a row, as finishRow() of core/base/softmax.h: returns what its sums are multiplied by.
-TW_HOST_DEVICE float finishRow(const AttentionProblem& p, SoftmaxState& state, int32_t head) {
-  return p.activation.isSoftmax() ? finishRow(state, p.sink(head)) : 1.0f;
+// Finishes a row, as finishRow() of core/base/softmax.h: returns what its sums are multiplied by. A row that the gate
+// closes is 0 whatever its sums are.
+TW_HOST_DEVICE float finishRow(const AttentionProblem& p, SoftmaxState& state, const OutputRow& row) {
+  const float factor = p.activation.isSoftmax() ? finishRow(state, p.sink(row.head)) : 1.0f;
+  return p.gate.isPresent() ? factor * p.gate.of(row) : factor;
 }
 
 TW_HOST_DEVICE PatternTraits traitsOf(const AttentionProblem& p) {

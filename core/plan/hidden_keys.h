@@ -1,6 +1,6 @@
-// Hidden keys: the stretches that masks, and the starts of keys, leave of those that a pattern shows. Host only.
-// Reader: someone who counts or draws a problem with `mask`, `keyMask` or `keyStarts`. Masks are asked as the loops ask
-// them: some keys at a time, for all rows of a tile.
+// Hidden keys: the stretches that masks, the starts of keys, and a gate leave of those that a pattern shows. Host only.
+// Reader: someone who counts or draws a problem with `mask`, `keyMask`, `keyStarts` or `gate`. Masks are asked as the
+// loops ask them: some keys at a time, for all rows of a tile. From rows that a gate closes all keys are hidden.
 #pragma once
 
 #include <vector>
@@ -45,6 +45,11 @@ class HiddenKeys {
   HiddenKeys() = default;  // none
   HiddenKeys(const AttentionProblem& problem, const Sequence& sequence, const TileRule& rule)
       : problem_(&problem), sequence_(sequence), atOnce_(rule.maskKeys), isByLine_(rule.isMaskedByLine) {
+    if (problem.skipsClosedRows()) {
+      gate_ = problem.gate;
+      variesByBatch_ = gate_.batch != 0;
+      variesByHead_ = gate_.head != 0;
+    }
     forEachMask([&](const auto& rule) {
       hasMasks_ = true;
       variesByBatch_ |= rule.batch != 0;
@@ -52,19 +57,20 @@ class HiddenKeys {
     });
   }
 
-  bool hasMasks() const { return hasMasks_; }
+  bool areAny() const { return hasMasks_ || gate_.isPresent(); }
   bool variesByBatch() const { return variesByBatch_; }
   bool variesByHead() const { return variesByHead_; }
 
   // Calls visit(Stretch) for the parts of a stretch that some row may see; what a mask changes is no interior.
   template <class Rows, class Visit>
   void forEachLeft(const Rows& rows, const Stretch& stretch, Visit&& visit) const {
+    if (openRows(rows) == 0) return;
     const Range places = intersect(stretch.run.places, {sequence_.keyStart, kMaxTokens});
     const auto part = [&](const Range& keys, RuleEffect effect) {
       if (keys.isEmpty() || effect == RuleEffect::hidesAll) return;
       visit(Stretch{stretch.run.within(keys), stretch.isInterior && effect == RuleEffect::none});
     };
-    if (!hasMasks()) return part(places, RuleEffect::none);
+    if (!hasMasks_) return part(places, RuleEffect::none);
     if (atOnce_ == 0) return part(places, RuleEffect::some);
     Range joined{places.begin, places.begin};
     RuleEffect effect = RuleEffect::hidesAll;
@@ -81,15 +87,23 @@ class HiddenKeys {
     part(joined, effect);
   }
 
-  // How many rows of a query see a key, as far as masks say.
+  // How many of the rows are computed for their own sake.
+  template <class Rows>
+  int64_t openRows(const Rows& rows) const {
+    if (!gate_.isPresent()) return rows.size();
+    int64_t open = 0;
+    for (int64_t r = rows.begin; r < rows.begin + rows.size(); ++r) open += !isClosed(rows.headOf(r), rows.queryOf(r));
+    return open;
+  }
+  // How many rows of a query see a key, as far as masks and the gate say.
   int64_t rowsThatSee(const TileRows& rows, Token query, Token key) const {
-    if (!hasMasks()) return rows.size();
+    if (!areAny()) return rows.size();
     int64_t seeing = 0;
     for (int64_t r = rows.begin; r < rows.end; ++r) seeing += !hides(rows.headOf(r), query, key);
     return seeing;
   }
   bool hides(int32_t head, Token query, Token key) const {
-    bool isHidden = false;
+    bool isHidden = isClosed(head, query);
     forEachMask([&](const auto& rule) {
       withRow(rule, head, query, [&](const auto* row) { isHidden = isHidden || rule.hides(row[key * rule.key]); });
     });
@@ -97,6 +111,10 @@ class HiddenKeys {
   }
 
  private:
+  bool isClosed(int32_t head, Token query) const {
+    return gate_.closes({sequence_.batch, sequence_.queries.begin + query, head});
+  }
+
   // Calls visit(rule) for the rules that say of every pair whether it is hidden.
   template <class Visit>
   void forEachMask(Visit&& visit) const {
@@ -162,6 +180,7 @@ class HiddenKeys {
   }
 
   const AttentionProblem* problem_ = nullptr;
+  Gate gate_;  // present: the rows that it closes are not computed
   Sequence sequence_{};
   Token atOnce_ = 0;  // so many keys are left out together; 0: masks leave out none
   bool isByLine_ = false;

@@ -1,4 +1,4 @@
-// Tile counts of a grid where masks hide keys: what a box of queries sees is then no product of what it sees along each
+// Tile counts of a grid where masks hide keys, or a gate closes rows: what a box of queries sees is then no product of what it sees along each
 // axis. Reader: someone who asks where explain()'s numbers for a neighborhood with a mask come from. Boxes are taken
 // one by one, and what one sees line by line, as the loops do. Host only.
 #pragma once
@@ -150,7 +150,7 @@ class MaskedGroupCounter {
         counted_.touched.add({run.token(place), run.token(place) + 1});
     }
     if (stretch.isInterior) {
-      counted_.counts.useful += rows_.size() * run.places.size();
+      counted_.counts.useful += hidden_.openRows(rows_) * run.places.size();
       return;
     }
     for (size_t r = 0; r < sights_.size(); ++r) {

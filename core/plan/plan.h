@@ -36,7 +36,7 @@ class Planner {
     withPattern(problem_, problem_.sequence(0), [&](const auto& pattern) {
       using Pattern = std::decay_t<decltype(pattern)>;
       if constexpr (Pattern::kIsGrid) {
-        if (!hidden.hasMasks()) return addGrid();
+        if (!hidden.areAny()) return addGrid();
       } else if (traits.headsAlike == 0 && areSequencesAlike(hidden) && !hidden.variesByHead()) {
         return addAlike(pattern, hidden);
       }

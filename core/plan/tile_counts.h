@@ -117,7 +117,7 @@ class TileCounter {
       if (stretch.isInterior) counts.unmasked += pairs;
     }
     if (stretch.isInterior) {
-      counts.useful += pairs;
+      counts.useful += hidden_.openRows(rows) * keys.size();
       return;
     }
     const Range queries = rows.queries();
@@ -138,7 +138,7 @@ class TileCounter {
     const auto sight = pattern_.look(rows.headOf(rows.begin), Box<1>{{{query, query + 1}}});
     const Range seen = pattern_.cut(sight, stretch.run).keys;
     const uint8_t* tokens = tokenMask(pattern_, stretch.run, query);
-    if (!tokens && !hidden_.hasMasks()) {
+    if (!tokens && !hidden_.areAny()) {
       counts.useful += rows.size() * seen.size();
       return;
     }

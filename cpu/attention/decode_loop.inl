@@ -81,8 +81,7 @@ class Decode {
   // Calls visit(groups, by bit) for groups whose rows see the same keys, as far as the pattern says.
   template <class Visit>
   void forEachLot(Visit&& visit) const {
-    uint64_t left = task_.groups == kMostBundle ? ~uint64_t(0) : (uint64_t(1) << task_.groups) - 1;
-    while (left != 0) {
+    for (uint64_t left = openGroups(task_); left != 0;) {
       uint64_t lot = left;
       if constexpr (Pattern::kMixesHeads) {
         const Range heads = task_.map.next(__builtin_ctzll(left)).heads();

@@ -4,6 +4,7 @@
 
 // One panel: kPanel queries, one per lane.
 struct Panel {
+  int index;  // in its tile
   QueryRows<kPanel> rows;
   float* query;  // [headDim][kPanel], scaled
   float* output;  // [valueDim][kPanel], not yet divided by sum
@@ -328,11 +329,11 @@ void finishPanel(const TileTask& task, const TileScratch& s, Panel& panel) {
   float factor[kPanel];
   for (int lane = 0; lane < kPanel; ++lane) {
     const int32_t head = panel.rows.head[lane];
+    const OutputRow row = outputRow(task.sequence, panel.rows.token[lane], head);
     SoftmaxState state{panel.max[lane], panel.sum[lane]};
-    factor[lane] = finishRow(p, state, head);
-    if (p.lse && lane < panel.rows.count) {
-      *p.lseAt(task.sequence.batch, firstQuery + panel.rows.token[lane], head) = state.lse();
-    }
+    factor[lane] = finishRow(p, state, row);
+    for (int d = 0; p.gate.closes(row) && d < p.valueDim; ++d) panel.output[d * kPanel + lane] = 0;
+    if (p.lse && lane < panel.rows.count) *p.lseAt(row.batch, row.token, head) = state.lse();
   }
   const bool inPlace = isVectorRow(p.dtype, p.out.dim, p.valueDim);
   const int ld = paddedDim(p.valueDim);

@@ -211,10 +211,12 @@ class AttentionJob {
       for (int32_t r = 0; r < rowsOf(s); ++r) {
         const auto [queryToken, head] = s.tiling.map.next(firstGroup + g).at(r);
         const int64_t token = s.sequence.queries.begin + queryToken, row = int64_t(g) * perGroup + r;
+        const OutputRow of{s.sequence.batch, token, head};
         SoftmaxState state{partial.max[row], partial.sum[row]};
-        const float factor = finishRow(p, state, head);
+        const float factor = finishRow(p, state, of);
+        const bool isClosed = p.gate.closes(of);
         float* output = partial.output + row * ld;
-        for (int32_t d = 0; d < p.valueDim; ++d) output[d] *= factor;
+        for (int32_t d = 0; d < p.valueDim; ++d) output[d] = isClosed ? 0.0f : output[d] * factor;
         char* to = static_cast<char*>(p.out.data) + p.out.offset(s.sequence.batch, token, head) * sizeOf(p.dtype);
         kernels_.writeRow(output, p.valueDim, p.dtype, p.out.dim, to);
         if (p.lse) *p.lseAt(s.sequence.batch, token, head) = state.lse();

@@ -88,9 +88,9 @@ Box<Pattern::kRank> laneBox(const QueryRows<kPanel>& rows, int lane) {
   }
 }
 
-// What the score rules do to a run of keys for panel `index` of a tile.
-Effects<kMostBlockKeys> effectsOn(const TileTask& task, const Panel& panel, int index, const KeyRun& run) {
-  uint8_t* const known = task.effects.panel(task.firstRow / kPanel + index);
+// What the score rules do to a run of keys for a panel of a tile.
+Effects<kMostBlockKeys> effectsOn(const TileTask& task, const Panel& panel, const KeyRun& run) {
+  uint8_t* const known = task.effects.panel(task.firstRow / kPanel + panel.index);
   return {task.problem->rules, panel.rows, run, task.sequence.keys.size(), known};
 }
 
@@ -133,7 +133,7 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
     }
     forEachStretch(pattern, sights.panel, span.run, kLeastInterior, [&](const Stretch& stretch) {
       if (!rules.areAny()) return add(stretch, false);
-      effectsOn(task, s.panels[panel], panel, stretch.run).forEachPart([&](const KeyRun& run, bool areScoresChanged) {
+      effectsOn(task, s.panels[panel], stretch.run).forEachPart([&](const KeyRun& run, bool areScoresChanged) {
         add(Stretch{run, stretch.isInterior}, areScoresChanged);
       });
     });
@@ -145,7 +145,7 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
 bool areHidden(const TileTask& task, const Panel* panels, int count, const KeyRun& run) {
   bool isHidden = task.problem->rules.areAny();
   for (int i = 0; isHidden && i < count; ++i) {
-    isHidden = effectsOn(task, panels[i], i, run).ofAll() == RuleEffect::hidesAll;
+    isHidden = effectsOn(task, panels[i], run).ofAll() == RuleEffect::hidesAll;
   }
   return isHidden;
 }
@@ -242,6 +242,11 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
     Panel& panel = s.panels[panels];
     const Box<Pattern::kRank> box = fillPanel(task, pattern, i, panel.rows);
     if (box.isEmpty()) continue;
+    if (areClosed(task, panel.rows)) {
+      writeClosed(task, panel.rows, s.rowBuffer);
+      continue;
+    }
+    panel.index = i;
     prefetchQueries(task, panel);
     sights[panels].panel = lookAmong(pattern, heads, box);
     for (int lane = 0; lane < kPanel; ++lane)

@@ -81,7 +81,9 @@ Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kerne
   t.kernels = &kernels;
   t.rowsPerBlock = t.map.rows(smaller(queries, traits.queryBlock));
   const int64_t rowsAlike = traits.isPlanned ? rows : t.rowsPerBlock;
-  if (!traits.isGrid && kernels.wide && rowsAlike >= kWideFromRows) t.kernels = kernels.wide;
+  // Narrow panels leave out more of what a gate closes.
+  const bool mayBeWide = !traits.isGrid && kernels.wide && !p.skipsClosedRows();
+  if (mayBeWide && rowsAlike >= kWideFromRows) t.kernels = kernels.wide;
   const int panel = t.kernels->panel;
   t.shape.keys = blockKeys(p.headDim, p.valueDim);
   if (traits.isGrid) {

@@ -34,6 +34,7 @@ namespace {
 #include "../simd/register_tile.inl"
 #include "../simd/rows.inl"
 #include "../attention/scores.inl"
+#include "../attention/closed_rows.inl"
 #include "../attention/rule_table.inl"
 #include "../attention/rule_requests.inl"
 #include "../attention/rule_effects.inl"

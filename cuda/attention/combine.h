@@ -29,8 +29,10 @@ __device__ __forceinline__ void combine(const AttentionParams& p) {
     merge(state, part);
   }
   const float base = subtrahend(state.max);
-  const float factor = finishRow(problem, state, head);
-  const int64_t row = problem.out.offset(sequence.batch, sequence.queries.begin + token, head);
+  const OutputRow of{sequence.batch, sequence.queries.begin + token, head};
+  const float factor = finishRow(problem, state, of);
+  const bool isClosed = problem.gate.closes(of);
+  const int64_t row = problem.out.offset(of.batch, of.token, of.head);
   auto* out = static_cast<typename Element<E>::Bits*>(problem.out.data);
   for (int d = int(thread_index()); d < problem.valueDim; d += kCombineThreads) {
     float sum = 0;
@@ -39,10 +41,10 @@ __device__ __forceinline__ void combine(const AttentionParams& p) {
       const float weight = weightOf(p.partialStates[first + split].max, base);
       if (weight > 0) sum += weight * p.partialOutputs[(first + split) * problem.valueDim + d];
     }
-    out[row + d * problem.out.dim] = Element<E>::fromFloat(sum * factor);
+    out[row + d * problem.out.dim] = Element<E>::fromFloat(isClosed ? 0.0f : sum * factor);
   }
   if (problem.lse && thread_index() == 0) {
-    *problem.lseAt(sequence.batch, sequence.queries.begin + token, head) = state.lse();
+    *problem.lseAt(of.batch, of.token, of.head) = state.lse();
   }
 }
 

@@ -24,7 +24,8 @@ bool areSinksFirst(const AttentionProblem& p) { return p.window.sinkTokens == 0 
 // Nothing but a pattern over contiguous keys: the stream kernel has registers for no more.
 bool fitsStream(const AttentionProblem& p) {
   const ScoreScale scale = p.scoreScale();
-  return scale.canWait && !scale.hasCap() && p.extraTokens == 0 && p.store.isDense() && areSinksFirst(p);
+  return scale.canWait && !scale.hasCap() && p.extraTokens == 0 && p.store.isDense() && areSinksFirst(p) &&
+         !p.gate.isPresent();
 }
 
 int log2Of(int n) {

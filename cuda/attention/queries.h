@@ -32,6 +32,11 @@ __device__ __forceinline__ ScoreQuery scoreQueryOf(const Sequence& sequence, con
   return q;
 }
 
+template <class Q>
+__device__ __forceinline__ OutputRow outputRowOf(const Sequence& sequence, const Q& query) {
+  return {sequence.batch, sequence.queries.begin + query.token, query.head};
+}
+
 // The stream: consecutive tokens of one head.
 struct TokenQueries {
   int32_t head;

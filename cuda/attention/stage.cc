@@ -39,6 +39,9 @@ StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
     });
   });
   staging.input(p.sinks, {{heads, &p.sinksHead}}, {sizeof(float), sizeof(float), false});
+  p.gate.operand(p.batch, queries, heads, [&](auto& array, int64_t elementBytes, const auto& axes) {
+    staging.input(array, {std::begin(axes), std::end(axes)}, {elementBytes, elementBytes, false});
+  });
   staging.inputList(p.cuSeqlensQ, p.sequences + 1);
   staging.inputList(p.cuSeqlensK, p.sequences + 1);
   staging.inputList(p.keyLengths, p.sequences);

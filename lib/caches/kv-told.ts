@@ -25,6 +25,7 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
   | 'biasHeads'
   | 'mask'
   | 'keyMask'
+  | 'gate'
   | 'extraKeys'
   | 'extraValues'
   | 'returnLse'
@@ -58,6 +59,7 @@ const packedNames = namesOf<PackedAttentionOptions>({
   alibiSlopes: 1,
   sinks: 1,
   keyMask: 1,
+  gate: 1,
   extraKeys: 1,
   extraValues: 1,
   returnLse: 1,
@@ -96,6 +98,7 @@ export const toldOf = (given: CacheAttentionOptions<unknown>, layout: Layout): T
     biasHeads: given.biasHeads,
     mask: given.mask,
     keyMask: given.keyMask,
+    gate: given.gate,
     extraKeys: given.extraKeys,
     extraValues: given.extraValues,
     cuSeqlensQ: undefined,

@@ -34,6 +34,7 @@ export type S2CacheAttentionOptions<T = Tensor> = Pick<
   | 'activation'
   | 'activationBias'
   | 'sinks'
+  | 'gate'
   | 'extraKeys'
   | 'extraValues'
   | 'returnLse'
@@ -58,6 +59,7 @@ const attentionNames = namesOf<S2CacheAttentionOptions>({
   activation: 1,
   activationBias: 1,
   sinks: 1,
+  gate: 1,
   extraKeys: 1,
   extraValues: 1,
   returnLse: 1,

@@ -19,7 +19,7 @@ import { bytesPer, floatTypes, sizeOf } from '../tensor/views.js';
 import { causalShare } from './causal-dense.js';
 import { CountedExplanation } from './counted.js';
 import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
-import { type Hiding, putHiding, readHiding, rowsOfKeyMask, simplerThan, withoutHidden } from './hiding.js';
+import { type Hiding, putHiding, readHiding, rowsOfGate, rowsOfKeyMask, simplerThan, withoutHidden } from './hiding.js';
 import { type Explained, largestOf, readSequences, totalOf } from './ragged.js';
 import { headsToDraw, type Scene } from './scene.js';
 import {
@@ -49,6 +49,7 @@ const shapeNames = namesOf<ExplainShape>({
   keyStarts: 1,
   mask: 1,
   keyMask: 1,
+  gate: 1,
   positions: 1,
 });
 const optionNames = namesOf<ExplainOptions>({ device: 1, queryTile: 1, keyTile: 1, tiling: 1 });
@@ -72,11 +73,13 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
     const { counts, scene } = explainBatch(checked, shape, options);
     return new CountedExplanation(counts, scene);
   }
-  const { queryLengths: _, keyLengths: __, keyMask, ...sizes } = shape;
+  const { queryLengths: _, keyLengths: __, keyMask, gate, ...sizes } = shape;
   const masks = keyMask && rowsOfKeyMask(keyMask, sequences);
-  const parts = sequences.map((lengths, i) =>
-    explainBatch(checked, { ...sizes, ...lengths, ...(masks && { keyMask: masks[i] }) }, options),
-  );
+  const gates = gate && rowsOfGate(gate, sequences);
+  const parts = sequences.map((lengths, i) => {
+    const own = { ...(masks && { keyMask: masks[i] }), ...(gates && { gate: gates[i] }) };
+    return explainBatch(checked, { ...sizes, ...lengths, ...own }, options);
+  });
   const counts = totalOf(parts);
   const title = `${titleOf(checked)}; ${titleOfSequences(sequences, readSizes({ ...sizes, ...sequences[0] }, undefined), sizes.pageSize)}`;
   const notes = [...notesOf(counts), 'pictures are of the sequence that computes most'];
@@ -102,11 +105,11 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
   const requestOf = (one: RunnablePattern, hidden: Hiding) => {
     const request = describe(sizes, one, grid);
     if (pageSize !== undefined) describePages(request, pageSize, sizes);
-    putHiding(request, hidden, sizes);
+    putHiding(request, hidden, sizes, tokens ?? [sizes.queries]);
     return request;
   };
-  const hidesByMask = (hiding.mask ?? hiding.keyMask) !== undefined;
-  const unmasked = { ...hiding, mask: undefined, keyMask: undefined };
+  const hidesByMask = (hiding.mask ?? hiding.keyMask ?? hiding.gate) !== undefined;
+  const unmasked = { ...hiding, mask: undefined, keyMask: undefined, gate: undefined };
   const request = requestOf(counted, bounds ? unmasked : hiding);
   const { numbers, views } = request;
   const planOn = (index: number, of: Request) => {
@@ -139,7 +142,7 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
     notes: [
       ...notesOf(found),
       ...(hiding.names.length > 0 && sizes.batch > 1 ? ['pictures are of the first batch entry'] : []),
-      ...(hidesByMask && (grid || bounds) ? ['pictures are of the pattern without a mask'] : []),
+      ...(hidesByMask && (grid || bounds) ? ['pictures are of the pattern without a mask or gate'] : []),
     ],
     isEmpty: sizes.batch === 0 || sizes.queries === 0 || sizes.keys === 0,
     queries: sizes.queries,

@@ -45,6 +45,11 @@ export interface ExplainShape {
   mask?: TensorLike;
   /** [batch, keys] likewise; of a ragged call [sequences, keys of the longest]. */
   keyMask?: TensorLike;
+  /**
+   * As in attention(), in the process's memory: rows with 0 see nothing, and tiles of them alone are not counted. Of a ragged
+   * call [queries of all, heads].
+   */
+  gate?: TensorLike;
   /** As in attention(). Not for ragged calls. */
   positions?: TokenPositions;
 }

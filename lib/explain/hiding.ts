@@ -1,11 +1,12 @@
-// What hides keys beyond the pattern in explain(): padding and masks, read as attention() reads them, and the options that
+// What hides keys beyond the pattern in explain(): padding, masks and a gate, read as attention() reads them, and the options that
 // say the same as a mask. Reader: someone who plans a call of padded sequences, or a model that brings masks.
 
 import type { Request } from '../call/request.js';
-import { outputHeads, type Shape } from '../call/shape.js';
-import { TilewiseTypeError } from '../check/errors.js';
+import { mismatch, outputHeads, type Shape } from '../call/shape.js';
+import { showDims, TilewiseTypeError } from '../check/errors.js';
 import { slot } from '../native/fields.js';
 import type { NativePlan } from '../native/native.js';
+import { putGate } from '../ops/attention/gate.js';
 import { broadcast, checkKeyMask, checkPadding, putBroadcast, putKeyMask } from '../ops/attention/modifiers.js';
 import { checkPositions, checkTaken, type Settings } from '../ops/attention/settings.js';
 import type { Pattern } from '../patterns/index.js';
@@ -14,16 +15,17 @@ import { readPositions } from '../patterns/positions.js';
 import { readIntegerList } from '../tensor/integers.js';
 import { readMask } from '../tensor/masks.js';
 import type { TensorLike } from '../tensor/types.js';
-import { type HostView, isOnHost, sliced, type View } from '../tensor/views.js';
+import { floatTypes, type HostView, isOnHost, readTensor, sliced, type View } from '../tensor/views.js';
 import type { ExplainShape } from './explanation.js';
 import type { Lengths } from './ragged.js';
 
-const names = ['keyLengths', 'keyStarts', 'mask', 'keyMask', 'positions'] as const;
+const names = ['keyLengths', 'keyStarts', 'mask', 'keyMask', 'gate', 'positions'] as const;
 
 /** The same fields of a shape, read; `names` are those that were given. */
 export interface Hiding extends Pick<Settings, 'keyLengths' | 'keyStarts' | 'positions'> {
   readonly mask: HostView | undefined;
   readonly keyMask: HostView | undefined;
+  readonly gate: HostView | undefined;
   readonly names: readonly string[];
 }
 
@@ -31,7 +33,7 @@ export interface Hiding extends Pick<Settings, 'keyLengths' | 'keyStarts' | 'pos
 export function readHiding(shape: ExplainShape, pattern: Pattern, sizes: Shape): Hiding {
   const given = names.filter((name) => shape[name] !== undefined);
   checkTaken(pattern.kind, Object.fromEntries(given.map((name) => [name, shape[name]])));
-  const { keyLengths, keyStarts, mask, keyMask } = shape;
+  const { keyLengths, keyStarts, mask, keyMask, gate } = shape;
   const padding = {
     keyLengths: keyLengths === undefined ? undefined : readIntegerList('keyLengths', keyLengths),
     keyStarts: keyStarts === undefined ? undefined : readIntegerList('keyStarts', keyStarts),
@@ -41,16 +43,16 @@ export function readHiding(shape: ExplainShape, pattern: Pattern, sizes: Shape):
   if (positions) checkPositions({ pattern, keyStarts });
   return {
     ...padding,
-    mask: mask === undefined ? undefined : readHostMask('mask', mask),
-    keyMask: keyMask === undefined ? undefined : readHostMask('keyMask', keyMask),
+    mask: mask === undefined ? undefined : onHost('mask', readMask('mask', mask)),
+    keyMask: keyMask === undefined ? undefined : onHost('keyMask', readMask('keyMask', keyMask)),
+    gate: gate === undefined ? undefined : onHost('gate', readTensor('gate', gate, floatTypes)),
     positions,
     names: given,
   };
 }
 
-/** Masks are looked at: their numbers must be here. */
-function readHostMask(name: string, value: unknown): HostView {
-  const view = readMask(name, value);
+/** Masks and gates are looked at: their numbers must be here. */
+function onHost(name: string, view: View): HostView {
   if (isOnHost(view)) return view;
   throw new TilewiseTypeError(
     'ERR_TILEWISE_INVALID_TENSOR',
@@ -60,7 +62,7 @@ function readHostMask(name: string, value: unknown): HostView {
 
 /** The key masks of the sequences of a ragged call, each of one batch entry. */
 export function rowsOfKeyMask(value: TensorLike, sequences: readonly Lengths[]): View[] {
-  const view = readHostMask('keyMask', value);
+  const view = onHost('keyMask', readMask('keyMask', value));
   const keys = sequences.reduce((most, lengths) => Math.max(most, lengths.keys), 0);
   checkKeyMask(view, { batch: sequences.length, keys });
   return sequences.map((lengths, s) =>
@@ -68,10 +70,28 @@ export function rowsOfKeyMask(value: TensorLike, sequences: readonly Lengths[]):
   );
 }
 
-/** Adds padding and masks to a problem without data. */
-export function putHiding(request: Request, hiding: Hiding, shape: Shape): void {
+/** The gates of the sequences of a ragged call, [queries of all, heads], each of one batch entry. */
+export function rowsOfGate(value: TensorLike, sequences: readonly Lengths[]): View[] {
+  const view = onHost('gate', readTensor('gate', value, floatTypes));
+  const rows = sequences.reduce((sum, { queries }) => sum + queries, 0);
+  const [tokens, heads] = view.dims;
+  if (view.dims.length !== 2 || tokens !== rows) {
+    throw mismatch(`\`gate\` must have dims [${rows}, heads], a row per query, not ${showDims(view.dims)}`);
+  }
+  let end = 0;
+  return sequences.map(({ queries }) => {
+    const begin = end;
+    end += queries;
+    const own = sliced(view, 0, { begin, end });
+    return { ...own, dims: [1, queries, heads], strides: [0, ...own.strides] };
+  });
+}
+
+/** Adds padding, masks and a gate to a problem without data, of so many queries along each axis of tokens. */
+export function putHiding(request: Request, hiding: Hiding, shape: Shape, tokens: readonly number[]): void {
   putBroadcast(request, 'mask', hiding, shape);
   putKeyMask(request, hiding, shape);
+  putGate(request, hiding.gate, shape, tokens);
   request.views[slot.keyLengths] = hiding.keyLengths;
   request.views[slot.keyStarts] = hiding.keyStarts;
 }

@@ -1,8 +1,8 @@
-// Activations of random cases. Reader: someone chasing a failure of a sweep.
+// Activations and gates of random cases. Reader: someone chasing a failure of a sweep.
 
 import fc from 'fast-check';
 import type { Case } from './case.js';
-import { type Of, sometimes } from './draw.js';
+import { type Of, sometimes, yes } from './draw.js';
 
 /** What makes weights of scores; mostly softmax. */
 export const activations = sometimes(
@@ -10,6 +10,16 @@ export const activations = sometimes(
   fc.record({
     activation: fc.constantFrom('sigmoid', 'sigmoid', 'relu'),
     activationBias: fc.constantFrom(0, -1.5, 'neg-log-keys'),
+  }),
+);
+
+/** Runs of rows that are closed; half of the calls want no lse, and may leave those out. */
+export const gates = sometimes(
+  0.12,
+  fc.record({
+    run: fc.constantFrom(1, 3, 16, 64, 100),
+    dtype: fc.constantFrom('float32', 'float16', 'bfloat16'),
+    withoutLse: sometimes(0.5, yes),
   }),
 );
 

@@ -2,6 +2,7 @@
 // problem for the references. Reader: someone adding a case, or looking at a failure's repro line.
 
 import type { AttentionOptions, TensorLike } from '../../dist/index.js';
+import type { Gate } from '../references/gate.js';
 import { type FloatType, round } from '../references/half.js';
 import type { SelectionOptions } from '../references/hierarchical.js';
 import type { Documents, Moa, Power, SampledBlocks, Slices } from '../references/mask-rules.js';
@@ -73,6 +74,8 @@ export interface Case {
   keyMask?: { hidden?: number; structure?: 'left' | 'right' };
   alibi?: 'h' | 'bh';
   sinks?: true;
+  // runs of so many queries are closed, or are open, alternately; without lse what is closed need not be computed
+  gate?: { run: number; dtype?: FloatType; withoutLse?: true };
   keyLengths?: number[];
   keyStarts?: number[];
   cuSeqlensQ?: number[]; // packed: queries and keys are the totals; on pages with keyLengths, keys those of one sequence
@@ -193,6 +196,21 @@ function addScoreRules(c: Case, problem: Problem, random: Random): void {
   if (c.sinks) problem.sinks = filled('float32', [heads], () => random.normal());
 }
 
+/** Open heads alternate with closed ones, too. */
+function gateOf(
+  { run, dtype = 'float32', withoutLse }: NonNullable<Case['gate']>,
+  dims: number[],
+  random: Random,
+): Gate {
+  const [, queries, heads] = dims;
+  let row = 0;
+  const rows = filled(dtype, dims, () => {
+    const query = Math.floor(row / heads) % queries;
+    return (Math.floor(query / run) + (row++ % heads)) % 2 === 0 ? 0 : random.normal();
+  });
+  return { rows, withoutLse: withoutLse === true };
+}
+
 /** The problem of a case: all data, in memory as the case says. */
 export function build(c: Case): Built {
   const random = new Random(c.seed ?? 1);
@@ -239,6 +257,7 @@ export function build(c: Case): Built {
     problem.extraKey = fill(kvHeads, c.extra, headDim, amplitude);
     problem.extraValue = fill(kvHeads, c.extra, valueDim, 1);
   }
+  if (c.gate) problem.gate = gateOf(c.gate, [batch, c.queries, heads], random);
   const built: Built = { layout, storage, is3d: c.is3d ?? false, problem, seed: c.seed ?? 1 };
   if (c.grid) built.grid = c.grid;
   if (c.blocks?.form) built.form = c.blocks.form;
@@ -246,11 +265,18 @@ export function build(c: Case): Built {
   return built;
 }
 
+/** With the axes of tokens that q has. */
+function gateTensor(rows: Operand, is3d: boolean, grid: number[] | undefined): TensorLike {
+  const [batch, queries, heads] = rows.dims;
+  const { type, data } = toPlainTensor(rows);
+  return { type, data, dims: is3d ? [queries, heads] : [batch, ...(grid ?? [queries]), heads] };
+}
+
 /** The call of the public API that states a problem. */
 export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed = 1 }: Built): Call {
   const options: AttentionOptions = { layout };
   if (problem.activation) options.activation = problem.activation;
-  else options.returnLse = true;
+  else if (!problem.gate?.withoutLse) options.returnLse = true;
   if (problem.activationBias !== undefined) options.activationBias = problem.activationBias;
   const { scale, softcap, causal, left, right, recentTokens, sinkTokens, align, pairing } = problem;
   if (scale !== undefined) options.scale = scale;
@@ -275,6 +301,7 @@ export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed
   if (problem.keyMask) options.keyMask = toPlainTensor(problem.keyMask);
   if (problem.alibiSlopes) options.alibiSlopes = toPlainTensor(problem.alibiSlopes);
   if (problem.sinks) options.sinks = Float32Array.from(toNumbers(problem.sinks));
+  if (problem.gate) options.gate = gateTensor(problem.gate.rows, is3d, grid);
   if (problem.relativeBias) options.relativeBias = toPlainTensor(problem.relativeBias);
   if (problem.extraKey) options.extraKeys = toTensor(problem.extraKey, layout, storage, is3d);
   if (problem.extraValue) options.extraValues = toTensor(problem.extraValue, layout, storage, is3d);

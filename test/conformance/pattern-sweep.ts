@@ -4,7 +4,7 @@
 import fc from 'fast-check';
 import type { SelectionOptions, Stage } from '../references/hierarchical.js';
 import type { StridedShards } from '../references/strided-shards.js';
-import { activated, activations } from './activations.js';
+import { activated, activations, gates } from './activations.js';
 import type { Case } from './case.js';
 import {
   chance,
@@ -41,6 +41,7 @@ export const common = fc
     sinks: sometimes(0.15, yes),
     extra: sometimes(0.2, sizes(1, 40)),
     activation: activations,
+    gate: gates,
   })
   .map(({ kv, ratio, headDim, valueDim = headDim, activation, ...rest }) => {
     const heads: [number, number] = [kv * ratio, kv];

@@ -2,7 +2,7 @@
 // fast-check makes a failing case smaller; the message prints the case itself, which outlives this revision.
 
 import fc from 'fast-check';
-import { activated, activations } from './activations.js';
+import { activated, activations, gates } from './activations.js';
 import type { Case } from './case.js';
 import { defined, either, integers, places, seeds, sizes, sometimes, within, yes } from './draw.js';
 import { storages } from './memory.js';
@@ -39,6 +39,7 @@ const modifiers = {
   softcap: sometimes(0.2, fc.constantFrom(0.5, 5, 30)),
   alibi: sometimes(0.2, fc.constantFrom('h', 'bh')),
   sinks: sometimes(0.2, yes),
+  gate: gates,
 };
 
 const axes = fc.constantFrom('', 'k', 'qk', 'q', 'hqk', 'h', 'bhqk', 'bk', 'bqk');

@@ -38,7 +38,9 @@ inline double outError(const Case& c, double relative) {
   return worst;
 }
 
+// 0 where no lse is asked for.
 inline double lseError(const Case& c) {
+  if (!c.problem.lse) return 0;
   double worst = 0;
   for (size_t i = 0; i < c.lse.size(); ++i) {
     const double got = c.problem.lse[i], want = c.lse[i];
@@ -215,6 +217,7 @@ inline double activated(const Activation& a, double score, int32_t keys) {
 
 inline void answer(Case& c, const AnswerRow& row) {
   const AttentionProblem& p = c.problem;
+  const float gate = p.gate.of({row.batch, row.query, row.head});
   std::vector<double> score(size_t(row.keys) + size_t(p.extraTokens), -INFINITY);
   for (int32_t k = 0; k < row.keys; ++k) {
     if (!sees(p, row, k)) continue;
@@ -251,7 +254,7 @@ inline void answer(Case& c, const AnswerRow& row) {
       const int64_t at = value.offset(row.batch, isExtra ? k - row.keys : k, row.kvHead) + d;
       o += weight[size_t(k)] * elementAt(value.data, p.keyType, at);
     }
-    c.out[size_t(p.out.offset(row.batch, row.query, row.head) + d)] = o / sum;
+    c.out[size_t(p.out.offset(row.batch, row.query, row.head) + d)] = gate == 0 ? 0 : o / sum * double(gate);
   }
 }
 

@@ -129,6 +129,7 @@ class CaseMaker : public Draws {
     AttentionProblem& p = c.problem;
     p.softcap = 0;
     p.activation = {};
+    p.gate = {};
     p.extraTokens = 0;
     p.rules = {};
     answer(c);
@@ -317,6 +318,7 @@ class CaseMaker : public Draws {
     }
     if (p.rules.alibiSlopes.isPresent() && (p.queries + p.keys) % 2 == 0) addPositions(c);
     addActivation(p);
+    addGate(c);
     c.name = "queries " + std::to_string(p.queries) + " keys " + std::to_string(p.keys) + " dims " +
              std::to_string(p.headDim) + "/" + std::to_string(p.valueDim) + " heads " + std::to_string(p.queryHeads) +
              "/" + std::to_string(p.kvHeads) + " " + nameOf(p.dtype) + "/" + nameOf(p.keyType) + " pattern " +
@@ -332,6 +334,23 @@ class CaseMaker : public Draws {
     if (kind == 1 || kind == 2) p.activation.kind = ActivationKind::sigmoid;
     p.activation.isBiasOfKeys = kind == 1;
     p.activation.bias = kind == 2 ? -4.0f : 0;
+  }
+
+  // A gate that closes rows in runs. Draws no number.
+  void addGate(Case& c) {
+    AttentionProblem& p = c.problem;
+    const int kind = (3 * p.queries + p.keys + p.headDim) % 9;
+    if (kind > 2) return;
+    const DType types[] = {DType::float32, DType::float16, DType::bfloat16};
+    const float open[] = {1, 0.5f, -0.75f, 2};
+    const int32_t heads = p.outputHeads();
+    Gate& gate = p.gate;
+    gate = {nullptr, types[kind], int64_t(p.queries) * heads, heads, 1};
+    gate.data = buffer(c, p.batch * gate.batch * sizeOf(gate.dtype));
+    for (int64_t row = 0; row < p.batch * gate.batch; ++row) {
+      const int64_t run = row / heads / (kind == 0 ? 100 : 7) + row % heads;
+      set({const_cast<void*>(gate.data.data)}, gate.dtype, row, run % 2 == 0 ? 0 : open[row % 4]);
+    }
   }
 
   // Positions that ascend, for the rules that count distances. Draws no number.

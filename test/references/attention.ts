@@ -1,6 +1,7 @@
 // Attention in float64, as the textbook writes it: one row of scores at a time, softmax, weighted sum of values.
 // Reader: anyone judging a result. No tiles, no online softmax: nothing here can share a mistake with the kernels.
 
+import { applyGate } from './gate.js';
 import { toNumbers } from './operand.js';
 import { keysAndValues, type Problem, queryRows, type Result, shapeOf } from './problem.js';
 
@@ -52,6 +53,7 @@ export function attention(problem: Problem): Result {
     }
     if (count > 0 || sink !== undefined) lse[row] = max + Math.log(sum);
   }
+  applyGate(problem.gate, { out, lse });
   return { out, lse, keysSeen };
 }
 

@@ -2,6 +2,7 @@
 // Reader: whoever sets the error bound (conformance/judge.ts). Every operation rounds to float32; inputs are as stored,
 // the output is left in float32 so that its distance to float64 is arithmetic alone.
 
+import { applyGate } from './gate.js';
 import { type FloatType, round } from './half.js';
 import { toNumbers } from './operand.js';
 import { keysAndValues, type Problem, queryRows, type Result, shapeOf } from './problem.js';
@@ -65,6 +66,7 @@ export function naiveAttention(problem: Problem, precision: 'float32' | 'storage
     out.set(accumulator, row * valueDim);
     if (count > 0 || sink !== undefined) lse[row] = f(max + f(Math.log(sum)));
   }
+  applyGate(problem.gate, { out, lse }, (a, b) => f(a * f(b)));
   return { out, lse, keysSeen };
 }
 

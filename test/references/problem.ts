@@ -2,6 +2,7 @@
 // row belong to, which heads meet, and does this query see this key. Reader: someone who wants to know what attention
 // means here without reading kernels. From the README's contract and ONNX Attention-25, flash-attention's conventions.
 
+import type { Gate } from './gate.js';
 import { sampledAddend } from './mask-rules.js';
 import { relativeIndex } from './neighborhood.js';
 import { broadcast, type Operand, readElement, toNumbers } from './operand.js';
@@ -41,6 +42,7 @@ export interface Problem {
   alibiSlopes?: Operand; // [heads] or [batch, heads]: score -= slope * |position - key|
   relativeBias?: Operand; // [heads, 2 K0 - 1, ...]: added by the place of a key in a neighborhood
   sinks?: Operand; // [heads]: one more term of the denominator that carries no value
+  gate?: Gate; // multiplies rows of the result
   cuSeqlensQ?: ArrayLike<number>; // packed sequences: sequence s has rows cuSeqlens[s] up to cuSeqlens[s + 1]
   cuSeqlensK?: ArrayLike<number>;
   keyLengths?: ArrayLike<number>; // keys in use per batch entry of keys; with cuSeqlensQ each of these is a sequence's

@@ -42,6 +42,17 @@ __device__ __forceinline__ void accumulate(RegisterTile<L::kRowTiles, L::kDim>& 
   addValues<L>(output, weights);
 }
 
+// Whether the gate closes all rows of a tile; the answer is that of the whole block. Tiles have few rows: every warp
+// looks at all of them.
+template <class Q>
+__device__ __forceinline__ bool areClosed(const AttentionParams& p, const Work& work, const Q& queries) {
+  if (!p.problem.skipsClosedRows()) return false;
+  bool isOpen = false;
+  for (int row = lane_id(); row < queries.count; row += 32)
+    isOpen |= !p.problem.gate.closes(outputRowOf(work.sequence, queries.at(row)));
+  return ballot(isOpen) == 0;
+}
+
 template <class L>
 __device__ __forceinline__ void attend(const AttentionParams& p) {
   Work work = workOf(p, block_index());
@@ -50,9 +61,17 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
   patternOf(p, work, pattern);
   const auto queries = blockQueries<L>(p, work, pattern);
   if (queries.count == 0) return;
+  // A tile that is closed visits no keys, and what it writes is 0.
+  Token extras = L::kHasExtraKeys ? p.problem.extraTokens : 0;
+  if constexpr (L::kGathers) {
+    if (areClosed(p, work, queries)) {
+      work.clip = {};
+      extras = 0;
+    }
+  }
 
   copyQueries<L::kThreads>(L::queries(), p, work, queries);
-  Pipeline<L> pipeline(p, work, pattern, queries.box());
+  Pipeline<L> pipeline(p, work, pattern, queries.box(), extras);
   const ScoreScale& scale = p.scale;
   OnlineSoftmax<2 * L::kRowTiles> softmax;
   RegisterTile<L::kRowTiles, L::kDim> output;

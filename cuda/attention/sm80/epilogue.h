@@ -12,10 +12,10 @@
 
 namespace tilewise::cuda {
 
-// Offset of a query's row of the output.
 template <class Q>
 __device__ __forceinline__ int64_t outputOffset(const AttentionParams& p, const Work& work, const Q& query) {
-  return p.problem.out.offset(work.sequence.batch, work.sequence.queries.begin + query.token, query.head);
+  const OutputRow row = outputRowOf(work.sequence, query);
+  return p.problem.out.offset(row.batch, row.token, row.head);
 }
 
 template <class Q>
@@ -24,10 +24,28 @@ __device__ __forceinline__ void storeLse(const AttentionParams& p, const Work& w
   *p.problem.lseAt(work.sequence.batch, work.sequence.queries.begin + query.token, query.head) = lse;
 }
 
-// What a row's sums are multiplied by; its lse is final afterwards. Stream kernels know softmax alone.
-template <class L>
-__device__ __forceinline__ float finishRowOf(const AttentionParams& p, SoftmaxState& state, int32_t head) {
-  return L::kGathers ? finishRow(p.problem, state, head) : finishRow(state, p.problem.sink(head));
+// What a row's sums are multiplied by; its lse is final afterwards. Stream kernels know softmax alone, and no gate.
+template <class L, class Q>
+__device__ __forceinline__ float finishRowOf(const AttentionParams& p, const Work& work, const Q& query,
+                                             SoftmaxState& state) {
+  return L::kGathers ? finishRow(p.problem, state, outputRowOf(work.sequence, query))
+                     : finishRow(state, p.problem.sink(query.head));
+}
+
+// Rows that the gate closes are 0, whatever their sums are.
+template <class L, class Q>
+__device__ __forceinline__ void clearClosed(const AttentionParams& p, const Work& work, const Q& queries,
+                                            RegisterTile<L::kRowTiles, L::kDim>& output) {
+  using Tile = RegisterTile<L::kRowTiles, L::kDim>;
+#pragma unroll
+  for (int slot = 0; slot < Tile::kSlots; ++slot) {
+    const auto query = queries.at(L::firstRow() + Tile::row(slot));
+    const bool isClosed = p.problem.gate.closes(outputRowOf(work.sequence, query));
+#pragma unroll
+    for (int block = 0; block < L::kDim / 8; ++block)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) output.at(slot, block, i) = isClosed ? 0.0f : output.at(slot, block, i);
+  }
 }
 
 // Split keys: sums and states go from registers straight to the workspace.
@@ -69,8 +87,11 @@ __device__ __forceinline__ void storeRows(const AttentionParams& p, const Work& 
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
     const auto query = queries.at(firstRow + Tile::row(slot));
     SoftmaxState state = softmax.finish(slot, scoreFactor);
-    factor[slot] = finishRowOf<L>(p, state, query.head);
+    factor[slot] = finishRowOf<L>(p, work, query, state);
     if (query.isReal && lane_id() % 4 == 0) storeLse(p, work, query, state.lse());
+  }
+  if constexpr (L::kGathers) {
+    if (p.problem.gate.isPresent()) clearClosed<L>(p, work, queries, output);
   }
   output.scaleRows(factor);
   const auto rows = L::queries();
@@ -152,7 +173,8 @@ __device__ __forceinline__ void mergeRow(const AttentionParams& p, const Work& w
   const bool isPartial = p.splits > 1;
   const int64_t partial = isPartial ? p.partial(work.index, query.head, query.token, work.split) : 0;
   if (isPartial && lane_id() == 0) p.partialStates[partial] = {merged.max, merged.sum};
-  const float last = isPartial ? 1.0f : finishRowOf<L>(p, merged, query.head);
+  const float last = isPartial ? 1.0f : finishRowOf<L>(p, work, query, merged);
+  const bool isClosed = !isPartial && p.problem.gate.closes(outputRowOf(work.sequence, query));
   if (!isPartial && lane_id() == 0) storeLse(p, work, query, merged.lse());
 #pragma unroll 1
   for (int d = lane_id(); d < p.problem.valueDim; d += 32) {
@@ -163,7 +185,7 @@ __device__ __forceinline__ void mergeRow(const AttentionParams& p, const Work& w
       p.partialOutputs[partial * p.problem.valueDim + d] = sum;
     } else {
       auto* out = static_cast<typename Element<E>::Bits*>(p.problem.out.data);
-      out[outputOffset(p, work, query) + d * p.problem.out.dim] = Element<E>::fromFloat(sum * last);
+      out[outputOffset(p, work, query) + d * p.problem.out.dim] = Element<E>::fromFloat(isClosed ? 0.0f : sum * last);
     }
   }
 }

@@ -17,12 +17,11 @@ class Pipeline {
   static constexpr bool kStartsInLoop = L::kGathers;
 
   __device__ __forceinline__ Pipeline(const AttentionParams& p, const Work& work, const typename L::Pattern& pattern,
-                                      const Box<L::Pattern::kRank>& queries)
+                                      const Box<L::Pattern::kRank>& queries, Token extras)
       : keyRows_(p, work, p.problem.key, p.problem.extraKeys, p.problem.headDim, p.keyIsAligned, p.extraKeysAreAligned),
         valueRows_(p, work, p.problem.value, p.problem.extraValues, p.problem.valueDim, p.valueIsAligned,
                    p.extraValuesAreAligned),
-        visits_(p, work, pattern, lookAmong(pattern, work.map.heads(), queries),
-                L::kHasExtraKeys ? p.problem.extraTokens : 0) {}
+        visits_(p, work, pattern, lookAmong(pattern, work.map.heads(), queries), extras) {}
 
   __device__ __forceinline__ bool hasVisit() const { return hasVisit_; }
   // The visit whose keys are fetched.

@@ -121,6 +121,12 @@ export interface AttentionOptions<T = Tensor> {
    * one such axis per axis of the grid; index (key - query) / dilation + kernelSize - 1.
    */
   relativeBias?: FloatArray;
+  /**
+   * Multiplies rows of the output: [batch, queries, heads] in every layout, of a grid [batch, ...tokens, heads], packed
+   * without the batch where q is; any float type. Rows with 0 are 0, and tiles of rows that all have 0 are not computed
+   * (mixture of heads, arXiv 2410.11842). `lse` is that of the call without a gate: with `returnLse` all rows are computed.
+   */
+  gate?: TensorLike;
   /** Packed sequences: where each one's queries begin, [sequences + 1], from 0 to the number of rows of q. */
   cuSeqlensQ?: IntegerList;
   /**
@@ -211,6 +217,7 @@ export const attentionNames = namesOf<AttentionOptions>({
   extraKeys: 1,
   extraValues: 1,
   relativeBias: 1,
+  gate: 1,
   cuSeqlensQ: 1,
   cuSeqlensK: 1,
   keyLengths: 1,
@@ -270,6 +277,7 @@ export function readValues(o: AttentionOptions<unknown>, mayCopy = true): Settin
     extraKeys: o.extraKeys === undefined ? undefined : readTensor('extraKeys', o.extraKeys, floatTypes),
     extraValues: o.extraValues === undefined ? undefined : readTensor('extraValues', o.extraValues, floatTypes),
     relativeBias: o.relativeBias === undefined ? undefined : readFloats('relativeBias', o.relativeBias),
+    gate: o.gate === undefined ? undefined : readTensor('gate', o.gate, floatTypes),
     cuSeqlensQ: o.cuSeqlensQ === undefined ? undefined : readIntegerList('cuSeqlensQ', o.cuSeqlensQ),
     cuSeqlensK: o.cuSeqlensK === undefined ? undefined : readIntegerList('cuSeqlensK', o.cuSeqlensK),
     keyLengths: o.keyLengths === undefined ? undefined : readIntegerList('keyLengths', o.keyLengths),
@@ -302,6 +310,7 @@ export function operandsOf(settings: Settings): Named[] {
   put('extraKeys', settings.extraKeys);
   put('extraValues', settings.extraValues);
   put('relativeBias', settings.relativeBias);
+  put('gate', settings.gate);
   put('out', settings.out);
   return operands;
 }

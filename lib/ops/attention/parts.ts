@@ -141,7 +141,7 @@ class Cut {
   }
 
   ofOptions(settings: Settings, heads: Range): AttentionOptions<unknown> {
-    const { alibiSlopes, sinks, bias, mask, extraKeys, extraValues } = settings;
+    const { alibiSlopes, sinks, bias, mask, gate, extraKeys, extraValues } = settings;
     const own = this.#queryHeadsOf(heads);
     const ofQueries = (name: string, view: View | undefined, fromLast: number, mayRepeat = false) => {
       const axis = (view?.dims.length ?? 0) - fromLast;
@@ -155,6 +155,7 @@ class Cut {
       sinks: ofQueries('sinks', sinks, 1),
       bias: ofQueries('bias', bias, 3, true),
       mask: ofQueries('mask', mask, 3, true),
+      gate: ofQueries('gate', gate, 1),
       extraKeys: ofKeys('extraKeys', extraKeys),
       extraValues: ofKeys('extraValues', extraValues),
     };

@@ -27,6 +27,7 @@ import { checkPages, keysOnPages, putPages } from '../../stores/pages.js';
 import { type Axes, axesOf, layoutWords, lengthsOf, tokenAxesOf } from '../../tensor/axes.js';
 import type { TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../../tensor/views.js';
+import { putGate } from './gate.js';
 import { putExtras, putModifiers, putRelativeBias, putSequences, readSequences } from './modifiers.js';
 import { operandsOf } from './options.js';
 import type { Settings } from './settings.js';
@@ -128,6 +129,7 @@ export function prepare(
   putModifiers(request, settings, shape, sequences);
   putExtras(request, settings, shape, rank);
   if (grid) putRelativeBias(request, settings, shape, grid);
+  putGate(request, settings.gate, shape, lengthsOf(q, tokenAxesOf(axes, rank)), axes.batch < 0);
   putSequences(request, settings);
   if (pages) putPages(request, pages, keyLengths, settings.keyStarts, k);
   const results = request.results(wantedResults(settings, shape, q, outLike, placement, internals.lse));

@@ -165,6 +165,11 @@ class Cut {
     return this.#batched(view, view.dims.length - 1, view.dims.length > 2);
   }
 
+  /** [tokens, heads], with or without a batch axis of 1. */
+  #ofGate(view: View): View {
+    return this.#batched(view, view.dims.length - 2, view.dims.length > 2);
+  }
+
   #batched(view: View, token: number, hasBatch: boolean): View {
     const { begin, end } = this.#group;
     const { cuSeqlensQ } = this.#settings;
@@ -181,7 +186,7 @@ class Cut {
   }
 
   settings(): Settings {
-    const { keyLengths, keyMask, pages, alibiSlopes, extraKeys, extraValues } = this.#settings;
+    const { keyLengths, keyMask, pages, alibiSlopes, gate, extraKeys, extraValues } = this.#settings;
     const { begin, end } = this.#group;
     const { table, pageSize } = pages;
     const perSequence = table.dims[1];
@@ -206,6 +211,7 @@ class Cut {
         pageSize,
       },
       alibiSlopes: alibiSlopes && { ...alibiSlopes, ...alone(alibiSlopes, alibiSlopes.dims.length > 1) },
+      gate: gate && this.#ofGate(gate),
       extraKeys: ofAll(extraKeys),
       extraValues: ofAll(extraValues),
     };

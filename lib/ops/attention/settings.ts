@@ -35,6 +35,7 @@ export interface Settings {
   readonly extraKeys: View | undefined;
   readonly extraValues: View | undefined;
   readonly relativeBias: View | undefined;
+  readonly gate: View | undefined;
   readonly cuSeqlensQ: Int32Array | undefined;
   readonly cuSeqlensK: Int32Array | undefined;
   readonly keyLengths: Int32Array | undefined;

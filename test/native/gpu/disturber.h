@@ -171,6 +171,9 @@ inline void disturb(Disturber& disturber, AttentionProblem& p) {
         });
   });
   disturber(floatsOf(p.sinks, {{heads, &p.sinksHead}}), true);
+  p.gate.operand(p.batch, p.queries, heads, [&](auto& array, int64_t bytes, const auto& axes) {
+    disturber({pointerTo(array.data), &array.isOnDevice, bytes, {std::begin(axes), std::end(axes)}}, true);
+  });
   BlockLists& b = p.blocks;
   if (b.begins) {
     const size_t lists = size_t(b.count(p.batch, p.outputHeads(), p.queries));
