@@ -1,5 +1,5 @@
 // What `npm run bench:masks` measures: what a mask, a bias or a window per head costs over calls that say it in fewer words,
-// and other activations over softmax.
+// other activations over softmax, and gates.
 // Reader: someone who adds a case: a reference and the contenders held against it in one run. `most` is the target.
 import { attentionSync, ranges, Tensor } from 'tilewise';
 import { dimsOf, randomTensor } from '../timing/inputs.mjs';
@@ -160,6 +160,23 @@ function activations(dtype, queries, tokens, headDim) {
   };
 }
 
+/** Runs of 256 rows, every other one closed. */
+function gated(dtype, tokens, headDim) {
+  const dims = [1, tokens, 8];
+  const gateOf = (weightOf) => new Tensor('float32', Float32Array.from({ length: tokens * 8 }, weightOf), dims);
+  return {
+    name: `gate, prefill ${dtype} D=${headDim} N=${tokens} H=8`,
+    dtype,
+    q: dimsOf('bnhd', tokens, 8, headDim),
+    kv: dimsOf('bnhd', tokens, 8, headDim),
+    contenders: [
+      { name: 'no gate', options: {} },
+      { name: 'ones', options: { gate: gateOf(() => 1) } },
+      { name: 'half closed', options: { gate: gateOf((_, i) => Math.floor(i / 8 / 256) % 2) }, most: 1 / 1.8 },
+    ],
+  };
+}
+
 /** @returns {Group[]} */
 export function maskGroups({ isQuick }) {
   const tokens = isQuick ? 512 : 2048;
@@ -174,6 +191,7 @@ export function maskGroups({ isQuick }) {
     ...dtypes.map((dtype) => windowsByHead(dtype, 1, isQuick ? 1024 : 8192)),
     ...dtypes.flatMap((dtype) => [activations(dtype, tokens, tokens, 64), activations(dtype, tokens, tokens, 128)]),
     ...dtypes.map((dtype) => activations(dtype, 1, isQuick ? 1024 : 8192, 128)),
+    ...dtypes.map((dtype) => gated(dtype, tokens, 128)),
   ];
 }
 

@@ -1,5 +1,5 @@
-// Gate: a number for each row of the output, which multiplies it (options.gate): heads that a router left out for a token
-// have 0. Reader: someone who asks which rows are computed. Idea: mixture of heads (arXiv 2410.11842).
+// Gate: a number for each row of the output, which multiplies it (options.gate): heads that a router left out for a
+// token have 0. Reader: someone who asks which rows are computed. Idea: mixture of heads (arXiv 2410.11842).
 //
 // A row whose number is 0 is closed: it is 0, whatever its keys and values are, and none of them is read for it alone.
 // Where lse is asked for, closed rows are computed: their lse is that of the call without a gate.

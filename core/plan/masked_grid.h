@@ -1,6 +1,6 @@
-// Tile counts of a grid where masks hide keys, or a gate closes rows: what a box of queries sees is then no product of what it sees along each
-// axis. Reader: someone who asks where explain()'s numbers for a neighborhood with a mask come from. Boxes are taken
-// one by one, and what one sees line by line, as the loops do. Host only.
+// Tile counts of a grid where masks hide keys, or a gate closes rows: what a box of queries sees is then no product of
+// what it sees along each axis. Reader: someone who asks where explain()'s numbers for a neighborhood with a mask come
+// from. Boxes are taken one by one, and what one sees line by line, as the loops do. Host only.
 #pragma once
 
 #include <utility>

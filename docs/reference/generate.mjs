@@ -24,6 +24,7 @@ import { keptOf } from '../../dist/selectors/top-keys.js';
 import { putPage } from '../../scripts/pages.mjs';
 import { activationsPicture } from './activations-picture.mjs';
 import { errorsPage } from './errors.mjs';
+import { gatePicture } from './gate-picture.mjs';
 import { pagesPicture } from './pages-picture.mjs';
 import { rotaryPicture } from './rotary-picture.mjs';
 import { supportPage } from './support.mjs';
@@ -151,7 +152,11 @@ const pages = [
   ['docs/pictures/rotary-wavelengths.svg', rotaryPicture],
   ['docs/pictures/pages.svg', pagesPicture],
   ['docs/pictures/activations.svg', activationsPicture],
+<<<<<<< HEAD
   ['docs/pictures/dynamic-mask.svg', keptKeysPicture],
+=======
+  ['docs/pictures/gate.svg', gatePicture],
+>>>>>>> e79da5c (gate: docs with a picture, a benchmark, the table of support)
 ];
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

@@ -100,6 +100,7 @@ const rows = [
   ['`softcap`', call({ softcap: 30 })],
   ['`alibiSlopes`', call({ alibiSlopes: Float32Array.of(0.5, 0.25) })],
   ['`activation`: sigmoid, relu', call({ activation: 'sigmoid' })],
+  ['`gate`', call({ gate: zeros('float32', 1, 2, 2) })],
   ['`sinks`: logits in the denominator', call({ sinks: Float32Array.of(0, 0) })],
   ['`bias`, broadcast', call({ bias: zeros('float32', 2, 3) })],
   ['`biasHeads`: a bias per KV head', call({ bias: zeros('float32', 2, 3), biasHeads: 'kv' })],

@@ -63,9 +63,10 @@ void run(const StagedAttention& staged, const Limits&, Queue&, const CancelFlag&
     mustBePadded(p.key, p.dtype, p.keys, p.headDim, "key");
   }
   const BlockLists& b = p.blocks;
-  for (const void* data : std::initializer_list<const void*>{
-           p.lse, p.sinks, p.cuSeqlensQ, p.cuSeqlensK, p.keyLengths, p.keyStarts, p.store.paged.table, b.begins,
-           b.counts, b.starts, b.addends, b.maskIndex, b.masks, p.positions.ofQueries, p.positions.ofKeys, p.gate.data}) {
+  for (const void* data :
+       std::initializer_list<const void*>{p.lse, p.sinks, p.cuSeqlensQ, p.cuSeqlensK, p.keyLengths, p.keyStarts,
+                                          p.store.paged.table, b.begins, b.counts, b.starts, b.addends, b.maskIndex,
+                                          b.masks, p.positions.ofQueries, p.positions.ofKeys, p.gate.data}) {
     mustBeOnDevice(data, "an operand");
   }
   p.rules.forEach([](const auto& rule) { mustBeOnDevice(rule.data, "a score rule"); });
