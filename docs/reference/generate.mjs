@@ -152,11 +152,8 @@ const pages = [
   ['docs/pictures/rotary-wavelengths.svg', rotaryPicture],
   ['docs/pictures/pages.svg', pagesPicture],
   ['docs/pictures/activations.svg', activationsPicture],
-<<<<<<< HEAD
   ['docs/pictures/dynamic-mask.svg', keptKeysPicture],
-=======
   ['docs/pictures/gate.svg', gatePicture],
->>>>>>> e79da5c (gate: docs with a picture, a benchmark, the table of support)
 ];
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

@@ -37,8 +37,12 @@ void checkCounts(const Case& c, const std::string& instructionSet) {
   p.rules = {};
   const Plan plan = explain(p, rule);
   const cpu::VisitCounts counts = countsOf(p);
-  CHECK(plan.sum.computed == counts.computed, "%s: %s: %lld planned, %lld computed", instructionSet.c_str(),
-        c.name.c_str(), static_cast<long long>(plan.sum.computed), static_cast<long long>(counts.computed));
+  // Runs of ranges are those of a tile's queries, which the plan has for panels: a panel may see a little less than
+  // that.
+  const bool isExact = p.pattern != PatternKind::ranges;
+  const bool isAsPlanned = isExact ? plan.sum.computed == counts.computed : plan.sum.computed >= counts.computed;
+  CHECK(isAsPlanned, "%s: %s: %lld planned, %lld computed", instructionSet.c_str(), c.name.c_str(),
+        static_cast<long long>(plan.sum.computed), static_cast<long long>(counts.computed));
   // The loop masks short interiors all the same (kLeastInterior), so it may mask more than it has to; never less.
   CHECK(plan.sum.unmasked >= counts.unmasked, "%s: %s: %lld planned, %lld without a mask", instructionSet.c_str(),
         c.name.c_str(), static_cast<long long>(plan.sum.unmasked), static_cast<long long>(counts.unmasked));
