@@ -16,6 +16,13 @@ export {
 export type { CachePositions } from './caches/kv-rotary.js';
 export type { CacheAttentionOptions } from './caches/kv-told.js';
 export {
+  LinearState,
+  type LinearStateOptions,
+  type LinearStepOptions,
+  type SavedLinearState,
+} from './caches/linear-state.js';
+export { linearAttentionStep, linearAttentionStepSync } from './caches/linear-step.js';
+export {
   S2Cache,
   type S2CacheAppendOptions,
   type S2CacheAttentionOptions,
@@ -40,6 +47,14 @@ export {
   hipSelect,
   hipSelectSync,
 } from './ops/hip.js';
+export {
+  type LightningDecayOptions,
+  type LightningVariant,
+  lightningDecay,
+  retnetDecay,
+} from './ops/linear/decays.js';
+export { type LinearAttentionResult, linearAttention, linearAttentionSync } from './ops/linear/linear.js';
+export type { FeatureMap, LinearAttentionOptions } from './ops/linear/options.js';
 export { type AttentionPart, type MergeOptions, mergeAttention, mergeAttentionSync } from './ops/merge.js';
 export type { CommonOptions, NamedOp, NamedOpSync } from './ops/named.js';
 export { neighborhoodAttention, neighborhoodAttentionSync } from './ops/neighborhood.js';

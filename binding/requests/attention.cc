@@ -33,15 +33,6 @@ void readRule(const Numbers& numbers, const char* name, size_t base, const View&
   });
 }
 
-void requireRunningTotals(Napi::Env env, const std::vector<int32_t>& totals, int32_t sequences, Token rows) {
-  if (totals.size() != size_t(sequences) + 1 || totals.front() != 0 || totals.back() > rows) {
-    refuse(env, "running totals must go from 0 to the number of rows");
-  }
-  for (size_t i = 1; i < totals.size(); ++i) {
-    if (totals[i] < totals[i - 1]) refuse(env, "running totals must not fall");
-  }
-}
-
 void readSizes(const Numbers& n, AttentionProblem& p) {
   const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFieldNames[size_t(f)], least); };
   p.batch = count(Field::batch, 0);

@@ -6,7 +6,7 @@
 namespace tilewise {
 
 const std::vector<const Op*>& ops() {
-  static const std::vector<const Op*> all{&kAppend, &kAttention, &kMerge, &kRotary, &kSelection};
+  static const std::vector<const Op*> all{&kAppend, &kAttention, &kLinear, &kMerge, &kRotary, &kSelection};
   return all;
 }
 

@@ -229,6 +229,15 @@ class Views {
   Request& request_;
 };
 
+inline void requireRunningTotals(Napi::Env env, const std::vector<int32_t>& totals, int32_t sequences, Token rows) {
+  if (totals.size() != size_t(sequences) + 1 || totals.front() != 0 || totals.back() > rows) {
+    refuse(env, "running totals must go from 0 to the number of rows");
+  }
+  for (size_t i = 1; i < totals.size(); ++i) {
+    if (totals[i] < totals[i - 1]) refuse(env, "running totals must not fall");
+  }
+}
+
 // The type of keys: that of the queries, or any under queries in float32.
 inline DType readKeyType(const Numbers& numbers, size_t i, DType ofQueries) {
   const DType type = numbers.type(i);

@@ -6,12 +6,14 @@
 
 #include "append.h"
 #include "attention.h"
+#include "linear.h"
 #include "merge.h"
 #include "rotary.h"
 #include "selection.h"
 
 namespace tilewise {
 
-using AnyProblem = std::variant<AttentionProblem, SelectionProblem, MergeProblem, RotaryProblem, AppendProblem>;
+using AnyProblem =
+    std::variant<AttentionProblem, SelectionProblem, MergeProblem, RotaryProblem, AppendProblem, LinearProblem>;
 
 }  // namespace tilewise

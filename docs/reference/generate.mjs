@@ -25,6 +25,7 @@ import { putPage } from '../../scripts/pages.mjs';
 import { activationsPicture } from './activations-picture.mjs';
 import { errorsPage } from './errors.mjs';
 import { gatePicture } from './gate-picture.mjs';
+import { linearPicture } from './linear-picture.mjs';
 import { pagesPicture } from './pages-picture.mjs';
 import { rotaryPicture } from './rotary-picture.mjs';
 import { supportPage } from './support.mjs';
@@ -150,6 +151,7 @@ const pages = [
   ['docs/pictures/positions.svg', positionsPicture],
   ['docs/pictures/head-windows.svg', windowsPicture],
   ['docs/pictures/rotary-wavelengths.svg', rotaryPicture],
+  ['docs/pictures/linear-decay.svg', linearPicture],
   ['docs/pictures/pages.svg', pagesPicture],
   ['docs/pictures/activations.svg', activationsPicture],
   ['docs/pictures/dynamic-mask.svg', keptKeysPicture],

@@ -217,7 +217,7 @@ function checkKeyStarts(
   throw wrongEntry(`keyStarts[${wrong}]`, keyStarts[wrong], `0 to ${most}`);
 }
 
-function checkRunningTotals(name: string, totals: Int32Array, rows: number, tensor: string): void {
+export function checkRunningTotals(name: string, totals: Int32Array, rows: number, tensor: string): void {
   if (totals.length === 0) throw wrongEntry(name, 'empty', 'at least one entry, 0');
   if (totals[0] !== 0) throw wrongEntry(`${name}[0]`, totals[0], '0');
   for (let i = 1; i < totals.length; ++i) {

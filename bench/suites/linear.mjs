@@ -1,0 +1,103 @@
+// `npm run bench:linear`: linearAttention() against our dense causal attention of as many tokens, its share of the FMA peak, the
+// time per token from 4k tokens on, and a step against reading and writing the states.
+// Reader: someone who changes the loop. docs/measurements/benchmarks.md explains the method.
+//   npm run bench:linear -- --filter taylor2  only groups whose name matches (a regular expression)
+//   npm run bench:linear -- --quick           few tokens and samples: does it run at all
+//   npm run bench:linear -- --json out.json   write there; an unfiltered full run writes bench/results/linear.json
+import {
+  attentionSync,
+  LinearState,
+  linearAttentionStepSync,
+  linearAttentionSync,
+  retnetDecay,
+  Tensor,
+} from 'tilewise';
+import { dimsOf, randomTensor } from '../timing/inputs.mjs';
+import { runOptions } from './options.mjs';
+import { runRatioSuite } from './ratio-suite.mjs';
+
+const options = runOptions();
+const sampling = options.quick ? { samples: 3, minMs: 20 } : { samples: 7, minMs: 120 };
+const device = 'cpu';
+const chunk = 64;
+
+/** Of a call: per chunk C (C + 1) (D + E) for the pairs of its tokens, and 4 C F E for a state of F rows. */
+function flopsOf({ tokens, heads, headDim, valueDim = headDim, features = headDim }) {
+  return (tokens / chunk) * heads * (chunk * (chunk + 1) * (headDim + valueDim) + 4 * chunk * features * valueDim);
+}
+
+function operandsOf({ tokens, heads, headDim, valueDim = headDim }) {
+  const tensor = (dim, seed) => randomTensor('float32', dimsOf('bnhd', tokens, heads, dim), seed);
+  const out = Tensor.zeros('float32', dimsOf('bnhd', tokens, heads, valueDim));
+  return { q: tensor(headDim, 1), k: tensor(headDim, 2), v: tensor(valueDim, 3), out };
+}
+
+/** Beside dense causal attention, which has n^2 / 2 pairs. */
+function besideDense(sizes) {
+  const { q, k, v, out } = operandsOf(sizes);
+  const decay = retnetDecay({ heads: sizes.heads });
+  return [
+    { name: 'dense causal', call: () => attentionSync(q, k, v, { causal: true, out, device }) },
+    {
+      name: 'linear',
+      call: () => linearAttentionSync(q, k, v, { decay, out, device, chunk }),
+      most: 1,
+      flops: flopsOf(sizes),
+    },
+  ];
+}
+
+/** The same number of tokens as one sequence and as sequences of 4096: a token's time does not depend on the length. */
+function longAndShort(sizes) {
+  const { q, k, v, out } = operandsOf(sizes);
+  const decay = retnetDecay({ heads: sizes.heads });
+  const short = { tokens: 4096, heads: sizes.heads, headDim: sizes.headDim };
+  const cuSeqlens = Array.from({ length: sizes.tokens / short.tokens + 1 }, (_, s) => s * short.tokens);
+  const flops = flopsOf(sizes);
+  return [
+    { name: 'of 4096', call: () => linearAttentionSync(q, k, v, { decay, out, device, chunk, cuSeqlens }), flops },
+    { name: 'as one', call: () => linearAttentionSync(q, k, v, { decay, out, device, chunk }), most: 1.1, flops },
+  ];
+}
+
+function taylor(sizes) {
+  const { q, k, v, out } = operandsOf(sizes);
+  const told = { featureMap: 'taylor2', normalize: 'sum', out, device, chunk };
+  return [
+    { name: 'dense causal', call: () => attentionSync(q, k, v, { causal: true, out, device }) },
+    { name: 'linear', call: () => linearAttentionSync(q, k, v, told), flops: flopsOf(sizes) },
+  ];
+}
+
+/** A token on each of many states, which no cache holds together, and a pass that reads and writes as much. */
+function steps({ heads, headDim, count }) {
+  const { q, k, v, out } = operandsOf({ tokens: 1, heads, headDim });
+  const decay = retnetDecay({ heads });
+  const states = Array.from({ length: count }, () => new LinearState({ kvHeads: heads, headDim, valueDim: headDim }));
+  const bytes = states.map(({ state }) => new Uint8Array(state.data.buffer));
+  let turn = 0;
+  const next = () => {
+    turn = (turn + 1) % count;
+    return turn;
+  };
+  return [
+    // Moved by a byte: every byte is read and written where it is.
+    { name: 'read and write', call: () => bytes[next()].copyWithin(1, 0, heads * headDim * headDim * 4 - 1) },
+    { name: 'step', call: () => linearAttentionStepSync(q, k, v, states[next()], { decay, out, device }), most: 1.3 },
+  ];
+}
+
+const long = options.quick ? 8192 : 262_144;
+const groups = [
+  ...[512, 4096].flatMap((tokens) =>
+    [64, 128].map((headDim) => ({ kind: 'beside dense', make: besideDense, sizes: { tokens, heads: 8, headDim } })),
+  ),
+  { kind: 'long', make: longAndShort, sizes: { tokens: long, heads: 2, headDim: 64 } },
+  { kind: 'taylor2', make: taylor, sizes: { tokens: 4096, heads: 8, headDim: 16, valueDim: 64, features: 153 } },
+  { kind: 'step', make: steps, sizes: { tokens: 1, heads: 32, headDim: 128, count: options.quick ? 4 : 64 } },
+].map(({ kind, make, sizes }) => ({
+  name: `${kind} D=${sizes.headDim} N=${sizes.tokens} H=${sizes.heads}`,
+  threads: 1,
+  prepare: () => make(sizes),
+}));
+await runRatioSuite('linear.json', groups, options, sampling);

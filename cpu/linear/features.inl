@@ -1,0 +1,73 @@
+// phi: rows of q and k as features, and the shape of a state. Included inside a target's anonymous namespace.
+// Reader: see core/op/linear.h for the maps.
+
+// The state as the loops have it: valueDim in strips of kPanel columns, each [features][kPanel]; then the normalizer,
+// then e^(decay of all its tokens).
+struct StateShape {
+  int features, paddedFeatures, strips;
+
+  SIMD explicit StateShape(const LinearProblem& p)
+      : features(p.features()), paddedFeatures(paddedDim(features)), strips(ceilDiv(p.valueDim, kPanel)) {}
+  SIMD int64_t stripFloats() const { return int64_t(features) * kPanel; }
+  SIMD int64_t normalizerAt() const { return strips * stripFloats(); }
+  SIMD int64_t decayAt() const { return normalizerAt() + paddedFeatures; }
+  SIMD int64_t floats() const { return decayAt() + 16; }
+};
+
+// elu(x) + 1.
+SIMD Vec eluPlusOne(Vec x) { return whereLess(zero(), x, add(x, splat(1.0f)), exp(whereLess(zero(), x, zero(), x))); }
+
+// The element-wise maps, in place; the padding behind `dim` stays 0.
+void mapRow(FeatureMap map, float* row, int dim) {
+  const int padded = paddedDim(dim);
+  if (map == FeatureMap::elu1) {
+    for (int d = 0; d < padded; d += kLanes) store(row + d, eluPlusOne(load(row + d)));
+  } else if (map == FeatureMap::relu) {
+    // Of a number that is none the number comes out, as from elu1.
+    for (int d = 0; d < padded; d += kLanes) {
+      const Vec x = load(row + d);
+      store(row + d, whereLess(x, zero(), zero(), x));
+    }
+  }
+  for (int d = dim; d < padded; ++d) row[d] = 0;
+}
+
+// taylor2 of a row; its padding is 0.
+void expandRow(const float* row, int dim, float* features) {
+  const float root = 1 / __builtin_sqrtf(float(dim)), single = __builtin_sqrtf(root);
+  const float square = root * 0.70710678118654752f;
+  float* to = features;
+  *to++ = 1;
+  for (int a = 0; a < dim; ++a) *to++ = row[a] * single;
+  for (int a = 0; a < dim; ++a) {
+    *to++ = row[a] * row[a] * square;
+    const float x = row[a] * root;
+    for (int b = a + 1; b < dim; ++b) *to++ = x * row[b];
+  }
+  while (to < features + paddedDim(int(to - features))) *to++ = 0;
+}
+
+SIMD const void* rowOf(const Operand& operand, DType type, int64_t batch, Token token, int32_t head) {
+  return elementAt(operand.data, type, operand.offset(batch, token, head));
+}
+
+// A row of q or k, mapped, with its padding.
+void readMapped(const LinearProblem& p, const Operand& operand, int64_t batch, Token token, int32_t head, float* row) {
+  const int padded = paddedDim(p.headDim);
+  for (int d = padded - 16; d < padded; ++d) row[d] = 0;
+  readRow(rowOf(operand, p.dtype, batch, token, head), p.dtype, operand.dim, p.headDim, row);
+  mapRow(p.featureMap, row, p.headDim);
+}
+
+// The decay of a token. -Infinity becomes a number whose exponential is 0 and whose sums stay exact.
+SIMD double decayAt(const LinearProblem& p, int64_t batch, Token token, int32_t head) {
+  if (!p.decay) return 0;
+  const float decay = p.decay[batch * p.decayBatch + token * p.decayToken + head * p.decayHead];
+  return double(larger(decay, -1e5f));
+}
+
+SIMD float expOf(double x) {
+  float value[kLanes];
+  store(value, exp(splat(float(larger(x, -1e4)))));
+  return value[0];
+}

@@ -1,0 +1,188 @@
+// linearAttention as work items: sequences and KV heads, and groups of their chunks where those are too few.
+// Reader: see core/op/linear.h for the rule, chunk_loop.inl for a chunk. A group's state begins with 0 and what the
+// groups before it leave is added chunk by chunk, so one pass over all groups and two (their states, then their
+// outputs) give the same bits, for any number of threads. Memory of a call: where it takes two passes, a state per
+// group.
+#include "job.h"
+
+#include <cstring>
+
+#include "kernels.h"
+#include "tuning.h"
+
+namespace tilewise::cpu {
+namespace {
+
+enum Phase : int32_t { kSums, kCarries, kOutputs, kPhases };
+
+class LinearJob {
+ public:
+  LinearJob(const LinearProblem& problem, int32_t phase, const LinearKernels& kernels, int threads)
+      : p_(problem), phase_(Phase(phase)), k_(kernels), stateFloats_(kernels.stateFloats(problem)) {
+    chunk_ = p_.chunk > 0 ? p_.chunk : kLinearChunk;
+    chunk_ = smaller(chunk_, larger<Token>(1, longest()));
+    const int64_t tasks = int64_t(p_.sequences) * p_.kvHeads;
+    groups_ = groupsOf(p_.keys);
+    if (p_.cuSeqlens) groups_ = groupsOf(longest());
+    LinearStates& states = *p_.states;
+    if (phase_ == kSums) {
+      states.areSplit = !p_.isCausal || (groups_ > 1 && tasks < threads);
+      if (states.areSplit) states.memory.reset(new float[size_t(tasks * (groups_ + 1) * stateFloats_)]);
+    }
+    areSplit_ = states.areSplit;
+    const bool isAhead = phase_ != kOutputs;
+    if (isAhead) {
+      items_ = !areSplit_ ? 0 : phase_ == kSums ? tasks * groups_ : tasks;
+    } else {
+      items_ = areSplit_ ? tasks * outputGroups() : tasks;
+    }
+  }
+
+  int64_t items() const { return items_; }
+
+  void work(int64_t item, Worker& worker) const {
+    const Pause pause{[](void* it) { return static_cast<Worker*>(it)->pause(); }, &worker};
+    if (phase_ == kSums) return sum(item / groups_, item % groups_, pause, worker);
+    if (phase_ == kCarries) return carry(item, worker);
+    if (!p_.isCausal) return read(item / outputGroups(), item % outputGroups(), pause, worker);
+    if (areSplit_) return runSplit(item / groups_, item % groups_, pause, worker);
+    runAll(item, pause, worker);
+  }
+
+ private:
+  Token longest() const {
+    if (!p_.cuSeqlens) return p_.keys;
+    Token longest = 0;
+    for (int32_t s = 0; s < p_.sequences; ++s) longest = larger(longest, p_.sequence(s).keys.size());
+    return longest;
+  }
+  // Groups are of whole chunks, and those of a shorter sequence of a packed batch as long as those of the longest one.
+  Token groupTokens() const {
+    const int64_t chunks = ceilDiv<int64_t>(longest(), chunk_);
+    const int64_t least = ceilDiv<int64_t>(kGroupTokens, chunk_);
+    return Token(chunk_ * larger(least, ceilDiv<int64_t>(chunks, kMostGroups)));
+  }
+  int64_t groupsOf(Token tokens) const { return larger<int64_t>(1, ceilDiv<int64_t>(tokens, groupTokens())); }
+  int64_t outputGroups() const {
+    return p_.isCausal ? groups_ : larger<int64_t>(1, ceilDiv(p_.queries, groupTokens()));
+  }
+
+  LinearGroup groupAt(int64_t task, int64_t group, const Pause& pause) const {
+    const LinearSequence sequence = p_.sequence(task / p_.kvHeads);
+    const Token tokens = p_.isCausal || phase_ != kOutputs ? sequence.keys.size() : sequence.queries.size();
+    const Token begin = Token(smaller<int64_t>(tokens, group * groupTokens()));
+    const Range range{begin, smaller(tokens, begin + groupTokens())};
+    return {&p_, sequence, int32_t(task % p_.kvHeads), chunk_, range, pause};
+  }
+  // Of a task: what groups 0, 1 ... begin with, then what is left at the end.
+  float* stateOf(int64_t task, int64_t group) const {
+    return p_.states->memory.get() + (task * (groups_ + 1) + group) * stateFloats_;
+  }
+  bool isWanted() const { return p_.state || p_.normalizer; }
+  bool beginsWithState() const { return p_.stateIn || p_.normalizerIn; }
+
+  // One token needs no group: its step reads and writes the problem's states.
+  bool isStep(const LinearSequence& sequence) const { return p_.isCausal && sequence.keys.size() == 1; }
+
+  void sum(int64_t task, int64_t group, const Pause& pause, Worker& worker) const {
+    const LinearGroup at = groupAt(task, group, pause);
+    const bool isLast = at.tokens.end == at.sequence.keys.size();
+    if (isStep(at.sequence) || (p_.isCausal && isLast && !isWanted())) return;
+    k_.sumGroup(at, stateOf(task, group + 1), worker.floats(k_.scratchFloats(p_, chunk_)));
+  }
+
+  // What a group leaves becomes what the next one begins with.
+  void carry(int64_t task, Worker& worker) const {
+    const int64_t sequence = task / p_.kvHeads;
+    const int32_t head = int32_t(task % p_.kvHeads);
+    const LinearSequence tokens = p_.sequence(sequence);
+    if (isStep(tokens)) return;
+    const size_t bytes = size_t(stateFloats_) * sizeof(float);
+    float* const carried = worker.floats(stateFloats_);
+    k_.loadState(p_, sequence, head, carried);
+    std::memcpy(stateOf(task, 0), carried, bytes);
+    const int64_t groups = groupsOf(tokens.keys.size());
+    for (int64_t group = 0; group < groups; ++group) {
+      if (p_.isCausal && group + 1 == groups && !isWanted()) return;
+      k_.carry(p_, stateOf(task, group + 1), carried);
+      std::memcpy(stateOf(task, group + 1), carried, bytes);
+    }
+    std::memcpy(stateOf(task, groups_), carried, bytes);
+    if (isWanted()) k_.storeState(p_, sequence, head, carried);
+  }
+
+  void read(int64_t task, int64_t group, const Pause& pause, Worker& worker) const {
+    k_.readState(groupAt(task, group, pause), stateOf(task, groups_), worker.floats(k_.scratchFloats(p_, chunk_)));
+  }
+
+  void runSplit(int64_t task, int64_t group, const Pause& pause, Worker& worker) const {
+    const LinearGroup at = groupAt(task, group, pause);
+    if (isStep(at.sequence)) {
+      if (group == 0) k_.step(p_, at.sequence, at.head, worker.floats(k_.stepFloats(p_)));
+      return;
+    }
+    const bool isCarried = group > 0 || beginsWithState();
+    k_.runGroup(at, isCarried ? stateOf(task, group) : nullptr, nullptr, worker.floats(k_.scratchFloats(p_, chunk_)));
+  }
+
+  void runAll(int64_t task, const Pause& pause, Worker& worker) const {
+    const int64_t sequence = task / p_.kvHeads;
+    const int32_t head = int32_t(task % p_.kvHeads);
+    const LinearSequence tokens = p_.sequence(sequence);
+    if (isStep(tokens)) return k_.step(p_, tokens, head, worker.floats(k_.stepFloats(p_)));
+    float* const carried = worker.floats(k_.scratchFloats(p_, chunk_) + 2 * stateFloats_);
+    float* const end = carried + stateFloats_;
+    float* const scratch = end + stateFloats_;
+    k_.loadState(p_, sequence, head, carried);
+    const int64_t groups = groupsOf(tokens.keys.size());
+    for (int64_t group = 0; group < groups; ++group) {
+      const bool isCarried = group > 0 || beginsWithState(), isLast = group + 1 == groups;
+      const bool needsEnd = !isLast || isWanted();
+      k_.runGroup(groupAt(task, group, pause), isCarried ? carried : nullptr, needsEnd ? end : nullptr, scratch);
+      if (!pause()) return;
+      if (needsEnd) k_.carry(p_, end, carried);
+    }
+    if (isWanted()) k_.storeState(p_, sequence, head, carried);
+  }
+
+  const LinearProblem p_;
+  const Phase phase_;
+  const LinearKernels& k_;
+  const int64_t stateFloats_;
+  int32_t chunk_ = 0;
+  int64_t groups_ = 1, items_ = 0;
+  bool areSplit_ = false;
+};
+
+}  // namespace
+
+const LinearKernels& linearKernels(const Kernels& kernels) {
+#if defined(TILEWISE_X86)
+  if (std::strcmp(kernels.name, kLinearAvx512.name) == 0) return kLinearAvx512;
+  if (std::strcmp(kernels.name, kLinearAvx2.name) == 0) return kLinearAvx2;
+#elif defined(TILEWISE_NEON)
+  if (std::strcmp(kernels.name, kLinearNeon.name) == 0) return kLinearNeon;
+#endif
+  return kLinearPortable;
+}
+
+void addReasons(Reasons&, const LinearProblem&) {}
+
+double flopsOf(const LinearProblem& p) {
+  const double chunk = p.chunk > 0 ? p.chunk : kLinearChunk, features = p.features();
+  const double perQuery = (chunk + 1) * (p.headDim + p.valueDim) + 2 * features * p.valueDim;
+  return double(p.batch) *
+         (double(p.queries) * p.queryHeads * perQuery + 2.0 * p.keys * p.kvHeads * features * p.valueDim);
+}
+
+int32_t jobsOf(const LinearProblem&) { return kPhases; }
+
+std::shared_ptr<Job> jobOf(const LinearProblem& problem, int32_t index, const Kernels& kernels, int threads) {
+  const auto linear = std::make_shared<const LinearJob>(problem, index, linearKernels(kernels), threads);
+  const auto job = std::make_shared<Job>();
+  job->items = linear->items();
+  job->work = [linear](int64_t item, Worker& worker) { linear->work(item, worker); };
+  return job;
+}
+
+}  // namespace tilewise::cpu
