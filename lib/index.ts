@@ -47,6 +47,7 @@ export {
   hipSelect,
   hipSelectSync,
 } from './ops/hip.js';
+export { type LandmarkOptions, landmarkAttention, landmarkAttentionSync } from './ops/landmark.js';
 export {
   type LightningDecayOptions,
   type LightningVariant,

@@ -12,8 +12,9 @@ import type { DeviceName } from '../tensor/devices.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorConstructor, TensorLike } from '../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../tensor/views.js';
-import { attention, attentionSync, type ResultOf } from './attention/attention.js';
-import { type AttentionOptions, type Layout, layouts } from './attention/options.js';
+import type { ResultOf } from './attention/attention.js';
+import { type Layout, layouts } from './attention/options.js';
+import { type Call, type Calls, inTurn, inTurnSync, type Part } from './calls.js';
 import { mergeAttention, mergeAttentionSync } from './merge.js';
 
 export interface CombinerOptions<T = Tensor> {
@@ -70,14 +71,9 @@ export async function combinerAttention<const Q extends TensorLike, T = Tensor>(
   options: CombinerOptions<T>,
 ): Promise<Required<ResultOf<Q, T>>> {
   const { signal, ...whole } = read('combinerAttention()', q, k, options);
-  const calls = callsOf(whole, q, k, v);
-  let step = calls.next();
-  while (!step.done) {
-    const { tensors, options: of } = step.value;
-    step = calls.next(await attention(...tensors, { ...of, signal }));
-  }
+  const parts = await inTurn(callsOf(whole, q, k, v), signal);
   const { out, device, layout } = whole;
-  const merged = await mergeAttention(step.value, { layout, out, device, signal, Tensor: options.Tensor });
+  const merged = await mergeAttention(parts, { layout, out, device, signal, Tensor: options.Tensor });
   return merged as unknown as Required<ResultOf<Q, T>>;
 }
 
@@ -92,21 +88,11 @@ export function combinerAttentionSync<const Q extends TensorLike, T = Tensor>(
   options: CombinerOptions<T>,
 ): Required<ResultOf<Q, T>> {
   const { signal, ...whole } = read('combinerAttentionSync()', q, k, options);
-  const calls = callsOf(whole, q, k, v);
-  let step = calls.next();
-  while (!step.done) step = calls.next(attentionSync(...step.value.tensors, { ...step.value.options, signal }));
+  const parts = inTurnSync(callsOf(whole, q, k, v), signal);
   const { out, device, layout } = whole;
-  const merged = mergeAttentionSync(step.value, { layout, out, device, signal, Tensor: options.Tensor });
+  const merged = mergeAttentionSync(parts, { layout, out, device, signal, Tensor: options.Tensor });
   return merged as unknown as Required<ResultOf<Q, T>>;
 }
-
-/** One of the calls, which run in turn. */
-interface Call {
-  readonly tensors: readonly [q: TensorLike, k: TensorLike, v: TensorLike];
-  readonly options: AttentionOptions & { readonly returnLse: true };
-}
-
-type Part = Required<ResultOf<TensorLike>>;
 
 interface Whole {
   readonly segment: number;
@@ -157,12 +143,7 @@ function read(where: string, q: TensorLike, k: TensorLike, options: CombinerOpti
 }
 
 /** Yields the calls whose results it is sent; returns the parts that are merged. */
-function* callsOf(
-  whole: Omit<Whole, 'signal'>,
-  q: TensorLike,
-  k: TensorLike,
-  v: TensorLike,
-): Generator<Call, Part[], Part> {
+function* callsOf(whole: Omit<Whole, 'signal'>, q: TensorLike, k: TensorLike, v: TensorLike): Calls<Part[]> {
   const { segment, segments, summaryKeys, summaryValues, layout, scale, device, query } = whole;
   const call = (tensors: Call['tensors'], pattern: BlocksPattern | RangesPattern): Call => ({
     tensors,
