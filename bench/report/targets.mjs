@@ -71,6 +71,18 @@ function storageTarget(rows) {
   return atLeast("float16 and bfloat16, of float32's speed", 1 / 1.03, pairs, (p) => p.speed, percent);
 }
 
+/** Rows of many dims against the one of 128 that the same run measured just before. */
+function manyDimsTarget(rows) {
+  const many = rows.filter((r) => r.group === 'many dims');
+  const pairs = many
+    .filter((r) => r.headDim > 128)
+    .map((row) => {
+      const same = (r) => r.headDim === 128 && r.dtype === row.dtype && r.instructionSet === row.instructionSet;
+      return { name: row.name, share: row.gflops / many.find(same).gflops };
+    });
+  return atLeast('prefill, D = 576/512 and 1536, of the FLOP rate of D = 128', 0.75, pairs, (p) => p.share, percent);
+}
+
 function decodeTargets(rows, machine) {
   const at32k = rows.filter(
     (r) =>
@@ -104,7 +116,13 @@ function callTarget(rows) {
 
 /** @returns {Target[]} of a result of bench/suites/run.mjs */
 export function speedTargets({ machine, rows }) {
-  return [...prefillTargets(rows), storageTarget(rows), ...decodeTargets(rows, machine), callTarget(rows)];
+  return [
+    ...prefillTargets(rows),
+    storageTarget(rows),
+    manyDimsTarget(rows),
+    ...decodeTargets(rows, machine),
+    callTarget(rows),
+  ];
 }
 
 /** The same for a result of bench/suites/peers.mjs. */

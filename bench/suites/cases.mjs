@@ -7,9 +7,9 @@ import { allThreads, arenaBytes, defaultInstructionSet, instructionSets, threadC
 const dtypes = ['float32', 'float16', 'bfloat16'];
 
 /** Floating-point operations over the unmasked area; causal sees N(N+1)/2 pairs. */
-export function attentionFlops({ queries, keys, headDim, heads, causal }) {
+export function attentionFlops({ queries, keys, headDim, valueDim = headDim, heads, causal }) {
   const pairs = causal ? (queries * (queries + 1)) / 2 : queries * keys;
-  return 4 * pairs * headDim * heads;
+  return 2 * pairs * (headDim + valueDim) * heads;
 }
 
 /**
@@ -35,6 +35,25 @@ function prefill(
       if (call !== 'sync, new out') options.out = randomTensor(dtype, dims);
       if (call !== 'async') return () => attentionSync(q, k, v, options);
       return () => attention(q, k, v, options);
+    },
+  };
+}
+
+/** One KV head of many dims under a few query heads, beside one of 128: targets.mjs holds their FLOP rates together. */
+function manyDims({ dims: [headDim, valueDim], heads, tokens, dtype, set }) {
+  const shape = { queries: tokens, keys: tokens, headDim, valueDim, heads, kvHeads: 1, causal: false };
+  const name = `many dims dense ${dtype} D=${headDim}/${valueDim} N=${tokens} H=${heads}/1 bnhd sync threads=${allThreads} ${set}`;
+  return {
+    ...{ group: 'many dims', name, ...shape, dtype, layout: 'bnhd', call: 'sync', threads: allThreads },
+    instructionSet: set,
+    flops: attentionFlops(shape),
+    ceilings: ['fma'],
+    prepare() {
+      const q = randomTensor(dtype, dimsOf('bnhd', tokens, heads, headDim), 1);
+      const k = randomTensor(dtype, dimsOf('bnhd', tokens, 1, headDim), 2);
+      const v = randomTensor(dtype, dimsOf('bnhd', tokens, 1, valueDim), 3);
+      const out = randomTensor(dtype, dimsOf('bnhd', tokens, heads, valueDim));
+      return () => attentionSync(q, k, v, { out });
     },
   };
 }
@@ -108,6 +127,13 @@ export function allCases({ isQuick }) {
     ),
     ...combine({ headDim, tokens: isQuick ? [512] : [2048], causal, set: instructionSets, dtype: dtypes }).map((c) =>
       prefill('storage', { ...c, threads: allThreads }),
+    ),
+    ...combine({ dtype: ['float32', 'float16'], set: instructionSets }).flatMap((c) =>
+      [
+        { dims: [128, 128], heads: 8 },
+        { dims: [576, 512], heads: 2 },
+        { dims: [1536, 1536], heads: 1 },
+      ].map((shape) => manyDims({ tokens: isQuick ? 256 : 2048, ...shape, ...c })),
     ),
     ...[{}, { layout: 'bhnd' }, { call: 'sync, new out' }, { call: 'async' }].map((c) =>
       prefill('api', {

@@ -31,10 +31,10 @@ class Reasons {
   std::vector<std::string> all_;
 };
 
-// What every backend refuses, given the most elements that a row of it may have.
-inline void addReasons(Reasons& reasons, const AttentionProblem& p, int32_t mostDim) {
-  reasons.range("headDim", p.headDim, 1, mostDim);
-  reasons.range("valueDim", p.valueDim, 1, mostDim);
+// What every backend refuses, given the most elements that rows of it may have.
+inline void addReasons(Reasons& reasons, const AttentionProblem& p, int32_t mostHeadDim, int32_t mostValueDim) {
+  reasons.range("headDim", p.headDim, 1, mostHeadDim);
+  reasons.range("valueDim", p.valueDim, 1, mostValueDim);
   reasons.range("queries", p.queries, 0, kMaxTokens);
   reasons.range("keys", p.keys, 0, kMaxTokens);
   if (!p.store.isDense() && traitsOf(p).isGrid) reasons.add("pages go with sequences, not with grids");

@@ -75,11 +75,7 @@ __attribute__((noinline)) int scoresOfStrips(const KeyBlock& block, const float*
   int begin = 0;
   for (; begin + kStripDims < dim; begin += kStripDims) {
     forEachTile(n, [&](auto tile, int first) {
-      if (begin == 0) {
-        tile.setZero();
-      } else {
-        tile.readFrom(s + first * kPanel);
-      }
+      tile.startFrom(begin == 0 ? nullptr : s + first * kPanel);
       between(kStripDims, [&](int d, int dims) {
         d += begin;
         addProducts(tile, k + first * kStride + d, 1, kStride, panel.query + d * kPanel, dims);
@@ -102,11 +98,7 @@ void scores(KeyBlock& block, const float* k, int n, const Panel& panel, int dim,
       block.nextKeys.step();
       block.nextValues.step();
     }
-    if (begin == 0) {
-      tile.setZero();
-    } else {
-      tile.readFrom(s + first * kPanel);
-    }
+    tile.startFrom(begin == 0 ? nullptr : s + first * kPanel);
     between(dim - begin, [&](int d, int dims) {
       d += begin;
       addProducts(tile, k + first * kStride + d, 1, kStride, panel.query + d * kPanel, dims);

@@ -237,7 +237,7 @@ class AttentionJob {
 
 }  // namespace
 
-void addReasons(Reasons& reasons, const AttentionProblem& problem) { addReasons(reasons, problem, kMaxDim); }
+void addReasons(Reasons& reasons, const AttentionProblem& problem) { addReasons(reasons, problem, kMaxDim, kMaxDim); }
 
 double flopsOf(const AttentionProblem& p) {
   return 2.0 * p.batch * p.outputHeads() * p.queries * double(p.keys) * (p.headDim + p.valueDim);

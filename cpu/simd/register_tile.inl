@@ -18,7 +18,9 @@ struct RegisterTile {
       for (int c = 0; c < kTileVecs; ++c) acc[r][c] = zero();
   }
 
-  SIMD void readFrom(const float* p) {
+  // acc = p, or 0 of null.
+  SIMD void startFrom(const float* p) {
+    if (!p) return setZero();
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4

@@ -12,10 +12,10 @@ namespace tilewise::cuda {
 namespace {
 
 int tileDim(const AttentionProblem& p) {
-  for (int dim : {32, 64, 96, 128, 192}) {
+  for (int dim : {32, 64, 96, 128, 192, 256}) {
     if (larger(p.headDim, p.valueDim) <= dim) return dim;
   }
-  return kMaxDim;
+  return kWideColumns;
 }
 
 // Whether no sink tokens follow keys that are not in use: only the gather kernel has a register for where they end.
@@ -44,11 +44,15 @@ void cutGrid(const Grid& grid, int rows, AttentionParams& params) {
   }
 }
 
+const char* nameOfFeed(KeyFeed feed) {
+  const char* names[] = {"stream", "gather", "decode", "wide"};
+  return names[int(feed)];
+}
+
 }  // namespace
 
 std::string LaunchPlan::kernel() const {
-  const char* feeds[] = {"stream", "gather", "decode"};
-  return std::string("attention_") + feeds[int(feed)] + "_" + traitsOf(params.problem).name + "_" +
+  return std::string("attention_") + nameOfFeed(feed) + "_" + traitsOf(params.problem).name + "_" +
          nameOf(params.problem.dtype) + "_" + std::to_string(dim);
 }
 
@@ -66,7 +70,7 @@ TileChoice tilesOf(const LaunchPlan& plan, int rank) {
   }
   rule.isCut = true;
   rule.maskKeys = kEffectKeys;
-  choice.why = rows + " rows are a block of threads (" + (plan.feed == KeyFeed::decode ? "decode" : "gather") +
+  choice.why = rows + " rows are a block of threads (" + nameOfFeed(plan.feed) +
                " kernel); the keys that some of them see are brought together, " + keys + " at a time";
   const PatternTraits traits = traitsOf(params.problem);
   if (traits.isGrid) {
@@ -105,8 +109,12 @@ LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys
   const bool isShared = traits.sharesKeys(group);
   const int64_t sharedRows = int64_t(queries) * (isShared ? group : 1);
   const bool isOneBlock = queries <= traits.queryBlock;
+  const bool isWide = plan.dim == kWideColumns;
   const int decodeRows = tileRows(tileSizes(2, plan.dim, KeyFeed::decode), KeyFeed::decode);
-  if (traits.hasDecodeKernel && isOneBlock && p.extraTokens == 0 && areSinksFirst(p) && sharedRows <= decodeRows) {
+  if (isWide) {
+    plan.feed = KeyFeed::wide;
+  } else if (traits.hasDecodeKernel && isOneBlock && p.extraTokens == 0 && areSinksFirst(p) &&
+             sharedRows <= decodeRows) {
     plan.feed = KeyFeed::decode;
   } else {
     plan.feed = traits.hasStreamKernel && fitsStream(p) && sharedRows > kSplitRows ? KeyFeed::stream : KeyFeed::gather;

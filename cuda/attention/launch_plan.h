@@ -13,7 +13,7 @@
 
 namespace tilewise::cuda {
 
-constexpr int32_t kMaxDim = 256;
+constexpr int32_t kMaxDim = 4096;  // of queries and keys; outputs have kWideColumns
 
 struct LaunchPlan {
   KeyFeed feed;

@@ -21,17 +21,24 @@ struct OnlineSoftmax {
     }
   }
 
-  // Scores become weights, exp2(factor * (score - max)). Earlier outputs must be multiplied by `rescale`.
-  template <int RowTiles, int Keys>
-  __device__ __forceinline__ void step(RegisterTile<RowTiles, Keys>& scores, float factor, float (&rescale)[Slots]) {
+  struct OwnKeys {
+    __device__ __forceinline__ void operator()(float (&)[Slots]) const {}
+  };
+  // Scores become weights, exp2(factor * (score - max)). Earlier outputs must be multiplied by `rescale`. join(maxima)
+  // makes the warp's maxima those of all warps that share rows.
+  template <int RowTiles, int Keys, class Join = OwnKeys>
+  __device__ __forceinline__ void step(RegisterTile<RowTiles, Keys>& scores, float factor, float (&rescale)[Slots],
+                                       Join&& join = {}) {
     float newMax[Slots];
 #pragma unroll
     for (int slot = 0; slot < Slots; ++slot) newMax[slot] = max[slot];
     scores.forEach([&](float& s, int slot, int, int) { newMax[slot] = max_f32(newMax[slot], s); });
+#pragma unroll
+    for (int slot = 0; slot < Slots; ++slot) newMax[slot] = quadMax(newMax[slot]);
+    join(newMax);
     float base[Slots];
 #pragma unroll
     for (int slot = 0; slot < Slots; ++slot) {
-      newMax[slot] = quadMax(newMax[slot]);
       // Finite also for a row that sees no key: -inf minus -inf would be NaN.
       base[slot] = newMax[slot] == -INFINITY ? 0 : newMax[slot] * factor;
       rescale[slot] = exp2_approx(max[slot] * factor - base[slot]);

@@ -53,7 +53,7 @@ class PlanRun {
     noteEffects(queue, cancel);
     if (cancel) return;
     launch(queue, plan_.kernel(), blocks_, 32 * plan_.sizes.warps,
-           sharedLayout(int(sizeOf(p.dtype)), plan_.dim, plan_.feed).bytes);
+           sharedBytes(int(sizeOf(p.dtype)), plan_.dim, plan_.feed));
     if (params.splits == 1 || cancel) return;
     launch(queue, "attention_combine_" + type(), rows_, kCombineThreads, 0);
   }
@@ -133,7 +133,7 @@ TileChoice tilesFor(const AttentionProblem& problem) {
 }
 
 void addReasons(Reasons& reasons, const AttentionProblem& problem, const Limits& limits) {
-  addReasons(reasons, problem, kMaxDim);
+  addReasons(reasons, problem, kMaxDim, kWideColumns);
   if (limits.computeCapability > 0 && limits.computeCapability < 80) {
     reasons.add("the GPU has compute capability " + std::to_string(limits.computeCapability / 10) + "." +
                 std::to_string(limits.computeCapability % 10) + ", the kernels need 8.0");

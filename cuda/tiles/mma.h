@@ -70,6 +70,11 @@ struct Mma {
     }
     __device__ __forceinline__ void load(Rows& a, int rowTile, int step) const { a = rows[rowTile][step]; }
   };
+  // The same of weights that are in shared memory: 16 rows, depth [step * kDepth, ...).
+  template <class Tile>
+  static __device__ __forceinline__ void loadWeights(Rows& a, const Tile& tile, int step) {
+    loadRows(a, tile, rowsAt(tile, 0), 0, step);
+  }
   static __device__ __forceinline__ void multiply(float (&left)[4], float (&right)[4], const Rows& a,
                                                   const Columns& b) {
     mma_m16n16k16<E>(left, right, a.r, b.r);
@@ -173,6 +178,15 @@ struct Mma<float> {
       }
     }
   };
+  // In the order of depthAt(), which is not that of loadRows().
+  template <class Tile>
+  static __device__ __forceinline__ void loadWeights(Rows& a, const Tile& tile, int step) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const saddr at = tile.element(lane_id() / 4 + i % 2 * 8, step * kDepth + i / 2 * 8 + lane_id() % 4 * 2);
+      split(a, i, ld_shared_f32(at), ld_shared_f32(at + 4));
+    }
+  }
   static __device__ __forceinline__ void multiply(float (&left)[4], float (&right)[4], const Rows& a,
                                                   const Columns& b) {
     // Small terms are summed apart: tensor cores cut off what does not fit into a sum, and would do so at each term.

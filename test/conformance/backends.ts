@@ -9,8 +9,8 @@ export interface Backend {
   name: string;
   device: Location;
   instructionSet?: string;
-  /** Head dims beyond this are refused. */
-  largestDim: number;
+  /** Dims of keys and of values beyond these are refused. */
+  largestDims: readonly [head: number, value: number];
   /**
    * How probabilities enter the second product: as float32, or rounded to the tensors' type, as tensor cores take them. The
    * naive implementation that sets the error bound does the same.
@@ -20,12 +20,18 @@ export interface Backend {
 
 const all: readonly Backend[] = [
   ...native.instructionSets().map((instructionSet): Backend => {
-    return { name: `cpu ${instructionSet}`, device: 'cpu', instructionSet, largestDim: 4096, weights: 'float32' };
+    return {
+      name: `cpu ${instructionSet}`,
+      device: 'cpu',
+      instructionSet,
+      largestDims: [4096, 4096],
+      weights: 'float32',
+    };
   }),
   ...native
     .backends()
     .filter(({ name, isAvailable }) => name === 'cuda' && isAvailable)
-    .map((): Backend => ({ name: 'cuda', device: 'cuda', largestDim: 256, weights: 'storage' })),
+    .map((): Backend => ({ name: 'cuda', device: 'cuda', largestDims: [4096, 1536], weights: 'storage' })),
 ];
 const wanted = new RegExp(process.env.TILEWISE_TEST_BACKENDS ?? '');
 export const backends: readonly Backend[] = all.filter(({ name }) => wanted.test(name));

@@ -151,7 +151,8 @@ function prepare(c: Case, backend: Backend): { built: Built; expected: Expected 
   return prepared;
 }
 
-const isBeyond = (c: Case, { largestDim }: Backend): boolean => Math.max(...(c.dims ?? [])) > largestDim;
+const isBeyond = ({ dims }: Case, { largestDims }: Backend): boolean =>
+  dims?.some((dim, i) => dim > largestDims[i]) ?? false;
 
 /** What is wrong with the refusal of a case that a backend does not take. */
 function refusalFaults(c: Case, backend: Backend): string[] {

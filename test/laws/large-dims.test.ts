@@ -45,6 +45,9 @@ onEveryBackend((backend) => {
         { ...mla, queries: 1, keys: 700, heads: [16, 1], dtype: 'float16' },
         { ...mla, queries: 2, keys: 300, heads: [20, 1] },
         { ...mla, dims: [575, 509], storage: 'gaps' },
+        { ...mla, gate: { run: 7 } },
+        { ...mla, queries: 90, dtype: 'float16', gate: { run: 20, withoutLse: true } },
+        { ...mla, queries: 1, keys: 700, heads: [16, 1], gate: { run: 3 } },
         all,
         { ...all, dtype: 'float16', layout: 'bhnd', activation: 'sigmoid', sinks: undefined },
         { ...mla, heads: [2, 1], extra: 5, pages: { size: 16 }, batch: 2, keyLengths: [53, 40] },
@@ -70,7 +73,7 @@ onEveryBackend((backend) => {
     );
   });
 
-  it.runIf(backend.largestDim >= 576)('a cache of MLA: prefill, then steps', () => {
+  it('a cache of MLA: prefill, then steps', () => {
     const { problem } = build({ ...mla, queries: 300, keys: 300 });
     const cache = new KvCache({ kvHeads: 1, headDim: 576, valueDim: 512, device: backend.device });
     for (const [begin, end] of [

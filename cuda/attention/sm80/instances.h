@@ -6,6 +6,7 @@
 
 #include "../../prims/kernel.h"
 #include "attend.h"
+#include "wide_attend.h"
 #include "../combine.h"
 
 #define TW_ATTENTION_KERNEL(feed, pattern, Pattern, type, E, dim)                 \
@@ -23,19 +24,27 @@
   TW_ATTENTION_KERNEL(decode, window, WindowOrRanges, type, E, dim) \
   TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
 
+// Rows of more dims than the largest tile has.
+#define TW_WIDE_KERNEL(pattern, Pattern, type, E)                                                          \
+  TW_KERNEL(attention_wide_##pattern##_##type##_1536, AttentionParams, (WideLayout<E, Pattern>::kThreads), \
+            (WideLayout<E, Pattern>::kSizes.perMultiprocessor)) {                                          \
+    attendWide<WideLayout<E, Pattern>>(p);                                                                 \
+  }
+
 // What runs before and after them. Effects are the same for all types: each module has what its calls launch.
 #define TW_ATTENTION_HELPERS(type, E)                                                                     \
   TW_KERNEL(attention_combine_##type, AttentionParams, kCombineThreads, 8) { combine<E>(p); }             \
   TW_KERNEL(attention_effects_tokens_##type, EffectParams, kEffectThreads, 3) { noteEffects<Window>(p); } \
   TW_KERNEL(attention_effects_grid_##type, EffectParams, kEffectThreads, 3) { noteEffects<Neighborhood<kMaxRank>>(p); }
 
-#define TW_ATTENTION(type, E)    \
-  namespace tilewise::cuda {     \
-  TW_ATTENTION_DIM(type, E, 32)  \
-  TW_ATTENTION_DIM(type, E, 64)  \
-  TW_ATTENTION_DIM(type, E, 96)  \
-  TW_ATTENTION_DIM(type, E, 128) \
-  TW_ATTENTION_DIM(type, E, 192) \
-  TW_ATTENTION_DIM(type, E, 256) \
-  TW_ATTENTION_HELPERS(type, E)  \
+#define TW_ATTENTION(type, E)          \
+  namespace tilewise::cuda {           \
+  TW_ATTENTION_DIM(type, E, 32)        \
+  TW_ATTENTION_DIM(type, E, 64)        \
+  TW_ATTENTION_DIM(type, E, 96)        \
+  TW_ATTENTION_DIM(type, E, 128)       \
+  TW_ATTENTION_DIM(type, E, 192)       \
+  TW_ATTENTION_DIM(type, E, 256)       \
+  TW_PATTERNS(TW_WIDE_KERNEL, type, E) \
+  TW_ATTENTION_HELPERS(type, E)        \
   }

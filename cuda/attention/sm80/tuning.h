@@ -7,8 +7,13 @@
 
 namespace tilewise::cuda {
 
-// Which kernel: stream (dense windows), gather (every other pattern, pages) or decode (few queries, many keys).
-enum class KeyFeed { stream, gather, decode };
+// Which kernel: stream (dense windows), gather (every other pattern, pages), decode (few queries, many keys) or wide
+// (rows of more than 256 dims, whatever the pattern).
+enum class KeyFeed { stream, gather, decode, wide };
+
+// Of wide kernels: columns of the outputs, whose sums take a third of the registers of a multiprocessor (2048: grids
+// spill), and bytes of a row in a strip of queries and keys. Budget.
+constexpr int kWideColumns = 1536, kWideStripBytes = 256;
 
 struct TileSizes {
   int rowTiles;  // of 16 queries, per warp
@@ -20,6 +25,7 @@ struct TileSizes {
 // Reasons: 'budget' means that registers or shared memory allow no more. Rows without a reason are not measured.
 TW_HOST_DEVICE constexpr TileSizes tileSizes(int elementBytes, int dim, KeyFeed feed) {
   const bool isHalf = elementBytes == 2;
+  if (feed == KeyFeed::wide) return {1, 8, 128, 1};
   // Warps divide the keys of a visit, at least 16 each. In the end the warps' outputs must fit in the memory of keys
   // and values (epilogue.h).
   if (feed == KeyFeed::decode)
@@ -33,7 +39,27 @@ TW_HOST_DEVICE constexpr TileSizes tileSizes(int elementBytes, int dim, KeyFeed 
 
 // Queries of a tile. Warps that divide the keys share their rows.
 TW_HOST_DEVICE constexpr int tileRows(const TileSizes& sizes, KeyFeed feed) {
-  return 16 * sizes.rowTiles * (feed == KeyFeed::decode ? 1 : sizes.warps);
+  return 16 * sizes.rowTiles * (feed == KeyFeed::decode || feed == KeyFeed::wide ? 1 : sizes.warps);
+}
+
+// The same as below, of wide kernels.
+struct WideShared {
+  int keys, pitch;  // within a buffer of queries and keys, or of values; from one of the two buffers to the other
+  int weights, maxima, seen, slots;
+  int bytes;
+};
+TW_HOST_DEVICE constexpr WideShared wideShared(int elementBytes) {
+  const TileSizes sizes = tileSizes(elementBytes, kWideColumns, KeyFeed::wide);
+  const int rows = tileRows(sizes, KeyFeed::wide), perWarp = rows * sizes.warps * 4;
+  WideShared layout{};
+  layout.keys = rows * kWideStripBytes;
+  layout.pitch = layout.keys + sizes.keys * kWideStripBytes;
+  layout.weights = 2 * layout.pitch;
+  layout.maxima = layout.weights + rows * sizes.keys * elementBytes;
+  layout.seen = layout.maxima + perWarp;
+  layout.slots = layout.seen + perWarp;
+  layout.bytes = layout.slots + sizes.keys * 16;
+  return layout;
 }
 
 // Where a block of threads keeps what in shared memory, in bytes from its start. Queries come first.
@@ -54,6 +80,9 @@ TW_HOST_DEVICE constexpr SharedLayout sharedLayout(int elementBytes, int dim, Ke
   layout.slots = layout.seen + scores / 8;
   layout.bytes = layout.slots + (feed == KeyFeed::stream ? 0 : sizes.keys * 16);
   return layout;
+}
+TW_HOST_DEVICE constexpr int sharedBytes(int elementBytes, int dim, KeyFeed feed) {
+  return feed == KeyFeed::wide ? wideShared(elementBytes).bytes : sharedLayout(elementBytes, dim, feed).bytes;
 }
 
 }  // namespace tilewise::cuda

@@ -68,12 +68,13 @@ void check(Backend& backend, Case& c) {
 
 // One small problem for every kernel there is, which is what sanitizers have time for.
 void checkEachKernel(Backend& backend) {
-  constexpr size_t kKernels = 7 * 3 * 6;  // ways to meet the keys of a pattern, element types, tiles of dims
-  const int32_t queryCounts[] = {1, 3, 40, 70}, keyCounts[] = {33, 70}, dims[] = {32, 64, 80, 128, 180, 256};
+  // By element type, ways to meet the keys of a pattern in tiles of dims, and patterns of more dims than these.
+  constexpr size_t kKernels = 3 * (7 * 6 + 4);
+  const int32_t queryCounts[] = {1, 3, 40, 70}, keyCounts[] = {33, 70}, dims[] = {32, 64, 80, 128, 180, 256, 300};
   std::set<std::string> met;
   for (uint32_t seed = 0; met.size() < kKernels && seed < 20'000; ++seed) {
     CaseMaker maker{seed};
-    const int32_t queries = queryCounts[maker.pick(4)], keys = keyCounts[maker.pick(2)], dim = dims[maker.pick(6)];
+    const int32_t queries = queryCounts[maker.pick(4)], keys = keyCounts[maker.pick(2)], dim = dims[maker.pick(7)];
     const auto c = maker.draw(queries, keys, dim, dim - maker.pick(9));
     const std::string kernel = cuda::planLaunch(c->problem, c->problem.queries, c->problem.keys).kernel();
     if (!met.insert(kernel).second) continue;
@@ -98,7 +99,8 @@ void emptyFirst(Case& c) {
 // changes one kernel on purpose: scripts/ptx-mutants.mjs.
 void checkKernel(Backend& backend, const std::string& kernel, int problems) {
   const int32_t queryCounts[] = {1, 3, 24, 70, 130}, keyCounts[] = {33, 70, 100, 150, 600};
-  const int32_t dim = std::atoi(kernel.c_str() + kernel.rfind('_') + 1);
+  const bool isWide = kernel.find("wide") != std::string::npos;  // of any dims: these have three strips and two
+  const int32_t dim = isWide ? 270 : std::atoi(kernel.c_str() + kernel.rfind('_') + 1);
   const auto isAsked = [&](const AttentionProblem& p) {
     return p.batch * p.outputHeads() <= 10 && kernel.find(nameOf(p.dtype)) != std::string::npos;
   };

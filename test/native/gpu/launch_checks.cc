@@ -91,7 +91,7 @@ AttentionProblem plainAttention(DType type, int32_t dim, Token queries, Token ke
 std::vector<AttentionProblem> attentionProblems() {
   std::vector<AttentionProblem> all;
   for (const DType type : kTypes) {
-    for (const int32_t dim : {32, 64, 96, 128, 192, 256}) {
+    for (const int32_t dim : {32, 64, 96, 128, 192, 256, 1536}) {
       const AttentionProblem stream = plainAttention(type, dim, 100, 100);
       AttentionProblem gather = stream, decode = stream, split = stream;
       gather.softcap = 1;
@@ -263,9 +263,9 @@ void checkSelection(Largest& largest, const cuda::Limits& limits) {
 }
 
 Largest checkAll(const cuda::Limits& limits) {
-  // Ways to meet the keys of a pattern, types, tiles of dims; combine, effects of rules on tokens and grids, merge,
-  // append and rotary by type; selection.
-  constexpr size_t kKernels = 7 * 3 * 6 + 3 + 3 + 3 + 3 + 3 + 3 + 12;
+  // By type, ways to meet the keys of a pattern in tiles of dims, and patterns of more dims than these; combine,
+  // effects of rules on tokens and grids, merge, append and rotary by type; selection.
+  constexpr size_t kKernels = 3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 12;
   Largest largest;
   checkAttention(largest, limits);
   checkMerge(largest, limits);
