@@ -38,6 +38,7 @@ export { type BlockMask, type BlockMaskOptions, createBlockMask, createBlockMask
 export { blockSparseAttention, blockSparseAttentionSync } from './ops/blocks.js';
 export { type CombinerOptions, combinerAttention, combinerAttentionSync } from './ops/combiner.js';
 export { type DynamicMaskOptions, dynamicMaskAttention, dynamicMaskAttentionSync } from './ops/dynamic-mask.js';
+export { type HaloOptions, haloAttention, haloAttentionSync } from './ops/halo.js';
 export {
   type HipOptions,
   type HipSelection,

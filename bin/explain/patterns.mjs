@@ -24,7 +24,7 @@ const patterns = {
       ),
   },
   neighborhood: {
-    options: ['kernel', 'stride', 'dilation', 'causal'],
+    options: ['kernel', 'stride', 'dilation', 'causal', 'border'],
     make: ({ neighborhood }, o) =>
       neighborhood(
         given({
@@ -32,6 +32,7 @@ const patterns = {
           stride: words.axes('stride', o.stride),
           dilation: words.axes('dilation', o.dilation),
           causal: words.truths('causal', o.causal),
+          border: o.border,
         }),
       ),
   },

@@ -13,7 +13,7 @@ namespace {
 #define TW_PER_AXIS(X, name) X(name##0) X(name##1) X(name##2)
 #define TW_NEIGHBORHOOD(X)                                                                               \
   X(rank) TW_PER_AXIS(X, length) TW_PER_AXIS(X, kernelSize) TW_PER_AXIS(X, stride) TW_PER_AXIS(X, dilation) \
-  TW_PER_AXIS(X, causal)
+  TW_PER_AXIS(X, causal) X(clipped)
 #define TW_SHARDS(X)                                                                                   \
   X(shardBlockSize) X(shardLocalBlocks) X(shardLocalBlocksRight) X(shardVertStride) X(shardHeadStep) X(shardHeadOffset)    \
   X(shardHeadBase) X(shardHeadsPerLayout) X(shardFirstDense) X(shardRelative)
@@ -45,6 +45,7 @@ void readGrid(const Numbers& n, AttentionProblem& p) {
     return Token(n.whole(size_t(f), kFields[size_t(f)], 1, most));
   };
   g.rank = int32_t(n.whole(size_t(PatternField::rank), "rank", 1, kMaxRank));
+  g.isClipped = n.whole(size_t(PatternField::clipped), "clipped", 0, 1) == 1;
   int64_t tokens = 1, groups = 1;
   for (int a = 0; a < g.rank; ++a) {
     g.length[a] = Token(n.whole(size_t(axisOf(PatternField::length0, a)), "a length", 0, kMaxTokens));
@@ -52,7 +53,7 @@ void readGrid(const Numbers& n, AttentionProblem& p) {
     if (tokens > kMaxTokens) refuse(n.env(), "the grid has too many tokens");
     if (g.length[a] == 0) continue;  // nothing to see and nobody to see it
     g.dilation[a] = count(PatternField::dilation0, a, g.length[a]);
-    g.kernel[a] = count(PatternField::kernelSize0, a, g.length[a] / g.dilation[a]);
+    g.kernel[a] = count(PatternField::kernelSize0, a, g.isClipped ? kMaxTokens : g.length[a] / g.dilation[a]);
     g.stride[a] = count(PatternField::stride0, a, g.kernel[a]);
     g.isCausal[a] = n.whole(size_t(axisOf(PatternField::causal0, a)), "causal", 0, 1) == 1;
     groups *= g.dilation[a];

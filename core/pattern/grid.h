@@ -15,6 +15,7 @@ struct Grid {
   Token stride[kMaxRank] = {1, 1, 1};
   Token dilation[kMaxRank] = {1, 1, 1};
   bool isCausal[kMaxRank] = {false, false, false};
+  bool isClipped = false;  // windows are cut at the edges, not shifted
 
   TW_HOST_DEVICE int32_t groups() const { return dilation[0] * dilation[1] * dilation[2]; }
   // Longest dilation group of an axis.
@@ -29,7 +30,8 @@ TW_HOST_DEVICE Neighborhood<Rank> neighborhoodOf(const Grid& grid, int32_t group
   for (int a = Rank - 1; a >= 0; --a) {
     const Token d = grid.dilation[a], residue = group % d;
     group /= d;
-    n.axis[a] = {(grid.length[a] - residue + d - 1) / d, grid.kernel[a], grid.stride[a], grid.isCausal[a]};
+    n.axis[a] = {(grid.length[a] - residue + d - 1) / d, grid.kernel[a], grid.stride[a], grid.isCausal[a],
+                 grid.isClipped};
     n.origin += residue * step;
     n.step[a] = d * step;
     step *= grid.length[a];
@@ -42,6 +44,7 @@ TW_HOST_DEVICE Neighborhood<Rank> neighborhoodOf(const Grid& grid, int32_t group
 inline Grid asRank3(const Grid& grid) {
   Grid g;
   g.rank = kMaxRank;
+  g.isClipped = grid.isClipped;
   for (int a = 0; a < grid.rank; ++a) {
     const int to = a + kMaxRank - grid.rank;
     g.length[to] = grid.length[a];

@@ -1,7 +1,8 @@
 // Neighborhood: every token of a 1-D, 2-D or 3-D grid sees the window of tokens around it.
 // Reader: someone who reads window.h next. Semantics: NATTEN 0.21's, generalized neighborhood attention (arXiv
 // 2504.16922): windows are shifted inward at the edges, never cropped; queries of a stride group share the window of
-// their leader; a dilation group is a grid of its own.
+// their leader; a dilation group is a grid of its own. Clipped windows are HaloNet's (arXiv 2103.12731): they stay
+// where they are, and an edge cuts them.
 #pragma once
 
 #include "key_run.h"
@@ -14,12 +15,20 @@ struct NeighborhoodAxis {
   Token kernel = 1;
   Token stride = 1;
   bool isCausal = false;
+  bool isClipped = false;  // an edge cuts windows, as though groups and windows went on behind it
 
   // The window of query i. Both ends never fall as i grows, which lets a box be judged by its corners. Even kernels
   // have one key more before the leader than after it; of an even stride group the right one of the middle two leads.
   TW_HOST_DEVICE Range window(Token i) const {
     const Token group = stride == 1 ? i : i / stride * stride;
-    if (isCausal) return {larger<Token>(smaller(group + stride, length) - kernel, 0), i + 1};
+    if (isCausal) {
+      const Token end = isClipped ? group + stride : smaller(group + stride, length);
+      return {larger<Token>(end - kernel, 0), i + 1};
+    }
+    if (isClipped) {
+      const Token first = group + stride / 2 - kernel / 2;
+      return {larger<Token>(first, 0), smaller<Token>(first + kernel, length)};
+    }
     const Token leader = smaller<Token>(group + stride / 2, length - 1);
     const Token begin = clamp<Token>(leader - kernel / 2, 0, length - kernel);
     return {begin, begin + kernel};
@@ -95,7 +104,7 @@ struct Neighborhood {
   TW_HOST_DEVICE int64_t headClass(int /*head*/) const { return 0; }
   TW_HOST_DEVICE Token visitedKeys() const {
     Token keys = 1;
-    for (const NeighborhoodAxis& a : axis) keys *= a.kernel;
+    for (const NeighborhoodAxis& a : axis) keys *= smaller(a.kernel, larger<Token>(a.length, 1));
     return keys;
   }
 };

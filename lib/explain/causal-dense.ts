@@ -57,6 +57,12 @@ function causalOf(pattern: Pattern | RunnablePattern): WindowPattern | undefined
 /** Neighborhoods as large as the grid, causal on the same axes. */
 function causalGridOf({ lengths, rules }: Grid): Grid | undefined {
   if (!rules.some(({ causal }) => causal)) return undefined;
-  const whole = rules.map(({ causal }, axis) => ({ kernelSize: lengths[axis], stride: 1, dilation: 1, causal }));
+  const whole = rules.map(({ causal }, axis) => ({
+    kernelSize: lengths[axis],
+    stride: 1,
+    dilation: 1,
+    causal,
+    border: 'shift' as const,
+  }));
   return { lengths, rules: whole };
 }

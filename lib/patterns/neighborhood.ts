@@ -3,7 +3,7 @@
 // (arXiv 2504.16922); the rule itself lives in core/pattern/neighborhood.h, here are its arguments and their limits.
 
 import { showDims, TilewiseRangeError } from '../check/errors.js';
-import { checkBoolean, checkInteger, checkNames, invalid, maxTokens, namesOf } from '../check/validate.js';
+import { checkBoolean, checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
 import { attentionOp } from '../native/fields.js';
 import { made } from './made.js';
 
@@ -21,6 +21,8 @@ export interface NeighborhoodPattern {
   readonly dilation: PerAxis<number>;
   /** Axes on which nothing after the query is visible. */
   readonly causal: PerAxis<boolean>;
+  /** What an edge does to a window that reaches over it: shifts it inward, or cuts it. */
+  readonly border: 'shift' | 'clip';
 }
 
 export interface NeighborhoodOptions {
@@ -32,6 +34,11 @@ export interface NeighborhoodOptions {
   dilation?: PerAxis<number>;
   /** Hide what comes after the query, on all axes or one by one; default false. */
   causal?: PerAxis<boolean>;
+  /**
+   * Windows at an edge are shifted inward (`'shift'`, default, NATTEN), or cut there (`'clip'`, HaloNet): a query near an edge
+   * then sees fewer keys, the groups of `stride` stay whole behind the last token, and kernelSize may exceed the axis.
+   */
+  border?: 'shift' | 'clip';
 }
 
 /** What one axis of a grid asks for. */
@@ -40,16 +47,24 @@ export interface AxisRule {
   readonly stride: number;
   readonly dilation: number;
   readonly causal: boolean;
+  readonly border: 'shift' | 'clip';
 }
 
 /** Most axes of a grid. */
 export const maxGridRank = 3;
-export const neighborhoodNames = namesOf<NeighborhoodOptions>({ kernelSize: 1, stride: 1, dilation: 1, causal: 1 });
+export const neighborhoodNames = namesOf<NeighborhoodOptions>({
+  kernelSize: 1,
+  stride: 1,
+  dilation: 1,
+  causal: 1,
+  border: 1,
+});
+const borders = ['shift', 'clip'] as const;
 const patternNames: ReadonlySet<string> = new Set(['kind', ...neighborhoodNames]);
 
 /**
  * Every token sees the window of tokens around it, as NATTEN's na1d, na2d and na3d have it: windows at an edge are
- * shifted inward, not cropped, so each query sees kernelSize keys per axis. The rank and the lengths come from the tensors:
+ * shifted inward, not cropped, so each query sees kernelSize keys per axis, unless `border` is `'clip'`. The rank and the lengths come from the tensors:
  * q, k and v are [batch, ...tokens, heads, dim].
  *
  * Beyond NATTEN: windows of 1 and axes of length 1 are allowed.
@@ -79,6 +94,7 @@ function readNeighborhood(o: Record<string, unknown>, prefix: string): Neighborh
     stride: read('stride', 1, count),
     dilation: read('dilation', 1, count),
     causal: read('causal', false, checkBoolean),
+    border: o.border === undefined ? 'shift' : checkOneOf(`${prefix}border`, o.border, borders),
   };
   for (let axis = 0; axis < (rankOf(pattern, prefix) ?? 1); ++axis) {
     const { kernelSize, stride } = axisOf(pattern, axis);
@@ -131,6 +147,7 @@ const axisOf = (pattern: NeighborhoodPattern, axis: number): AxisRule => ({
   stride: on(pattern.stride, axis),
   dilation: on(pattern.dilation, axis),
   causal: on(pattern.causal, axis),
+  border: pattern.border,
 });
 
 /** An option as the caller wrote it: `stride`, or `stride[1]` where there is one per axis. */
@@ -153,7 +170,8 @@ export function axisRules(pattern: NeighborhoodPattern, lengths: readonly number
   }
   return lengths.map((length, axis) => {
     const rule = axisOf(pattern, axis);
-    const { kernelSize, dilation } = rule;
+    const kernelSize = rule.border === 'clip' ? Math.min(rule.kernelSize, 1) : rule.kernelSize;
+    const { dilation } = rule;
     if (kernelSize * dilation > length) {
       throw new TilewiseRangeError(
         'ERR_TILEWISE_INVALID_OPTION',
@@ -181,11 +199,13 @@ const field = {
   stride: fieldAt('stride0'),
   dilation: fieldAt('dilation0'),
   causal: fieldAt('causal0'),
+  clipped: fieldAt('clipped'),
 };
 
 /** Fills in a grid. */
 export function putGrid(numbers: Float64Array, { lengths, rules }: Grid): void {
   numbers[field.rank] = lengths.length;
+  numbers[field.clipped] = rules[0].border === 'clip' ? 1 : 0;
   lengths.forEach((length, axis) => {
     const { kernelSize, stride, dilation, causal } = rules[axis];
     numbers[field.length + axis] = length;

@@ -113,18 +113,21 @@ export const neighborhoodCases: fc.Arbitrary<Case> = fc
     rank: fc.constantFrom(1, 1, 2, 2, 3),
     axes: fc.tuple(gridAxis, gridAxis, gridAxis),
     isTight: chance(0.5),
+    border: sometimes(0.3, fc.constant('clip' as const)),
     relativeBias: sometimes(0.25, yes),
     addends,
   })
-  .map(({ common: c, rank, axes, isTight, relativeBias, addends }): Case => {
+  .map(({ common: c, rank, axes, isTight, border, relativeBias, addends }): Case => {
     const grid = gridOf(c, axes.slice(0, rank));
     const along = grid.map((length, n) => alongAxis(axes[n], length, isTight));
     const tokens = grid.reduce((a, n) => a * n, 1);
     const neighborhood = {
-      kernelSize: along.map(({ kernelSize }) => kernelSize),
+      // Windows that are cut may be longer than their axes.
+      kernelSize: along.map(({ kernelSize }) => (border && !isTight ? kernelSize + 3 : kernelSize)),
       stride: along.map(({ stride }) => stride),
       dilation: along.map(({ dilation }) => dilation),
       causal: along.map(({ causal }) => causal),
+      border,
     };
     return defined({ ...c, queries: tokens, keys: tokens, grid, neighborhood, relativeBias, ...addends });
   });

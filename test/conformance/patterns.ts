@@ -29,6 +29,7 @@ export interface NeighborhoodCase {
   stride?: number | number[];
   dilation?: number | number[];
   causal?: boolean | boolean[];
+  border?: 'shift' | 'clip';
 }
 
 /** How lists are handed over; a block mask also has full blocks. */
@@ -61,6 +62,7 @@ export function neighborhoodOf(grid: number[], c: NeighborhoodCase): Neighborhoo
     stride: onAxis(c.stride, axis, 1),
     dilation: onAxis(c.dilation, axis, 1),
     causal: onAxis(c.causal, axis, false),
+    border: c.border ?? 'shift',
   }));
   return { kind: 'neighborhood', axes };
 }
@@ -222,6 +224,7 @@ export function patternOf({ pattern, causal, align }: Problem, form?: BlockForm)
         stride: axes.map((axis) => axis.stride),
         dilation: axes.map((axis) => axis.dilation),
         causal: axes.map((axis) => axis.causal),
+        border: axes[0].border,
       });
     }
     case 'stridedShards': {

@@ -100,9 +100,12 @@ inline bool neighborhoodShows(const Grid& grid, int32_t q, int32_t k) {
       if (i / stride == place / stride) mates.push_back(i);
     Token begin, end;
     if (grid.isCausal[a]) {
-      const Token leader = mates.back() < n ? mates.back() : n - 1;
+      const Token leader = grid.isClipped || mates.back() < n ? mates.back() : n - 1;
       begin = leader + 1 - kernel < 0 ? 0 : leader + 1 - kernel;
       end = place + 1;
+    } else if (grid.isClipped) {  // where the window is on an axis without ends
+      begin = mates[mates.size() / 2] - kernel / 2;
+      end = begin + kernel;
     } else {  // the run of kernel places whose anchor comes nearest to the leader
       const Token middle = mates[mates.size() / 2], leader = middle < n ? middle : n - 1;
       begin = 0;

@@ -324,6 +324,11 @@ class CaseMaker : public Draws {
              "/" + std::to_string(p.kvHeads) + " " + nameOf(p.dtype) + "/" + nameOf(p.keyType) + " pattern " +
              std::to_string(int(p.pattern));
     if (p.pattern == PatternKind::window && pick(4) == 0) drawHeadWindows(c, [&](int n) { return pick(n); });
+    // Borders that clip, of windows that no relative bias is for: they may be longer than their axes. Draws no number.
+    if (isGrid && (p.queries + p.headDim + p.queryHeads) % 3 == 0) {
+      p.grid.isClipped = true;
+      if (!p.rules.relativeBias.isPresent()) p.grid.kernel[0] += p.queries % 7;
+    }
   }
 
   // An activation other than softmax, of weights that are small where there are many. Draws no number.

@@ -10,6 +10,8 @@ export interface NeighborhoodAxis {
   stride: number;
   dilation: number;
   causal: boolean;
+  /** Whether windows are cut at the edges, not shifted; default shifted. */
+  border?: 'shift' | 'clip';
 }
 
 export interface Neighborhood {
@@ -18,12 +20,21 @@ export interface Neighborhood {
 }
 
 /** The keys of one token of one axis, ascending. */
-function keysOfToken(token: number, { length, kernelSize, stride, dilation, causal }: NeighborhoodAxis): number[] {
+function keysOfToken(
+  token: number,
+  { length, kernelSize, stride, dilation, causal, border }: NeighborhoodAxis,
+): number[] {
   // Dilation: tokens a multiple of `dilation` apart know only each other.
   const group = range(0, length).filter((other) => other % dilation === token % dilation);
 
   // Stride: so many neighbours in the group share one window, which follows their leader.
   const index = group.indexOf(token);
+  if (border === 'clip') {
+    // The same on an axis without edges, where all sharers and all keys are there; then what is not on the axis is left out.
+    const first = Math.floor(index / stride) * stride;
+    const begin = causal ? first + stride - kernelSize : first + Math.floor(stride / 2) - Math.floor(kernelSize / 2);
+    return group.filter((key, i) => i >= begin && i < begin + kernelSize && !(causal && key > token));
+  }
   const sharers = group.filter((_, i) => Math.floor(i / stride) === Math.floor(index / stride));
   const last = sharers[sharers.length - 1];
   const leader = causal ? last : (sharers[Math.floor(stride / 2)] ?? last);
