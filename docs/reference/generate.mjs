@@ -12,6 +12,7 @@ import {
   createBlockMaskSync,
   documents,
   explain,
+  neighborhood,
   power,
   ranges,
   sampledBlocks,
@@ -135,6 +136,13 @@ function keptKeysPicture() {
   return squarePicture(listedKeys([kept], { batch: 1, kvHeads: 1, queries: tokens }, 0), tokens);
 }
 
+/** The picture of docs/guide/halo.md: an axis with a block that is cut off. */
+function haloPicture() {
+  const shape = { tokens: [28], queryHeads: 1, kvHeads: 1, headDim: 16 };
+  const pattern = neighborhood({ kernelSize: 14, stride: 8, border: 'clip' });
+  return explain(pattern, shape, { queryTile: 2, keyTile: 2 }).toSVG();
+}
+
 const markdown = (print) => async () => `<!-- Written by \`npm run docs\`. -->\n\n${await print()}\n`;
 const pages = [
   ['docs/reference/support.md', markdown(supportPage)],
@@ -156,6 +164,7 @@ const pages = [
   ['docs/pictures/activations.svg', activationsPicture],
   ['docs/pictures/dynamic-mask.svg', keptKeysPicture],
   ['docs/pictures/gate.svg', gatePicture],
+  ['docs/pictures/halo.svg', haloPicture],
 ];
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

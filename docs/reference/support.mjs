@@ -65,6 +65,10 @@ const rows = [
   ['sliding window with sink tokens', call({ window: { left: 1, right: 0 }, sinkTokens: 1 })],
   ['windows that differ by head', call({ recentTokens: [1, Infinity], sinkTokens: 1 })],
   ['neighborhoods on 1-D, 2-D and 3-D grids', grid({ pattern: neighborhood({ kernelSize: 2, dilation: 2 }) })],
+  [
+    'windows that an edge cuts (HaloNet)',
+    grid({ pattern: neighborhood({ kernelSize: 9, stride: 2, border: 'clip' }) }),
+  ],
   ['`relativeBias`', grid({ pattern: neighborhood({ kernelSize: 2 }), relativeBias: zeros('float32', 2, 3) })],
   ['strided shards (S2)', call({ pattern: stridedShards({ blockSize: 1, localBlocks: 1, vertStride: 2 }) })],
   [
