@@ -33,6 +33,7 @@ export { type ErrorCode, TilewiseError, TilewiseRangeError, TilewiseTypeError } 
 export { explain } from './explain/explain.js';
 export type { ExplainOptions, ExplainShape, Explanation } from './explain/explanation.js';
 export { type AttentionResult, attention, attentionSync, type ResultOf } from './ops/attention/attention.js';
+export { type GaussianMixtureOptions, gaussianMixture } from './ops/attention/gaussian-mixture.js';
 export type { AttentionOptions, Layout } from './ops/attention/options.js';
 export { type BlockMask, type BlockMaskOptions, createBlockMask, createBlockMaskSync } from './ops/block-mask.js';
 export { blockSparseAttention, blockSparseAttentionSync } from './ops/blocks.js';

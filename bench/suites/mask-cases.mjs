@@ -1,5 +1,5 @@
 // What `npm run bench:masks` measures: what a mask, a bias or a window per head costs over calls that say it in fewer words,
-// other activations over softmax, and gates.
+// other activations over softmax, gates, and factors on scores.
 // Reader: someone who adds a case: a reference and the contenders held against it in one run. `most` is the target.
 import { attentionSync, ranges, Tensor } from 'tilewise';
 import { dimsOf, randomTensor } from '../timing/inputs.mjs';
@@ -177,6 +177,23 @@ function gated(dtype, tokens, headDim) {
   };
 }
 
+/** Factors on scores, and those of cosine, against none. */
+function factors(dtype, queries, tokens, headDim) {
+  const randomFactor = (...dims) => randomTensor('float32', dims, 4);
+  return {
+    name: `score factors, ${queries === 1 ? 'decode' : 'prefill'} ${dtype} D=${headDim} N=${tokens} H=8`,
+    dtype,
+    q: dimsOf('bnhd', queries, 8, headDim),
+    kv: dimsOf('bnhd', tokens, 8, headDim),
+    contenders: [
+      { name: 'none', options: { causal: true } },
+      { name: 'a factor per key', options: { causal: true, scoreFactor: randomFactor(8, 1, tokens) }, most: 1.05 },
+      { name: 'cosine', options: { causal: true, similarity: 'cosine', temperature: 0.1 }, most: 1.05 },
+      { name: 'a factor per pair', options: { causal: true, scoreFactor: randomFactor(queries, tokens) } },
+    ],
+  };
+}
+
 /** @returns {Group[]} */
 export function maskGroups({ isQuick }) {
   const tokens = isQuick ? 512 : 2048;
@@ -192,6 +209,8 @@ export function maskGroups({ isQuick }) {
     ...dtypes.flatMap((dtype) => [activations(dtype, tokens, tokens, 64), activations(dtype, tokens, tokens, 128)]),
     ...dtypes.map((dtype) => activations(dtype, 1, isQuick ? 1024 : 8192, 128)),
     ...dtypes.map((dtype) => gated(dtype, tokens, 128)),
+    ...dtypes.map((dtype) => factors(dtype, tokens, tokens, 128)),
+    ...dtypes.map((dtype) => factors(dtype, 1, isQuick ? 1024 : 8192, 128)),
   ];
 }
 

@@ -47,6 +47,7 @@ void readSizes(const Numbers& n, AttentionProblem& p) {
   p.sequences = count(Field::sequences, 0);
   p.scale = static_cast<float>(n.at(size_t(Field::scale)));
   p.softcap = static_cast<float>(n.at(size_t(Field::softcap)));
+  p.cosine.isUsed = n.at(size_t(Field::isCosine)) != 0;
   p.activation = {
       static_cast<ActivationKind>(n.whole(size_t(Field::activation), "activation", 0, int32_t(kLastActivation))),
       n.at(size_t(Field::isActivationBiasOfKeys)) != 0, static_cast<float>(n.at(size_t(Field::activationBias)))};
@@ -87,6 +88,7 @@ void readOperands(const Numbers& n, const Views& views, AttentionProblem& p) {
 
 void readRules(const Numbers& n, const Views& views, AttentionProblem& p) {
   const ScoreShape shape{p.batch, p.outputHeads(), p.kvHeads, p.queries, p.keys, p.sequences};
+  readRule(n, "scoreFactor", size_t(Field::scoreFactorType), views.at(Slot::scoreFactor), shape, p.scoreFactor);
 #define TW_READ_RULE(Rule, name, ...) \
   readRule(n, #name, size_t(Field::name##Type), views.at(Slot::name), shape, p.rules.name);
   TW_SCORE_RULES(TW_READ_RULE)
@@ -165,6 +167,7 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   readSinks(n, size_t(Field::sinksOffset), views.at(Slot::sinks), p.outputHeads(), p);
   if (!p.activation.isSoftmax() && (p.lse || p.sinks)) refuse(env, "lse and sinks are those of softmax");
   readGate(n, views.at(Slot::gate), p);
+  if (p.cosine.isUsed && p.extraTokens > 0) refuse(env, "extra keys have no lengths");
   readLengths(views, env, p);
   if (p.rules.keyMask.isPresent() && p.cuSeqlensK) refuse(env, "a key mask is not for packed keys");
   readPatternViews(n, views, p);

@@ -25,15 +25,15 @@ namespace tilewise {
 #define TW_ATTENTION_FIELDS(X)                                                                            \
   X(device) X(batch) X(queryHeads) X(kvHeads) X(queries) X(keys) X(headDim) X(valueDim) X(type) X(keyType) X(sequences) \
   TW_OPERAND(X, query) TW_OPERAND(X, key) TW_OPERAND(X, value) TW_OPERAND(X, out) TW_ROWS(X, lse)         \
-  X(scale) X(softcap) X(activation) X(activationBias) X(isActivationBiasOfKeys) \
+  X(scale) X(softcap) X(isCosine) X(activation) X(activationBias) X(isActivationBiasOfKeys) \
   X(left) X(right) X(sinkTokens) X(align) X(alignOffset) X(pairing) \
-  TW_SCORE_RULES(TW_RULE, X) X(sinksOffset) X(sinksByHead)                                                \
+  TW_RULE(ScoreFactor, scoreFactor, X) TW_SCORE_RULES(TW_RULE, X) X(sinksOffset) X(sinksByHead)                                                \
   X(gateType) X(gateOffset) X(gateByBatch) X(gateByToken) X(gateByHead)                                   \
   X(extraTokens) TW_OPERAND(X, extraKeys) TW_OPERAND(X, extraValues) X(pages) X(pageSize)                     \
   X(pattern)
 
 #define TW_ATTENTION_VIEWS(X)                                                                                    \
-  X(query) X(key) X(value) X(out) X(keyLengths) X(pageTable) X(lse) TW_SCORE_RULES(TW_RULE_VIEW, X) X(sinks)     \
+  X(query) X(key) X(value) X(out) X(keyLengths) X(pageTable) X(lse) X(scoreFactor) TW_SCORE_RULES(TW_RULE_VIEW, X) X(sinks)     \
   X(cuSeqlensQ) X(cuSeqlensK) X(keyStarts) X(queryPositions) X(keyPositions) X(extraKeys) X(extraValues) X(gate)
 // clang-format on
 

@@ -14,8 +14,10 @@
 #include "../pattern/strided_shards.h"
 #include "../pattern/window_or_ranges.h"
 #include "../score/activation.h"
+#include "../score/cosine.h"
 #include "../score/rules.h"
 #include "../score/scale.h"
+#include "../score/score_factor.h"
 #include "../store/key_store.h"
 #include "gate.h"
 
@@ -97,7 +99,9 @@ struct AttentionProblem {
   Token extraTokens = 0;
   Operand extraKeys, extraValues;
 
-  ScoreRules rules;  // after softcap
+  Cosine cosine;  // before softcap
+  ScoreFactor scoreFactor;  // after softcap
+  ScoreRules rules;  // after the factor
   RulePositions positions;  // of tokens, for the rules
   Placed<const float> sinks = nullptr;  // one logit per output head, in the denominator only
   int64_t sinksHead = 0;
@@ -137,15 +141,16 @@ struct AttentionProblem {
     visit(positions.ofKeys, (positions.keysByBatch > 0 ? batch : 1) * int64_t(keys));
   }
 
-  // Whether scores are asked for as they are, by what is added or by an activation: their scale cannot wait for
+  // Whether scores are asked for as they are, by what changes them or by an activation: their scale cannot wait for
   // softmax.
-  TW_HOST_DEVICE bool areScoresAsked() const { return addsToScores() || !activation.isSoftmax(); }
+  TW_HOST_DEVICE bool areScoresAsked() const { return changesScores() || !activation.isSoftmax(); }
   TW_HOST_DEVICE ScoreScale scoreScale() const { return {scale, softcap, areScoresAsked()}; }
   // The same for a loop that multiplies its queries by scaleOfQueries().
   TW_HOST_DEVICE ScoreScale scoreScaleAfterQueries() const {
     return {scaleAfterQueries(scale), softcap, areScoresAsked()};
   }
-  TW_HOST_DEVICE bool addsToScores() const { return rules.areAny() || blocks.addends; }
+  TW_HOST_DEVICE bool hasFactors() const { return cosine.isUsed || scoreFactor.isPresent(); }
+  TW_HOST_DEVICE bool changesScores() const { return hasFactors() || rules.areAny() || blocks.addends; }
 
   // Whether rows that the gate closes need not be computed.
   TW_HOST_DEVICE bool skipsClosedRows() const { return gate.isPresent() && !lse; }

@@ -1,7 +1,6 @@
 // Mask: hides the keys whose byte is 0 (options.mask).
 #pragma once
 
-#include "../base/dtype.h"
 #include "operand.h"
 
 namespace tilewise {

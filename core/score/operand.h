@@ -2,6 +2,7 @@
 // that reads one; bias and mask do.
 #pragma once
 
+#include "../base/dtype.h"
 #include "rule.h"
 
 namespace tilewise {
@@ -27,6 +28,22 @@ struct ScoreOperand {
     const int64_t heads = isOfKvHeads ? s.kvHeads : s.heads;
     const OperandAxis axes[] = {{s.batch, &batch}, {heads, &head}, {s.queries, &query}, {s.keys, &key}};
     visit(data, elementBytes, axes);
+  }
+};
+
+// One whose elements may be of any type.
+struct TypedOperand : ScoreOperand {
+  DType dtype = DType::float32;
+
+  static constexpr bool kHasType = true;
+
+  template <class Visit>
+  TW_HOST_DEVICE void withReader(Visit&& visit) const {
+    withElementType(dtype, [&](auto* element) { visit(readerOf(static_cast<decltype(element)>(data.data))); });
+  }
+  template <class Visit>
+  void operand(const ScoreShape& shape, Visit&& visit) {
+    operandOf(sizeOf(dtype), shape, visit);
   }
 };
 

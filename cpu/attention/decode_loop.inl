@@ -42,7 +42,8 @@ void setUpDecode(const DecodeTask& task, const PartialRows& out, const DecodeScr
         const int64_t token = task.sequence.queries.begin + row.token;
         const int64_t at = p.query.offset(task.sequence.batch, token, p.queryHeadOf(row.head));
         readRow(elementAt(p.query.data, p.dtype, at), p.dtype, p.query.dim, p.headDim, query);
-        for (int d = 0; d < p.headDim; ++d) (isStrip ? queries[d * kLanes + r] : query[d]) = query[d] * scale;
+        const float factor = p.cosine.isUsed ? scale * lengthFactorOf(query, p.headDim) : scale;
+        for (int d = 0; d < p.headDim; ++d) (isStrip ? queries[d * kLanes + r] : query[d]) = query[d] * factor;
       }
     });
   }
@@ -115,7 +116,7 @@ class Decode {
 
   // Short stretches that every row sees are joined until they fill a softmax step; the others are cut into pieces.
   bool canJoin(const Stretch& stretch) const {
-    return !Pattern::kIsDense && stretch.run.places.size() < kDecodeKeys && stretch.isInterior && !p_.addsToScores();
+    return !Pattern::kIsDense && stretch.run.places.size() < kDecodeKeys && stretch.isInterior && !p_.changesScores();
   }
   void join(Range places) {
     while (!places.isEmpty()) {

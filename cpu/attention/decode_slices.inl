@@ -49,13 +49,14 @@ void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece
   const DecodeRows<RowsPad>& group = slice.rows;
   QueryRows<RowsPad> rows;
   RuleEffect effect = RuleEffect::none;
-  if (!stretch.isInterior || p.rules.areAny()) {
+  const bool hasFactors = p.hasFactors();
+  if (!stretch.isInterior || p.rules.areAny() || hasFactors) {
     rows.set(p, task.sequence, slice.map, slice.first, slice.n);
     effect = Effects<kDecodeKeys>(p.rules, rows, stretch.run, 0, nullptr).ofAll();
   }
   s.isHidden = effect == RuleEffect::hidesAll;
   if (s.isHidden) return;
-  const ScoreScale scale = p.scoreScaleAfterQueries();
+  ScoreScale scale = p.scoreScaleAfterQueries();
   const int keys = piece.count, ldK = paddedDim(p.headDim);
   const int dimK = (p.headDim + kLanes - 1) / kLanes * kLanes;
   Vec blockMax[1];
@@ -69,6 +70,7 @@ void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece
     }
     blockMax[0] = decodeScores<RowsPad>(rows, k.at, keys, group.query, ldK, dimK, s.weights, requests);
   });
+  if (hasFactors) scale = applyFactors(s.weights, p, rows, stretch.run, scale);
   const bool isMasked = !stretch.isInterior || effect == RuleEffect::some;
   const float addend = addendOf(pattern, stretch.run);
   const int vectors = ceilDiv(keys * RowsPad, kLanes);
@@ -85,7 +87,7 @@ void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece
     for (int i = keys * RowsPad; i < vectors * kLanes; ++i) s.table[i] = kHidden;
   }
   s.hidesSome = false;
-  if (isMasked || addend != 0 || !scale.isNone()) {
+  if (isMasked || hasFactors || addend != 0 || !scale.isNone()) {
     blockMax[0] = splat(-INFINITY);
     s.hidesSome = modifyScores(s.weights, isMasked ? s.table : nullptr, vectors, scale, addend, blockMax);
   }

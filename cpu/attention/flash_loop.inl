@@ -20,6 +20,7 @@ struct Segment {
   const float* v;
   bool isMasked;  // something hides keys or adds other things to scores than the run's addend
   bool hasTable;  // by a table; else by the ends of each query alone
+  bool hasFactors;  // scores are multiplied first
 };
 
 // Segments that are next to each other: to the second product it makes no difference how they were masked.
@@ -187,8 +188,8 @@ void addNonFiniteValues(const AttentionProblem& p, const Panel& panel, const Seg
   }
 }
 
-// The scores of keys [first, first + n) of a segment that rules, a scale or the pattern change: at once, while they are
-// in L1. Returns whether any is hidden.
+// The scores of keys [first, first + n) of a segment that factors, rules, a scale or the pattern change: at once, while
+// they are in L1. Returns whether any is hidden.
 template <class Between>
 bool changedScores(const AttentionProblem& p, const TileScratch& s, const ScoreScale& scale, KeyBlock& block,
                    const Panel& panel, const Segment& segment, int first, int n, Vec (&blockMax)[kTileVecs],
@@ -197,11 +198,14 @@ bool changedScores(const AttentionProblem& p, const TileScratch& s, const ScoreS
   const float* const k = segment.k + first * block.kStride;
   Vec raw[kTileVecs];
   for (Vec& m : raw) m = zero();
+  const MaskedRun run = segment.run.part(first, n);
+  const auto multiplied = [&] {
+    return segment.hasFactors ? applyFactors(part, p, panel.rows, run.keys, scale) : scale;
+  };
   if (!segment.isMasked) {
     scores(block, k, n, panel, p.headDim, nullptr, part, raw, between);
-    return modifyScores(part, nullptr, n * kTileVecs, scale, segment.run.addend, blockMax);
+    return modifyScores(part, nullptr, n * kTileVecs, multiplied(), segment.run.addend, blockMax);
   }
-  const MaskedRun run = segment.run.part(first, n);
   RuleRequests<kPanel> requests(p.rules, panel.rows, run.keys);
   // Requested between calls of scores(): from within it they take an accumulator out of its register (AVX2), which
   // costs half of its speed.
@@ -211,9 +215,10 @@ bool changedScores(const AttentionProblem& p, const TileScratch& s, const ScoreS
     const int keys = smaller(kRequestKeys, n - key);
     scores(block, k + key * block.kStride, keys, panel, p.headDim, nullptr, part + key * kPanel, raw, between);
   }
-  if (canModifyByRule(p.rules, run, scale)) return modifyByRule(part, p.rules, panel.rows, run, scale, blockMax);
+  const ScoreScale left = multiplied();
+  if (canModifyByRule(p.rules, run, left)) return modifyByRule(part, p.rules, panel.rows, run, left, blockMax);
   fillTable(p, panel.rows, run, s.table);
-  return modifyScores(part, s.table, n * kTileVecs, scale, run.addend, blockMax);
+  return modifyScores(part, s.table, n * kTileVecs, left, run.addend, blockMax);
 }
 
 // A panel's steps for its segments of a block: scores, softmax, values; products as in scores().
@@ -238,7 +243,7 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
     rows += n;
 
     float* segmentScores = s.scores + segment.scoreRow * kPanel;
-    if (!segment.hasTable && segment.run.addend == 0 && scale.isNone()) {
+    if (!segment.hasTable && !segment.hasFactors && segment.run.addend == 0 && scale.isNone()) {
       scores(block, segment.k, n, panel, p.headDim, segment.run.ends, segmentScores, blockMax, between);
       continue;
     }
@@ -271,75 +276,5 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
     });
   } else {
     add([&](const Piece& piece, int, int first) { return ValueRows{piece.v + first, block.vStride}; });
-  }
-}
-
-// Requests the queries of a panel: of a grid they are apart, and reading them one panel at a time took 7 % of the time
-// of a 7x7 neighborhood.
-void prefetchQueries(const TileTask& task, const Panel& panel) {
-  const AttentionProblem& p = *task.problem;
-  const int64_t bytes = int64_t(p.headDim) * sizeOf(p.dtype);
-  for (int i = 0; i < panel.rows.count; ++i) {
-    const int64_t at = p.query.offset(task.sequence.batch, task.sequence.queries.begin + panel.rows.token[i],
-                                      p.queryHeadOf(panel.rows.head[i]));
-    const char* row = static_cast<const char*>(elementAt(p.query.data, p.dtype, at));
-    for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(row + b);
-  }
-}
-
-// Reads the queries of a panel whose rows are known.
-void setUpPanel(const TileTask& task, const TileScratch& s, int index, Panel& panel) {
-  const AttentionProblem& p = *task.problem;
-  panel.query = s.queries + int64_t(index) * paddedDim(p.headDim) * kPanel;
-  panel.output = s.outputs + int64_t(index) * paddedDim(p.valueDim) * kPanel;
-  const bool inPlace = isVectorRow(p.dtype, p.query.dim, p.headDim);
-  const int ld = paddedDim(p.headDim);
-  const float* rows[kPanel];
-  for (int i = 0; i < kPanel; ++i) {
-    // Lanes past the last query repeat it; their results are dropped.
-    float* buffer = s.rowBuffer + i * ld;
-    const int64_t at = p.query.offset(task.sequence.batch, task.sequence.queries.begin + panel.rows.token[i],
-                                      p.queryHeadOf(panel.rows.head[i]));
-    const void* from = elementAt(p.query.data, p.dtype, at);
-    rows[i] = inPlace ? static_cast<const float*>(from) : buffer;
-    if (inPlace) continue;
-    readRow(from, p.dtype, p.query.dim, p.headDim, buffer);
-    for (int d = p.headDim; d < ld; ++d) buffer[d] = 0;
-  }
-  rowsToLanes(rows, p.headDim, scaleOfQueries(p.scale), panel.query);
-  __builtin_memset(panel.output, 0, sizeof(float) * kPanel * paddedDim(p.valueDim));
-  for (int lane = 0; lane < kPanel; ++lane) {
-    panel.max[lane] = -INFINITY;
-    panel.sum[lane] = 0;
-  }
-}
-
-// out = O / sum and lse.
-void finishPanel(const TileTask& task, const TileScratch& s, Panel& panel) {
-  const AttentionProblem& p = *task.problem;
-  const Token firstQuery = task.sequence.queries.begin;
-  float factor[kPanel];
-  for (int lane = 0; lane < kPanel; ++lane) {
-    const int32_t head = panel.rows.head[lane];
-    const OutputRow row = outputRow(task.sequence, panel.rows.token[lane], head);
-    SoftmaxState state{panel.max[lane], panel.sum[lane]};
-    factor[lane] = finishRow(p, state, row);
-    for (int d = 0; p.gate.closes(row) && d < p.valueDim; ++d) panel.output[d * kPanel + lane] = 0;
-    if (p.lse && lane < panel.rows.count) *p.lseAt(row.batch, row.token, head) = state.lse();
-  }
-  const bool inPlace = isVectorRow(p.dtype, p.out.dim, p.valueDim);
-  const int ld = paddedDim(p.valueDim);
-  float* rows[kPanel];
-  void* to[kPanel];
-  for (int lane = 0; lane < kPanel; ++lane) {
-    const int64_t at = p.out.offset(task.sequence.batch, firstQuery + panel.rows.token[lane], panel.rows.head[lane]);
-    to[lane] = const_cast<void*>(elementAt(p.out.data, p.dtype, at));
-    const bool isReal = lane < panel.rows.count;
-    rows[lane] = inPlace && isReal ? static_cast<float*>(to[lane]) : s.rowBuffer + lane * ld;
-  }
-  lanesToRows(panel.output, factor, p.valueDim, rows);
-  if (inPlace) return;
-  for (int lane = 0; lane < panel.rows.count; ++lane) {
-    writeRow(rows[lane], p.valueDim, p.dtype, p.out.dim, to[lane]);
   }
 }

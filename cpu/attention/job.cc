@@ -9,6 +9,7 @@
 #include "../../core/base/softmax.h"
 #include "../../core/plan/range_runs.h"
 #include "job.h"
+#include "key_lengths.h"
 #include "tuning.h"
 #include "tiling.h"
 
@@ -57,14 +58,18 @@ class AttentionJob {
       const Sequence sequence = p.sequence(s);
       if (!sequence.queries.isEmpty()) add(sequence, threads);
     }
+    if (p.cosine.isUsed) lengths_.plan(problem_);
     partials_.resize(size_t(partialCount_) * partialFloats_);
     shareEffects();
     finished_ = std::vector<std::atomic<int32_t>>(size_t(splitBundles_));
   }
 
-  int64_t items() const { return items_; }
+  int64_t items() const { return lengths_.items() + items_; }
 
   void work(int64_t item, Worker& worker) {
+    if (item < lengths_.items()) return lengths_.work(item, problem_, kernels_, worker);
+    if (!lengths_.wait(worker)) return;
+    item -= lengths_.items();
     size_t low = 0, high = sequences_.size();
     while (high - low > 1) {
       const size_t middle = (low + high) / 2;
@@ -232,6 +237,7 @@ class AttentionJob {
   int64_t partialCount_ = 0, partialFloats_ = 0, splitBundles_ = 0;
   std::vector<float> partials_;
   std::vector<uint8_t> effects_;
+  KeyLengths lengths_;
   std::vector<std::atomic<int32_t>> finished_;
 };
 

@@ -17,6 +17,8 @@ struct QueryRows {
   Token position[Width];  // for rules that count distances
   const int32_t* keyPositions;  // the same of keys; null: a key is at its index
   RuleRows<Width> rules;
+  ScoreFactor::Row factor[Width];
+  Cosine::Row cosine[Width];
 
   // Rows [first, first + n) of the map.
   void set(const AttentionProblem& p, const Sequence& s, const TileMap& map, int64_t first, int n) {
@@ -28,16 +30,19 @@ struct QueryRows {
     }
     setRules(p, s, 0);
   }
-  // What the score rules know of the rows, once token, head and place on the `rank` axes of a grid are known.
+  // What the score rules and the factor know of the rows, once token, head and place on the `rank` axes of a grid are
+  // known.
   void setRules(const AttentionProblem& p, const Sequence& s, int rank) {
     keyPositions = p.positions.areGiven() ? p.positions.keysOf(s.batch) : nullptr;
-    if (!p.rules.areAny()) return;
+    if (!p.rules.areAny() && !p.hasFactors()) return;
     const Token offset = offsetOf(p.window, s.queries.size(), s.keys.size());
     for (int i = 0; i < Width; ++i) {
       position[i] = p.positions.areGiven() ? p.positions.ofQuery(s.batch, token[i]) : token[i] + offset;
       ScoreQuery query{s.batch, s.keyBatch, head[i], p.kvHeadOf(head[i]), s.queries.begin + token[i], s.keys.begin, {}};
       for (int a = 0; a < rank; ++a) query.place[a + kMaxRank - rank] = place[a][i];
       rules.set(i, p.rules, query);
+      if (p.scoreFactor.isPresent()) factor[i] = p.scoreFactor.row(query);
+      if (p.cosine.isUsed) cosine[i] = p.cosine.row(query);
     }
   }
 };

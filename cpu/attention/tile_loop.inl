@@ -95,8 +95,8 @@ Effects<kMostBlockKeys> effectsOn(const TileTask& task, const Panel& panel, cons
 }
 
 // Cuts a block by what the panel sees and by what the score rules do to it. Returns how many segments there are.
-// Interior runs that no rule changes, that have one addend, and whose keys and values follow each other in memory are
-// one segment; either may have been copied together and the other not.
+// Interior runs that no rule and no factor changes, that have one addend, and whose keys and values follow each other
+// in memory are one segment; either may have been copied together and the other not.
 template <class Pattern>
 int findSegments(const TileTask& task, const TileScratch& s, const Pattern& pattern, const KeyBlock& block,
                  const PanelSights<Pattern>& sights, int panel) {
@@ -112,9 +112,11 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
       const TokenMasks masks = block.isExtra ? TokenMasks{} : tokenMasks(pattern, stretch.run, queries.token[0]);
       const bool hasTable = areScoresChanged || masks.first, isMasked = hasTable || !stretch.isInterior;
       const float addend = block.isExtra ? 0 : addendOf(pattern, stretch.run);
+      const bool hasFactors = !block.isExtra && task.problem->hasFactors();
       Segment* last = count > 0 ? &s.segments[count - 1] : nullptr;
-      if (!isMasked && last && !last->isMasked && last->run.addend == addend && last->first + last->count == first &&
-          last->k + last->count * block.kStride == k && last->v + last->count * block.vStride == v) {
+      if (!isMasked && !hasFactors && last && !last->isMasked && last->run.addend == addend &&
+          last->first + last->count == first && last->k + last->count * block.kStride == k &&
+          last->v + last->count * block.vStride == v) {
         last->count += n;
       } else {
         float* ends = stretch.isInterior ? nullptr : s.ends + count * 2 * kPanel;
@@ -123,7 +125,8 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
           ends[lane] = float(seen.begin - stretch.run.places.begin);
           ends[kPanel + lane] = float(seen.end - stretch.run.places.begin);
         }
-        s.segments[count++] = {{stretch.run, ends, masks, addend}, first, n, rows, k, v, isMasked, hasTable};
+        s.segments[count++] = {
+            {stretch.run, ends, masks, addend}, first, n, rows, k, v, isMasked, hasTable, hasFactors};
       }
       rows += n;
     };

@@ -100,4 +100,7 @@ constexpr Token kDecodeMaxChunks = 64;
 constexpr int64_t kDecodeBundleBytes = 4096;
 constexpr int kMostBundle = 64;
 
+// Keys whose lengths are an item of a job: enough that beginning one costs nothing. Not measured.
+constexpr Token kLengthKeys = 1024;
+
 }  // namespace tilewise::cpu

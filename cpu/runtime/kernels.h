@@ -111,6 +111,10 @@ struct Kernels {
   int (*decodeRows)(int rows);  // rows a group's partial results take
   int (*rowFloats)(int valueDim);  // floats from one partial output to the next
   void (*decode)(const DecodeTask&, const PartialRows&, float* scratch);
+  // Cosine: what divides each of `count` keys, that are `rowStride` elements apart, by its length; `row` has room for
+  // one.
+  void (*lengthFactors)(const void* first, DType type, int64_t rowStride, int64_t dimStride, int dim, int count,
+                        float* row, float* to);
   // Unaligned strided rows to float32 and back, for the steps that are not worth a kernel of their own.
   void (*readRow)(const void* from, DType type, int64_t stride, int n, float* to);
   void (*writeRow)(const float* from, int n, DType type, int64_t stride, void* to);

@@ -33,13 +33,16 @@ namespace {
 #include "../simd/lanes.inl"
 #include "../simd/register_tile.inl"
 #include "../simd/rows.inl"
+#include "../attention/lengths.inl"
 #include "../attention/scores.inl"
 #include "../attention/closed_rows.inl"
 #include "../attention/rule_table.inl"
+#include "../attention/score_factors.inl"
 #include "../attention/rule_requests.inl"
 #include "../attention/rule_effects.inl"
 #include "../attention/key_block.inl"
 #include "../attention/flash_loop.inl"
+#include "../attention/panel_rows.inl"
 #include "../attention/tile_loop.inl"
 #include "../attention/decode_piece.inl"
 #include "../attention/decode_steps.inl"
@@ -63,23 +66,9 @@ int64_t decodeScratch(const AttentionProblem& p, int groups, int rows) {
 #define TILEWISE_WIDER nullptr
 #endif
 const Kernels TILEWISE_KERNELS = {
-    TILEWISE_TARGET_NAME,
-    kPanel,
-    TILEWISE_WIDER,
-    tileScratch,
-    runTileTask,
-    decodeScratch,
-    paddedRows,
-    paddedDim,
-    runDecodeTask,
-    readRow,
-    writeRow,
-    makeRotations,
-    rotateRow,
-    sampledFloats,
-    layOutRows,
-    keyFloats,
-    scoreKeys,
+    TILEWISE_TARGET_NAME, kPanel,    TILEWISE_WIDER, tileScratch,   runTileTask, decodeScratch,
+    paddedRows,           paddedDim, runDecodeTask,  lengthFactors, readRow,     writeRow,
+    makeRotations,        rotateRow, sampledFloats,  layOutRows,    keyFloats,   scoreKeys,
 };
 
 }  // namespace tilewise::cpu

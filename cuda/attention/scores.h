@@ -105,6 +105,30 @@ __device__ __forceinline__ void addRunAddends(RegisterTile<RowTiles, Keys>& scor
   }
 }
 
+// Multiplies the scores of keys that are not hidden by their factors. Compiled once, as addRules() is.
+template <class Q, bool Gathers, int RowTiles, int Keys>
+__device__ __forceinline__ void multiplyByFactors(RegisterTile<RowTiles, Keys>& scores, const AttentionProblem& p,
+                                                  const Work& work, const Q& queries, const VisitKeys<Gathers>& keys,
+                                                  int firstRow, int firstColumn) {
+  using Tile = RegisterTile<RowTiles, Keys>;
+  const Sequence sequence = p.sequence(work.index);
+  const int32_t kvHead = p.kvHeadOf(work.map.firstHead);
+#pragma unroll 1
+  for (int block = 0; block < Keys / 8; ++block) {
+#pragma unroll
+    for (int slot = 0; slot < Tile::kSlots; ++slot) {
+      const auto row = p.scoreFactor.row(scoreQueryOf(sequence, queries.at(firstRow + Tile::row(slot)), kvHead));
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        float& score = scores.at(slot, 0, i);
+        if (score == kHidden) continue;
+        score *= addendOf(p.scoreFactor, row, keys.at(firstColumn + Tile::column(block, i)).key(), 0);
+      }
+    }
+    scores.rotate();
+  }
+}
+
 // Adds the score rules. The code is long, so it is compiled once, for two columns, and the tile rotates past it.
 template <class Q, bool Gathers, int RowTiles, int Keys>
 __device__ __forceinline__ void addRules(RegisterTile<RowTiles, Keys>& scores, const AttentionProblem& p,
@@ -168,6 +192,11 @@ __device__ __forceinline__ bool applyRules(RegisterTile<L::kRowTiles, L::kWarpKe
   const VisitKeys<L::kGathers> keys{visit, L::slots()};
   bool isMasked = !visit.isInterior;
   if (isMasked) hideUnseen(scores, pattern, queries, keys, L::firstRow(), L::firstKey());
+  if constexpr (L::kGathers) {
+    if (p.problem.scoreFactor.isPresent() && !visit.isOfExtras<L::Pattern::kIsGrid>()) {
+      multiplyByFactors(scores, p.problem, work, queries, keys, L::firstRow(), L::firstKey());
+    }
+  }
   if constexpr (L::Pattern::kHasAddends) {
     if (pattern.hasAddends() && !visit.isOfExtras<L::Pattern::kIsGrid>()) {
       addRunAddends(scores, pattern, keys, L::firstKey());

@@ -32,12 +32,14 @@ StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
   staging.input(p.extraKeys, p.batch, p.extraTokens, p.kvHeads, p.headDim, types);
   staging.input(p.extraValues, p.batch, p.extraTokens, p.kvHeads, p.valueDim, types);
   p.keyType = p.dtype;
-  p.rules.forEach([&](auto& rule) {
-    rule.operand({p.batch, heads, p.kvHeads, queries, keys, p.sequences}, [&](auto& array, int64_t elementBytes,
-                                                                              const auto& axes) {
+  const ScoreShape shape{p.batch, heads, p.kvHeads, queries, keys, p.sequences};
+  const auto stageRule = [&](auto& rule) {
+    rule.operand(shape, [&](auto& array, int64_t elementBytes, const auto& axes) {
       staging.input(array, {std::begin(axes), std::end(axes)}, {elementBytes, Staging::kRowAlignment, false});
     });
-  });
+  };
+  stageRule(p.scoreFactor);
+  p.rules.forEach(stageRule);
   staging.input(p.sinks, {{heads, &p.sinksHead}}, {sizeof(float), sizeof(float), false});
   p.gate.operand(p.batch, queries, heads, [&](auto& array, int64_t elementBytes, const auto& axes) {
     staging.input(array, {std::begin(axes), std::end(axes)}, {elementBytes, elementBytes, false});

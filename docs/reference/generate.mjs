@@ -25,6 +25,7 @@ import { keptOf } from '../../dist/selectors/top-keys.js';
 import { putPage } from '../../scripts/pages.mjs';
 import { activationsPicture } from './activations-picture.mjs';
 import { errorsPage } from './errors.mjs';
+import { factorsPicture } from './factors-picture.mjs';
 import { gatePicture } from './gate-picture.mjs';
 import { linearPicture } from './linear-picture.mjs';
 import { pagesPicture } from './pages-picture.mjs';
@@ -165,6 +166,7 @@ const pages = [
   ['docs/pictures/dynamic-mask.svg', keptKeysPicture],
   ['docs/pictures/gate.svg', gatePicture],
   ['docs/pictures/halo.svg', haloPicture],
+  ['docs/pictures/score-factors.svg', factorsPicture],
 ];
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

@@ -176,11 +176,11 @@ const pagesAs = (layout: Layout, pages: View): View => (layout === 'bhnd' ? swap
 
 /** Whether tokens that were let go of count: where something has a number for each of them, or for a distance across them. */
 const isOfText = (
-  { bias, mask, keyMask, alibiSlopes }: CacheAttentionOptions<unknown>,
+  { scoreFactor, bias, mask, keyMask, alibiSlopes }: CacheAttentionOptions<unknown>,
   horizon: Horizon | undefined,
 ): boolean =>
   !horizon ||
-  [bias, mask, keyMask].some((option) => option !== undefined) ||
+  [scoreFactor, bias, mask, keyMask].some((option) => option !== undefined) ||
   (alibiSlopes !== undefined && horizon.sinkTokens > 0);
 
 /**
@@ -243,7 +243,7 @@ function totalsOf(lengths: ArrayLike<number>): Int32Array {
 }
 
 /** What does not reach sinks that are extra keys, or is their place. */
-const besideSinks = ['extraKeys', 'bias', 'mask', 'keyMask', 'alibiSlopes'] as const;
+const besideSinks = ['extraKeys', 'scoreFactor', 'bias', 'mask', 'keyMask', 'alibiSlopes'] as const;
 
 /** Refuses what the cache says itself. */
 function refuseSight(options: Told, parts: readonly KvPart[], rotary: RotarySettings | undefined): void {
@@ -259,7 +259,7 @@ function refuseSight(options: Told, parts: readonly KvPart[], rotary: RotarySett
   const other = besideSinks.find((name) => options[name] !== undefined);
   if (!rotary?.isByRank || !other) return;
   throw wrong(
-    `\`${other}\` does not go with \`positions\` 'cache', whose sinks are extra keys: no bias, mask or distance concerns them; leave it out`,
+    `\`${other}\` does not go with \`positions\` 'cache', whose sinks are extra keys: no factor, bias, mask or distance concerns them; leave it out`,
   );
 }
 

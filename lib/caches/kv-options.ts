@@ -60,7 +60,7 @@ export interface KvCacheOptions extends PageOptions {
   /**
    * With `rotary` and `recentTokens`: positions count the text (`'absolute'`, default), or the tokens that a query sees
    * (`'cache'`, as StreamingLLM has it: no position is beyond the window). Then batch entries have one length, and queries come
-   * one by one once tokens are let go of. `extraKeys`, `bias`, `mask`, `keyMask` and `alibiSlopes` are refused.
+   * one by one once tokens are let go of. `extraKeys`, `scoreFactor`, `bias`, `mask`, `keyMask` and `alibiSlopes` are refused.
    */
   positions?: CachePositions;
   /** For each layer the one whose keys and values it reads, itself or an earlier one: see claLayerMap(). */

@@ -24,7 +24,7 @@ import { KvRun } from './kv-run.js';
 import type { PackedAttentionOptions } from './kv-told.js';
 import { releaseAll } from './page-counts.js';
 
-/** Options of KvPool.attention(): those of KvCache.attention() but `bias` and `mask`, and what is each sequence's own. */
+/** Options of KvPool.attention(): those of KvCache.attention() but `scoreFactor`, `bias` and `mask`, and what is each sequence's own. */
 export interface PoolAttentionOptions<T = Tensor> extends PackedAttentionOptions<T> {
   /** Queries of each sequence, in order; default: one each. */
   queryLengths?: IntegerList;

@@ -16,11 +16,14 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
   | 'window'
   | 'sinkTokens'
   | 'scale'
+  | 'similarity'
+  | 'temperature'
   | 'softcap'
   | 'activation'
   | 'activationBias'
   | 'alibiSlopes'
   | 'sinks'
+  | 'scoreFactor'
   | 'bias'
   | 'biasHeads'
   | 'mask'
@@ -38,10 +41,10 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
   state?: HipState;
 };
 
-/** What attention over sequences of a pool can be told: packed queries and keys have no axes in a bias or mask. */
+/** What attention over sequences of a pool can be told: packed queries and keys have no axes in a factor, bias or mask. */
 export type PackedAttentionOptions<T = Tensor> = Omit<
   CacheAttentionOptions<T>,
-  'state' | 'bias' | 'biasHeads' | 'mask'
+  'state' | 'scoreFactor' | 'bias' | 'biasHeads' | 'mask'
 >;
 
 /** Names that calls of caches and pools have in common. */
@@ -53,6 +56,8 @@ const packedNames = namesOf<PackedAttentionOptions>({
   window: 1,
   sinkTokens: 1,
   scale: 1,
+  similarity: 1,
+  temperature: 1,
   softcap: 1,
   activation: 1,
   activationBias: 1,
@@ -68,7 +73,14 @@ const packedNames = namesOf<PackedAttentionOptions>({
   signal: 1,
   copyInputs: 1,
 });
-export const cacheNames: ReadonlySet<string> = new Set([...packedNames, 'bias', 'biasHeads', 'mask', 'state']);
+export const cacheNames: ReadonlySet<string> = new Set([
+  ...packedNames,
+  'scoreFactor',
+  'bias',
+  'biasHeads',
+  'mask',
+  'state',
+]);
 export const poolNames: ReadonlySet<string> = new Set([...packedNames, 'queryLengths', 'states']);
 
 /** Options of attention() that a cache adds to. */
@@ -89,11 +101,14 @@ export const toldOf = (given: CacheAttentionOptions<unknown>, layout: Layout): T
     window: given.window,
     sinkTokens: given.sinkTokens,
     scale: given.scale,
+    similarity: given.similarity,
+    temperature: given.temperature,
     softcap: given.softcap,
     activation: given.activation,
     activationBias: given.activationBias,
     alibiSlopes: given.alibiSlopes,
     sinks: given.sinks,
+    scoreFactor: given.scoreFactor,
     bias: given.bias,
     biasHeads: given.biasHeads,
     mask: given.mask,

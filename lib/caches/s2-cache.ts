@@ -30,6 +30,8 @@ export type S2CacheAttentionOptions<T = Tensor> = Pick<
   CommonOptions<T>,
   | 'queryHeads'
   | 'scale'
+  | 'similarity'
+  | 'temperature'
   | 'softcap'
   | 'activation'
   | 'activationBias'
@@ -55,6 +57,8 @@ const appendNames = namesOf<S2CacheAppendOptions>({ kvHeads: 1 });
 const attentionNames = namesOf<S2CacheAttentionOptions>({
   queryHeads: 1,
   scale: 1,
+  similarity: 1,
+  temperature: 1,
   softcap: 1,
   activation: 1,
   activationBias: 1,

@@ -12,6 +12,7 @@ export class CountedExplanation implements Explanation {
   declare readonly flops: number;
   declare readonly bytes: number;
   declare readonly bytesTouched: number;
+  declare readonly workspace?: number;
   declare readonly worstHead?: Explanation['worstHead'];
   declare readonly selection?: Explanation['selection'];
   declare readonly maskPattern?: Explanation['maskPattern'];

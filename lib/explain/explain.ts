@@ -8,6 +8,7 @@ import { calling, TilewiseRangeError, TilewiseTypeError } from '../check/errors.
 import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
 import { field } from '../native/fields.js';
 import { type NativePlan, native } from '../native/native.js';
+import { checkSimilarity, readSimilarity } from '../ops/attention/similarity.js';
 import { checkPattern, describe, type Pattern, type RunnablePattern, runnableOf } from '../patterns/index.js';
 import { axisRules, type Grid, maxGridRank, type PerAxis } from '../patterns/neighborhood.js';
 import { checkCoverage } from '../patterns/shard-sights.js';
@@ -20,6 +21,7 @@ import { causalShare } from './causal-dense.js';
 import { CountedExplanation } from './counted.js';
 import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
 import { type Hiding, putHiding, readHiding, rowsOfGate, rowsOfKeyMask, simplerThan, withoutHidden } from './hiding.js';
+import { readPageSize } from './page-size.js';
 import { type Explained, largestOf, readSequences, totalOf } from './ragged.js';
 import { headsToDraw, type Scene } from './scene.js';
 import {
@@ -43,6 +45,7 @@ const shapeNames = namesOf<ExplainShape>({
   valueDim: 1,
   dtype: 1,
   keyDtype: 1,
+  similarity: 1,
   pageSize: 1,
   queryLengths: 1,
   keyLengths: 1,
@@ -102,8 +105,11 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
   if (pattern.kind === 'stridedShards')
     checkCoverage(pattern, shardLayouts(pattern, outputHeads(sizes), sizes.kvHeads));
   const pageSize = readPageSize(shape, pattern);
+  const { isCosine } = readSimilarity({ similarity: shape.similarity });
+  checkSimilarity(isCosine, { pattern });
   const requestOf = (one: RunnablePattern, hidden: Hiding) => {
     const request = describe(sizes, one, grid);
+    if (isCosine) request.numbers[field.isCosine] = 1;
     if (pageSize !== undefined) describePages(request, pageSize, sizes);
     putHiding(request, hidden, sizes, tokens ?? [sizes.queries]);
     return request;
@@ -132,6 +138,7 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
   const simpler = simplerThan(hiding, pattern, sizes);
   const found = {
     ...counts(plan, sizes, rank, share, dots, hidesByMask && !bounds),
+    ...(isCosine && { workspace: sizes.batch * sizes.keys * sizes.kvHeads * Float32Array.BYTES_PER_ELEMENT }),
     ...(simpler && { maskPattern: simpler }),
     backend,
   };
@@ -167,18 +174,6 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
 function notesOf(counts: Counts): string[] {
   const excess = describeExcess(counts);
   return [describeSpeedup(counts), ...(excess ? [excess] : [])];
-}
-
-/** Tokens per page, where keys are on pages; attention() refuses the same patterns. */
-function readPageSize({ pageSize }: ExplainShape, { kind }: Pattern): number | undefined {
-  if (pageSize === undefined) return undefined;
-  if (kind === 'neighborhood' || kind === 'hierarchical') {
-    throw new TilewiseTypeError(
-      'ERR_TILEWISE_INVALID_OPTION',
-      `\`pageSize\` does not go with a pattern of kind '${kind}', which does not run on pages`,
-    );
-  }
-  return checkInteger('pageSize', pageSize, 1, maxTokens);
 }
 
 /** A query tile in tokens: rows of several heads are rows of fewer tokens. */

@@ -1,6 +1,7 @@
 // The types of explain(): the shape it takes, its options, and what it answers.
 // Reader: someone who reads a field of an explanation. No code: words, pictures and counts all import these.
 
+import type { Similarity } from '../ops/attention/similarity.js';
 import type { MaskDocuments, MaskPattern } from '../patterns/mask-pattern.js';
 import type { PerAxis } from '../patterns/neighborhood.js';
 import type { TokenPositions } from '../patterns/positions.js';
@@ -27,6 +28,8 @@ export interface ExplainShape {
   dtype?: FloatType;
   /** Type of keys and values; default `dtype`, under float32 any. */
   keyDtype?: FloatType;
+  /** As in attention(): `'cosine'` takes a workspace, and does not run everywhere. */
+  similarity?: Similarity;
   /** Keys and values on pages of so many tokens: `pages` of attention(), a KvPool or a KvCache (256). */
   pageSize?: number;
   /**
@@ -120,6 +123,8 @@ export interface Explanation {
   readonly bytes: number;
   /** The same without the keys and values that no query reads. */
   readonly bytesTouched: number;
+  /** Bytes that the call takes beside its tensors for the lengths of keys: with `similarity: 'cosine'` alone. */
+  readonly workspace?: number;
   /** Where heads see different keys: the first that computes the most pairs, and its counts for one batch entry. */
   readonly worstHead?: {
     readonly head: number;

@@ -90,5 +90,6 @@ export function totalOf(parts: readonly Explained[]): Counts {
     flops: sum(({ flops }) => flops),
     bytes: sum(({ bytes }) => bytes),
     bytesTouched: sum(({ bytesTouched }) => bytesTouched),
+    ...(largest.workspace !== undefined && { workspace: sum(({ workspace = 0 }) => workspace) }),
   };
 }

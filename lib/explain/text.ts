@@ -122,7 +122,8 @@ export function describeCounts(e: Counts): string[] {
     `pairs     ${count(pairs.useful)} visible of ${count(pairs.computed)} computed (${share(pairs.useful, pairs.computed)}), ` +
       `${count(pairs.dense)} dense`,
     `work      ${(e.flops / 1e9).toPrecision(4)} GFLOP, ${(e.bytes / 1e6).toPrecision(4)} MB in and out` +
-      (e.bytesTouched < e.bytes ? `, ${(e.bytesTouched / 1e6).toPrecision(4)} MB of them touched` : ''),
+      (e.bytesTouched < e.bytes ? `, ${(e.bytesTouched / 1e6).toPrecision(4)} MB of them touched` : '') +
+      (e.workspace === undefined ? '' : `, ${(e.workspace / 1e6).toPrecision(4)} MB for the lengths of keys`),
   ];
   const excess = describeExcess(e);
   if (excess) lines.push(`warning   ${excess}`);

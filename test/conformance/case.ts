@@ -57,6 +57,7 @@ export interface Case {
   sinkTokens?: PerHead;
   align?: 'bottom-right' | 'top-left' | number;
   scale?: number;
+  cosine?: true; // temperature is 1 / scale
   softcap?: number;
   activation?: 'sigmoid' | 'relu';
   activationBias?: number | 'neg-log-keys';
@@ -70,6 +71,7 @@ export interface Case {
     structure?: Structure;
     heads?: 'kv';
   };
+  factor?: { axes: Axes; dtype?: FloatType };
   mask?: { axes: Axes; hidden?: number; prefix?: number; structure?: Structure };
   keyMask?: { hidden?: number; structure?: 'left' | 'right' };
   alibi?: 'h' | 'bh';
@@ -119,6 +121,7 @@ export interface Built {
 /** What a case and its problem call by one name. */
 const named = [
   'scale',
+  'cosine',
   'softcap',
   'activation',
   'activationBias',
@@ -169,6 +172,10 @@ function addScoreRules(c: Case, problem: Problem, random: Random): void {
       ? scores(axes, (k, q, b) => (isSeen(q, k, b, c.queries, c.keys) ? 0 : lowest), type, isOfKvHeads)
       : scores(axes, (k) => (k < prefix || random.chance(hidden) ? lowest : random.normal()), type, isOfKvHeads);
     if (isOfKvHeads) problem.biasHeads = 'kv';
+  }
+  if (c.factor) {
+    // From -1 to 1: some turn scores around, some are about 0, none makes rounding errors of a score larger.
+    problem.scoreFactor = scores(c.factor.axes, () => 2 * random.uniform() - 1, c.factor.dtype ?? 'float32');
   }
   if (c.mask) {
     const { axes, hidden = 0, prefix = 0, structure } = c.mask;
@@ -279,7 +286,8 @@ export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed
   else if (!problem.gate?.withoutLse) options.returnLse = true;
   if (problem.activationBias !== undefined) options.activationBias = problem.activationBias;
   const { scale, softcap, causal, left, right, recentTokens, sinkTokens, align, pairing } = problem;
-  if (scale !== undefined) options.scale = scale;
+  if (problem.cosine) options.similarity = 'cosine';
+  if (scale !== undefined) Object.assign(options, problem.cosine ? { temperature: 1 / scale } : { scale });
   if (softcap !== undefined) options.softcap = softcap;
   if (problem.pattern) {
     options.pattern = patternOf(problem, form);
@@ -295,6 +303,7 @@ export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed
   if (problem.positions) options.positions = problem.positions;
   const isReversed = problem.key.dims[1] > problem.query.dims[1];
   if (pairing !== undefined || isReversed) options.pairing = pairing ?? 'tile';
+  if (problem.scoreFactor) options.scoreFactor = toPlainTensor(problem.scoreFactor);
   if (problem.bias) options.bias = toPlainTensor(problem.bias);
   if (problem.biasHeads) options.biasHeads = problem.biasHeads;
   if (problem.mask) options.mask = toPlainTensor(problem.mask);

@@ -16,7 +16,7 @@ import { attention } from '../references/attention.js';
 import { type FloatType, ulp } from '../references/half.js';
 import { naiveAttention } from '../references/naive.js';
 import { type Operand, toNumbers } from '../references/operand.js';
-import { type Problem, type Result, shapeOf } from '../references/problem.js';
+import { type Problem, type Result, scaleOf, shapeOf } from '../references/problem.js';
 import { type Backend, selected } from './backends.js';
 import { type Built, build, type Case, callOf } from './case.js';
 import { collapse, fromOutput, fromTensor, operandOf } from './memory.js';
@@ -71,7 +71,7 @@ export function expectedOf(problem: Problem): Expected {
   const naiveError = { out: 0, lse: 0 };
   const rows = exact.keysSeen.filter((count) => count > 0).length;
   const draws = rows === 0 ? 1 : Math.min(maxDraws, Math.ceil(enoughRows / rows));
-  const scale = problem.scale ?? 1 / Math.sqrt(shapeOf(problem).headDim);
+  const scale = scaleOf(problem);
   for (let n = 0; n < draws; n++) {
     const draw = n === 0 ? problem : { ...problem, scale: scale * (1 + n / 64) };
     const [reference, naive] = [n === 0 ? exact : attention(draw), naiveAttention(draw, weights)];

@@ -60,6 +60,13 @@ const factors: Record<string, Partial<Case>[]> = {
     { bias: { axes: 'bhk', heads: 'kv' } },
     { bias: { axes: 'bhqk', dtype: 'float16', hidden: 0.3, heads: 'kv' } },
   ],
+  factor: [
+    {},
+    { factor: { axes: 'k' } },
+    { factor: { axes: 'bhqk', dtype: 'float16' } },
+    { factor: { axes: 'hqk', dtype: 'bfloat16' } },
+    { factor: { axes: 'hq' } },
+  ],
   mask: [
     {},
     { mask: { axes: 'qk', hidden: 0.4 } },

@@ -61,7 +61,7 @@ struct AnswerRow {
 
   int64_t position() const { return int64_t(query) + offset; }
   int64_t indexOf(const ScoreOperand& o, int64_t k) const {
-    return batch * o.batch + head * o.head + query * o.query + k * o.key;
+    return batch * o.batch + (o.isOfKvHeads ? kvHead : head) * o.head + query * o.query + k * o.key;
   }
 };
 
@@ -183,6 +183,11 @@ inline double cappedProduct(const AttentionProblem& p, const AnswerRow& row, con
   return p.softcap > 0 ? p.softcap * std::tanh(s / p.softcap) : s;
 }
 
+inline double factorOf(const AttentionProblem& p, const AnswerRow& row, int32_t k) {
+  const ScoreFactor& factor = p.scoreFactor;
+  return factor.data ? static_cast<const float*>(factor.data.data)[row.indexOf(factor, k)] : 1;
+}
+
 // What the score rules add, -inf where they hide the key.
 inline double addendOfRules(const AttentionProblem& p, const AnswerRow& row, int32_t k) {
   const ScoreRules& rules = p.rules;
@@ -225,7 +230,8 @@ inline void answer(Case& c, const AnswerRow& row) {
   for (int32_t k = 0; k < row.keys; ++k) {
     if (!sees(p, row, k)) continue;
     const double addend = addendOfRules(p, row, k);
-    if (addend > -INFINITY) score[size_t(k)] = cappedProduct(p, row, p.key, k) + addend + addendOfList(p, row, k);
+    if (addend == -INFINITY) continue;
+    score[size_t(k)] = cappedProduct(p, row, p.key, k) * factorOf(p, row, k) + addend + addendOfList(p, row, k);
   }
   for (int32_t k = 0; k < p.extraTokens; ++k) score[size_t(row.keys + k)] = cappedProduct(p, row, p.extraKeys, k);
   const double sink = p.sinks ? p.sinks[row.head] : -INFINITY;

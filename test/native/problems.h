@@ -156,7 +156,7 @@ class CaseMaker : public Draws {
         }
     }
     operand.data = isMask ? static_cast<const void*>(mask) : bias;
-    isMask ? void(p.rules.mask = {operand}) : void(p.rules.bias = {operand});
+    isMask ? void(p.rules.mask = {operand}) : void(p.rules.bias = {{operand}});
     answer(c);
   }
 
@@ -274,7 +274,7 @@ class CaseMaker : public Draws {
       float* bias = reinterpret_cast<float*>(buffer(c, scores * 4));
       for (int64_t i = 0; i < scores; ++i) bias[i] = pick(10) == 0 ? -INFINITY : number();
       const int64_t perHead = int64_t(p.queries) * p.keys;
-      p.rules.bias = {{bias, p.outputHeads() * perHead, perHead, p.keys, 1}};
+      p.rules.bias = {{{bias, p.outputHeads() * perHead, perHead, p.keys, 1}}};
     }
     if (pick(4) == 0) {  // one mask for all queries
       uint8_t* mask = reinterpret_cast<uint8_t*>(buffer(c, int64_t(p.batch) * p.keys));
@@ -319,6 +319,7 @@ class CaseMaker : public Draws {
     if (p.rules.alibiSlopes.isPresent() && (p.queries + p.keys) % 2 == 0) addPositions(c);
     addActivation(p);
     addGate(c);
+    addFactor(c);
     c.name = "queries " + std::to_string(p.queries) + " keys " + std::to_string(p.keys) + " dims " +
              std::to_string(p.headDim) + "/" + std::to_string(p.valueDim) + " heads " + std::to_string(p.queryHeads) +
              "/" + std::to_string(p.kvHeads) + " " + nameOf(p.dtype) + "/" + nameOf(p.keyType) + " pattern " +
@@ -356,6 +357,21 @@ class CaseMaker : public Draws {
       const int64_t run = row / heads / (kind == 0 ? 100 : 7) + row % heads;
       set({const_cast<void*>(gate.data.data)}, gate.dtype, row, run % 2 == 0 ? 0 : open[row % 4]);
     }
+  }
+
+  // A factor on the scores of every pair or of every key, per head or per KV head. Draws no number.
+  void addFactor(Case& c) {
+    AttentionProblem& p = c.problem;
+    if (p.queries == 0 || p.keys == 0 || (3 * p.queries + p.keys + p.headDim) % 7 != 0) return;
+    ScoreFactor& factor = p.scoreFactor;
+    factor.isOfKvHeads = p.queries % 2 == 0;
+    factor.key = 1;
+    factor.query = p.keys % 2 == 0 ? p.keys : 0;
+    factor.head = factor.query > 0 ? int64_t(p.queries) * p.keys : p.keys;
+    factor.batch = factor.head * (factor.isOfKvHeads ? p.kvHeads : p.outputHeads());
+    float* values = list<float>(c, size_t(factor.batch * p.batch));
+    for (int64_t i = 0; i < factor.batch * p.batch; ++i) values[i] = float(i * 37 % 41 - 20) / 16;
+    factor.data = values;
   }
 
   // Positions that ascend, for the rules that count distances. Draws no number.

@@ -3,31 +3,33 @@
 
 import { applyGate } from './gate.js';
 import { toNumbers } from './operand.js';
-import { keysAndValues, type Problem, queryRows, type Result, shapeOf } from './problem.js';
+import { keysAndValues, lengthFactor, type Problem, queryRows, type Result, scaleOf, shapeOf } from './problem.js';
 
 /** Rows that belong to no sequence or see no key are 0, their lse is -Infinity (or the sink's logit). */
 export function attention(problem: Problem): Result {
   const { batch, heads, queries, headDim, valueDim } = shapeOf(problem);
   const q = toNumbers(problem.query);
   const { k, v } = keysAndValues(problem);
-  const scale = problem.scale ?? 1 / Math.sqrt(headDim);
+  const scale = scaleOf(problem);
   const softcap = problem.softcap ?? 0;
 
   const out = new Float64Array(batch * heads * queries * valueDim);
   const lse = new Float64Array(batch * heads * queries).fill(-Infinity);
   const keysSeen = new Int32Array(lse.length);
 
-  for (const { row, query, tokens, added, sink, keysInUse } of queryRows(problem)) {
+  for (const { row, query, tokens, factors, added, sink, keysInUse } of queryRows(problem)) {
     const count = tokens.length;
     const weights = new Float64Array(count);
     let max = sink ?? -Infinity;
+    const ofQuery = problem.cosine ? lengthFactor(q, query, headDim) : 1;
     for (let n = 0; n < count; n++) {
       const key = tokens[n] * headDim;
       let score = 0;
       for (let d = 0; d < headDim; d++) score += q[query * headDim + d] * k[key + d];
+      if (problem.cosine) score *= ofQuery * lengthFactor(k, tokens[n], headDim);
       score *= scale;
       if (softcap > 0) score = softcap * Math.tanh(score / softcap);
-      weights[n] = score + added[n];
+      weights[n] = score * factors[n] + added[n];
       max = Math.max(max, weights[n]);
     }
 

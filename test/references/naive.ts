@@ -5,7 +5,7 @@
 import { applyGate } from './gate.js';
 import { type FloatType, round } from './half.js';
 import { toNumbers } from './operand.js';
-import { keysAndValues, type Problem, queryRows, type Result, shapeOf } from './problem.js';
+import { keysAndValues, type Problem, queryRows, type Result, scaleOf, shapeOf } from './problem.js';
 
 const f = Math.fround;
 
@@ -14,10 +14,12 @@ export function naiveAttention(problem: Problem, precision: 'float32' | 'storage
   const type = precision === 'storage' ? (problem.value.type as FloatType) : 'float32';
   const { batch, heads, queries, headDim, valueDim } = shapeOf(problem);
   const softcap = f(problem.softcap ?? 0);
-  const scale = f(problem.scale ?? 1 / Math.sqrt(headDim));
+  const scale = f(scaleOf(problem));
   const q = Float32Array.from(toNumbers(problem.query), (x) => x * scale);
   const numbers = keysAndValues(problem);
   const k = Float32Array.from(numbers.k);
+  const ofLengths = (rows: Float32Array) => (problem.cosine ? lengthFactors(rows, headDim) : rows);
+  const [ofQueries, ofKeys] = [ofLengths(Float32Array.from(toNumbers(problem.query))), ofLengths(k)];
   const v = Float32Array.from(numbers.v);
 
   const out = new Float64Array(batch * heads * queries * valueDim);
@@ -25,7 +27,7 @@ export function naiveAttention(problem: Problem, precision: 'float32' | 'storage
   const keysSeen = new Int32Array(lse.length);
   const accumulator = new Float32Array(valueDim);
 
-  for (const { row, query, tokens, added, sink: logit, keysInUse } of queryRows(problem)) {
+  for (const { row, query, tokens, factors, added, sink: logit, keysInUse } of queryRows(problem)) {
     const count = tokens.length;
     const weights = new Float32Array(count);
     const sink = logit === undefined ? undefined : f(logit);
@@ -34,8 +36,9 @@ export function naiveAttention(problem: Problem, precision: 'float32' | 'storage
       const key = tokens[n] * headDim;
       let score = 0;
       for (let d = 0; d < headDim; d++) score = f(score + f(q[query * headDim + d] * k[key + d]));
+      if (problem.cosine) score = f(f(score * ofQueries[query]) * ofKeys[tokens[n]]);
       if (softcap > 0) score = f(softcap * f(Math.tanh(f(score / softcap))));
-      weights[n] = f(score + f(added[n]));
+      weights[n] = f(f(score * f(factors[n])) + f(added[n]));
       max = Math.max(max, weights[n]);
     }
 
@@ -68,6 +71,15 @@ export function naiveAttention(problem: Problem, precision: 'float32' | 'storage
   }
   applyGate(problem.gate, { out, lse }, (a, b) => f(a * f(b)));
   return { out, lse, keysSeen };
+}
+
+/** What divides each row by its length. */
+function lengthFactors(rows: Float32Array, dim: number): Float32Array {
+  return Float32Array.from({ length: rows.length / dim }, (_, i) => {
+    let squares = 0;
+    for (let d = 0; d < dim; d++) squares = f(squares + f(rows[i * dim + d] * rows[i * dim + d]));
+    return f(1 / Math.max(f(Math.sqrt(squares)), 1e-12));
+  });
 }
 
 /** The weight of a score by itself. */

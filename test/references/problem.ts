@@ -21,7 +21,8 @@ export interface Problem {
   query: Operand; // [batch, heads, tokens, dim], whatever the strides say about memory
   key: Operand;
   value: Operand;
-  scale?: number; // 1 / sqrt(dim of query)
+  scale?: number; // 1 / sqrt(dim of query), of cosines 1
+  cosine?: true; // queries and keys are divided by max(their length, 1e-12)
   softcap?: number; // scores become softcap * tanh(score / softcap), before anything is added
   // What makes a weight of a score: softmax; sigmoid of it plus a bias; relu over the number of keys. The latter have no lse.
   activation?: 'sigmoid' | 'relu';
@@ -35,6 +36,7 @@ export interface Problem {
   align?: 'bottom-right' | 'top-left' | number; // a query's position = its index + this (bottom-right: keys - queries)
   positions?: Positions; // in place of `align`: what windows, sinks, power and ALiBi count
   pairing?: 'tile' | 'interleave'; // which query head a KV head meets when there are more KV heads
+  scoreFactor?: Operand; // scores are multiplied by it, after softcap; of packed sequences by rows of q and k
   bias?: Operand; // added; -Infinity hides
   biasHeads?: 'kv'; // its heads are KV heads, each of which serves its group
   mask?: Operand; // 0 hides
@@ -83,6 +85,17 @@ export function shapeOf(problem: Problem): Shape {
   const [batch, queryHeads, queries, headDim] = problem.query.dims as [number, number, number, number];
   const [, kvHeads, keys, valueDim] = problem.value.dims as [number, number, number, number];
   return { batch, heads: Math.max(queryHeads, kvHeads), queries, keys, headDim, valueDim };
+}
+
+/** The factor on products. */
+export const scaleOf = (problem: Problem): number =>
+  problem.scale ?? (problem.cosine ? 1 : 1 / Math.sqrt(shapeOf(problem).headDim));
+
+/** What divides row `index` of rows of `dim` numbers by its length. */
+export function lengthFactor(rows: ArrayLike<number>, index: number, dim: number): number {
+  let squares = 0;
+  for (let d = 0; d < dim; d++) squares += rows[index * dim + d] ** 2;
+  return 1 / Math.max(Math.sqrt(squares), 1e-12);
 }
 
 export function sequencesOf(problem: Problem): Sequence[] {
@@ -154,7 +167,9 @@ export function keysAndValues({ key, value, extraKey, extraValue }: Problem) {
 export interface Row {
   /** Does the query see the key? */
   sees(query: number, key: number): boolean;
-  /** Bias, ALiBi and what drawn blocks add, after softcap. */
+  /** What the score is multiplied by, after softcap. */
+  factor(query: number, key: number): number;
+  /** Bias, ALiBi and what drawn blocks add, after the factor. */
   added(query: number, key: number): number;
   sink: number | undefined; // -Infinity is a sink that adds nothing
 }
@@ -166,11 +181,13 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
   const cells = (operand: Operand, isOfKvHeads = false): ((query: number, key: number) => number) => {
     const full = broadcast(operand, [batch, isOfKvHeads ? kvHeads : heads, queries, keys]);
     const [batchStride, headStride, queryStride, keyStride] = full.strides;
-    const start = full.offset + sequence.batch * batchStride + (isOfKvHeads ? kvHead : head) * headStride;
+    const first = sequence.firstQuery * queryStride + sequence.firstKey * keyStride;
+    const start = full.offset + sequence.batch * batchStride + (isOfKvHeads ? kvHead : head) * headStride + first;
     return (query, key) => readElement(full, start + query * queryStride + key * keyStride);
   };
   const bias = problem.bias && cells(problem.bias, problem.biasHeads === 'kv');
   const mask = problem.mask && cells(problem.mask);
+  const factor = problem.scoreFactor && cells(problem.scoreFactor);
   const { keyMask } = problem;
   const isShown = (key: number): boolean =>
     !keyMask ||
@@ -206,6 +223,7 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
       if (!allowed(query, position, key) || !listed(key) || !isShown(key)) return false;
       return mask?.(query, key) !== 0 && bias?.(query, key) !== -Infinity && relative?.(query, key) !== -Infinity;
     },
+    factor: (query, key) => factor?.(query, key) ?? 1,
     added(query, key) {
       return (
         (bias?.(query, key) ?? 0) +
@@ -223,7 +241,8 @@ export interface QueryRow {
   row: number; // of the output
   query: number; // row of the query tensor
   tokens: Int32Array; // rows of keysAndValues(), the extra keys last
-  added: Float64Array; // to the score of each of them
+  factors: Float64Array; // of the score of each of them
+  added: Float64Array; // to it
   sink: number | undefined;
   keysInUse: number; // of the sequence, without the extra ones
 }
@@ -234,21 +253,24 @@ export function* queryRows(problem: Problem): Generator<QueryRow> {
   const [queryHeads, [keyBatches, kvHeads]] = [problem.query.dims[1], problem.key.dims];
   const extras = problem.extraKey?.dims[2] ?? 0;
   const tokens = new Int32Array(keys + extras);
+  const factors = new Float64Array(keys + extras);
   const added = new Float64Array(keys + extras);
   for (const sequence of sequencesOf(problem)) {
     const b = sequence.batch;
     for (let head = 0; head < heads; head++) {
       const { queryHead, kvHead } = headsOf(problem, head);
-      const { sees, added: addedTo, sink } = rowsOf(problem, sequence, head);
+      const { sees, factor, added: addedTo, sink } = rowsOf(problem, sequence, head);
       for (let i = 0; i < sequence.queries; i++) {
         let count = 0;
         for (let j = 0; j < sequence.keys; j++) {
           if (!sees(i, j)) continue;
           tokens[count] = (sequence.keyBatch * kvHeads + kvHead) * keys + sequence.firstKey + j;
+          factors[count] = factor(i, j);
           added[count++] = addedTo(i, j);
         }
         for (let j = 0; j < extras; j++) {
           tokens[count] = keyBatches * kvHeads * keys + (b * kvHeads + kvHead) * extras + j;
+          factors[count] = 1;
           added[count++] = 0;
         }
         const token = sequence.firstQuery + i;
@@ -256,6 +278,7 @@ export function* queryRows(problem: Problem): Generator<QueryRow> {
           row: (b * heads + head) * queries + token,
           query: (b * queryHeads + queryHead) * queries + token,
           tokens: tokens.subarray(0, count),
+          factors: factors.subarray(0, count),
           added: added.subarray(0, count),
           sink,
           keysInUse: sequence.keys - sequence.keyStart,

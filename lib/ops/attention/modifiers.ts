@@ -20,6 +20,8 @@ import type { Settings } from './settings.js';
  */
 export function putModifiers(request: Request, settings: Settings, shape: Shape, sequences: Shape): void {
   putScalars(request.numbers, settings);
+  putBroadcast(request, 'scoreFactor', settings, shape);
+  if (settings.scoreFactor) request.numbers[field.scoreFactorType] = dataTypeCode(settings.scoreFactor.type);
   putBias(request, settings, shape);
   putBroadcast(request, 'mask', settings, shape);
   putKeyMask(request, settings, sequences);
@@ -28,8 +30,9 @@ export function putModifiers(request: Request, settings: Settings, shape: Shape,
   putSinks(request, settings.sinks, outputHeads(shape), place.sinks);
 }
 
-function putScalars(numbers: Float64Array, { scale, softcap, activation, pairing }: Settings): void {
+function putScalars(numbers: Float64Array, { isCosine, scale, softcap, activation, pairing }: Settings): void {
   if (scale !== undefined) numbers[field.scale] = scale;
+  if (isCosine) numbers[field.isCosine] = 1;
   numbers[field.softcap] = softcap;
   putActivation(numbers, activation);
   numbers[field.pairing] = pairing === 'interleave' ? 1 : 0;
@@ -43,7 +46,7 @@ function putBias(request: Request, settings: Settings, shape: Shape): void {
 }
 
 /** @param isOfKvHeads whether a KV head's values serve its group */
-export function putBroadcast<Name extends 'bias' | 'mask'>(
+export function putBroadcast<Name extends 'scoreFactor' | 'bias' | 'mask'>(
   request: Request,
   name: Name,
   settings: Pick<Settings, Name>,

@@ -16,20 +16,19 @@ import { type PagedKeys, readPages } from '../../stores/pages.js';
 import { checkDevice, type DeviceName } from '../../tensor/devices.js';
 import { type FloatArray, readFloats } from '../../tensor/floats.js';
 import { type IntegerList, readIntegerList } from '../../tensor/integers.js';
-import type { Named } from '../../tensor/leases.js';
 import { readMask } from '../../tensor/masks.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { TensorConstructor, TensorLike } from '../../tensor/types.js';
-import { floatTypes, readTensor, type View } from '../../tensor/views.js';
+import { floatTypes, readTensor } from '../../tensor/views.js';
 import { type Activation, type ActivationBias, readActivation } from './activation.js';
-import { checkTogether, conflict, positionsSay, type Settings } from './settings.js';
+import { checkTogether, positionsSay, readBiasHeads, type Settings } from './settings.js';
+import { readSimilarity, type Similarity } from './similarity.js';
 
 /** Order of the axes of q, k, v and out: [batch, tokens, heads, dim] or [batch, heads, tokens, dim]. */
 export type Layout = 'bnhd' | 'bhnd';
 
 export const layouts: readonly Layout[] = ['bnhd', 'bhnd'];
 const pairings = ['tile', 'interleave'] as const;
-const headsOfBias = ['query', 'kv'] as const;
 
 /** What attention() can be told. Every field is optional. */
 export interface AttentionOptions<T = Tensor> {
@@ -68,8 +67,15 @@ export interface AttentionOptions<T = Tensor> {
    * and `keyStarts`.
    */
   positions?: TokenPositions;
-  /** Factor on the scores; default 1/sqrt(headDim). */
+  /** Factor on the scores; default 1/sqrt(headDim). Not with cosine, which has `temperature`. */
   scale?: number;
+  /**
+   * `'cosine'` divides q and k by their lengths, max(|x|, 1e-12), in place of `'dot'` (default); v stays as it is. 4 bytes of
+   * memory for each key and KV head; not with `extraKeys`, nor with `hierarchical()`. M3 (arXiv 2503.16413).
+   */
+  similarity?: Similarity;
+  /** With cosine: scores are divided by it, default 1; above 0. In place of `scale`. */
+  temperature?: number;
   /** Scores become softcap * tanh(score / softcap), before bias and mask (Gemma 2, arXiv 2408.00118). 0: no cap. */
   softcap?: number;
   /**
@@ -91,6 +97,12 @@ export interface AttentionOptions<T = Tensor> {
    * calls whose results are merged at most one may have them; mergeAttention() takes them, too. -Infinity is no sink.
    */
   sinks?: FloatArray;
+  /**
+   * Multiplies the scores, after `softcap` and before anything is added; broadcasts to [batch, heads, queries, keys], of packed
+   * sequences with all rows of q and k; any float type. 0 makes a score of 0, it hides no key; a hidden key stays hidden. Extra
+   * keys have none. gaussianMixture() makes one.
+   */
+  scoreFactor?: TensorLike;
   /** Added to the scores; broadcasts to [batch, heads, queries, keys]; any float type. -Infinity hides a key. */
   bias?: TensorLike;
   /**
@@ -205,11 +217,14 @@ export const attentionNames = namesOf<AttentionOptions>({
   align: 1,
   positions: 1,
   scale: 1,
+  similarity: 1,
+  temperature: 1,
   softcap: 1,
   activation: 1,
   activationBias: 1,
   alibiSlopes: 1,
   sinks: 1,
+  scoreFactor: 1,
   bias: 1,
   biasHeads: 1,
   mask: 1,
@@ -265,11 +280,12 @@ export function readValues(o: AttentionOptions<unknown>, mayCopy = true): Settin
     mergedHeads: readMergedHeads(o),
     pattern: readPattern(o),
     positions: o.positions === undefined ? undefined : readPositions(o.positions),
-    scale: o.scale === undefined ? undefined : checkFinite('scale', o.scale),
+    ...readSimilarity(o),
     softcap: o.softcap === undefined ? 0 : checkSoftcap(o.softcap),
     activation: readActivation(o),
     alibiSlopes: o.alibiSlopes === undefined ? undefined : readFloats('alibiSlopes', o.alibiSlopes),
     sinks: o.sinks === undefined ? undefined : readFloats('sinks', o.sinks),
+    scoreFactor: o.scoreFactor === undefined ? undefined : readTensor('scoreFactor', o.scoreFactor, floatTypes),
     bias: o.bias === undefined ? undefined : readTensor('bias', o.bias, floatTypes),
     isBiasOfKvHeads: readBiasHeads(o),
     mask: o.mask === undefined ? undefined : readMask('mask', o.mask),
@@ -296,25 +312,6 @@ export function readValues(o: AttentionOptions<unknown>, mayCopy = true): Settin
   return settings;
 }
 
-/** The tensors among the options. */
-export function operandsOf(settings: Settings): Named[] {
-  const operands: Named[] = [];
-  const put = (name: string, view: View | undefined) => {
-    if (view) operands.push({ name, view });
-  };
-  put('alibiSlopes', settings.alibiSlopes);
-  put('sinks', settings.sinks);
-  put('bias', settings.bias);
-  put('mask', settings.mask);
-  put('keyMask', settings.keyMask);
-  put('extraKeys', settings.extraKeys);
-  put('extraValues', settings.extraValues);
-  put('relativeBias', settings.relativeBias);
-  put('gate', settings.gate);
-  put('out', settings.out);
-  return operands;
-}
-
 function readPattern(o: AttentionOptions<unknown>): Pattern {
   if (o.pattern !== undefined) return checkPattern(o.pattern);
   const isOpen =
@@ -326,23 +323,11 @@ function readPattern(o: AttentionOptions<unknown>): Pattern {
   return isOpen ? full() : windowPattern(o);
 }
 
-function checkFinite(name: string, value: unknown): number {
-  if (!is.finite(value)) throw invalid(name, 'a finite number', value);
-  return value;
-}
-
 function checkSoftcap(value: unknown): number {
   if (!is.finite(value) || value < 0 || (value > 0 && Math.fround(value) === 0)) {
     throw invalid('softcap', 'a finite number above 0, or 0 for no cap', value);
   }
   return value;
-}
-
-function readBiasHeads({ bias, biasHeads }: AttentionOptions<unknown>): boolean {
-  if (biasHeads === undefined) return false;
-  const isOfKvHeads = checkOneOf('biasHeads', biasHeads, headsOfBias) === 'kv';
-  if (bias === undefined) throw conflict('`biasHeads` says whose heads `bias` has; leave it out');
-  return isOfKvHeads;
 }
 
 export function checkConstructor(name: string, value: unknown): TensorConstructor<object> {

@@ -14,9 +14,10 @@ import { axesOf } from '../../tensor/axes.js';
 import { checkOverlaps } from '../../tensor/leases.js';
 import type { FloatType } from '../../tensor/types.js';
 import { sliced, type View } from '../../tensor/views.js';
-import { type AttentionOptions, operandsOf, readOptions, readSyncOptions } from './options.js';
+import { type AttentionOptions, readOptions, readSyncOptions } from './options.js';
 import { type Internals, type Prepared, prepare, wantedResults, withSplitExtras } from './problem.js';
-import type { Settings } from './settings.js';
+
+import { operandsOf, type Settings } from './settings.js';
 
 export interface HeadPart {
   /** KV heads. */

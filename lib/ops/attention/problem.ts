@@ -29,8 +29,8 @@ import type { TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../../tensor/views.js';
 import { putGate } from './gate.js';
 import { putExtras, putModifiers, putRelativeBias, putSequences, readSequences } from './modifiers.js';
-import { operandsOf } from './options.js';
-import type { Settings } from './settings.js';
+
+import { operandsOf, type Settings } from './settings.js';
 
 /** What named ops know beyond the options of attention(). */
 export interface Internals {

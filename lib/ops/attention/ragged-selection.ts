@@ -15,7 +15,6 @@ import { axesOf } from '../../tensor/axes.js';
 import { checkOverlaps } from '../../tensor/leases.js';
 import { sliced, type View } from '../../tensor/views.js';
 import { checkKeyMask, readSequences } from './modifiers.js';
-import { operandsOf } from './options.js';
 import {
   checkRank,
   type Internals,
@@ -26,7 +25,8 @@ import {
   withSplitExtras,
 } from './problem.js';
 import { runPrepared, runPreparedSync } from './run.js';
-import type { Settings } from './settings.js';
+
+import { operandsOf, type Settings } from './settings.js';
 
 /** The settings of a call that is for this file. */
 export interface RaggedSelection extends Settings {

@@ -4,14 +4,17 @@
 import { type MergedHeads, unmergeable } from '../../call/heads.js';
 import type { CopyInputs } from '../../call/request.js';
 import { TilewiseTypeError } from '../../check/errors.js';
+import { checkOneOf } from '../../check/validate.js';
 import type { Pattern } from '../../patterns/index.js';
 import type { Positions } from '../../patterns/positions.js';
 import type { PageListSettings } from '../../stores/page-lists.js';
 import type { PageSettings } from '../../stores/pages.js';
 import type { DeviceName } from '../../tensor/devices.js';
+import type { Named } from '../../tensor/leases.js';
 import type { TensorConstructor } from '../../tensor/types.js';
 import type { View } from '../../tensor/views.js';
 import { type ActivationSettings, checkActivation } from './activation.js';
+import { checkSimilarity } from './similarity.js';
 
 /** Options after the checks that need no shapes. */
 export interface Settings {
@@ -20,6 +23,7 @@ export interface Settings {
   readonly mergedHeads: MergedHeads | undefined;
   readonly pattern: Pattern;
   readonly positions: Positions | undefined;
+  readonly isCosine: boolean;
   readonly scale: number | undefined;
   /** 0: none. */
   readonly softcap: number;
@@ -27,6 +31,7 @@ export interface Settings {
   readonly activation: ActivationSettings | undefined;
   readonly alibiSlopes: View | undefined;
   readonly sinks: View | undefined;
+  readonly scoreFactor: View | undefined;
   readonly bias: View | undefined;
   /** Its heads are KV heads. */
   readonly isBiasOfKvHeads: boolean;
@@ -51,9 +56,31 @@ export interface Settings {
   readonly copyInputs: CopyInputs;
 }
 
+/** The tensors among the options. */
+export function operandsOf(settings: Settings): Named[] {
+  const operands: Named[] = [];
+  const put = (name: string, view: View | undefined) => {
+    if (view) operands.push({ name, view });
+  };
+  put('alibiSlopes', settings.alibiSlopes);
+  put('sinks', settings.sinks);
+  put('scoreFactor', settings.scoreFactor);
+  put('bias', settings.bias);
+  put('mask', settings.mask);
+  put('keyMask', settings.keyMask);
+  put('extraKeys', settings.extraKeys);
+  put('extraValues', settings.extraValues);
+  put('relativeBias', settings.relativeBias);
+  put('gate', settings.gate);
+  put('out', settings.out);
+  return operands;
+}
+
 /** What options say together. */
 export function checkTogether(settings: Settings): void {
   checkPatternTakes(settings);
+  checkScoreFactor(settings);
+  checkSimilarity(settings.isCosine, settings);
   if (settings.positions) checkPositions(settings);
   checkMergedHeads(settings);
   checkActivation(settings.activation, settings);
@@ -98,6 +125,24 @@ function checkPages({ pages, keyLengths, keyStarts, cuSeqlensK, pageLists }: Set
     throw conflict('`keyStarts` does not go with `pageLists`: leave out pages of padding there');
   if (!cuSeqlensK) return;
   throw conflict('`cuSeqlensK` does not go with `pages`: `keyLengths` says how many keys a sequence has');
+}
+
+/** Sequences that select their own keys are computed in groups, which have no rectangle of queries and keys. */
+function checkScoreFactor({ scoreFactor, pattern, cuSeqlensQ }: Settings): void {
+  if (!scoreFactor || pattern.kind !== 'hierarchical' || !cuSeqlensQ) return;
+  throw conflict(
+    '`scoreFactor` does not go with `cuSeqlensQ` under hierarchical(), which has no axes for it; leave it out',
+  );
+}
+
+const headsOfBias = ['query', 'kv'] as const;
+
+/** Whether the heads of `bias` are KV heads. */
+export function readBiasHeads({ bias, biasHeads }: { bias?: unknown; biasHeads?: unknown }): boolean {
+  if (biasHeads === undefined) return false;
+  const isOfKvHeads = checkOneOf('biasHeads', biasHeads, headsOfBias) === 'kv';
+  if (bias === undefined) throw conflict('`biasHeads` says whose heads `bias` has; leave it out');
+  return isOfKvHeads;
 }
 
 /** Heads and dim are one axis only where tensors are rows of tokens. */
@@ -158,4 +203,4 @@ export function checkTaken(kind: Pattern['kind'], options: { readonly [name in k
   if (given) throw conflict(`\`${given}\` does not go with a pattern of kind '${kind}': ${why}; leave it out`);
 }
 
-export const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
+const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);

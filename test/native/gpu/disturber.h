@@ -164,12 +164,14 @@ inline void disturb(Disturber& disturber, AttentionProblem& p) {
   disturber(rowsOf(p.extraValues, p.batch, p.extraTokens, p.kvHeads, p.valueDim, p.keyType), true);
   disturber(rowsOf(p.out, p.batch, p.queries, heads, p.valueDim, p.dtype), false);
   disturber(floatsOf(p.lse, {{p.batch, &p.lseBatch}, {heads, &p.lseHead}, {p.queries, &p.lseToken}}), false);
-  p.rules.forEach([&](auto& rule) {
-    rule.operand(
-        {p.batch, heads, p.kvHeads, p.queries, p.keys, p.sequences}, [&](auto& array, int64_t bytes, const auto& axes) {
-          disturber({pointerTo(array.data), &array.isOnDevice, bytes, {std::begin(axes), std::end(axes)}}, true);
-        });
-  });
+  const ScoreShape shape{p.batch, heads, p.kvHeads, p.queries, p.keys, p.sequences};
+  const auto disturbRule = [&](auto& rule) {
+    rule.operand(shape, [&](auto& array, int64_t bytes, const auto& axes) {
+      disturber({pointerTo(array.data), &array.isOnDevice, bytes, {std::begin(axes), std::end(axes)}}, true);
+    });
+  };
+  disturbRule(p.scoreFactor);
+  p.rules.forEach(disturbRule);
   disturber(floatsOf(p.sinks, {{heads, &p.sinksHead}}), true);
   p.gate.operand(p.batch, p.queries, heads, [&](auto& array, int64_t bytes, const auto& axes) {
     disturber({pointerTo(array.data), &array.isOnDevice, bytes, {std::begin(axes), std::end(axes)}}, true);

@@ -156,7 +156,7 @@ void checkMasks() {
   const std::vector<uint8_t> causal = bytesOf(p, isCausal);
   std::vector<float> bias;
   for (const uint8_t isSeen : causal) bias.push_back(isSeen ? 0.0f : -INFINITY);
-  p.rules.bias = {operandOf(p, bias.data())};
+  p.rules.bias = {{operandOf(p, bias.data())}};
   expect("causal by a bias", p, {10, 4, 640});
   expectMasked("causal by both", p, isCausal, {10, 4, 640});
   p = problemOf(256, 256);
