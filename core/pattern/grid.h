@@ -30,8 +30,8 @@ TW_HOST_DEVICE Neighborhood<Rank> neighborhoodOf(const Grid& grid, int32_t group
   for (int a = Rank - 1; a >= 0; --a) {
     const Token d = grid.dilation[a], residue = group % d;
     group /= d;
-    n.axis[a] = {(grid.length[a] - residue + d - 1) / d, grid.kernel[a], grid.stride[a], grid.isCausal[a],
-                 grid.isClipped};
+    n.axis[a] = {(grid.length[a] - residue + d - 1) / d, grid.kernel[a],
+                 grid.isClipped ? -grid.stride[a] : grid.stride[a], grid.isCausal[a]};
     n.origin += residue * step;
     n.step[a] = d * step;
     step *= grid.length[a];

@@ -13,25 +13,22 @@ namespace tilewise {
 struct NeighborhoodAxis {
   Token length = 1;
   Token kernel = 1;
-  Token stride = 1;
+  // Negative: an edge cuts windows, as though groups and windows went on behind it. A flag of its own takes a register
+  // that the GPU kernels of the largest tiles do not have.
+  Token signedStride = 1;
   bool isCausal = false;
-  bool isClipped = false;  // an edge cuts windows, as though groups and windows went on behind it
 
   // The window of query i. Both ends never fall as i grows, which lets a box be judged by its corners. Even kernels
   // have one key more before the leader than after it; of an even stride group the right one of the middle two leads.
   TW_HOST_DEVICE Range window(Token i) const {
+    const bool isClipped = signedStride < 0;
+    const Token stride = isClipped ? -signedStride : signedStride;
     const Token group = stride == 1 ? i : i / stride * stride;
-    if (isCausal) {
-      const Token end = isClipped ? group + stride : smaller(group + stride, length);
-      return {larger<Token>(end - kernel, 0), i + 1};
-    }
-    if (isClipped) {
-      const Token first = group + stride / 2 - kernel / 2;
-      return {larger<Token>(first, 0), smaller<Token>(first + kernel, length)};
-    }
-    const Token leader = smaller<Token>(group + stride / 2, length - 1);
-    const Token begin = clamp<Token>(leader - kernel / 2, 0, length - kernel);
-    return {begin, begin + kernel};
+    const Token behind = isClipped ? group + stride : smaller(group + stride, length);
+    if (isCausal) return {larger<Token>(behind - kernel, 0), i + 1};
+    const Token first = group + stride / 2 - kernel / 2;
+    const Token begin = clamp<Token>(first, 0, isClipped ? length : length - kernel);
+    return {begin, isClipped ? smaller<Token>(first + kernel, length) : begin + kernel};
   }
 };
 

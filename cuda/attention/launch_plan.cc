@@ -11,9 +11,10 @@
 namespace tilewise::cuda {
 namespace {
 
+// Kernels with outputs of 256 dims have no register for factors on scores: those run in wide kernels.
 int tileDim(const AttentionProblem& p) {
   for (int dim : {32, 64, 96, 128, 192, 256}) {
-    if (larger(p.headDim, p.valueDim) <= dim) return dim;
+    if (larger(p.headDim, p.valueDim) <= dim && !(dim == 256 && p.scoreFactor.isPresent())) return dim;
   }
   return kWideColumns;
 }

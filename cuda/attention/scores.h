@@ -193,7 +193,7 @@ __device__ __forceinline__ bool applyRules(RegisterTile<L::kRowTiles, L::kWarpKe
   bool isMasked = !visit.isInterior;
   if (isMasked) hideUnseen(scores, pattern, queries, keys, L::firstRow(), L::firstKey());
   if constexpr (L::kGathers) {
-    if (p.problem.scoreFactor.isPresent() && !visit.isOfExtras<L::Pattern::kIsGrid>()) {
+    if (L::kHasFactors && p.problem.scoreFactor.isPresent() && !visit.isOfExtras<L::Pattern::kIsGrid>()) {
       multiplyByFactors(scores, p.problem, work, queries, keys, L::firstRow(), L::firstKey());
     }
   }

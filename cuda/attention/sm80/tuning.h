@@ -29,7 +29,7 @@ TW_HOST_DEVICE constexpr TileSizes tileSizes(int elementBytes, int dim, KeyFeed 
   // Warps divide the keys of a visit, at least 16 each. In the end the warps' outputs must fit in the memory of keys
   // and values (epilogue.h).
   if (feed == KeyFeed::decode)
-    return isHalf ? TileSizes{1, 4, 64, dim <= 64 ? 4 : 2} : TileSizes{1, 2, 32, dim <= 96 ? 4 : 2};
+    return isHalf ? TileSizes{1, 4, 64, dim <= 32 ? 4 : dim <= 64 ? 3 : 2} : TileSizes{1, 2, 32, dim <= 96 ? 4 : 2};
   if (!isHalf) return {1, 4, dim <= (feed == KeyFeed::gather ? 64 : 128) ? 32 : 16, dim <= 96 ? 2 : 1};
   if (feed == KeyFeed::gather) return {1, 4, dim <= 128 ? 64 : 32, dim <= 32 ? 3 : dim <= 128 ? 2 : 1};
   // Two row tiles per warp halve the fragment loads of keys; from 192 dims on their outputs exceed the registers.

@@ -17,7 +17,7 @@ struct WideLayout {
   static constexpr WideShared kShared = wideShared(sizeof(E));
   static constexpr int kWarps = kSizes.warps, kThreads = 32 * kWarps, kRowTiles = kSizes.rowTiles;
   static constexpr int kRows = 16 * kRowTiles, kKeys = kSizes.keys, kOwnKeys = kKeys / kWarps, kWarpKeys = kOwnKeys;
-  static constexpr bool kGathers = true, kHasExtraKeys = true, kHasSinksAfterStart = true;
+  static constexpr bool kGathers = true, kHasExtraKeys = true, kHasSinksAfterStart = true, kHasFactors = true;
   static constexpr int kStripDims = kWideStripBytes / int(sizeof(E));  // of the first product
   static constexpr int kStripColumns = 16 * kWarps, kStrips = kWideColumns / kStripColumns;
   // Values of a strip come in parts, so that those of float32 take no more room: each has as many of every warp's keys.
