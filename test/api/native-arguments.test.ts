@@ -33,6 +33,8 @@ function captureRequest(): { numbers: Float64Array; views: (ArrayBufferView | un
   for (const name of ['query', 'key', 'value', 'out']) set(`${name}Offset`, 0, 24, 8, 4, 1);
   set('lseOffset', 0, 6, 3, 1);
   for (const name of ['bias', 'mask']) set(`${name}Offset`, 0, 0, 9, 3, 1);
+  set('scoreFactorOffset', 0, 0, 0, 0, 0);
+  set('gateOffset', 0, 6, 2, 1);
   set('alibiSlopesOffset', 0, 2, 1);
   set('sinksOffset', 0, 1);
   const slots: Record<string, ArrayBufferView> = {
@@ -45,6 +47,8 @@ function captureRequest(): { numbers: Float64Array; views: (ArrayBufferView | un
     mask: new Uint8Array(18).fill(1),
     alibiSlopes: new Float32Array(2),
     sinks: new Float32Array(2),
+    scoreFactor: new Float32Array(1).fill(1),
+    gate: new Float32Array(6).fill(1),
     keyLengths: Int32Array.of(3),
   };
   return { numbers, views: slotNames.map((name) => slots[name]) };
@@ -58,17 +62,17 @@ describe('native code trusts nothing', () => {
 
   it('has a valid request refused by the backend with every reason', () => {
     const { numbers, views } = captureRequest();
-    for (const name of ['headDim', 'valueDim']) numbers[fields.indexOf(name)] = 600;
+    for (const name of ['headDim', 'valueDim']) numbers[fields.indexOf(name)] = 5000;
     for (const name of ['queryByDim', 'keyByDim', 'valueByDim', 'outByDim']) {
       numbers[fields.indexOf(name)] = 0;
     }
     const reasons = native.run('attention', numbers, views);
     expect(reasons).toHaveLength(2);
-    expect(reasons?.join()).toMatch(/headDim is 600.*valueDim is 600/);
+    expect(reasons?.join()).toMatch(/headDim is 5000.*valueDim is 5000/);
     expect(native.submit('attention', numbers, views)).toEqual(reasons);
     expectError(unsupported('cpu', reasons ?? []), {
       code: 'ERR_TILEWISE_UNSUPPORTED',
-      says: ['cpu', 'headDim is 600', 'valueDim is 600'],
+      says: ['cpu', 'headDim is 5000', 'valueDim is 5000'],
     });
     expect(unsupported('cpu', reasons ?? []).reasons).toEqual(reasons);
   });

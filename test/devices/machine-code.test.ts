@@ -72,7 +72,7 @@ describe.runIf(spawnSync('nvcc', ['--version']).status === 0)('a shuffle of the 
     #include "cuda/selection/lists.h"
     namespace tilewise::cuda {
     TW_KERNEL(keep_chunks, SelectionParams, kListThreads, 4) { keepChunks(p); }
-    TW_ATTENTION_KERNEL(decode, window, Window, float16, f16, 32)
+    TW_ATTENTION_KERNEL(decode, window, WindowOrRanges, float16, f16, 32)
     }`;
   const mistakes = [
     ['cuda/selection/best.h', 'st_shared(buffer + (warp * kValues', 'st_shared(buffer + (warp_id() * kValues'],
