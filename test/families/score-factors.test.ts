@@ -11,6 +11,7 @@ import {
   Tensor,
 } from '../../dist/index.js';
 import type { Case } from '../conformance/case.js';
+import { everyPattern } from '../conformance/every-pattern.js';
 import { expectMatrix, onEveryBackend } from '../conformance/suite.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { extModifiers, extOptions, extTensor } from '../support/ext-modifiers.js';
@@ -46,23 +47,9 @@ onEveryBackend((backend) => {
       { ...shape, dtype, queries: 3, keys: 90, softcap: 4, alibi: 'h', extra: 5, sinks: true },
       { ...shape, dtype, mask: { axes: 'qk', hidden: 0.5 }, bias: { axes: 'hk', hidden: 0.2 } },
       { ...shape, dtype, bias: { axes: 'bhqk', heads: 'kv' }, scale: -1.5 },
-      { ...shape, dtype, batch: 2, keyLengths: [150, 40], keyStarts: [10, 3] },
-      { ...shape, dtype, cuSeqlensQ: [0, 30, 30, 70], cuSeqlensK: [0, 50, 60, 150], is3d: true },
-      { ...shape, dtype, recentTokens: [9, 40], sinkTokens: [2, 0] },
-      { ...shape, dtype, shards: { blockSize: 16, localBlocks: 2, vertStride: 3 } },
-      { ...shape, dtype, blocks: { blockQ: 16, blockK: 32, density: 0.4, form: 'csr' } },
+      ...everyPattern({ ...shape, dtype }),
       { ...shape, dtype, activation: 'sigmoid', activationBias: -2 },
       { ...shape, dtype, ranges: { form: 'alike', most: 3, per: 'head' } },
-      {
-        ...shape,
-        dtype,
-        grid: [9, 8],
-        queries: 72,
-        keys: 72,
-        neighborhood: { kernelSize: [5, 3], stride: [1, 1], dilation: [1, 1], causal: [false, false] },
-        relativeBias: true,
-      },
-      { ...shape, dtype, batch: 2, keyLengths: [150, 100], pages: { size: 15 } },
     ]);
     expectMatrix(cases, backend);
   });

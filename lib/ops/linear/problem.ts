@@ -3,7 +3,7 @@
 
 import { type Placement, placementOf } from '../../call/placement.js';
 import { copiesInputs, Request, type RequestForm, type Results } from '../../call/request.js';
-import { checkSame, checkSize, mismatch } from '../../call/shape.js';
+import { checkSame, checkSize, mismatch, type Shape } from '../../call/shape.js';
 import { showDims, TilewiseRangeError, TilewiseTypeError } from '../../check/errors.js';
 import { maxTokens } from '../../check/validate.js';
 import { dataTypeCode } from '../../native/native.js';
@@ -63,16 +63,8 @@ const maxDim = 4096;
 const maxTaylorDim = 64;
 
 /** Sizes of a call. */
-export interface LinearShape {
-  readonly batch: number;
+export interface LinearShape extends Omit<Shape, 'keyType'> {
   readonly sequences: number;
-  readonly queryHeads: number;
-  readonly kvHeads: number;
-  readonly queries: number;
-  readonly keys: number;
-  readonly headDim: number;
-  readonly valueDim: number;
-  readonly type: FloatType;
 }
 
 /** Rows of a state. */
