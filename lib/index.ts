@@ -38,6 +38,13 @@ export type { AttentionOptions, Layout } from './ops/attention/options.js';
 export { type BlockMask, type BlockMaskOptions, createBlockMask, createBlockMaskSync } from './ops/block-mask.js';
 export { blockSparseAttention, blockSparseAttentionSync } from './ops/blocks.js';
 export { type CombinerOptions, combinerAttention, combinerAttentionSync } from './ops/combiner.js';
+export {
+  type CumulativeOptions,
+  type CumulativeResult,
+  type CumulativeState,
+  cumulativeAttention,
+  cumulativeAttentionSync,
+} from './ops/cumulative.js';
 export { type DynamicMaskOptions, dynamicMaskAttention, dynamicMaskAttentionSync } from './ops/dynamic-mask.js';
 export { type HaloOptions, haloAttention, haloAttentionSync } from './ops/halo.js';
 export {

@@ -6,6 +6,7 @@
 
 #include "append.h"
 #include "attention.h"
+#include "cumulative.h"
 #include "linear.h"
 #include "merge.h"
 #include "rotary.h"
@@ -13,7 +14,7 @@
 
 namespace tilewise {
 
-using AnyProblem =
-    std::variant<AttentionProblem, SelectionProblem, MergeProblem, RotaryProblem, AppendProblem, LinearProblem>;
+using AnyProblem = std::variant<AttentionProblem, SelectionProblem, MergeProblem, RotaryProblem, AppendProblem,
+                                LinearProblem, CumulativeProblem>;
 
 }  // namespace tilewise

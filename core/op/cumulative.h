@@ -1,0 +1,35 @@
+// CumulativeProblem: for every token the softmax of the scores so far over their values, per head:
+//   out_t = sum_{j <= t} e^score_j v_j / sum_{j <= t} e^score_j
+// A state (max, sum, weighted values) goes on behind the last token. Reader: backend authors. Idea: Aaren (arXiv
+// 2405.13956); the merge of a token into a state is core/base/softmax.h's.
+#pragma once
+
+#include "../base/dtype.h"
+#include "../base/operand.h"
+#include "../base/placed.h"
+
+namespace tilewise {
+
+// [batch][heads], and [batch][heads][valueDim], row-major: e^max is taken out of the sum and of the weighted values.
+template <class T>
+struct CumulativeState {
+  Placed<T> max = nullptr, sum = nullptr, weighted = nullptr;
+};
+
+struct CumulativeProblem {
+  int32_t batch = 0, heads = 0;
+  Token tokens = 0;
+  int32_t valueDim = 0;
+  DType dtype = DType::float32;  // of the values and of `out`
+  Placed<const float> scores = nullptr;
+  int64_t scoreBatch = 0, scoreHead = 0, scoreToken = 0;
+  Operand value, out;
+  Placed<float> lse = nullptr;  // null: not wanted
+  int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
+  CumulativeState<const float> before;  // absent, or all three
+  CumulativeState<float> after;  // likewise; may be those before
+
+  bool isEmpty() const { return !out.data && !after.max; }
+};
+
+}  // namespace tilewise
