@@ -67,6 +67,11 @@ struct Negate {
   }
 };
 
+// abs.s32 of the least number is that number.
+struct AbsoluteInteger {
+  static uint32_t of(uint32_t a) { return a >> 31 != 0 ? 0 - a : a; }
+};
+
 template <class Wide, class T>
 void multiplyWide(Warp& warp, const Instruction& in) {
   const T *a = lanes<T>(warp, in, 1), *b = lanes<T>(warp, in, 2);
@@ -102,6 +107,7 @@ Opcodes integerOpcodes() {
       {"max.s32", "w = w, w", binary<int32_t, Most>},
       {"max.u32", "w = w, w", binary<uint32_t, Most>},
       {"max.s64", "l = l, l", binary<int64_t, Most>},
+      {"abs.s32", "w = w", unary<uint32_t, AbsoluteInteger>},
       {"neg.s32", "w = w", unary<uint32_t, Negate>},
       {"neg.s64", "l = l", unary<uint64_t, Negate>},
   };

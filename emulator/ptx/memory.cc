@@ -154,6 +154,7 @@ Opcodes memoryOpcodes() {
       {"ld.param.s32", "l = [l]", load<param, s32, s64>},
       {"ld.param.u64", "l = [l]", load<param, u64, u64>},
       {"ld.param.v2.u8", "{hh} = [l]", load<param, u8, u16, 2>},
+      {"ld.param.v4.u8", "{hhhh} = [l]", load<param, u8, u16, 4>},
       {"ld.param.v2.u32", "{ww} = [l]", load<param, u32, u32, 2>},
       {"ld.param.v2.f32", "{ww} = [l]", load<param, u32, u32, 2>},
       {"ld.global.u8", "h = [l]", load<global, u8, u16>},

@@ -17,6 +17,7 @@ Int productAndSum(Int a, Int b, Int c) { return a * b + c; }
 Int least(Int a, Int b, Int) { return std::min(a, b); }
 Int most(Int a, Int b, Int) { return std::max(a, b); }
 Int negative(Int a, Int, Int) { return -a; }
+Int magnitude(Int a, Int, Int) { return a < 0 ? -a : a; }
 
 // Rounded to zero; the remainder has the dividend's sign. The manual leaves division by zero to the machine, and GPUs
 // give all ones, and the dividend as remainder.
@@ -44,7 +45,7 @@ void checkIntegerOpcodes() {
            {"min.s32", "w = w, w", least},        {"min.s64", "l = l, l", least},
            {"max.s32", "w = w, w", most},         {"max.u32", "w = w, w", most},
            {"max.s64", "l = l, l", most},         {"neg.s32", "w = w", negative},
-           {"neg.s64", "l = l", negative},
+           {"neg.s64", "l = l", negative},        {"abs.s32", "w = w", magnitude},
        }) {
     expectScalar(exact(row));
   }

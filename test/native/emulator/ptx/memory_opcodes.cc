@@ -137,11 +137,11 @@ void checkLoads() {
                              Access{"ld.shared.f32", "w = [w]", 4}, Access{"ld.shared.v4.b32", "{wwww} = [w]", 4}}) {
     expectLoad(load, "", 's', imageOf(kImage));
   }
-  for (const Access& load :
-       {Access{"ld.param.u8", "h = [l]", 1}, Access{"ld.param.u32", "w = [l]", 4}, Access{"ld.param.u32", "l = [l]", 4},
-        Access{"ld.param.f32", "w = [l]", 4}, Access{"ld.param.s32", "l = [l]", 4},
-        Access{"ld.param.u64", "l = [l]", 8}, Access{"ld.param.v2.u8", "{hh} = [l]", 1},
-        Access{"ld.param.v2.u32", "{ww} = [l]", 4}, Access{"ld.param.v2.f32", "{ww} = [l]", 4}}) {
+  for (const Access& load : {Access{"ld.param.u8", "h = [l]", 1}, Access{"ld.param.u32", "w = [l]", 4},
+                             Access{"ld.param.u32", "l = [l]", 4}, Access{"ld.param.f32", "w = [l]", 4},
+                             Access{"ld.param.s32", "l = [l]", 4}, Access{"ld.param.u64", "l = [l]", 8},
+                             Access{"ld.param.v2.u8", "{hh} = [l]", 1}, Access{"ld.param.v4.u8", "{hhhh} = [l]", 1},
+                             Access{"ld.param.v2.u32", "{ww} = [l]", 4}, Access{"ld.param.v2.f32", "{ww} = [l]", 4}}) {
     expectParameterLoad(load, false);
   }
   checkAddressOverwritten();
