@@ -9,6 +9,7 @@
 #include "append/job.h"
 #include "attention/job.h"
 #include "cumulative/job.h"
+#include "delta/job.h"
 #include "linear/job.h"
 #include "merge/job.h"
 #include "rotary/job.h"

@@ -8,6 +8,7 @@
 #include "append/run.h"
 #include "attention/run.h"
 #include "cumulative/run.h"
+#include "delta/run.h"
 #include "linear/run.h"
 #include "merge/run.h"
 #include "rotary/run.h"

@@ -45,6 +45,8 @@ export {
   cumulativeAttention,
   cumulativeAttentionSync,
 } from './ops/cumulative.js';
+export { type GatedDeltaResult, gatedDelta, gatedDeltaSync } from './ops/delta/delta.js';
+export type { GatedDeltaOptions } from './ops/delta/options.js';
 export { type DynamicMaskOptions, dynamicMaskAttention, dynamicMaskAttentionSync } from './ops/dynamic-mask.js';
 export { type HaloOptions, haloAttention, haloAttentionSync } from './ops/halo.js';
 export {

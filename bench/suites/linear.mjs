@@ -1,11 +1,12 @@
 // `npm run bench:linear`: linearAttention() against our dense causal attention of as many tokens, its share of the FMA peak, the
-// time per token from 4k tokens on, and a step against reading and writing the states.
+// time per token from 4k tokens on, gatedDelta() against it, and steps against reading and writing the states.
 // Reader: someone who changes the loop. docs/measurements/benchmarks.md explains the method.
 //   npm run bench:linear -- --filter taylor2  only groups whose name matches (a regular expression)
 //   npm run bench:linear -- --quick           few tokens and samples: does it run at all
 //   npm run bench:linear -- --json out.json   write there; an unfiltered full run writes bench/results/linear.json
 import {
   attentionSync,
+  gatedDeltaSync,
   LinearState,
   linearAttentionStepSync,
   linearAttentionSync,
@@ -69,10 +70,27 @@ function taylor(sizes) {
   ];
 }
 
+/** The gated delta rule beside linear attention, decays per token for both. */
+function besideLinear(sizes) {
+  const { q, k, v, out } = operandsOf(sizes);
+  const [beta, decay] = [4, 5].map((seed) => randomTensor('float32', [1, sizes.tokens, sizes.heads], seed));
+  for (let i = 0; i < beta.size; i++)
+    [beta.data[i], decay.data[i]] = [Math.abs(beta.data[i]), -Math.abs(decay.data[i])];
+  return [
+    { name: 'linear', call: () => linearAttentionSync(q, k, v, { decay, out, device }) },
+    {
+      name: 'gated delta',
+      call: () => gatedDeltaSync(q, k, v, { beta, decay, qkL2norm: true, out, device }),
+      most: 3,
+    },
+  ];
+}
+
 /** A token on each of many states, which no cache holds together, and a pass that reads and writes as much. */
 function steps({ heads, headDim, count }) {
   const { q, k, v, out } = operandsOf({ tokens: 1, heads, headDim });
   const decay = retnetDecay({ heads });
+  const beta = randomTensor('float32', [1, 1, heads], 4);
   const states = Array.from({ length: count }, () => new LinearState({ kvHeads: heads, headDim, valueDim: headDim }));
   const bytes = states.map(({ state }) => new Uint8Array(state.data.buffer));
   let turn = 0;
@@ -84,6 +102,10 @@ function steps({ heads, headDim, count }) {
     // Moved by a byte: every byte is read and written where it is.
     { name: 'read and write', call: () => bytes[next()].copyWithin(1, 0, heads * headDim * headDim * 4 - 1) },
     { name: 'step', call: () => linearAttentionStepSync(q, k, v, states[next()], { decay, out, device }), most: 1.3 },
+    {
+      name: 'delta step',
+      call: () => gatedDeltaSync(q, k, v, { beta, decay, state: states[next()].state, updateState: true, out, device }),
+    },
   ];
 }
 
@@ -94,6 +116,7 @@ const groups = [
   ),
   { kind: 'long', make: longAndShort, sizes: { tokens: long, heads: 2, headDim: 64 } },
   { kind: 'taylor2', make: taylor, sizes: { tokens: 4096, heads: 8, headDim: 16, valueDim: 64, features: 153 } },
+  ...[64, 128].map((headDim) => ({ kind: 'delta', make: besideLinear, sizes: { tokens: 4096, heads: 8, headDim } })),
   { kind: 'step', make: steps, sizes: { tokens: 1, heads: 32, headDim: 128, count: options.quick ? 4 : 64 } },
 ].map(({ kind, make, sizes }) => ({
   name: `${kind} D=${sizes.headDim} N=${sizes.tokens} H=${sizes.heads}`,

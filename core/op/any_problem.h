@@ -7,6 +7,7 @@
 #include "append.h"
 #include "attention.h"
 #include "cumulative.h"
+#include "delta.h"
 #include "linear.h"
 #include "merge.h"
 #include "rotary.h"
@@ -15,6 +16,6 @@
 namespace tilewise {
 
 using AnyProblem = std::variant<AttentionProblem, SelectionProblem, MergeProblem, RotaryProblem, AppendProblem,
-                                LinearProblem, CumulativeProblem>;
+                                LinearProblem, CumulativeProblem, DeltaProblem>;
 
 }  // namespace tilewise

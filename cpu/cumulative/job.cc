@@ -1,6 +1,6 @@
 // cumulativeAttention as work items: a head of a batch entry, token by token.
 // Reader: see core/op/cumulative.h for the rule. Tokens join the sum of their chunk, which begins with 0, and a row is
-// that sum merged with the one of all chunks before. A row of 64 values takes 0.25 us, half of it four exponentials.
+// that sum merged with the one of all chunks before.
 #include "job.h"
 
 #include "../../core/base/softmax.h"

@@ -12,8 +12,8 @@ struct ChunkScratch {
   int scoreStride;
   float *keys, *keyFeatures, *keyLanes, *values, *row;
   float *queries, *queryFeatures, *scores, *outputs, *factors;
-  float *weights, *fromStart, *toEnd, *indices;
-  double* sums;
+  float *weights, *indices;
+  ChunkDecays decays;
   float *state, *seen;  // from the group's start; the same with what is carried
 };
 
@@ -40,16 +40,12 @@ int64_t layOutChunk(const LinearProblem& p, int chunk, float* base, ChunkScratch
   carver.take(s.weights, int64_t(chunk) * padded);
   carver.take(s.outputs, int64_t(shape.strips) * chunk * kPanel);
   carver.take(s.factors, padded);
-  carver.take(s.fromStart, padded);
-  carver.take(s.toEnd, padded);
   carver.take(s.indices, padded);
-  carver.take(s.sums, padded);
+  layOutDecays(padded, carver, s.decays);
   carver.take(s.state, shape.floats());
   carver.take(s.seen, shape.floats());
   return carver.floats();
 }
-
-SIMD void setZeros(float* to, int64_t count) { __builtin_memset(to, 0, size_t(count) * sizeof(float)); }
 
 // Keys and values of tokens [first, first + n) of the group's sequence.
 void readChunk(const LinearGroup& g, const StateShape& shape, Token first, int n, const ChunkScratch& s) {
@@ -70,78 +66,19 @@ void readChunk(const LinearGroup& g, const StateShape& shape, Token first, int n
   }
 }
 
-void layOutKeys(int n, const ChunkScratch& s) {
-  const int padded = ceilDiv(n, kPanel) * kPanel;
-  setZeros(s.keys + int64_t(n) * s.keyStride, int64_t(padded - n) * s.keyStride);
-  for (int panel = 0; panel < padded; panel += kPanel) {
-    const float* rows[kPanel];
-    for (int i = 0; i < kPanel; ++i) rows[i] = s.keys + int64_t(panel + i) * s.keyStride;
-    rowsToLanes(rows, s.keyStride, 1.0f, s.keyLanes + int64_t(panel) * s.keyStride);
-  }
-}
-
-// Decays of the chunk's tokens: summed, and as factors to its start and its end. Returns their sum.
-double sumDecays(const LinearGroup& g, Token first, int n, const ChunkScratch& s) {
-  const LinearProblem& p = *g.problem;
-  double sum = 0;
-  for (int r = 0; r < n; ++r) {
-    sum += decayAt(p, g.sequence.batch, g.sequence.keys.begin + first + r, g.head);
-    s.sums[r] = sum;
-  }
-  const int padded = ceilDiv(n, kPanel) * kPanel;
-  for (int r = 0; r < n; ++r) {
-    s.fromStart[r] = float(s.sums[r]);
-    s.toEnd[r] = float(sum - s.sums[r]);
-  }
-  for (int r = n; r < padded; ++r) s.fromStart[r] = s.toEnd[r] = 0;
-  for (int r = 0; r < padded; r += kLanes) {
-    store(s.fromStart + r, exp(load(s.fromStart + r)));
-    store(s.toEnd + r, exp(load(s.toEnd + r)));
-  }
-  return sum;
-}
-
-// weights[r][r'] = e^(c_r - c_r').
-void weighPairs(int n, const ChunkScratch& s) {
-  for (int r = 0; r < n; ++r) {
-    float* row = s.weights + int64_t(r) * s.scoreStride;
-    const double at = s.sums[r];
-    const int end = (r / kLanes + 1) * kLanes;
-    for (int i = 0; i <= r; ++i) row[i] = float(at - s.sums[i]);
-    for (int i = r + 1; i < end; ++i) row[i] = 0;
-    for (int i = 0; i < end; i += kLanes) store(row + i, exp(load(row + i)));
-    for (int i = end; i < ceilDiv(end, kPanel) * kPanel; ++i) row[i] = 0;
-  }
-}
-
 // scores[r][r'] of r' <= r, 0 behind them up to the end of the panel.
 void scoreChunk(const LinearProblem& p, int n, const ChunkScratch& s) {
   const bool isTaylor = p.featureMap == FeatureMap::taylor2;
   const Vec root = splat(1 / __builtin_sqrtf(float(p.headDim))), half = splat(0.5f), one = splat(1.0f);
-  for (int panel = 0; panel < n; panel += kPanel) {
-    const float* lanes = s.keyLanes + int64_t(panel) * s.keyStride;
-    forEachTile(n - panel, [&](auto tile, int first) {
-      const int from = panel + first;
-      tile.setZero();
-      addProducts(tile, s.queries + int64_t(from) * s.keyStride, 1, s.keyStride, lanes, p.headDim);
-#pragma GCC unroll 16
-      for (int r = 0; r < decltype(tile)::kRows; ++r) {
-        const int row = from + r;
-        const Vec last = splat(float(row));
-        const int64_t at = int64_t(row) * s.scoreStride + panel;
-#pragma GCC unroll 4
-        for (int c = 0; c < kTileVecs; ++c) {
-          Vec x = tile.acc[r][c];
-          if (isTaylor) {
-            x = mul(x, root);
-            x = mulAdd(mul(x, x), half, add(x, one));
-          }
-          if (p.decay) x = mul(x, load(s.weights + at + c * kLanes));
-          store(s.scores + at + c * kLanes, whereLess(last, load(s.indices + panel + c * kLanes), zero(), x));
-        }
-      }
-    });
-  }
+  const PairShape shape{n, p.headDim, s.keyStride, s.scoreStride};
+  multiplyPairs(shape, s.queries, s.keyLanes, s.scores, [&](Vec x, int row, int64_t at, int column) SIMD_LAMBDA {
+    if (isTaylor) {
+      x = mul(x, root);
+      x = mulAdd(mul(x, x), half, add(x, one));
+    }
+    if (p.decay) x = mul(x, load(s.weights + at));
+    return whereLess(splat(float(row)), load(s.indices + column), zero(), x);
+  });
 }
 
 // factors[r]: scale, or scale over the row's denominator.
@@ -161,40 +98,13 @@ void findFactors(const LinearProblem& p, int n, const float* normalizer, const C
         for (int f = 0; f < s.featureStride; f += kLanes) {
           sums[i] = mulAdd(load(features + f), load(normalizer + f), sums[i]);
         }
-        if (p.decay) sums[i] = mul(sums[i], splat(s.fromStart[r]));
+        if (p.decay) sums[i] = mul(sums[i], splat(s.decays.fromStart[r]));
       }
       if (!p.isCausal) continue;
       const float* scores = s.scores + int64_t(r) * s.scoreStride;
       for (int c = 0; c <= r; c += kLanes) sums[i] = add(sums[i], load(scores + c));
     }
     store(s.factors + first, div(splat(p.scale), add(reduceAddEach(sums), splat(p.eps))));
-  }
-}
-
-// acc[r] += scores[r][0 .. r] values: a triangle of the chunk's tokens, rows of the tile the last ones.
-template <int Rows>
-SIMD void addTriangle(RegisterTile<Rows>& tile, const float* scores, int64_t stride, const float* values) {
-#pragma GCC unroll 16
-  for (int i = 0; i < Rows; ++i) {
-    Vec row[kTileVecs];
-#pragma GCC unroll 4
-    for (int c = 0; c < kTileVecs; ++c) row[c] = load(values + i * kPanel + c * kLanes);
-#pragma GCC unroll 16
-    for (int r = i; r < Rows; ++r) {
-      const Vec x = splat(scores[r * stride + i]);
-#pragma GCC unroll 4
-      for (int c = 0; c < kTileVecs; ++c) tile.acc[r][c] = mulAdd(x, row[c], tile.acc[r][c]);
-    }
-  }
-}
-
-template <int Rows>
-SIMD void scaleRows(RegisterTile<Rows>& tile, const float* factor) {
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-    const Vec x = splat(factor[r]);
-#pragma GCC unroll 4
-    for (int c = 0; c < kTileVecs; ++c) tile.acc[r][c] = mul(tile.acc[r][c], x);
   }
 }
 
@@ -219,7 +129,7 @@ void writeOutputs(const LinearGroup& g, const StateShape& shape, int32_t head, T
       if (state) {
         addProducts(tile, s.queryFeatures + int64_t(from) * s.featureStride, 1, s.featureStride,
                     state + strip * shape.stripFloats(), shape.features);
-        if (p.decay) scaleRows(tile, s.fromStart + from);
+        if (p.decay) scaleRows(tile, s.decays.fromStart + from);
       }
       if (p.isCausal) {
         const float* scores = s.scores + int64_t(from) * s.scoreStride;
@@ -247,7 +157,7 @@ void addChunk(const LinearGroup& g, const StateShape& shape, int n, double sum, 
   const Vec kept = splat(expOf(sum));
   if (p.decay) {
     for (int r = 0; r < n; ++r) {
-      const Vec factor = splat(s.toEnd[r]);
+      const Vec factor = splat(s.decays.toEnd[r]);
       float* row = s.keyFeatures + int64_t(r) * s.featureStride;
       for (int f = 0; f < s.featureStride; f += kLanes) store(row + f, mul(load(row + f), factor));
     }
@@ -294,12 +204,13 @@ void passGroup(const LinearGroup& g, const float* carried, float* end, float* sc
     const int n = smaller<Token>(g.chunk, g.tokens.end - first);
     readChunk(g, shape, first, n, s);
     if (p.decayToken != 0 || known != n) {
-      chunkSum = sumDecays(g, first, n, s);
-      if (HasOutputs && p.decay) weighPairs(n, s);
+      chunkSum = sumDecays(
+          n, s.decays, [&](int r) { return decayAt(p, g.sequence.batch, g.sequence.keys.begin + first + r, g.head); });
+      if (HasOutputs && p.decay) weighPairs(n, s.decays, s.scoreStride, s.weights);
       known = n;
     }
     if constexpr (HasOutputs) {
-      layOutKeys(n, s);
+      layOutKeys(n, s.keyStride, s.keys, s.keyLanes);
       const bool isFirst = first == g.tokens.begin;
       const float* seen = isFirst ? nullptr : s.state;
       if (carried) {

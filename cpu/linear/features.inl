@@ -47,10 +47,6 @@ void expandRow(const float* row, int dim, float* features) {
   while (to < features + paddedDim(int(to - features))) *to++ = 0;
 }
 
-SIMD const void* rowOf(const Operand& operand, DType type, int64_t batch, Token token, int32_t head) {
-  return elementAt(operand.data, type, operand.offset(batch, token, head));
-}
-
 // A row of q or k, mapped, with its padding.
 void readMapped(const LinearProblem& p, const Operand& operand, int64_t batch, Token token, int32_t head, float* row) {
   const int padded = paddedDim(p.headDim);
@@ -59,15 +55,7 @@ void readMapped(const LinearProblem& p, const Operand& operand, int64_t batch, T
   mapRow(p.featureMap, row, p.headDim);
 }
 
-// The decay of a token. -Infinity becomes a number whose exponential is 0 and whose sums stay exact.
 SIMD double decayAt(const LinearProblem& p, int64_t batch, Token token, int32_t head) {
   if (!p.decay) return 0;
-  const float decay = p.decay[batch * p.decayBatch + token * p.decayToken + head * p.decayHead];
-  return double(larger(decay, -1e5f));
-}
-
-SIMD float expOf(double x) {
-  float value[kLanes];
-  store(value, exp(splat(float(larger(x, -1e4)))));
-  return value[0];
+  return finiteDecay(p.decay[batch * p.decayBatch + token * p.decayToken + head * p.decayHead]);
 }

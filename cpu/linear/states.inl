@@ -18,11 +18,7 @@ void loadState(const LinearProblem& p, int64_t sequence, int32_t head, float* st
   if (p.stateIn) {
     const float* rows = p.stateIn + p.stateAt(sequence, head);
     for (int strip = 0; strip < shape.strips; ++strip) {
-      const int begin = strip * kPanel, columns = smaller(kPanel, p.valueDim - begin);
-      float* to = state + strip * shape.stripFloats();
-      for (int f = 0; f < shape.features; ++f, to += kPanel) {
-        __builtin_memcpy(to, rows + int64_t(f) * p.valueDim + begin, columns * sizeof(float));
-      }
+      readStrip(rows, shape.features, p.valueDim, strip, state + strip * shape.stripFloats());
     }
   }
   if (p.normalizerIn) {
@@ -36,11 +32,7 @@ void storeState(const LinearProblem& p, int64_t sequence, int32_t head, const fl
   if (p.state) {
     float* rows = p.state + p.stateAt(sequence, head);
     for (int strip = 0; strip < shape.strips; ++strip) {
-      const int begin = strip * kPanel, columns = smaller(kPanel, p.valueDim - begin);
-      const float* from = state + strip * shape.stripFloats();
-      for (int f = 0; f < shape.features; ++f, from += kPanel) {
-        __builtin_memcpy(rows + int64_t(f) * p.valueDim + begin, from, columns * sizeof(float));
-      }
+      writeStrip(state + strip * shape.stripFloats(), shape.features, p.valueDim, strip, rows);
     }
   }
   if (p.normalizer) {

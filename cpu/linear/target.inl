@@ -26,6 +26,7 @@ namespace {
 #include "../simd/math.inl"
 #include "../simd/register_tile.inl"
 #include "../simd/rows.inl"
+#include "pairs.inl"
 #include "features.inl"
 #include "chunk_loop.inl"
 #include "states.inl"

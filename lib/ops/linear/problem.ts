@@ -153,7 +153,7 @@ function readShape(q: View, k: View, v: View, { isHeadsFirst, isCausal, featureM
 }
 
 /** Every number of a decay on the host is 0 or less. */
-function checkDecay(decay: View): void {
+export function checkDecay(decay: View): void {
   if (!isOnHost(decay)) return;
   const { data, offset } = isRowMajor(decay) ? decay : toDense('decay', decay);
   const end = offset + sizeOf(decay.dims);

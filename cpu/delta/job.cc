@@ -1,0 +1,79 @@
+// The gated delta rule as work items: sequences and value heads, and columns of the values where those are too few.
+// Reader: see core/op/delta.h for the rule, chunk_loop.inl for a chunk. What a token takes up depends on the state
+// before it, so chunks of a head follow each other; columns are computed alone, so their split changes no bit.
+#include "job.h"
+
+#include <cstring>
+
+#include "kernels.h"
+#include "tuning.h"
+
+namespace tilewise::cpu {
+namespace {
+
+const DeltaKernels& deltaKernels(const Kernels& kernels) {
+#if defined(TILEWISE_X86)
+  if (std::strcmp(kernels.name, kDeltaAvx512.name) == 0) return kDeltaAvx512;
+  if (std::strcmp(kernels.name, kDeltaAvx2.name) == 0) return kDeltaAvx2;
+#elif defined(TILEWISE_NEON)
+  if (std::strcmp(kernels.name, kDeltaNeon.name) == 0) return kDeltaNeon;
+#endif
+  return kDeltaPortable;
+}
+
+class DeltaJob {
+ public:
+  DeltaJob(const DeltaProblem& problem, const DeltaKernels& kernels, int threads) : p_(problem), k_(kernels) {
+    chunk_ = p_.chunk > 0 ? p_.chunk : kDeltaChunk;
+    Token longest = 1;
+    for (int32_t s = 0; s < p_.sequences; ++s) longest = larger(longest, p_.tokensOf(s).size());
+    chunk_ = smaller<int32_t>(chunk_, longest);
+    const int32_t strips = ceilDiv(p_.valueDim, k_.panel);
+    const int64_t tasks = int64_t(p_.sequences) * p_.valueHeads;
+    if (tasks == 0) return;
+    pieces_ = int32_t(smaller<int64_t>(strips, ceilDiv<int64_t>(threads, tasks)));
+    strips_ = ceilDiv(strips, pieces_);
+    pieces_ = ceilDiv(strips, strips_);
+    items_ = tasks * pieces_;
+  }
+
+  int64_t items() const { return items_; }
+
+  void work(int64_t item, Worker& worker) const {
+    const int64_t task = item / pieces_;
+    const int32_t first = int32_t(item % pieces_) * strips_;
+    const int32_t strips = smaller(strips_, ceilDiv(p_.valueDim, k_.panel) - first);
+    const Pause pause{[](void* it) { return static_cast<Worker*>(it)->pause(); }, &worker};
+    k_.run({&p_, task / p_.valueHeads, int32_t(task % p_.valueHeads), first, strips, chunk_, pause},
+           worker.floats(k_.scratchFloats(p_, strips, chunk_)));
+  }
+
+ private:
+  const DeltaProblem p_;
+  const DeltaKernels& k_;
+  int32_t chunk_ = 0, pieces_ = 1, strips_ = 0;
+  int64_t items_ = 0;
+};
+
+}  // namespace
+
+void addReasons(Reasons&, const DeltaProblem&) {}
+
+double flopsOf(const DeltaProblem& p) {
+  const double chunk = p.chunk > 0 ? p.chunk : kDeltaChunk, state = 2.0 * p.headDim * p.valueDim;
+  const double perState = 2 * state + chunk * (p.headDim + p.valueDim);
+  const double perOutput = state + chunk * (p.headDim + p.valueDim);
+  return double(p.batch) * p.tokens * (p.valueHeads * perState + p.outHeads() * perOutput);
+}
+
+int32_t jobsOf(const DeltaProblem&) { return 1; }
+
+std::shared_ptr<Job> jobOf(const DeltaProblem& problem, int32_t, const Kernels& kernels, int threads) {
+  const auto delta = std::make_shared<const DeltaJob>(problem, deltaKernels(kernels), threads);
+  const auto job = std::make_shared<Job>();
+  job->items = delta->items();
+  job->work = [delta](int64_t item, Worker& worker) { delta->work(item, worker); };
+  return job;
+}
+
+}  // namespace tilewise::cpu
