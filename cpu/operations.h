@@ -14,3 +14,4 @@
 #include "merge/job.h"
 #include "rotary/job.h"
 #include "selection/job.h"
+#include "stats/job.h"

@@ -13,3 +13,4 @@
 #include "merge/run.h"
 #include "rotary/run.h"
 #include "selection/run.h"
+#include "stats/run.h"

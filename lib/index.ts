@@ -85,6 +85,9 @@ export {
   sqaCost,
   sqaVariant,
 } from './ops/sqa.js';
+export type { AttentionStatsOptions, StatsOutput } from './ops/stats/options.js';
+export type { AttentionStats } from './ops/stats/problem.js';
+export { attentionStats, attentionStatsSync } from './ops/stats/stats.js';
 export type { Align } from './patterns/align.js';
 export { type AttentionSlice, attentionSlices, type SlicesPattern } from './patterns/attention-slices.js';
 export type { BlockCsr, BlockIndexLists, FlexBlockMask } from './patterns/block-formats.js';

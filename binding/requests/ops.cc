@@ -6,8 +6,8 @@
 namespace tilewise {
 
 const std::vector<const Op*>& ops() {
-  static const std::vector<const Op*> all{&kAppend, &kAttention, &kCumulative, &kDelta,
-                                          &kLinear, &kMerge,     &kRotary,     &kSelection};
+  static const std::vector<const Op*> all{&kAppend, &kAttention, &kCumulative, &kDelta, &kLinear,
+                                          &kMerge,  &kRotary,    &kSelection,  &kStats};
   return all;
 }
 

@@ -12,10 +12,11 @@
 #include "merge.h"
 #include "rotary.h"
 #include "selection.h"
+#include "stats.h"
 
 namespace tilewise {
 
 using AnyProblem = std::variant<AttentionProblem, SelectionProblem, MergeProblem, RotaryProblem, AppendProblem,
-                                LinearProblem, CumulativeProblem, DeltaProblem>;
+                                LinearProblem, CumulativeProblem, DeltaProblem, StatsProblem>;
 
 }  // namespace tilewise
