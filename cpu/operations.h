@@ -15,3 +15,4 @@
 #include "rotary/job.h"
 #include "selection/job.h"
 #include "stats/job.h"
+#include "summary/job.h"

@@ -14,3 +14,4 @@
 #include "rotary/run.h"
 #include "selection/run.h"
 #include "stats/run.h"
+#include "summary/run.h"

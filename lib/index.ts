@@ -75,6 +75,29 @@ export type { NumberArray } from './ops/rotary/positions.js';
 export { type RotateOptions, rotate, rotateSync } from './ops/rotary/rotate.js';
 export { s2Attention, s2AttentionSync } from './ops/s2.js';
 export {
+  type BlockMeanOptions,
+  blockMeanTopK,
+  blockMeanTopKSync,
+  type SelectedBlocks,
+} from './ops/selectors/block-means.js';
+export { type DeltaPageOptions, deltaPageScores, deltaPageScoresSync } from './ops/selectors/delta.js';
+export {
+  type LandmarkTopKOptions,
+  landmarkTopK,
+  landmarkTopKSync,
+  type SelectedLandmarks,
+} from './ops/selectors/landmarks.js';
+export type { PageSelectorOptions } from './ops/selectors/pages.js';
+export { questPageScores, questPageScoresSync, type SelectedPages } from './ops/selectors/quest.js';
+export { type SelectedTokens, type SnapKvOptions, snapKV, snapKVSync } from './ops/selectors/snap-kv.js';
+export type { SelectorOptions } from './ops/selectors/steps.js';
+export {
+  type SelectedSlashes,
+  type VerticalSlashOptions,
+  verticalSlash,
+  verticalSlashSync,
+} from './ops/selectors/vertical-slash.js';
+export {
   type SqaConfig,
   type SqaCost,
   type SqaHeads,
@@ -121,6 +144,7 @@ export { type SampledBlocksOptions, type SampledBlocksPattern, sampledBlocks } f
 export { type StridedShardsOptions, type StridedShardsPattern, stridedShards } from './patterns/strided-shards.js';
 export { causal, full, slidingWindow, type WindowPattern, type WindowReach } from './patterns/window.js';
 export { type HipLists, HipState, type Refresh } from './selectors/hip-state.js';
+export type { KeyPages, PageSummaries } from './stores/key-pages.js';
 export type { PageLists } from './stores/page-lists.js';
 export type { PagedKeys } from './stores/pages.js';
 export {

@@ -7,7 +7,7 @@ namespace tilewise {
 
 const std::vector<const Op*>& ops() {
   static const std::vector<const Op*> all{&kAppend, &kAttention, &kCumulative, &kDelta, &kLinear,
-                                          &kMerge,  &kRotary,    &kSelection,  &kStats};
+                                          &kMerge,  &kRotary,    &kSelection,  &kStats, &kSummary};
   return all;
 }
 

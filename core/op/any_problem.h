@@ -13,10 +13,11 @@
 #include "rotary.h"
 #include "selection.h"
 #include "stats.h"
+#include "summary.h"
 
 namespace tilewise {
 
 using AnyProblem = std::variant<AttentionProblem, SelectionProblem, MergeProblem, RotaryProblem, AppendProblem,
-                                LinearProblem, CumulativeProblem, DeltaProblem, StatsProblem>;
+                                LinearProblem, CumulativeProblem, DeltaProblem, StatsProblem, SummaryProblem>;
 
 }  // namespace tilewise

@@ -1,0 +1,52 @@
+// KeyPages: the keys of one layer of a cache, where they are, for selectors and statistics. Reader: someone who selects pages
+// while generating. It is a view: an append, truncate or fork of the cache makes it out of date.
+
+import type { TensorLike } from '../tensor/types.js';
+import type { HostView, View } from '../tensor/views.js';
+
+/** What is kept of each page: [pages, 1, kvHeads, ...] float32. */
+export interface PageSummaries {
+  /** The largest number of each channel, then the smallest: 2 * headDim. */
+  readonly bounds: TensorLike;
+  /** The mean of each channel: headDim. */
+  readonly means: TensorLike;
+}
+
+/** Made by KvCache.keyPages() and KvPool.keyPages(). */
+export class KeyPages {
+  /** [pages, pageSize, kvHeads, headDim] */
+  readonly #keys: View;
+  /** For each sequence its pages, as far as its length reaches. */
+  readonly table: HostView;
+  readonly pageSize: number;
+  /** Keys of each sequence. */
+  readonly keyLengths: Int32Array;
+  /** Of a cache with `pageSummaries`. */
+  readonly summaries: PageSummaries | undefined;
+
+  /** @internal */
+  constructor(
+    keys: View,
+    { table, pageSize }: { table: HostView; pageSize: number },
+    keyLengths: Int32Array,
+    summaries: PageSummaries | undefined,
+  ) {
+    this.#keys = keys;
+    this.table = table;
+    this.pageSize = pageSize;
+    this.keyLengths = keyLengths;
+    this.summaries = summaries;
+  }
+
+  /** What attention() and attentionStats() are told of them. @internal */
+  get told(): { pages: { table: TensorLike; pageSize: number }; keyLengths: Int32Array } {
+    return { pages: { table: this.table as TensorLike, pageSize: this.pageSize }, keyLengths: this.keyLengths };
+  }
+
+  /** The keys, [pages, pageSize, kvHeads, headDim] or in the order of a layout. @internal */
+  keysAs(layout: 'bnhd' | 'bhnd' | undefined): View {
+    if (layout !== 'bhnd') return this.#keys;
+    const swap = ([page, token, head, dim]: readonly number[]) => [page, head, token, dim];
+    return { ...this.#keys, dims: swap(this.#keys.dims), strides: swap(this.#keys.strides) };
+  }
+}
