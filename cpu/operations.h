@@ -11,6 +11,7 @@
 #include "cumulative/job.h"
 #include "delta/job.h"
 #include "linear/job.h"
+#include "local_linear/job.h"
 #include "merge/job.h"
 #include "rotary/job.h"
 #include "selection/job.h"

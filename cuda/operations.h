@@ -10,6 +10,7 @@
 #include "cumulative/run.h"
 #include "delta/run.h"
 #include "linear/run.h"
+#include "local_linear/run.h"
 #include "merge/run.h"
 #include "rotary/run.h"
 #include "selection/run.h"

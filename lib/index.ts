@@ -67,6 +67,14 @@ export {
 } from './ops/linear/decays.js';
 export { type LinearAttentionResult, linearAttention, linearAttentionSync } from './ops/linear/linear.js';
 export type { FeatureMap, LinearAttentionOptions } from './ops/linear/options.js';
+export {
+  type LocalLinearResult,
+  localLinearAttention,
+  localLinearAttentionSync,
+  parallaxAttention,
+  parallaxAttentionSync,
+} from './ops/local-linear/local-linear.js';
+export type { LocalLinearOptions, ParallaxOptions } from './ops/local-linear/problem.js';
 export { type AttentionPart, type MergeOptions, mergeAttention, mergeAttentionSync } from './ops/merge.js';
 export type { CommonOptions, NamedOp, NamedOpSync } from './ops/named.js';
 export { neighborhoodAttention, neighborhoodAttentionSync } from './ops/neighborhood.js';

@@ -1,5 +1,6 @@
 // `npm run bench:linear`: linearAttention() against our dense causal attention of as many tokens, its share of the FMA peak, the
-// time per token from 4k tokens on, gatedDelta() against it, and steps against reading and writing the states.
+// time per token from 4k tokens on, gatedDelta() against it, steps against reading and writing the states, and localLinearAttention() by
+// its iterations against dense causal attention.
 // Reader: someone who changes the loop. docs/measurements/benchmarks.md explains the method.
 //   npm run bench:linear -- --filter taylor2  only groups whose name matches (a regular expression)
 //   npm run bench:linear -- --quick           few tokens and samples: does it run at all
@@ -10,6 +11,7 @@ import {
   LinearState,
   linearAttentionStepSync,
   linearAttentionSync,
+  localLinearAttentionSync,
   retnetDecay,
   Tensor,
 } from 'tilewise';
@@ -86,6 +88,20 @@ function besideLinear(sizes) {
   ];
 }
 
+/** n iterations of conjugate gradients have 1.5 n + 2 times the products of dense attention if no weight is kept. */
+function localLinear(sizes) {
+  const { q, k, v, out } = operandsOf(sizes);
+  const solved = (iterations) => ({
+    name: `${iterations} iterations`,
+    call: () => localLinearAttentionSync(q, k, v, { lambda: 0.1, iterations, tolerance: 0, out, device }),
+    most: (1.5 * iterations + 2) * 1.15,
+  });
+  return [
+    { name: 'dense causal', call: () => attentionSync(q, k, v, { causal: true, out, device }) },
+    ...[1, 4, 8].map(solved),
+  ];
+}
+
 /** A token on each of many states, which no cache holds together, and a pass that reads and writes as much. */
 function steps({ heads, headDim, count }) {
   const { q, k, v, out } = operandsOf({ tokens: 1, heads, headDim });
@@ -117,6 +133,7 @@ const groups = [
   { kind: 'long', make: longAndShort, sizes: { tokens: long, heads: 2, headDim: 64 } },
   { kind: 'taylor2', make: taylor, sizes: { tokens: 4096, heads: 8, headDim: 16, valueDim: 64, features: 153 } },
   ...[64, 128].map((headDim) => ({ kind: 'delta', make: besideLinear, sizes: { tokens: 4096, heads: 8, headDim } })),
+  ...[64, 128].map((headDim) => ({ kind: 'local', make: localLinear, sizes: { tokens: 2048, heads: 2, headDim } })),
   { kind: 'step', make: steps, sizes: { tokens: 1, heads: 32, headDim: 128, count: options.quick ? 4 : 64 } },
 ].map(({ kind, make, sizes }) => ({
   name: `${kind} D=${sizes.headDim} N=${sizes.tokens} H=${sizes.heads}`,

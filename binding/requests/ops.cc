@@ -6,7 +6,7 @@
 namespace tilewise {
 
 const std::vector<const Op*>& ops() {
-  static const std::vector<const Op*> all{&kAppend, &kAttention, &kCumulative, &kDelta, &kLinear,
+  static const std::vector<const Op*> all{&kAppend, &kAttention, &kCumulative, &kDelta, &kLinear, &kLocalLinear,
                                           &kMerge,  &kRotary,    &kSelection,  &kStats, &kSummary};
   return all;
 }

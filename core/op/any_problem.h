@@ -9,6 +9,7 @@
 #include "cumulative.h"
 #include "delta.h"
 #include "linear.h"
+#include "local_linear.h"
 #include "merge.h"
 #include "rotary.h"
 #include "selection.h"
@@ -17,7 +18,8 @@
 
 namespace tilewise {
 
-using AnyProblem = std::variant<AttentionProblem, SelectionProblem, MergeProblem, RotaryProblem, AppendProblem,
-                                LinearProblem, CumulativeProblem, DeltaProblem, StatsProblem, SummaryProblem>;
+using AnyProblem =
+    std::variant<AttentionProblem, SelectionProblem, MergeProblem, RotaryProblem, AppendProblem, LinearProblem,
+                 CumulativeProblem, DeltaProblem, LocalLinearProblem, StatsProblem, SummaryProblem>;
 
 }  // namespace tilewise

@@ -1,0 +1,44 @@
+// The body of every target's local linear attention: the loops compiled for one instruction set, and the table of them.
+// Reader: someone adding a target; see cpu/targets/target.inl, whose rules hold here. Define TILEWISE_SIMD,
+// TILEWISE_LOCAL_LINEAR_KERNELS (the table's name) and TILEWISE_TARGET_NAME.
+
+#include <cfloat>
+#include <cmath>
+#include <initializer_list>
+#include <type_traits>
+
+#include "../../core/base/number.h"
+#include "../runtime/carver.h"
+#include "kernels.h"
+#include "tuning.h"
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+// rows.inl has rows for attention, too.
+#pragma GCC diagnostic ignored "-Wunused-function"
+
+namespace tilewise::cpu {
+namespace {
+
+#include TILEWISE_SIMD
+// These read in this order.
+#include "../simd/math.inl"
+#include "../simd/register_tile.inl"
+#include "../simd/rows.inl"
+#include "panel.inl"
+#include "passes.inl"
+#include "solve.inl"
+
+int64_t scratchFloats(const LocalLinearProblem& p) {
+  Panel s;
+  return layOutPanel(p, nullptr, s);
+}
+
+}  // namespace
+
+const LocalLinearKernels TILEWISE_LOCAL_LINEAR_KERNELS = {TILEWISE_TARGET_NAME, kPanel, scratchFloats, runPanel};
+
+}  // namespace tilewise::cpu
