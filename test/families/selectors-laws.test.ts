@@ -56,7 +56,7 @@ function callOf(d: Drawn, queries: number) {
   return { q, k, v };
 }
 
-function expectClose(got: Tensor, want: Tensor): void {
+function expectClose(got: Tensor<'float32'>, want: Tensor<'float32'>): void {
   expect(got.dims).toEqual(want.dims);
   got.data.forEach((x, i) => {
     expect(Math.abs(x - want.data[i]), `element ${i}`).toBeLessThan(1e-5);
@@ -64,7 +64,7 @@ function expectClose(got: Tensor, want: Tensor): void {
 }
 
 /** Keys as pages of `size`, the last ones filled up, and what attention() is told of them. */
-function paged(x: Tensor, size: number) {
+function paged(x: Tensor<'float32'>, size: number) {
   const [batch, keys, heads, dim] = x.dims;
   const perSequence = Math.ceil(keys / size);
   const data = new Float32Array(batch * perSequence * size * heads * dim);
