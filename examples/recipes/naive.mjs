@@ -38,19 +38,33 @@ export function attend(query, keys, values, scale = 1 / Math.sqrt(query.length))
   );
 }
 
-/** Every token and head of q over the keys that `sees(query, key)` shows: [tokens, heads, dim], and `extra` rows before them. */
+/** Every token and head of q over the keys that `sees(query, key, head)` shows: [tokens, heads, dim], and `extra` rows before them. */
 export function attendAll(q, k, v, { sees = () => true, scale, extra } = {}) {
   const [, tokens, heads] = q.dims;
   const perKvHead = heads / k.dims[2];
   return range(tokens).flatMap((i) =>
     range(heads).flatMap((head) => {
       const of = Math.floor(head / perKvHead);
-      const seen = range(k.dims[1]).filter((j) => sees(i, j));
+      const seen = range(k.dims[1]).filter((j) => sees(i, j, head));
       const rows = (x, more) => [
         ...(more ? range(more.dims[1]).map((j) => row(more, j, of)) : []),
         ...seen.map((j) => row(x, j, of)),
       ];
       return attend(row(q, i, head), rows(k, extra?.keys), rows(v, extra?.values), scale);
+    }),
+  );
+}
+
+/** Every token and head of q: the values up to the token, times weight(query, key, head, distance), over their sum if `normalize`. */
+export function weighAll(q, k, v, weight, { normalize = false } = {}) {
+  const [, tokens, heads] = q.dims;
+  const perKvHead = heads / k.dims[2];
+  return range(tokens).flatMap((i) =>
+    range(heads).flatMap((head) => {
+      const of = Math.floor(head / perKvHead);
+      const weights = range(i + 1).map((j) => weight(row(q, i, head), row(k, j, of), of, i - j));
+      const divisor = normalize ? weights.reduce((a, b) => a + b) : 1;
+      return range(v.dims[3]).map((d) => weights.reduce((sum, w, j) => sum + w * row(v, j, of)[d], 0) / divisor);
     }),
   );
 }
