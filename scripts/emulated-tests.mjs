@@ -6,7 +6,7 @@
 
 import process from 'node:process';
 import { kernelSuite, runKernelSuite } from './kernel-suite.mjs';
-import { build, program, runChecks } from './trees.mjs';
+import { build, gpuChecks, program, runChecks } from './trees.mjs';
 
 const asked = process.argv.slice(2);
 
@@ -24,21 +24,13 @@ const checks = [
   check('merge_checks', []),
   check('append_checks', []),
   check('rotary_checks', []),
+  check('linear_checks', []),
   check('visit_checks', []),
 ];
 
 async function checkKernels() {
   // The program of the mutants is only compiled: scripts/mutants.mjs links it with few kernels.
-  const targets = [
-    'attention_checks',
-    'selection_checks',
-    'merge_checks',
-    'rotary_checks',
-    'append_checks',
-    'visit_checks',
-    'attention_mutants',
-  ];
-  return (await build('emulated', targets)) && runChecks(checks);
+  return (await build('emulated', [...gpuChecks, 'visit_checks', 'attention_mutants'])) && runChecks(checks);
 }
 
 let isOk = await build('emulated');

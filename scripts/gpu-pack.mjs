@@ -8,6 +8,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildChecks, buildImages, buildPrimitives, folder, primitives } from './gpu-programs.mjs';
 import { copy, layCommit, layLibrary, layNode, report, root, run } from './travelling.mjs';
+import { gpuChecks } from './trees.mjs';
 
 const MOST_MIB = 64; // what such machines take along
 const pack = path.join(root, 'build', 'gpu-pack');
@@ -31,14 +32,7 @@ function layPrograms() {
   buildChecks();
   for (const architecture of Object.keys(primitives)) buildPrimitives(architecture);
   for (const name of ['bench', 'conformance']) copy(pack, path.join(folder, name));
-  for (const name of [
-    'attention_checks',
-    'selection_checks',
-    'merge_checks',
-    'rotary_checks',
-    'append_checks',
-    'bench/kernel_times',
-  ]) {
+  for (const name of [...gpuChecks, 'bench/kernel_times']) {
     run('strip', ['-o', path.join(pack, folder, name), path.join(root, folder, name)]);
   }
 }

@@ -34,6 +34,7 @@ const kernels = [
   { name: 'merge_checks', room: 'gpu' },
   { name: 'append_checks', room: 'gpu' },
   { name: 'rotary_checks', room: 'gpu' },
+  { name: 'linear_checks', room: 'gpu', args: [20] },
   { name: 'visit_checks', room: 'gpu' },
 ];
 

@@ -16,7 +16,7 @@ import { kernelsOf, statementOf } from '../test/native/mutants/ptx/statements.mj
 import { subjects } from '../test/native/mutants/ptx/subjects.mjs';
 import { embeddedTexts, entriesOf, onlyKernels, runCheck, writeModule } from '../test/native/mutants/ptx/trial.mjs';
 import { buildPrimitivesOnPtx } from './gpu-programs.mjs';
-import { build, libraryOf, program, root } from './trees.mjs';
+import { build, gpuChecks, libraryOf, program, root } from './trees.mjs';
 
 const made = path.join(root, 'build', 'kernel-ptx');
 const scratch = path.join(root, 'build', 'ptx-mutants');
@@ -153,10 +153,7 @@ async function inParallel(items, work) {
 }
 
 if (!existsSync(path.join(made, 'selection.ptx'))) throw new Error(`there is no PTX in ${made}`);
-if (
-  !(await build('emulated', ['attention_checks', 'selection_checks', 'merge_checks', 'rotary_checks', 'append_checks']))
-)
-  process.exit(1);
+if (!(await build('emulated', gpuChecks))) process.exit(1);
 console.log(`${count} mutants of PTX, seed ${seed}`);
 rmSync(scratch, { recursive: true, force: true });
 

@@ -9,7 +9,7 @@ import path from 'node:path';
 import process from 'node:process';
 import { buildAttentionProbeOnPtx, buildPrimitivesOnPtx, primitives } from './gpu-programs.mjs';
 import { kernelSuite, runKernelSuite } from './kernel-suite.mjs';
-import { build, libraryOf, program, root, runChecks } from './trees.mjs';
+import { build, gpuChecks, libraryOf, program, root, runChecks } from './trees.mjs';
 
 const folder = path.join(root, 'build', 'kernel-ptx');
 const hasNvcc = spawnSync('nvcc', ['--version'], { stdio: 'ignore' }).status === 0;
@@ -28,6 +28,7 @@ const checks = [
   check('merge_checks', [], `twins:${folder}`),
   check('append_checks', [], `twins:${folder}`),
   check('rotary_checks', [], `twins:${folder}`),
+  check('linear_checks', [20], `twins:${folder}`),
 ];
 const schedules = ['lazy', 'eager', 'races', 'random:1'];
 
@@ -57,8 +58,7 @@ function programsOfCards() {
 }
 
 async function checkKernels() {
-  const targets = ['attention_checks', 'selection_checks', 'merge_checks', 'rotary_checks', 'append_checks'];
-  return (await build('emulated', targets)) && runChecks([...programsOfCards(), ...checks]);
+  return (await build('emulated', gpuChecks)) && runChecks([...programsOfCards(), ...checks]);
 }
 
 const asked = process.argv.slice(2);

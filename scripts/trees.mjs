@@ -18,6 +18,16 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 const checked = ['TILEWISE_CHECKS=ON', 'TILEWISE_WERROR=ON'];
 const counting = ['TILEWISE_COUNT_VISITS=ON', 'TILEWISE_WERROR=ON'];
 
+/** The C++ checks of operations on a GPU, emulated or not: a program per operation, of test/native/gpu. */
+export const gpuChecks = [
+  'attention_checks',
+  'selection_checks',
+  'merge_checks',
+  'append_checks',
+  'rotary_checks',
+  'linear_checks',
+];
+
 const trees = {
   release: { folder: 'build', hasAddon: true, settings: checked },
   kernels: {

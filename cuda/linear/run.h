@@ -1,5 +1,4 @@
-// linearAttention on a GPU: what cuda/operations.h asks of an operation. There are no kernels, so the backend refuses
-// every problem, and only addReasons() is ever called. Reader: the backend.
+// linearAttention on a GPU: what cuda/operations.h asks of an operation. Reader: the backend.
 #pragma once
 
 #include "../../core/op/backend.h"
@@ -10,10 +9,14 @@
 
 namespace tilewise::cuda {
 
-inline void addReasons(Reasons& reasons, const LinearProblem&, const Limits&) {
-  reasons.add("linear attention runs on the CPU only");
-}
-inline LinearProblem stage(Staging&, const LinearProblem& problem) { return problem; }
-inline void run(const LinearProblem&, const Limits&, Queue&, const CancelFlag&) {}
+// A problem whose arrays are on the device. `cuSeqlens` of the problem stays on the host, as plans need it.
+struct StagedLinear {
+  LinearProblem problem;
+  const int32_t* cuSeqlens = nullptr;
+};
+
+void addReasons(Reasons& reasons, const LinearProblem& problem, const Limits& limits);
+StagedLinear stage(Staging& staging, const LinearProblem& problem);
+void run(const StagedLinear& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
 }  // namespace tilewise::cuda

@@ -81,13 +81,14 @@ struct Mma {
   }
 };
 
-// float32: each number is the exact sum of three bfloat16 numbers, multiplied on m16n8k16. Of the nine products of
-// parts the three smallest are below float32's rounding and left out. Two tf32 numbers would take as many instructions
-// and lose two bits. Idea: splitting for tensor cores, Ootomo & Yokota (arXiv 2203.03341).
-template <>
-struct Mma<float> {
+// float32: each number is the sum of bfloat16 numbers, multiplied on m16n8k16; of three parts it is exact. Of the nine
+// products of three parts the three smallest are below float32's rounding and left out, of four the smallest. Two tf32
+// numbers would take as many instructions as three parts and lose two bits. Idea: splitting for tensor cores, Ootomo &
+// Yokota (arXiv 2203.03341).
+template <int Parts>
+struct SplitMma {
   static constexpr int kDepth = 16;
-  static constexpr int kParts = 3;  // largest first
+  static constexpr int kParts = Parts;  // largest first
   // More steps at once do not fit in the registers: ptxas loads ahead until they spill.
   static constexpr int kUnroll = 1;
   TW_HOST_DEVICE static constexpr int columnsAtOnce(int dim) { return dim < 192 ? 32 : 16; }
@@ -206,5 +207,8 @@ struct Mma<float> {
     }
   }
 };
+
+template <>
+struct Mma<float> : SplitMma<3> {};
 
 }  // namespace tilewise::cuda

@@ -46,12 +46,14 @@ void run(const StagedAttention& staged, const Limits&, Queue& queue, const Cance
   }
 }
 void run(const AppendProblem&, const Limits&, Queue&, const CancelFlag&) {}
+void run(const StagedLinear&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const MergeProblem&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const StagedRotary&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const SelectionProblem&, const Limits&, Queue&, const CancelFlag&) {}
 TileChoice tilesFor(const AttentionProblem&) { return {}; }
 void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
 void addReasons(Reasons&, const AppendProblem&, const Limits&) {}
+void addReasons(Reasons&, const LinearProblem&, const Limits&) {}
 void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
 void addReasons(Reasons&, const RotaryProblem&, const Limits&) {}
 void addReasons(Reasons&, const SelectionProblem&, const Limits&) {}

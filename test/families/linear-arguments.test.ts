@@ -11,7 +11,6 @@ import {
   retnetDecay,
   type Tensor,
 } from '../../dist/index.js';
-import { backends } from '../conformance/backends.js';
 import { expectBoth, expectError, thrownBy } from '../support/expect-error.js';
 import { extLinear } from '../support/ext-linear.js';
 import { extOptions } from '../support/ext-modifiers.js';
@@ -87,19 +86,6 @@ it.each<[string, unknown[], string]>([
     thrownBy(() => linearAttentionSync(a as never, b as never, c as never)),
     { code: code as never },
   );
-});
-
-describe.runIf(backends.some(({ name }) => name === 'cuda'))('a GPU', () => {
-  it('refuses it by name, and `auto` takes the CPU', () => {
-    expectError(
-      thrownBy(() => linearAttentionSync(q, k, v, { device: 'cuda' })),
-      {
-        code: 'ERR_TILEWISE_UNSUPPORTED',
-        says: ['linear attention'],
-      },
-    );
-    expect(linearAttentionSync(q, k, v).out.dims).toEqual([1, 6, 4, 3]);
-  });
 });
 
 describe('a LinearState', () => {

@@ -1,5 +1,5 @@
-// Linear attention against numbers computed elsewhere (golden/ext-linear.json), on every instruction set of the CPU: outputs,
-// states, steps, parts that merge, decays of published models. Reader: someone who ports a linear layer.
+// Linear attention against numbers computed elsewhere (golden/ext-linear.json), on every backend: outputs, states,
+// steps, parts that merge, decays of published models. Reader: someone who ports a linear layer.
 
 import { describe, expect, it } from 'vitest';
 import {
@@ -11,15 +11,19 @@ import {
   retnetDecay,
   rotateSync,
 } from '../../dist/index.js';
-import { casesOf, expectNear, extLinear, type LinearCase, onEveryCpu, tokensOf } from '../support/ext-linear.js';
+import { selected } from '../conformance/backends.js';
+import { onEveryBackend } from '../conformance/suite.js';
+import { casesOf, expectNear, extLinear, type LinearCase, tokensOf } from '../support/ext-linear.js';
 import { extTensor } from '../support/ext-modifiers.js';
+
+const device = () => selected()?.device;
 
 /** Options as the file gives them, with the tensors among them. */
 function optionsOf(given: LinearCase): LinearAttentionOptions {
   const { state, normalizer, ...options } = given.options as LinearAttentionOptions;
   return {
     ...options,
-    device: 'cpu',
+    device: device(),
     ...(given.decay && { decay: extTensor(given.decay) }),
     ...(given.stateIn && { state: extTensor(given.stateIn) }),
     ...(given.normalizerIn && { normalizer: extTensor(given.normalizerIn) }),
@@ -40,12 +44,12 @@ const stateFor = ({ dims, options }: LinearCase) =>
 function stepOptions({ options, decay }: LinearCase, t: number) {
   const { scale, eps } = options as LinearAttentionOptions;
   const given = decay ? tokensOf(decay, t, t + 1) : (options as LinearAttentionOptions).decay;
-  return { device: 'cpu' as const, scale, eps, decay: given };
+  return { device: device(), scale, eps, decay: given };
 }
 
 const all = casesOf('linearAttention').filter(({ options }) => !options.twoSided);
 
-onEveryCpu(() => {
+onEveryBackend(() => {
   it.each(all)('$name', (given) => {
     const got = linearAttentionSync(extTensor(given.q), extTensor(given.k), extTensor(given.v), {
       ...optionsOf(given),
@@ -82,7 +86,7 @@ onEveryCpu(() => {
       const [q, k, v] = [given.q, given.k, given.v].map((x) => tokensOf(x, begin, end));
       const options = {
         scale: 1,
-        device: 'cpu' as const,
+        device: device(),
         decay: given.decay ? tokensOf(given.decay, begin, end) : (given.options as LinearAttentionOptions).decay,
       };
       const part = stateFor(given);
@@ -98,10 +102,10 @@ onEveryCpu(() => {
 
   it.each(casesOf('recipe:rotaryLinear'))('$name', (given) => {
     const { rotate, ...options } = given.options as { rotate: object };
-    const turned = (x: LinearCase['q']) => rotateSync(extTensor(x), { ...rotate, device: 'cpu' });
+    const turned = (x: LinearCase['q']) => rotateSync(extTensor(x), { ...rotate, device: device() });
     const got = linearAttentionSync(turned(given.q), turned(given.k), extTensor(given.v), {
       ...(options as LinearAttentionOptions),
-      device: 'cpu',
+      device: device(),
       returnState: true,
     });
     expectNear(got.out, given.out);

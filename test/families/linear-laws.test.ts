@@ -1,4 +1,4 @@
-// Laws of linear attention on every instruction set of the CPU: random calls against float64, recurrent and quadratic; neither
+// Laws of linear attention on every backend: random calls against float64, recurrent and quadratic; neither
 // chunks, threads, strides nor the way in which a sequence is split change what comes out. Reader: someone who changes the loop.
 
 import fc from 'fast-check';
@@ -13,6 +13,8 @@ import {
   setNumThreads,
   Tensor,
 } from '../../dist/index.js';
+import { selected } from '../conformance/backends.js';
+import { onEveryBackend } from '../conformance/suite.js';
 import { dtypes, ulp } from '../references/half.js';
 import { type LinearInput, linearQuadratic, linearRecurrent } from '../references/linear.js';
 import { onEveryCpu } from '../support/ext-linear.js';
@@ -21,6 +23,7 @@ import { isSame } from '../support/tensors.js';
 import { uniformNumbers } from '../support/uniform.mjs';
 
 const threads = numThreads();
+const device = () => selected()?.device;
 afterAll(() => setNumThreads(threads));
 
 /** Numbers from -1 to 1 by seed. */
@@ -87,7 +90,7 @@ function callOf(d: Drawn) {
     featureMap: d.featureMap,
     normalize: normalize ? 'sum' : 'none',
     causal: d.causal,
-    device: 'cpu',
+    device: device(),
     ...(decay && { decay }),
   };
   const input: LinearInput = {
@@ -122,7 +125,7 @@ function expectNumbers(got: ArrayLike<number>, want: ArrayLike<number>, bound: n
   }
 }
 
-onEveryCpu(() => {
+onEveryBackend(() => {
   it('is what all pairs of a query and a key sum to, whatever the chunk', () => {
     expectForAll(drawn, 16, (d) => {
       const { q, k, v, options, input } = callOf(d);
@@ -139,6 +142,85 @@ onEveryCpu(() => {
     });
   });
 
+  it('of packed sequences is that of each, with a state for each', () => {
+    const ends = [0, 1, 1, 64, 70, 200];
+    const [q, k, v] = [random(7, 200, 4, 8), random(8, 200, 2, 8), random(9, 200, 2, 5)];
+    const state = random(10, 5, 2, 8, 5);
+    const decay = random(11, 200, 2);
+    decay.data.forEach((x, i) => {
+      decay.data[i] = -Math.abs(x);
+    });
+    const got = linearAttentionSync(q, k, v, { decay, state, cuSeqlens: ends, returnState: true, device: device() });
+    for (let s = 0; s + 1 < ends.length; s++) {
+      const part = (x: Tensor<'float32'>, row: number) => x.data.slice(ends[s] * row, ends[s + 1] * row);
+      const tensor = (x: Tensor<'float32'>) => {
+        const rest = x.dims.slice(1);
+        return new Tensor(
+          'float32',
+          part(
+            x,
+            rest.reduce((a, b) => a * b, 1),
+          ),
+          [ends[s + 1] - ends[s], ...rest],
+        );
+      };
+      const one = linearAttentionSync(tensor(q), tensor(k), tensor(v), {
+        decay: tensor(decay),
+        state: new Tensor('float32', state.data.slice(s * 80, s * 80 + 80), [1, 2, 8, 5]),
+        returnState: true,
+        device: device(),
+      });
+      expectNumbers(part(got.out, 20), one.out.data, 1e-6);
+      expectNumbers((got.state as Tensor<'float32'>).data.slice(s * 80, s * 80 + 80), one.state?.data as never, 1e-6);
+    }
+  });
+
+  it('steps to where a prefill arrives', () => {
+    for (const featureMap of ['identity', 'taylor2'] as const) {
+      const [q, k, v] = [random(12, 2, 70, 2, 9), random(13, 2, 70, 1, 9), random(14, 2, 70, 1, 33)];
+      const options = { featureMap, normalize: featureMap === 'taylor2' ? 'sum' : 'none' } as const;
+      const whole = linearAttentionSync(q, k, v, { ...options, decay: [-0.2], returnState: true, device: device() });
+      const state = new LinearState({ ...options, sequences: 2, kvHeads: 1, headDim: 9, valueDim: 33 });
+      for (let t = 0; t < 70; t++) {
+        const at = (x: Tensor<'float32'>) => x.slice(1, t, t + 1);
+        linearAttentionStepSync(at(q), at(k), at(v), state, { decay: [-0.2], device: device() });
+      }
+      expectNumbers(state.state.data, whole.state?.data as never, 4e-6);
+    }
+  });
+
+  it('lets no later token reach an earlier row', () => {
+    const [q, k, v] = [random(22, 1, 130, 1, 8), random(23, 1, 130, 1, 8), random(24, 1, 130, 1, 8)];
+    const options = { decay: [-0.1], device: device() };
+    const want = linearAttentionSync(q, k, v, options).out.data.slice(0, 100 * 8);
+    for (const x of [q, k, v]) x.data.fill(Number.NaN, 100 * 8);
+    expectNumbers(linearAttentionSync(q, k, v, options).out.data.slice(0, 100 * 8), want, 1e-6);
+  });
+
+  it('divides a long sequence into groups', () => {
+    const keys = 4200;
+    for (const causal of [true, false]) {
+      const queries = causal ? keys : 90;
+      const [q, k, v] = [random(28, 1, queries, 1, 8), random(29, 1, keys, 1, 8), random(30, 1, keys, 1, 8)];
+      const featureMap = 'elu1';
+      const sizes = { batch: 1, queries, keys, queryHeads: 1, kvHeads: 1, headDim: 8, valueDim: 8 };
+      const input = {
+        ...sizes,
+        q: q.data,
+        k: k.data,
+        v: v.data,
+        featureMap,
+        causal,
+        eps: 1e-6,
+        normalize: true,
+      } as const;
+      const got = linearAttentionSync(q, k, v, { causal, featureMap, normalize: 'sum', device: device() });
+      expectNumbers(got.out.data, causal ? linearRecurrent(input) : linearQuadratic(input), 4e-6);
+    }
+  });
+});
+
+onEveryCpu(() => {
   describe.each(dtypes)('%s', (type) => {
     it('rounds inputs and outputs, and nothing between', () => {
       const [q, k, v] = [random(1, 1, 70, 4, 24), random(2, 1, 70, 2, 24), random(3, 1, 70, 2, 40)].map((x) =>
@@ -180,53 +262,6 @@ onEveryCpu(() => {
       }
     }
   });
-
-  it('of packed sequences is that of each, with a state for each', () => {
-    const ends = [0, 1, 1, 64, 70, 200];
-    const [q, k, v] = [random(7, 200, 4, 8), random(8, 200, 2, 8), random(9, 200, 2, 5)];
-    const state = random(10, 5, 2, 8, 5);
-    const decay = random(11, 200, 2);
-    decay.data.forEach((x, i) => {
-      decay.data[i] = -Math.abs(x);
-    });
-    const got = linearAttentionSync(q, k, v, { decay, state, cuSeqlens: ends, returnState: true, device: 'cpu' });
-    for (let s = 0; s + 1 < ends.length; s++) {
-      const part = (x: Tensor<'float32'>, row: number) => x.data.slice(ends[s] * row, ends[s + 1] * row);
-      const tensor = (x: Tensor<'float32'>) => {
-        const rest = x.dims.slice(1);
-        return new Tensor(
-          'float32',
-          part(
-            x,
-            rest.reduce((a, b) => a * b, 1),
-          ),
-          [ends[s + 1] - ends[s], ...rest],
-        );
-      };
-      const one = linearAttentionSync(tensor(q), tensor(k), tensor(v), {
-        decay: tensor(decay),
-        state: new Tensor('float32', state.data.slice(s * 80, s * 80 + 80), [1, 2, 8, 5]),
-        returnState: true,
-        device: 'cpu',
-      });
-      expectNumbers(part(got.out, 20), one.out.data, 1e-6);
-      expectNumbers((got.state as Tensor<'float32'>).data.slice(s * 80, s * 80 + 80), one.state?.data as never, 1e-6);
-    }
-  });
-
-  it('steps to where a prefill arrives', () => {
-    for (const featureMap of ['identity', 'taylor2'] as const) {
-      const [q, k, v] = [random(12, 2, 70, 2, 9), random(13, 2, 70, 1, 9), random(14, 2, 70, 1, 33)];
-      const options = { featureMap, normalize: featureMap === 'taylor2' ? 'sum' : 'none' } as const;
-      const whole = linearAttentionSync(q, k, v, { ...options, decay: [-0.2], returnState: true, device: 'cpu' });
-      const state = new LinearState({ ...options, sequences: 2, kvHeads: 1, headDim: 9, valueDim: 33 });
-      for (let t = 0; t < 70; t++) {
-        const at = (x: Tensor<'float32'>) => x.slice(1, t, t + 1);
-        linearAttentionStepSync(at(q), at(k), at(v), state, { decay: [-0.2], device: 'cpu' });
-      }
-      expectNumbers(state.state.data, whole.state?.data as never, 4e-6);
-    }
-  });
 });
 
 it('is a running sum of values where all products are 1 and nothing decays', () => {
@@ -264,14 +299,6 @@ it('takes any strides and both layouts', async () => {
   const got = await linearAttention(tq, tk, tv, { layout: 'bhnd', device: 'cpu' });
   expect(got.out.dims).toEqual([2, 4, 40, 7]);
   expect(got.out.transpose([0, 2, 1, 3]).contiguous().data).toEqual(want.data);
-});
-
-it('lets no later token reach an earlier row', () => {
-  const [q, k, v] = [random(22, 1, 130, 1, 8), random(23, 1, 130, 1, 8), random(24, 1, 130, 1, 8)];
-  const options = { decay: [-0.1], device: 'cpu' as const };
-  const want = linearAttentionSync(q, k, v, options).out.data.slice(0, 100 * 8);
-  for (const x of [q, k, v]) x.data.fill(Number.NaN, 100 * 8);
-  expect(linearAttentionSync(q, k, v, options).out.data.slice(0, 100 * 8)).toEqual(want);
 });
 
 it('takes memory for states, not for pairs of tokens', () => {

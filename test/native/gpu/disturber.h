@@ -34,6 +34,17 @@ class Disturber {
     if (!*array.data) return;
     relay(array, mayBroadcast);
   }
+  // Moves an array without gaps to the device, or leaves it.
+  void list(const Array& array) {
+    const int64_t bytes = array.axes[0].size * array.elementBytes;
+    if (onDevice()) {
+      void* const moved = machine_.allocate(bytes);
+      std::memcpy(moved, *array.data, size_t(bytes));
+      moved_.push_back(*array.data = moved);
+      *array.isOnDevice = true;
+    }
+    memory_.emplace_back(static_cast<char*>(*array.data), size_t(bytes));
+  }
   // Moves what a selection wrote to the device, or not. Lists have no gaps; token masks need them on the host.
   void lists(BlockLists& b, size_t count, size_t entries) {
     if (b.masks || b.addends || !onDevice()) return;

@@ -114,6 +114,20 @@ void run(const StagedRotary& staged, const Limits&, Queue&, const CancelFlag& ca
   cpu::backend().run(p, cancel);
 }
 
+void run(const StagedLinear& staged, const Limits&, Queue&, const CancelFlag& cancel) {
+  const LinearProblem& p = staged.problem;
+  mustBeRows(p.query, p.dtype, "query");
+  mustBeRows(p.key, p.dtype, "key");
+  mustBeRows(p.value, p.dtype, "value");
+  mustBeRows(p.out, p.dtype, "out");
+  for (const void* data : std::initializer_list<const void*>{p.decay.data, p.stateIn.data, p.normalizerIn.data,
+                                                             p.state.data, p.normalizer.data, staged.cuSeqlens}) {
+    mustBeOnDevice(data, "an operand");
+  }
+  CHECK(!p.cuSeqlens || !machine.owns(p.cuSeqlens), "%s: lengths are not known", nameOfCase.c_str());
+  cpu::backend().run(p, cancel);
+}
+
 void run(const SelectionProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
   mustBeRows(p.query, p.dtype, "query");
   mustBeRows(p.key, p.dtype, "key");
@@ -127,6 +141,7 @@ void run(const SelectionProblem& p, const Limits&, Queue&, const CancelFlag& can
 
 void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
 void addReasons(Reasons&, const AppendProblem&, const Limits&) {}
+void addReasons(Reasons&, const LinearProblem&, const Limits&) {}
 void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
 void addReasons(Reasons&, const RotaryProblem&, const Limits&) {}
 void addReasons(Reasons&, const SelectionProblem&, const Limits&) {}

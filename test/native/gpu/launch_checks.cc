@@ -8,6 +8,7 @@
 
 #include "../../../cuda/attention/launch_plan.h"
 #include "../../../cuda/append/params.h"
+#include "../../../cuda/linear/plan.h"
 #include "../../../cuda/merge/params.h"
 #include "../../../cuda/rotary/params.h"
 #include "../../../cuda/operations.h"
@@ -230,6 +231,40 @@ void checkRotary(Largest& largest, const cuda::Limits& limits) {
   }
 }
 
+// Every block of a group of a task's columns, once.
+void checkLinear(Largest& largest, const cuda::Limits& limits) {
+  for (const DType type : kTypes)
+    for (const bool isCausal : {false, true})
+      for (const int32_t kvHeads : {1, 1 << 12})
+        for (const int32_t dim : {64, 128, 300, 4096})
+          for (const Token tokens : {1, 5000, 1 << 22}) {
+            LinearProblem p;
+            p.batch = p.sequences = kvHeads == 1 ? 1 : 1 << 10;
+            p.queryHeads = p.kvHeads = kvHeads;
+            p.queries = p.keys = tokens;
+            p.headDim = p.valueDim = dim;
+            p.isCausal = isCausal;
+            p.dtype = type;
+            p.out.data = &p;
+            Reasons reasons("");
+            cuda::addReasons(reasons, p, limits);
+            CHECK(reasons.all().empty(), "dims of %d do not fit", dim);
+            const cuda::LinearPlan plan(p, limits);
+            int64_t scanned = 0;
+            const std::vector<NotedLaunch> launches = launchesOf(cuda::StagedLinear{p, nullptr}, limits);
+            largest.add(launches);
+            for (const NotedLaunch& l : launches) scanned += l.kernel == "linear_carry" ? 0 : l.blocks;
+            const int64_t blocks = plan.tasks * plan.columnBlocks;
+            const int64_t expected = blocks * (plan.outputGroups + (plan.isSplit ? plan.groups : 0));
+            CHECK(scanned == expected, "%lld blocks of %lld", (long long)scanned, (long long)expected);
+            // Reads and writes beside the operands, once: as a share of them.
+            const double operands = 4.0 * double(sizeOf(type)) * p.batch * double(tokens) * kvHeads * dim;
+            const double most = plan.isSplit ? 1.7 : 1.2;
+            CHECK(!isCausal || dim > 128 || tokens < 5000 || plan.bytes() <= most * operands,
+                  "dim %d, %d tokens: %g times the operands", dim, tokens, plan.bytes() / operands);
+          }
+}
+
 SelectionProblem drawSelection(Pick& pick) {
   SelectionProblem p;
   const int32_t dims[] = {1, 40, 64, 128, 256, 512}, heads[] = {1, 4, 8, 48, 1024};
@@ -264,14 +299,16 @@ void checkSelection(Largest& largest, const cuda::Limits& limits) {
 
 Largest checkAll(const cuda::Limits& limits) {
   // By type, ways to meet the keys of a pattern in tiles of dims, and patterns of more dims than these; combine,
-  // effects of rules on tokens and grids, merge, append and rotary by type; selection.
-  constexpr size_t kKernels = 3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 12;
+  // effects of rules on tokens and grids, merge, append and rotary by type; selection; linear attention by type, and
+  // its carry.
+  constexpr size_t kKernels = 3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 12 + 3 * 4 + 1;
   Largest largest;
   checkAttention(largest, limits);
   checkMerge(largest, limits);
   checkAppend(largest, limits);
   checkRotary(largest, limits);
   checkSelection(largest, limits);
+  checkLinear(largest, limits);
   CHECK(largest.kernels() == kKernels, "%zu kernels were launched, there are %zu", largest.kernels(), kKernels);
   return largest;
 }

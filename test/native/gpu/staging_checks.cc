@@ -175,6 +175,59 @@ void checkRotary(Backend& backend, uint32_t seed, bool toDevice) {
   compare(backend, p, disturber);
 }
 
+void checkLinear(Backend& backend, uint32_t seed, bool toDevice) {
+  Disturber disturber(machine, seed, toDevice);
+  LinearProblem p;
+  p.batch = p.sequences = 1 + disturber.pick(2);
+  p.kvHeads = 1 + disturber.pick(2);
+  p.queryHeads = p.kvHeads * (1 + disturber.pick(2));
+  p.queries = p.keys = 1 + disturber.pick(70);
+  p.headDim = 1 + disturber.pick(20);
+  p.valueDim = 1 + disturber.pick(20);
+  p.isNormalized = disturber.pick(2);
+  nameOfCase = "linear, seed " + std::to_string(seed) + (toDevice ? " mixed" : "");
+  const std::vector<int32_t> totals{0, disturber.pick(p.keys + 1), p.keys};
+  if (p.batch == 1 && disturber.pick(2)) {
+    p.sequences = 2;
+    p.cuSeqlens = totals.data();
+  }
+  std::deque<std::vector<float>> buffers;
+  const auto numbers = [&](int64_t count) {
+    std::vector<float>& x = buffers.emplace_back(size_t(count));
+    for (float& one : x) one = float(disturber.pick(9)) / 4;
+    return x.data();
+  };
+  const auto rows = [&](Operand& o, int64_t heads, int64_t dim, bool isInput) {
+    o = {numbers(p.batch * p.keys * heads * dim), p.keys * heads * dim, heads * dim, dim, 1};
+    disturber(rowsOf(o, p.batch, p.keys, heads, dim, p.dtype), isInput);
+  };
+  rows(p.query, p.queryHeads, p.headDim, true);
+  rows(p.key, p.kvHeads, p.headDim, true);
+  rows(p.value, p.kvHeads, p.valueDim, true);
+  rows(p.out, p.queryHeads, p.valueDim, false);
+  p.decayBatch = p.keys * p.kvHeads;
+  p.decayToken = p.kvHeads;
+  p.decayHead = 1;
+  std::vector<float> decays(size_t(p.batch * p.decayBatch));
+  for (float& x : decays) x = float(-disturber.pick(9)) / 4;
+  p.decay = decays.data();
+  disturber(floatsOf(p.decay, {{p.batch, &p.decayBatch}, {p.keys, &p.decayToken}, {p.kvHeads, &p.decayHead}}), true);
+  const int64_t states = int64_t(p.sequences) * p.kvHeads * p.features();
+  int64_t one = 1;
+  const auto list = [&](auto& array, int64_t count) {
+    array = numbers(count);
+    one = 1;
+    disturber.list(floatsOf(array, {{count, &one}}));
+  };
+  list(p.stateIn, states * p.valueDim);
+  list(p.state, states * p.valueDim);
+  if (p.isNormalized) {
+    list(p.normalizerIn, states);
+    list(p.normalizer, states);
+  }
+  compare(backend, p, disturber);
+}
+
 void checkSelection(Backend& backend, uint32_t seed, bool toDevice) {
   Disturber disturber(machine, seed, toDevice);
   SelectionProblem p;
@@ -287,6 +340,7 @@ int main(int argc, char** argv) {
       checkAttention(backend, seed, toDevice);
       checkMerge(backend, seed, toDevice);
       checkRotary(backend, seed, toDevice);
+      checkLinear(backend, seed, toDevice);
       checkSelection(backend, seed, toDevice);
     }
   }

@@ -1,10 +1,12 @@
-// Seeded bugs of the kernels of selection, merging and appending.
+// Seeded bugs of the kernels of selection, merging, appending, rotating and linear attention.
 import { mutant } from './mutant.mjs';
 
 const selection = mutant('selection', 'cuda/selection/');
 const merge = (name, ...change) => mutant('merge', 'cuda/merge/')(name, 'merge_rows.h', ...change);
 const append = (name, ...change) => mutant('append', 'cuda/append/')(name, 'append_rows.h', ...change);
 const rotary = (name, ...change) => mutant('rotary', 'cuda/rotary/')(name, 'rotate_rows.h', ...change);
+
+const linear = mutant('linear', 'cuda/linear/');
 
 export const operationMutants = [
   // Selection.
@@ -118,4 +120,50 @@ export const operationMutants = [
   rotary('partners are neighbours', 'high = load(pairs + first, count)', 'high = load(1 + first, count)'),
   rotary('dims behind the pairs are left out', '    return row.copy(', '    return; row.copy('),
   rotary('pieces past the last are rotated', '  if (at >= p.work) return;\n'),
+
+  // Linear attention.
+  linear('later keys have a score', 'scan.h', 'x = column <= row ? x : 0;', 'x = column <= row + 1 ? x : 0;'),
+  linear(
+    'later values count where one is not finite',
+    'scan.h',
+    'before + (areFinite_ ? 1 : 0)',
+    'before + (areFinite_ ? 1 : 1)',
+  ),
+  linear(
+    'the scores take the place of queries that others read',
+    'scan.h',
+    '    sync_block();  // nobody reads the queries any more, whose place the scores take\n',
+  ),
+  linear('a token decays before it is seen', 'decays.h', 'i == 0 ? ofLeft : sum', 'i == 0 ? before : ofLeft'),
+  linear('sums of decays lose their second half', 'decays.h', 'return {sum, low - (sum - high)};', 'return {sum, 0};'),
+  linear('states do not decay', 'scan.h', 'x = kept * ld_shared_f32(', 'x = ld_shared_f32('),
+  linear('keys do not decay to the end of their chunk', 'rows.h', ' * rows.load(ChunkRows::kToEnd, i / kStripDims)'),
+  linear('outputs do not decay from the start of their chunk', 'scan.h', '      output.scaleRows(factor);\n'),
+  linear(
+    'query heads share the first one',
+    'scan.h',
+    'work_.head * p_.headsPerState + h',
+    'work_.head * p_.headsPerState',
+  ),
+  linear(
+    'groups begin with what they leave',
+    'carry.h',
+    'st_global(slot + at, carried);',
+    'st_global(slot + at, left);',
+  ),
+  linear('groups do not decay', 'carry.h', 'fmaf(carried, kept, left)', 'carried + left'),
+  linear(
+    'the normalizer does not begin with what is given',
+    'scan.h',
+    'begin.normalizer && f < p_.features ?',
+    'false ?',
+  ),
+  linear(
+    'rows are divided by the sums of half of their keys',
+    'scan.h',
+    ' + rows_.load(ChunkRows::kScoresOfOtherHalf, row)',
+  ),
+  linear('a feature of taylor2 has the wrong factor', 'rows.h', 'a == b ? p.taylorSquare :', 'a == b ? p.taylorRoot :'),
+  linear('columns past the last are written', 'scan.h', ' || column >= work_.columns'),
+  linear('rows past the last are written', 'scan.h', 'ownRow() + slot * 8 >= n || '),
 ];

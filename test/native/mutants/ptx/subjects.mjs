@@ -21,6 +21,7 @@ const selection = (kernel) => ({
 });
 const merge = (kernel) => ({ module: 'merge', kernel, program: 'merge_checks', args: [120, 'lazy'] });
 const append = (kernel) => ({ module: 'append', kernel, program: 'append_checks', args: [120, 'lazy'] });
+const linear = (kernel) => ({ module: 'linear', kernel, program: 'linear_checks', args: [40, 'lazy'] });
 const rotary = (kernel) => ({ module: 'rotary', kernel, program: 'rotary_checks', args: [120, 'lazy'] });
 
 export const subjects = [
@@ -46,4 +47,7 @@ export const subjects = [
   append('append_float16'),
   rotary('rotary_bfloat16'),
   rotary('rotary_float32'),
+  linear('linear_outputs_bfloat16_64'),
+  linear('linear_sums_float32_128'),
+  linear('linear_carry'),
 ];
