@@ -86,6 +86,7 @@ class Addon : public Napi::Addon<Addon> {
                              method<&Addon::explain>("explain"),
                              method<&Addon::sights>("sights"),
                              method<&Addon::selectionBounds>("selectionBounds"),
+                             method<&Addon::linearPasses>("linearPasses"),
                              method<&Addon::sampledBlocks>("sampledBlocks"),
                              method<&Addon::documentRanges>("documentRanges"),
                              method<&Addon::sliceRanges>("sliceRanges"),
@@ -223,6 +224,20 @@ class Addon : public Napi::Addon<Addon> {
     Napi::Object result = Napi::Object::New(info.Env());
     result.Set("dots", double(bounds.dots));
     result.Set("kept", double(bounds.kept));
+    return result;
+  }
+
+  // (numbers): how linear attention is divided, and why a device would refuse it.
+  Napi::Value linearPasses(const Napi::CallbackInfo& info) {
+    const Request request = readLinearShape(info.Env(), info[0]);
+    const Backend& backend = backendAt(info.Env(), request.device);
+    const LinearPasses passes = backend.passes(std::get<LinearProblem>(request.problem));
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("chunk", passes.chunk);
+    result.Set("groups", double(passes.groups));
+    result.Set("isSplit", passes.isSplit);
+    result.Set("bytes", passes.bytes);
+    result.Set("reasons", toArray(info.Env(), backend.supports(request.problem)));
     return result;
   }
 

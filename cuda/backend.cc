@@ -18,6 +18,8 @@ std::vector<std::string> GpuBackend::supports(const AnyProblem& problem) const {
 
 TileChoice GpuBackend::tiles(const AttentionProblem& problem) const { return tilesFor(problem); }
 
+LinearPasses GpuBackend::passes(const LinearProblem& problem) const { return passesOf(problem, machine_.limits()); }
+
 void GpuBackend::run(const AnyProblem& problem, const CancelFlag& cancel) {
   std::visit(
       [&](const auto& p) {

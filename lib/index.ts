@@ -32,6 +32,7 @@ export { type BlockRange, type S2Coverage, S2Layout, type S2LayoutOptions, s2Lay
 export { type ErrorCode, TilewiseError, TilewiseRangeError, TilewiseTypeError } from './check/errors.js';
 export { explain } from './explain/explain.js';
 export type { ExplainOptions, ExplainShape, Explanation } from './explain/explanation.js';
+export { type ExplainLinearShape, explainLinear, type LinearExplanation } from './explain/linear.js';
 export { type AttentionResult, attention, attentionSync, type ResultOf } from './ops/attention/attention.js';
 export { type GaussianMixtureOptions, gaussianMixture } from './ops/attention/gaussian-mixture.js';
 export type { AttentionOptions, Layout } from './ops/attention/options.js';

@@ -25,6 +25,7 @@ const checks = [
   check('append_checks', []),
   check('rotary_checks', []),
   check('linear_checks', []),
+  check('cumulative_checks', []),
   check('visit_checks', []),
 ];
 

@@ -35,6 +35,7 @@ const kernels = [
   { name: 'append_checks', room: 'gpu' },
   { name: 'rotary_checks', room: 'gpu' },
   { name: 'linear_checks', room: 'gpu', args: [20] },
+  { name: 'cumulative_checks', room: 'gpu', args: [20] },
   { name: 'visit_checks', room: 'gpu' },
 ];
 

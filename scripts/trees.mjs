@@ -26,6 +26,7 @@ export const gpuChecks = [
   'append_checks',
   'rotary_checks',
   'linear_checks',
+  'cumulative_checks',
 ];
 
 const trees = {

@@ -1,6 +1,7 @@
 // The request of linear attention. Reader: someone who adds a field.
 #include "fields.h"
 #include "ops.h"
+#include "plan.h"
 #include "reading.h"
 
 namespace tilewise {
@@ -55,17 +56,15 @@ void readSequences(const Numbers& n, const Views& views, LinearProblem& p) {
   p.cuSeqlens = list.data();
 }
 
-Request readLinear(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
-  const Numbers n(env, numbers, size_t(Field::count));
+// All but operands, sequences and states.
+LinearProblem readSizes(const Numbers& n) {
   const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFields[size_t(f)], least); };
   const auto flag = [&](Field f) { return n.whole(size_t(f), kFields[size_t(f)], 0, 1) == 1; };
-  Request request;
   LinearProblem p;
-  request.device = size_t(count(Field::device, 0));
   p.batch = count(Field::batch, 0);
   p.queryHeads = count(Field::queryHeads, 1);
   p.kvHeads = count(Field::kvHeads, 1);
-  if (p.queryHeads % p.kvHeads != 0) refuse(env, "KV heads must divide the query heads");
+  if (p.queryHeads % p.kvHeads != 0) refuse(n.env(), "KV heads must divide the query heads");
   p.queries = count(Field::queries, 0);
   p.keys = count(Field::keys, 0);
   p.headDim = count(Field::headDim, 1);
@@ -74,13 +73,26 @@ Request readLinear(Napi::Env env, const Napi::Value& numbers, const Napi::Value&
   p.sequences = count(Field::sequences, 0);
   p.featureMap = FeatureMap(n.whole(size_t(Field::featureMap), "featureMap", 0, int32_t(FeatureMap::taylor2)));
   const int32_t mostDim = p.featureMap == FeatureMap::taylor2 ? kMostTaylorDim : kMostLinearDim;
-  if (p.headDim > mostDim || p.valueDim > kMostLinearDim) refuse(env, "the dims are too large");
+  if (p.headDim > mostDim || p.valueDim > kMostLinearDim) refuse(n.env(), "the dims are too large");
   p.isCausal = flag(Field::isCausal);
   p.isNormalized = flag(Field::isNormalized);
-  if (p.isCausal && p.queries != p.keys) refuse(env, "a causal call has a key per query");
+  if (p.isCausal && p.queries != p.keys) refuse(n.env(), "a causal call has a key per query");
   p.scale = float(n.at(size_t(Field::scale)));
   p.eps = float(n.at(size_t(Field::eps)));
   p.chunk = int32_t(n.whole(size_t(Field::chunk), "chunk", 0, kMostChunk));
+  return p;
+}
+
+Request deviceOf(const Numbers& n) {
+  Request request;
+  request.device = size_t(n.count(size_t(Field::device), "device", 0));
+  return request;
+}
+
+Request readLinear(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
+  const Numbers n(env, numbers, size_t(Field::count));
+  Request request = deviceOf(n);
+  LinearProblem p = readSizes(n);
   const Views views(env, objects, request);
   const auto operand = [&](const char* name, Field base, Slot slot, int64_t tokens, int64_t heads, int64_t dim) {
     return readOperand(n, name, size_t(base), views.at(slot), p.batch, tokens, heads, dim, p.dtype);
@@ -109,5 +121,12 @@ Request readLinear(Napi::Env env, const Napi::Value& numbers, const Napi::Value&
 }  // namespace
 
 const Op kLinear{"linear", kFields, kSlots, {}, {}, readLinear};
+
+Request readLinearShape(Napi::Env env, const Napi::Value& numbers) {
+  const Numbers n(env, numbers, kFields.size());
+  Request request = deviceOf(n);
+  request.problem = readSizes(n);
+  return request;
+}
 
 }  // namespace tilewise

@@ -34,6 +34,14 @@ struct LinearStates {
   bool areSplit = false;
 };
 
+// How a device divides a call, for explain(). Not split: one pass over every sequence.
+struct LinearPasses {
+  int32_t chunk = 0;  // tokens
+  int64_t groups = 1;  // of the longest sequence
+  bool isSplit = false;
+  double bytes = 0;  // that are read and written of memory, what caches hold aside
+};
+
 struct LinearProblem {
   int32_t batch = 0, queryHeads = 0, kvHeads = 0;  // query head h reads KV head h * kvHeads / queryHeads
   Token queries = 0, keys = 0;  // the same number if causal
@@ -72,6 +80,12 @@ struct LinearProblem {
     return (sequence * kvHeads + head) * features();
   }
 
+  Token longestSequence() const {
+    if (!cuSeqlens) return keys;
+    Token longest = 0;
+    for (int32_t s = 0; s < sequences; ++s) longest = larger(longest, sequence(s).keys.size());
+    return longest;
+  }
   TW_HOST_DEVICE LinearSequence sequence(int64_t s) const {
     if (!cuSeqlens) return {s, s, {0, queries}, {0, keys}};
     const Range tokens{cuSeqlens[s], cuSeqlens[s + 1]};

@@ -15,18 +15,38 @@ namespace {
 
 enum Phase : int32_t { kSums, kCarries, kOutputs, kPhases };
 
+// Groups are of whole chunks, and those of a shorter sequence of a packed batch as long as those of the longest one.
+struct Division {
+  explicit Division(const LinearProblem& p) {
+    const Token longest = p.longestSequence();
+    chunk = smaller(p.chunk > 0 ? p.chunk : kLinearChunk, larger<Token>(1, longest));
+    const int64_t chunks = ceilDiv<int64_t>(longest, chunk), least = ceilDiv<int64_t>(kGroupTokens, chunk);
+    groupTokens = Token(chunk * larger(least, ceilDiv<int64_t>(chunks, kMostGroups)));
+    groups = groupsOf(p.cuSeqlens ? longest : p.keys);
+    tasks = int64_t(p.sequences) * p.kvHeads;
+  }
+  int64_t groupsOf(Token tokens) const { return larger<int64_t>(1, ceilDiv<int64_t>(tokens, groupTokens)); }
+  bool isSplit(const LinearProblem& p, int threads) const { return !p.isCausal || (groups > 1 && tasks < threads); }
+
+  int32_t chunk;
+  Token groupTokens;
+  int64_t groups, tasks;
+};
+
 class LinearJob {
  public:
   LinearJob(const LinearProblem& problem, int32_t phase, const LinearKernels& kernels, int threads)
-      : p_(problem), phase_(Phase(phase)), k_(kernels), stateFloats_(kernels.stateFloats(problem)) {
-    chunk_ = p_.chunk > 0 ? p_.chunk : kLinearChunk;
-    chunk_ = smaller(chunk_, larger<Token>(1, longest()));
-    const int64_t tasks = int64_t(p_.sequences) * p_.kvHeads;
-    groups_ = groupsOf(p_.keys);
-    if (p_.cuSeqlens) groups_ = groupsOf(longest());
+      : p_(problem),
+        phase_(Phase(phase)),
+        k_(kernels),
+        stateFloats_(kernels.stateFloats(problem)),
+        division_(problem),
+        chunk_(division_.chunk),
+        groups_(division_.groups) {
+    const int64_t tasks = division_.tasks;
     LinearStates& states = *p_.states;
     if (phase_ == kSums) {
-      states.areSplit = !p_.isCausal || (groups_ > 1 && tasks < threads);
+      states.areSplit = division_.isSplit(p_, threads);
       if (states.areSplit) states.memory.reset(new float[size_t(tasks * (groups_ + 1) * stateFloats_)]);
     }
     areSplit_ = states.areSplit;
@@ -50,28 +70,13 @@ class LinearJob {
   }
 
  private:
-  Token longest() const {
-    if (!p_.cuSeqlens) return p_.keys;
-    Token longest = 0;
-    for (int32_t s = 0; s < p_.sequences; ++s) longest = larger(longest, p_.sequence(s).keys.size());
-    return longest;
-  }
-  // Groups are of whole chunks, and those of a shorter sequence of a packed batch as long as those of the longest one.
-  Token groupTokens() const {
-    const int64_t chunks = ceilDiv<int64_t>(longest(), chunk_);
-    const int64_t least = ceilDiv<int64_t>(kGroupTokens, chunk_);
-    return Token(chunk_ * larger(least, ceilDiv<int64_t>(chunks, kMostGroups)));
-  }
-  int64_t groupsOf(Token tokens) const { return larger<int64_t>(1, ceilDiv<int64_t>(tokens, groupTokens())); }
-  int64_t outputGroups() const {
-    return p_.isCausal ? groups_ : larger<int64_t>(1, ceilDiv(p_.queries, groupTokens()));
-  }
+  int64_t outputGroups() const { return p_.isCausal ? groups_ : division_.groupsOf(p_.queries); }
 
   LinearGroup groupAt(int64_t task, int64_t group, const Pause& pause) const {
     const LinearSequence sequence = p_.sequence(task / p_.kvHeads);
     const Token tokens = p_.isCausal || phase_ != kOutputs ? sequence.keys.size() : sequence.queries.size();
-    const Token begin = Token(smaller<int64_t>(tokens, group * groupTokens()));
-    const Range range{begin, smaller(tokens, begin + groupTokens())};
+    const Token begin = Token(smaller<int64_t>(tokens, group * division_.groupTokens));
+    const Range range{begin, smaller(tokens, begin + division_.groupTokens)};
     return {&p_, sequence, int32_t(task % p_.kvHeads), chunk_, range, pause};
   }
   // Of a task: what groups 0, 1 ... begin with, then what is left at the end.
@@ -101,7 +106,7 @@ class LinearJob {
     float* const carried = worker.floats(stateFloats_);
     k_.loadState(p_, sequence, head, carried);
     std::memcpy(stateOf(task, 0), carried, bytes);
-    const int64_t groups = groupsOf(tokens.keys.size());
+    const int64_t groups = division_.groupsOf(tokens.keys.size());
     for (int64_t group = 0; group < groups; ++group) {
       if (p_.isCausal && group + 1 == groups && !isWanted()) return;
       k_.carry(p_, stateOf(task, group + 1), carried);
@@ -134,7 +139,7 @@ class LinearJob {
     float* const end = carried + stateFloats_;
     float* const scratch = end + stateFloats_;
     k_.loadState(p_, sequence, head, carried);
-    const int64_t groups = groupsOf(tokens.keys.size());
+    const int64_t groups = division_.groupsOf(tokens.keys.size());
     for (int64_t group = 0; group < groups; ++group) {
       const bool isCarried = group > 0 || beginsWithState(), isLast = group + 1 == groups;
       const bool needsEnd = !isLast || isWanted();
@@ -149,8 +154,10 @@ class LinearJob {
   const Phase phase_;
   const LinearKernels& k_;
   const int64_t stateFloats_;
-  int32_t chunk_ = 0;
-  int64_t groups_ = 1, items_ = 0;
+  const Division division_;
+  const int32_t chunk_;
+  const int64_t groups_;
+  int64_t items_ = 0;
   bool areSplit_ = false;
 };
 
@@ -173,6 +180,23 @@ double flopsOf(const LinearProblem& p) {
   const double perQuery = (chunk + 1) * (p.headDim + p.valueDim) + 2 * features * p.valueDim;
   return double(p.batch) *
          (double(p.queries) * p.queryHeads * perQuery + 2.0 * p.keys * p.kvHeads * features * p.valueDim);
+}
+
+LinearPasses passesOf(const LinearProblem& p, int threads) {
+  const Division division(p);
+  LinearPasses passes{division.chunk, 1, division.isSplit(p, threads), 0};
+  const double queries = double(p.batch) * p.queries * p.queryHeads * (p.headDim + p.valueDim);
+  const double keys = double(p.batch) * p.keys * p.kvHeads * (p.headDim + p.valueDim);
+  const double state = double(division.tasks) * p.features() * p.valueDim * double(sizeof(float));
+  passes.bytes = (queries + keys) * double(sizeOf(p.dtype));
+  if (p.stateIn) passes.bytes += state;
+  if (p.state) passes.bytes += state;
+  if (!passes.isSplit) return passes;
+  passes.groups = division.groups;
+  // Keys are read again, unless every query sees all; states are written, carried on and read.
+  if (p.isCausal) passes.bytes += keys * double(sizeOf(p.dtype));
+  passes.bytes += 4 * state * double(division.groups);
+  return passes;
 }
 
 int32_t jobsOf(const LinearProblem&) { return kPhases; }

@@ -12,6 +12,7 @@ namespace tilewise::cpu {
 
 void addReasons(Reasons& reasons, const LinearProblem& problem);
 double flopsOf(const LinearProblem& problem);
+LinearPasses passesOf(const LinearProblem& problem, int threads);
 int32_t jobsOf(const LinearProblem& problem);
 std::shared_ptr<Job> jobOf(const LinearProblem& problem, int32_t index, const Kernels& kernels, int threads);
 

@@ -1,5 +1,4 @@
-// cumulativeAttention on a GPU: what cuda/operations.h asks of an operation. There are no kernels, so the backend
-// refuses every problem, and only addReasons() is ever called. Reader: the backend.
+// cumulativeAttention on a GPU: what cuda/operations.h asks of an operation. Reader: the backend.
 #pragma once
 
 #include "../../core/op/backend.h"
@@ -10,10 +9,8 @@
 
 namespace tilewise::cuda {
 
-inline void addReasons(Reasons& reasons, const CumulativeProblem&, const Limits&) {
-  reasons.add("cumulative attention runs on the CPU only");
-}
-inline CumulativeProblem stage(Staging&, const CumulativeProblem& problem) { return problem; }
-inline void run(const CumulativeProblem&, const Limits&, Queue&, const CancelFlag&) {}
+void addReasons(Reasons& reasons, const CumulativeProblem& problem, const Limits& limits);
+CumulativeProblem stage(Staging& staging, const CumulativeProblem& problem);
+void run(const CumulativeProblem& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
 }  // namespace tilewise::cuda

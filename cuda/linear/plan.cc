@@ -10,13 +10,6 @@ namespace {
 constexpr int64_t kStripBytes = int64_t(kStripDims) * kStripDims * int64_t(sizeof(float));
 constexpr int64_t kRowsBytes = 8 * int64_t(kChunkTokens) * int64_t(sizeof(float));
 
-Token longestOf(const LinearProblem& p) {
-  if (!p.cuSeqlens) return p.keys;
-  Token longest = 0;
-  for (int32_t s = 0; s < p.sequences; ++s) longest = larger(longest, p.sequence(s).keys.size());
-  return longest;
-}
-
 }  // namespace
 
 LinearPlan::LinearPlan(const LinearProblem& problem, const Limits& limits)
@@ -66,7 +59,7 @@ bool LinearPlan::shapeFor(int columnsPerBlock, int64_t room, bool isResident) {
 
 // Heads and columns fill the machine, or tokens are divided, too: into groups of whole chunks.
 void LinearPlan::divide(int64_t multiprocessors) {
-  const int64_t longest = longestOf(p_), blocks = tasks * columnBlocks;
+  const int64_t longest = p_.longestSequence(), blocks = tasks * columnBlocks;
   const int64_t least = larger<int64_t>(kLeastGroupTokens, ceilDiv(longest, kMostLinearGroups));
   groupTokens = Token(ceilDiv<int64_t>(least, chunk) * chunk);
   const auto groupsOf = [&](int64_t tokens) {

@@ -66,6 +66,11 @@ void addReasons(Reasons& reasons, const LinearProblem& problem, const Limits& li
     reasons.add("a strip of the state needs more shared memory than this device has");
 }
 
+LinearPasses passesOf(const LinearProblem& problem, const Limits& limits) {
+  const LinearPlan plan(problem, limits);
+  return {plan.chunk, plan.groups, plan.isSplit, plan.bytes()};
+}
+
 void run(const StagedLinear& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel) {
   const LinearPlan plan(staged.problem, limits);
   LinearParams p = paramsOf(staged, plan);

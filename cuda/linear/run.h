@@ -17,6 +17,7 @@ struct StagedLinear {
 
 void addReasons(Reasons& reasons, const LinearProblem& problem, const Limits& limits);
 StagedLinear stage(Staging& staging, const LinearProblem& problem);
+LinearPasses passesOf(const LinearProblem& problem, const Limits& limits);
 void run(const StagedLinear& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
 }  // namespace tilewise::cuda

@@ -1,7 +1,6 @@
 // explain(): what a pattern costs before it is run, counted on the tiles that would run it or on tiles of one's own.
 // Reader: someone choosing a pattern or a shape. Counts come from core/plan/plan.h, which asks the patterns what the loops ask.
 
-import { placementOf } from '../call/placement.js';
 import type { Request } from '../call/request.js';
 import { checkHeads, maxHeadDim, outputHeads, type Shape } from '../call/shape.js';
 import { calling, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
@@ -15,8 +14,9 @@ import { checkCoverage } from '../patterns/shard-sights.js';
 import { shardLayouts } from '../patterns/strided-shards.js';
 import { boundsOf } from '../selectors/hierarchical-bound.js';
 import { describePages } from '../stores/pages.js';
-import { backendName, checkDevice, type DeviceName, devices } from '../tensor/devices.js';
+import { checkDevice } from '../tensor/devices.js';
 import { bytesPer, floatTypes, sizeOf } from '../tensor/views.js';
+import { chooseBackend } from './backend.js';
 import { causalShare } from './causal-dense.js';
 import { CountedExplanation } from './counted.js';
 import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
@@ -316,32 +316,4 @@ function counts(
     }),
     ...(dots !== undefined && { selection: { dots, flops: 2 * dots * headDim * heads } }),
   };
-}
-
-/** The backend that would run the call, as attention() picks it, and the plan on its tiles. */
-function chooseBackend(
-  device: DeviceName,
-  planFor: (index: number) => NativePlan,
-): { plan: NativePlan; backend: Explanation['backend'] } {
-  const { candidates } = placementOf(device, []);
-  const reasons = devices().flatMap(({ name, isAvailable, reason }) => (isAvailable ? [] : [`${name}: ${reason}`]));
-  const refusals: string[] = [];
-  let plan = planFor(candidates[0]);
-  let chosen = 0;
-  while (plan.reasons.length > 0 && chosen + 1 < candidates.length) {
-    const name = backendName(candidates[chosen]);
-    refusals.push(...plan.reasons.map((reason) => `${name}: ${reason}`));
-    plan = planFor(candidates[++chosen]);
-  }
-  const name = backendName(candidates[chosen]);
-  const available = devices().filter(({ isAvailable }) => isAvailable);
-  const why =
-    device !== 'auto'
-      ? `asked for with device '${device}'`
-      : available.length === 1
-        ? 'the only device that is available'
-        : chosen > 0
-          ? `'${backendName(candidates[0])}' cannot run the problem`
-          : 'preferred to the others that are available';
-  return { plan, backend: { name, why, reasons: [...reasons, ...refusals, ...plan.reasons] } };
 }

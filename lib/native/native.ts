@@ -93,6 +93,15 @@ export interface NativeOp {
   readonly itemViews: readonly string[];
 }
 
+/** core/op/linear.h's LinearPasses, and why the device would refuse the call. */
+export interface NativePasses {
+  readonly chunk: number;
+  readonly groups: number;
+  readonly isSplit: boolean;
+  readonly bytes: number;
+  readonly reasons: string[];
+}
+
 export interface Native {
   /** By name: what the numbers and views of an operation are called, in order. */
   readonly ops: Readonly<Record<string, NativeOp>>;
@@ -132,6 +141,8 @@ export interface Native {
    * sinks and window. No views; of the stages all fields.
    */
   selectionBounds(numbers: Float64Array): { dots: number; kept: number };
+  /** How a device divides linear attention; numbers of the op `linear`. */
+  linearPasses(numbers: Float64Array): NativePasses;
   /**
    * The block lists that a rule draws: `numbers` are those of binding/requests/sampling.cc, `lengths` [queries, keys] of every
    * sequence, `table` probabilities by distance.

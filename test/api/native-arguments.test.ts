@@ -248,9 +248,14 @@ describe('native code trusts nothing', () => {
       native.run.bind(native, op),
       native.submit.bind(native, op),
     ]);
-    const calls = [...named, native.run, native.submit, native.explain, native.selectionBounds] as unknown as ((
-      ...args: unknown[]
-    ) => unknown)[];
+    const calls = [
+      ...named,
+      native.run,
+      native.submit,
+      native.explain,
+      native.linearPasses,
+      native.selectionBounds,
+    ] as unknown as ((...args: unknown[]) => unknown)[];
     for (const call of calls) {
       for (const args of [
         [],

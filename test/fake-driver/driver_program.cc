@@ -46,13 +46,16 @@ void run(const StagedAttention& staged, const Limits&, Queue& queue, const Cance
   }
 }
 void run(const AppendProblem&, const Limits&, Queue&, const CancelFlag&) {}
+void run(const CumulativeProblem&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const StagedLinear&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const MergeProblem&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const StagedRotary&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const SelectionProblem&, const Limits&, Queue&, const CancelFlag&) {}
 TileChoice tilesFor(const AttentionProblem&) { return {}; }
+LinearPasses passesOf(const LinearProblem&, const Limits&) { return {}; }
 void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
 void addReasons(Reasons&, const AppendProblem&, const Limits&) {}
+void addReasons(Reasons&, const CumulativeProblem&, const Limits&) {}
 void addReasons(Reasons&, const LinearProblem&, const Limits&) {}
 void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
 void addReasons(Reasons&, const RotaryProblem&, const Limits&) {}

@@ -1,5 +1,5 @@
-// Cumulative attention against numbers computed elsewhere (golden/ext-linear.json), on every instruction set of the CPU, and its
-// arguments. Reader: someone who runs Aaren.
+// Cumulative attention against numbers computed elsewhere (golden/ext-linear.json), on every backend, and its arguments.
+// Reader: someone who runs Aaren.
 
 import { afterAll, describe, expect, it } from 'vitest';
 import {
@@ -9,12 +9,12 @@ import {
   numThreads,
   setNumThreads,
   Tensor,
-  TilewiseError,
 } from '../../dist/index.js';
-import { backends } from '../conformance/backends.js';
+import { selected } from '../conformance/backends.js';
+import { onEveryBackend } from '../conformance/suite.js';
 import { dtypes, ulp } from '../references/half.js';
 import { expectBoth } from '../support/expect-error.js';
-import { casesOf, expectNear, extLinear, onEveryCpu, tokensOf } from '../support/ext-linear.js';
+import { casesOf, expectNear, extLinear, tokensOf } from '../support/ext-linear.js';
 import { extOptions, extTensor } from '../support/ext-modifiers.js';
 import { type ExtTensor, extNumbers } from '../support/ext-patterns.js';
 import { isSame, tensor } from '../support/tensors.js';
@@ -53,6 +53,7 @@ function expectLse(got: { readonly data: ArrayLike<number> } | undefined, want: 
   });
 }
 
+const device = () => selected()?.device;
 const threads = numThreads();
 afterAll(() => setNumThreads(threads));
 
@@ -71,9 +72,9 @@ function softmaxSoFar(scores: Tensor<'float32'>, v: Tensor<'float32'>): number[]
   });
 }
 
-onEveryCpu(() => {
+onEveryBackend(() => {
   it.each(cases)('$name', ({ scores, v, out, lse, state }) => {
-    const options = { returnState: true, returnLse: true, device: 'cpu' } as const;
+    const options = { returnState: true, returnLse: true, device: device() } as const;
     const got = cumulativeAttentionSync(extTensor(scores), extTensor(v), options);
     expectNear(got.out, out);
     expectLse(got.lse, lse);
@@ -82,7 +83,7 @@ onEveryCpu(() => {
 
   it.each(cases.filter(({ after }) => after))('$name, from the state', ({ dims, scores, v, out, after = [] }) => {
     const split = after[0].tokens;
-    const options = { returnState: true, device: 'cpu' } as const;
+    const options = { returnState: true, device: device() } as const;
     let got = cumulativeAttentionSync(tokensOf(scores, 0, split), tokensOf(v, 0, split), options);
     expectState(got.state, after[0].state);
     const rows = [...got.out.data];
@@ -96,30 +97,30 @@ onEveryCpu(() => {
 
   it.each(dtypes)('%s rounds inputs and outputs, and nothing between', (type) => {
     const [scores, v] = [tensor(1, 100, 2), tensor(1, 100, 2, 5).astype(type)];
-    const got = cumulativeAttentionSync(scores, v, { device: 'cpu' }).out;
-    const want = cumulativeAttentionSync(scores, v.astype('float32'), { device: 'cpu' }).out.data;
+    const got = cumulativeAttentionSync(scores, v, { device: device() }).out;
+    const want = cumulativeAttentionSync(scores, v.astype('float32'), { device: device() }).out.data;
     const numbers = got.astype('float32').data;
     want.forEach((x, i) => {
       expect(Math.abs(numbers[i] - x)).toBeLessThanOrEqual(ulp(type, x) / 2);
     });
   });
-});
 
-it('is the softmax of the scores so far over their values', () => {
-  const [scores, v] = [tensor(1, 200, 3), tensor(1, 200, 3, 7)];
-  const { out } = cumulativeAttentionSync(scores, v, { device: 'cpu' });
-  softmaxSoFar(scores, v).forEach((x, i) => {
-    expect(Math.abs(out.data[i] - x)).toBeLessThan(2e-6);
+  it('is the softmax of the scores so far over their values', () => {
+    const [scores, v] = [tensor(1, 200, 3), tensor(1, 200, 3, 7)];
+    const { out } = cumulativeAttentionSync(scores, v, { device: device() });
+    softmaxSoFar(scores, v).forEach((x, i) => {
+      expect(Math.abs(out.data[i] - x)).toBeLessThan(2e-6);
+    });
   });
-});
 
-it('gives the running mean for scores of 0, a mean of a thousand tokens too', () => {
-  const v = tensor(1, 1000, 1, 3);
-  const { out } = cumulativeAttentionSync(Tensor.zeros('float32', [1, 1000, 1]), v, { device: 'cpu' });
-  const sums = [0, 0, 0];
-  v.data.forEach((x, i) => {
-    sums[i % 3] += x;
-    expect(Math.abs(out.data[i] - sums[i % 3] / (Math.floor(i / 3) + 1))).toBeLessThan(1e-6);
+  it('gives the running mean for scores of 0, a mean of a thousand tokens too', () => {
+    const v = tensor(1, 1000, 1, 3);
+    const { out } = cumulativeAttentionSync(Tensor.zeros('float32', [1, 1000, 1]), v, { device: device() });
+    const sums = [0, 0, 0];
+    v.data.forEach((x, i) => {
+      sums[i % 3] += x;
+      expect(Math.abs(out.data[i] - sums[i % 3] / (Math.floor(i / 3) + 1))).toBeLessThan(1e-6);
+    });
   });
 });
 
@@ -198,13 +199,5 @@ describe('what the golden file refuses', () => {
       () => cumulativeAttention(scores, tensor(1, 6, 2, 3), given),
       { code: 'ERR_TILEWISE_SHAPE_MISMATCH', says: [names] },
     );
-  });
-});
-
-describe.runIf(backends.some(({ name }) => name === 'cuda'))('a GPU', () => {
-  it('refuses it by name', () => {
-    const call = () => cumulativeAttentionSync(tensor(1, 6, 2), tensor(1, 6, 2, 3), { device: 'cuda' });
-    expect(call).toThrow(TilewiseError);
-    expect(call).toThrow('cumulative attention');
   });
 });

@@ -21,6 +21,7 @@ import { type FeatureMap, featureMaps, type LinearSettings } from './options.js'
 export const linearOp = new Op('linear');
 
 const field = {
+  device: linearOp.field('device'),
   batch: linearOp.field('batch'),
   queryHeads: linearOp.field('queryHeads'),
   kvHeads: linearOp.field('kvHeads'),
@@ -223,6 +224,35 @@ function putStates(
   return made;
 }
 
+/** What decides how a call is divided, besides its sizes. */
+export type LinearRule = Pick<LinearSettings, 'featureMap' | 'isCausal' | 'isNormalized' | 'chunk'>;
+
+function putSizes(numbers: Float64Array, shape: LinearShape, rule: LinearRule): void {
+  numbers[field.batch] = shape.batch;
+  numbers[field.queryHeads] = shape.queryHeads;
+  numbers[field.kvHeads] = shape.kvHeads;
+  numbers[field.queries] = shape.queries;
+  numbers[field.keys] = shape.keys;
+  numbers[field.headDim] = shape.headDim;
+  numbers[field.valueDim] = shape.valueDim;
+  numbers[field.type] = dataTypeCode(shape.type);
+  numbers[field.sequences] = shape.sequences;
+  numbers[field.featureMap] = featureMaps.indexOf(rule.featureMap);
+  numbers[field.isCausal] = Number(rule.isCausal);
+  numbers[field.isNormalized] = Number(rule.isNormalized);
+  numbers[field.chunk] = rule.chunk;
+}
+
+/** A request without data, for native.linearPasses() of a device. */
+export function describeLinear(shape: LinearShape, rule: LinearRule): (device: number) => Float64Array {
+  const numbers = new Float64Array(linearOp.fields);
+  putSizes(numbers, shape, rule);
+  return (device) => {
+    numbers[field.device] = device;
+    return numbers;
+  };
+}
+
 /** Reads the tensors of a call. @param own states that it overwrites */
 export function prepareLinear(
   [qLike, kLike, vLike]: readonly [TensorLike, TensorLike, TensorLike],
@@ -250,21 +280,9 @@ export function prepareLinear(
   const placement = placementOf(settings.device, out ? [...named, { name: 'out', view: out }] : named);
   const request = new Request(form, copiesInputs(settings.copyInputs, named));
   const { numbers } = request;
-  numbers[field.batch] = shape.batch;
-  numbers[field.queryHeads] = shape.queryHeads;
-  numbers[field.kvHeads] = shape.kvHeads;
-  numbers[field.queries] = shape.queries;
-  numbers[field.keys] = shape.keys;
-  numbers[field.headDim] = shape.headDim;
-  numbers[field.valueDim] = shape.valueDim;
-  numbers[field.type] = dataTypeCode(shape.type);
-  numbers[field.sequences] = shape.sequences;
-  numbers[field.featureMap] = featureMaps.indexOf(settings.featureMap);
-  numbers[field.isCausal] = Number(settings.isCausal);
-  numbers[field.isNormalized] = Number(settings.isNormalized);
+  putSizes(numbers, shape, settings);
   numbers[field.scale] = settings.scale;
   numbers[field.eps] = settings.eps;
-  numbers[field.chunk] = settings.chunk;
   request.operand('q', place.q, q, isHeadsFirst);
   request.operand('k', place.k, k, isHeadsFirst);
   request.operand('v', place.v, v, isHeadsFirst);

@@ -50,6 +50,7 @@ void mustBePadded(const Operand& o, DType type, int64_t tokens, int64_t dim, con
 namespace tilewise::cuda {
 
 TileChoice tilesFor(const AttentionProblem& p) { return cpu::backend().tiles(p); }
+LinearPasses passesOf(const LinearProblem& p, const Limits&) { return cpu::backend().passes(p); }
 void run(const StagedAttention& staged, const Limits&, Queue&, const CancelFlag& cancel) {
   const AttentionProblem &p = staged.problem, &lengths = staged.lengths;
   mustBeRows(p.query, p.dtype, "query");
@@ -114,6 +115,17 @@ void run(const StagedRotary& staged, const Limits&, Queue&, const CancelFlag& ca
   cpu::backend().run(p, cancel);
 }
 
+void run(const CumulativeProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
+  mustBeRows(p.value, p.dtype, "value");
+  mustBeRows(p.out, p.dtype, "out");
+  for (const void* data :
+       std::initializer_list<const void*>{p.scores.data, p.lse.data, p.before.max.data, p.before.weighted.data,
+                                          p.after.max.data, p.after.sum.data, p.after.weighted.data}) {
+    mustBeOnDevice(data, "an operand");
+  }
+  cpu::backend().run(p, cancel);
+}
+
 void run(const StagedLinear& staged, const Limits&, Queue&, const CancelFlag& cancel) {
   const LinearProblem& p = staged.problem;
   mustBeRows(p.query, p.dtype, "query");
@@ -141,6 +153,7 @@ void run(const SelectionProblem& p, const Limits&, Queue&, const CancelFlag& can
 
 void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
 void addReasons(Reasons&, const AppendProblem&, const Limits&) {}
+void addReasons(Reasons&, const CumulativeProblem&, const Limits&) {}
 void addReasons(Reasons&, const LinearProblem&, const Limits&) {}
 void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
 void addReasons(Reasons&, const RotaryProblem&, const Limits&) {}

@@ -265,6 +265,22 @@ void checkLinear(Largest& largest, const cuda::Limits& limits) {
           }
 }
 
+// Groups of tokens and columns of every task.
+void checkCumulative(Largest& largest, const cuda::Limits& limits) {
+  for (const DType type : kTypes)
+    for (const Token tokens : {1, 5000, 1 << 24})
+      for (const int32_t heads : {1, 1 << 14}) {
+        CumulativeProblem p;
+        p.batch = 1 << 4;
+        p.heads = heads;
+        p.tokens = tokens;
+        p.valueDim = 300;
+        p.dtype = type;
+        p.out.data = &p;
+        largest.add(launchesOf(p, limits));
+      }
+}
+
 SelectionProblem drawSelection(Pick& pick) {
   SelectionProblem p;
   const int32_t dims[] = {1, 40, 64, 128, 256, 512}, heads[] = {1, 4, 8, 48, 1024};
@@ -299,9 +315,9 @@ void checkSelection(Largest& largest, const cuda::Limits& limits) {
 
 Largest checkAll(const cuda::Limits& limits) {
   // By type, ways to meet the keys of a pattern in tiles of dims, and patterns of more dims than these; combine,
-  // effects of rules on tokens and grids, merge, append and rotary by type; selection; linear attention by type, and
-  // its carry.
-  constexpr size_t kKernels = 3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 12 + 3 * 4 + 1;
+  // effects of rules on tokens and grids, merge, append and rotary by type; selection; linear and cumulative
+  // attention by type, and their carries.
+  constexpr size_t kKernels = 3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 12 + (3 * 4 + 1) + (3 * 2 + 1);
   Largest largest;
   checkAttention(largest, limits);
   checkMerge(largest, limits);
@@ -309,6 +325,7 @@ Largest checkAll(const cuda::Limits& limits) {
   checkRotary(largest, limits);
   checkSelection(largest, limits);
   checkLinear(largest, limits);
+  checkCumulative(largest, limits);
   CHECK(largest.kernels() == kKernels, "%zu kernels were launched, there are %zu", largest.kernels(), kKernels);
   return largest;
 }

@@ -49,11 +49,24 @@ void drawSizes(Pick& pick, LinearProblem& p) {
   p.sequences = p.batch;
 }
 
+// More than one group of tokens.
+void makeLong(Pick& pick, LinearProblem& p) {
+  p.batch = p.kvHeads = 1;
+  p.queryHeads = 1 + pick(2);
+  p.sequences = 1;
+  p.headDim = 5;
+  p.valueDim = 1 + pick(20);
+  p.queries = p.keys = 2050 + pick(200);
+  p.chunk = 0;
+}
+
 Case makeCase(uint32_t seed) {
   Case c;
   Pick pick(seed);
   LinearProblem& p = c.problem;
   drawSizes(pick, p);
+  const bool isLong = seed % 10 == 9;
+  if (isLong) makeLong(pick, p);
   if (pick(4) == 0 && p.isCausal) {
     p.batch = 1;
     p.sequences = 3;
@@ -73,7 +86,8 @@ Case makeCase(uint32_t seed) {
     p.decayToken = isByToken ? p.kvHeads : 0;
     p.decayBatch = isByToken ? int64_t(p.kvHeads) * p.keys : 0;
     const int64_t count = isByToken ? int64_t(p.batch) * p.keys * p.kvHeads : p.kvHeads;
-    for (int64_t i = 0; i < count; ++i) c.decay.push_back(pick(30) ? -float(pick(1000)) / 2000 : -INFINITY);
+    for (int64_t i = 0; i < count; ++i)
+      c.decay.push_back(pick(isLong ? 1000 : 30) ? -float(pick(1000)) / (isLong ? 1e6f : 2e3f) : -INFINITY);
   }
   const size_t states = size_t(p.sequences) * size_t(p.kvHeads) * size_t(p.features());
   c.isStateWanted = pick(2);

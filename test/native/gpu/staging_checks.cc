@@ -228,6 +228,51 @@ void checkLinear(Backend& backend, uint32_t seed, bool toDevice) {
   compare(backend, p, disturber);
 }
 
+void checkCumulative(Backend& backend, uint32_t seed, bool toDevice) {
+  Disturber disturber(machine, seed, toDevice);
+  CumulativeProblem p;
+  p.batch = 1 + disturber.pick(2);
+  p.heads = 1 + disturber.pick(3);
+  p.tokens = 1 + disturber.pick(100);
+  p.valueDim = 1 + disturber.pick(20);
+  nameOfCase = "cumulative, seed " + std::to_string(seed) + (toDevice ? " mixed" : "");
+  std::deque<std::vector<float>> buffers;
+  const auto numbers = [&](int64_t count) {
+    std::vector<float>& x = buffers.emplace_back(size_t(count));
+    for (float& one : x) one = float(1 + disturber.pick(9)) / 4;
+    return x.data();
+  };
+  const int64_t tasks = int64_t(p.batch) * p.heads, row = int64_t(p.heads) * p.valueDim;
+  for (Operand* const o : {&p.value, &p.out}) {
+    *o = {numbers(tasks * p.tokens * p.valueDim), p.tokens * row, row, p.valueDim, 1};
+    disturber(rowsOf(*o, p.batch, p.tokens, p.heads, p.valueDim, p.dtype), o == &p.value);
+  }
+  p.scores = numbers(tasks * p.tokens);
+  p.scoreBatch = int64_t(p.tokens) * p.heads;
+  p.scoreToken = p.heads;
+  p.scoreHead = 1;
+  disturber(floatsOf(p.scores, {{p.batch, &p.scoreBatch}, {p.heads, &p.scoreHead}, {p.tokens, &p.scoreToken}}), true);
+  p.lse = numbers(tasks * p.tokens);
+  p.lseBatch = int64_t(p.heads) * p.tokens;
+  p.lseHead = p.tokens;
+  p.lseToken = 1;
+  disturber(floatsOf(p.lse, {{p.batch, &p.lseBatch}, {p.heads, &p.lseHead}, {p.tokens, &p.lseToken}}), false);
+  int64_t one = 1;
+  const auto list = [&](auto& array, int64_t count) {
+    array = numbers(count);
+    disturber.list(floatsOf(array, {{count, &one}}));
+  };
+  if (disturber.pick(2)) {
+    list(p.before.max, tasks);
+    list(p.before.sum, tasks);
+    list(p.before.weighted, tasks * p.valueDim);
+  }
+  list(p.after.max, tasks);
+  list(p.after.sum, tasks);
+  list(p.after.weighted, tasks * p.valueDim);
+  compare(backend, p, disturber);
+}
+
 void checkSelection(Backend& backend, uint32_t seed, bool toDevice) {
   Disturber disturber(machine, seed, toDevice);
   SelectionProblem p;
@@ -341,6 +386,7 @@ int main(int argc, char** argv) {
       checkMerge(backend, seed, toDevice);
       checkRotary(backend, seed, toDevice);
       checkLinear(backend, seed, toDevice);
+      checkCumulative(backend, seed, toDevice);
       checkSelection(backend, seed, toDevice);
     }
   }

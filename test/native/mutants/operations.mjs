@@ -7,6 +7,7 @@ const append = (name, ...change) => mutant('append', 'cuda/append/')(name, 'appe
 const rotary = (name, ...change) => mutant('rotary', 'cuda/rotary/')(name, 'rotate_rows.h', ...change);
 
 const linear = mutant('linear', 'cuda/linear/');
+const cumulative = (name, ...change) => mutant('cumulative', 'cuda/cumulative/')(name, 'scan_tokens.h', ...change);
 
 export const operationMutants = [
   // Selection.
@@ -120,6 +121,21 @@ export const operationMutants = [
   rotary('partners are neighbours', 'high = load(pairs + first, count)', 'high = load(1 + first, count)'),
   rotary('dims behind the pairs are left out', '    return row.copy(', '    return; row.copy('),
   rotary('pieces past the last are rotated', '  if (at >= p.work) return;\n'),
+
+  // Cumulative attention.
+  cumulative('values of hidden tokens are read', 'score[i] != -INFINITY ? RowPiece', 'exists ? RowPiece'),
+  cumulative('hidden tokens count', 'if (score[i] != -INFINITY) chunk.join', 'chunk.join'),
+  cumulative('tokens count twice at the end of a chunk', '      chunk = {};\n'),
+  cumulative(
+    'groups begin with nothing',
+    'storeSum(carried, column, params.begin(task, group));',
+    'storeSum({}, column, params.begin(task, group));',
+  ),
+  cumulative(
+    'a state is overwritten while others read it',
+    '  sync_block();  // the state before may be in the same place\n',
+  ),
+  cumulative('the state before is left out', 'doesWrite && p.before.max && exists', 'false'),
 
   // Linear attention.
   linear('later keys have a score', 'scan.h', 'x = column <= row ? x : 0;', 'x = column <= row + 1 ? x : 0;'),

@@ -22,6 +22,12 @@ const selection = (kernel) => ({
 const merge = (kernel) => ({ module: 'merge', kernel, program: 'merge_checks', args: [120, 'lazy'] });
 const append = (kernel) => ({ module: 'append', kernel, program: 'append_checks', args: [120, 'lazy'] });
 const linear = (kernel) => ({ module: 'linear', kernel, program: 'linear_checks', args: [40, 'lazy'] });
+const cumulative = (kernel) => ({
+  module: 'cumulative',
+  kernel,
+  program: 'cumulative_checks',
+  args: [40, 'lazy'],
+});
 const rotary = (kernel) => ({ module: 'rotary', kernel, program: 'rotary_checks', args: [120, 'lazy'] });
 
 export const subjects = [
@@ -50,4 +56,6 @@ export const subjects = [
   linear('linear_outputs_bfloat16_64'),
   linear('linear_sums_float32_128'),
   linear('linear_carry'),
+  cumulative('cumulative_outputs_float16'),
+  cumulative('cumulative_carry'),
 ];
