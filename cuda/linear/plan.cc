@@ -49,7 +49,7 @@ bool LinearPlan::shapeFor(int columnsPerBlock, int64_t room, bool isResident) {
     shape.keys = take(keyTiles * kStripBytes);
     shape.values = take(wide);
     shape.states = take(shape.stateTiles * wide);
-    shape.normalizer = take(int64_t(featureStrips) * kStripDims * int64_t(sizeof(float)));
+    shape.normalizer = take(p_.isNormalized ? int64_t(featureStrips) * kStripDims * int64_t(sizeof(float)) : 0);
     shape.rows = take(kRowsBytes);
     sharedBytes = at;
     if (at <= room) return true;

@@ -231,20 +231,25 @@ void checkRotary(Largest& largest, const cuda::Limits& limits) {
   }
 }
 
+LinearProblem linearProblem(DType type, int32_t heads, int32_t dim, Token tokens, bool isCausal) {
+  LinearProblem p;
+  p.batch = p.sequences = heads;
+  p.queryHeads = p.kvHeads = heads;
+  p.queries = p.keys = tokens;
+  p.headDim = p.valueDim = dim;
+  p.isCausal = isCausal;
+  p.dtype = type;
+  return p;
+}
+
 // Every block of a group of a task's columns, once.
 void checkLinear(Largest& largest, const cuda::Limits& limits) {
   for (const DType type : kTypes)
     for (const bool isCausal : {false, true})
-      for (const int32_t kvHeads : {1, 1 << 12})
+      for (const int32_t heads : {1, 1 << 5})
         for (const int32_t dim : {64, 128, 300, 4096})
           for (const Token tokens : {1, 5000, 1 << 22}) {
-            LinearProblem p;
-            p.batch = p.sequences = kvHeads == 1 ? 1 : 1 << 10;
-            p.queryHeads = p.kvHeads = kvHeads;
-            p.queries = p.keys = tokens;
-            p.headDim = p.valueDim = dim;
-            p.isCausal = isCausal;
-            p.dtype = type;
+            LinearProblem p = linearProblem(type, heads, dim, tokens, isCausal);
             p.out.data = &p;
             Reasons reasons("");
             cuda::addReasons(reasons, p, limits);
@@ -256,13 +261,26 @@ void checkLinear(Largest& largest, const cuda::Limits& limits) {
             for (const NotedLaunch& l : launches) scanned += l.kernel == "linear_carry" ? 0 : l.blocks;
             const int64_t blocks = plan.tasks * plan.columnBlocks;
             const int64_t expected = blocks * (plan.outputGroups + (plan.isSplit ? plan.groups : 0));
-            CHECK(scanned == expected, "%lld blocks of %lld", (long long)scanned, (long long)expected);
-            // Reads and writes beside the operands, once: as a share of them.
-            const double operands = 4.0 * double(sizeOf(type)) * p.batch * double(tokens) * kvHeads * dim;
-            const double most = plan.isSplit ? 1.7 : 1.2;
-            CHECK(!isCausal || dim > 128 || tokens < 5000 || plan.bytes() <= most * operands,
-                  "dim %d, %d tokens: %g times the operands", dim, tokens, plan.bytes() / operands);
+            CHECK(scanned == expected, "dim %d, %d tokens: %lld blocks of %lld", dim, tokens, (long long)scanned,
+                  (long long)expected);
           }
+}
+
+// What linear attention reads and writes, as a share of its operands, on a GPU whose blocks may have 163 KB.
+void checkLinearTraffic() {
+  const cuda::Limits limits{80, 108, 163 << 10};
+  for (const DType type : kTypes)
+    for (const int32_t heads : {1, 16})
+      for (const int32_t dim : {64, 128})
+        for (const Token tokens : {1 << 13, 1 << 16, 1 << 20}) {
+          const LinearProblem p = linearProblem(type, heads, dim, tokens, true);
+          const cuda::LinearPlan plan(p, limits);
+          const double operands = 4.0 * double(sizeOf(type)) * p.batch * double(tokens) * p.kvHeads * dim;
+          CHECK(plan.isSplit == (heads == 1), "%d heads of dim %d, %d tokens: %d groups", heads, dim, tokens,
+                plan.groups);
+          CHECK(plan.bytes() <= (plan.isSplit ? 1.7 : 1.2) * operands, "dim %d, %d tokens: %g times the operands", dim,
+                tokens, plan.bytes() / operands);
+        }
 }
 
 // Groups of tokens and columns of every task.
@@ -341,5 +359,6 @@ int main(int argc, char** argv) {
   checkAll(kSmallest);
   checkPacked();
   checkManyTiles();
+  checkLinearTraffic();
   return finish("launches");
 }
