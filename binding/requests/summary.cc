@@ -36,10 +36,11 @@ void readRuns(Napi::Env env, const Views& views, SummaryProblem& p) {
   }
 }
 
-Placed<float> readRows(Napi::Env env, const char* name, const View& view, const SummaryProblem& p, int64_t columns) {
+Placed<void> readRows(Napi::Env env, const char* name, const View& view, const SummaryProblem& p, int64_t columns,
+                      int64_t bytes) {
   if (!view.isPresent) return {};
   const Axis axes[] = {{p.rows, p.heads * columns}, {p.heads, columns}, {columns, 1}};
-  return locate(env, name, view, 0, axes, sizeof(float)).as<float>();
+  return locate(env, name, view, 0, axes, bytes);
 }
 
 Request readSummary(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
@@ -58,8 +59,8 @@ Request readSummary(Napi::Env env, const Napi::Value& numbers, const Napi::Value
   p.key =
       readOperand(n, "k", size_t(Field::keyOffset), views.at(Slot::key), p.batch, p.tokens, p.heads, p.headDim, p.type);
   readRuns(env, views, p);
-  p.bounds = readRows(env, "bounds", views.at(Slot::bounds), p, 2 * int64_t(p.headDim));
-  p.means = readRows(env, "means", views.at(Slot::means), p, p.headDim);
+  p.bounds = readRows(env, "bounds", views.at(Slot::bounds), p, 2 * int64_t(p.headDim), sizeOf(p.type));
+  p.means = readRows(env, "means", views.at(Slot::means), p, p.headDim, sizeof(float)).as<float>();
   request.problem = std::move(p);
   return request;
 }

@@ -1,6 +1,6 @@
 // StatsProblem: numbers about the attention matrix P = exp(S - lse), S = scale q.k, that are found without storing it.
 // Causal: query i is at position i + keys - queries and sees the keys up to it. All results are row-major; what a query
-// does not see counts as probability 0 and score -inf. Reader: backend authors. Uses: DELTA (arXiv 2506.01967),
+// does not see counts as probability 0 and score -inf. Reader: backend authors. Uses: DELTA (arXiv 2510.09883),
 // MInference (2407.02490), SnapKV (2404.14469), pointer networks (1506.03134), retrieval heads (2404.15574).
 #pragma once
 

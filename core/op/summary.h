@@ -25,7 +25,7 @@ struct SummaryProblem {
   const SummaryRun* runs = nullptr;
   int64_t runCount = 0;
   int64_t rows = 0;
-  Placed<float> bounds = nullptr;  // [rows][heads][2 headDim]: the largest, then the smallest
+  Placed<void> bounds = nullptr;  // [rows][heads][2 headDim] of the keys' type: the largest, then the smallest
   Placed<float> means = nullptr;  // [rows][heads][headDim]
 
   bool isEmpty() const { return runCount == 0; }

@@ -93,7 +93,8 @@ void readQueries(const Strip& s) {
   }
 }
 
-// Products of rows with keys, dims in the lanes: n <= kBlock keys, and whole vectors of them are written.
+// Products of rows with keys, dims in the lanes: n <= kBlock keys, and whole vectors of them are written. Rows of pages
+// are apart, so that no processor foresees the next ones: they are requested.
 void dotKeys(const Strip& s, int block, const float* const* keys, int n) {
   constexpr int kAtOnce = kLanes < 8 ? kLanes : 8;
   for (int from = 0; from < n; from += kLanes) {
@@ -111,6 +112,9 @@ void dotKeys(const Strip& s, int block, const float* const* keys, int n) {
           const Vec q = load(query + d);
 #pragma GCC unroll 8
           for (int i = 0; i < kAtOnce; ++i) acc[i] = mulAdd(load(key[i] + d), q, acc[i]);
+          if (r > 0 || from + kLanes >= n) continue;
+#pragma GCC unroll 8
+          for (int i = 0; i < kAtOnce; ++i) __builtin_prefetch(key[i + kLanes] + d);
         }
 #pragma GCC unroll 8
         for (int i = 0; i < kAtOnce; ++i) sums[half + i] = acc[i];
@@ -167,11 +171,15 @@ void scoreBlock(const Strip& s, int block, Token begin, int n) {
   const StoredRows rows = p.keyRowsOf(s.item->batch, s.item->kvHead);
   const bool isInPlace = isVectorRow(p.keyType, p.key.dim, p.headDim);
   const int width = ceilDiv(n, kPanel) * kPanel;
+  const int64_t bytes = int64_t(p.headDim) * sizeOf(p.keyType);
   const float* keys[kBlock];
   for (int i = 0; i < n; ++i) {
     const void* key = elementAt(p.key.data, p.keyType, rows.at(begin + i));
     float* row = s.keyRows + int64_t(i) * s.shape.ld;
     if (!isInPlace) {
+      if (i + kStagedAhead < n) {
+        prefetchRow<2>(elementAt(p.key.data, p.keyType, rows.at(begin + i + kStagedAhead)), bytes);
+      }
       for (int d = s.shape.ld - 16; d < s.shape.ld; ++d) row[d] = 0;
       readRow(key, p.keyType, p.key.dim, p.headDim, row);
     }

@@ -20,6 +20,9 @@ constexpr int kMultipliedKeys = 48;
 constexpr int kStripRows = 128, kFewestStripRows = 32;
 constexpr int64_t kStoredWeights = 1 << 22;
 
+// Keys that are requested before they are converted. Not measured against others.
+constexpr int kStagedAhead = 8;
+
 // With up to so many rows products are taken with dims in the lanes: a panel of few rows takes as long as a full one.
 constexpr int kDottedRows = 8;
 

@@ -31,7 +31,7 @@ void summarise(const SummaryProblem& p, const SummaryRun& run, int32_t head, con
   }
   const int64_t to = int64_t(run.row) * p.heads + head;
   if (p.bounds) {
-    for (int32_t d = 0; d < 2 * dim; ++d) p.bounds[to * 2 * dim + d] = largest[d];
+    kernels.writeRow(largest, 2 * dim, p.type, 1, static_cast<char*>(p.bounds.data) + to * 2 * dim * sizeOf(p.type));
   }
   if (p.means) {
     for (int32_t d = 0; d < dim; ++d) p.means[to * dim + d] = sum[d] / float(run.count);

@@ -30,6 +30,7 @@ import { gatePicture } from './gate-picture.mjs';
 import { linearPicture } from './linear-picture.mjs';
 import { pagesPicture } from './pages-picture.mjs';
 import { rotaryPicture } from './rotary-picture.mjs';
+import { selectorsPicture } from './selectors-picture.mjs';
 import { supportPage } from './support.mjs';
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
@@ -167,6 +168,7 @@ const pages = [
   ['docs/pictures/gate.svg', gatePicture],
   ['docs/pictures/halo.svg', haloPicture],
   ['docs/pictures/score-factors.svg', factorsPicture],
+  ['docs/pictures/selectors.svg', selectorsPicture],
 ];
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

@@ -18,7 +18,7 @@ import type { KvPart } from './kv-parts.js';
 import type { KvRows } from './kv-rows.js';
 
 /** Options whose numbers are of single tokens: another call each time. */
-const ofTokens = ['scoreFactor', 'bias', 'mask', 'keyMask', 'keyStarts', 'gate', 'signal'] as const;
+const ofTokens = ['scoreFactor', 'bias', 'mask', 'keyMask', 'keyStarts', 'pageLists', 'gate', 'signal'] as const;
 
 export class RepeatedStep {
   readonly #sizes: KvSizes;

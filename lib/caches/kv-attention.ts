@@ -248,7 +248,7 @@ const besideSinks = ['extraKeys', 'scoreFactor', 'bias', 'mask', 'keyMask', 'ali
 /** Refuses what the cache says itself. */
 function refuseSight(options: Told, parts: readonly KvPart[], rotary: RotarySettings | undefined): void {
   if (parts.every(({ horizon }) => !horizon)) return;
-  const named = (['pattern', 'recentTokens', 'window', 'sinkTokens'] as const).find(
+  const named = (['pattern', 'recentTokens', 'window', 'sinkTokens', 'pageLists'] as const).find(
     (name) => options[name] !== undefined,
   );
   if (named || !options.causal) {

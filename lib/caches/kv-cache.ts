@@ -9,10 +9,12 @@ import { TilewiseError, TilewiseRangeError } from '../check/errors.js';
 import { checkInteger, checkNames } from '../check/validate.js';
 import type { CallMemory } from '../ops/attention/again.js';
 import type { ResultOf } from '../ops/attention/attention.js';
+import type { KeyPages } from '../stores/key-pages.js';
 import { cpu } from '../tensor/devices.js';
 import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
+import { keyPagesOf } from './key-pages.js';
 import { RepeatedStep } from './kv-again.js';
 import { attendTo, attendToSync, callOf } from './kv-attention.js';
 import { denseRows } from './kv-dense.js';
@@ -21,8 +23,8 @@ import { KvPages } from './kv-pages.js';
 import { type KvPart, pageSizeOf, reservedPages } from './kv-parts.js';
 import type { RepeatedAttention } from './kv-repeated.js';
 import { turnedKeys } from './kv-rotary.js';
-import { appendRows, readRows } from './kv-rows.js';
-import { KvRun } from './kv-run.js';
+import { appendRows, readCounts, readRows } from './kv-rows.js';
+import { checkKept, KvRun } from './kv-run.js';
 import type { CacheAttentionOptions } from './kv-told.js';
 import { type PageHold, releaseAll } from './page-counts.js';
 
@@ -101,20 +103,12 @@ export class KvCache {
     const parts = this.#parts ?? this.#settle(batch ?? rows.batch, type ?? (rows.k.type as FloatType));
     const [{ runs }] = parts;
     if (rows.batch !== runs.length) throw mismatch(`\`k\` must have a batch of ${runs.length}, not ${rows.batch}`);
-    const counts = this.#counts(options.lengths, rows.batch, rows.tokens);
+    const counts = readCounts(options.lengths, rows.batch, rows.tokens);
     for (const [entry, run] of runs.entries()) {
       run.refuseReaders('append()', stored);
       this.#checkRoom(run.lengthOf(stored), counts[entry]);
     }
     appendRows(parts, stored, turnedKeys(rows, runs, stored, this.#settings), isHeadsFirst, counts);
-  }
-
-  #counts(lengths: IntegerList | undefined, batch: number, tokens: number): ArrayLike<number> {
-    if (lengths === undefined) return new Array<number>(batch).fill(tokens);
-    const counts = readIntegerList('lengths', lengths);
-    if (counts.length !== batch) throw mismatch(`\`lengths\` must have ${batch} entries, not ${counts.length}`);
-    for (const [entry, count] of counts.entries()) checkInteger(`lengths[${entry}]`, count, 0, tokens);
-    return counts;
   }
 
   #checkRoom(held: number, count: number): void {
@@ -210,7 +204,8 @@ export class KvCache {
   get #plainPart(): KvPart | undefined {
     const { rotary, isReadOnly, device } = this.#settings;
     const [part, other] = this.#parts ?? [];
-    return part && !other && !part.horizon && !rotary && !isReadOnly && device === cpu ? part : undefined;
+    const isPlain = part && !other && !part.horizon && !part.pool.summaries;
+    return isPlain && !rotary && !isReadOnly && device === cpu ? part : undefined;
   }
 
   /**
@@ -260,6 +255,14 @@ export class KvCache {
     return denseRows(this.#filled(), stored, (pool) => pool.valuesOf(stored), this.#settings.layout === 'bhnd');
   }
 
+  /**
+   * The keys of a layer where they are, for attentionStats() and selectors. A view of what the cache has now.
+   * @throws {TypeError | RangeError | TilewiseError} ERR_TILEWISE_INVALID_OPTION; ERR_TILEWISE_SHAPE_MISMATCH with `recentTokens`
+   */
+  keyPages(layer: number): KeyPages {
+    return keyPagesOf(this.#filled(), this.#stored(layer));
+  }
+
   /** Forgets all tokens; the sizes stay. */
   reset(): void {
     for (const run of this.#changing('reset()')) run.free();
@@ -283,12 +286,13 @@ export class KvCache {
 
   /** Makes the pages. */
   #settle(batch: number, type: FloatType): readonly KvPart[] {
-    const { headDim, valueDim, device, owners, capacity } = this.#settings;
+    const { headDim, valueDim, device, owners, capacity, hasSummaries } = this.#settings;
     const parts = this.#settings.parts.map(({ heads, horizon }): KvPart => {
       const kvHeads = heads.end - heads.begin;
-      const pageSize = pageSizeOf(horizon);
-      const pool = new KvPages({ layers: owners.length, kvHeads, headDim, valueDim, pageSize, type, device });
-      const pages = batch * reservedPages(capacity, horizon);
+      const pageSize = this.#settings.pageSize ?? pageSizeOf(horizon);
+      const sizes = { layers: owners.length, kvHeads, headDim, valueDim, pageSize, type, device, hasSummaries };
+      const pool = new KvPages(sizes);
+      const pages = batch * reservedPages(capacity, horizon, pageSize);
       for (let layer = 0; layer < owners.length && pages > 0; ++layer) pool.reserve(layer, pages);
       return { heads, horizon, pool, runs: Array.from({ length: batch }, () => new KvRun(pool, horizon)) };
     });
@@ -336,15 +340,4 @@ export class KvCache {
   #refuseDisposed(): void {
     if (this.#isDisposed) throw new TilewiseError('ERR_TILEWISE_DISPOSED', 'The cache was disposed of');
   }
-}
-
-/** Checks a length that runs are cut to: one of them is as long, and queries to come see no token that is gone. */
-function checkKept(name: string, length: number, runs: readonly KvRun[]): void {
-  checkInteger(name, length, 0, Math.max(0, ...runs.map((run) => run.longest)));
-  const least = Math.max(0, ...runs.map((run) => run.leastLength));
-  if (length >= least) return;
-  throw new TilewiseRangeError(
-    'ERR_TILEWISE_INVALID_OPTION',
-    `\`${name}\` must be ${least} at least, not ${length}: queries from there on see tokens that were let go of`,
-  );
 }

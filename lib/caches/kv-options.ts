@@ -35,6 +35,11 @@ interface PageOptions {
   rotary?: RotaryOptions;
   /** Where keys and values are kept and calls run: `'cpu'` (default), `'cuda'`, `'cuda:1'` and so on. */
   device?: Location;
+  /**
+   * Keep the largest and the smallest number and the mean of each channel of the keys of every full page, for questPageScores() of
+   * keyPages(): for each of kvHeads * headDim channels two numbers of the cache's type and a float32 per page and layer. They follow append(), truncate() and fork(). On the CPU.
+   */
+  pageSummaries?: boolean;
 }
 
 export interface KvCacheOptions extends PageOptions {
@@ -65,6 +70,8 @@ export interface KvCacheOptions extends PageOptions {
   positions?: CachePositions;
   /** For each layer the one whose keys and values it reads, itself or an earlier one: see claLayerMap(). */
   layerMap?: readonly number[];
+  /** Tokens per page, as `pageLists` and selectors of pages count them; default 256. Not with `recentTokens`. */
+  pageSize?: number;
   /** One append() per layer and no more, and attention() is not causal: for cross-attention. */
   readOnly?: boolean;
 }
@@ -97,6 +104,8 @@ const cacheNames = namesOf<KvCacheOptions>({
   layerMap: 1,
   readOnly: 1,
   device: 1,
+  pageSize: 1,
+  pageSummaries: 1,
 });
 const poolNames = namesOf<KvPoolOptions>({
   pages: 1,
@@ -109,6 +118,7 @@ const poolNames = namesOf<KvPoolOptions>({
   type: 1,
   rotary: 1,
   device: 1,
+  pageSummaries: 1,
 });
 
 export interface PageSettings {
@@ -118,6 +128,7 @@ export interface PageSettings {
   readonly layout: Layout;
   /** Place of the device in the addon's list. */
   readonly device: number;
+  readonly hasSummaries: boolean;
 }
 
 export interface CacheSettings extends PageSettings {
@@ -133,6 +144,8 @@ export interface CacheSettings extends PageSettings {
   /** The layers that have keys and values of their own. */
   readonly owners: readonly number[];
   readonly isReadOnly: boolean;
+  /** Undefined: as long as heads keep tokens. */
+  readonly pageSize: number | undefined;
 }
 
 export interface PoolSettings extends PageSettings {
@@ -145,12 +158,16 @@ export interface PoolSettings extends PageSettings {
 
 function readPageOptions(o: PageOptions): PageSettings {
   const headDim = checkInteger('headDim', o.headDim, 1, maxHeadDim);
+  const device = o.device === undefined ? cpu : backendIndex(checkLocation('device', o.device));
+  const hasSummaries = o.pageSummaries !== undefined && checkBoolean('pageSummaries', o.pageSummaries);
+  if (hasSummaries && device !== cpu) throw invalid('pageSummaries', "left out on another device than 'cpu'", true);
   return {
     kvHeads: checkInteger('kvHeads', o.kvHeads, 1, maxTokens),
     headDim,
     valueDim: o.valueDim === undefined ? headDim : checkInteger('valueDim', o.valueDim, 1, maxHeadDim),
     layout: o.layout === undefined ? 'bnhd' : checkOneOf('layout', o.layout, layouts),
-    device: o.device === undefined ? cpu : backendIndex(checkLocation('device', o.device)),
+    device,
+    hasSummaries,
   };
 }
 
@@ -167,6 +184,9 @@ export function readCacheOptions(options: KvCacheOptions): CacheSettings {
   const pages = readPageOptions(o);
   const parts = readParts(o.recentTokens, o.sinkTokens, pages.kvHeads);
   const forgets = parts.some(({ horizon }) => horizon);
+  for (const name of ['pageSize', 'pageSummaries'] as const) {
+    if (forgets && o[name] !== undefined) throw invalid(name, 'left out next to `recentTokens`', o[name]);
+  }
   return {
     ...pages,
     batch: orElse(o.batch, undefined, () => checkInteger('batch', o.batch, 1, maxTokens)),
@@ -178,6 +198,7 @@ export function readCacheOptions(options: KvCacheOptions): CacheSettings {
     storedOf: layerMap.map((owner) => owners.indexOf(owner)),
     owners,
     isReadOnly: orElse(o.readOnly, false, () => checkBoolean('readOnly', o.readOnly)),
+    pageSize: orElse(o.pageSize, undefined, () => checkInteger('pageSize', o.pageSize, 1, maxTokens)),
   };
 }
 

@@ -7,6 +7,7 @@ import { append } from '../ops/append.js';
 import type { FloatType } from '../tensor/types.js';
 import type { View } from '../tensor/views.js';
 import { KvMemory } from './kv-memory.js';
+import { KvSummaries } from './kv-summaries.js';
 import { PageCounts } from './page-counts.js';
 
 export interface KvSizes {
@@ -22,6 +23,8 @@ export interface KvSizes {
   readonly device: number;
   /** Pages that there will ever be, when that is known. */
   readonly mostPages?: number;
+  /** Whether bounds and means of full pages are kept. */
+  readonly hasSummaries?: boolean;
 }
 
 /** Keys or values of one layer's pages. */
@@ -37,6 +40,7 @@ export class KvPages {
   readonly #keys: readonly Rows[];
   readonly #values: readonly Rows[];
   readonly counts = new PageCounts();
+  readonly summaries: KvSummaries | undefined;
 
   constructor(sizes: KvSizes) {
     this.sizes = sizes;
@@ -48,6 +52,7 @@ export class KvPages {
       }));
     this.#keys = rowsOf(sizes.headDim);
     this.#values = rowsOf(sizes.valueDim);
+    this.summaries = sizes.hasSummaries ? new KvSummaries(sizes) : undefined;
   }
 
   /** Pages that may still be taken. */
@@ -59,6 +64,7 @@ export class KvPages {
   reserve(layer: number, count: number): void {
     const pages = Math.max(this.counts.made, this.counts.taken + count);
     for (const { memory } of [this.#keys[layer], this.#values[layer]]) memory.reserve(pages);
+    this.summaries?.reserve(layer, pages);
   }
 
   /** Copies all layers of a page, as far as they have been written. */
@@ -68,6 +74,7 @@ export class KvPages {
       memory.reserve(to + 1);
       memory.copy(from, to);
     }
+    this.summaries?.copy(from, to);
   }
 
   /** Writes rows of keys and values of one layer; `slots` as in append(). */
@@ -108,11 +115,13 @@ export class KvPages {
   /** Bytes of one page, all layers together. */
   get pageBytes(): number {
     const { layers, kvHeads, pageSize, headDim, valueDim, type } = this.sizes;
-    return layers * kvHeads * pageSize * (headDim + valueDim) * (type === 'float32' ? 4 : 2);
+    const rows = layers * kvHeads * pageSize * (headDim + valueDim) * (type === 'float32' ? 4 : 2);
+    return rows + (this.summaries ? KvSummaries.bytesOf(this.sizes) : 0);
   }
 
   /** Lets go of a device's memory. */
   dispose(): void {
     for (const { memory } of [...this.#keys, ...this.#values]) memory.release();
+    this.summaries?.release();
   }
 }

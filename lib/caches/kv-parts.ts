@@ -80,8 +80,7 @@ export function pageSizeOf(horizon: Horizon | undefined): number {
 }
 
 /** Pages that are reserved for `capacity` tokens of a sequence, as far as they stay. */
-export function reservedPages(capacity: number, horizon: Horizon | undefined): number {
-  const size = pageSizeOf(horizon);
+export function reservedPages(capacity: number, horizon: Horizon | undefined, size: number): number {
   const kept = horizon ? horizon.recentTokens + horizon.sinkTokens + 2 * size : capacity;
   return Math.ceil(Math.min(capacity, kept) / size);
 }

@@ -10,9 +10,11 @@ import { checkInteger, invalid, maxTokens } from '../check/validate.js';
 import type { ResultOf } from '../ops/attention/attention.js';
 import type { Layout } from '../ops/attention/options.js';
 import { HipState } from '../selectors/hip-state.js';
+import type { KeyPages } from '../stores/key-pages.js';
 import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
+import { keyPagesOf } from './key-pages.js';
 import { attendTo, attendToSync, type CallSettings } from './kv-attention.js';
 import { type KvPoolOptions, readPoolOptions } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
@@ -292,6 +294,14 @@ export class KvPool {
       q,
       ...this.#told(sequences, options),
     );
+  }
+
+  /**
+   * The keys of a layer of sequences where they are, for attentionStats() and selectors. A view of what they have now.
+   * @throws {TypeError | RangeError | TilewiseError} ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_SHAPE_MISMATCH
+   */
+  keyPages(layer: number, sequences: readonly KvSequence[]): KeyPages {
+    return keyPagesOf(this.#reading(layer, sequences).parts, layer);
   }
 
   #reading(layer: number, sequences: readonly KvSequence[]): Reading {

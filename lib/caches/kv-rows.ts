@@ -4,11 +4,14 @@
 import { splitHeads } from '../call/heads.js';
 import { mismatch } from '../call/shape.js';
 import { showDims, TilewiseError, TilewiseTypeError } from '../check/errors.js';
+import { checkInteger } from '../check/validate.js';
 import { takeIntegers } from '../native/slabs.js';
 import { axesOf, layoutWords } from '../tensor/axes.js';
 import { cpu } from '../tensor/devices.js';
+import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { TensorLike } from '../tensor/types.js';
 import { deviceOf, floatTypes, readTensor, sliced, type View } from '../tensor/views.js';
+import { filledPages } from './key-pages.js';
 import type { KvPages } from './kv-pages.js';
 import type { KvPart } from './kv-parts.js';
 import type { Growth } from './kv-run.js';
@@ -79,6 +82,15 @@ function wholeOf(view: View, { kvHeads, isHeadsFirst, isOneSequence }: RowsForm)
   return isOneSequence ? { ...split, dims: [1, ...split.dims], strides: [0, ...split.strides] } : split;
 }
 
+/** Tokens of each sequence that are appended. */
+export function readCounts(lengths: IntegerList | undefined, batch: number, tokens: number): ArrayLike<number> {
+  if (lengths === undefined) return new Array<number>(batch).fill(tokens);
+  const counts = readIntegerList('lengths', lengths);
+  if (counts.length !== batch) throw mismatch(`\`lengths\` must have ${batch} entries, not ${counts.length}`);
+  for (const [entry, count] of counts.entries()) checkInteger(`lengths[${entry}]`, count, 0, tokens);
+  return counts;
+}
+
 /**
  * Appends rows to the runs of all parts, `counts` of them to each. When anything fails, nothing has changed.
  * @throws {TilewiseError} ERR_TILEWISE_OUT_OF_MEMORY and others
@@ -109,6 +121,7 @@ export function appendRows(
         for (let t = 0; t < counts[i]; ++t) slots[i * tokens + t] = growth.slotOf(growth.first + t);
       }
       pool.write(layer, sliced(k, head, heads), sliced(v, head, heads), isHeadsFirst, slots);
+      pool.summaries?.write(layer, pool.keysOf(layer), filledPages(growths.slice(-runs.length), counts, pool.sizes));
     }
   } catch (error) {
     for (const growth of growths) growth.drop();

@@ -4,6 +4,7 @@
 
 import { mismatch } from '../call/shape.js';
 import { TilewiseRangeError } from '../check/errors.js';
+import { checkInteger } from '../check/validate.js';
 import type { KvPages } from './kv-pages.js';
 import { type PageHold, releaseAll } from './page-counts.js';
 
@@ -260,4 +261,15 @@ export class KvRun {
     const which = layer === undefined ? 'the cache' : `layer ${layer}`;
     throw new TilewiseRangeError('ERR_TILEWISE_OVERLAP', `${what} must wait: a call still reads ${which}`);
   }
+}
+
+/** Checks a length that runs are cut to: one of them is as long, and queries to come see no token that is gone. */
+export function checkKept(name: string, length: number, runs: readonly KvRun[]): void {
+  checkInteger(name, length, 0, Math.max(0, ...runs.map((run) => run.longest)));
+  const least = Math.max(0, ...runs.map((run) => run.leastLength));
+  if (length >= least) return;
+  throw new TilewiseRangeError(
+    'ERR_TILEWISE_INVALID_OPTION',
+    `\`${name}\` must be ${least} at least, not ${length}: queries from there on see tokens that were let go of`,
+  );
 }

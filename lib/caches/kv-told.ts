@@ -31,6 +31,7 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
   | 'gate'
   | 'extraKeys'
   | 'extraValues'
+  | 'pageLists'
   | 'returnLse'
   | 'out'
   | 'Tensor'
@@ -67,6 +68,7 @@ const packedNames = namesOf<PackedAttentionOptions>({
   gate: 1,
   extraKeys: 1,
   extraValues: 1,
+  pageLists: 1,
   returnLse: 1,
   out: 1,
   Tensor: 1,
@@ -119,6 +121,7 @@ export const toldOf = (given: CacheAttentionOptions<unknown>, layout: Layout): T
     cuSeqlensQ: undefined,
     keyLengths: undefined,
     pages: undefined,
+    pageLists: given.pageLists,
     returnLse: given.returnLse,
     out: given.out,
     Tensor: given.Tensor,

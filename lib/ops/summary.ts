@@ -8,7 +8,8 @@ import { dataTypeCode } from '../native/native.js';
 import { Op } from '../native/op.js';
 import { axesOf } from '../tensor/axes.js';
 import type { DeviceName } from '../tensor/devices.js';
-import { allocate, type View } from '../tensor/views.js';
+import type { FloatType } from '../tensor/types.js';
+import { allocate, type TensorData, type View } from '../tensor/views.js';
 
 const op = new Op('summary');
 const form = { fields: op.fields, slots: op.views };
@@ -23,9 +24,9 @@ const field = {
 const place = { field: op.field('keyOffset'), slot: op.view('key') };
 const slot = { runs: op.view('runs'), bounds: op.view('bounds'), means: op.view('means') };
 
-/** Rows that are written: [rows, heads, 2 * headDim] and [rows, heads, headDim]. */
+/** Rows that are written: [rows, heads, 2 * headDim] of the keys' type, and [rows, heads, headDim]. */
 export interface SummaryRows {
-  readonly bounds?: Float32Array;
+  readonly bounds?: TensorData;
   readonly means?: Float32Array;
 }
 
@@ -67,11 +68,13 @@ export function prepareSummary(
   return { request, placement: placementOf(told.device, named), rows };
 }
 
-/** Memory for so many rows. */
-export const summaryRows = (count: number, heads: number, headDim: number, wants: 'bounds' | 'means'): SummaryRows =>
-  wants === 'bounds'
-    ? { bounds: allocate('float32', count * heads * 2 * headDim) }
-    : { means: allocate('float32', count * heads * headDim) };
+/** Memory for the bounds of so many rows, or for their means. */
+export const boundsRows = (count: number, heads: number, headDim: number, type: FloatType): SummaryRows => ({
+  bounds: allocate(type, count * heads * 2 * headDim),
+});
+export const meansRows = (count: number, heads: number, headDim: number): SummaryRows => ({
+  means: allocate('float32', count * heads * headDim),
+});
 
 /** Runs of `size` keys each, of every batch entry, whose row is that of [batch][blocks]; `lengths`: keys in use. */
 export function blockRuns(lengths: ArrayLike<number>, size: number, blocks: number): Int32Array {

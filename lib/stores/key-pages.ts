@@ -4,11 +4,11 @@
 import type { TensorLike } from '../tensor/types.js';
 import type { HostView, View } from '../tensor/views.js';
 
-/** What is kept of each page: [pages, 1, kvHeads, ...] float32. */
+/** What is kept of each page: [pages, 1, kvHeads, ...]. */
 export interface PageSummaries {
-  /** The largest number of each channel, then the smallest: 2 * headDim. */
+  /** The largest number of each channel, then the smallest, of the keys' type: 2 * headDim. */
   readonly bounds: TensorLike;
-  /** The mean of each channel: headDim. */
+  /** The mean of each channel, float32: headDim. */
   readonly means: TensorLike;
 }
 

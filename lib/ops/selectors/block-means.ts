@@ -9,7 +9,7 @@ import { KeyPages } from '../../stores/key-pages.js';
 import { Tensor } from '../../tensor/tensor.js';
 import type { TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor } from '../../tensor/views.js';
-import { blockRuns, summaryRows } from '../summary.js';
+import { blockRuns, meansRows } from '../summary.js';
 import { inTurn, inTurnSync, type SelectorOptions, type Steps, selectorNames, statsOf, summaryOf } from './steps.js';
 import { readTokenSelection, type TokenSelection } from './tokens.js';
 
@@ -120,7 +120,7 @@ function* meansOf(
 ): Steps<TensorLike> {
   const { batch, headDim } = s;
   const count = Math.ceil(tokens / blockSize);
-  const rows = summaryRows(batch * count, heads, headDim, 'means');
+  const rows = meansRows(batch * count, heads, headDim);
   const runs = blockRuns(new Array<number>(batch).fill(tokens), blockSize, count);
   if (runs.length > 0) yield* summaryOf(name, readTensor(name, tensor, floatTypes), runs, [batch * count, rows], s);
   return { type: 'float32', data: rows.means as Float32Array, dims: [batch, count, heads, headDim] };

@@ -1,5 +1,5 @@
 // deltaPageScores(): pages by the probabilities that a full layer gives them. Reader: someone who generates with DELTA (arXiv
-// 2506.01967): some layers attend to all keys and choose pages, which the layers up to the next such layer read.
+// 2510.09883): some layers attend to all keys and choose pages, which the layers up to the next such layer read.
 
 import { refuseSignal } from '../../call/flight.js';
 import { checkNames, namesOf } from '../../check/validate.js';
@@ -36,7 +36,7 @@ const usualLastPages = 8;
 /**
  * Chooses pages by the probabilities of one query: score = the sum over a page's keys of the largest probability over heads.
  * There is one list for all heads, so that the layers up to the next full one may attend to it: pass the same `pageLists` to each
- * of them. DELTA, arXiv 2506.01967. Reads all keys of the layer.
+ * of them. DELTA, arXiv 2510.09883. Reads all keys of the layer.
  * @param q [batch, 1, heads, headDim] or as `layout` says; of a pool also [sequences, heads, headDim]
  * @param k [batch, keys, kvHeads, headDim], or keyPages() of a cache
  * @param options `pages` is the budget; `pageSize` is needed for a tensor; `lastPages` is 8 by default

@@ -8,9 +8,10 @@ import type { PageLists } from '../../stores/page-lists.js';
 import { axesOf } from '../../tensor/axes.js';
 import { converted } from '../../tensor/convert.js';
 import { Tensor } from '../../tensor/tensor.js';
-import type { TensorLike } from '../../tensor/types.js';
+import type { FloatType, TensorLike } from '../../tensor/types.js';
 import { allocate, type HostView, isOnHost, type View } from '../../tensor/views.js';
-import { blockRuns, summaryRows } from '../summary.js';
+import type { AttentionStatsOptions } from '../stats/options.js';
+import { blockRuns, boundsRows } from '../summary.js';
 import {
   type PageSelection,
   type PageSelectorOptions,
@@ -68,19 +69,10 @@ export function questPageScoresSync(
 }
 
 function* select(s: PageSelection): Steps<SelectedPages> {
-  const { batch, queryHeads, kvHeads, headDim } = s;
+  const { batch, queryHeads, kvHeads } = s;
   const counts = Int32Array.from({ length: batch }, (_, b) => pagesOf(s, b));
   const most = Math.max(0, ...counts);
-  const { bounds, told } = yield* boundsOf(s, counts, most);
-  const parts = signedParts(s);
-  const stats = yield* statsOf(
-    { type: 'float32', data: parts, dims: [batch, 1, queryHeads, 2 * headDim] },
-    bounds,
-    { want: ['scores'], scale: 1, maxElements: 2 ** 31 - 1, keyLengths: counts, ...told },
-    { ...s, isHeadsFirst: false },
-  );
-  const ofHeads = (stats.scores as Tensor<'float32'>).data;
-  const columns = ofHeads.length / Math.max(1, batch * queryHeads);
+  const ofHeads = s.cache ? yield* scoresOfCache(s, s.cache, most) : yield* scoresOfTensor(s, counts, most);
   const group = queryHeads / kvHeads;
   const scores = allocate('float32', batch * kvHeads * most);
   const lists = Array.from({ length: batch }, (_, b) =>
@@ -88,7 +80,7 @@ function* select(s: PageSelection): Steps<SelectedPages> {
       const at = (b * kvHeads + head) * most;
       for (let page = 0; page < most; ++page) {
         let sum = 0;
-        for (let i = 0; i < group; ++i) sum += ofHeads[(b * queryHeads + head * group + i) * columns + page];
+        for (let i = 0; i < group; ++i) sum += ofHeads[(b * queryHeads + head * group + i) * most + page];
         scores[at + page] = sum;
       }
       return pageList(scores.subarray(at, at + most), counts[b], s);
@@ -97,26 +89,48 @@ function* select(s: PageSelection): Steps<SelectedPages> {
   return { scores: new Tensor('float32', scores, [batch, kvHeads, most]), lists };
 }
 
-/** The bounds of pages as keys of twice the dim, with what attentionStats() is told of them. */
-function* boundsOf(
-  s: PageSelection,
-  counts: Int32Array,
-  most: number,
-): Steps<{ bounds: TensorLike; told: { pages?: { table: TensorLike; pageSize: number } } }> {
-  const { cache, batch, kvHeads, headDim, pageSize, keyLengths } = s;
-  if (cache) {
-    if (!cache.summaries) throw invalid('k', 'keys of a cache that was made with `pageSummaries`', undefined);
-    return { bounds: cache.summaries.bounds, told: { pages: { table: cache.table as TensorLike, pageSize: 1 } } };
+/** Scores of query heads, [batch, heads, pages], by bounds that are keys of twice the dim. */
+function* scoresBy(s: PageSelection, bounds: TensorLike, told: Partial<AttentionStatsOptions>): Steps<Float32Array> {
+  const { batch, queryHeads, headDim } = s;
+  const parts: TensorLike = { type: 'float32', data: signedParts(s), dims: [batch, 1, queryHeads, 2 * headDim] };
+  const options = { want: ['scores'] as const, scale: 1, maxElements: 2 ** 31 - 1, ...told };
+  const { scores } = yield* statsOf(parts, bounds, options, { ...s, isHeadsFirst: false });
+  return (scores as Tensor<'float32'>).data;
+}
+
+/** Bounds of runs of keys, [batch, blocks, kvHeads, 2 * headDim]. */
+function* boundsOf(s: PageSelection, k: View, runs: Int32Array, blocks: number): Steps<TensorLike> {
+  const { batch, kvHeads, headDim } = s;
+  const rows = boundsRows(batch * blocks, kvHeads, headDim, k.type as FloatType);
+  if (runs.length > 0) yield* summaryOf('k', k, runs, [batch * blocks, rows], s);
+  return { type: k.type, data: rows.bounds, dims: [batch, blocks, kvHeads, 2 * headDim] } as TensorLike;
+}
+
+function* scoresOfTensor(s: PageSelection, counts: Int32Array, most: number): Steps<Float32Array> {
+  const bounds = yield* boundsOf(s, s.k as View, blockRuns(s.keyLengths, s.pageSize, most), most);
+  return yield* scoresBy(s, bounds, { keyLengths: counts });
+}
+
+/** Full pages have their bounds; those of a sequence's last page, if it is not full, are found here. */
+function* scoresOfCache(s: PageSelection, cache: KeyPages, most: number): Steps<Float32Array> {
+  const { batch, queryHeads, pageSize, keyLengths } = s;
+  if (!cache.summaries) throw invalid('k', 'keys of a cache that was made with `pageSummaries`', undefined);
+  const full = keyLengths.map((length) => Math.floor(length / pageSize));
+  const pages = { table: cache.table as TensorLike, pageSize: 1 };
+  const scores = yield* scoresBy(s, cache.summaries.bounds, { pages, keyLengths: full });
+  const rests = keyLengths.map((length) => length % pageSize);
+  if (rests.every((rest) => rest === 0)) return scores;
+  const runs = Array.from(rests).flatMap((rest, b) =>
+    rest > 0 ? [cache.table.data[b * cache.table.dims[1] + full[b]] as number, 0, rest, b] : [],
+  );
+  const bounds = yield* boundsOf({ ...s, isHeadsFirst: false }, cache.keysAs('bnhd'), Int32Array.from(runs), 1);
+  const ofLast = yield* scoresBy(s, bounds, {});
+  for (let b = 0; b < batch; ++b) {
+    for (let head = b * queryHeads; rests[b] > 0 && head < (b + 1) * queryHeads; ++head) {
+      scores[head * most + full[b]] = ofLast[head];
+    }
   }
-  const runs = blockRuns(keyLengths, pageSize, most);
-  const rows = summaryRows(batch * most, kvHeads, headDim, 'bounds');
-  if (counts.some((count) => count > 0)) yield* summaryOf('k', s.k as View, runs, [batch * most, rows], s);
-  const bounds: TensorLike = {
-    type: 'float32',
-    data: rows.bounds as Float32Array,
-    dims: [batch, most, kvHeads, 2 * headDim],
-  };
-  return { bounds, told: {} };
+  return scores;
 }
 
 /** Each query's positive parts, then its negative ones: their product with a page's bounds is its score. */

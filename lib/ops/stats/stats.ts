@@ -13,7 +13,7 @@ import { type AttentionStats, prepareStats, type StatsCall, statsOp } from './pr
  * Statistics of P = exp(scale * q.k - lse), the probabilities that attention() multiplies values by: sums over queries, heads,
  * blocks and diagonals, the largest of each row, or all of them. Computed tile by tile; nothing of queries times keys is
  * stored unless `want` has 'probs' or 'scores'. The same bits for any number of threads. Semantics: retrieval heads (arXiv
- * 2404.15574), pointer networks (1506.03134), MInference (2407.02490), SnapKV (2404.14469), DELTA (2506.01967).
+ * 2404.15574), pointer networks (1506.03134), MInference (2407.02490), SnapKV (2404.14469), DELTA (2510.09883).
  * @param q [batch, queries, heads, headDim] or as `layout` says; float32, float16 or bfloat16, any strides; headDim up to 8192
  * @param k [batch, keys, kvHeads, headDim], the type of q, or any float type under float32; kvHeads divide the heads of q; or
  *   keyPages() of a cache

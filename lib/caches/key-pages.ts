@@ -1,0 +1,44 @@
+// Pages as selectors read them: which ones new tokens fill up, and the keys of a layer where they are. Reader: someone who follows
+// keyPages() of a cache or a pool.
+
+import { mismatch } from '../call/shape.js';
+import { KeyPages } from '../stores/key-pages.js';
+import { OwnPages } from '../stores/pages.js';
+import type { KvSizes } from './kv-pages.js';
+import type { KvPart } from './kv-parts.js';
+import type { Growth } from './kv-run.js';
+
+/** The pages that new tokens of some runs fill up. */
+export function filledPages(
+  growths: readonly Growth[],
+  counts: ArrayLike<number>,
+  { pageSize }: Pick<KvSizes, 'pageSize'>,
+): number[] {
+  const pages: number[] = [];
+  for (const [i, { first, slotOf }] of growths.entries()) {
+    const end = first + counts[i];
+    for (let last = first - (first % pageSize) + pageSize - 1; last < end; last += pageSize) {
+      pages.push(Math.floor(slotOf(last) / pageSize));
+    }
+  }
+  return pages;
+}
+
+/** The keys of a layer where they are. */
+export function keyPagesOf(parts: readonly KvPart[], layer: number): KeyPages {
+  const [{ pool, runs, horizon }] = parts;
+  if (parts.length > 1 || horizon) {
+    throw mismatch('keyPages() is for caches that keep all tokens: pages of one with `recentTokens` differ by head');
+  }
+  const { pageSize } = pool.sizes;
+  const lengths = Int32Array.from(runs, (run) => run.lengthOf(layer));
+  const perSequence = Math.ceil(lengths.reduce((most, length) => Math.max(most, length), 0) / pageSize);
+  const table = new Int32Array(runs.length * perSequence).fill(-1);
+  for (const [i, run] of runs.entries()) run.writeTable(layer, table, i * perSequence, true);
+  return new KeyPages(
+    pool.keysOf(layer),
+    new OwnPages(table, runs.length, pageSize),
+    lengths,
+    pool.summaries?.of(layer),
+  );
+}
