@@ -1,6 +1,6 @@
 // `npm run bench:linear`: linearAttention() against our dense causal attention of as many tokens, its share of the FMA peak, the
 // time per token from 4k tokens on, gatedDelta() against it, steps against reading and writing the states, and localLinearAttention() by
-// its iterations against dense causal attention.
+// its iterations against dense causal attention; and linearAttention() against a graph in onnxruntime.
 // Reader: someone who changes the loop. docs/measurements/benchmarks.md explains the method.
 //   npm run bench:linear -- --filter taylor2  only groups whose name matches (a regular expression)
 //   npm run bench:linear -- --quick           few tokens and samples: does it run at all
@@ -15,6 +15,8 @@ import {
   retnetDecay,
   Tensor,
 } from 'tilewise';
+import { linearGraph } from '../peers/linear-graph.mjs';
+import { loadOnnxRuntime, openSession } from '../peers/onnxruntime.mjs';
 import { dimsOf, randomTensor } from '../timing/inputs.mjs';
 import { runOptions } from './options.mjs';
 import { runRatioSuite } from './ratio-suite.mjs';
@@ -69,6 +71,28 @@ function taylor(sizes) {
   return [
     { name: 'dense causal', call: () => attentionSync(q, k, v, { causal: true, out, device }) },
     { name: 'linear', call: () => linearAttentionSync(q, k, v, told), flops: flopsOf(sizes) },
+  ];
+}
+
+/** Beside the same chunks as MatMul and Mul in onnxruntime, which must say the same. Operands are heads first, as it wants them. */
+async function besideOnnxRuntime({ tokens, heads, headDim }) {
+  const onnxruntime = loadOnnxRuntime();
+  const decay = retnetDecay({ heads });
+  const session = await openSession(onnxruntime, linearGraph({ tokens, headDim, chunk, decay }), 1);
+  const tensor = (seed) => randomTensor('float32', [1, heads, tokens, headDim], seed);
+  const [q, k, v] = [1, 2, 3].map(tensor);
+  const chunked = ({ data }) => new onnxruntime.Tensor('float32', data, [heads, tokens / chunk, chunk, headDim]);
+  const feeds = { q: chunked(q), k: chunked(k), v: chunked(v) };
+  const out = Tensor.zeros('float32', [1, heads, tokens, headDim]);
+  const ours = () => linearAttentionSync(q, k, v, { decay, out, layout: 'bhnd', device, chunk });
+  const { y } = await session.run(feeds);
+  ours();
+  const largest = y.data.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  const worst = out.data.reduce((most, x, i) => Math.max(most, Math.abs(x - y.data[i])), 0);
+  if (!(worst < 1e-5 * largest)) throw new Error(`the graph and linearAttention() are ${worst} apart`);
+  return [
+    { name: 'onnxruntime', isAsync: true, call: () => session.run(feeds) },
+    { name: 'linear', call: ours, most: 1 / 3 },
   ];
 }
 
@@ -132,6 +156,11 @@ const groups = [
   ),
   { kind: 'long', make: longAndShort, sizes: { tokens: long, heads: 2, headDim: 64 } },
   { kind: 'taylor2', make: taylor, sizes: { tokens: 4096, heads: 8, headDim: 16, valueDim: 64, features: 153 } },
+  ...[64, 128].map((headDim) => ({
+    kind: 'onnxruntime',
+    make: besideOnnxRuntime,
+    sizes: { tokens: 4096, heads: 8, headDim },
+  })),
   ...[64, 128].map((headDim) => ({ kind: 'delta', make: besideLinear, sizes: { tokens: 4096, heads: 8, headDim } })),
   ...[64, 128].map((headDim) => ({ kind: 'local', make: localLinear, sizes: { tokens: 2048, heads: 2, headDim } })),
   { kind: 'step', make: steps, sizes: { tokens: 1, heads: 32, headDim: 128, count: options.quick ? 4 : 64 } },

@@ -14,6 +14,7 @@ struct DeltaScratch {
   float *feedback, *scores;  // [chunk][pairStride]: -L, and pairs of a query and a key
   float *weights, *outputs, *betas, *factors, *indices;
   ChunkDecays decays;
+  Requests* requests;
   float* state;  // [strip][headDim][kPanel]
 };
 
@@ -107,16 +108,18 @@ SIMD void addRows(RegisterTile<Rows>& tile, const float* rows) {
 void solveChunk(const DeltaTask& t, int n, bool hasState, const DeltaScratch& s) {
   const DeltaProblem& p = *t.problem;
   const PairShape shape{n, p.headDim, s.keyStride, s.pairStride};
-  multiplyPairs(shape, s.keys, s.keyLanes, s.feedback, [&](Vec x, int row, int64_t at, int column) SIMD_LAMBDA {
-    x = mul(x, splat(-s.betas[row]));
-    if (p.decay.data) x = mul(x, load(s.weights + at));
-    return whereLess(load(s.indices + column), splat(float(row)), x, zero());
-  });
+  multiplyPairs(shape, s.keys, s.keyLanes, s.feedback, *s.requests,
+                [&](Vec x, int row, int64_t at, int column) SIMD_LAMBDA {
+                  x = mul(x, splat(-s.betas[row]));
+                  if (p.decay.data) x = mul(x, load(s.weights + at));
+                  return whereLess(load(s.indices + column), splat(float(row)), x, zero());
+                });
   for (int r = 0; r < n; ++r) s.factors[r] = -s.betas[r] * s.decays.fromStart[r];
   for (int strip = 0; strip < t.strips; ++strip) {
     float* const taken = s.taken + int64_t(strip) * t.chunk * kPanel;
     const float* const state = s.state + int64_t(strip) * p.headDim * kPanel;
-    forEachTile(n, [&](auto tile, int from) {
+    forEachTile(n, [&](auto tile, int from) SIMD_LAMBDA {
+      s.requests->step();
       tile.setZero();
       if (hasState) {
         addProducts(tile, s.keys + int64_t(from) * s.keyStride, 1, s.keyStride, state, p.headDim);
@@ -139,16 +142,18 @@ void writeOutputs(const DeltaTask& t, int32_t head, Token first, int n, bool has
     readUnitRow(p, p.query, batch, first + r, p.queryHead(head), s.queries + int64_t(r) * s.keyStride);
   }
   const PairShape shape{n, p.headDim, s.keyStride, s.pairStride};
-  multiplyPairs(shape, s.queries, s.keyLanes, s.scores, [&](Vec x, int row, int64_t at, int column) SIMD_LAMBDA {
-    if (p.decay.data) x = mul(x, load(s.weights + at));
-    return whereLess(splat(float(row)), load(s.indices + column), zero(), x);
-  });
+  multiplyPairs(shape, s.queries, s.keyLanes, s.scores, *s.requests,
+                [&](Vec x, int row, int64_t at, int column) SIMD_LAMBDA {
+                  if (p.decay.data) x = mul(x, load(s.weights + at));
+                  return whereLess(splat(float(row)), load(s.indices + column), zero(), x);
+                });
   for (int r = 0; r < n; ++r) s.factors[r] = p.scale;
   const int stride = t.strips * kPanel;
   for (int strip = 0; strip < t.strips; ++strip) {
     const float* const taken = s.taken + int64_t(strip) * t.chunk * kPanel;
     const float* const state = s.state + int64_t(strip) * p.headDim * kPanel;
-    forEachTile(n, [&](auto tile, int from) {
+    forEachTile(n, [&](auto tile, int from) SIMD_LAMBDA {
+      s.requests->step();
       tile.setZero();
       if (hasState) {
         addProducts(tile, s.queries + int64_t(from) * s.keyStride, 1, s.keyStride, state, p.headDim);
@@ -183,7 +188,8 @@ void advanceState(const DeltaTask& t, int n, double sum, const DeltaScratch& s) 
   for (int strip = 0; strip < t.strips; ++strip) {
     const float* const taken = s.taken + int64_t(strip) * t.chunk * kPanel;
     float* const state = s.state + int64_t(strip) * p.headDim * kPanel;
-    forEachTile(p.headDim, [&](auto tile, int first) {
+    forEachTile(p.headDim, [&](auto tile, int first) SIMD_LAMBDA {
+      s.requests->step();
       tile.readScaled(state + int64_t(first) * kPanel, kept);
       addProducts(tile, s.keys + first, s.keyStride, 1, taken, n);
       tile.writeTo(state + int64_t(first) * kPanel);
@@ -195,6 +201,8 @@ void runChunks(const DeltaTask& t, float* scratch) {
   const DeltaProblem& p = *t.problem;
   DeltaScratch s;
   layOutDelta(p, t.strips, t.chunk, scratch, s);
+  Requests requests;
+  s.requests = &requests;
   const int64_t batch = p.batchOf(t.sequence), stateAt = p.stateAt(t.sequence, t.head);
   const int64_t stripFloats = int64_t(p.headDim) * kPanel;
   setZeros(s.state, t.strips * stripFloats);
@@ -210,13 +218,24 @@ void runChunks(const DeltaTask& t, float* scratch) {
       s.betas[r] = p.beta.at(batch, first + r, t.head);
       readValue(t, batch, first + r, s.betas[r], s.row, s.taken + int64_t(r) * kPanel, int64_t(t.chunk) * kPanel);
     }
+    const Token next = first + n;
+    const int count = smaller<Token>(t.chunk, tokens.end - next);
+    requests.keys = Ahead(p.key, p.dtype, batch, next, count, p.keyHead(t.head), p.headDim);
+    requests.values = Ahead(p.value, p.dtype, batch, next, count, t.head, p.valueDim);
     layOutKeys(n, s.keyStride, s.keys, s.keyLanes);
     const double sum = sumDecays(n, s.decays, [&](int r) { return decayAt(p, batch, first + r, t.head); });
     if (p.decay.data) weighPairs(n, s.decays, s.pairStride, s.weights);
     const bool hasState = p.stateIn || first > tokens.begin;
     solveChunk(t, n, hasState, s);
     const int32_t heads = p.headsPerState();
-    for (int32_t h = 0; h < heads; ++h) writeOutputs(t, t.head * heads + h, first, n, hasState, s);
+    for (int32_t h = 0; h < heads; ++h) {
+      const int32_t head = t.head * heads + h, nextHead = p.queryHead(h + 1 < heads ? head + 1 : t.head * heads);
+      const Token nextFirst = h + 1 < heads ? first : next;
+      requests.outputs = Ahead(p.out, p.dtype, batch, first, n, head, p.valueDim);
+      requests.queries = Ahead(p.query, p.dtype, batch, nextFirst, smaller<Token>(t.chunk, tokens.end - nextFirst),
+                               nextHead, p.headDim);
+      writeOutputs(t, head, first, n, hasState, s);
+    }
     if (p.state || first + n < tokens.end) advanceState(t, n, sum, s);
     if (!t.pause()) return;
   }

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "../../core/base/number.h"
+#include "../linear/tuning.h"
 #include "../runtime/carver.h"
 #include "kernels.h"
 #if defined(__x86_64__) || defined(_M_X64)

@@ -14,6 +14,7 @@ struct ChunkScratch {
   float *queries, *queryFeatures, *scores, *outputs, *factors;
   float *weights, *indices;
   ChunkDecays decays;
+  Requests* requests;
   float *state, *seen;  // from the group's start; the same with what is carried
 };
 
@@ -71,14 +72,15 @@ void scoreChunk(const LinearProblem& p, int n, const ChunkScratch& s) {
   const bool isTaylor = p.featureMap == FeatureMap::taylor2;
   const Vec root = splat(1 / __builtin_sqrtf(float(p.headDim))), half = splat(0.5f), one = splat(1.0f);
   const PairShape shape{n, p.headDim, s.keyStride, s.scoreStride};
-  multiplyPairs(shape, s.queries, s.keyLanes, s.scores, [&](Vec x, int row, int64_t at, int column) SIMD_LAMBDA {
-    if (isTaylor) {
-      x = mul(x, root);
-      x = mulAdd(mul(x, x), half, add(x, one));
-    }
-    if (p.decay) x = mul(x, load(s.weights + at));
-    return whereLess(splat(float(row)), load(s.indices + column), zero(), x);
-  });
+  multiplyPairs(shape, s.queries, s.keyLanes, s.scores, *s.requests,
+                [&](Vec x, int row, int64_t at, int column) SIMD_LAMBDA {
+                  if (isTaylor) {
+                    x = mul(x, root);
+                    x = mulAdd(mul(x, x), half, add(x, one));
+                  }
+                  if (p.decay) x = mul(x, load(s.weights + at));
+                  return whereLess(splat(float(row)), load(s.indices + column), zero(), x);
+                });
 }
 
 // factors[r]: scale, or scale over the row's denominator.
@@ -124,7 +126,8 @@ void writeOutputs(const LinearGroup& g, const StateShape& shape, int32_t head, T
   const int outStride = shape.strips * kPanel;
   for (int strip = 0; strip < shape.strips; ++strip) {
     const float* values = s.values + int64_t(strip) * g.chunk * kPanel;
-    forEachTile(n, [&](auto tile, int from) {
+    forEachTile(n, [&](auto tile, int from) SIMD_LAMBDA {
+      s.requests->step();
       tile.setZero();
       if (state) {
         addProducts(tile, s.queryFeatures + int64_t(from) * s.featureStride, 1, s.featureStride,
@@ -167,7 +170,8 @@ void addChunk(const LinearGroup& g, const StateShape& shape, int n, double sum, 
   for (int strip = 0; strip < shape.strips; ++strip) {
     const float* values = s.values + int64_t(strip) * g.chunk * kPanel;
     float* rows = state + strip * shape.stripFloats();
-    forEachTile(shape.features, [&](auto tile, int first) {
+    forEachTile(shape.features, [&](auto tile, int first) SIMD_LAMBDA {
+      s.requests->step();
       tile.readScaled(rows + int64_t(first) * kPanel, keptLanes);
       addProducts(tile, s.keyFeatures + first, s.featureStride, 1, values, n);
       tile.writeTo(rows + int64_t(first) * kPanel);
@@ -188,6 +192,26 @@ void addCarried(const StateShape& shape, const float* from, float factor, const 
   for (int64_t i = 0; i < shape.decayAt(); i += kLanes) store(into + i, mulAdd(load(carried + i), f, load(from + i)));
 }
 
+// Requests the keys and values of the chunk that begins at `first`.
+void requestChunk(const LinearGroup& g, Token first, Requests& requests) {
+  const LinearProblem& p = *g.problem;
+  const int n = smaller<Token>(g.chunk, g.tokens.end - first);
+  const Token token = g.sequence.keys.begin + first;
+  requests.keys = Ahead(p.key, p.dtype, g.sequence.batch, token, n, g.head, p.headDim);
+  requests.values = Ahead(p.value, p.dtype, g.sequence.batch, token, n, g.head, p.valueDim);
+}
+// Requests the outputs of query head h of the group of heads, and the queries of the next one, which may be the first
+// of the next chunk.
+void requestRows(const LinearGroup& g, Token first, int n, int32_t h, Requests& requests) {
+  const LinearProblem& p = *g.problem;
+  const int32_t heads = p.headsPerState(), next = h + 1 < heads ? h + 1 : 0;
+  const Token begin = g.sequence.queries.begin, nextFirst = next > 0 ? first : first + n;
+  const int count = smaller<Token>(g.chunk, g.tokens.end - nextFirst);
+  requests.outputs = Ahead(p.out, p.dtype, g.sequence.batch, begin + first, n, g.head * heads + h, p.valueDim);
+  requests.queries =
+      Ahead(p.query, p.dtype, g.sequence.batch, begin + nextFirst, count, g.head * heads + next, p.headDim);
+}
+
 // A group with its outputs or without.
 template <bool HasOutputs>
 void passGroup(const LinearGroup& g, const float* carried, float* end, float* scratch) {
@@ -198,11 +222,14 @@ void passGroup(const LinearGroup& g, const float* carried, float* end, float* sc
   setZeros(s.row, int64_t(shape.strips) * kPanel);
   setZeros(s.state, shape.floats());
   for (int i = 0; i < s.scoreStride; ++i) s.indices[i] = float(i);
+  Requests requests;
+  s.requests = &requests;
   double sum = 0, chunkSum = 0;
   int known = 0;  // tokens of the chunk that the decays are of, where all chunks of that length share them
   for (Token first = g.tokens.begin; first < g.tokens.end; first += g.chunk) {
     const int n = smaller<Token>(g.chunk, g.tokens.end - first);
     readChunk(g, shape, first, n, s);
+    requestChunk(g, first + n, requests);
     if (p.decayToken != 0 || known != n) {
       chunkSum = sumDecays(
           n, s.decays, [&](int r) { return decayAt(p, g.sequence.batch, g.sequence.keys.begin + first + r, g.head); });
@@ -218,7 +245,10 @@ void passGroup(const LinearGroup& g, const float* carried, float* end, float* sc
         seen = s.seen;
       }
       const int32_t heads = p.headsPerState();
-      for (int32_t h = 0; h < heads; ++h) writeOutputs(g, shape, g.head * heads + h, first, n, seen, s);
+      for (int32_t h = 0; h < heads; ++h) {
+        requestRows(g, first, n, h, requests);
+        writeOutputs(g, shape, g.head * heads + h, first, n, seen, s);
+      }
     }
     if (end || first + n < g.tokens.end) addChunk(g, shape, n, chunkSum, s.state, s);
     sum += chunkSum;
@@ -239,10 +269,15 @@ void readState(const LinearGroup& g, const float* state, float* scratch) {
   const StateShape shape(p);
   ChunkScratch s;
   layOutChunk(p, g.chunk, scratch, s);
+  Requests requests;
+  s.requests = &requests;
   const int32_t heads = p.headsPerState();
   for (Token first = g.tokens.begin; first < g.tokens.end; first += g.chunk) {
     const int n = smaller<Token>(g.chunk, g.tokens.end - first);
-    for (int32_t h = 0; h < heads; ++h) writeOutputs(g, shape, g.head * heads + h, first, n, state, s);
+    for (int32_t h = 0; h < heads; ++h) {
+      requestRows(g, first, n, h, requests);
+      writeOutputs(g, shape, g.head * heads + h, first, n, state, s);
+    }
     if (!g.pause()) return;
   }
 }

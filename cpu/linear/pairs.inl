@@ -17,6 +17,35 @@ void layOutDecays(int padded, Carver& carver, ChunkDecays& s) {
   carver.take(s.sums, padded);
 }
 
+// Rows of one operand that are needed soon, a few requested from memory at a time.
+struct Ahead {
+  const char* row = nullptr;
+  int64_t stride = 0, bytes = 0;
+  int rows = 0;
+
+  SIMD Ahead() = default;
+  SIMD Ahead(const Operand& operand, DType type, int64_t batch, Token first, int count, int32_t head, int dim)
+      : row(static_cast<const char*>(operand.data) + operand.offset(batch, first, head) * sizeOf(type)),
+        stride(operand.token * sizeOf(type)),
+        bytes(dim * operand.dim * sizeOf(type)),
+        rows(count) {}
+  SIMD void step() {
+    for (int i = 0; i < kAheadRows && rows > 0; ++i, --rows, row += stride) prefetchRow<2>(row, bytes);
+  }
+};
+
+// What is computed meanwhile takes a step per register tile.
+struct Requests {
+  Ahead keys, values, queries, outputs;
+
+  SIMD void step() {
+    keys.step();
+    values.step();
+    queries.step();
+    outputs.step();
+  }
+};
+
 SIMD void setZeros(float* to, int64_t count) { __builtin_memset(to, 0, size_t(count) * sizeof(float)); }
 
 SIMD const void* rowOf(const Operand& operand, DType type, int64_t batch, Token token, int32_t head) {
@@ -86,11 +115,12 @@ struct PairShape {
 // of keys up to that of r.
 template <class Finish>
 SIMD void multiplyPairs(const PairShape& shape, const float* rows, const float* keyLanes, float* pairs,
-                        Finish&& finish) {
+                        Requests& requests, Finish&& finish) {
   for (int panel = 0; panel < shape.n; panel += kPanel) {
     const float* lanes = keyLanes + int64_t(panel) * shape.rowStride;
     forEachTile(shape.n - panel, [&](auto tile, int first) {
       const int from = panel + first;
+      requests.step();
       tile.setZero();
       addProducts(tile, rows + int64_t(from) * shape.rowStride, 1, shape.rowStride, lanes, shape.dim);
 #pragma GCC unroll 16

@@ -110,7 +110,8 @@ void step(const LinearProblem& p, const LinearSequence& sequence, int32_t head, 
   const float* in = p.stateIn ? p.stateIn + p.stateAt(sequence.index, head) : nullptr;
   float* out = p.state ? p.state + p.stateAt(sequence.index, head) : nullptr;
   for (int f = 0; f < features; ++f) {
-    const int64_t at = int64_t(f) * p.valueDim;
+    const int64_t at = int64_t(f) * p.valueDim, ahead = at + int64_t(kAheadStepRows) * p.valueDim;
+    if (in && f + kAheadStepRows < features) prefetchRow(in + ahead, p.valueDim * int64_t(sizeof(float)));
     stepRow(s, heads, f, kept, in ? in + at : nullptr, out ? out + at : nullptr, p.valueDim);
   }
   if (p.isNormalized) {

@@ -9,6 +9,7 @@
 #include "../../core/base/number.h"
 #include "../runtime/carver.h"
 #include "kernels.h"
+#include "tuning.h"
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #elif defined(__aarch64__)
