@@ -141,6 +141,7 @@ export function callOf(
   if (given.queryHeads !== undefined) options.kvHeads = settings.kvHeads;
   if (queryLengths) options.cuSeqlensQ = totalsOf(queryLengths);
   refuseSight(options, parts, rotary);
+  refuseDistances(options, parts, layer);
   const view = readQueries(q, options, pool.sizes.headDim, keyLengths, queryLengths);
   // Queries on a device take the call there.
   if (deviceOf(view) === cpu) options.device = backendName(pool.sizes.device);
@@ -167,7 +168,8 @@ export function callOf(
     return { heads: part.heads, k, v, options: told, internals };
   });
   if (!rotary) return { q: view, parts: calls, options, isInParts, own };
-  const turned = turnedQueries(view, rotary, layout, keyLengths, queries, queryLengths);
+  const texts = Int32Array.from(runs, (run) => run.textOf(layer));
+  const turned = turnedQueries(view, rotary, layout, texts, queries, queryLengths);
   own.push(turned);
   return { q: readTensor('q', turned, floatTypes), parts: calls, options, isInParts, own };
 }
@@ -240,6 +242,27 @@ function totalsOf(lengths: ArrayLike<number>): Int32Array {
   const totals = takeIntegers(lengths.length + 1);
   for (let i = 0; i < lengths.length; ++i) totals[i + 1] = totals[i] + lengths[i];
   return totals;
+}
+
+/** What counts tokens of the text, some of which compact() has let go of. */
+const ofText = [
+  'pattern',
+  'recentTokens',
+  'window',
+  'sinkTokens',
+  'alibiSlopes',
+  'scoreFactor',
+  'bias',
+  'mask',
+  'keyMask',
+] as const;
+
+/** Refuses options that count what is gone. */
+function refuseDistances(options: Told, parts: readonly KvPart[], layer: number): void {
+  if (!parts.some(({ runs }) => runs.some((run) => run.isCompact(layer)))) return;
+  const named = ofText.find((name) => options[name] !== undefined);
+  if (named)
+    throw wrong(`\`${named}\` does not go with a layer after compact(), whose tokens are not all there; leave it out`);
 }
 
 /** What does not reach sinks that are extra keys, or is their place. */

@@ -17,13 +17,14 @@ import type { FloatType, TensorLike } from '../tensor/types.js';
 import { keyPagesOf } from './key-pages.js';
 import { RepeatedStep } from './kv-again.js';
 import { attendTo, attendToSync, callOf } from './kv-attention.js';
+import { compactLayer } from './kv-compact.js';
 import { denseRows } from './kv-dense.js';
 import { type CacheSettings, type KvCacheOptions, readCacheOptions } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
 import { type KvPart, pageSizeOf, reservedPages } from './kv-parts.js';
 import type { RepeatedAttention } from './kv-repeated.js';
 import { turnedKeys } from './kv-rotary.js';
-import { appendRows, readCounts, readRows } from './kv-rows.js';
+import { appendRows, checkRoom, readCounts, readRows } from './kv-rows.js';
 import { checkKept, KvRun } from './kv-run.js';
 import type { CacheAttentionOptions } from './kv-told.js';
 import { type PageHold, releaseAll } from './page-counts.js';
@@ -60,17 +61,17 @@ export class KvCache {
     if (batch !== undefined && type !== undefined) this.#settle(batch, type);
   }
 
-  /** Tokens that every layer has, of the longest sequence. */
+  /** Tokens that every layer has seen, of the longest sequence. */
   get length(): number {
     return Math.max(0, ...(this.#runs?.map((run) => run.length) ?? []));
   }
 
-  /** Tokens that one layer has of one sequence of the batch. */
+  /** Tokens that one layer has seen of one sequence of the batch. */
   lengthOf(layer: number, entry = 0): number {
     const stored = this.#stored(layer);
     const runs = this.#runs;
     checkInteger('entry', entry, 0, (runs?.length ?? this.#settings.batch ?? 1) - 1);
-    return runs?.[entry].lengthOf(stored) ?? 0;
+    return runs?.[entry].textOf(stored) ?? 0;
   }
 
   /** Bytes of the pages that the cache refers to; those it shares with forks count in each. */
@@ -106,20 +107,9 @@ export class KvCache {
     const counts = readCounts(options.lengths, rows.batch, rows.tokens);
     for (const [entry, run] of runs.entries()) {
       run.refuseReaders('append()', stored);
-      this.#checkRoom(run.lengthOf(stored), counts[entry]);
+      checkRoom(run.lengthOf(stored), counts[entry], this.#settings);
     }
     appendRows(parts, stored, turnedKeys(rows, runs, stored, this.#settings), isHeadsFirst, counts);
-  }
-
-  #checkRoom(held: number, count: number): void {
-    const { isReadOnly, maxTokens } = this.#settings;
-    if (isReadOnly && held > 0 && count > 0) {
-      throw new TilewiseRangeError(
-        'ERR_TILEWISE_INVALID_OPTION',
-        'append() to a cache that is `readOnly`: each layer has been filled; reset() empties it',
-      );
-    }
-    if (held + count > maxTokens) throw mismatch(`A cache holds at most ${maxTokens} tokens, not ${held + count}`);
   }
 
   /**
@@ -261,6 +251,18 @@ export class KvCache {
    */
   keyPages(layer: number): KeyPages {
     return keyPagesOf(this.#filled(), this.#stored(layer));
+  }
+
+  /**
+   * Keeps the tokens of a layer that snapKV() or others have listed, and lets go of its others. They keep their positions, and tokens to come
+   * count on: `length` stays. Pages are free once all layers need fewer.
+   * @param lists tokens among those that the layer has, ascending, for each sequence and KV head; of a sequence as many for each head
+   * @throws {TypeError | RangeError | TilewiseError} ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_SHAPE_MISMATCH;
+   *   ERR_TILEWISE_OVERLAP while a call still reads the cache
+   */
+  compact(layer: number, lists: readonly (readonly IntegerList[])[]): void {
+    this.#changing('compact()');
+    compactLayer(this.#filled(), this.#ownStored(layer), lists);
   }
 
   /** Forgets all tokens; the sizes stay. */

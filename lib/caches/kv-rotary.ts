@@ -55,7 +55,7 @@ export function turnedKeys(
   { layout, rotary }: { readonly layout: Layout; readonly rotary: RotarySettings | undefined },
 ): KvRows {
   if (!rotary) return rows;
-  const positions = runs.map((run) => Float64Array.from({ length: rows.tokens }, (_, t) => run.lengthOf(layer) + t));
+  const positions = runs.map((run) => Float64Array.from({ length: rows.tokens }, (_, t) => run.textOf(layer) + t));
   const k = rotateSync(rows.k, { ...rotary.options, layout, positions });
   return { ...rows, k: readTensor('k', k, floatTypes) };
 }

@@ -3,7 +3,7 @@
 
 import { splitHeads } from '../call/heads.js';
 import { mismatch } from '../call/shape.js';
-import { showDims, TilewiseError, TilewiseTypeError } from '../check/errors.js';
+import { showDims, TilewiseError, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { checkInteger } from '../check/validate.js';
 import { takeIntegers } from '../native/slabs.js';
 import { axesOf, layoutWords } from '../tensor/axes.js';
@@ -89,6 +89,21 @@ export function readCounts(lengths: IntegerList | undefined, batch: number, toke
   if (counts.length !== batch) throw mismatch(`\`lengths\` must have ${batch} entries, not ${counts.length}`);
   for (const [entry, count] of counts.entries()) checkInteger(`lengths[${entry}]`, count, 0, tokens);
   return counts;
+}
+
+/** Refuses more tokens than a sequence of a cache may have. */
+export function checkRoom(
+  held: number,
+  count: number,
+  { isReadOnly, maxTokens }: { readonly isReadOnly: boolean; readonly maxTokens: number },
+): void {
+  if (isReadOnly && held > 0 && count > 0) {
+    throw new TilewiseRangeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      'append() to a cache that is `readOnly`: each layer has been filled; reset() empties it',
+    );
+  }
+  if (held + count > maxTokens) throw mismatch(`A cache holds at most ${maxTokens} tokens, not ${held + count}`);
 }
 
 /**

@@ -38,6 +38,9 @@ export class KvRun {
   readonly #begins: number[];
   /** Where the last append of each layer began, also one that brought tokens to other runs alone. */
   readonly #latest: number[];
+  /** Tokens of the text that compact() let go of, layer by layer, and the text's length then. */
+  readonly #left: number[];
+  readonly #compacted: number[];
   /** Calls that read a layer. */
   readonly #readers: number[];
 
@@ -50,21 +53,52 @@ export class KvRun {
     this.#lengths = new Array<number>(layers).fill(0);
     this.#begins = new Array<number>(layers).fill(0);
     this.#latest = new Array<number>(layers).fill(0);
+    this.#left = new Array<number>(layers).fill(0);
+    this.#compacted = new Array<number>(layers).fill(0);
     this.#readers = new Array<number>(layers).fill(0);
   }
 
-  /** Tokens that every layer has. */
+  /** Tokens of the text that every layer has seen. */
   get length(): number {
-    return Math.min(...this.#lengths);
+    return Math.min(...this.#lengths.map((_, layer) => this.textOf(layer)));
   }
 
-  /** Tokens that some layer has. */
+  /** Tokens of the text that some layer has seen. */
   get longest(): number {
-    return Math.max(...this.#lengths);
+    return Math.max(...this.#lengths.map((_, layer) => this.textOf(layer)));
   }
 
+  /** Tokens that a layer has. */
   lengthOf(layer: number): number {
     return this.#lengths[layer];
+  }
+
+  /** Tokens of the text that a layer has seen: the position of its next one. */
+  textOf(layer: number): number {
+    return this.#lengths[layer] + this.#left[layer];
+  }
+
+  /** Whether compact() has let go of tokens of a layer. */
+  isCompact(layer: number): boolean {
+    return this.#left[layer] > 0;
+  }
+
+  /** Makes room for the `count` tokens of a layer that are kept, which are appended next; returns what undoes it. */
+  compact(layer: number, count: number): () => void {
+    const of = [this.#lengths, this.#left, this.#begins, this.#latest, this.#compacted];
+    const before = of.map((list) => list[layer]);
+    if (count < this.#lengths[layer]) this.#compacted[layer] = this.textOf(layer);
+    this.#left[layer] += this.#lengths[layer] - count;
+    this.#lengths[layer] = 0;
+    return () => {
+      for (const [i, list] of of.entries()) list[layer] = before[i];
+    };
+  }
+
+  /** Lets go of pages behind the tokens of all layers. */
+  trim(): void {
+    const kept = Math.ceil(Math.max(...this.#lengths) / this.#pool.sizes.pageSize);
+    for (const page of this.hold.pages.splice(kept)) this.#pool.counts.release(page);
   }
 
   /** Pages it refers to. */
@@ -177,7 +211,8 @@ export class KvRun {
 
   /** The fewest tokens that truncate() can leave: the last of them still sees everything it should. */
   get leastLength(): number {
-    return this.#oldestKept === 0 ? 0 : this.#oldestKept + (this.#horizon?.recentTokens ?? 0);
+    if (this.#oldestKept > 0) return this.#oldestKept + (this.#horizon?.recentTokens ?? 0);
+    return Math.max(...this.#compacted);
   }
 
   /** Tokens that the last append brought to a layer. */
@@ -192,10 +227,11 @@ export class KvRun {
 
   /** Keeps the first `length` tokens of every layer, leastLength or more. */
   truncate(length: number): void {
-    const kept = Math.ceil((length - this.goneTokens) / this.#pool.sizes.pageSize);
+    const most = Math.max(...this.#left.map((left) => length - left));
+    const kept = Math.ceil((most - this.goneTokens) / this.#pool.sizes.pageSize);
     for (const page of this.hold.pages.splice(kept)) this.#pool.counts.release(page);
     for (const [layer, held] of this.#lengths.entries()) {
-      this.#lengths[layer] = Math.min(held, length);
+      this.#lengths[layer] = Math.min(held, length - this.#left[layer]);
       this.#begins[layer] = Math.min(this.#begins[layer], this.#lengths[layer]);
       this.#latest[layer] = Math.min(this.#latest[layer], this.#lengths[layer]);
     }
@@ -211,6 +247,8 @@ export class KvRun {
       run.#lengths[layer] = length;
       run.#begins[layer] = this.#begins[layer];
       run.#latest[layer] = this.#latest[layer];
+      run.#left[layer] = this.#left[layer];
+      run.#compacted[layer] = this.#compacted[layer];
     }
     return run;
   }
@@ -222,6 +260,8 @@ export class KvRun {
     this.#lengths.fill(0);
     this.#begins.fill(0);
     this.#latest.fill(0);
+    this.#left.fill(0);
+    this.#compacted.fill(0);
   }
 
   /**

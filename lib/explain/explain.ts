@@ -8,6 +8,7 @@ import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } fro
 import { field } from '../native/fields.js';
 import { type NativePlan, native } from '../native/native.js';
 import { checkSimilarity, readSimilarity } from '../ops/attention/similarity.js';
+import type { HierarchicalPattern } from '../patterns/hierarchical.js';
 import { checkPattern, describe, type Pattern, type RunnablePattern, runnableOf } from '../patterns/index.js';
 import { axisRules, type Grid, maxGridRank, type PerAxis } from '../patterns/neighborhood.js';
 import { checkCoverage } from '../patterns/shard-sights.js';
@@ -21,7 +22,7 @@ import { causalShare } from './causal-dense.js';
 import { CountedExplanation } from './counted.js';
 import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
 import { type Hiding, putHiding, readHiding, rowsOfGate, rowsOfKeyMask, simplerThan, withoutHidden } from './hiding.js';
-import { readPageSize } from './page-size.js';
+import { boundsOfPages, readPageSize } from './page-size.js';
 import { type Explained, largestOf, readSequences, totalOf } from './ragged.js';
 import { headsToDraw, type Scene } from './scene.js';
 import {
@@ -47,6 +48,7 @@ const shapeNames = namesOf<ExplainShape>({
   keyDtype: 1,
   similarity: 1,
   pageSize: 1,
+  selectedPages: 1,
   queryLengths: 1,
   keyLengths: 1,
   keyStarts: 1,
@@ -98,13 +100,16 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
   const grid: Grid | undefined =
     pattern.kind === 'neighborhood' && tokens ? { lengths: tokens, rules: axisRules(pattern, tokens) } : undefined;
   const hiding = readHiding(shape, pattern, sizes);
-  const bounds = pattern.kind === 'hierarchical' ? boundsOf(pattern, sizes, hiding.keyLengths) : undefined;
-  const counted = pattern.kind === 'hierarchical' ? bounds!.window : runnableOf(pattern, sizes, hiding);
+  const pageSize = readPageSize(shape, pattern);
+  const bounds =
+    pattern.kind === 'hierarchical'
+      ? boundsOf(pattern, sizes, hiding.keyLengths)
+      : boundsOfPages(shape, pattern, sizes, pageSize, hiding.keyLengths);
+  const counted = bounds ? bounds.window : runnableOf(pattern as Exclude<Pattern, HierarchicalPattern>, sizes, hiding);
   const rank = grid ? grid.lengths.length : 1;
   const tiles = readTiles(options, rank);
   if (pattern.kind === 'stridedShards')
     checkCoverage(pattern, shardLayouts(pattern, outputHeads(sizes), sizes.kvHeads));
-  const pageSize = readPageSize(shape, pattern);
   const { isCosine } = readSimilarity({ similarity: shape.similarity });
   checkSimilarity(isCosine, { pattern });
   const requestOf = (one: RunnablePattern, hidden: Hiding) => {

@@ -33,6 +33,11 @@ export interface ExplainShape {
   /** Keys and values on pages of so many tokens: `pages` of attention(), a KvPool or a KvCache (256). */
   pageSize?: number;
   /**
+   * With `pageSize` and a causal or full pattern of one query: it sees so many pages, as questPageScores() of a cache chooses them. Which
+   * ones depends on the data; `selection` counts the choice, two products per page.
+   */
+  selectedPages?: number;
+  /**
    * A ragged call, as KvPool.attention() makes it: queries of each sequence, with `keyLengths` and in place of `batch`, `queries`
    * and `keys`. For windows, strided shards and sampled blocks. Every sequence is counted by itself, and the counts are added up.
    */
@@ -134,7 +139,7 @@ export interface Explanation {
     readonly idealSpeedup: number;
   };
   /**
-   * hierarchical() alone: the cost of the selection at most, which `flops` does not include. `useful` and `flops` of such
+   * hierarchical() and `selectedPages`: the cost of the selection at most, which `flops` does not include. `useful` and `flops` of such
    * a pattern are upper bounds too, and tiles are those of as many keys side by side. What a mask hides of the sinks and
    * the window is left out of `useful`; what is selected may all be visible.
    */

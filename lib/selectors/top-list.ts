@@ -9,16 +9,22 @@ import { keptOf } from './top-keys.js';
  * @param forced which entries are taken in any case; no more than `budget`
  */
 export function topList(scores: Float32Array, budget: number, forced: (index: number) => boolean): Int32Array {
-  if (budget >= scores.length) return Int32Array.from(scores.keys());
-  const taken: number[] = [];
-  const others: number[] = [];
-  for (let i = 0; i < scores.length; ++i) (forced(i) ? taken : others).push(i);
-  const left = Math.max(0, budget - taken.length);
-  if (left > 0) {
-    const row = Float32Array.from(others, (index) => scores[index]);
-    for (const place of keptOf(row, { topKeys: left })) taken.push(others[place]);
+  const taken = new Int32Array(Math.min(budget, scores.length));
+  const others = new Int32Array(scores.length);
+  const row = new Float32Array(scores.length);
+  let [count, rest] = [0, 0];
+  for (let i = 0; i < scores.length; ++i) {
+    if (count < taken.length && (taken.length === scores.length || forced(i))) {
+      taken[count++] = i;
+    } else {
+      row[rest] = scores[i];
+      others[rest++] = i;
+    }
   }
-  return Int32Array.from(taken).sort();
+  if (count === taken.length) return taken;
+  const kept = keptOf(row.subarray(0, rest), { topKeys: taken.length - count });
+  for (let i = 0; i < kept.length; ++i) taken[count++] = others[kept[i]];
+  return taken.sort();
 }
 
 /** The first `first` and the last `last` of `count` entries. */

@@ -307,6 +307,29 @@ describe('a plan', () => {
   });
 });
 
+describe('chosen pages', () => {
+  const shape = { queryHeads: 8, kvHeads: 2, headDim: 16, queries: 1, keys: 1000, pageSize: 16 };
+
+  it('are what a step sees, and their choice two products per page', () => {
+    const { pairs, selection, flops } = explain(causal(), { ...shape, selectedPages: 8 });
+    expect(pairs.useful).toBe(128);
+    expect(pairs.dense).toBe(1000);
+    expect(selection).toEqual({ dots: 2 * 63, flops: 2 * 2 * 63 * 16 * 8 });
+    expect(flops).toBe(2 * 128 * 32 * 8);
+    expect(explain(causal(), { ...shape, selectedPages: 63 }).pairs.useful).toBe(1000);
+    expect(explain(causal(), { ...shape, batch: 2, keyLengths: [1000, 20], selectedPages: 8 }).selection?.dots).toBe(
+      2 * 65,
+    );
+  });
+
+  it.each<[string, object]>([
+    ['several queries', { ...shape, queries: 2 }],
+    ['keys that are on no pages', { ...shape, pageSize: undefined }],
+  ])('are refused for %s', (_, wrong) => {
+    expect(() => explain(causal(), { ...wrong, selectedPages: 8 } as never)).toThrow('`selectedPages`');
+  });
+});
+
 describe('hierarchical() gets bounds', () => {
   const sizes = { queryHeads: 4, kvHeads: 2, headDim: 16 };
 

@@ -5,12 +5,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   attentionStatsSync,
+  attentionSync,
   deltaPageScoresSync,
   type KeyPages,
   KvCache,
   KvPool,
   questPageScores,
   questPageScoresSync,
+  rotateSync,
   snapKVSync,
   Tensor,
 } from '../../dist/index.js';
@@ -171,6 +173,149 @@ it('statistics of a cache are those of its keys', () => {
   const q = random(8, 1, 10, heads, headDim);
   const options = { capacity: 9, window: 10, pool: 3, prefix: 2, local: 3 };
   expect(snapKVSync(q, cache.keyPages(0), options).lists).toEqual(snapKVSync(q, k, options).lists);
+});
+
+describe('compact()', () => {
+  const options = { kvHeads, headDim, layers: 2, pageSize: 4, capacity: 64 };
+  const [k, v] = [random(3, 2, 30, kvHeads, headDim), random(4, 2, 30, kvHeads, headDim)];
+  const q = random(6, 2, 1, heads, headDim);
+  const lists = [
+    [Int32Array.of(0, 3, 4, 17, 29), Int32Array.of(1, 2, 20, 21, 22)],
+    [Int32Array.of(5, 6), Int32Array.of(0, 29)],
+  ];
+
+  /** Attention of queries to the tokens that are kept, by a mask. */
+  const masked = (
+    query: Tensor,
+    tokens: Tensor,
+    values: Tensor,
+    kept: (b: number, head: number, key: number) => boolean,
+  ) => {
+    const [batch, keys] = tokens.dims;
+    const mask = new Uint8Array(batch * heads * keys);
+    for (let b = 0; b < batch; b++)
+      for (let h = 0; h < heads; h++)
+        for (let key = 0; key < keys; key++) mask[(b * heads + h) * keys + key] = Number(kept(b, h >> 1, key));
+    return attentionSync(query, tokens, values, { mask: { type: 'bool', data: mask, dims: [batch, heads, 1, keys] } })
+      .out;
+  };
+  const expectClose = (got: { data: ArrayLike<number> }, want: { data: ArrayLike<number> }) =>
+    Array.from(got.data).forEach((x, i) => {
+      expect(Math.abs(x - want.data[i])).toBeLessThan(1e-5);
+    });
+
+  it.each([false, true])('keeps the listed tokens, and those to come (rotary: %s)', (isTurned) => {
+    const rotary = isTurned ? { rotary: {} } : {};
+    const turn = (x: Tensor, first: number) =>
+      isTurned ? rotateSync(x, { positions: Float64Array.from({ length: x.dims[1] }, (_, i) => first + i) }) : x;
+    const cache = new KvCache({ ...options, ...rotary });
+    for (const layer of [0, 1]) cache.append(layer, k, v);
+    const fork = cache.fork();
+    cache.compact(0, lists);
+    expect(cache.lengthOf(0)).toBe(30);
+    expect(cache.length).toBe(30);
+    const [k2, v2] = [random(7, 2, 3, kvHeads, headDim), random(8, 2, 3, kvHeads, headDim)];
+    for (const layer of [0, 1]) cache.append(layer, k2, v2);
+    const cat = (a: Tensor, b: Tensor) => {
+      const data = new Float32Array(a.size + b.size);
+      const [x, y] = [a.size / 2, b.size / 2];
+      for (const e of [0, 1]) {
+        data.set((a.data as Float32Array).subarray(e * x, e * x + x), e * (x + y));
+        data.set((b.data as Float32Array).subarray(e * y, e * y + y), e * (x + y) + x);
+      }
+      return new Tensor('float32', data, [2, 33, kvHeads, headDim]);
+    };
+    const all = cat(turn(k, 0) as Tensor, turn(k2, 30) as Tensor);
+    const values = cat(v, v2);
+    const query = turn(q, 32);
+    const isKept = (b: number, head: number, key: number) => key >= 30 || lists[b][head].includes(key);
+    expectClose(cache.attentionSync(0, q).out, masked(query, all, values, isKept));
+    expectClose(cache.attentionSync(1, q).out, attentionSync(query, all, values).out);
+    expectClose(fork.attentionSync(0, q).out, attentionSync(turn(q, 29), turn(k, 0), v).out);
+    cache.truncate(31);
+    expect(cache.keys(0).dims[1]).toBe(6);
+    expectError(
+      thrownBy(() => cache.truncate(29)),
+      { code: 'ERR_TILEWISE_INVALID_OPTION', says: ['30'] },
+    );
+  });
+
+  it('frees pages once all layers need fewer', () => {
+    const cache = new KvCache(options);
+    for (const layer of [0, 1]) cache.append(layer, k, v);
+    const { bytes } = cache;
+    cache.compact(0, lists);
+    expect(cache.bytes).toBe(bytes);
+    cache.compact(1, lists);
+    expect(cache.bytes).toBe((bytes * 3) / 16);
+    cache.reset();
+    expect(cache.length).toBe(0);
+    cache.append(0, k, v);
+    expect(cache.lengthOf(0)).toBe(30);
+  });
+
+  it('keeps everything that snapKV() keeps with room for all', () => {
+    const cache = new KvCache({ ...options, layers: 1 });
+    cache.append(0, k, v);
+    const before = cache.attentionSync(0, q).out.data;
+    cache.compact(0, snapKVSync(q, cache.keyPages(0), { capacity: 30 }).lists);
+    expect(cache.attentionSync(0, q).out.data).toEqual(before);
+    cache.truncate(20);
+    expect(cache.length).toBe(20);
+  });
+
+  it.each<[string, object, string, string]>([
+    [
+      'a token that is not there',
+      [
+        [
+          [0, 30],
+          [0, 1],
+        ],
+        [[0], [1]],
+      ],
+      'ERR_TILEWISE_INVALID_OPTION',
+      'lists[0][0]',
+    ],
+    [
+      'a token twice',
+      [
+        [
+          [1, 1],
+          [0, 1],
+        ],
+        [[0], [1]],
+      ],
+      'ERR_TILEWISE_INVALID_OPTION',
+      'lists[0][0]',
+    ],
+    [
+      'heads that keep other numbers',
+      [
+        [[0, 1], [0]],
+        [[0], [1]],
+      ],
+      'ERR_TILEWISE_SHAPE_MISMATCH',
+      'lists[0][1]',
+    ],
+    ['lists of one sequence', [[[0], [0]]], 'ERR_TILEWISE_INVALID_OPTION', 'lists'],
+  ])('refuses %s', (_, wrong, code, says) => {
+    const cache = new KvCache(options);
+    cache.append(0, k, v);
+    expectError(
+      thrownBy(() => cache.compact(0, wrong as never)),
+      { code: code as never, says: [says] },
+    );
+    expect(cache.keys(0).data).toEqual(k.data);
+  });
+
+  it('refuses options that count tokens of the text afterwards', () => {
+    const cache = new KvCache(options);
+    cache.append(0, k, v);
+    cache.compact(0, lists);
+    const call = () => cache.attentionSync(0, q, { alibiSlopes: [1, 1, 1, 1] });
+    expectError(thrownBy(call), { code: 'ERR_TILEWISE_INVALID_OPTION', says: ['alibiSlopes'] });
+  });
 });
 
 describe('what is refused', () => {
