@@ -65,9 +65,9 @@ struct StatsProblem {
   TW_HOST_DEVICE Token queryBlocks() const { return ceilDiv(queries, blockQueries); }
   TW_HOST_DEVICE Token keyBlocks() const { return ceilDiv(keys, blockKeys); }
   // Whether probabilities are wanted, and not scores alone.
-  bool needsProbs() const {
-    return lse || topIndices || keySum || keySumOverQueries || keyMaxOverHeads || blockSum || diagSum || probs;
-  }
+  bool needsProbs() const { return lse || topIndices || needsSums(); }
+  // Whether probabilities are read once the lse of their row is known.
+  bool needsSums() const { return keySum || keySumOverQueries || keyMaxOverHeads || blockSum || diagSum || probs; }
 };
 
 }  // namespace tilewise

@@ -16,7 +16,7 @@ struct StripShape {
     while (room > kFewestStripRows && room * perRow > kStoredWeights) room /= 2;
     queries = int(clamp<int64_t>(room / heads, 1, larger<Token>(groupQueries, 1)));
     rows = heads * queries;
-    isStored = !p.givenLse && p.needsProbs() && rows * perRow <= kStoredWeights;
+    isStored = !p.givenLse && p.needsSums() && rows * perRow <= kStoredWeights;
   }
 };
 

@@ -244,8 +244,7 @@ bool runStrip(Strip& s) {
     if (p.lse) p.lse[s.rowOf(r)] = s.lse[r];
     if (p.topIndices) writeTop(s, r, s.lse[r]);
   }
-  const bool isMore = item.columns || item.diagonals || item.maxima || p.blockSum || p.probs;
-  for (Token begin = 0; !areGiven && isMore && begin < end; begin += kBlock) {
+  for (Token begin = 0; !areGiven && p.needsSums() && begin < end; begin += kBlock) {
     const Block b = blockAt(begin);
     if (s.shape.isStored) {
       findFactors(s, b.index);

@@ -13,6 +13,11 @@ import {
   setNumThreads,
   Tensor,
 } from '../../dist/index.js';
+import { native } from '../../dist/native/native.js';
+import { readStatsOptions } from '../../dist/ops/stats/options.js';
+import { prepareStats } from '../../dist/ops/stats/problem.js';
+import { meansRows, prepareSummary } from '../../dist/ops/summary.js';
+import { readTensor } from '../../dist/tensor/views.js';
 import { statsOf } from '../references/stats.js';
 import { expectError, thrownBy } from '../support/expect-error.js';
 import { onEveryCpu } from '../support/ext-linear.js';
@@ -238,6 +243,18 @@ describe('what is refused', () => {
       thrownBy(() => attentionStatsSync(q, k, options as never)),
       { code: code as never, says: [says] },
     );
+  });
+  it.each(['stats', 'summary'])('a GPU, by name: %s', (name) => {
+    const cuda = native.backends().findIndex((backend) => backend.name === 'cuda');
+    const { request } =
+      name === 'stats'
+        ? prepareStats(q, k, readStatsOptions('a test', { want: ['keySum'] }))
+        : prepareSummary('k', readTensor('k', k), false, Int32Array.of(0, 0, 5, 0), [1, meansRows(1, 2, 8)], {
+            device: 'cpu',
+            copyInputs: false,
+          });
+    request.numbers[0] = cuda;
+    expect(native.supports(name, request.numbers, request.views).join()).toContain('on the CPU only');
   });
   it('allows exactly maxElements, whose default is 2^24', () => {
     const options = { want: ['probs'] as const, device: 'cpu' as const };
