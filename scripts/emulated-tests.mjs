@@ -26,6 +26,7 @@ const checks = [
   check('rotary_checks', []),
   check('linear_checks', []),
   check('cumulative_checks', []),
+  check('delta_checks', []),
   check('visit_checks', []),
 ];
 

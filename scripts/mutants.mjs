@@ -33,6 +33,7 @@ const families = {
   append: { kernels: 'cuda/kernels/append.cu', checks: 'append', problems: 40 },
   rotary: { kernels: 'cuda/kernels/rotary.cu', checks: 'rotary', problems: 40 },
   cumulative: { kernels: 'cuda/kernels/cumulative.cu', checks: 'cumulative', problems: 24 },
+  delta: { kernels: 'cuda/kernels/delta.cu', checks: 'delta', problems: 20 },
   linear: { kernels: 'cuda/kernels/linear.cu', checks: 'linear', problems: 20 },
 };
 const schedules = ['races', 'lazy', 'eager', 'random:1', 'random:2', 'random:3'];

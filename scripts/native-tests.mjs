@@ -36,6 +36,7 @@ const kernels = [
   { name: 'rotary_checks', room: 'gpu' },
   { name: 'linear_checks', room: 'gpu', args: [20] },
   { name: 'cumulative_checks', room: 'gpu', args: [20] },
+  { name: 'delta_checks', room: 'gpu', args: [20] },
   { name: 'visit_checks', room: 'gpu' },
 ];
 

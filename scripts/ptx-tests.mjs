@@ -30,6 +30,7 @@ const checks = [
   check('rotary_checks', [], `twins:${folder}`),
   check('linear_checks', [20], `twins:${folder}`),
   check('cumulative_checks', [20], `twins:${folder}`),
+  check('delta_checks', [20], `twins:${folder}`),
 ];
 const schedules = ['lazy', 'eager', 'races', 'random:1'];
 

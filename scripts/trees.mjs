@@ -27,6 +27,7 @@ export const gpuChecks = [
   'rotary_checks',
   'linear_checks',
   'cumulative_checks',
+  'delta_checks',
 ];
 
 const trees = {

@@ -1,5 +1,4 @@
-// The gated delta rule on a GPU: what cuda/operations.h asks of an operation. There are no kernels, so the backend
-// refuses every problem, and only addReasons() is ever called. Reader: the backend.
+// The gated delta rule on a GPU: what cuda/operations.h asks of an operation. Reader: the backend.
 #pragma once
 
 #include "../../core/op/backend.h"
@@ -10,10 +9,8 @@
 
 namespace tilewise::cuda {
 
-inline void addReasons(Reasons& reasons, const DeltaProblem&, const Limits&) {
-  reasons.add("the gated delta rule runs on the CPU only");
-}
-inline DeltaProblem stage(Staging&, const DeltaProblem& problem) { return problem; }
-inline void run(const DeltaProblem&, const Limits&, Queue&, const CancelFlag&) {}
+void addReasons(Reasons& reasons, const DeltaProblem& problem, const Limits& limits);
+DeltaProblem stage(Staging& staging, const DeltaProblem& problem);
+void run(const DeltaProblem& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
 }  // namespace tilewise::cuda

@@ -5,7 +5,7 @@
 
 #include "../../core/base/softmax.h"
 #include "../prims/prims.h"
-#include "params.h"
+#include "tuning.h"
 
 namespace tilewise::cuda {
 
@@ -23,28 +23,24 @@ __device__ __forceinline__ float differenceOf(const TwoFloats& a, const TwoFloat
 }
 __device__ __forceinline__ float exponential(float x) { return exp2_approx(x * kLog2E); }
 
-// Floats per row of a chunk, and the chunk's factor: where shape.rows says.
+// Floats per row of a chunk, and the chunk's factor, in shared memory. Three arrays are for what an op has of its own.
 struct ChunkRows {
   saddr base;
-  enum Array { kHigh, kLow, kFromStart, kToEnd, kSeen, kScores, kScoresOfOtherHalf, kKept, kArrays };
-  static constexpr int kBytes = kArrays * kChunkTokens * int(sizeof(float));
+  enum Array { kHigh, kLow, kFromStart, kToEnd, kKept, kFirst, kSecond, kThird, kArrays };
+  static_assert(kArrays == kChunkArrays, "the host makes room for as many");
 
   __device__ __forceinline__ saddr at(Array array, int row) const { return base + (array * kChunkTokens + row) * 4; }
   __device__ __forceinline__ float load(Array array, int row) const { return ld_shared_f32(at(array, row)); }
   __device__ __forceinline__ TwoFloats sum(int row) const { return {load(kHigh, row), load(kLow, row)}; }
 };
 
-// The decay of a token. -Infinity becomes a number whose exponential is 0.
-__device__ __forceinline__ float decayOf(const LinearParams& p, int64_t batch, Token token, int32_t head) {
-  return larger(p.decay[batch * p.decayBatch + token * p.decayToken + head * p.decayHead], -1e5f);
-}
-
-// All lanes of one warp; others may read after a barrier. `first` is a token of the batch entry.
-__device__ __forceinline__ void sumDecays(const LinearParams& p, int64_t batch, Token first, int n, int32_t head,
-                                          const ChunkRows& rows) {
+// All lanes of one warp; others may read after a barrier. `decay(row)` is 0 or less; -Infinity becomes a number whose
+// exponential is 0.
+template <class Decay>
+__device__ __forceinline__ void sumDecays(int n, const ChunkRows& rows, Decay&& decay) {
   const int row = 2 * lane_id();
-  const TwoFloats left{row < n ? decayOf(p, batch, first + row, head) : 0, 0};
-  const TwoFloats right{row + 1 < n ? decayOf(p, batch, first + row + 1, head) : 0, 0};
+  const TwoFloats left{row < n ? larger(decay(row), -1e5f) : 0, 0};
+  const TwoFloats right{row + 1 < n ? larger(decay(row + 1), -1e5f) : 0, 0};
   TwoFloats sum = sumOf(left, right);
 #pragma unroll
   for (int delta = 1; delta < 32; delta *= 2) {

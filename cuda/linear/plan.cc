@@ -8,7 +8,6 @@ namespace tilewise::cuda {
 namespace {
 
 constexpr int64_t kStripBytes = int64_t(kStripDims) * kStripDims * int64_t(sizeof(float));
-constexpr int64_t kRowsBytes = 8 * int64_t(kChunkTokens) * int64_t(sizeof(float));
 
 }  // namespace
 
@@ -50,7 +49,7 @@ bool LinearPlan::shapeFor(int columnsPerBlock, int64_t room, bool isResident) {
     shape.values = take(wide);
     shape.states = take(shape.stateTiles * wide);
     shape.normalizer = take(p_.isNormalized ? int64_t(featureStrips) * kStripDims * int64_t(sizeof(float)) : 0);
-    shape.rows = take(kRowsBytes);
+    shape.rows = take(kChunkRowsBytes);
     sharedBytes = at;
     if (at <= room) return true;
   }

@@ -6,7 +6,9 @@
 #include "../../core/base/number.h"
 #include "../tiles/row_piece.h"
 #include "../tiles/shared_tile.h"
+#include "../../core/op/linear.h"
 #include "decays.h"
+#include "params.h"
 
 namespace tilewise::cuda {
 

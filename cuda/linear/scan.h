@@ -6,9 +6,8 @@
 // a token may not see is selected away, never multiplied by 0.
 #pragma once
 
-#include "../tiles/element.h"
-#include "fragments.h"
-#include "rows.h"
+#include "chunk_products.h"
+#include "params.h"
 
 namespace tilewise::cuda {
 
@@ -42,29 +41,28 @@ struct StateInMemory {
 
 // doesWrite: outputs, else the group's state alone, which begins with 0 and goes to its slot.
 template <class E, int Columns, bool doesWrite>
-class LinearScan {
-  using M = LinearMma<E>;
-  using Strip = LinearTile<kStripDims>;
-  using Wide = LinearTile<Columns>;
-  static constexpr int kHalf = Columns / 2;
-  using Output = RegisterTile<1, kHalf>;
-  using Scores = RegisterTile<1, kChunkTokens / 2>;
+class LinearScan : ChunkProducts<E, Columns> {
+  using Products = ChunkProducts<E, Columns>;
+  using Products::firstRow_;
+  using Products::ownRow;
+  using Products::rows_;
+  using typename Products::M;
+  using typename Products::Output;
+  using typename Products::Pairs;
+  using typename Products::Strip;
+  using typename Products::Wide;
+  static constexpr auto kSeen = ChunkRows::kFirst, kScores = ChunkRows::kSecond, kOtherScores = ChunkRows::kThird;
 
  public:
   __device__ __forceinline__ explicit LinearScan(const LinearParams& p)
-      : p_(p),
+      : Products(smem_base() + p.shape.rows),
+        p_(p),
         work_(p, p.firstBlock + block_index(), doesWrite ? p.outputGroups : p.groups, doesWrite && !p.isCausal,
               Columns),
         base_(smem_base()),
-        rows_{base_ + p.shape.rows},
         strips_(ceilDiv(p.headDim, kStripDims)),
         featureStrips_(ceilDiv(p.features, kStripDims)),
-        isTaylor_(p.featureMap == FeatureMap::taylor2) {
-    const int warp = warp_id();
-    firstRow_ = warp / 2 * 16;
-    firstHalf_ = warp % 2 * kHalf;
-    half_ = warp % 2;
-  }
+        isTaylor_(p.featureMap == FeatureMap::taylor2) {}
 
   __device__ __forceinline__ void run() {
     const bool isWanted = p_.state || p_.normalizer;
@@ -102,7 +100,6 @@ class LinearScan {
   __device__ __forceinline__ Wide states(int strip) const {
     return {base_ + p_.shape.states + (p_.shape.isResident ? strip : 0) * Wide::kBytes};
   }
-  __device__ __forceinline__ int ownRow() const { return firstRow_ + lane_id() / 4; }  // of slot 0; the other: 8 on
   __device__ __forceinline__ saddr normalizer(int feature) const { return base_ + p_.shape.normalizer + feature * 4; }
   __device__ __forceinline__ bool areKeysResident() const { return p_.shape.keyTiles == strips_; }
 
@@ -184,7 +181,10 @@ class LinearScan {
     if (doesWrite && !p_.isCausal) return;
     const int warp = warp_id();
     const LinearSequence& s = work_.sequence;
-    if (p_.decay && warp == 0) sumDecays(p_, s.batch, s.keys.begin + first, n, work_.head, rows_);
+    if (p_.decay && warp == 0) {
+      const float* const decay = p_.decay + s.batch * p_.decayBatch + work_.head * p_.decayHead;
+      sumDecays(n, rows_, [&](int row) { return decay[(s.keys.begin + first + row) * p_.decayToken]; });
+    }
 #pragma unroll 1
     for (int strip = 0; strip < strips_ && areKeysResident(); ++strip) {
       rowsOfKeys(first).copy(keys(strip), n, strip * kStripDims, dimsOf(strip), p_.featureMap);
@@ -199,7 +199,7 @@ class LinearScan {
     const LinearSequence& s = work_.sequence;
     const LinearRows<E> from(p_.query, s.batch, s.queries.begin + first, head, p_.isQueryAligned);
     const bool isBusy = firstRow_ < n;
-    Scores scores;
+    Pairs scores;
     Output output;
     scores.setZero();
     output.setZero();
@@ -219,14 +219,11 @@ class LinearScan {
         expandRows(queries(), features(), strip * kStripDims, p_);
         sync_block();
       }
-      if (hasScores && isBusy) addScores(scores, keys(strip), dimsOf(strip));
+      if (hasScores && isBusy) Products::addPairs(scores, queries(), keys(strip), dimsOf(strip));
       if (!hasState_) continue;
       const Strip rows = isTaylor_ ? features() : queries();
       const int left = smaller(kStripDims, p_.features - strip * kStripDims);
-      if (isBusy) {
-        addDepth<M>(output, states(strip), firstHalf_, ceilDiv(left, M::kDepth),
-                    [&, at = pairAt(rows, ownRow(), 0)](auto& a, int step) { loadRowsOf<M>(a, rows, at, step); });
-      }
+      if (isBusy) Products::addRows(output, rows, states(strip), ceilDiv(left, M::kDepth));
       if (p_.isNormalized) {
 #pragma unroll 1
         for (int f = int(thread_index()) % 4; f < kStripDims; f += 4) {
@@ -236,96 +233,32 @@ class LinearScan {
       }
     }
     if (p_.decay) {
-      float factor[2];
-#pragma unroll
-      for (int slot = 0; slot < 2; ++slot) factor[slot] = rows_.load(ChunkRows::kFromStart, ownRow() + slot * 8);
-      output.scaleRows(factor);
+      Products::scaleByRow(output, ChunkRows::kFromStart);
       seen *= rows_.load(ChunkRows::kFromStart, int(thread_index()) / 4);
     }
     seen = quadSum(seen);
     if (p_.isCausal) weigh(scores);
     sync_block();  // nobody reads the queries any more, whose place the scores take
-    if (lane_id() % 4 == 0) st_shared(rows_.at(ChunkRows::kSeen, int(thread_index()) / 4), seen);
-    if (p_.isCausal) storeScores(scores);
+    if (lane_id() % 4 == 0) st_shared(rows_.at(kSeen, int(thread_index()) / 4), seen);
+    if (p_.isCausal) {
+      Products::storePairs(scores, queries());
+      if (p_.isNormalized) Products::storeSums(scores, kScores, kOtherScores);
+    }
     sync_block();
-    if (p_.isCausal && isBusy) addValues(output);
+    if (p_.isCausal && isBusy) Products::addLower(output, queries(), values(), areFinite_);
     store(output, head, first, n);
   }
 
-  __device__ __forceinline__ void addScores(Scores& scores, const Strip& keys, int dims) const {
-    const saddr rowsAt = M::rowsAt(queries(), firstRow_), columnsAt = M::columnsAt(keys, half_ * (kChunkTokens / 2));
-    const int steps = ceilDiv(smaller(kStripDims, dims), M::kDepth);
-#pragma unroll 1
-    for (int step = 0; step < steps; ++step) {
-      // 16 columns of float32 are four chunks of a row: a step further.
-      typename M::Rows a;
-      M::loadRows(a, queries(), rowsAt, 0, step);
-#pragma unroll
-      for (int block = 0; block < kChunkTokens / 32; ++block) {
-        typename M::Columns b;
-        M::loadColumns(b, keys, columnsAt, block, step);
-        M::multiply(scores.v[0][2 * block], scores.v[0][2 * block + 1], a, b);
-      }
-    }
-  }
-
   // Scores with the decay between their tokens, 0 where a key is later than the query.
-  __device__ __forceinline__ void weigh(Scores& scores) const {
-    scores.forEach([&](float& x, int slot, int block, int i) {
-      const int row = ownRow() + slot * 8, column = half_ * (kChunkTokens / 2) + Scores::column(block, i);
+  __device__ __forceinline__ void weigh(Pairs& scores) const {
+    Products::forEachPair(scores, [&](float& x, int row, int column) {
       if (isTaylor_) {
         const float s = x * p_.taylorRoot;
         x = fmaf(s * s, 0.5f, 1 + s);
       }
-      if (p_.decay) x *= exponential(differenceOf(rows_.sum(row), rows_.sum(column)));
+      if (p_.decay) x *= Products::decayBetween(row, column);
       x = column <= row ? x : 0;
     });
-  }
-
-  __device__ __forceinline__ void storeScores(Scores& scores) const {
-#pragma unroll
-    for (int slot = 0; slot < 2; ++slot) {
-      const int row = ownRow() + slot * 8;
-      const saddr to = pairAt(queries(), row, half_ * (kChunkTokens / 2));
-      float sum = 0;
-#pragma unroll
-      for (int block = 0; block < kChunkTokens / 16; ++block) {
-        const float x = scores.at(slot, block, 0), y = scores.at(slot, block, 1);
-        Element<float>::store(Strip::ahead(to, 0, block), x, y);
-        sum += x + y;
-      }
-      sum = quadSum(sum);
-      if (lane_id() % 4 == 0) {
-        st_shared(rows_.at(half_ == 0 ? ChunkRows::kScores : ChunkRows::kScoresOfOtherHalf, row), sum);
-      }
-    }
-  }
-
-  // output += scores V, up to the rows' own tokens.
-  __device__ __forceinline__ void addValues(Output& output) const {
-    const int before = firstRow_ / M::kDepth;
-    const saddr at = pairAt(queries(), ownRow(), 0);
-    addDepth<M>(output, values(), firstHalf_, before + (areFinite_ ? 1 : 0),
-                [&](auto& a, int step) { loadRowsOf<M>(a, queries(), at, step); });
-    if (areFinite_) return;
-    // The product would multiply what later tokens have by 0, which is NaN of a value that is not finite.
-#pragma unroll 1
-    for (int block = 0; block < kHalf / 8; ++block) {
-#pragma unroll 1
-      for (int token = firstRow_; token < firstRow_ + 16; ++token) {
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const float value = ld_shared_f32(values().element(token, firstHalf_ + Output::column(block, i)));
-#pragma unroll
-          for (int slot = 0; slot < 2; ++slot) {
-            const int row = ownRow() + slot * 8;
-            float& x = output.at(slot, 0, i);
-            if (token <= row) x = fmaf(ld_shared_f32(queries().element(row, token)), value, x);
-          }
-        }
-      }
-      output.rotate();
-    }
   }
 
   __device__ __forceinline__ void store(Output& output, int32_t head, Token first, int n) const {
@@ -338,28 +271,14 @@ class LinearScan {
       const int row = ownRow() + slot * 8;
       factor[slot] = p_.scale;
       if (p_.isNormalized) {
-        float sum = rows_.load(ChunkRows::kSeen, row);
-        if (p_.isCausal) {
-          sum += rows_.load(ChunkRows::kScores, row) + rows_.load(ChunkRows::kScoresOfOtherHalf, row);
-        }
+        float sum = rows_.load(kSeen, row);
+        if (p_.isCausal) sum += rows_.load(kScores, row) + rows_.load(kOtherScores, row);
         factor[slot] *= 1 / (sum + p_.eps);
       }
-      out[slot] = static_cast<Bits*>(p_.out.data) + p_.out.offset(s.batch, s.queries.begin + first + row, head);
+      out[slot] = static_cast<Bits*>(p_.out.data) + p_.out.offset(s.batch, s.queries.begin + first + row, head) +
+                  work_.firstColumn * p_.out.dim;
     }
-    // Eight columns at a time: stores of all are a tenth of the kernel's code, and their addresses many registers.
-#pragma unroll 1
-    for (int block = 0; block < kHalf / 8; ++block) {
-#pragma unroll
-      for (int slot = 0; slot < 2; ++slot)
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const int column = firstHalf_ + Output::column(block, i);
-          if (ownRow() + slot * 8 >= n || column >= work_.columns) continue;
-          out[slot][(work_.firstColumn + column) * p_.out.dim] =
-              Element<E>::fromFloat(output.at(slot, 0, i) * factor[slot]);
-        }
-      output.rotate();
-    }
+    Products::writeRows(output, out, p_.out.dim, factor, n, work_.columns);
   }
 
   // S <- e^(c_last) S + (diag(e^(c_last - c_r')) K)^T V, strip by strip of the features.
@@ -379,7 +298,7 @@ class LinearScan {
         weighRows(rows, rows_);
         sync_block();
       }
-      if (strip * kStripDims + firstRow_ < p_.features) addKeys(states(strip), rows, kept, n);
+      if (strip * kStripDims + firstRow_ < p_.features) Products::addKeys(states(strip), rows, values(), kept, n);
       if (p_.isNormalized && int(thread_index()) < kStripDims) {
         const saddr at = normalizer(strip * kStripDims + int(thread_index()));
         float sum = ld_shared_f32(at) * kept;
@@ -393,29 +312,11 @@ class LinearScan {
     }
   }
 
-  __device__ __forceinline__ void addKeys(const Wide& state, const Strip& keys, float kept, int n) const {
-    const saddr to = pairAt(state, ownRow(), firstHalf_);
-    const auto pairOf = [&](int slot, int block) { return Wide::ahead(to, 0, block) + slot * 8 * Wide::kPitch; };
-    Output sums;
-    sums.forEach([&](float& x, int slot, int block, int i) { x = kept * ld_shared_f32(pairOf(slot, block) + i * 4); });
-    addDepth<M>(sums, values(), firstHalf_, ceilDiv(n, M::kDepth), [&, at = M::depthAt(keys, 0)](auto& a, int step) {
-      loadColumnsAsRows<M>(a, keys, at, step, firstRow_ / 16);
-    });
-#pragma unroll
-    for (int slot = 0; slot < 2; ++slot)
-#pragma unroll
-      for (int block = 0; block < kHalf / 8; ++block) {
-        Element<float>::store(pairOf(slot, block), sums.at(slot, block, 0), sums.at(slot, block, 1));
-      }
-  }
-
   const LinearParams& p_;
   const LinearWork work_;
   const saddr base_;
-  const ChunkRows rows_;
   const int strips_, featureStrips_;
   const bool isTaylor_;
-  int firstRow_, firstHalf_, half_;
   bool hasState_ = false, areFinite_ = true;
 };
 

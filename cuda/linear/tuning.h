@@ -12,6 +12,10 @@ namespace tilewise::cuda {
 constexpr int kChunkTokens = 64;
 constexpr int kStripDims = 64;
 
+// Arrays of a float per token of a chunk that a block has in shared memory (decays.h).
+constexpr int kChunkArrays = 8;
+constexpr int64_t kChunkRowsBytes = kChunkArrays * int64_t(kChunkTokens) * int64_t(sizeof(float));
+
 // Eight warps: two for every 16 rows of a tile, which divide its columns.
 constexpr int kLinearThreads = 256;
 constexpr int kCarryThreads = 256;

@@ -48,7 +48,7 @@ export interface GatedDeltaOptions<T = Tensor> {
   Tensor?: TensorConstructor<T>;
   /** Cancels an asynchronous call; not with `updateState`, which would leave half a step. */
   signal?: AbortSignal;
-  /** As in attention(). Only the CPU runs this op at present. */
+  /** As in attention(). */
   device?: DeviceName;
   /** Asynchronous calls: copy the inputs first, as in attention(). */
   copyInputs?: CopyInputs;

@@ -126,6 +126,15 @@ void run(const CumulativeProblem& p, const Limits&, Queue&, const CancelFlag& ca
   cpu::backend().run(p, cancel);
 }
 
+void run(const DeltaProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
+  for (const Operand* o : {&p.query, &p.key, &p.value, &p.out}) mustBeRows(*o, p.dtype, "rows");
+  for (const void* data : std::initializer_list<const void*>{p.beta.data.data, p.decay.data.data, p.stateIn.data,
+                                                             p.state.data, p.cuSeqlens}) {
+    mustBeOnDevice(data, "an operand");
+  }
+  cpu::backend().run(p, cancel);
+}
+
 void run(const StagedLinear& staged, const Limits&, Queue&, const CancelFlag& cancel) {
   const LinearProblem& p = staged.problem;
   mustBeRows(p.query, p.dtype, "query");
@@ -154,6 +163,7 @@ void run(const SelectionProblem& p, const Limits&, Queue&, const CancelFlag& can
 void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
 void addReasons(Reasons&, const AppendProblem&, const Limits&) {}
 void addReasons(Reasons&, const CumulativeProblem&, const Limits&) {}
+void addReasons(Reasons&, const DeltaProblem&, const Limits&) {}
 void addReasons(Reasons&, const LinearProblem&, const Limits&) {}
 void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
 void addReasons(Reasons&, const RotaryProblem&, const Limits&) {}

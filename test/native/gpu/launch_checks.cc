@@ -299,6 +299,24 @@ void checkCumulative(Largest& largest, const cuda::Limits& limits) {
       }
 }
 
+void checkDelta(Largest& largest, const cuda::Limits& limits) {
+  for (const DType type : kTypes)
+    for (const int32_t dim : {64, 128}) {
+      DeltaProblem p;
+      p.batch = p.sequences = 1 << 4;
+      p.queryHeads = p.keyHeads = p.valueHeads = 1 << 14;
+      p.tokens = 100;
+      p.headDim = dim;
+      p.valueDim = 4096;
+      p.dtype = type;
+      p.out.data = &p;
+      Reasons reasons("");
+      cuda::addReasons(reasons, p, limits);
+      CHECK(reasons.all().empty(), "head dims of %d do not fit", dim);
+      largest.add(launchesOf(p, limits));
+    }
+}
+
 SelectionProblem drawSelection(Pick& pick) {
   SelectionProblem p;
   const int32_t dims[] = {1, 40, 64, 128, 256, 512}, heads[] = {1, 4, 8, 48, 1024};
@@ -334,8 +352,8 @@ void checkSelection(Largest& largest, const cuda::Limits& limits) {
 Largest checkAll(const cuda::Limits& limits) {
   // By type, ways to meet the keys of a pattern in tiles of dims, and patterns of more dims than these; combine,
   // effects of rules on tokens and grids, merge, append and rotary by type; selection; linear and cumulative
-  // attention by type, and their carries.
-  constexpr size_t kKernels = 3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 12 + (3 * 4 + 1) + (3 * 2 + 1);
+  // attention by type, and their carries; the delta rule by type.
+  constexpr size_t kKernels = 3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 12 + (3 * 4 + 1) + (3 * 2 + 1) + 3;
   Largest largest;
   checkAttention(largest, limits);
   checkMerge(largest, limits);
@@ -344,6 +362,7 @@ Largest checkAll(const cuda::Limits& limits) {
   checkSelection(largest, limits);
   checkLinear(largest, limits);
   checkCumulative(largest, limits);
+  checkDelta(largest, limits);
   CHECK(largest.kernels() == kKernels, "%zu kernels were launched, there are %zu", largest.kernels(), kKernels);
   return largest;
 }

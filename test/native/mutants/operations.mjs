@@ -7,6 +7,7 @@ const append = (name, ...change) => mutant('append', 'cuda/append/')(name, 'appe
 const rotary = (name, ...change) => mutant('rotary', 'cuda/rotary/')(name, 'rotate_rows.h', ...change);
 
 const linear = mutant('linear', 'cuda/linear/');
+const delta = (name, ...change) => mutant('delta', 'cuda/delta/')(name, 'scan.h', ...change);
 const cumulative = (name, ...change) => mutant('cumulative', 'cuda/cumulative/')(name, 'scan_tokens.h', ...change);
 
 export const operationMutants = [
@@ -137,13 +138,34 @@ export const operationMutants = [
   ),
   cumulative('the state before is left out', 'doesWrite && p.before.max && exists', 'false'),
 
+  // The gated delta rule.
+  delta('a token takes back what it takes up itself', 'x = column < row ? x : 0;', 'x = column <= row ? x : 0;'),
+  delta('what is taken up is not weighed', '    Products::scaleByRow(sums, kBeta);\n'),
+  delta(
+    'what the state says does not decay',
+    '    if (p_.decay.data) Products::scaleByRow(sums, ChunkRows::kFromStart);\n',
+  ),
+  delta('blocks do not know those before them', 'x = sums.at(slot, column, i) - x;', 'x = sums.at(slot, column, i);'),
+  delta(
+    'an inverse is written over what others read',
+    '    sync_block();\n    if (takesPart) {',
+    '    if (takesPart) {',
+  ),
+  delta('queries keep their length', 'p_.hasUnitRows ? inverseRoot(quadSum(squares) + 1e-6f) : 1', '1'),
+  delta('value heads share the first key head', 'p_.keyHead(head_)', '0'),
+  delta(
+    'a block reads the rows of another before they are there',
+    '      sync_block();\n    }\n  }\n\n  // The diagonal',
+    '    }\n  }\n\n  // The diagonal',
+  ),
+
   // Linear attention.
   linear('later keys have a score', 'scan.h', 'x = column <= row ? x : 0;', 'x = column <= row + 1 ? x : 0;'),
   linear(
     'later values count where one is not finite',
-    'scan.h',
-    'before + (areFinite_ ? 1 : 0)',
-    'before + (areFinite_ ? 1 : 1)',
+    'chunk_products.h',
+    '    if (areFinite) {\n',
+    '    if (true) {\n',
   ),
   linear(
     'the scores take the place of queries that others read',
@@ -152,9 +174,13 @@ export const operationMutants = [
   ),
   linear('a token decays before it is seen', 'decays.h', 'i == 0 ? ofLeft : sum', 'i == 0 ? before : ofLeft'),
   linear('sums of decays lose their second half', 'decays.h', 'return {sum, low - (sum - high)};', 'return {sum, 0};'),
-  linear('states do not decay', 'scan.h', 'x = kept * ld_shared_f32(', 'x = ld_shared_f32('),
+  linear('states do not decay', 'chunk_products.h', 'x = kept * ld_shared_f32(', 'x = ld_shared_f32('),
   linear('keys do not decay to the end of their chunk', 'rows.h', ' * rows.load(ChunkRows::kToEnd, i / kStripDims)'),
-  linear('outputs do not decay from the start of their chunk', 'scan.h', '      output.scaleRows(factor);\n'),
+  linear(
+    'outputs do not decay from the start of their chunk',
+    'scan.h',
+    '      Products::scaleByRow(output, ChunkRows::kFromStart);\n',
+  ),
   linear(
     'query heads share the first one',
     'scan.h',
@@ -174,12 +200,8 @@ export const operationMutants = [
     'begin.normalizer && f < p_.features ?',
     'false ?',
   ),
-  linear(
-    'rows are divided by the sums of half of their keys',
-    'scan.h',
-    ' + rows_.load(ChunkRows::kScoresOfOtherHalf, row)',
-  ),
+  linear('rows are divided by the sums of half of their keys', 'scan.h', ' + rows_.load(kOtherScores, row)'),
   linear('a feature of taylor2 has the wrong factor', 'rows.h', 'a == b ? p.taylorSquare :', 'a == b ? p.taylorRoot :'),
-  linear('columns past the last are written', 'scan.h', ' || column >= work_.columns'),
-  linear('rows past the last are written', 'scan.h', 'ownRow() + slot * 8 >= n || '),
+  linear('columns past the last are written', 'chunk_products.h', ' || column >= columns'),
+  linear('rows past the last are written', 'chunk_products.h', 'ownRow() + slot * 8 >= n || '),
 ];

@@ -28,6 +28,7 @@ const cumulative = (kernel) => ({
   program: 'cumulative_checks',
   args: [40, 'lazy'],
 });
+const delta = (kernel) => ({ module: 'delta', kernel, program: 'delta_checks', args: [40, 'lazy'] });
 const rotary = (kernel) => ({ module: 'rotary', kernel, program: 'rotary_checks', args: [120, 'lazy'] });
 
 export const subjects = [
@@ -58,4 +59,5 @@ export const subjects = [
   linear('linear_carry'),
   cumulative('cumulative_outputs_float16'),
   cumulative('cumulative_carry'),
+  delta('delta_bfloat16'),
 ];
