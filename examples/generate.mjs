@@ -8,11 +8,32 @@ import { decode, encode, forward, headDim, kvHeads, layers, logitsPerToken, star
 
 const hip = { sink: 4, window: 124, stages: [{ chunk: 8, keep: 128, strideQ: 1 }] };
 
+const window = { window: [251, 0], sinkTokens: 4 };
+
+/** Formats of a cache whose newest 64 tokens at most are exact; the last two have codes for every token. */
+const formats = [
+  ['int8', { keyBits: 8, residual: 64 }],
+  ['int4', { keyBits: 4, residual: 64 }],
+  ['int2', { keyBits: 2, residual: 64 }],
+  [
+    'tiers of 8, 4, 2',
+    { residual: 32, tiers: [64, 64, Number.POSITIVE_INFINITY].map((tokens, i) => ({ bits: 8 >> i, tokens })) },
+  ],
+  ['int8-token', 'int8-token'],
+  ['duo4', 'duo4'],
+];
+
 /** What a cache keeps (`cache`), and what of it a query sees (`call`), if that is less. */
 export const forms = [
   { name: 'dense', sees: Number.POSITIVE_INFINITY },
   { name: 'dense, float16', sees: Number.POSITIVE_INFINITY, cache: { type: 'float16' } },
-  { name: 'window of 252 and 4 sinks', sees: 256, call: { window: [251, 0], sinkTokens: 4 } },
+  { name: 'window of 252 and 4 sinks', sees: 256, call: window },
+  ...formats.map(([name, format]) => ({
+    name: `${name}, window`,
+    sees: 256,
+    cache: { type: 'float16', format },
+    call: window,
+  })),
   { name: 'ring of 252 and 4 sinks', sees: 256, cache: { recentTokens: 252, sinkTokens: 4 } },
   { name: 'HiP: 4 + 124 and the best 128', sees: 256, call: { pattern: hierarchical(hip) } },
   { name: 'ring of 64', sees: 64, cache: { recentTokens: 64 } },

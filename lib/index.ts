@@ -4,7 +4,9 @@
 import { installed, native } from './native/native.js';
 
 export { type ClaOptions, claLayerMap } from './caches/cla.js';
-export { type AppendOptions, KvCache } from './caches/kv-cache.js';
+export type { KvBits } from './caches/coded-tokens.js';
+export { KvCache } from './caches/kv-cache.js';
+export type { KvError, KvLayerError } from './caches/kv-error.js';
 export type { KvCacheOptions, KvPoolOptions } from './caches/kv-options.js';
 export {
   type HeldPages,
@@ -14,6 +16,7 @@ export {
   type PoolAttentionOptions,
 } from './caches/kv-pool.js';
 export type { CachePositions } from './caches/kv-rotary.js';
+export type { AppendOptions } from './caches/kv-rows.js';
 export type { CacheAttentionOptions } from './caches/kv-told.js';
 export {
   LinearState,
@@ -79,6 +82,12 @@ export type { LocalLinearOptions, ParallaxOptions } from './ops/local-linear/pro
 export { type AttentionPart, type MergeOptions, mergeAttention, mergeAttentionSync } from './ops/merge.js';
 export type { CommonOptions, NamedOp, NamedOpSync } from './ops/named.js';
 export { neighborhoodAttention, neighborhoodAttentionSync } from './ops/neighborhood.js';
+export {
+  type QuantizationAxis,
+  type QuantizedKv,
+  type QuantizeKvOptions,
+  quantizeKv,
+} from './ops/quantize-kv.js';
 export type { RotaryOptions, RotaryScaling, RotaryScalings } from './ops/rotary/frequencies.js';
 export type { NumberArray } from './ops/rotary/positions.js';
 export { type RotateOptions, rotate, rotateSync } from './ops/rotary/rotate.js';
@@ -154,6 +163,7 @@ export { type StridedShardsOptions, type StridedShardsPattern, stridedShards } f
 export { causal, full, slidingWindow, type WindowPattern, type WindowReach } from './patterns/window.js';
 export { type HipLists, HipState, type Refresh } from './selectors/hip-state.js';
 export type { KeyPages, PageSummaries } from './stores/key-pages.js';
+export type { KvFormat, KvGroupFormat, KvTier } from './stores/kv-format.js';
 export type { PageLists } from './stores/page-lists.js';
 export type { PagedKeys } from './stores/pages.js';
 export {

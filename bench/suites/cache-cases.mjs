@@ -105,6 +105,43 @@ function reading(shape, peersOf) {
   };
 }
 
+/** One query over a quantised cache, against one of float16. */
+function quantised(shape) {
+  const { kvHeads } = shape;
+  let caches = [];
+  return {
+    name: nameOf('formats', shape),
+    threads: allThreads,
+    prepare() {
+      const { q, out, layers } = operandsOf(shape);
+      const cacheOfFormat = (format) => {
+        const cache = new KvCache({ layers: layers.length, kvHeads, headDim, type: shape.dtype, format });
+        for (const [layer, { k, v }] of layers.entries()) cache.append(layer, k, v);
+        caches.push(cache);
+        return cache;
+      };
+      const row = (name, format, most) => {
+        const cache = cacheOfFormat(format);
+        const perToken = Math.round(cache.bytes / layers.length / shape.tokens);
+        const call = inTurn([...layers.keys()], (layer) => cache.attentionSync(layer, q, { out }));
+        return { name: `${name}, ${perToken} bytes a token`, ...(most && { most }), call };
+      };
+      return [
+        row(shape.dtype, undefined),
+        row('int8', 'int8', 1 / 1.7),
+        row('int4', 'int4', 1 / 2.6),
+        row('int2', 'int2'),
+        row('int8-token', 'int8-token'),
+        row('duo4', 'duo4'),
+      ];
+    },
+    release() {
+      for (const cache of caches) cache.dispose();
+      caches = [];
+    },
+  };
+}
+
 /** A token more, and one query over all: what is written without a cache, against one. */
 function stepping(shape, peersOf) {
   let cache;
@@ -273,6 +310,7 @@ export function cacheGroups({ isQuick }, peersOf) {
     ...all({ dtype: dtype.slice(0, 2), heads: [32], tokens }).map((shape) => stepping(shape, peersOf)),
     ...all({ dtype, heads: [8, 32], tokens: isQuick ? [1024] : [2048, 32768] }).map(several),
     ...all({ dtype, heads: [8, 32], tokens: tokens.slice(0, 1) }).map(ragged),
+    ...all({ dtype: ['float16'], heads: [8, 32], tokens: isQuick ? [1024] : [32768] }).map(quantised),
     ...all({ heads: [8, 32], tokens: [64] }).map(smallest),
   ];
 }

@@ -1,6 +1,7 @@
 // The request of attention. Reader: someone who adds a field.
 #include <type_traits>
 
+#include "codes.h"
 #include "fields.h"
 #include "ops.h"
 #include "pattern.h"
@@ -176,6 +177,7 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
     refuse(env, "a grid is one sequence");
   }
   readPageTable(views, env, views.at(Slot::pageTable), {p.keyStarts, p.keyLengths}, p.sequences, p.keys, p.store);
+  readCodes(n, views, p, request);
   if (p.pattern == PatternKind::blocks && p.cuSeqlensK) refuse(env, "lists are not for packed keys");
   if (p.pattern == PatternKind::ranges && p.cuSeqlensQ) refuse(env, "ranges are not for packed sequences");
   request.problem = p;

@@ -30,11 +30,14 @@ namespace tilewise {
   TW_RULE(ScoreFactor, scoreFactor, X) TW_SCORE_RULES(TW_RULE, X) X(sinksOffset) X(sinksByHead)                                                \
   X(gateType) X(gateOffset) X(gateByBatch) X(gateByToken) X(gateByHead)                                   \
   X(extraTokens) TW_OPERAND(X, extraKeys) TW_OPERAND(X, extraValues) X(pages) X(pageSize)                     \
-  X(pattern)
+  X(pattern)                                                                                              \
+  X(codeTiers) X(codeBlock) X(keyCodeAxis) X(keyCodeGroup) X(valueCodeGroup)                              \
+  X(keyBits0) X(valueBits0) X(keyBits1) X(valueBits1) X(keyBits2) X(valueBits2)
 
 #define TW_ATTENTION_VIEWS(X)                                                                                    \
   X(query) X(key) X(value) X(out) X(keyLengths) X(pageTable) X(lse) X(scoreFactor) TW_SCORE_RULES(TW_RULE_VIEW, X) X(sinks)     \
-  X(cuSeqlensQ) X(cuSeqlensK) X(keyStarts) X(queryPositions) X(keyPositions) X(extraKeys) X(extraValues) X(gate)
+  X(cuSeqlensQ) X(cuSeqlensK) X(keyStarts) X(queryPositions) X(keyPositions) X(extraKeys) X(extraValues) X(gate) \
+  X(codes0) X(codes1) X(codes2) X(codeTable) X(codedKeys) X(codedValues)
 // clang-format on
 
 enum class Field : size_t { TW_ATTENTION_FIELDS(TW_ENUMERATOR) count };

@@ -33,6 +33,7 @@ struct Request {
   std::vector<LentArray> lent;
   // Copies: the caller could change the originals under a running call, and their entries are row numbers.
   std::deque<std::vector<int32_t>> lists;
+  std::deque<CodedKeys> codes;
 };
 
 }  // namespace tilewise

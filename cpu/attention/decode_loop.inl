@@ -7,6 +7,7 @@ struct DecodeScratch {
   SliceWeights* slices;  // [groups][slices]
   float *kRows, *vRows, *cleanV;
   float* stripRows;  // [kNarrowTile][paddedDim(headDim)]
+  float* codeRoom;  // scaled queries, [kLanes][paddedDim(headDim)], or weights of groups
 };
 inline int slicesOf(int rows) { return ceilDiv(rows, kLanes); }
 
@@ -19,6 +20,7 @@ int64_t layOutDecode(const AttentionProblem& p, int groups, int rows, float* bas
   carver.take(s.vRows, kDecodeKeys * dv);
   carver.take(s.cleanV, kDecodeKeys * dv);
   carver.take(s.stripRows, hasStrips(rows) ? kNarrowTile * d : 0);
+  carver.take(s.codeRoom, p.store.codes ? larger(kLanes * d, dv / CodeForm::kChunk * kDecodeKeys * kLanes) : 0);
   return carver.floats();
 }
 
@@ -116,7 +118,8 @@ class Decode {
 
   // Short stretches that every row sees are joined until they fill a softmax step; the others are cut into pieces.
   bool canJoin(const Stretch& stretch) const {
-    return !Pattern::kIsDense && stretch.run.places.size() < kDecodeKeys && stretch.isInterior && !p_.changesScores();
+    return !Pattern::kIsDense && !p_.store.codes && stretch.run.places.size() < kDecodeKeys && stretch.isInterior &&
+           !p_.changesScores();
   }
   void join(Range places) {
     while (!places.isEmpty()) {
@@ -137,8 +140,31 @@ class Decode {
     const Token end = smaller(places.end, near.end);
     for (Token key = places.begin + before * kDecodeKeys; key < end; key += kDecodeKeys) {
       const Range part{key, smaller<Token>(places.end, key + kDecodeKeys)};
+      if (p_.store.codes) {
+        cutByCodes(whole, part);
+        continue;
+      }
       filled_->stretch = {whole.run.within(part), whole.isInterior};
       add(part, *filled_);
+      put(filled_);
+    }
+  }
+  // The same of keys that may have codes: parts that are kept alike.
+  void cutByCodes(const Stretch& whole, Range part) {
+    const CodedKeys& codes = *p_.store.codes;
+    const int64_t b = task_.sequence.keyBatch;
+    for (Token end; !part.isEmpty(); part.begin = end) {
+      end = codes.endOfPart(b, part.begin, part.end);
+      DecodePiece& piece = *filled_;
+      piece.stretch = {whole.run.within({part.begin, end}), whole.isInterior};
+      piece.firstCoded = part.begin;
+      piece.areKeysCoded = codes.has(true, b, part.begin);
+      piece.areValuesCoded = codes.has(false, b, part.begin);
+      if (piece.areKeysCoded && piece.areValuesCoded) {
+        piece.count = end - part.begin;
+      } else {
+        add({part.begin, end}, piece);
+      }
       put(filled_);
     }
   }
@@ -164,7 +190,8 @@ class Decode {
 
   // Every row against the piece that waits, unless the call is cancelled.
   void visitWaiting(const DecodePiece& next) {
-    waiting_->lookAhead(next.groups == waiting_->groups ? next : *waiting_, ahead_);
+    next_ = next.groups == waiting_->groups ? &next : waiting_;
+    waiting_->lookAhead(*next_, ahead_);
     const DecodePiece& piece = *waiting_;
     goesOn_ = goesOn_ && task_.pause();
     if (!goesOn_) return;
@@ -183,20 +210,61 @@ class Decode {
     const TileMap map = task_.map.next(g);
     Requests requests{rowsToCome(p_.key, map, p_.headDim, piece.keyAt + ahead_),
                       rowsToCome(p_.value, map, p_.valueDim, piece.valueAt)};
-    const DecodeOperand keys =
-        stage(p_.key, map, p_.headDim, {piece.keyAt, piece.count, s_.kRows, stagedKeyAt_}, requests);
+    const RowsToStage rows{piece.keyAt, piece.count, s_.kRows, stagedKeyAt_};
+    CodedPiece codes;
+    const DecodeOperand keys = piece.areKeysCoded ? stageCodes(piece, true, map, hasStrips(task_.rows), codes, rows)
+                                                  : stage(p_.key, map, p_.headDim, rows, requests);
+    if (piece.areKeysCoded) requests.end();
     forEachSlice(g, map, [&](const auto& slice, SliceWeights& weights) {
-      weighKeys(task_, pattern_, piece, keys, s_.stripRows, requests, slice, weights);
+      weighKeys(task_, pattern_, piece, keys, s_.stripRows, s_.codeRoom, requests, slice, weights);
       requests.end();
+      codes.end();
     });
+  }
+  // Codes of a head in place where their rows are vectors, else as float32.
+  DecodeOperand stageCodes(const DecodePiece& piece, bool areKeys, const TileMap& map, bool isCopied, CodedPiece& codes,
+                           const RowsToStage& rows) const {
+    const int32_t head = p_.kvHeadOf(map.firstHead);
+    const auto rowsFrom = [&](const DecodePiece& of, bool ofKeys) {
+      return p_.store.codes->rows(ofKeys, task_.sequence.keyBatch, head, of.firstCoded);
+    };
+    codes.rows = rowsFrom(piece, areKeys);
+    if (isCopied || !areVectorCodes(*codes.rows.form)) {
+      const int ld = paddedDim(codes.rows.form->dim);
+      for (int i = 0; i < rows.count; ++i) readCodedRow(codes.rows, i, rows.buffer + i * ld);
+      return {rows.buffer, DType::float32, rows.bufferAt};
+    }
+    if (areKeys) {
+      const int bytes = codes.rows.form->rowBytes;
+      codes.ahead = smaller<int>(kDecodeKeys, kPrefetchBytes / bytes);
+      codes.keys = {codes.rows.row(0), nullptr, piece.count, bytes};
+      if (next_ != waiting_ && next_->areKeysCoded) {
+        const CodedRows next = rowsFrom(*next_, true);
+        codes.keys.next = next.row(0);
+        requestScales(next, next_->count);
+      }
+      if (piece.areValuesCoded) {
+        const CodedRows values = rowsFrom(piece, false);
+        requestScales(values, piece.count);
+        codes.values = {values.row(0), nullptr, piece.count, values.form->rowBytes};
+      }
+    }
+    return {nullptr, DType::float32, nullptr, &codes};
   }
   void addValues(const DecodePiece& piece, int g) {
     const TileMap map = task_.map.next(g);
     Requests none;
-    const DecodeOperand values =
-        stage(p_.value, map, p_.valueDim, {piece.valueAt, piece.count, s_.vRows, stagedValueAt_}, none);
+    const RowsToStage rows{piece.valueAt, piece.count, s_.vRows, stagedValueAt_};
+    CodedPiece codes;
+    // Values that some row does not see are looked at one by one: as floats.
+    bool hidesSome = false;
+    if (piece.areValuesCoded) {
+      forEachSlice(g, map, [&](const auto&, const SliceWeights& of) { hidesSome |= !of.isHidden && of.hidesSome; });
+    }
+    const DecodeOperand values = piece.areValuesCoded ? stageCodes(piece, false, map, hidesSome, codes, rows)
+                                                      : stage(p_.value, map, p_.valueDim, rows, none);
     forEachSlice(g, map, [&](const auto& slice, const SliceWeights& weights) {
-      addWeighedValues(p_, piece.count, values, s_.cleanV, stagedValueAt_, slice.rows, weights);
+      addWeighedValues(p_, piece.count, values, s_.cleanV, stagedValueAt_, s_.codeRoom, slice.rows, weights);
     });
   }
   // Calls visit(slice, its weights) for the slices of a group's rows.
@@ -233,6 +301,7 @@ class Decode {
   int64_t stagedKeyAt_[kDecodeKeys], stagedValueAt_[kDecodeKeys];
   DecodePiece pieces_[3];
   DecodePiece *joined_ = &pieces_[0], *filled_ = &pieces_[1], *waiting_ = &pieces_[2];
+  const DecodePiece* next_ = waiting_;  // that is visited after the one that waits; itself: none is known
   int ahead_ = smaller<int>(kMostAhead, kPrefetchBytes / (p_.headDim * sizeOf(p_.keyType)));
   uint64_t lots_[kMostBundle], lot_ = 0;  // and the one whose pieces are taken
   int lotCount_ = 0;

@@ -7,6 +7,8 @@ struct DecodePiece {
   Stretch stretch;  // of joined ones: places from 0
   uint64_t groups = 0;  // of the task, by bit: those that visit it
   int count = 0;
+  Token firstCoded = 0;  // of a piece of consecutive keys, some of which have codes
+  bool areKeysCoded = false, areValuesCoded = false;
   int64_t keyAt[kDecodeKeys + kMostAhead];  // and the first keys of the piece to come
   int64_t valueAt[kDecodeKeys];
 
@@ -20,7 +22,9 @@ struct DecodePiece {
   }
   // Appends the first n keys of the next piece, or its last one again, without counting them.
   void lookAhead(const DecodePiece& next, int n) {
-    for (int i = 0; i < n; ++i) keyAt[count + i] = next.keyAt[smaller(i, next.count - 1)];
+    if (areKeysCoded) return;  // they are requested as codes
+    for (int i = 0; i < n; ++i)
+      keyAt[count + i] = next.areKeysCoded ? keyAt[count - 1] : next.keyAt[smaller(i, next.count - 1)];
   }
 };
 
@@ -46,11 +50,14 @@ struct Requests {
   void end() { keys.rowBytes = values.rowBytes = 0; }
 };
 
+struct CodedPiece;  // coded_steps.inl
+
 // Keys or values of a piece for one head: row i is at data + at[i].
 struct DecodeOperand {
   const void* data;
   DType type;
   const int64_t* at;
+  const CodedPiece* codes = nullptr;  // in place of these
 };
 struct RowsToStage {
   const int64_t* at;

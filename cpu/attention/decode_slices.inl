@@ -43,7 +43,8 @@ struct DecodeSlice {
 // The weights of a piece's keys for a slice of rows: scores, masks, softmax or another activation.
 template <int RowsPad, class Pattern>
 void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece& piece, const DecodeOperand& k,
-               float* stripRows, const Requests& requests, const DecodeSlice<RowsPad>& slice, SliceWeights& s) {
+               float* stripRows, float* codeRoom, const Requests& requests, const DecodeSlice<RowsPad>& slice,
+               SliceWeights& s) {
   const AttentionProblem& p = *task.problem;
   const Stretch& stretch = piece.stretch;
   const DecodeRows<RowsPad>& group = slice.rows;
@@ -60,7 +61,7 @@ void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece
   const int keys = piece.count, ldK = paddedDim(p.headDim);
   const int dimK = (p.headDim + kLanes - 1) / kLanes * kLanes;
   Vec blockMax[1];
-  withElementType(k.type, [&](auto* element) {
+  const auto score = [&](auto* element) {
     const auto* rows = static_cast<decltype(element)>(k.data);
     if constexpr (RowsPad == kLanes) {
       if (group.isStrip) {
@@ -69,7 +70,12 @@ void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece
       }
     }
     blockMax[0] = decodeScores<RowsPad>(rows, k.at, keys, group.query, ldK, dimK, s.weights, requests);
-  });
+  };
+  if (k.codes) {
+    blockMax[0] = codedScores<RowsPad>(*k.codes, keys, group.query, ldK, s.weights, codeRoom);
+  } else {
+    withElementType(k.type, score);
+  }
   if (hasFactors) scale = applyFactors(s.weights, p, rows, stretch.run, scale);
   const bool isMasked = !stretch.isInterior || effect == RuleEffect::some;
   const float addend = addendOf(pattern, stretch.run);
@@ -101,9 +107,11 @@ void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece
 // Adds the values of a piece's keys by these weights; cleaned values have `cleanAt`.
 template <int RowsPad>
 void addWeighedValues(const AttentionProblem& p, int keys, const DecodeOperand& v, float* cleanV,
-                      const int64_t* cleanAt, const DecodeRows<RowsPad>& group, const SliceWeights& s) {
+                      const int64_t* cleanAt, float* codeRoom, const DecodeRows<RowsPad>& group,
+                      const SliceWeights& s) {
   if (s.isHidden) return;
   const int ldV = paddedDim(p.valueDim), dimV = (p.valueDim + kLanes - 1) / kLanes * kLanes;
+  if (v.codes) return codedValues<RowsPad>(v.codes->rows, keys, s.weights, s.rescale, group.output, ldV, codeRoom);
   bool isClean = true;
   if (s.hidesSome) {
     withElementType(v.type, [&](auto* element) {

@@ -188,14 +188,14 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
   // Keys stay in place where rows follow each other: rows strided by a power of two share cache sets and pages. Where
   // panels see small parts of a block, copying it costs more than that. Values that are packed are read once, so any
   // stride will do.
-  const bool isFloat = p.keyType == DType::float32;
+  const bool isFloat = p.keyType == DType::float32, isCoded = p.store.codes && !block.isExtra;
   const int64_t step = block.spans[0].run.step;
   const bool isLong = (Pattern::kIsDense && p.store.isDense()) || block.rows >= kGatherBelow * block.spanCount;
   const auto staysInPlace = [&](const Operand& operand, int dim) {
-    return isFloat && operand.dim == 1 && (task.readsInPlace || (isLong && operand.token * step == dim));
+    return isFloat && !isCoded && operand.dim == 1 && (task.readsInPlace || (isLong && operand.token * step == dim));
   };
   const bool kInPlace = staysInPlace(keys, p.headDim);
-  const bool vInPlace = block.isPacked ? isFloat && values.dim == 1 : staysInPlace(values, p.valueDim);
+  const bool vInPlace = block.isPacked ? isFloat && !isCoded && values.dim == 1 : staysInPlace(values, p.valueDim);
   block.kStride = kInPlace ? keys.token * step : paddedDim(p.headDim);
   block.vStride = vInPlace ? values.token * step : paddedDim(p.valueDim);
   for (int i = 0; i < block.spanCount; ++i) {
@@ -206,6 +206,10 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
       const int64_t at = from.at(first), stride = operand.token * step;
       if (inPlace) return static_cast<const float*>(operand.data) + at;
       float* to = rows + span.first * int64_t(paddedDim(dim));
+      if (isCoded) {
+        readStoredRows(p, &operand == &keys, sequence.keyBatch, kvHead, span.run, to);
+        return to;
+      }
       readRows(elementAt(operand.data, p.keyType, at), p.keyType, stride, operand.dim, span.run.places.size(), dim, to,
                paddedDim(dim));
       return to;
@@ -214,7 +218,7 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
     span.v = stage(values, valueRows, vInPlace, p.valueDim, s.vRows);
   }
   if (block.isPacked) packValues(block, task.shape.keys, p.valueDim, s.packedV);
-  if (Pattern::kRank > 1 || next.spanCount == 0 || next.isExtra) return;
+  if (Pattern::kRank > 1 || next.spanCount == 0 || next.isExtra || p.store.codes) return;
 
   if (!p.store.isDense()) {
     const int panels = ceilDiv(task.rows, kPanel);

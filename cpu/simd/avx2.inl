@@ -48,6 +48,15 @@ SIMD void storeFloat16(uint16_t* p, Vec v) {
   _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
+// Codes of Bits bits as floats: of each byte the field-th from the lowest bits on.
+template <int Bits>
+SIMD Vec loadCodes(const uint8_t* p, int field) {
+  const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p));
+  if constexpr (Bits == 8) return _mm256_cvtepi32_ps(bytes);
+  const __m256i codes = _mm256_and_si256(_mm256_srli_epi32(bytes, Bits * field), _mm256_set1_epi32((1 << Bits) - 1));
+  return _mm256_cvtepi32_ps(codes);
+}
+
 SIMD float reduceMax(Vec v) {
   __m128 x = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   x = _mm_max_ps(x, _mm_movehl_ps(x, x));

@@ -50,6 +50,17 @@ SIMD void storeFloat16(uint16_t* p, Vec v) {
   _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
+// Codes of Bits bits, a byte's field-th from the lowest on, as floats. A permutation by the lowest 4 bits of a lane is
+// the mask and the conversion in one.
+template <int Bits>
+SIMD Vec loadCodes(const uint8_t* p, int field) {
+  const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p));
+  if constexpr (Bits == 8) return _mm512_cvtepi32_ps(bytes);
+  const Vec codes = Bits == 4 ? _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+                              : _mm512_setr_ps(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
+  return _mm512_permutexvar_ps(_mm512_srli_epi32(bytes, unsigned(Bits * field)), codes);
+}
+
 SIMD float reduceMax(Vec v) { return _mm512_reduce_max_ps(v); }
 
 SIMD Vec reduceAddEach(const Vec (&a)[kLanes]) {

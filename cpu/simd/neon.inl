@@ -34,6 +34,15 @@ SIMD Vec loadFloat16(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u
 SIMD Vec loadBfloat16(const uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
 SIMD void storeFloat16(uint16_t* p, Vec v) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v))); }
 
+template <int Bits>
+SIMD Vec loadCodes(const uint8_t* p, int field) {
+  uint32_t four;
+  __builtin_memcpy(&four, p, sizeof four);
+  const uint32x4_t bytes = vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four))));
+  if constexpr (Bits == 8) return vcvtq_f32_u32(bytes);
+  return vcvtq_f32_u32(vandq_u32(vshlq_u32(bytes, vdupq_n_s32(-Bits * field)), vdupq_n_u32((1u << Bits) - 1)));
+}
+
 SIMD float reduceMax(Vec v) { return vmaxvq_f32(v); }
 
 SIMD Vec reduceAddEach(const Vec (&a)[kLanes]) { return vpaddq_f32(vpaddq_f32(a[0], a[1]), vpaddq_f32(a[2], a[3])); }

@@ -45,6 +45,13 @@ SIMD void storeFloat16(uint16_t* p, Vec v) {
   for (int i = 0; i < kLanes; ++i) p[i] = toFloat16(v[i]);
 }
 
+template <int Bits>
+SIMD Vec loadCodes(const uint8_t* p, int field) {
+  Vec v;
+  for (int i = 0; i < kLanes; ++i) v[i] = float((p[i] >> (Bits == 8 ? 0 : Bits * field)) & ((1 << Bits) - 1));
+  return v;
+}
+
 SIMD float reduceMax(Vec v) {
   float m = v[0];
   for (int i = 1; i < kLanes; ++i) m = larger(m, float(v[i]));

@@ -135,6 +135,7 @@ TileChoice tilesFor(const AttentionProblem& problem) {
 void addReasons(Reasons& reasons, const AttentionProblem& problem, const Limits& limits) {
   addReasons(reasons, problem, kMaxDim, kWideColumns);
   if (problem.cosine.isUsed) reasons.add("similarity 'cosine' runs on the CPU");
+  if (problem.store.codes) reasons.add("quantised keys run on the CPU");
   if (limits.computeCapability > 0 && limits.computeCapability < 80) {
     reasons.add("the GPU has compute capability " + std::to_string(limits.computeCapability / 10) + "." +
                 std::to_string(limits.computeCapability % 10) + ", the kernels need 8.0");

@@ -26,12 +26,14 @@ import { putPage } from '../../scripts/pages.mjs';
 import { activationsPicture } from './activations-picture.mjs';
 import { errorsPage } from './errors.mjs';
 import { factorsPicture } from './factors-picture.mjs';
+import { formatsPicture } from './formats-picture.mjs';
 import { gatePicture } from './gate-picture.mjs';
 import { linearPicture } from './linear-picture.mjs';
 import { pagesPicture } from './pages-picture.mjs';
 import { rotaryPicture } from './rotary-picture.mjs';
 import { selectorsPicture } from './selectors-picture.mjs';
 import { supportPage } from './support.mjs';
+import { tiersPicture } from './tiers-picture.mjs';
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
 
@@ -169,6 +171,8 @@ const pages = [
   ['docs/pictures/halo.svg', haloPicture],
   ['docs/pictures/score-factors.svg', factorsPicture],
   ['docs/pictures/selectors.svg', selectorsPicture],
+  ['docs/pictures/tiers.svg', tiersPicture],
+  ['docs/pictures/formats.svg', formatsPicture],
 ];
 
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

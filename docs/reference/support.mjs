@@ -14,6 +14,7 @@ import {
   Tensor,
 } from 'tilewise';
 import { builtFor, reasonsAgainst, reasonsAgainstAppend } from '../../dist/explain/support.js';
+import { OwnPages } from '../../dist/stores/pages.js';
 
 /** Zeros: whether a problem is supported does not depend on the numbers. */
 function zeros(type, ...dims) {
@@ -51,6 +52,18 @@ const paged = (options) => (device) => {
   const onPages = { keyLengths: [5], pages: { table: [[2, 0]], pageSize: 3 } };
   return reasonsAgainst(device, zeros('float32', 1, 2, 2, 4), pool, pool, { ...onPages, ...options });
 };
+
+/** A call on such pages, of which the first 2 keys are codes. */
+function coded(device) {
+  const form = { bits: 8, dim: 4, tokens: 2 };
+  const tier = {
+    keys: { ...form, axis: 'channel', group: 2 },
+    values: { ...form, axis: 'token', group: 4 },
+    data: new Uint8Array(1024),
+  };
+  const codes = { tiers: [tier], table: Int32Array.of(0), keyEnds: Int32Array.of(2), valueEnds: Int32Array.of(2) };
+  return paged({ pages: new OwnPages(Int32Array.of(2, 0), 1, 3, codes) })(device);
+}
 
 /** Rows of 3 tokens that go to pages of a cache. */
 const appended = (type, kept) => (device) => {
@@ -122,6 +135,7 @@ const rows = [
   ],
   ['`pageLists`: listed pages alone', paged({ pageLists: [[0]] })],
   ['`pages` with `cuSeqlensQ`: ragged queries', paged({ cuSeqlensQ: [0, 2] })],
+  ['`format` of a `KvCache`: quantised keys and values', coded],
   ['`KvCache`, `KvPool`: rows are appended in place', appended('float32', 'float32')],
   ['rows that are converted when they are appended', appended('bfloat16', 'float16')],
   [

@@ -26,7 +26,8 @@ export function filledPages(
 
 /** The keys of a layer where they are. */
 export function keyPagesOf(parts: readonly KvPart[], layer: number): KeyPages {
-  const [{ pool, runs, horizon }] = parts;
+  const [{ pool, runs, horizon, codes }] = parts;
+  if (codes) throw mismatch('keyPages() is for caches without `format`: of this one older keys are codes');
   if (parts.length > 1 || horizon) {
     throw mismatch('keyPages() is for caches that keep all tokens: pages of one with `recentTokens` differ by head');
   }

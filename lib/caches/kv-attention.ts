@@ -3,7 +3,7 @@
 
 import { readHeads, readMergedHeads, unmergeable } from '../call/heads.js';
 import { mismatch } from '../call/shape.js';
-import { showDims, TilewiseTypeError } from '../check/errors.js';
+import { showDims } from '../check/errors.js';
 import { checkBoolean, checkNames, invalid } from '../check/validate.js';
 import { takeIntegers } from '../native/slabs.js';
 import { attend, attendSync } from '../ops/attention/attention.js';
@@ -22,6 +22,15 @@ import type { TensorLike } from '../tensor/types.js';
 import { deviceOf, floatTypes, readTensor, type View } from '../tensor/views.js';
 import { swapped } from './kv-dense.js';
 import type { KvPart } from './kv-parts.js';
+import {
+  checkCounts,
+  longest,
+  refuseBesideCodes,
+  refuseDistances,
+  refuseGone,
+  refuseSight,
+  wrong,
+} from './kv-refusals.js';
 import { canRepeat, type Reading, RepeatedAttention } from './kv-repeated.js';
 import { type RotarySettings, turnedQueries, turnedSinks } from './kv-rotary.js';
 import type { Horizon } from './kv-run.js';
@@ -88,7 +97,10 @@ function keep({ repeated, layer }: Reading, call: RepeatedAttention | undefined)
 /** Holds the pages of a call while it runs. */
 async function held<T>({ parts, layer }: Reading, run: () => Promise<T>): Promise<T> {
   const ends: (() => void)[] = [];
-  for (const { runs } of parts) for (const run of runs) ends.push(run.read(layer));
+  for (const { runs, codes } of parts) {
+    for (const run of runs) ends.push(run.read(layer));
+    if (codes) ends.push(codes.read());
+  }
   try {
     return await run();
   } finally {
@@ -142,6 +154,7 @@ export function callOf(
   if (queryLengths) options.cuSeqlensQ = totalsOf(queryLengths);
   refuseSight(options, parts, rotary);
   refuseDistances(options, parts, layer);
+  if (parts[0].codes) refuseBesideCodes(options);
   const view = readQueries(q, options, pool.sizes.headDim, keyLengths, queryLengths);
   // Queries on a device take the call there.
   if (deviceOf(view) === cpu) options.device = backendName(pool.sizes.device);
@@ -190,7 +203,13 @@ const isOfText = (
  * others move up to the sinks, which changes no distance inside the window.
  * @returns the keys of the longest sequence
  */
-function putPages(told: Told, { pool, runs }: KvPart, layer: number, lengths: Int32Array, isOfText: boolean): number {
+function putPages(
+  told: Told,
+  { pool, runs, codes }: KvPart,
+  layer: number,
+  lengths: Int32Array,
+  isOfText: boolean,
+): number {
   const { pageSize } = pool.sizes;
   const keyLengths = isOfText ? lengths : lengths.map((length, i) => length - runs[i].goneTokens);
   const keys = longest(keyLengths);
@@ -198,7 +217,7 @@ function putPages(told: Told, { pool, runs }: KvPart, layer: number, lengths: In
   const table = takeIntegers(runs.length * perSequence).fill(-1);
   for (let i = 0; i < runs.length; ++i) runs[i].writeTable(layer, table, i * perSequence, isOfText);
   told.keyLengths = keyLengths;
-  told.pages = new OwnPages(table, runs.length, pageSize);
+  told.pages = new OwnPages(table, runs.length, pageSize, codes?.store());
   return keys;
 }
 
@@ -229,61 +248,11 @@ function readStates(
   return { state: { kept: state } };
 }
 
-const wrong = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
-
-function longest(lengths: Int32Array): number {
-  let most = 0;
-  for (const length of lengths) most = Math.max(most, length);
-  return most;
-}
-
 /** Running totals, from 0. */
 function totalsOf(lengths: ArrayLike<number>): Int32Array {
   const totals = takeIntegers(lengths.length + 1);
   for (let i = 0; i < lengths.length; ++i) totals[i + 1] = totals[i] + lengths[i];
   return totals;
-}
-
-/** What counts tokens of the text, some of which compact() has let go of. */
-const ofText = [
-  'pattern',
-  'recentTokens',
-  'window',
-  'sinkTokens',
-  'alibiSlopes',
-  'scoreFactor',
-  'bias',
-  'mask',
-  'keyMask',
-] as const;
-
-/** Refuses options that count what is gone. */
-function refuseDistances(options: Told, parts: readonly KvPart[], layer: number): void {
-  if (!parts.some(({ runs }) => runs.some((run) => run.isCompact(layer)))) return;
-  const named = ofText.find((name) => options[name] !== undefined);
-  if (named)
-    throw wrong(`\`${named}\` does not go with a layer after compact(), whose tokens are not all there; leave it out`);
-}
-
-/** What does not reach sinks that are extra keys, or is their place. */
-const besideSinks = ['extraKeys', 'scoreFactor', 'bias', 'mask', 'keyMask', 'alibiSlopes'] as const;
-
-/** Refuses what the cache says itself. */
-function refuseSight(options: Told, parts: readonly KvPart[], rotary: RotarySettings | undefined): void {
-  if (parts.every(({ horizon }) => !horizon)) return;
-  const named = (['pattern', 'recentTokens', 'window', 'sinkTokens', 'pageLists'] as const).find(
-    (name) => options[name] !== undefined,
-  );
-  if (named || !options.causal) {
-    throw wrong(
-      `\`${named ?? 'causal'}\` does not go with a cache of \`recentTokens\`, which says what a query sees; leave it out`,
-    );
-  }
-  const other = besideSinks.find((name) => options[name] !== undefined);
-  if (!rotary?.isByRank || !other) return;
-  throw wrong(
-    `\`${other}\` does not go with \`positions\` 'cache', whose sinks are extra keys: no factor, bias, mask or distance concerns them; leave it out`,
-  );
 }
 
 /**
@@ -317,32 +286,4 @@ function readQueries(
   }
   if (options.causal) checkCounts(dims[axes.token], keyLengths, queryLengths);
   return view;
-}
-
-/**
- * Refuses queries that should see tokens which are gone, by what each sequence has for itself. Only queries of the last append
- * always pass: a sequence that got fewer tokens than another there has rows in front which are none of its tokens.
- */
-function refuseGone({ horizon, runs }: KvPart, layer: number, queries: number): void {
-  if (!horizon || runs.some((run) => queries <= run.newest(layer))) return;
-  const most = runs.reduce((least, run) => Math.min(least, run.mostQueries(layer)), Number.POSITIVE_INFINITY);
-  if (queries <= most) return;
-  throw mismatch(
-    `\`q\` must have at most ${most} queries, not ${queries}: those of earlier tokens see some that were let go of`,
-  );
-}
-
-function checkCounts(queries: number, keyLengths: Int32Array, queryLengths: Int32Array | undefined): void {
-  if (!queryLengths) {
-    const most = longest(keyLengths);
-    if (queries <= most) return;
-    throw mismatch(
-      `\`q\` must have at most ${most} queries, those of the last tokens that were appended, not ${queries}`,
-    );
-  }
-  const long = queryLengths.findIndex((length, i) => length > keyLengths[i]);
-  if (long < 0) return;
-  throw mismatch(
-    `\`queryLengths[${long}]\` must be at most ${keyLengths[long]}, the tokens of its sequence, not ${queryLengths[long]}`,
-  );
 }

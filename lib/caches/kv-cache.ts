@@ -5,48 +5,49 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
 import { mismatch } from '../call/shape.js';
-import { TilewiseError, TilewiseRangeError } from '../check/errors.js';
+import { TilewiseError } from '../check/errors.js';
 import { checkInteger, checkNames } from '../check/validate.js';
 import type { CallMemory } from '../ops/attention/again.js';
 import type { ResultOf } from '../ops/attention/attention.js';
 import type { KeyPages } from '../stores/key-pages.js';
 import { cpu } from '../tensor/devices.js';
-import { type IntegerList, readIntegerList } from '../tensor/integers.js';
+import type { IntegerList } from '../tensor/integers.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
+import type { CodedKind } from './code-tier.js';
+import type { KvBits } from './coded-tokens.js';
 import { keyPagesOf } from './key-pages.js';
 import { RepeatedStep } from './kv-again.js';
 import { attendTo, attendToSync, callOf } from './kv-attention.js';
 import { compactLayer } from './kv-compact.js';
-import { denseRows } from './kv-dense.js';
+import { rowsOf } from './kv-dense.js';
+import { errorsOf, type KvLayerError } from './kv-error.js';
+import {
+  bytesOf,
+  forkParts,
+  keepUntilCollected,
+  lengthsOf,
+  makeParts,
+  noLongerKept,
+  ownPlace,
+  storedPlace,
+  truncateParts,
+} from './kv-layers.js';
 import { type CacheSettings, type KvCacheOptions, readCacheOptions } from './kv-options.js';
-import { KvPages } from './kv-pages.js';
-import { type KvPart, pageSizeOf, reservedPages } from './kv-parts.js';
-import type { RepeatedAttention } from './kv-repeated.js';
+import { type KvPart, layerOf } from './kv-parts.js';
+import type { Reading, RepeatedAttention } from './kv-repeated.js';
 import { turnedKeys } from './kv-rotary.js';
-import { appendRows, checkRoom, readCounts, readRows } from './kv-rows.js';
-import { checkKept, KvRun } from './kv-run.js';
+import { type AppendOptions, appendNames, appendToLayer, checkRoom, readCounts, readRows } from './kv-rows.js';
+
 import type { CacheAttentionOptions } from './kv-told.js';
-import { type PageHold, releaseAll } from './page-counts.js';
-
-/** Options of append(). */
-export interface AppendOptions {
-  /** Tokens of each sequence that are appended, the first ones of its rows; default: all. */
-  lengths?: IntegerList;
-}
-
-const appendNames: ReadonlySet<string> = new Set(['lengths']);
-
-/** Gives back the pages of caches that were collected without dispose(), which forks may share. */
-const collected = new FinalizationRegistry<readonly PageHold[]>((holds) => {
-  for (const hold of holds) releaseAll(hold);
-});
 
 export class KvCache {
   #settings: CacheSettings;
   /** Made by the first append(), when the batch and the type are known. */
   #parts: readonly KvPart[] | undefined;
   #isDisposed = false;
+  /** A cache of the same tokens as they came, to compare with. */
+  #shadow: KvCache | undefined;
   /** The last call of each stored layer. */
   #repeated: (RepeatedAttention | undefined)[] = [];
 
@@ -57,32 +58,27 @@ export class KvCache {
    */
   constructor(options: KvCacheOptions) {
     this.#settings = readCacheOptions(options);
-    const { batch, type } = this.#settings;
+    const { batch, type, shadow } = this.#settings;
+    this.#shadow = shadow && new KvCache(shadow);
     if (batch !== undefined && type !== undefined) this.#settle(batch, type);
   }
 
   /** Tokens that every layer has seen, of the longest sequence. */
   get length(): number {
-    return Math.max(0, ...(this.#runs?.map((run) => run.length) ?? []));
+    return this.#parts ? Math.max(0, ...lengthsOf(this.#parts)) : 0;
   }
 
   /** Tokens that one layer has seen of one sequence of the batch. */
   lengthOf(layer: number, entry = 0): number {
-    const stored = this.#stored(layer);
-    const runs = this.#runs;
-    checkInteger('entry', entry, 0, (runs?.length ?? this.#settings.batch ?? 1) - 1);
-    return runs?.[entry].textOf(stored) ?? 0;
+    const stored = storedPlace(this.#settings, layer);
+    const of = this.#parts && layerOf(this.#parts, stored);
+    checkInteger('entry', entry, 0, (of?.parts[0].runs.length ?? this.#settings.batch ?? 1) - 1);
+    return of?.parts[0].runs[entry].textOf(of.layer) ?? 0;
   }
 
-  /** Bytes of the pages that the cache refers to; those it shares with forks count in each. */
+  /** Bytes of the pages and codes that the cache refers to; those it shares with forks count in each. */
   get bytes(): number {
-    const bytesOf = ({ pool, runs }: KvPart) => runs.reduce((pages, run) => pages + run.held, 0) * pool.pageBytes;
-    return (this.#parts ?? []).reduce((bytes, part) => bytes + bytesOf(part), 0);
-  }
-
-  /** The sequences, as one part has them: all parts have the same tokens. */
-  get #runs(): readonly KvRun[] | undefined {
-    return this.#parts?.[0].runs;
+    return this.#parts ? bytesOf(this.#parts) : 0;
   }
 
   /**
@@ -97,19 +93,22 @@ export class KvCache {
   append(layer: number, k: TensorLike, v: TensorLike, options: AppendOptions = {}): void {
     this.#refuseDisposed();
     checkNames('KvCache.append()', options, appendNames);
-    const stored = this.#ownStored(layer);
+    const stored = ownPlace(this.#settings, layer);
     const { kvHeads, headDim, valueDim, layout, batch, type } = this.#settings;
     const isHeadsFirst = layout === 'bhnd';
     const rows = readRows(k, v, { kvHeads, headDim, valueDim, isHeadsFirst, isOneSequence: false });
     const parts = this.#parts ?? this.#settle(batch ?? rows.batch, type ?? (rows.k.type as FloatType));
-    const [{ runs }] = parts;
+    const { parts: ofLayer, layer: place } = layerOf(parts, stored);
+    const [{ runs }] = ofLayer;
     if (rows.batch !== runs.length) throw mismatch(`\`k\` must have a batch of ${runs.length}, not ${rows.batch}`);
     const counts = readCounts(options.lengths, rows.batch, rows.tokens);
     for (const [entry, run] of runs.entries()) {
-      run.refuseReaders('append()', stored);
-      checkRoom(run.lengthOf(stored), counts[entry], this.#settings);
+      run.refuseReaders('append()', place);
+      checkRoom(run.lengthOf(place), counts[entry], this.#settings);
     }
-    appendRows(parts, stored, turnedKeys(rows, runs, stored, this.#settings), isHeadsFirst, counts);
+    const turned = turnedKeys(rows, runs, place, this.#settings);
+    appendToLayer(ofLayer, place, turned, isHeadsFirst, counts);
+    this.#shadow?.append(layer, turned.k, turned.v, options);
   }
 
   /**
@@ -131,7 +130,7 @@ export class KvCache {
     options?: CacheAttentionOptions<T>,
   ): Promise<ResultOf<Q, T>>;
   async attention(layer: number, q: TensorLike, options: CacheAttentionOptions<unknown> = {}): Promise<unknown> {
-    const reading = { parts: this.#filled(), layer: this.#stored(layer), repeated: this.#repeated };
+    const reading = this.#reading(layer);
     return attendTo('KvCache.attention()', reading, q, options, this.#settings);
   }
 
@@ -150,7 +149,7 @@ export class KvCache {
     options?: CacheAttentionOptions<T>,
   ): ResultOf<Q, T>;
   attentionSync(layer: number, q: TensorLike, options: CacheAttentionOptions<unknown> = {}): unknown {
-    const reading = { parts: this.#filled(), layer: this.#stored(layer), repeated: this.#repeated };
+    const reading = this.#reading(layer);
     return attendToSync('KvCache.attentionSync()', reading, q, options, this.#settings);
   }
 
@@ -169,7 +168,7 @@ export class KvCache {
     const { kvHeads, headDim, valueDim, layout } = this.#settings;
     const part = this.#plainPart;
     if (!part) return undefined;
-    const stored = this.#ownStored(layer);
+    const stored = ownPlace(this.#settings, layer);
     const rows = readRows(k, v, { kvHeads, headDim, valueDim, isHeadsFirst: layout === 'bhnd', isOneSequence: false });
     const reading = { parts: [part], layer: stored };
     return RepeatedStep.of(
@@ -187,14 +186,14 @@ export class KvCache {
    */
   step(layer: number, step: RepeatedStep, memory: CallMemory): boolean {
     const part = this.#plainPart;
-    return part !== undefined && step.run(part, this.#ownStored(layer), memory, this.#settings.maxTokens);
+    return part !== undefined && step.run(part, ownPlace(this.#settings, layer), memory, this.#settings.maxTokens);
   }
 
   /** The only part, if rows go onto its pages as they come, and all of them stay. */
   get #plainPart(): KvPart | undefined {
     const { rotary, isReadOnly, device } = this.#settings;
     const [part, other] = this.#parts ?? [];
-    const isPlain = part && !other && !part.horizon && !part.pool.summaries;
+    const isPlain = part && !other && !part.horizon && !part.codes && !part.pool.summaries;
     return isPlain && !rotary && !isReadOnly && device === cpu ? part : undefined;
   }
 
@@ -206,17 +205,8 @@ export class KvCache {
    *   ERR_TILEWISE_OVERLAP while a call still reads the cache
    */
   truncate(length: number | IntegerList): void {
-    const runs = this.#changing('truncate()');
-    const entries = this.#runs?.length ?? 0;
-    const lengths = typeof length === 'number' ? undefined : readIntegerList('length', length);
-    if (lengths && entries > 0 && lengths.length !== entries) {
-      throw mismatch(`\`length\` must have ${entries} entries, one per sequence, not ${lengths.length}`);
-    }
-    // Runs of one part follow each other, and those of the next part are of the same sequences.
-    const ofEntry = (entry: number) => runs.filter((_, i) => i % entries === entry);
-    if (!lengths) checkKept('length', length as number, runs);
-    for (const [entry, kept] of lengths?.entries() ?? []) checkKept(`length[${entry}]`, kept, ofEntry(entry));
-    for (const [i, run] of runs.entries()) run.truncate(lengths?.[i % entries] ?? (length as number));
+    truncateParts(this.#changing('truncate()'), length);
+    this.#shadow?.truncate(length);
   }
 
   /** A cache of the same tokens. Pages are shared; whichever writes to one first gets a copy of it. */
@@ -224,7 +214,8 @@ export class KvCache {
     this.#refuseDisposed();
     const cache = new KvCache({ kvHeads: 1, headDim: 1 });
     cache.#settings = this.#settings;
-    if (this.#parts) cache.#keep(this.#parts.map((part) => ({ ...part, runs: part.runs.map((run) => run.fork()) })));
+    if (this.#parts) cache.#keep(forkParts(this.#parts));
+    cache.#shadow = this.#shadow?.fork();
     return cache;
   }
 
@@ -235,14 +226,35 @@ export class KvCache {
    *   go of some
    */
   keys(layer: number): Tensor<FloatType> {
-    const stored = this.#stored(layer);
-    return denseRows(this.#filled(), stored, (pool) => pool.keysOf(stored), this.#settings.layout === 'bhnd');
+    return this.#rows(layer, 'keys');
   }
 
   /** The values of a layer, [batch, tokens, kvHeads, valueDim]; as keys(). */
   values(layer: number): Tensor<FloatType> {
-    const stored = this.#stored(layer);
-    return denseRows(this.#filled(), stored, (pool) => pool.valuesOf(stored), this.#settings.layout === 'bhnd');
+    return this.#rows(layer, 'values');
+  }
+
+  #rows(layer: number, kind: CodedKind): Tensor<FloatType> {
+    const { parts, layer: place } = layerOf(this.#filled(), storedPlace(this.#settings, layer));
+    return rowsOf(parts, place, kind, this.#settings.layout === 'bhnd');
+  }
+
+  /**
+   * How far keys and values are from those that were appended, for each layer; keys as `rotary` has turned them.
+   * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION without `shadow`; ERR_TILEWISE_SHAPE_MISMATCH for an empty cache
+   */
+  error(): KvLayerError[] {
+    this.#filled();
+    return errorsOf(this, this.#shadow, this.#settings.storedOf.length);
+  }
+
+  /** How many bits the tokens of a layer have in one sequence, in runs from the oldest on; empty without `format`. */
+  bits(layer: number, entry = 0): KvBits[] {
+    const length = this.lengthOf(layer, entry);
+    return (
+      (this.#parts && layerOf(this.#parts, storedPlace(this.#settings, layer)).parts[0].codes)?.bitsOf(entry, length) ??
+      []
+    );
   }
 
   /**
@@ -250,7 +262,8 @@ export class KvCache {
    * @throws {TypeError | RangeError | TilewiseError} ERR_TILEWISE_INVALID_OPTION; ERR_TILEWISE_SHAPE_MISMATCH with `recentTokens`
    */
   keyPages(layer: number): KeyPages {
-    return keyPagesOf(this.#filled(), this.#stored(layer));
+    const { parts, layer: place } = layerOf(this.#filled(), storedPlace(this.#settings, layer));
+    return keyPagesOf(parts, place);
   }
 
   /**
@@ -262,12 +275,17 @@ export class KvCache {
    */
   compact(layer: number, lists: readonly (readonly IntegerList[])[]): void {
     this.#changing('compact()');
-    compactLayer(this.#filled(), this.#ownStored(layer), lists);
+    const { parts, layer: place } = layerOf(this.#filled(), ownPlace(this.#settings, layer));
+    compactLayer(parts, place, lists);
   }
 
   /** Forgets all tokens; the sizes stay. */
   reset(): void {
-    for (const run of this.#changing('reset()')) run.free();
+    for (const { runs, codes } of this.#changing('reset()')) {
+      for (const run of runs) run.free();
+      codes?.free();
+    }
+    this.#shadow?.reset();
   }
 
   /** Lets go of all pages. The cache cannot be used any more. */
@@ -275,10 +293,11 @@ export class KvCache {
     if (this.#isDisposed) return;
     this.reset();
     this.#isDisposed = true;
-    collected.unregister(this);
+    noLongerKept(this);
     for (const { pool } of this.#parts ?? []) if (pool.counts.taken === 0) pool.dispose();
     this.#parts = undefined;
     this.#repeated = [];
+    this.#shadow?.dispose();
   }
 
   /** dispose(), for `using`. */
@@ -288,41 +307,13 @@ export class KvCache {
 
   /** Makes the pages. */
   #settle(batch: number, type: FloatType): readonly KvPart[] {
-    const { headDim, valueDim, device, owners, capacity, hasSummaries } = this.#settings;
-    const parts = this.#settings.parts.map(({ heads, horizon }): KvPart => {
-      const kvHeads = heads.end - heads.begin;
-      const pageSize = this.#settings.pageSize ?? pageSizeOf(horizon);
-      const sizes = { layers: owners.length, kvHeads, headDim, valueDim, pageSize, type, device, hasSummaries };
-      const pool = new KvPages(sizes);
-      const pages = batch * reservedPages(capacity, horizon, pageSize);
-      for (let layer = 0; layer < owners.length && pages > 0; ++layer) pool.reserve(layer, pages);
-      return { heads, horizon, pool, runs: Array.from({ length: batch }, () => new KvRun(pool, horizon)) };
-    });
-    return this.#keep(parts);
+    return this.#keep(makeParts(this.#settings, batch, type));
   }
 
   #keep(parts: readonly KvPart[]): readonly KvPart[] {
-    const holds = parts.flatMap(({ runs }) => runs.map(({ hold }) => hold));
-    collected.register(this, holds, this);
+    keepUntilCollected(this, parts);
     this.#parts = parts;
     return parts;
-  }
-
-  /** Place of a layer's keys and values among those that are stored. */
-  #stored(layer: number): number {
-    const { storedOf } = this.#settings;
-    return storedOf[checkInteger('layer', layer, 0, storedOf.length - 1)];
-  }
-
-  /** The same of a layer that has keys and values of its own. */
-  #ownStored(layer: number): number {
-    const stored = this.#stored(layer);
-    const owner = this.#settings.owners[stored];
-    if (owner === layer) return stored;
-    throw new TilewiseRangeError(
-      'ERR_TILEWISE_INVALID_OPTION',
-      `Layer ${layer} reads the keys and values of layer ${owner}, as \`layerMap\` says: append() them there`,
-    );
   }
 
   #filled(): readonly KvPart[] {
@@ -331,12 +322,17 @@ export class KvCache {
     throw mismatch('The cache is empty: append() keys and values first');
   }
 
-  /** The runs of all parts, where no call reads them. */
-  #changing(what: string): readonly KvRun[] {
+  /** What attention to a layer reads. */
+  #reading(layer: number): Reading {
+    return { ...layerOf(this.#filled(), storedPlace(this.#settings, layer)), repeated: this.#repeated };
+  }
+
+  /** All parts, where no call reads them. */
+  #changing(what: string): readonly KvPart[] {
     this.#refuseDisposed();
-    const runs = this.#parts?.flatMap((part) => part.runs) ?? [];
-    for (const run of runs) run.refuseReaders(what);
-    return runs;
+    const parts = this.#parts ?? [];
+    for (const { runs } of parts) for (const run of runs) run.refuseReaders(what);
+    return parts;
   }
 
   #refuseDisposed(): void {

@@ -23,6 +23,7 @@ export function compactLayer(parts: readonly KvPart[], layer: number, lists: unk
   if (parts.length > 1 || part.horizon) {
     throw mismatch('compact() is for caches that keep all tokens, not for one with `recentTokens`');
   }
+  if (part.codes) throw mismatch('compact() is for caches without `format`: codes stay together');
   const kept = readLists(lists, part, layer);
   const counts = runs.map((_, b) => kept[b * pool.sizes.kvHeads].length);
   if (runs.every((run, b) => counts[b] === run.lengthOf(layer))) return;

@@ -6,6 +6,8 @@ import { cpu } from '../tensor/devices.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { FloatType } from '../tensor/types.js';
 import { allocate, bytesPer, contiguousStrides, sizeOf, sliced, type View } from '../tensor/views.js';
+import type { CodedKind } from './code-tier.js';
+import { type CodedTokens, exactRows } from './coded-tokens.js';
 import type { KvPages } from './kv-pages.js';
 import type { KvPart } from './kv-parts.js';
 
@@ -35,6 +37,50 @@ export function denseRows(
   const { dense, rows } = zeroRows(pool, counts, heads, pagesOf(pool).dims[3], isHeadsFirst);
   for (const part of parts) copyRows(part, counts, pagesOf(part.pool), sliced(rows, 2, part.heads));
   return tensorOf(dense);
+}
+
+/** The rows of a part whose older tokens have codes, in the same form: codes as the numbers that they stand for, in float32. */
+function codedRows(part: KvPart, kind: CodedKind, isHeadsFirst: boolean): Tensor<FloatType> {
+  const { pool, runs } = part;
+  const codes = part.codes as CodedTokens;
+  const { kvHeads, headDim, valueDim } = pool.sizes;
+  const dim = kind === 'keys' ? headDim : valueDim;
+  const counts = runs.map((run) => run.lengthOf(0));
+  const tokens = Math.max(0, ...counts);
+  const dims = [runs.length, tokens, kvHeads, dim];
+  const dense: View = {
+    type: 'float32',
+    data: new Float32Array(sizeOf(dims)),
+    dims,
+    strides: contiguousStrides(dims),
+    offset: 0,
+  };
+  for (const [entry, run] of runs.entries()) {
+    const data = (dense.data as Float32Array).subarray(entry * dense.strides[0], (entry + 1) * dense.strides[0]);
+    codes.readInto(kind, entry, data);
+    const { keyEnd, valueEnd } = codes.runs[entry];
+    const first = kind === 'keys' ? keyEnd : valueEnd;
+    const rows = exactRows(kind, { pool, run }, first, counts[entry] - first);
+    for (let t = 0; t < rows.tokens; ++t)
+      for (let head = 0; head < kvHeads; ++head) {
+        const from = (head * rows.tokens + t) * dim;
+        data.set(rows.data.subarray(from, from + dim), ((first + t) * kvHeads + head) * dim);
+      }
+  }
+  const whole = tensorOf(dense);
+  return isHeadsFirst ? whole.transpose([0, 2, 1, 3]).contiguous() : whole;
+}
+
+/** The keys or the values of a layer as a tensor of their own, whatever they are kept as. */
+export function rowsOf(
+  parts: readonly KvPart[],
+  layer: number,
+  kind: CodedKind,
+  isHeadsFirst: boolean,
+): Tensor<FloatType> {
+  if (parts[0].codes) return codedRows(parts[0], kind, isHeadsFirst);
+  const pagesOf = (pool: KvPages) => (kind === 'keys' ? pool.keysOf(layer) : pool.valuesOf(layer));
+  return denseRows(parts, layer, pagesOf, isHeadsFirst);
 }
 
 /** The first `count` rows of each run of a part, which has them. */

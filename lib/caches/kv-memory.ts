@@ -34,9 +34,14 @@ class SharedBytes {
 /** Every growth adds a quarter at least, so that there are few. */
 const growthOf = (rows: number, held: number): number => Math.max(rows, Math.ceil(held * 1.25));
 
+function viewOf(type: FloatType | 'uint8', buffer: SharedArrayBuffer, length: number): TensorData {
+  if (type === 'uint8') return new Uint8Array(buffer, 0, length);
+  return type === 'float32' ? new Float32Array(buffer, 0, length) : new Uint16Array(buffer, 0, length);
+}
+
 export class KvMemory {
   readonly #device: number;
-  readonly #type: FloatType;
+  readonly #type: FloatType | 'uint8';
   readonly #rowSize: number;
   /** Elements that will ever be needed; undefined: nobody knows. */
   readonly #most: number | undefined;
@@ -50,7 +55,7 @@ export class KvMemory {
    * @param rowSize elements of a row
    * @param mostRows rows that there will ever be, when that is known
    */
-  constructor(device: number, type: FloatType, rowSize: number, mostRows: number | undefined) {
+  constructor(device: number, type: FloatType | 'uint8', rowSize: number, mostRows: number | undefined) {
     this.#device = device;
     this.#type = type;
     this.#rowSize = rowSize;
@@ -102,7 +107,7 @@ export class KvMemory {
       this.#bytes!.become(bytes);
     }
     const length = rows * this.#rowSize;
-    this.#data = this.#type === 'float32' ? new Float32Array(buffer, 0, length) : new Uint16Array(buffer, 0, length);
+    this.#data = viewOf(this.#type, buffer, length);
     this.#buffer = buffer;
     this.#rows = rows;
     this.#view = undefined;

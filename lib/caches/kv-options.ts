@@ -2,6 +2,7 @@
 // Reader: someone who makes a cache.
 
 import { maxHeadDim } from '../call/shape.js';
+import { TilewiseTypeError, unsupported } from '../check/errors.js';
 import {
   checkBoolean,
   checkInteger,
@@ -15,7 +16,8 @@ import {
 import { type Layout, layouts } from '../ops/attention/options.js';
 import type { RotaryOptions } from '../ops/rotary/frequencies.js';
 import type { PerHead } from '../patterns/per-head.js';
-import { backendIndex, checkLocation, cpu, type Location } from '../tensor/devices.js';
+import { type FormatSettings, type KvFormat, readFormat } from '../stores/kv-format.js';
+import { backendIndex, backendName, checkLocation, cpu, type Location } from '../tensor/devices.js';
 import type { FloatType } from '../tensor/types.js';
 import { floatTypes } from '../tensor/views.js';
 import { type PartSettings, readParts, usualPageSize } from './kv-parts.js';
@@ -72,6 +74,13 @@ export interface KvCacheOptions extends PageOptions {
   layerMap?: readonly number[];
   /** Tokens per page, as `pageLists` and selectors of pages count them; default 256. Not with `recentTokens`. */
   pageSize?: number;
+  /**
+   * How older keys and values are kept: `'int8'`, `'int4'`, `'int2'`, `{ keyBits, valueBits, group, residual }`, `{ tiers }`,
+   * `'int8-token'` or `'duo4'`. On the CPU. Not with `recentTokens`.
+   */
+  format?: KvFormat;
+  /** With `format`: also keeps all keys and values as they came, for error(). */
+  shadow?: boolean;
   /** One append() per layer and no more, and attention() is not causal: for cross-attention. */
   readOnly?: boolean;
 }
@@ -103,6 +112,8 @@ const cacheNames = namesOf<KvCacheOptions>({
   positions: 1,
   layerMap: 1,
   readOnly: 1,
+  format: 1,
+  shadow: 1,
   device: 1,
   pageSize: 1,
   pageSummaries: 1,
@@ -146,6 +157,9 @@ export interface CacheSettings extends PageSettings {
   readonly isReadOnly: boolean;
   /** Undefined: as long as heads keep tokens. */
   readonly pageSize: number | undefined;
+  readonly format: FormatSettings | undefined;
+  /** The options of a cache that keeps everything as it came. */
+  readonly shadow: KvCacheOptions | undefined;
 }
 
 export interface PoolSettings extends PageSettings {
@@ -199,8 +213,32 @@ export function readCacheOptions(options: KvCacheOptions): CacheSettings {
     owners,
     isReadOnly: orElse(o.readOnly, false, () => checkBoolean('readOnly', o.readOnly)),
     pageSize: orElse(o.pageSize, undefined, () => checkInteger('pageSize', o.pageSize, 1, maxTokens)),
+    format: readCacheFormat(o, pages, forgets),
+    shadow: readShadow(o),
   };
 }
+
+function readCacheFormat(options: KvCacheOptions, pages: PageSettings, forgets: boolean): FormatSettings | undefined {
+  const read = readFormat(options.format, pages);
+  if (!read) return undefined;
+  if (forgets) {
+    throw conflict('`format` does not go with `recentTokens`, whose few tokens stay as they came; leave it out');
+  }
+  const named = (['pageSize', 'pageSummaries'] as const).find((name) => options[name] !== undefined);
+  if (named) throw conflict(`\`${named}\` does not go with \`format\`, whose older keys are on no pages; leave it out`);
+  if (pages.device !== cpu)
+    throw unsupported(backendName(pages.device), ['caches with a `format` are kept on the CPU']);
+  return read;
+}
+
+function readShadow(options: KvCacheOptions): KvCacheOptions | undefined {
+  const { format, shadow, ...others } = options;
+  if (shadow === undefined || !checkBoolean('shadow', shadow)) return undefined;
+  if (format === undefined) throw conflict('`shadow` needs `format` next to it: without codes nothing is lost');
+  return { ...others, rotary: undefined };
+}
+
+const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE_INVALID_OPTION', message);
 
 function readLayerMap(value: unknown, layers: unknown): number[] {
   if (value === undefined) return Array.from({ length: checkLayers(layers) }, (_, layer) => layer);

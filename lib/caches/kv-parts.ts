@@ -7,6 +7,7 @@ import { invalid, is, maxTokens } from '../check/validate.js';
 import type { PerHead } from '../patterns/per-head.js';
 import type { Range } from '../patterns/sights.js';
 import { isList } from '../tensor/nested.js';
+import type { CodedTokens } from './coded-tokens.js';
 import type { KvPages } from './kv-pages.js';
 import type { Horizon, KvRun } from './kv-run.js';
 
@@ -22,7 +23,13 @@ export interface KvPart extends PartSettings {
   readonly pool: KvPages;
   /** One per sequence. All parts of a cache have the same tokens. */
   readonly runs: readonly KvRun[];
+  /** Codes that older tokens have in place of pages. Then each layer is a part of its own, with one layer. */
+  readonly codes?: CodedTokens;
 }
+
+/** The parts that a stored layer is in, and which of their layers it is. */
+export const layerOf = (parts: readonly KvPart[], stored: number): { parts: readonly KvPart[]; layer: number } =>
+  parts[0].codes ? { parts: [parts[stored]], layer: 0 } : { parts, layer: stored };
 
 /** The fewest parts that say what each head keeps. */
 export function readParts(recent: PerHead | undefined, sinks: PerHead | undefined, kvHeads: number): PartSettings[] {

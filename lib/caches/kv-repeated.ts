@@ -48,8 +48,8 @@ const known: ReadonlySet<string> = new Set([...names, 'out']);
 
 /** Whether a call can come again: over all tokens of all heads, in the process's memory. */
 export function canRepeat({ parts, repeated }: Reading, options: Options, rotary: RotarySettings | undefined): boolean {
-  const [{ horizon, pool }] = parts;
-  if (!repeated || parts.length > 1 || horizon || rotary || pool.sizes.device !== cpu || !is.plain(options))
+  const [{ horizon, pool, codes }] = parts;
+  if (!repeated || parts.length > 1 || horizon || codes || rotary || pool.sizes.device !== cpu || !is.plain(options))
     return false;
   for (const name in options) if (!known.has(name)) return false;
   return true;

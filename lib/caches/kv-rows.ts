@@ -11,10 +11,19 @@ import { cpu } from '../tensor/devices.js';
 import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { TensorLike } from '../tensor/types.js';
 import { deviceOf, floatTypes, readTensor, sliced, type View } from '../tensor/views.js';
+import type { CodedTokens } from './coded-tokens.js';
 import { filledPages } from './key-pages.js';
 import type { KvPages } from './kv-pages.js';
 import type { KvPart } from './kv-parts.js';
 import type { Growth } from './kv-run.js';
+
+/** Options of append(). */
+export interface AppendOptions {
+  /** Tokens of each sequence that are appended, the first ones of its rows; default: all. */
+  lengths?: IntegerList;
+}
+
+export const appendNames: ReadonlySet<string> = new Set(['lengths']);
 
 /** What the tensors of one append must be. */
 export interface RowsForm {
@@ -153,4 +162,50 @@ function checkPlace(pool: KvPages, view: View, name: string): void {
     'ERR_TILEWISE_WRONG_DEVICE',
     `\`${name}\` lies on another device than the cache; bring it there with to()`,
   );
+}
+
+/** Rows that a coded part takes onto its pages at once: what is left of them there is little, however long a prompt. */
+const codedRows = 256;
+
+/**
+ * Appends rows to the runs of a part whose older tokens have codes. When anything fails, nothing has changed.
+ * @throws {TilewiseError} ERR_TILEWISE_OUT_OF_MEMORY and others
+ */
+function appendCodedRows(part: KvPart, rows: KvRows, isHeadsFirst: boolean, counts: ArrayLike<number>): void {
+  const { pool, runs } = part;
+  const codes = part.codes as CodedTokens;
+  checkPlace(pool, rows.k, 'k');
+  checkPlace(pool, rows.v, 'v');
+  const lengths = runs.map((run, i) => run.lengthOf(0) + counts[i]);
+  codes.reserve(lengths);
+  const onPages = Math.min(rows.tokens, codedRows) + codes.format.residual;
+  pool.reserve(0, runs.length * (Math.ceil(onPages / pool.sizes.pageSize) + 2));
+  const { token } = axesOf(4, isHeadsFirst);
+  for (let begin = 0; begin < rows.tokens; begin += codedRows) {
+    const end = Math.min(rows.tokens, begin + codedRows);
+    const piece: KvRows = {
+      k: sliced(rows.k, token, { begin, end }),
+      v: sliced(rows.v, token, { begin, end }),
+      batch: rows.batch,
+      tokens: end - begin,
+    };
+    const taken = runs.map((_, i) => Math.max(0, Math.min(counts[i], end) - begin));
+    appendRows([part], 0, piece, isHeadsFirst, taken);
+    for (const [i, run] of runs.entries()) {
+      codes.settle(i, run.lengthOf(0), lengths[i], { pool, run });
+      run.letGo(codes.codedLength(i));
+    }
+  }
+}
+
+/** appendRows() to the parts that a layer is in, with or without codes. */
+export function appendToLayer(
+  parts: readonly KvPart[],
+  layer: number,
+  rows: KvRows,
+  isHeadsFirst: boolean,
+  counts: ArrayLike<number>,
+): void {
+  if (parts[0].codes) appendCodedRows(parts[0], rows, isHeadsFirst, counts);
+  else appendRows(parts, layer, rows, isHeadsFirst, counts);
 }

@@ -4,7 +4,6 @@
 
 import { mismatch } from '../call/shape.js';
 import { TilewiseRangeError } from '../check/errors.js';
-import { checkInteger } from '../check/validate.js';
 import type { KvPages } from './kv-pages.js';
 import { type PageHold, releaseAll } from './page-counts.js';
 
@@ -199,6 +198,14 @@ export class KvRun {
     this.#gone += count;
   }
 
+  /** Lets go of whole pages of tokens before one, which are kept elsewhere, too; of a run of one layer, without sinks. */
+  letGo(before: number): void {
+    const count = Math.floor(before / this.#pool.sizes.pageSize) - this.#gone;
+    if (count <= 0) return;
+    for (const page of this.hold.pages.splice(0, count)) this.#pool.counts.release(page);
+    this.#gone += count;
+  }
+
   /** Tokens that were let go of: whole pages of them, behind those of the sinks. */
   get goneTokens(): number {
     return this.#gone * this.#pool.sizes.pageSize;
@@ -225,11 +232,12 @@ export class KvRun {
     return this.#oldestKept === 0 ? Number.POSITIVE_INFINITY : this.#lengths[layer] - this.leastLength + 1;
   }
 
-  /** Keeps the first `length` tokens of every layer, leastLength or more. */
+  /** Keeps the first `length` tokens of every layer: leastLength or more, unless its tokens have codes, too. */
   truncate(length: number): void {
     const most = Math.max(...this.#left.map((left) => length - left));
-    const kept = Math.ceil((most - this.goneTokens) / this.#pool.sizes.pageSize);
+    const kept = Math.max(0, Math.ceil((most - this.goneTokens) / this.#pool.sizes.pageSize));
     for (const page of this.hold.pages.splice(kept)) this.#pool.counts.release(page);
+    this.#gone = Math.min(this.#gone, Math.floor(length / this.#pool.sizes.pageSize));
     for (const [layer, held] of this.#lengths.entries()) {
       this.#lengths[layer] = Math.min(held, length - this.#left[layer]);
       this.#begins[layer] = Math.min(this.#begins[layer], this.#lengths[layer]);
@@ -301,15 +309,4 @@ export class KvRun {
     const which = layer === undefined ? 'the cache' : `layer ${layer}`;
     throw new TilewiseRangeError('ERR_TILEWISE_OVERLAP', `${what} must wait: a call still reads ${which}`);
   }
-}
-
-/** Checks a length that runs are cut to: one of them is as long, and queries to come see no token that is gone. */
-export function checkKept(name: string, length: number, runs: readonly KvRun[]): void {
-  checkInteger(name, length, 0, Math.max(0, ...runs.map((run) => run.longest)));
-  const least = Math.max(0, ...runs.map((run) => run.leastLength));
-  if (length >= least) return;
-  throw new TilewiseRangeError(
-    'ERR_TILEWISE_INVALID_OPTION',
-    `\`${name}\` must be ${least} at least, not ${length}: queries from there on see tokens that were let go of`,
-  );
 }

@@ -15,12 +15,12 @@ import { checkCoverage } from '../patterns/shard-sights.js';
 import { shardLayouts } from '../patterns/strided-shards.js';
 import { boundsOf } from '../selectors/hierarchical-bound.js';
 import { describePages } from '../stores/pages.js';
-import { checkDevice } from '../tensor/devices.js';
 import { bytesPer, floatTypes, sizeOf } from '../tensor/views.js';
 import { chooseBackend } from './backend.js';
 import { causalShare } from './causal-dense.js';
 import { CountedExplanation } from './counted.js';
 import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
+import { keyBytesOf, readDevice } from './format.js';
 import { type Hiding, putHiding, readHiding, rowsOfGate, rowsOfKeyMask, simplerThan, withoutHidden } from './hiding.js';
 import { boundsOfPages, readPageSize } from './page-size.js';
 import { type Explained, largestOf, readSequences, totalOf } from './ragged.js';
@@ -49,6 +49,7 @@ const shapeNames = namesOf<ExplainShape>({
   similarity: 1,
   pageSize: 1,
   selectedPages: 1,
+  format: 1,
   queryLengths: 1,
   keyLengths: 1,
   keyStarts: 1,
@@ -93,7 +94,7 @@ export function explain(pattern: Pattern, shape: ExplainShape, options: ExplainO
 
 /** Counts a call whose batch entries are alike. */
 function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOptions): Explained {
-  const device = options.device === undefined ? 'auto' : checkDevice('device', options.device);
+  const device = readDevice(options, shape);
   const tokens = readTokens(shape, pattern);
   const sizes = readSizes(shape, tokens);
   checkHeads(sizes);
@@ -110,6 +111,7 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
   const tiles = readTiles(options, rank);
   if (pattern.kind === 'stridedShards')
     checkCoverage(pattern, shardLayouts(pattern, outputHeads(sizes), sizes.kvHeads));
+  const keyBytes = keyBytesOf(shape, pattern, sizes);
   const { isCosine } = readSimilarity({ similarity: shape.similarity });
   checkSimilarity(isCosine, { pattern });
   const requestOf = (one: RunnablePattern, hidden: Hiding) => {
@@ -142,7 +144,7 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
   const share = hiding.positions ? undefined : causalShare(ruled, sizes, grid, tilesOf(plan, rank));
   const simpler = simplerThan(hiding, pattern, sizes);
   const found = {
-    ...counts(plan, sizes, rank, share, dots, hidesByMask && !bounds),
+    ...counts(plan, sizes, rank, share, dots, hidesByMask && !bounds, keyBytes),
     ...(isCosine && { workspace: sizes.batch * sizes.keys * sizes.kvHeads * Float32Array.BYTES_PER_ELEMENT }),
     ...(simpler && { maskPattern: simpler }),
     backend,
@@ -271,6 +273,7 @@ function counts(
   share: number | undefined,
   dots: number | undefined,
   hidesByMask: boolean,
+  keyBytes: number,
 ): Omit<Counts, 'backend'> {
   const { batch, queries, keys, headDim, valueDim } = sizes;
   const heads = outputHeads(sizes);
@@ -282,8 +285,7 @@ function counts(
   const queryTile = tokensOf(plan, rank);
   const keyTile = plan.keyTile.slice(0, rank);
   const rows = batch * queries * (sizes.queryHeads * headDim + heads * valueDim);
-  const bytesOfKeys = (count: number) =>
-    rows * bytesPer(sizes.type) + count * (headDim + valueDim) * bytesPer(sizes.keyType);
+  const bytesOfKeys = (count: number) => rows * bytesPer(sizes.type) + count * keyBytes;
   return {
     idealSpeedup: {
       // Infinity when nothing is visible; 1 when there is nothing to see.

@@ -6,6 +6,7 @@ import type { MaskDocuments, MaskPattern } from '../patterns/mask-pattern.js';
 import type { PerAxis } from '../patterns/neighborhood.js';
 import type { TokenPositions } from '../patterns/positions.js';
 import type { SelectionCost } from '../selectors/hierarchical-bound.js';
+import type { KvFormat } from '../stores/kv-format.js';
 import type { DeviceName } from '../tensor/devices.js';
 import type { IntegerList } from '../tensor/integers.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
@@ -32,6 +33,8 @@ export interface ExplainShape {
   similarity?: Similarity;
   /** Keys and values on pages of so many tokens: `pages` of attention(), a KvPool or a KvCache (256). */
   pageSize?: number;
+  /** Keys and values of a KvCache of this `format`, on the CPU: `bytes` counts codes. Not for grids and `hierarchical()`. */
+  format?: KvFormat;
   /**
    * With `pageSize` and a causal or full pattern of one query: it sees so many pages, as questPageScores() of a cache chooses them. Which
    * ones depends on the data; `selection` counts the choice, two products per page.

@@ -9,6 +9,7 @@ import { checkInteger, checkNames, invalid, is, maxTokens, namesOf } from '../ch
 import { field, slot } from '../native/fields.js';
 import { type IntegerTable, readIntegerTable } from '../tensor/integers.js';
 import type { HostView, View } from '../tensor/views.js';
+import { type CodedStore, putCodes } from './codes.js';
 
 /** Where the keys of each sequence are: those of a batch entry, or of packed queries. */
 export interface PagedKeys {
@@ -25,17 +26,21 @@ export interface PagedKeys {
 export interface PageSettings {
   readonly table: HostView;
   readonly pageSize: number;
+  /** Codes that older keys have in place of pages. */
+  readonly codes?: CodedStore;
 }
 
 /** Pages of a cache, whose table nobody else has: there is nothing to check. */
 export class OwnPages implements PageSettings {
   readonly table: HostView;
   readonly pageSize: number;
+  readonly codes?: CodedStore;
 
-  constructor(data: Int32Array, sequences: number, pageSize: number) {
+  constructor(data: Int32Array, sequences: number, pageSize: number, codes?: CodedStore) {
     const perSequence = sequences === 0 ? 0 : data.length / sequences;
     this.table = { type: 'int32', data, dims: [sequences, perSequence], strides: [perSequence, 1], offset: 0 };
     this.pageSize = pageSize;
+    this.codes = codes;
   }
 }
 
@@ -66,12 +71,13 @@ const attentionPlace: PagePlace = { pages: field.pages, pageSize: field.pageSize
 /** Passes the table, to attention unless `at` says another op. Lengths and starts have been checked against the keys. */
 export function putPages(
   request: Request,
-  { table, pageSize }: PageSettings,
+  { table, pageSize, codes }: PageSettings,
   lengths: Int32Array,
   starts: Int32Array | undefined,
   k: View,
   at = attentionPlace,
 ): void {
+  if (codes) putCodes(request, codes);
   const [sequences, perSequence] = table.dims;
   const pages = k.dims[0];
   for (let s = 0; s < sequences; ++s) {
