@@ -80,7 +80,7 @@ __device__ __forceinline__ void scanTokens(const CumulativeParams& params) {
     for (int i = 0; i < kCumulativeAhead; ++i) {
       const Token t = first + i;
       if (t >= work.end) continue;
-      if (score[i] != -INFINITY) chunk.join({score[i], 1}, value[i]);
+      chunk.join({score[i], 1}, value[i]);
       if constexpr (doesWrite) {
         SoftmaxState seen = before.state;
         const MergeFactors f = merge(seen, chunk.state);

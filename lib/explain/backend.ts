@@ -8,8 +8,8 @@ import type { Explanation } from './explanation.js';
 export function chooseBackend<Plan extends { readonly reasons: readonly string[] }>(
   device: DeviceName,
   planFor: (index: number) => Plan,
+  candidates: readonly number[] = placementOf(device, []).candidates,
 ): { plan: Plan; backend: Explanation['backend'] } {
-  const { candidates } = placementOf(device, []);
   const reasons = devices().flatMap(({ name, isAvailable, reason }) => (isAvailable ? [] : [`${name}: ${reason}`]));
   const refusals: string[] = [];
   let plan = planFor(candidates[0]);

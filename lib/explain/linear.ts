@@ -7,7 +7,7 @@ import { checkBoolean, checkInteger, checkNames, checkOneOf, maxTokens, namesOf 
 import { native } from '../native/native.js';
 import { type FeatureMap, featureMaps } from '../ops/linear/options.js';
 import { checkLinearDims, describeLinear, featuresOf } from '../ops/linear/problem.js';
-import { checkDevice, type DeviceName } from '../tensor/devices.js';
+import { checkDevice, type DeviceName, knownIndex } from '../tensor/devices.js';
 import type { FloatType } from '../tensor/types.js';
 import { bytesPer, floatTypes } from '../tensor/views.js';
 import { chooseBackend } from './backend.js';
@@ -74,7 +74,8 @@ const optionNames = namesOf<{ device?: DeviceName }>({ device: 1 });
 /**
  * Says how a device would divide linearAttention() of these sizes, without running it and without data.
  * @param shape sizes and options of the call; sequences of a packed batch count as batch entries of equal lengths
- * @param options `device`, default 'auto'
+ * @param options `device`, default 'auto'; another one need not be there: a GPU that is not counts as one with 64
+ *   multiprocessors and 99 KB of shared memory per block
  * @throws {TypeError | RangeError | TilewiseError} ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_UNKNOWN_OPTION,
  *   ERR_TILEWISE_SHAPE_MISMATCH, ERR_TILEWISE_NO_DEVICE
  */
@@ -108,7 +109,11 @@ export function explainLinear(shape: ExplainLinearShape, options: { device?: Dev
   const chunk = shape.chunk === undefined ? 0 : checkInteger('chunk', shape.chunk, 1, 1024);
   const isNormalized = checkOneOf('normalize', shape.normalize ?? 'none', ['none', 'sum'] as const) === 'sum';
   const request = describeLinear(sizes, { featureMap, isCausal, isNormalized, chunk });
-  const { plan, backend } = chooseBackend(device, (index) => calling(() => native.linearPasses(request(index))));
+  const { plan, backend } = chooseBackend(
+    device,
+    (index) => calling(() => native.linearPasses(request(index))),
+    device === 'auto' ? undefined : [knownIndex(device)],
+  );
   const features = featuresOf(featureMap, sizes.headDim);
   const rows = sizes.batch * (queries * sizes.queryHeads + sizes.keys * sizes.kvHeads);
   const perQuery = (isCausal ? (plan.chunk + 1) * (sizes.headDim + sizes.valueDim) : 0) + 2 * features * sizes.valueDim;

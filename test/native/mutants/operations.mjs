@@ -125,7 +125,6 @@ export const operationMutants = [
 
   // Cumulative attention.
   cumulative('values of hidden tokens are read', 'score[i] != -INFINITY ? RowPiece', 'exists ? RowPiece'),
-  cumulative('hidden tokens count', 'if (score[i] != -INFINITY) chunk.join', 'chunk.join'),
   cumulative('tokens count twice at the end of a chunk', '      chunk = {};\n'),
   cumulative(
     'groups begin with nothing',
