@@ -87,7 +87,7 @@ Case makeCase(uint32_t seed) {
     p.decayBatch = isByToken ? int64_t(p.kvHeads) * p.keys : 0;
     const int64_t count = isByToken ? int64_t(p.batch) * p.keys * p.kvHeads : p.kvHeads;
     for (int64_t i = 0; i < count; ++i)
-      c.decay.push_back(pick(isLong ? 1000 : 30) ? -float(pick(1000)) / (isLong ? 1e6f : 2e3f) : -INFINITY);
+      c.decay.push_back(pick(isLong ? 100000 : 30) ? -float(pick(1000)) / (isLong ? 1e6f : 2e3f) : -INFINITY);
   }
   const size_t states = size_t(p.sequences) * size_t(p.kvHeads) * size_t(p.features());
   c.isStateWanted = pick(2);
