@@ -142,10 +142,10 @@ class DeltaScan : ChunkProducts<E, kDeltaColumns> {
         Products::addRows(sums, keys(strip), states(strip), ceilDiv(smaller(kStripDims, dimsOf(strip)), M::kDepth));
       }
     }
+    // L; nobody reads what is on its diagonal or above.
     Products::forEachPair(feedback, [&](float& x, int row, int column) {
       x *= rows_.load(kBeta, row);
       if (p_.decay.data) x *= Products::decayBetween(row, column);
-      x = column < row ? x : 0;
     });
     Products::storePairs(feedback, pairs());
     if (p_.decay.data) Products::scaleByRow(sums, ChunkRows::kFromStart);

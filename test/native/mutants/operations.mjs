@@ -138,7 +138,6 @@ export const operationMutants = [
   cumulative('the state before is left out', 'doesWrite && p.before.max && exists', 'false'),
 
   // The gated delta rule.
-  delta('a token takes back what it takes up itself', 'x = column < row ? x : 0;', 'x = column <= row ? x : 0;'),
   delta('what is taken up is not weighed', '    Products::scaleByRow(sums, kBeta);\n'),
   delta(
     'what the state says does not decay',
