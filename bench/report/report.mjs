@@ -9,6 +9,7 @@ import { speedSections } from './dense.mjs';
 import { familySections } from './families.mjs';
 import { gpuSections, readGpuResults } from './gpu.mjs';
 import { kernelSections } from './kernels.mjs';
+import { linearSections } from './linear.mjs';
 import { maskSections } from './masks.mjs';
 import { memorySections } from './memory.mjs';
 import { modelSections } from './models.mjs';
@@ -16,6 +17,7 @@ import { peerSections } from './peers.mjs';
 import { rangeSections } from './ranges.mjs';
 import { ratioTable } from './ratios.mjs';
 import { rotarySections } from './rotary.mjs';
+import { selectorSections } from './selectors.mjs';
 import { servingSections } from './serving.mjs';
 import { targetPage } from './target-page.mjs';
 
@@ -34,6 +36,8 @@ const masks = readResult('masks.json');
 const serving = readResult('serving.json');
 const rotary = readResult('rotary.json');
 const caches = readResult('caches.json');
+const linear = readResult('linear.json');
+const selectors = readResult('selectors.json');
 const models = readResult('models.json');
 const kernels = readResult('kernels.json');
 const cards = readGpuResults();
@@ -52,7 +56,9 @@ const sections = [
   ...maskSections(masks),
   ...servingSections(serving),
   ...cacheSections(caches),
+  ...selectorSections(selectors),
   ...rotarySections(rotary),
+  ...linearSections(linear),
   ...modelSections(models),
   ...gpuSections(cards),
   ...kernelSections(kernels),
@@ -62,6 +68,6 @@ const sections = [
 put('bench/RESULTS.md', `${sections.filter(Boolean).join('\n\n')}\n`);
 put(
   'docs/measurements/targets.md',
-  `${targetPage({ speed, memory, families, ranges, masks, serving, caches, models, peers, kernels, cards })}\n`,
+  `${targetPage({ speed, memory, families, ranges, masks, serving, caches, selectors, linear, models, peers, kernels, cards })}\n`,
 );
 put('README.md', withSection('README.md', 'results', ratioTable(peers)));

@@ -27,7 +27,9 @@ function gpuSections(cards) {
 }
 
 /** @param {object} results of every suite, null where there is none; `cards` as readGpuResults() gives them */
-export function targetPage({ speed, memory, families, ranges, masks, serving, caches, models, peers, kernels, cards }) {
+export function targetPage(results) {
+  const { speed, memory, families, ranges, masks, serving, caches, selectors, linear, models, peers, kernels, cards } =
+    results;
   return [
     '# Targets',
     'Written by `npm run bench:report` from `bench/results/*.json`; never edited by hand. A target is what this project wants to ' +
@@ -40,6 +42,8 @@ export function targetPage({ speed, memory, families, ranges, masks, serving, ca
     section('Masks and biases', masks, ratioTargets),
     section('Serving', serving, servingTargets),
     section('Caches', caches, cacheTargets),
+    section('Selecting keys', selectors, ratioTargets),
+    section('Linear attention', linear, ratioTargets),
     section('Models in onnxruntime', models, modelTargets),
     section('Against peers', peers, peerTargets),
     section('Kernel images', kernels, kernelTargets),
