@@ -34,7 +34,7 @@ std::vector<Copy> copyOf(const Memory& memory) {
 }
 
 // Of float32: relative to the number, or to the largest of its allocation, where terms cancel.
-constexpr float kTolerance = 0x1p-12f, kFloor = 0x1p-18f;
+constexpr float kTolerance = 0x1p-12f, kFloor = 0x1p-16f;
 
 // What is said when the program ends.
 class Tally {

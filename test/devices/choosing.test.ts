@@ -154,16 +154,16 @@ onGpu('a GPU', () => {
   });
 
   it("is named in the refusal of a problem it cannot run, which 'auto' takes to the CPU", () => {
-    const wide = operands(3, 1, 300);
+    const wide = operands(3, 1, 1600); // dims of values that no kernel has
     expectError(
       thrownBy(() => attentionSync(wide.q, wide.k, wide.v, { device: 'cuda' })),
-      { code: 'ERR_TILEWISE_UNSUPPORTED', says: ['cuda', '300'] },
+      { code: 'ERR_TILEWISE_UNSUPPORTED', says: ['cuda', '1600'] },
     );
     const onCpu = attentionSync(wide.q, wide.k, wide.v, { device: 'cpu' }).out.data;
     expect(isSame(attentionSync(wide.q, wide.k, wide.v).out.data, onCpu)).toBe(true);
-    const { backend } = explain(full(), { queryHeads: 1, kvHeads: 1, tokens: 3, headDim: 300 });
+    const { backend } = explain(full(), { queryHeads: 1, kvHeads: 1, tokens: 3, headDim: 1600 });
     expect(backend).toMatchObject({ name: 'cpu', why: "'cuda' cannot run the problem" });
-    expect(backend.reasons.join()).toMatch(/cuda: .*300/);
+    expect(backend.reasons.join()).toMatch(/cuda: .*1600/);
   });
 
   it('reports memory it does not have, and goes on working', async () => {
