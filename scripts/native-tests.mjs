@@ -34,9 +34,9 @@ const kernels = [
   { name: 'merge_checks', room: 'gpu' },
   { name: 'append_checks', room: 'gpu' },
   { name: 'rotary_checks', room: 'gpu' },
-  { name: 'linear_checks', room: 'gpu', args: [20] },
-  { name: 'cumulative_checks', room: 'gpu', args: [20] },
-  { name: 'delta_checks', room: 'gpu', args: [20] },
+  { name: 'linear_checks', room: 'gpu', args: [6] },
+  { name: 'cumulative_checks', room: 'gpu', args: [6] },
+  { name: 'delta_checks', room: 'gpu', args: [6] },
   { name: 'visit_checks', room: 'gpu' },
 ];
 

@@ -41,5 +41,11 @@ export function keyPagesOf(parts: readonly KvPart[], layer: number): KeyPages {
     new OwnPages(table, runs.length, pageSize),
     lengths,
     pool.summaries?.of(layer),
+    () => {
+      const ends = runs.map((run) => run.read(layer));
+      return () => {
+        for (const end of ends) end();
+      };
+    },
   );
 }

@@ -244,7 +244,7 @@ function readLayerMap(value: unknown, layers: unknown): number[] {
   if (value === undefined) return Array.from({ length: checkLayers(layers) }, (_, layer) => layer);
   const count = is.object(value) && Array.isArray(value) ? value.length : 0;
   const least = layers === undefined ? count : checkLayers(layers);
-  const map = count === least ? Array.from(value as readonly unknown[]) : [];
+  const map = count > 0 && count === least ? Array.from(value as readonly unknown[]) : [];
   const isMap =
     count > 0 &&
     map.length === count &&

@@ -87,6 +87,8 @@ export function writeSymmetricGroup(
   to.scales[group] = scale;
   to.mins[group] = flaw === 0 ? -symmetricZero * scale : Number.NaN;
   for (let i = 0, from = at, into = codeAt; i < count; ++i, from += step, into += codeStep) {
-    codes[into] = flaw === 0 ? Math.floor(x[from] * factor + 0.5) + symmetricZero : 0;
+    // A scale that is not a normal number may be far from max|x| / 127.
+    const code = Math.floor(x[from] * factor + 0.5) + symmetricZero;
+    codes[into] = flaw === 0 ? Math.min(255, Math.max(0, code)) : 0;
   }
 }

@@ -1,5 +1,6 @@
 // KeyPages: the keys of one layer of a cache, where they are, for selectors and statistics. Reader: someone who selects pages
-// while generating. It is a view: an append, truncate or fork of the cache makes it out of date.
+// while generating. It is a view: an append, truncate or fork of the cache makes it out of date,
+// and is refused while a call reads it.
 
 import type { TensorLike } from '../tensor/types.js';
 import type { HostView, View } from '../tensor/views.js';
@@ -23,6 +24,7 @@ export class KeyPages {
   readonly keyLengths: Int32Array;
   /** Of a cache with `pageSummaries`. */
   readonly summaries: PageSummaries | undefined;
+  readonly #hold: () => () => void;
 
   /** @internal */
   constructor(
@@ -30,12 +32,19 @@ export class KeyPages {
     { table, pageSize }: { table: HostView; pageSize: number },
     keyLengths: Int32Array,
     summaries: PageSummaries | undefined,
+    hold: () => () => void,
   ) {
     this.#keys = keys;
     this.table = table;
     this.pageSize = pageSize;
     this.keyLengths = keyLengths;
     this.summaries = summaries;
+    this.#hold = hold;
+  }
+
+  /** Keeps the cache from changing them while an asynchronous call reads them; returns what ends that. @internal */
+  hold(): () => void {
+    return this.#hold();
   }
 
   /** What attention() and attentionStats() are told of them. @internal */

@@ -2,7 +2,7 @@
 // Reader: someone who chooses a format. Ideas: KIVI (arXiv 2402.02750) for keys per channel and values per token, SAQ's staircase for
 // tiers, DuoAttention (arXiv 2410.10819) for 'duo4'.
 
-import { TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
+import { show, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { checkInteger, checkNames, checkOneOf, invalid, is, maxTokens, namesOf } from '../check/validate.js';
 import { mostTiers, type TierForms } from './codes.js';
 import { type CodeBits, checkBits } from './group-codes.js';
@@ -133,11 +133,11 @@ function readTiers(value: unknown, residual: number): readonly KvTier[] {
     const isLast = i === value.length - 1;
     const isRight = isLast ? tier.tokens === Number.POSITIVE_INFINITY : is.integer(tier.tokens, 1, maxTokens);
     if (!isRight && isLast) {
-      throw wrong(`\`tiers\` must end in one of Infinity tokens, which takes the rest, not of ${tier.tokens}`);
+      throw wrong(`\`tiers\` must end in one of Infinity tokens, which takes the rest, not of ${show(tier.tokens)}`);
     }
     if (!isRight || (!isLast && tier.tokens % residual !== 0)) {
       throw wrong(
-        `\`tokens\` of \`${name}\` must be whole residuals of ${residual}, and Infinity for the last tier alone, not ${tier.tokens}`,
+        `\`tokens\` of \`${name}\` must be whole residuals of ${residual}, and Infinity for the last tier alone, not ${show(tier.tokens)}`,
       );
     }
   }

@@ -4,8 +4,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  attentionStats,
   attentionStatsSync,
   attentionSync,
+  deltaPageScores,
   deltaPageScoresSync,
   type KeyPages,
   KvCache,
@@ -13,6 +15,7 @@ import {
   questPageScores,
   questPageScoresSync,
   rotateSync,
+  snapKV,
   snapKVSync,
   Tensor,
 } from '../../dist/index.js';
@@ -352,4 +355,23 @@ describe('what is refused', () => {
       { code: invalid, says: ['pageLists'] },
     );
   });
+});
+
+it('are refused a cache that changes while they read it', async () => {
+  const keys = random(40, 1, 200, kvHeads, headDim);
+  for (const call of [
+    (k: KeyPages) => attentionStats(query, k, { want: ['keySum'] }),
+    (k: KeyPages) => questPageScores(query, k, { pages: 2 }),
+    (k: KeyPages) => deltaPageScores(query, k, { pages: 2 }),
+    (k: KeyPages) => snapKV(query, k, { capacity: 20 }),
+  ]) {
+    const cache = new KvCache({ kvHeads, headDim, pageSize: 16, pageSummaries: true, type: 'float32' });
+    cache.append(0, keys, keys);
+    const flight = call(cache.keyPages(0));
+    for (const change of [() => cache.reset(), () => cache.truncate(100), () => cache.dispose()]) {
+      expectError(thrownBy(change), { code: 'ERR_TILEWISE_OVERLAP' });
+    }
+    await flight;
+    cache.reset();
+  }
 });

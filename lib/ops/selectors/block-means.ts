@@ -44,7 +44,7 @@ const names = namesOf<BlockMeanOptions>({ ...selectorNames, blockSize: 1, topK: 
 export async function blockMeanTopK(q: TensorLike, k: TensorLike, options: BlockMeanOptions): Promise<SelectedBlocks> {
   checkNames('blockMeanTopK()', options, names);
   const selection = readTokenSelection(q, refusePages(k), options);
-  return inTurn(select(selection, options), selection.signal);
+  return inTurn(select(selection, options), selection.signal, k);
 }
 
 /**

@@ -49,7 +49,7 @@ export async function deltaPageScores(
 ): Promise<SelectedPages> {
   checkNames('deltaPageScores()', options, names);
   const selection = readPageSelection(q, k, options, usualLastPages);
-  return inTurn(select(selection, k, options), selection.signal);
+  return inTurn(select(selection, k, options), selection.signal, k);
 }
 
 /**

@@ -45,7 +45,7 @@ export async function landmarkTopK(
 ): Promise<SelectedLandmarks> {
   checkNames('landmarkTopK()', options, names);
   const selection = readTokenSelection(q, refusePages(k), options);
-  return inTurn(select(selection, options), selection.signal);
+  return inTurn(select(selection, options), selection.signal, k);
 }
 
 /**

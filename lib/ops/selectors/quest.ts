@@ -50,7 +50,7 @@ export async function questPageScores(
 ): Promise<SelectedPages> {
   checkNames('questPageScores()', options, names);
   const selection = readPageSelection(q, k, options, 1);
-  return inTurn(select(selection), selection.signal);
+  return inTurn(select(selection), selection.signal, k);
 }
 
 /**

@@ -59,7 +59,7 @@ const names = namesOf<SnapKvOptions>({
 export async function snapKV(q: TensorLike, k: TensorLike | KeyPages, options: SnapKvOptions): Promise<SelectedTokens> {
   checkNames('snapKV()', options, names);
   const selection = readTokenSelection(q, k, options);
-  return inTurn(steps(selection, readBudgets(options)), selection.signal);
+  return inTurn(steps(selection, readBudgets(options)), selection.signal, k);
 }
 
 /**

@@ -3,7 +3,7 @@
 
 import type { CopyInputs } from '../../call/request.js';
 import { checkOneOf } from '../../check/validate.js';
-import type { KeyPages } from '../../stores/key-pages.js';
+import { KeyPages } from '../../stores/key-pages.js';
 import { checkDevice, type DeviceName } from '../../tensor/devices.js';
 import type { TensorLike } from '../../tensor/types.js';
 import type { View } from '../../tensor/views.js';
@@ -77,8 +77,21 @@ export function* summaryOf(
   return (yield { summary: prepareSummary(name, k, settings.isHeadsFirst, runs, rows, settings) }) as SummaryRows;
 }
 
-/** Runs steps one after the other. */
-export async function inTurn<T>(steps: Steps<T>, signal: AbortSignal | undefined): Promise<T> {
+/** Runs steps one after the other; until the last is done, a cache whose keys `k` are does not change them. */
+export async function inTurn<T>(
+  steps: Steps<T>,
+  signal: AbortSignal | undefined,
+  k: TensorLike | KeyPages,
+): Promise<T> {
+  const end = k instanceof KeyPages ? k.hold() : undefined;
+  try {
+    return await runInTurn(steps, signal);
+  } finally {
+    end?.();
+  }
+}
+
+async function runInTurn<T>(steps: Steps<T>, signal: AbortSignal | undefined): Promise<T> {
   let step = steps.next();
   while (!step.done) {
     const { value } = step;

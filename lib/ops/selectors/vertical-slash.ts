@@ -72,7 +72,7 @@ export async function verticalSlash(
 ): Promise<SelectedSlashes> {
   checkNames('verticalSlash()', options, names);
   const selection = readTokenSelection(q, refusePages(k), options);
-  return inTurn(steps(selection, readBudgets(options)), selection.signal);
+  return inTurn(steps(selection, readBudgets(options)), selection.signal, k);
 }
 
 /**

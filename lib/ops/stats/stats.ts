@@ -30,7 +30,12 @@ export async function attentionStats(
   const { keys, told } = readKeys(k, options);
   const settings = readStatsOptions('attentionStats()', told);
   const call = prepareStats(q, keys, settings);
-  return flyStats(call, settings.signal);
+  const end = k instanceof KeyPages ? k.hold() : undefined;
+  try {
+    return await flyStats(call, settings.signal);
+  } finally {
+    end?.();
+  }
 }
 
 /**
