@@ -33,8 +33,13 @@ std::vector<Copy> copyOf(const Memory& memory) {
   return copies;
 }
 
-// Of float32: relative to the number, or to the largest of its allocation, where terms cancel.
-constexpr float kTolerance = 0x1p-12f, kFloor = 0x1p-16f;
+// Relative to the number, or to the largest of its allocation, where terms cancel. Weights of 16 bits may round the
+// other way, by 2^-9 of a weight.
+constexpr float kTolerance = 0x1p-12f, kFloor = 0x1p-18f, kFloorOf16Bits = 0x1p-12f;
+
+float floorOf(const std::string& kernel) {
+  return kernel.find("float16") == std::string::npos ? kFloor : kFloorOf16Bits;  // bfloat16, too
+}
 
 // What is said when the program ends.
 class Tally {
@@ -83,9 +88,9 @@ bool areNeighbours(uint16_t a, uint16_t b) {
   return std::abs(place(a) - place(b)) <= 1;
 }
 
-bool areClose(uint32_t a, uint32_t b, float most) {
+bool areClose(uint32_t a, uint32_t b, float floor) {
   const float x = floatOf(a), y = floatOf(b);
-  const float allowed = std::max(std::max(std::fabs(x), std::fabs(y)) * kTolerance, most * kFloor);
+  const float allowed = std::max(std::max(std::fabs(x), std::fabs(y)) * kTolerance, floor);
   return std::fabs(x - y) <= allowed ||
          (areNeighbours(uint16_t(a), uint16_t(b)) && areNeighbours(uint16_t(a >> 16), uint16_t(b >> 16)));
 }
@@ -97,11 +102,11 @@ std::string described(uint32_t bits) {
 }
 
 // Returns how many words differ; fails where one differs by more than it may.
-uint64_t compare(const Copy& first, Likeness likeness) {
+uint64_t compare(const std::string& kernel, const Copy& first, Likeness likeness) {
   const uint8_t* second = dataOf(first);
   const size_t size = first.bytes.size();
   if (std::memcmp(first.bytes.data(), second, size) == 0) return 0;
-  const float most = largest(first.bytes);
+  const float floor = largest(first.bytes) * floorOf(kernel);
   uint64_t apart = 0;
   for (size_t at = 0; at < size; at += sizeof(uint32_t)) {
     uint32_t a = 0, b = 0;  // the last may be shorter
@@ -109,7 +114,7 @@ uint64_t compare(const Copy& first, Likeness likeness) {
     std::memcpy(&b, second + at, std::min(sizeof b, size - at));
     if (a == b || (std::isnan(floatOf(a)) && std::isnan(floatOf(b)))) continue;
     ++apart;
-    if (likeness == Likeness::compiled && areClose(a, b, most)) continue;
+    if (likeness == Likeness::compiled && areClose(a, b, floor)) continue;
     throw Error("the machines differ at byte " + std::to_string(at) + " of " + std::to_string(size) + ": " +
                 described(a) + " and " + described(b));
   }
@@ -132,7 +137,7 @@ void runBoth(const std::string& name, const LocalKernel& first, const LocalKerne
   uint64_t words = 0, apart = 0;
   for (const Copy& copy : after) {
     words += (copy.bytes.size() + 3) / 4;
-    apart += compare(copy, likeness);
+    apart += compare(name, copy, likeness);
   }
   tally.add(name, words, apart);
 }

@@ -5,8 +5,9 @@
 // both.
 // - log2 and tanh, of lse and softcap: nvcc makes sequences of fma.rn.f32, ex2.approx and rcp.approx of them, with an
 //   error of a unit or two in the last place, where the emulated GPU calls the host's library. Results of attention and
-//   merging may differ by what that makes: 2^-12 of a number, 2^-16 of the largest of its allocation (a weight of 16
-//   bits that rounds the other way: 2^-9 of it, and a row has many), or a unit in the last place of 16-bit elements.
+//   merging may differ by what that makes: 2^-12 of a number, 2^-18 of the largest of its allocation, or a unit in
+//   the last place of 16-bit elements; in kernels of 16 bits, where a weight may round the other way, 2^-12 of the
+//   largest.
 //   Those of selection, which has neither, may not differ at all.
 // - NaN: any is like any other, as which one arithmetic makes is left to the machine.
 //
