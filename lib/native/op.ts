@@ -21,6 +21,8 @@ export class Op {
   readonly view: (name: string) => number;
   readonly itemField: (name: string) => number;
   readonly itemView: (name: string) => number;
+  /** Where an operand goes: the first of its fields, and its view. */
+  readonly place: (name: string) => { readonly field: number; readonly slot: number };
   readonly #name: string;
   readonly #device: number;
 
@@ -31,6 +33,7 @@ export class Op {
     [this.views, this.view] = [names.views.length, positions(names.views)];
     [this.itemFields, this.itemField] = [names.itemFields.length, positions(names.itemFields)];
     [this.itemViews, this.itemView] = [names.itemViews.length, positions(names.itemViews)];
+    this.place = (name) => ({ field: this.field(`${name}Offset`), slot: this.view(name) });
     this.#device = this.field('device');
   }
 

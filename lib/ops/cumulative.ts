@@ -81,9 +81,9 @@ const field = {
   scores: op.field('scoresOffset'),
 };
 const place = {
-  value: { field: op.field('valueOffset'), slot: op.view('value') },
-  out: { field: op.field('outOffset'), slot: op.view('out') },
-  lse: { field: op.field('lseOffset'), slot: op.view('lse') },
+  value: op.place('value'),
+  out: op.place('out'),
+  lse: op.place('lse'),
 };
 const scoresSlot = op.view('scores');
 /** Parts of a state: where they go in and come out. */

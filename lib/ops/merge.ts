@@ -83,7 +83,7 @@ const field = {
   lse: op.field('lseOffset'),
 };
 const slot = { out: op.view('out'), lse: op.view('lse') };
-const sinksAt = { field: op.field('sinksOffset'), slot: op.view('sinks') };
+const sinksAt = op.place('sinks');
 const partField = { out: op.itemField('outOffset'), lse: op.itemField('lseOffset') };
 const partSlot = { out: op.itemView('out'), lse: op.itemView('lse') };
 

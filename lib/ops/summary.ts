@@ -21,7 +21,7 @@ const field = {
   type: op.field('type'),
   rows: op.field('rows'),
 };
-const place = { field: op.field('keyOffset'), slot: op.view('key') };
+const place = op.place('key');
 const slot = { runs: op.view('runs'), bounds: op.view('bounds'), means: op.view('means') };
 
 /** Rows that are written: [rows, heads, 2 * headDim] of the keys' type, and [rows, heads, headDim]. */

@@ -47,10 +47,10 @@ const slot = {
   cuSeqlens: deltaOp.view('cuSeqlens'),
 };
 const place = {
-  q: { field: deltaOp.field('queryOffset'), slot: deltaOp.view('query') },
-  k: { field: deltaOp.field('keyOffset'), slot: deltaOp.view('key') },
-  v: { field: deltaOp.field('valueOffset'), slot: deltaOp.view('value') },
-  out: { field: deltaOp.field('outOffset'), slot: deltaOp.view('out') },
+  q: deltaOp.place('query'),
+  k: deltaOp.place('key'),
+  v: deltaOp.place('value'),
+  out: deltaOp.place('out'),
 };
 const form: RequestForm = { fields: deltaOp.fields, slots: deltaOp.views, results: { out: place.out } };
 

@@ -52,10 +52,10 @@ const slot = {
   cuSeqlens: linearOp.view('cuSeqlens'),
 };
 const place = {
-  q: { field: linearOp.field('queryOffset'), slot: linearOp.view('query') },
-  k: { field: linearOp.field('keyOffset'), slot: linearOp.view('key') },
-  v: { field: linearOp.field('valueOffset'), slot: linearOp.view('value') },
-  out: { field: linearOp.field('outOffset'), slot: linearOp.view('out') },
+  q: linearOp.place('query'),
+  k: linearOp.place('key'),
+  v: linearOp.place('value'),
+  out: linearOp.place('out'),
 };
 const form: RequestForm = { fields: linearOp.fields, slots: linearOp.views, results: { out: place.out } };
 

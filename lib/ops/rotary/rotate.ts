@@ -74,8 +74,8 @@ const field = {
 };
 const slot = { positions: op.view('positions'), frequencies: op.view('frequencies') };
 const place = {
-  in: { field: op.field('inOffset'), slot: op.view('in') },
-  out: { field: op.field('outOffset'), slot: op.view('out') },
+  in: op.place('in'),
+  out: op.place('out'),
 };
 const form: RequestForm = { fields: op.fields, slots: op.views, results: { out: place.out } };
 

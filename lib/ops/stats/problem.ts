@@ -35,8 +35,8 @@ const field = {
   givenLse: statsOp.field('givenLseOffset'),
 };
 const place = {
-  q: { field: statsOp.field('queryOffset'), slot: statsOp.view('query') },
-  k: { field: statsOp.field('keyOffset'), slot: statsOp.view('key') },
+  q: statsOp.place('query'),
+  k: statsOp.place('key'),
 };
 const pagePlace = {
   pages: statsOp.field('pages'),

@@ -1,13 +1,13 @@
 // Cumulative attention on the emulated GPU against its sums in float64. Reader: someone who changes the kernels.
 // Arguments: rounds, then the emulator's modes.
 #include <cmath>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "../../../cuda/operations.h"
 #include "../check.h"
 #include "operands.h"
+#include "rounds.h"
 
 using namespace tilewise;
 
@@ -198,13 +198,6 @@ void checkCase(const Case& c, const std::string& mode) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int rounds = argc > 1 ? std::atoi(argv[1]) : 60;
-  const std::vector<std::string> modes(argv + smaller(argc, 2), argv + argc);
-  for (int seed = 0; seed < rounds; ++seed) {
-    const Case c = makeCase(uint32_t(seed));
-    for (const std::string& mode : modes.empty() ? std::vector<std::string>{"lazy", "races,random:7"} : modes) {
-      checkCase(c, mode);
-    }
-  }
+  checkRounds(argc, argv, 60, makeCase, checkCase);
   return finish("cumulative attention on the GPU");
 }

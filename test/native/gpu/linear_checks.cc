@@ -1,7 +1,6 @@
 // Linear attention on the emulated GPU against the recurrence in float64. Reader: someone who changes the kernels or
 // their plan. Arguments: rounds, then the emulator's modes.
 #include <cmath>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -9,6 +8,7 @@
 #include "../../../cuda/operations.h"
 #include "../check.h"
 #include "operands.h"
+#include "rounds.h"
 
 using namespace tilewise;
 
@@ -294,13 +294,6 @@ void checkCase(const Case& c, const std::string& mode) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int rounds = argc > 1 ? std::atoi(argv[1]) : 60;
-  const std::vector<std::string> modes(argv + smaller(argc, 2), argv + argc);
-  for (int seed = 0; seed < rounds; ++seed) {
-    const Case c = makeCase(uint32_t(seed));
-    for (const std::string& mode : modes.empty() ? std::vector<std::string>{"lazy", "races,random:7"} : modes) {
-      checkCase(c, mode);
-    }
-  }
+  checkRounds(argc, argv, 60, makeCase, checkCase);
   return finish("linear attention on the GPU");
 }

@@ -1,13 +1,13 @@
 // Rotary embedding on the emulated GPU against the rule in float64. Reader: someone who changes the kernel.
 // Arguments: rounds, then the emulator's modes.
 #include <cmath>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "../../../cuda/operations.h"
 #include "../check.h"
 #include "operands.h"
+#include "rounds.h"
 
 using namespace tilewise;
 
@@ -123,13 +123,6 @@ void checkCase(const Case& c, const std::string& mode) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int rounds = argc > 1 ? std::atoi(argv[1]) : 100;
-  const std::vector<std::string> modes(argv + smaller(argc, 2), argv + argc);
-  for (int seed = 0; seed < rounds; ++seed) {
-    const Case c = makeCase(uint32_t(seed));
-    for (const std::string& mode : modes.empty() ? std::vector<std::string>{"lazy", "races,random:7"} : modes) {
-      checkCase(c, mode);
-    }
-  }
+  checkRounds(argc, argv, 100, makeCase, checkCase);
   return finish("rotary embedding on the GPU");
 }
