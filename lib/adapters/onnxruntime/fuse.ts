@@ -17,6 +17,7 @@ import type { Ort, OrtMetadata, OrtTensor } from './ort.js';
 import { checkSitePattern } from './pattern.js';
 import { type Viewed, withNodesBefore } from './segments/before.js';
 import { cut, makesOf, readsOf, type SwappedSite } from './segments/cut.js';
+import { withMergedProjections } from './segments/merged-projections.js';
 import { SegmentMemory } from './segments/segment-memory.js';
 import { type Crossing, segmentModel } from './segments/segment-model.js';
 import { SegmentRunner } from './segments/segment-runner.js';
@@ -152,6 +153,7 @@ function read(source: unknown): Model {
 }
 
 type Settings = {
+  readonly graphOptimizationLevel?: unknown;
   readonly extra?: {
     readonly session?: Readonly<Record<string, unknown>> & {
       readonly intra_op?: { readonly allow_spinning?: unknown };
@@ -197,10 +199,14 @@ async function openSwapped(opening: Opening, attention: readonly Site[]) {
 const lean = { enableCpuMemArena: false, enableMemPattern: false };
 
 /** Opens the segments in order: the types and dims that one gives are those that the next takes. */
-async function open(opening: Opening, sites: readonly SwappedSite[]) {
+async function open(opening: Opening, found: readonly SwappedSite[]) {
   const { ort, device } = opening;
-  const settings = sites.length > 0 ? { ...lean, ...opening.settings } : opening.settings;
-  const { model, view, shapes } = withKnownShapes(withNodesBefore(opening, sites), sites);
+  const settings = found.length > 0 ? { ...lean, ...opening.settings } : opening.settings;
+  const whole = withNodesBefore(opening, found);
+  // Without its optimizer onnxruntime would put weights side by side in every run.
+  const isOptimized = settings.graphOptimizationLevel !== 'disabled';
+  const { sites, ...merged } = isOptimized ? withMergedProjections(whole, found) : { ...whole, sites: found };
+  const { model, view, shapes } = withKnownShapes(merged, sites);
   const known = new Map<string, Crossing>([...view.infos].map(([name, { type, dims }]) => [name, { type, dims }]));
   const stages: RunStage[] = [];
   const memory = new SegmentMemory();

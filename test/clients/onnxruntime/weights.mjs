@@ -23,7 +23,7 @@ function watched() {
   const created = [];
   const create = async (bytes, settings) => {
     const session = await ort.InferenceSession.create(bytes, settings);
-    created.push({ length: bytes.length, inputs: session.inputMetadata });
+    created.push({ length: bytes.length, inputs: session.inputMetadata, outputs: session.outputMetadata });
     return session;
   };
   return { created, Tensor: ort.Tensor, InferenceSession: { create } };
@@ -76,5 +76,24 @@ it('segments know the dims of what crosses, so that onnxruntime makes one operat
   const session = await fuse(watching, path.join(models, 'external.onnx'), options);
   const [, second] = watching.created;
   assert.ok(second.inputs.some(({ shape }) => shape.length === 3 && shape[2] === 64));
+  await session.release();
+});
+
+it('queries, keys and values cross as one value, made by one product', async () => {
+  const watching = watched();
+  const session = await fuse(watching, path.join(models, 'external.onnx'), options);
+  const [first, second, last] = watching.created.map(({ inputs, outputs }) => [inputs.length, outputs.length]);
+  // The mask as well comes from the first; between the others there is what is added behind attention.
+  assert.deepEqual(
+    [first, second, last],
+    [
+      [2, 3],
+      [2, 2],
+      [2, 1],
+    ],
+  );
+  const { shape } = watching.created[1].outputs.find((output) => output.shape.at(-1) === 3 * 64);
+  assert.equal(shape.length, 3);
+  assert.ok(differenceOf((await session.run(feeds)).y.data, y) <= 1e-4);
   await session.release();
 });

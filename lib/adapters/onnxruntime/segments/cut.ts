@@ -45,8 +45,8 @@ export function makesOf({ swap: { out, cache } }: SwappedSite): string[] {
 
 /** Cuts a graph at sites. */
 export function cut(view: GraphView, sites: readonly SwappedSite[]): Stage[] {
-  const siteOf = new Map(sites.flatMap((site) => makesOf(site).map((name) => [name, site] as const)));
-  const live = liveNodes(view, siteOf);
+  const siteOf = makersOf(sites);
+  const live = liveNodes(view, sites);
   const { stageOf, count } = place(view, siteOf, live);
   const constants = new Map(
     live.filter((node) => !stageOf.has(node)).flatMap((node) => node.outputs.map((name) => [name, node])),
@@ -79,8 +79,12 @@ function partOf(view: GraphView, live: readonly Node[], own: readonly Node[], co
   };
 }
 
+const makersOf = (sites: readonly SwappedSite[]): ReadonlyMap<string, SwappedSite> =>
+  new Map(sites.flatMap((site) => makesOf(site).map((name) => [name, site] as const)));
+
 /** The nodes without which an output or a site would lack something, in order. */
-function liveNodes(view: GraphView, siteOf: ReadonlyMap<string, SwappedSite>): Node[] {
+export function liveNodes(view: GraphView, sites: readonly SwappedSite[]): Node[] {
+  const siteOf = makersOf(sites);
   const wanted = new Set(view.graph.outputs.map(({ name }) => name));
   const live: Node[] = [];
   for (const node of view.graph.nodes.toReversed()) {
