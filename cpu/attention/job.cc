@@ -34,7 +34,8 @@ Token decodedKeys(const AttentionProblem& p, const Sequence& s) {
   return withPattern(p, s, [](const auto& pattern) { return pattern.visitedKeys(); });
 }
 
-// Consecutive items that belong to one sequence: bundles of KV heads, and within each its tiles or key splits.
+// Consecutive items that belong to one sequence: tiles, and within each its KV heads; or bundles of KV heads, and
+// within each its key splits.
 struct SequenceItems {
   Sequence sequence;
   int64_t firstItem;
@@ -77,11 +78,13 @@ class AttentionJob {
     }
     const SequenceItems& s = sequences_[low];
     const int64_t local = item - s.firstItem;
-    const int32_t bundle = int32_t(local / s.perBundle);
     if (s.tiling.isDecode) {
-      decode(s, bundle, local % s.perBundle, worker);
+      decode(s, int32_t(local / s.perBundle), local % s.perBundle, worker);
     } else {
-      tile(s, bundle, s.perBundle - 1 - local % s.perBundle, worker);  // causal: the longest tiles first
+      // All heads of a tile, then the next tile: heads that are side by side share pages, and some of them a bias. That
+      // takes 0.87 (documents, 2048 tokens), 0.92 (a bias), 0.97 (causal), 1.00 (none, or 8192 tokens) of the time of
+      // all tiles of a head first. Causal: the longest tiles first.
+      tile(s, int32_t(local % s.tiling.maps), s.tiling.tiles - 1 - local / s.tiling.maps, worker);
     }
   }
 
