@@ -5,15 +5,12 @@
 import { MemoryPart } from '../call/memory-part.js';
 import { onDevice } from '../call/placement.js';
 import { attentionOp, field, slot } from '../native/fields.js';
-import { takeIntegers } from '../native/slabs.js';
-import { prepareAppend, putAppendMemory, runAppend } from '../ops/append.js';
 import type { CallMemory } from '../ops/attention/again.js';
 import { readSyncValues } from '../ops/attention/options.js';
 import { type Prepared, prepare } from '../ops/attention/problem.js';
-import { isAnythingLent } from '../tensor/leases.js';
 import { isOnHost, type TensorData, type View } from '../tensor/views.js';
+import { RepeatedAppend } from './kv-append.js';
 import type { CacheCall } from './kv-attention.js';
-import type { KvSizes } from './kv-pages.js';
 import type { KvPart } from './kv-parts.js';
 import type { KvRows } from './kv-rows.js';
 
@@ -21,26 +18,19 @@ import type { KvRows } from './kv-rows.js';
 const ofTokens = ['scoreFactor', 'bias', 'mask', 'keyMask', 'keyStarts', 'pageLists', 'gate', 'signal'] as const;
 
 export class RepeatedStep {
-  readonly #sizes: KvSizes;
   readonly #prepared: Prepared;
-  readonly #append: ReturnType<typeof prepareAppend>;
-  readonly #slots: Int32Array;
+  readonly #append: RepeatedAppend;
+  /** Where keys and values begin in their memory. */
+  readonly #rows: Readonly<Record<'k' | 'v', number>>;
   readonly #keyLengths: Int32Array;
   readonly #table: Int32Array;
   readonly #memory: readonly MemoryPart[];
 
-  private constructor(
-    sizes: KvSizes,
-    prepared: Prepared,
-    append: ReturnType<typeof prepareAppend>,
-    slots: Int32Array,
-    memory: readonly MemoryPart[],
-  ) {
+  private constructor(prepared: Prepared, append: RepeatedAppend, { k, v }: KvRows, memory: readonly MemoryPart[]) {
     const { views } = prepared.request;
-    this.#sizes = sizes;
     this.#prepared = prepared;
     this.#append = append;
-    this.#slots = slots;
+    this.#rows = { k: k.offset, v: v.offset };
     this.#keyLengths = views[slot.keyLengths] as Int32Array;
     this.#table = views[slot.pageTable] as Int32Array;
     this.#memory = memory;
@@ -52,7 +42,7 @@ export class RepeatedStep {
    * @param memory of which queries, keys, values and `out` are views
    * @returns undefined for a call that is another one each time
    */
-  static of({ pool, runs }: KvPart, layer: number, rows: KvRows, call: CacheCall, memory: CallMemory) {
+  static of(part: KvPart, layer: number, rows: KvRows, call: CacheCall, memory: CallMemory): RepeatedStep | undefined {
     const [{ k, v, internals }] = call.parts;
     const settings = readSyncValues('KvCache.attentionSync()', call.options);
     const views = [call.q, rows.k, rows.v, settings.out];
@@ -60,14 +50,10 @@ export class RepeatedStep {
     const isOne = rows.tokens === 1 && call.q.dims[settings.isHeadsFirst ? 2 : 1] === 1;
     if (!isSteady || !isOne || !views.every((view): view is View => !!view && isOnHost(view))) return undefined;
     const prepared = prepare({ q: call.q, k, v, out: call.options.out }, settings, internals);
-    const slots = takeIntegers(runs.length);
-    const [keys, values] = [
-      { name: 'k', from: rows.k, to: pool.keysOf(layer) },
-      { name: 'v', from: rows.v, to: pool.valuesOf(layer) },
-    ];
-    const append = prepareAppend(keys, values, settings.isHeadsFirst, slots);
+    const append = RepeatedAppend.of([part], layer, rows, settings.isHeadsFirst);
+    if (!append) return undefined;
     const parts = views.map(({ data }, i) => new MemoryPart(data as TensorData, memory[i]));
-    const step = new RepeatedStep(pool.sizes, prepared, append, slots, parts);
+    const step = new RepeatedStep(prepared, append, rows, parts);
     step.#letGo();
     return step;
   }
@@ -76,37 +62,29 @@ export class RepeatedStep {
    * Appends and attends; false, and nothing done, where the step is another one: the cache's own calls say what is wrong.
    * @param maxTokens of a sequence
    */
-  run({ pool, runs }: KvPart, layer: number, [q, k, v, out]: CallMemory, maxTokens: number): boolean {
-    const slots = this.#slots;
-    if (isAnythingLent() || runs.length !== slots.length || !isAlike(pool.sizes, this.#sizes)) return false;
+  run(part: KvPart, layer: number, [q, k, v, out]: CallMemory, maxTokens: number): boolean {
+    const { pool, runs } = part;
+    if (!this.#append.isReady([part], layer)) return false;
     const [queries, keys, values, output] = [q, k, v, out].map((data, i) => this.#memory[i].of(data));
     if (!queries || !keys || !values || !output) return false;
-    const [keyPages, valuePages] = [pool.keysOf(layer), pool.valuesOf(layer)];
-    const [pages] = keyPages.dims;
     const { pageSize } = pool.sizes;
     let most = 0;
-    for (let i = 0; i < runs.length; ++i) {
-      slots[i] = runs[i].nextSlot(layer);
-      if (slots[i] < 0 || slots[i] >= pages * pageSize) return false;
-      most = Math.max(most, runs[i].lengthOf(layer) + 1);
-    }
+    for (let i = 0; i < runs.length; ++i) most = Math.max(most, runs[i].lengthOf(layer) + 1);
     const perSequence = this.#table.length / runs.length;
     if (most > maxTokens || Math.ceil(most / pageSize) !== perSequence) return false;
-    const to = { keys: keyPages.data as TensorData, values: valuePages.data as TensorData };
-    putAppendMemory(this.#append, { keys, values }, to, pages);
-    runAppend(pool.sizes.device, this.#append);
+    this.#append.write([part], layer, { data: keys, offset: this.#rows.k }, { data: values, offset: this.#rows.v });
+    const { data: keyPages, dims } = pool.keysOf(layer);
     for (let i = 0; i < runs.length; ++i) {
-      runs[i].step(layer);
       runs[i].writeTable(layer, this.#table, i * perSequence, false);
       this.#keyLengths[i] = runs[i].lengthOf(layer);
     }
     const { request, placement } = this.#prepared;
     const { numbers, views } = request;
     numbers[field.keys] = most;
-    numbers[field.pages] = pages;
+    numbers[field.pages] = dims[0];
     views[slot.q] = queries;
-    views[slot.k] = to.keys;
-    views[slot.v] = to.values;
+    views[slot.k] = keyPages as TensorData;
+    views[slot.v] = pool.valuesOf(layer).data as TensorData;
     views[slot.out] = output;
     onDevice(placement, (device) => attentionOp.run(device, request));
     this.#letGo();
@@ -115,19 +93,7 @@ export class RepeatedStep {
 
   /** Nothing is kept alive from step to step. */
   #letGo(): void {
-    const none = { keys: undefined, values: undefined };
-    putAppendMemory(this.#append, none, none, 0);
     const { views } = this.#prepared.request;
     for (const at of [slot.q, slot.k, slot.v, slot.out]) views[at] = undefined;
   }
 }
-
-/** Whether pages are of one form. */
-const isAlike = (a: KvSizes, b: KvSizes): boolean =>
-  a === b ||
-  (a.kvHeads === b.kvHeads &&
-    a.headDim === b.headDim &&
-    a.valueDim === b.valueDim &&
-    a.pageSize === b.pageSize &&
-    a.type === b.type &&
-    a.device === b.device);

@@ -8,9 +8,17 @@ import { checkBoolean, checkNames, invalid } from '../check/validate.js';
 import { takeIntegers } from '../native/slabs.js';
 import { attend, attendSync } from '../ops/attention/attention.js';
 import { type AttentionOptions, type Layout, readSyncValues, readValues } from '../ops/attention/options.js';
-import { type HeadPart, runParts, runPartsSync } from '../ops/attention/parts.js';
+import {
+  completeParts,
+  completePartsSync,
+  type HeadPart,
+  type PreparedParts,
+  prepareParts,
+  runParts,
+  runPartsSync,
+} from '../ops/attention/parts.js';
 import { type Internals, prepare } from '../ops/attention/problem.js';
-import { complete, completeSync } from '../ops/attention/run.js';
+import type { Settings } from '../ops/attention/settings.js';
 import type { Pattern } from '../patterns/index.js';
 import type { WindowPattern } from '../patterns/window.js';
 import { HipState } from '../selectors/hip-state.js';
@@ -31,22 +39,10 @@ import {
   refuseSight,
   wrong,
 } from './kv-refusals.js';
-import { canRepeat, type Reading, RepeatedAttention } from './kv-repeated.js';
-import { type RotarySettings, turnedQueries, turnedSinks } from './kv-rotary.js';
+import { type CallSettings, canRepeat, type Reading, RepeatedAttention } from './kv-repeated.js';
+import { turnedQueries, turnedSinks } from './kv-rotary.js';
 import type { Horizon } from './kv-run.js';
 import { type CacheAttentionOptions, cacheNames, poolNames, type Told, toldOf } from './kv-told.js';
-
-/** What a cache says about every call. */
-export interface CallSettings {
-  readonly kvHeads: number;
-  readonly layout: Layout;
-  readonly isReadOnly: boolean;
-  /** Queries of each sequence, where they follow each other without a batch axis. */
-  readonly queryLengths?: Int32Array;
-  /** What each sequence's selection remembers. */
-  readonly states?: readonly HipState[] | undefined;
-  readonly rotary: RotarySettings | undefined;
-}
 
 /** The call of attention() that one of a cache is. */
 export interface CacheCall {
@@ -67,26 +63,35 @@ export async function attendTo(
   told: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): Promise<unknown> {
-  const canComeAgain = canRepeat(reading, told, settings.rotary);
-  const again = canComeAgain ? reading.repeated?.[reading.layer]?.run(reading, query, told) : undefined;
+  const canComeAgain = canRepeat(reading, told, settings);
+  const again = canComeAgain ? reading.repeated?.[reading.layer]?.run(reading, query, told, settings) : undefined;
   if (again) return held(reading, () => again);
-  const { q, parts, options, isInParts, own } = callOf(where, reading, query, told, settings);
+  const call = callOf(where, reading, query, told, settings);
+  const { q, parts, options, isInParts, own } = call;
   try {
     return await held(reading, async () => {
+      if (canComeAgain) {
+        const prepared = prepareCall(where, call, readValues(options));
+        const repeated = RepeatedAttention.of(reading, query, q, told, prepared, settings);
+        const result = await completeParts(prepared, undefined);
+        keep(reading, repeated);
+        return result;
+      }
       if (isInParts) return runParts(where, q, parts, options);
       const [{ k, v, internals }] = parts;
-      const operands = { q, k, v, out: options.out };
-      const values = readValues(options);
-      if (!canComeAgain) return attend(operands, values, internals);
-      const prepared = prepare(operands, values, internals, true);
-      const repeated = RepeatedAttention.of(reading, query, told, prepared);
-      const result = await complete(prepared, undefined);
-      keep(reading, repeated);
-      return result;
+      return attend({ q, k, v, out: options.out }, readValues(options), internals);
     });
   } finally {
     for (const tensor of own) tensor.dispose();
   }
+}
+
+/** A call that can come again, ready to run: no selection and no predicate comes before it. */
+function prepareCall(where: string, { q, parts, options, isInParts }: CacheCall, values: Settings): PreparedParts {
+  if (isInParts) return prepareParts(where, q, parts, options, values);
+  const [{ k, v, internals }] = parts;
+  const prepared = prepare({ q, k, v, out: options.out }, values, internals);
+  return { calls: [prepared], results: prepared.results };
 }
 
 /** Keeps a call of a layer for the next token. */
@@ -115,21 +120,22 @@ export function attendToSync(
   told: CacheAttentionOptions<unknown>,
   settings: CallSettings,
 ): unknown {
-  const canComeAgain = canRepeat(reading, told, settings.rotary);
-  const again = canComeAgain ? reading.repeated?.[reading.layer]?.runSync(reading, query, told) : undefined;
+  const canComeAgain = canRepeat(reading, told, settings);
+  const again = canComeAgain ? reading.repeated?.[reading.layer]?.runSync(reading, query, told, settings) : undefined;
   if (again) return again;
-  const { q, parts, options, isInParts, own } = callOf(where, reading, query, told, settings);
+  const call = callOf(where, reading, query, told, settings);
+  const { q, parts, options, isInParts, own } = call;
   try {
+    if (canComeAgain) {
+      const prepared = prepareCall(where, call, readSyncValues(where, options));
+      const repeated = RepeatedAttention.of(reading, query, q, told, prepared, settings);
+      const result = completePartsSync(prepared);
+      keep(reading, repeated);
+      return result;
+    }
     if (isInParts) return runPartsSync(where, q, parts, options);
     const [{ k, v, internals }] = parts;
-    const operands = { q, k, v, out: options.out };
-    const values = readSyncValues(where, options);
-    if (!canComeAgain) return attendSync(operands, values, internals);
-    const prepared = prepare(operands, values, internals);
-    const repeated = RepeatedAttention.of(reading, query, told, prepared);
-    const result = completeSync(prepared);
-    keep(reading, repeated);
-    return result;
+    return attendSync({ q, k, v, out: options.out }, readSyncValues(where, options), internals);
   } finally {
     for (const tensor of own) tensor.dispose();
   }

@@ -10,7 +10,6 @@ import { checkInteger, checkNames } from '../check/validate.js';
 import type { CallMemory } from '../ops/attention/again.js';
 import type { ResultOf } from '../ops/attention/attention.js';
 import type { KeyPages } from '../stores/key-pages.js';
-import { cpu } from '../tensor/devices.js';
 import type { IntegerList } from '../tensor/integers.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
@@ -18,6 +17,7 @@ import type { CodedKind } from './code-tier.js';
 import type { KvBits } from './coded-tokens.js';
 import { keyPagesOf } from './key-pages.js';
 import { RepeatedStep } from './kv-again.js';
+import { RepeatedAppend } from './kv-append.js';
 import { attendTo, attendToSync, callOf } from './kv-attention.js';
 import { compactLayer } from './kv-compact.js';
 import { rowsOf } from './kv-dense.js';
@@ -30,6 +30,7 @@ import {
   makeParts,
   noLongerKept,
   ownPlace,
+  plainPart,
   storedPlace,
   truncateParts,
 } from './kv-layers.js';
@@ -38,7 +39,6 @@ import { type KvPart, layerOf } from './kv-parts.js';
 import type { Reading, RepeatedAttention } from './kv-repeated.js';
 import { turnedKeys } from './kv-rotary.js';
 import { type AppendOptions, appendNames, appendToLayer, checkRoom, readCounts, readRows } from './kv-rows.js';
-
 import type { CacheAttentionOptions } from './kv-told.js';
 
 export class KvCache {
@@ -48,8 +48,9 @@ export class KvCache {
   #isDisposed = false;
   /** A cache of the same tokens as they came, to compare with. */
   #shadow: KvCache | undefined;
-  /** The last call of each stored layer. */
+  /** The last call of each stored layer, and the last append to it. */
   #repeated: (RepeatedAttention | undefined)[] = [];
+  #appended: (RepeatedAppend | undefined)[] = [];
 
   /**
    * An empty cache.
@@ -107,7 +108,10 @@ export class KvCache {
       checkRoom(run.lengthOf(place), counts[entry], this.#settings);
     }
     const turned = turnedKeys(rows, runs, place, this.#settings);
-    appendToLayer(ofLayer, place, turned, isHeadsFirst, counts);
+    if (options.lengths !== undefined || !this.#appended[stored]?.run(ofLayer, place, turned)) {
+      appendToLayer(ofLayer, place, turned, isHeadsFirst, counts);
+      this.#appended[stored] = RepeatedAppend.of(ofLayer, place, turned, isHeadsFirst);
+    }
     this.#shadow?.append(layer, turned.k, turned.v, options);
   }
 
@@ -166,7 +170,7 @@ export class KvCache {
     memory: CallMemory,
   ): RepeatedStep | undefined {
     const { kvHeads, headDim, valueDim, layout } = this.#settings;
-    const part = this.#plainPart;
+    const part = plainPart(this.#parts, this.#settings);
     if (!part) return undefined;
     const stored = ownPlace(this.#settings, layer);
     const rows = readRows(k, v, { kvHeads, headDim, valueDim, isHeadsFirst: layout === 'bhnd', isOneSequence: false });
@@ -185,16 +189,8 @@ export class KvCache {
    * @internal
    */
   step(layer: number, step: RepeatedStep, memory: CallMemory): boolean {
-    const part = this.#plainPart;
+    const part = plainPart(this.#parts, this.#settings);
     return part !== undefined && step.run(part, ownPlace(this.#settings, layer), memory, this.#settings.maxTokens);
-  }
-
-  /** The only part, if rows go onto its pages as they come, and all of them stay. */
-  get #plainPart(): KvPart | undefined {
-    const { rotary, isReadOnly, device } = this.#settings;
-    const [part, other] = this.#parts ?? [];
-    const isPlain = part && !other && !part.horizon && !part.codes && !part.pool.summaries;
-    return isPlain && !rotary && !isReadOnly && device === cpu ? part : undefined;
   }
 
   /**
@@ -269,7 +265,8 @@ export class KvCache {
   /**
    * Keeps the tokens of a layer that snapKV() or others have listed, and lets go of its others. They keep their positions, and tokens to come
    * count on: `length` stays. Pages are free once all layers need fewer.
-   * @param lists tokens among those that the layer has, ascending, for each sequence and KV head; of a sequence as many for each head
+   * @param lists tokens among those that the layer has, ascending, for each sequence and KV head; of a sequence as many for each head.
+   *   After an earlier compact() they count among the rows that it kept: 0 is the first of keys(layer)
    * @throws {TypeError | RangeError | TilewiseError} ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_SHAPE_MISMATCH;
    *   ERR_TILEWISE_OVERLAP while a call still reads the cache
    */
@@ -279,24 +276,35 @@ export class KvCache {
     compactLayer(parts, place, lists);
   }
 
-  /** Forgets all tokens; the sizes stay. */
+  /**
+   * Forgets all tokens; the sizes stay.
+   * @throws {RangeError | TilewiseError} ERR_TILEWISE_OVERLAP while a call still reads the cache; ERR_TILEWISE_DISPOSED
+   */
   reset(): void {
-    for (const { runs, codes } of this.#changing('reset()')) {
+    this.#forget('reset()');
+  }
+
+  #forget(what: string): void {
+    for (const { runs, codes } of this.#changing(what)) {
       for (const run of runs) run.free();
       codes?.free();
     }
     this.#shadow?.reset();
   }
 
-  /** Lets go of all pages. The cache cannot be used any more. */
+  /**
+   * Lets go of all pages. The cache cannot be used any more.
+   * @throws {RangeError} ERR_TILEWISE_OVERLAP while a call still reads it
+   */
   dispose(): void {
     if (this.#isDisposed) return;
-    this.reset();
+    this.#forget('dispose()');
     this.#isDisposed = true;
     noLongerKept(this);
     for (const { pool } of this.#parts ?? []) if (pool.counts.taken === 0) pool.dispose();
     this.#parts = undefined;
     this.#repeated = [];
+    this.#appended = [];
     this.#shadow?.dispose();
   }
 
@@ -324,7 +332,8 @@ export class KvCache {
 
   /** What attention to a layer reads. */
   #reading(layer: number): Reading {
-    return { ...layerOf(this.#filled(), storedPlace(this.#settings, layer)), repeated: this.#repeated };
+    const { parts, layer: place } = layerOf(this.#filled(), storedPlace(this.#settings, layer));
+    return { parts, layer: place, repeated: this.#repeated }; // spreading takes longer than all else of a call's preparation
   }
 
   /** All parts, where no call reads them. */

@@ -5,6 +5,7 @@
 import { mismatch } from '../call/shape.js';
 import { TilewiseRangeError } from '../check/errors.js';
 import { checkInteger } from '../check/validate.js';
+import { cpu } from '../tensor/devices.js';
 import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { FloatType } from '../tensor/types.js';
 import { CodedTokens } from './coded-tokens.js';
@@ -42,6 +43,14 @@ function makeCodedPart(
   if (capacity > 0) codes.reserve(new Array<number>(batch).fill(capacity));
   const runs = Array.from({ length: batch }, () => new KvRun(pool, undefined));
   return { heads: { begin: 0, end: kvHeads }, horizon: undefined, pool, runs, codes };
+}
+
+/** The only part, if rows go onto its pages as they come, and all of them stay. */
+export function plainPart(parts: readonly KvPart[] = [], settings: CacheSettings): KvPart | undefined {
+  const { rotary, isReadOnly, device } = settings;
+  const [part, other] = parts;
+  const isPlain = part && !other && !part.horizon && !part.codes && !part.pool.summaries;
+  return isPlain && !rotary && !isReadOnly && device === cpu ? part : undefined;
 }
 
 /** The same tokens: pages and blocks are shared. */

@@ -45,7 +45,7 @@ interface PageOptions {
 }
 
 export interface KvCacheOptions extends PageOptions {
-  /** Layers of the model; default 1. */
+  /** Layers of the model, 65536 at most; default 1. */
   layers?: number;
   /** Sequences of equal rank that are cached together; default: what the first append() has. */
   batch?: number;
@@ -90,7 +90,7 @@ export interface KvPoolOptions extends PageOptions {
   pages: number;
   /** Tokens per page; default 256. */
   pageSize?: number;
-  /** Layers of the model; default 1. */
+  /** Layers of the model, 65536 at most; default 1. */
   layers?: number;
   /** How keys and values are kept; default float32. Others are converted. */
   type?: FloatType;
@@ -187,7 +187,9 @@ function readPageOptions(o: PageOptions): PageSettings {
 
 const orElse = <T>(value: unknown, usual: T, check: () => T): T => (value === undefined ? usual : check());
 
-const checkLayers = (value: unknown) => orElse(value, 1, () => checkInteger('layers', value, 1, maxTokens));
+/** Each layer has lists of its own in every sequence: more of them would be no model's. */
+const maxLayers = 2 ** 16;
+const checkLayers = (value: unknown) => orElse(value, 1, () => checkInteger('layers', value, 1, maxLayers));
 
 export function readCacheOptions(options: KvCacheOptions): CacheSettings {
   checkNames('new KvCache()', options, cacheNames);
@@ -195,6 +197,7 @@ export function readCacheOptions(options: KvCacheOptions): CacheSettings {
   const most = orElse(o.maxTokens, maxTokens, () => checkInteger('maxTokens', o.maxTokens, 1, maxTokens));
   const layerMap = readLayerMap(o.layerMap, o.layers);
   const owners = layerMap.flatMap((owner, layer) => (owner === layer ? [layer] : []));
+  const placeOf = new Map(owners.map((owner, place) => [owner, place]));
   const pages = readPageOptions(o);
   const parts = readParts(o.recentTokens, o.sinkTokens, pages.kvHeads);
   const forgets = parts.some(({ horizon }) => horizon);
@@ -209,7 +212,7 @@ export function readCacheOptions(options: KvCacheOptions): CacheSettings {
     maxTokens: most,
     parts,
     rotary: readRotary(o.rotary, o.positions, pages.headDim, forgets),
-    storedOf: layerMap.map((owner) => owners.indexOf(owner)),
+    storedOf: layerMap.map((owner) => placeOf.get(owner)!),
     owners,
     isReadOnly: orElse(o.readOnly, false, () => checkBoolean('readOnly', o.readOnly)),
     pageSize: orElse(o.pageSize, undefined, () => checkInteger('pageSize', o.pageSize, 1, maxTokens)),
@@ -242,7 +245,7 @@ const conflict = (message: string): Error => new TilewiseTypeError('ERR_TILEWISE
 
 function readLayerMap(value: unknown, layers: unknown): number[] {
   if (value === undefined) return Array.from({ length: checkLayers(layers) }, (_, layer) => layer);
-  const count = is.object(value) && Array.isArray(value) ? value.length : 0;
+  const count = is.object(value) && Array.isArray(value) && value.length <= maxLayers ? value.length : 0;
   const least = layers === undefined ? count : checkLayers(layers);
   const map = count > 0 && count === least ? Array.from(value as readonly unknown[]) : [];
   const isMap =

@@ -7,6 +7,7 @@
 import { mismatch } from '../call/shape.js';
 import { TilewiseError } from '../check/errors.js';
 import { checkInteger, invalid, maxTokens } from '../check/validate.js';
+import { takeIntegers } from '../native/slabs.js';
 import type { ResultOf } from '../ops/attention/attention.js';
 import type { Layout } from '../ops/attention/options.js';
 import { HipState } from '../selectors/hip-state.js';
@@ -15,11 +16,12 @@ import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
 import { keyPagesOf } from './key-pages.js';
-import { attendTo, attendToSync, type CallSettings } from './kv-attention.js';
+import { RepeatedAppend } from './kv-append.js';
+import { attendTo, attendToSync } from './kv-attention.js';
 import { type KvPoolOptions, readPoolOptions } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
 import type { KvPart } from './kv-parts.js';
-import type { Reading } from './kv-repeated.js';
+import type { CallSettings, Reading, RepeatedAttention } from './kv-repeated.js';
 import { type RotarySettings, turnedKeys } from './kv-rotary.js';
 import { appendRows, readRows } from './kv-rows.js';
 import { KvRun } from './kv-run.js';
@@ -59,6 +61,9 @@ interface Inside {
   readonly rotary: RotarySettings | undefined;
   /** The sequences that are there, as far as somebody still has them. */
   readonly sequences: Set<WeakRef<KvSequence>>;
+  /** The last call of each layer, and the last append to it. */
+  readonly repeated: (RepeatedAttention | undefined)[];
+  readonly appended: (RepeatedAppend | undefined)[];
 }
 
 /** All heads of a pool are alike. */
@@ -78,6 +83,16 @@ function checkStates(states: readonly HipState[] | undefined, sequences: number)
     Array.isArray(states) && states.length === sequences && states.every((state) => state instanceof HipState);
   if (isRight && new Set(states).size === sequences) return;
   throw invalid('states', `an array of ${sequences} HipStates, each sequence its own`, states);
+}
+
+function readQueryLengths(queryLengths: IntegerList | undefined, sequences: number): Int32Array {
+  if (queryLengths === undefined) return takeIntegers(sequences).fill(1);
+  const lengths = readIntegerList('queryLengths', queryLengths);
+  if (lengths.length !== sequences) {
+    throw mismatch(`\`queryLengths\` must have ${sequences} entries, one per sequence, not ${lengths.length}`);
+  }
+  for (const [i, length] of lengths.entries()) checkInteger(`queryLengths[${i}]`, length, 0, maxTokens);
+  return lengths;
 }
 
 /** A sequence of a pool; made by sequence() and fork(). */
@@ -130,14 +145,17 @@ export class KvSequence {
    */
   append(layer: number, k: TensorLike, v: TensorLike): void {
     const run = this.#used();
-    const { pages, layout } = this.#inside;
+    const { pages, layout, appended } = this.#inside;
     checkInteger('layer', layer, 0, pages.sizes.layers - 1);
     const isHeadsFirst = layout === 'bhnd';
     const rows = readRows(k, v, { ...pages.sizes, isHeadsFirst, isOneSequence: true });
     run.refuseReaders('append()', layer);
+    const parts = [partOf(pages, [run])];
+    const turned = turnedKeys(rows, [run], layer, this.#inside);
+    if (appended[layer]?.run(parts, layer, turned)) return;
     this.#refuseShortage(run.pagesFor(layer, rows.tokens));
-    const part = partOf(pages, [run]);
-    appendRows([part], layer, turnedKeys(rows, [run], layer, this.#inside), isHeadsFirst, [rows.tokens]);
+    appendRows(parts, layer, turned, isHeadsFirst, [rows.tokens]);
+    appended[layer] = RepeatedAppend.of(parts, layer, turned, isHeadsFirst);
   }
 
   #refuseShortage(needed: number): void {
@@ -214,7 +232,7 @@ export class KvPool {
     const { pages: mostPages, layout, rotary, ...sizes } = readPoolOptions(options);
     const pages = new KvPages({ ...sizes, mostPages });
     for (let layer = 0; layer < sizes.layers; ++layer) pages.reserve(layer, mostPages);
-    this.#inside = { pages, layout, rotary, sequences: new Set() };
+    this.#inside = { pages, layout, rotary, sequences: new Set(), repeated: [], appended: [] };
   }
 
   /** Pages in all. */
@@ -305,13 +323,13 @@ export class KvPool {
   }
 
   #reading(layer: number, sequences: readonly KvSequence[]): Reading {
-    const { pages } = this.#inside;
+    const { pages, repeated } = this.#inside;
     checkInteger('layer', layer, 0, pages.sizes.layers - 1);
     if (!Array.isArray(sequences) || !sequences.every((item) => item instanceof KvSequence)) {
       throw invalid('sequences', 'an array of sequences of this pool', sequences);
     }
     const runs = sequences.map((sequence) => sequence.runOf(this.#inside));
-    return { parts: [partOf(pages, runs)], layer };
+    return { parts: [partOf(pages, runs)], layer, repeated };
   }
 
   /** The options of the call, and what the pool says about it. */
@@ -320,14 +338,7 @@ export class KvPool {
     options: PoolAttentionOptions<unknown>,
   ): [PackedAttentionOptions<unknown>, CallSettings] {
     const { queryLengths, states, ...rest } = options;
-    const lengths =
-      queryLengths === undefined
-        ? new Int32Array(sequences.length).fill(1)
-        : readIntegerList('queryLengths', queryLengths);
-    if (lengths.length !== sequences.length) {
-      throw mismatch(`\`queryLengths\` must have ${sequences.length} entries, one per sequence, not ${lengths.length}`);
-    }
-    for (const [i, length] of lengths.entries()) checkInteger(`queryLengths[${i}]`, length, 0, maxTokens);
+    const lengths = readQueryLengths(queryLengths, sequences.length);
     const { layout, rotary, pages } = this.#inside;
     checkStates(states, sequences.length);
     const kvHeads = pages.sizes.kvHeads;

@@ -71,13 +71,17 @@ export function refuseSight(options: Told, parts: readonly KvPart[], rotary: Rot
 }
 
 /**
- * Refuses queries that should see tokens which are gone, by what each sequence has for itself. Only queries of the last append
+ * Whether queries should see tokens which are gone, by what each sequence has for itself. Only queries of the last append
  * always pass: a sequence that got fewer tokens than another there has rows in front which are none of its tokens.
  */
-export function refuseGone({ horizon, runs }: KvPart, layer: number, queries: number): void {
-  if (!horizon || runs.some((run) => queries <= run.newest(layer))) return;
-  const most = runs.reduce((least, run) => Math.min(least, run.mostQueries(layer)), Number.POSITIVE_INFINITY);
-  if (queries <= most) return;
+export const areGone = ({ horizon, runs }: KvPart, layer: number, queries: number): boolean =>
+  horizon !== undefined &&
+  !runs.some((run) => queries <= run.newest(layer)) &&
+  runs.some((run) => queries > run.mostQueries(layer));
+
+export function refuseGone(part: KvPart, layer: number, queries: number): void {
+  if (!areGone(part, layer, queries)) return;
+  const most = Math.min(...part.runs.map((run) => run.mostQueries(layer)));
   throw mismatch(
     `\`q\` must have at most ${most} queries, not ${queries}: those of earlier tokens see some that were let go of`,
   );

@@ -2,18 +2,21 @@
 // Reader: someone whose model is so small that preparing a call takes longer than running it. All that is checked of a call but
 // its queries and lengths stays as it was; those are read each time. Idea: ../ops/attention/again.ts.
 
-import { fly } from '../call/flight.js';
+import { allOf, fly } from '../call/flight.js';
 import { onDevice, type Placement } from '../call/placement.js';
-import { copiesInputs } from '../call/request.js';
+import { copiesInputs, type Results } from '../call/request.js';
 import { is } from '../check/validate.js';
 import { attentionOp, field, slot } from '../native/fields.js';
 import type { NativeViews } from '../native/native.js';
 import type { Crossing } from '../native/op.js';
 import { takeIntegers } from '../native/slabs.js';
 import type { AttentionResult } from '../ops/attention/attention.js';
-import type { Prepared } from '../ops/attention/problem.js';
+import type { Layout } from '../ops/attention/options.js';
+import type { PreparedParts } from '../ops/attention/parts.js';
+import type { HipState } from '../selectors/hip-state.js';
 import { cpu } from '../tensor/devices.js';
-import { isAnythingLent, type Named } from '../tensor/leases.js';
+import { type Form, formOf, isLike } from '../tensor/forms.js';
+import { isAnythingLent, lend, type Named } from '../tensor/leases.js';
 import { Tensor } from '../tensor/tensor.js';
 import { areApart } from '../tensor/typed-arrays.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
@@ -28,7 +31,8 @@ import {
   type View,
 } from '../tensor/views.js';
 import type { KvPart } from './kv-parts.js';
-import type { RotarySettings } from './kv-rotary.js';
+import { areGone } from './kv-refusals.js';
+import { type RotarySettings, turnedQueries } from './kv-rotary.js';
 import type { CacheAttentionOptions } from './kv-told.js';
 
 type Options = CacheAttentionOptions<unknown>;
@@ -42,26 +46,51 @@ export interface Reading {
   readonly repeated?: (RepeatedAttention | undefined)[];
 }
 
+/** What a cache says about every call. */
+export interface CallSettings {
+  readonly kvHeads: number;
+  readonly layout: Layout;
+  readonly isReadOnly: boolean;
+  /** Queries of each sequence, where they follow each other without a batch axis. */
+  readonly queryLengths?: Int32Array;
+  /** What each sequence's selection remembers. */
+  readonly states?: readonly HipState[] | undefined;
+  readonly rotary: RotarySettings | undefined;
+}
+
 /** The options that a call may have next to `out`: numbers and flags, by which two calls can be told apart. */
 const names = ['queryHeads', 'causal', 'scale', 'softcap'] as const;
 const known: ReadonlySet<string> = new Set([...names, 'out']);
 
-/** Whether a call can come again: over all tokens of all heads, in the process's memory. */
-export function canRepeat({ parts, repeated }: Reading, options: Options, rotary: RotarySettings | undefined): boolean {
-  const [{ horizon, pool, codes }] = parts;
-  if (!repeated || parts.length > 1 || horizon || codes || rotary || pool.sizes.device !== cpu || !is.plain(options))
-    return false;
+/**
+ * Whether a call can come again: in the process's memory, over tokens that have no codes, and with nothing that is made anew for each
+ * call but turned queries.
+ */
+export function canRepeat({ parts, repeated }: Reading, options: Options, { rotary, states }: CallSettings): boolean {
+  if (!repeated || states || rotary?.isByRank || !is.plain(options)) return false;
+  for (const { codes, pool } of parts) if (codes || pool.sizes.device !== cpu) return false;
   for (const name in options) if (!known.has(name)) return false;
-  return true;
+  // Heads and dim are one axis for queries that are turned.
+  return !rotary || options.queryHeads === undefined;
 }
 
-/** A tensor without its memory, which is not kept from call to call. */
-type Form = Pick<View, 'type' | 'dims' | 'strides'>;
-
-const formOf = ({ type, dims, strides }: View): Form => ({ type, dims, strides });
+/** The native call of one part. */
+interface PartCall {
+  /** The pages of all sequences, as the call has read them. */
+  readonly keys: View;
+  readonly values: View;
+  readonly numbers: Float64Array;
+  /** All but queries, results, lengths and table. */
+  readonly views: NativeViews;
+  readonly placement: Placement;
+  /** Elements from the first of all queries, and of all results, to its own. */
+  readonly query: number;
+  readonly out: number;
+}
 
 /** One call, and where its result goes. */
-interface Next extends Crossing {
+interface Next {
+  readonly crossings: readonly Crossing[];
   readonly out: TensorData;
   /** The caller's own tensor, as it was given and as it was read. */
   readonly given: TensorLike | undefined;
@@ -70,117 +99,184 @@ interface Next extends Crossing {
 
 export class RepeatedAttention {
   readonly #options: readonly unknown[];
+  readonly #settings: CallSettings;
   readonly #query: Form;
   /** Of a call that was given one. */
   readonly #out: Form | undefined;
-  /** The pages of all sequences, as the call has read them. */
-  readonly #keys: View;
-  readonly #values: View;
-  readonly #numbers: Float64Array;
-  /** All but queries, results, lengths and table. */
-  readonly #views: NativeViews;
-  readonly #placement: Placement;
+  readonly #parts: readonly PartCall[];
+  /** Sequences. */
+  readonly #entries: number;
   /** Of the result. */
   readonly #dims: readonly number[];
   readonly #size: number;
+  /** Queries of all sequences, or of each one in a batch. */
   readonly #queries: number;
   /** Whether an asynchronous call would read copies. */
   readonly #isCopied: boolean;
 
-  private constructor({ parts, layer }: Reading, query: View, options: Options, prepared: Prepared) {
-    const [{ pool }] = parts;
-    const { request, results, placement } = prepared;
+  private constructor(
+    { parts, layer }: Reading,
+    query: View,
+    asked: View,
+    options: Options,
+    { calls, results }: Pick<PreparedParts, 'calls'> & { readonly results: Pick<Results, 'shownDims'> },
+    settings: CallSettings,
+  ) {
+    const out = options.out && readTensor('out', options.out, floatTypes);
     this.#options = names.map((name) => options[name]);
+    this.#settings = settings;
     this.#query = formOf(query);
-    this.#out = options.out && formOf(readTensor('out', options.out, floatTypes));
-    this.#keys = pool.keysOf(layer);
-    this.#values = pool.valuesOf(layer);
-    this.#numbers = request.numbers;
-    this.#views = request.views.slice();
-    for (const at of [slot.q, slot.out, slot.keyLengths, slot.pageTable]) this.#views[at] = undefined;
-    this.#placement = placement;
+    this.#out = out && formOf(out);
+    this.#parts = calls.map(({ request: { numbers, views }, placement }, i) => {
+      const { pool } = parts[i];
+      const own = views.slice();
+      for (const at of [slot.q, slot.out, slot.keyLengths, slot.pageTable]) own[at] = undefined;
+      const from = { query: numbers[field.q] - asked.offset, out: numbers[field.out] - (out?.offset ?? 0) };
+      return { keys: pool.keysOf(layer), values: pool.valuesOf(layer), numbers, views: own, placement, ...from };
+    });
+    this.#entries = parts[0].runs.length;
     this.#dims = results.shownDims;
     this.#size = sizeOf(results.shownDims);
-    this.#queries = request.numbers[field.queries];
-    const operands = [query, this.#keys, this.#values].map((view) => ({ name: '', view }));
-    this.#isCopied = copiesInputs('small', operands);
+    this.#queries = calls[0].request.numbers[field.queries];
+    const operands = [query, ...this.#parts.flatMap(({ keys, values }) => [keys, values])];
+    const named = operands.map((view) => ({ name: '', view }));
+    this.#isCopied = copiesInputs('small', named);
   }
 
   /**
    * Keeps a call that can come again.
    * @param query as the caller gave it
+   * @param asked what the call asks: the queries, or as `rotary` has turned them
    * @param prepared before it has run
    * @returns undefined for a call that reads copies of the pages
    */
-  static of(reading: Reading, query: TensorLike, options: Options, prepared: Prepared): RepeatedAttention | undefined {
-    const repeated = new RepeatedAttention(reading, readTensor('q', query, floatTypes), options, prepared);
-    return prepared.request.views[slot.k] === repeated.#keys.data ? repeated : undefined;
+  static of(
+    reading: Reading,
+    query: TensorLike,
+    asked: View,
+    options: Options,
+    prepared: PreparedParts,
+    settings: CallSettings,
+  ): RepeatedAttention | undefined {
+    const read = readTensor('q', query, floatTypes);
+    const repeated = new RepeatedAttention(reading, read, asked, options, prepared, settings);
+    const isInPlace = prepared.calls.every(({ request }, i) => request.views[slot.k] === repeated.#parts[i].keys.data);
+    return isInPlace ? repeated : undefined;
   }
 
   /** The call for other queries and the tokens of now; undefined where it is another one, or wrong. */
-  runSync(reading: Reading, query: TensorLike, options: Options): Result | undefined {
-    const next = this.#next(reading, query, options);
+  runSync(reading: Reading, query: TensorLike, options: Options, settings: CallSettings): Result | undefined {
+    const next = this.#next(reading, query, options, settings);
     if (!next) return undefined;
-    onDevice(this.#placement, (device) => attentionOp.run(device, next));
+    for (let i = 0; i < this.#parts.length; ++i) {
+      onDevice(this.#parts[i].placement, (device) => attentionOp.run(device, next.crossings[i]));
+    }
     return this.#resultOf(next);
   }
 
   /** The same outside the event loop. */
-  run(reading: Reading, query: TensorLike, options: Options): Promise<Result> | undefined {
-    const next = this.#isCopied ? undefined : this.#next(reading, query, options);
-    if (!next) return undefined;
-    const start = (device: number) => attentionOp.submit(device, next);
-    return fly(this.#placement, start, next.lent, undefined).then(() => this.#resultOf(next));
+  run(reading: Reading, query: TensorLike, options: Options, settings: CallSettings): Promise<Result> | undefined {
+    const next = this.#isCopied ? undefined : this.#next(reading, query, options, settings);
+    return next && this.#fly(next).then(() => this.#resultOf(next));
+  }
+
+  #fly({ crossings, lent }: Next): Promise<void> {
+    const start = (i: number, out: Named | undefined) =>
+      fly(this.#parts[i].placement, (device) => attentionOp.submit(device, crossings[i]), out, undefined);
+    if (crossings.length === 1) return start(0, lent);
+    return lend(lent, () => allOf(crossings.map((_, i) => start(i, undefined))));
   }
 
   #resultOf({ out, given }: Next): Result {
     return { out: given ?? new Tensor(this.#query.type as FloatType, out as never, this.#dims) } as Result;
   }
 
-  #next({ parts, layer }: Reading, query: TensorLike, options: Options): Next | undefined {
-    const [{ pool, runs }] = parts;
-    if (isAnythingLent() || pool.keysOf(layer) !== this.#keys || pool.valuesOf(layer) !== this.#values)
+  #next(reading: Reading, query: TensorLike, options: Options, settings: CallSettings): Next | undefined {
+    const { parts, layer } = reading;
+    if (isAnythingLent() || !this.#isOfPages(parts, layer) || !hasSameQueries(settings, this.#settings))
       return undefined;
     for (let i = 0; i < names.length; ++i) if (options[names[i]] !== this.#options[i]) return undefined;
     const q = readTensor('q', query, floatTypes);
-    if (!isOnHost(q) || !isLike(q, this.#query)) return undefined;
+    if (!isOnHost(q) || !isLike(q, this.#query) || !this.#mayAsk(reading, settings)) return undefined;
     const given = options.out as TensorLike | undefined;
     const view = given && readTensor('out', given, floatTypes);
     if (!fits(view, this.#out, q)) return undefined;
-    const lengths = takeIntegers(runs.length);
-    let keys = 0;
-    for (let i = 0; i < runs.length; ++i) {
-      lengths[i] = runs[i].lengthOf(layer);
-      keys = Math.max(keys, lengths[i]);
-    }
-    if (this.#queries > keys) return undefined;
-    const perSequence = Math.ceil(keys / pool.sizes.pageSize);
-    const table = takeIntegers(runs.length * perSequence);
-    for (let i = 0; i < runs.length; ++i) runs[i].writeTable(layer, table, i * perSequence, true);
+    const asked = this.#turned(q, reading, settings);
     const out = view?.data ?? allocate(q.type as FloatType, this.#size);
-    const numbers = this.#numbers; // native code has read them when it returns
-    numbers[field.keys] = keys;
-    numbers[field.q] = q.offset;
-    numbers[field.out] = view?.offset ?? 0;
-    const views = this.#views.slice();
-    views[slot.q] = q.data;
-    views[slot.out] = out;
-    views[slot.keyLengths] = lengths;
-    views[slot.pageTable] = table;
-    return { numbers, views, out, given, lent: view && { name: 'out', view } };
+    const crossings: Crossing[] = [];
+    for (let i = 0; i < parts.length; ++i) {
+      crossings.push(crossingOf(this.#parts[i], parts[i], layer, asked, { data: out, offset: view?.offset ?? 0 }));
+    }
+    return { crossings, out, given, lent: view && { name: 'out', view } };
   }
+
+  #isOfPages(parts: readonly KvPart[], layer: number): boolean {
+    if (parts.length !== this.#parts.length || parts[0].runs.length !== this.#entries) return false;
+    for (let i = 0; i < parts.length; ++i) {
+      const { keys, values } = this.#parts[i];
+      const { pool } = parts[i];
+      if (pool.keysOf(layer) !== keys || pool.valuesOf(layer) !== values) return false;
+    }
+    return true;
+  }
+
+  /** Whether queries are of tokens that are there, and see all that they should. */
+  #mayAsk({ parts, layer }: Reading, { queryLengths }: CallSettings): boolean {
+    const [{ runs }] = parts;
+    let most = 0;
+    for (let i = 0; i < runs.length; ++i) {
+      const length = runs[i].lengthOf(layer);
+      if (queryLengths && queryLengths[i] > length) return false;
+      most = Math.max(most, length);
+    }
+    if (!queryLengths && this.#queries > most) return false;
+    for (const part of parts) if (areGone(part, layer, this.#queries)) return false;
+    return true;
+  }
+
+  #turned(q: HostView, { parts, layer }: Reading, { rotary, layout, queryLengths }: CallSettings): Memory {
+    if (!rotary) return q;
+    const texts = Int32Array.from(parts[0].runs, (run) => run.textOf(layer));
+    const { data } = turnedQueries(q, rotary, layout, texts, this.#queries, queryLengths);
+    return { data: data as TensorData, offset: 0 };
+  }
+}
+
+type Memory = Pick<HostView, 'data' | 'offset'>;
+
+/** What crosses for one part. */
+function crossingOf(call: PartCall, { pool, runs }: KvPart, layer: number, q: Memory, out: Memory): Crossing {
+  const lengths = takeIntegers(runs.length);
+  let keys = 0;
+  for (let i = 0; i < runs.length; ++i) {
+    lengths[i] = runs[i].lengthOf(layer) - runs[i].goneTokens;
+    keys = Math.max(keys, lengths[i]);
+  }
+  const perSequence = Math.ceil(keys / pool.sizes.pageSize);
+  const table = takeIntegers(runs.length * perSequence);
+  for (let i = 0; i < runs.length; ++i) runs[i].writeTable(layer, table, i * perSequence, false);
+  const { numbers } = call; // native code has read them when it returns
+  numbers[field.keys] = keys;
+  numbers[field.q] = q.offset + call.query;
+  numbers[field.out] = out.offset + call.out;
+  const views = call.views.slice();
+  views[slot.q] = q.data;
+  views[slot.out] = out.data;
+  views[slot.keyLengths] = lengths;
+  views[slot.pageTable] = table;
+  return { numbers, views };
+}
+
+/** Whether two calls have as many queries of each sequence. */
+function hasSameQueries({ queryLengths: a }: CallSettings, { queryLengths: b }: CallSettings): boolean {
+  if (!a || !b) return a === b;
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; ++i) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** Whether an `out` is as before, none included, and surely none of the queries' memory. */
 function fits(out: View | undefined, before: Form | undefined, q: HostView): out is HostView | undefined {
   if (!out || !before) return out === before;
   return isOnHost(out) && isLike(out, before) && areApart(out.data, q.data);
-}
-
-function isLike(a: Form, b: Form): boolean {
-  if (a.type !== b.type || a.dims.length !== b.dims.length) return false;
-  for (let axis = 0; axis < a.dims.length; ++axis) {
-    if (a.dims[axis] !== b.dims[axis] || a.strides[axis] !== b.strides[axis]) return false;
-  }
-  return true;
 }

@@ -7,8 +7,8 @@ import { mismatch } from '../call/shape.js';
 import { TilewiseTypeError } from '../check/errors.js';
 import { checkBoolean, checkNames, checkOneOf, namesOf } from '../check/validate.js';
 import type { Layout } from '../ops/attention/options.js';
-import { type RotaryOptions, readDims, readFrequencies } from '../ops/rotary/frequencies.js';
-import { rotateSync } from '../ops/rotary/rotate.js';
+import { type Frequencies, type RotaryOptions, readDims, readFrequencies } from '../ops/rotary/frequencies.js';
+import { rotateSync, turnSync } from '../ops/rotary/rotate.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { floatTypes, readTensor, type View } from '../tensor/views.js';
 import { firstRows } from './kv-dense.js';
@@ -24,6 +24,8 @@ const rotaryNames = namesOf<RotaryOptions>({ theta: 1, dims: 1, interleaved: 1, 
 
 export interface RotarySettings {
   readonly options: RotaryOptions;
+  /** What the options say. */
+  readonly turns: Frequencies;
   readonly isByRank: boolean;
 }
 
@@ -43,8 +45,7 @@ export function readRotary(
   if (rotary === undefined) return undefined;
   checkNames('`rotary`', rotary, rotaryNames);
   if (rotary.interleaved !== undefined) checkBoolean('rotary.interleaved', rotary.interleaved);
-  readFrequencies(rotary, headDim);
-  return { options: { ...rotary }, isByRank };
+  return { options: { ...rotary }, turns: readFrequencies(rotary, headDim), isByRank };
 }
 
 /** New rows of runs with their keys turned to the positions that they will have. */
@@ -56,7 +57,7 @@ export function turnedKeys(
 ): KvRows {
   if (!rotary) return rows;
   const positions = runs.map((run) => Float64Array.from({ length: rows.tokens }, (_, t) => run.textOf(layer) + t));
-  const k = rotateSync(rows.k, { ...rotary.options, layout, positions });
+  const k = turnSync(rows.k, { ...rotary.options, layout, positions }, rotary.turns) as Tensor;
   return { ...rows, k: readTensor('k', k, floatTypes) };
 }
 
@@ -70,12 +71,12 @@ function positionsOf(keyLengths: Int32Array, queries: number, lengths: Int32Arra
 /** Queries turned to their positions, on the calling thread, as keys are: `q` may change once the call has begun. */
 export const turnedQueries = (
   q: View,
-  { options }: RotarySettings,
+  { options, turns }: RotarySettings,
   layout: Layout,
   keyLengths: Int32Array,
   queries: number,
   lengths: Int32Array | undefined,
-): Tensor => rotateSync(q, { ...options, layout, positions: positionsOf(keyLengths, queries, lengths) });
+): Tensor => turnSync(q, { ...options, layout, positions: positionsOf(keyLengths, queries, lengths) }, turns) as Tensor;
 
 /**
  * Counts by rank: once the window has left the sinks behind, they join as extra keys, turned after it.
@@ -110,7 +111,7 @@ export function turnedSinks(
   const { headDim } = pool.sizes;
   rotateSync(keys, {
     // Their numbers have been multiplied by what `scaling` says when they came.
-    frequencies: readFrequencies(rotary.options, headDim).frequencies,
+    frequencies: rotary.turns.frequencies,
     dims: readDims(rotary.options.dims, headDim),
     interleaved: rotary.options.interleaved ?? false,
     layout,

@@ -7,7 +7,7 @@ import { dataTypeCode } from '../native/native.js';
 import { Op } from '../native/op.js';
 import { axesOf } from '../tensor/axes.js';
 import { checkOverlaps } from '../tensor/leases.js';
-import type { TensorData, View } from '../tensor/views.js';
+import type { HostView, TensorData, View } from '../tensor/views.js';
 
 const op = new Op('append');
 const form = { fields: op.fields, slots: op.views };
@@ -67,22 +67,29 @@ export function append(
   runAppend(device, request);
 }
 
-/** A request of append() for calls that are made again: run by runAppend(), its memory put by putAppendMemory(). */
+/** A request of append() for calls that are made again: run by runAppend(), its memory put by putRows() and putPages(). */
 export const prepareAppend = (keys: Appended, values: Appended, isHeadsFirst: boolean, at: Int32Array): Request =>
   requestOf(keys, values, isHeadsFirst, at);
 
-/** Puts the memory of rows and pages, which are as many as `pages` says; undefined: none is kept. */
-export function putAppendMemory(
-  { numbers, views }: Request,
-  memory: Readonly<Record<'keys' | 'values', TensorData | undefined>>,
-  to: Readonly<Record<'keys' | 'values', TensorData | undefined>>,
-  pages: number,
-): void {
+/** Puts the memory of rows, which begin at these elements of it. */
+export function putRows({ numbers, views }: Request, keys: Memory, values: Memory): void {
+  numbers[places.keys.field] = keys.offset;
+  numbers[places.values.field] = values.offset;
+  views[places.keys.slot] = keys.data;
+  views[places.values.slot] = values.data;
+}
+export type Memory = Pick<HostView, 'data' | 'offset'>;
+
+/** Puts the memory of pages, which are as many as `pages` says. */
+export function putPages({ numbers, views }: Request, keys: TensorData, values: TensorData, pages: number): void {
   numbers[field.pages] = pages;
-  views[places.keys.slot] = memory.keys;
-  views[places.values.slot] = memory.values;
-  views[places.keyPages.slot] = to.keys;
-  views[places.valuePages.slot] = to.values;
+  views[places.keyPages.slot] = keys;
+  views[places.valuePages.slot] = values;
+}
+
+/** Keeps no memory of rows and pages. */
+export function letGoOfMemory({ views }: Request): void {
+  for (const name of ['keys', 'values', 'keyPages', 'valuePages'] as const) views[places[name].slot] = undefined;
 }
 
 /** append() of a request. */

@@ -30,6 +30,12 @@ describe('arguments', () => {
       'capacity',
     ],
     [
+      'more layers than lists are made for',
+      () => new KvCache({ ...shape, layers: 2 ** 29 }),
+      'ERR_TILEWISE_INVALID_OPTION',
+      'layers',
+    ],
+    [
       'a map to later layers',
       () => new KvCache({ ...shape, layerMap: [1, 1] }),
       'ERR_TILEWISE_INVALID_OPTION',

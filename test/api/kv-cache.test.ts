@@ -49,13 +49,14 @@ describe('the object', () => {
     const before = cache.attentionSync(0, q);
     const fork = cache.fork();
     const flight = cache.attention(0, q);
-    for (const change of [
-      () => cache.append(0, row, row),
-      () => cache.truncate(0),
-      () => cache.reset(),
-      () => cache.dispose(),
-    ]) {
-      expectError(thrownBy(change), { code: 'ERR_TILEWISE_OVERLAP', says: ['wait'] });
+    const changes = {
+      'append()': () => cache.append(0, row, row),
+      'truncate()': () => cache.truncate(0),
+      'reset()': () => cache.reset(),
+      'dispose()': () => cache.dispose(),
+    };
+    for (const [name, change] of Object.entries(changes)) {
+      expectError(thrownBy(change), { code: 'ERR_TILEWISE_OVERLAP', says: [`${name} must wait`] });
     }
     cache.append(1, tensor(1, 300, 2, 8), tensor(1, 300, 2, 8));
     // The fork lets go of what the call reads, and others write there.

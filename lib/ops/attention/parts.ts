@@ -30,8 +30,8 @@ export interface HeadPart {
 }
 
 /** A call ready to run. */
-interface PreparedParts {
-  readonly calls: readonly Prepared[];
+export interface PreparedParts {
+  readonly calls: readonly Pick<Prepared, 'request' | 'results' | 'placement'>[];
   readonly results: Results;
 }
 
@@ -43,9 +43,16 @@ export async function runParts(
   options: AttentionOptions<unknown>,
 ): Promise<ReturnType<Results['wrap']>> {
   const settings = readOptions(where, options);
-  const { calls, results } = prepareParts(where, q, parts, options, settings);
+  return completeParts(prepareParts(where, q, parts, options, settings), settings.signal);
+}
+
+/** The results of a prepared call, once it has run. */
+export async function completeParts(
+  { calls, results }: PreparedParts,
+  signal: AbortSignal | undefined,
+): Promise<ReturnType<Results['wrap']>> {
   const flights = calls.map(({ request, results: { lent }, placement }) =>
-    fly(placement, (device) => attentionOp.submit(device, request), lent, settings.signal),
+    fly(placement, (device) => attentionOp.submit(device, request), lent, signal),
   );
   try {
     await allOf(flights);
@@ -63,8 +70,11 @@ export function runPartsSync(
   parts: readonly HeadPart[],
   options: AttentionOptions<unknown>,
 ): ReturnType<Results['wrap']> {
-  const settings = readSyncOptions(where, options);
-  const { calls, results } = prepareParts(where, q, parts, options, settings);
+  return completePartsSync(prepareParts(where, q, parts, options, readSyncOptions(where, options)));
+}
+
+/** completeParts() on the calling thread. */
+export function completePartsSync({ calls, results }: PreparedParts): ReturnType<Results['wrap']> {
   try {
     for (const { request, placement } of calls) onDevice(placement, (device) => attentionOp.run(device, request));
   } catch (error) {
@@ -74,7 +84,8 @@ export function runPartsSync(
   return results.wrap();
 }
 
-function prepareParts(
+/** @param given `options` as they were read */
+export function prepareParts(
   where: string,
   q: View,
   parts: readonly HeadPart[],

@@ -18,7 +18,7 @@ import type { TypedAs } from '../../tensor/typed.js';
 import type { ElementOf, FloatType, TensorConstructor, TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../../tensor/views.js';
 import { checkConstructor, checkCopyInputs, checkSignal, type Layout, layouts } from '../attention/options.js';
-import { type RotaryOptions, readDims, readFrequencies } from './frequencies.js';
+import { type Frequencies, type RotaryOptions, readDims, readFrequencies } from './frequencies.js';
 import { type NumberArray, type Rows, readRows } from './positions.js';
 
 /** What rotate() can be told. */
@@ -115,7 +115,15 @@ export function rotateSync<const X extends TensorLike, T = Tensor>(
   tensor: X,
   options: RotateOptions<T> = {},
 ): RotatedOf<X, T> {
-  const { request, results, placement, signal } = prepareRotation('rotateSync()', tensor, options, false);
+  return turnSync(tensor, options) as RotatedOf<X, T>;
+}
+
+/**
+ * rotateSync() by frequencies that have been read, in place of those of its options.
+ * @param known undefined: those of the options
+ */
+export function turnSync(tensor: TensorLike, options: RotateOptions<unknown>, known?: Frequencies): object {
+  const { request, results, placement, signal } = prepareRotation('rotateSync()', tensor, options, false, known);
   refuseSignal('rotateSync()', signal);
   try {
     onDevice(placement, (device) => op.run(device, request));
@@ -123,7 +131,7 @@ export function rotateSync<const X extends TensorLike, T = Tensor>(
     results.discard();
     throw error;
   }
-  return results.wrap().out as RotatedOf<X, T>;
+  return results.wrap().out;
 }
 
 /** A call ready to run. */
@@ -134,7 +142,13 @@ interface Rotation {
   readonly signal: AbortSignal | undefined;
 }
 
-function prepareRotation(where: string, like: TensorLike, o: RotateOptions<unknown>, mayCopy: boolean): Rotation {
+function prepareRotation(
+  where: string,
+  like: TensorLike,
+  o: RotateOptions<unknown>,
+  mayCopy: boolean,
+  known?: Frequencies,
+): Rotation {
   checkNames(where, o, optionNames);
   const isHeadsFirst = o.layout !== undefined && checkOneOf('layout', o.layout, layouts) === 'bhnd';
   const heads = o.heads === undefined ? undefined : checkInteger('heads', o.heads, 1, maxTokens);
@@ -153,7 +167,7 @@ function prepareRotation(where: string, like: TensorLike, o: RotateOptions<unkno
   const named = [{ name: 'tensor', view: given }];
   const placement = placementOf(device, out ? [...named, { name: 'out', view: out }] : named, cpu);
   const request = new Request(form, mayCopy && copiesInputs(copyInputs, named));
-  putSizes(request, view, o, isHeadsFirst);
+  putSizes(request, view, o, isHeadsFirst, known);
   request.numbers[field.isInterleaved] = Number(isInterleaved);
   request.operand('tensor', place.in, view, isHeadsFirst);
   const results = request.results({
@@ -172,7 +186,13 @@ function prepareRotation(where: string, like: TensorLike, o: RotateOptions<unkno
 }
 
 /** Sizes, positions and frequencies. */
-function putSizes({ numbers, views }: Request, view: View, o: RotateOptions<unknown>, isHeadsFirst: boolean): void {
+function putSizes(
+  { numbers, views }: Request,
+  view: View,
+  o: RotateOptions<unknown>,
+  isHeadsFirst: boolean,
+  known: Frequencies | undefined,
+): void {
   const { dims } = view;
   const axes = axesOf(dims.length, isHeadsFirst);
   const [batch, tokens, heads, headDim] = [
@@ -185,7 +205,7 @@ function putSizes({ numbers, views }: Request, view: View, o: RotateOptions<unkn
   checkSize('The number of tokens', tokens, 0, maxTokens);
   checkSize('The number of heads', heads, 1, maxTokens);
   checkSize('The dim of `tensor`', headDim, 2, maxTokens);
-  const { frequencies, factor } = readTurns(o, heads, headDim);
+  const { frequencies, factor } = readTurns(o, heads, headDim, known);
   const positions =
     o.positions === undefined
       ? { data: Float64Array.from({ length: tokens }, (_, t) => t), stride: 0 }
@@ -204,9 +224,14 @@ function putSizes({ numbers, views }: Request, view: View, o: RotateOptions<unkn
 }
 
 /** How fast the pairs of each head turn, and what turned numbers are multiplied by. */
-function readTurns(o: RotateOptions<unknown>, heads: number, headDim: number): { frequencies: Rows; factor: number } {
+function readTurns(
+  o: RotateOptions<unknown>,
+  heads: number,
+  headDim: number,
+  known: Frequencies | undefined,
+): { frequencies: Rows; factor: number } {
   if (o.frequencies === undefined) {
-    const { frequencies, attentionFactor } = readFrequencies(o, headDim);
+    const { frequencies, attentionFactor } = known ?? readFrequencies(o, headDim);
     return { frequencies: { data: frequencies, stride: 0 }, factor: attentionFactor };
   }
   for (const name of ['theta', 'scaling'] as const) {
