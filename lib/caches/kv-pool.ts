@@ -28,7 +28,7 @@ import { KvRun } from './kv-run.js';
 import type { PackedAttentionOptions } from './kv-told.js';
 import { releaseAll } from './page-counts.js';
 
-/** Options of KvPool.attention(): those of KvCache.attention() but `scoreFactor`, `bias` and `mask`, and what is each sequence's own. */
+/** Options of KvPool.attention(): those of KvCache.attention() but `bias` and `mask`, and what is each sequence's own. */
 export interface PoolAttentionOptions<T = Tensor> extends PackedAttentionOptions<T> {
   /** Queries of each sequence, in order; default: one each. */
   queryLengths?: IntegerList;
@@ -260,7 +260,8 @@ export class KvPool {
    * Attention of each sequence's last tokens over all of its own, in one call; causal unless `causal` is false.
    * @param q [total, heads, headDim], or as `layout` says: the queries of one sequence after those of the other
    * @param sequences sequences of this pool, in the order of their queries
-   * @param options see PoolAttentionOptions; `keyMask` is [sequences, tokens of the longest one]
+   * @param options see PoolAttentionOptions; `keyMask` is [sequences, tokens of the longest one], and `scoreFactor` broadcasts to
+   *   [heads, total, tokens of the longest one]
    * @returns as attention(), and rejects as it does; append() to these layers has to wait for it
    */
   attention<const Q extends TensorLike, T = Tensor>(

@@ -42,10 +42,10 @@ export type CacheAttentionOptions<T = Tensor> = Pick<
   state?: HipState;
 };
 
-/** What attention over sequences of a pool can be told: packed queries and keys have no axes in a factor, bias or mask. */
+/** What attention over sequences of a pool can be told: packed queries and keys have no axes in a bias or mask. */
 export type PackedAttentionOptions<T = Tensor> = Omit<
   CacheAttentionOptions<T>,
-  'state' | 'scoreFactor' | 'bias' | 'biasHeads' | 'mask'
+  'state' | 'bias' | 'biasHeads' | 'mask'
 >;
 
 /** Names that calls of caches and pools have in common. */
@@ -64,6 +64,7 @@ const packedNames = namesOf<PackedAttentionOptions>({
   activationBias: 1,
   alibiSlopes: 1,
   sinks: 1,
+  scoreFactor: 1,
   keyMask: 1,
   gate: 1,
   extraKeys: 1,
@@ -75,14 +76,7 @@ const packedNames = namesOf<PackedAttentionOptions>({
   signal: 1,
   copyInputs: 1,
 });
-export const cacheNames: ReadonlySet<string> = new Set([
-  ...packedNames,
-  'scoreFactor',
-  'bias',
-  'biasHeads',
-  'mask',
-  'state',
-]);
+export const cacheNames: ReadonlySet<string> = new Set([...packedNames, 'bias', 'biasHeads', 'mask', 'state']);
 export const poolNames: ReadonlySet<string> = new Set([...packedNames, 'queryLengths', 'states']);
 
 /** Options of attention() that a cache adds to. */

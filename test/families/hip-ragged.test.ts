@@ -121,6 +121,32 @@ onEveryBackend(({ device }) => {
     });
   });
 
+  it('with a factor on scores: of each query, or of keys alone', () => {
+    const { pool, sequences } = filled();
+    const [longest, heads] = [Math.max(...lengths), queryHeads];
+    for (const factor of [tensor(heads, total, longest), tensor(heads, 1, longest), tensor(1, total, 1)] as Tensor[]) {
+      const told = { pattern, queryLengths: queries, scoreFactor: factor, returnLse: true } as const;
+      const { out, lse } = pool.attentionSync(0, q, sequences, told);
+      let first = 0;
+      for (const [s, count] of queries.entries()) {
+        const own = factor.dims[1] === 1 ? factor : factor.slice(1, first, first + count);
+        const ofKeys = own.dims[2] === 1 ? own : own.slice(2, 0, lengths[s]);
+        const [qs, ks, vs] = [q.slice(0, first, first + count), keys[s], values[s]].map(asBatch);
+        const alone = count > 0 && attentionSync(qs, ks, vs, { pattern, device, scoreFactor: ofKeys, returnLse: true });
+        if (alone) {
+          expectSame(asBatch(out.slice(0, first, first + count)), alone.out as Tensor, `sequence ${s}`);
+          expectSame(asBatch(lse.slice(1, first, first + count)), alone.lse as Tensor, `sequence ${s}, lse`);
+        }
+        first += count;
+      }
+    }
+    const narrow = { pattern, queryLengths: queries, scoreFactor: tensor(total - 1, longest) };
+    expectError(
+      thrownBy(() => pool.attentionSync(0, q, sequences, narrow)),
+      { code: 'ERR_TILEWISE_SHAPE_MISMATCH', says: ['`scoreFactor`'] },
+    );
+  });
+
   it('attention() over pages of its own, with a batch axis of 1', async () => {
     const perSequence = 10;
     const table = lengths.map((_, s) => Array.from({ length: perSequence }, (_, i) => s * perSequence + i));

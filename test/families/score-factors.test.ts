@@ -8,6 +8,7 @@ import {
   type ErrorCode,
   gaussianMixture,
   KvCache,
+  KvPool,
   Tensor,
 } from '../../dist/index.js';
 import type { Case } from '../conformance/case.js';
@@ -89,6 +90,29 @@ onEveryBackend((backend) => {
       expectClose(out.data, whole.out.data, 6);
     } finally {
       cache.dispose();
+    }
+  });
+
+  it('is of all queries of a pool, and the keys of the longest sequence', () => {
+    const [lengths, queries] = [
+      [30, 50],
+      [2, 5],
+    ];
+    const pool = new KvPool({ pages: 8, pageSize: 16, kvHeads: 2, headDim: 16, device });
+    const [q, scoreFactor] = [tensor(7, 4, 16), tensor(4, 7, 50)];
+    const rows = lengths.map((length) => [tensor(1, length, 2, 16), tensor(1, length, 2, 16)] as const);
+    const sequences = rows.map(([k, v]) => {
+      const sequence = pool.sequence();
+      sequence.append(0, k, v);
+      return sequence;
+    });
+    const { out } = pool.attentionSync(0, q, sequences, { queryLengths: queries, scoreFactor });
+    for (const [s, [k, v]] of rows.entries()) {
+      const [begin, end] = [s * queries[0], s * queries[0] + queries[s]];
+      const own = q.slice(0, begin, end).reshape([1, end - begin, 4, 16]);
+      const factors = scoreFactor.slice(1, begin, end).slice(2, 0, lengths[s]);
+      const alone = attentionSync(own, k, v, { causal: true, scoreFactor: factors, device }).out;
+      expectClose(out.slice(0, begin, end).contiguous().data, alone.data, 6);
     }
   });
 });

@@ -5,7 +5,7 @@
 import { allOf } from '../../call/flight.js';
 import { placementOf } from '../../call/placement.js';
 import { copiesInputs, makeResults, type Results } from '../../call/request.js';
-import { readShape } from '../../call/shape.js';
+import { outputHeads, readShape, type Shape } from '../../call/shape.js';
 import { TilewiseTypeError } from '../../check/errors.js';
 import { type HierarchicalPattern, isShort } from '../../patterns/hierarchical.js';
 import type { Range } from '../../patterns/sights.js';
@@ -14,7 +14,7 @@ import { checkPages, keysOnPages, type PageSettings } from '../../stores/pages.j
 import { axesOf } from '../../tensor/axes.js';
 import { checkOverlaps } from '../../tensor/leases.js';
 import { sliced, type View } from '../../tensor/views.js';
-import { checkKeyMask, readSequences } from './modifiers.js';
+import { broadcast, checkKeyMask, readSequences } from './modifiers.js';
 import {
   checkRank,
   type Internals,
@@ -114,7 +114,7 @@ function prepareGroups(
       const out = cut.ofTokens(results.out);
       const lse = results.lse && cut.ofRows(results.lse);
       const state = internals.states?.[group.begin];
-      const own = { ...cut.settings(), out, copyInputs };
+      const own = { ...cut.settings(shape), out, copyInputs };
       calls.push(prepare({ q: cut.ofTokens(q), k, v, out }, own, { ...internals, lse, state }, false, placement));
     }
     return { calls, results };
@@ -185,8 +185,24 @@ class Cut {
     };
   }
 
-  settings(): Settings {
-    const { keyLengths, keyMask, pages, alibiSlopes, gate, extraKeys, extraValues } = this.#settings;
+  /** What broadcasts to [1, heads, tokens, keys]. */
+  #ofPairs(name: string, view: View, shape: Shape): View {
+    const { begin, end } = this.#group;
+    const { cuSeqlensQ } = this.#settings;
+    const [first, heads] = [cuSeqlensQ[begin], outputHeads(shape)];
+    const queries = cuSeqlensQ[begin + 1] - first;
+    const [, byHead, byQuery, byKey] = broadcast(name, view, [1, heads, shape.queries, shape.keys]);
+    return {
+      ...view,
+      dims: [end - begin, heads, queries, shape.keys],
+      strides: [queries * byQuery, byHead, byQuery, byKey],
+      offset: view.offset + first * byQuery,
+    };
+  }
+
+  /** @param shape of the whole call */
+  settings(shape: Shape): Settings {
+    const { keyLengths, keyMask, pages, alibiSlopes, scoreFactor, gate, extraKeys, extraValues } = this.#settings;
     const { begin, end } = this.#group;
     const { table, pageSize } = pages;
     const perSequence = table.dims[1];
@@ -211,6 +227,7 @@ class Cut {
         pageSize,
       },
       alibiSlopes: alibiSlopes && { ...alibiSlopes, ...alone(alibiSlopes, alibiSlopes.dims.length > 1) },
+      scoreFactor: scoreFactor && this.#ofPairs('scoreFactor', scoreFactor, shape),
       gate: gate && this.#ofGate(gate),
       extraKeys: ofAll(extraKeys),
       extraValues: ofAll(extraValues),

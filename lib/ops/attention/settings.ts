@@ -79,7 +79,6 @@ export function operandsOf(settings: Settings): Named[] {
 /** What options say together. */
 export function checkTogether(settings: Settings): void {
   checkPatternTakes(settings);
-  checkScoreFactor(settings);
   checkSimilarity(settings.isCosine, settings);
   if (settings.positions) checkPositions(settings);
   checkMergedHeads(settings);
@@ -125,14 +124,6 @@ function checkPages({ pages, keyLengths, keyStarts, cuSeqlensK, pageLists }: Set
     throw conflict('`keyStarts` does not go with `pageLists`: leave out pages of padding there');
   if (!cuSeqlensK) return;
   throw conflict('`cuSeqlensK` does not go with `pages`: `keyLengths` says how many keys a sequence has');
-}
-
-/** Sequences that select their own keys are computed in groups, which have no rectangle of queries and keys. */
-function checkScoreFactor({ scoreFactor, pattern, cuSeqlensQ }: Settings): void {
-  if (!scoreFactor || pattern.kind !== 'hierarchical' || !cuSeqlensQ) return;
-  throw conflict(
-    '`scoreFactor` does not go with `cuSeqlensQ` under hierarchical(), which has no axes for it; leave it out',
-  );
 }
 
 const headsOfBias = ['query', 'kv'] as const;
