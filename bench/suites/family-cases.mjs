@@ -127,8 +127,11 @@ function randomLists(lists, count, kept) {
   return data;
 }
 
-/** Windows of a map or a video against dense full. */
-function neighborhoods({ tokens, heads, headDim, dtype, threads, set, kernels }) {
+/** The pattern of haloAttention(). */
+const haloOf = ({ block, around }) => neighborhood({ kernelSize: block + 2 * around, stride: block, border: 'clip' });
+
+/** Windows of a map or a video, and HaloNet's of a map, against dense full. */
+function neighborhoods({ tokens, heads, headDim, dtype, threads, set, kernels, halo }) {
   const shape = { size: tokens.join('x'), headDim, heads, dtype, threads, set };
   return {
     group: 'neighborhood',
@@ -142,7 +145,10 @@ function neighborhoods({ tokens, heads, headDim, dtype, threads, set, kernels })
         grid.job('neighborhood', `kernel ${kernelSize.join('x')}`, neighborhood({ kernelSize }), {
           kernel: kernelSize.join('x'),
         });
-      return { reference: flat.job('dense', 'dense', full()), jobs: kernels.map(jobOf) };
+      const halos = halo
+        ? [grid.job('halo', `blocks of ${halo.block}, halo ${halo.around}`, haloOf(halo), { kernel: 'halo' })]
+        : [];
+      return { reference: flat.job('dense', 'dense', full()), jobs: [...kernels.map(jobOf), ...halos] };
     },
   };
 }
@@ -208,6 +214,7 @@ export function familyGroups({ isQuick }) {
           [7, 7],
           [13, 13],
         ],
+        halo: { block: 8, around: 3 },
       }),
       neighborhoods({ ...s, tokens: video, heads: 2, headDim: 64, kernels: videoKernels }),
     ]),

@@ -88,9 +88,13 @@ function printMemory({ name, operands, beyond }) {
 
 const wanted = new RegExp(options.filter);
 const cases = allCases({ isQuick: options.quick }).filter((c) => wanted.test(c.name));
+const memoryPatterns = [
+  ...['documents', 'slices', 'head-windows', 'power', 'sampled-blocks', 'positions'],
+  ...['sigmoid', 'cosine', 'key-factor', 'gate', 'halo', 'landmarks', 'dynamic-mask'],
+];
 const ofMemory = [
   ...[1024, 4096, 16384].map((tokens) => ({ tokens, pattern: 'causal', name: `memory N=${tokens}` })),
-  ...['documents', 'slices', 'head-windows', 'power', 'sampled-blocks', 'positions'].map((pattern) => {
+  ...memoryPatterns.map((pattern) => {
     const tokens = options.quick ? 4096 : 65536;
     return { tokens, pattern, name: `memory ${pattern} N=${tokens}` };
   }),

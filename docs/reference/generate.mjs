@@ -28,6 +28,7 @@ import { errorsPage } from './errors.mjs';
 import { factorsPicture } from './factors-picture.mjs';
 import { formatsPicture } from './formats-picture.mjs';
 import { gatePicture } from './gate-picture.mjs';
+import { landmarkPicture } from './landmark-picture.mjs';
 import { linearPicture } from './linear-picture.mjs';
 import { pagesPicture } from './pages-picture.mjs';
 import { rotaryPicture } from './rotary-picture.mjs';
@@ -169,6 +170,7 @@ const pages = [
   ['docs/pictures/dynamic-mask.svg', keptKeysPicture],
   ['docs/pictures/gate.svg', gatePicture],
   ['docs/pictures/halo.svg', haloPicture],
+  ['docs/pictures/landmarks.svg', landmarkPicture],
   ['docs/pictures/score-factors.svg', factorsPicture],
   ['docs/pictures/selectors.svg', selectorsPicture],
   ['docs/pictures/tiers.svg', tiersPicture],
