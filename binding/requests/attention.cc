@@ -168,7 +168,6 @@ Request readAttention(Napi::Env env, const Napi::Value& numbers, const Napi::Val
   readSinks(n, size_t(Field::sinksOffset), views.at(Slot::sinks), p.outputHeads(), p);
   if (!p.activation.isSoftmax() && (p.lse || p.sinks)) refuse(env, "lse and sinks are those of softmax");
   readGate(n, views.at(Slot::gate), p);
-  if (p.cosine.isUsed && p.extraTokens > 0) refuse(env, "extra keys have no lengths");
   readLengths(views, env, p);
   if (p.rules.keyMask.isPresent() && p.cuSeqlensK) refuse(env, "a key mask is not for packed keys");
   readPatternViews(n, views, p);

@@ -50,7 +50,7 @@ void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece
   const DecodeRows<RowsPad>& group = slice.rows;
   QueryRows<RowsPad> rows;
   RuleEffect effect = RuleEffect::none;
-  const bool hasFactors = p.hasFactors();
+  const bool hasFactors = p.scoreFactor.isPresent();
   if (!stretch.isInterior || p.rules.areAny() || hasFactors) {
     rows.set(p, task.sequence, slice.map, slice.first, slice.n);
     effect = Effects<kDecodeKeys>(p.rules, rows, stretch.run, 0, nullptr).ofAll();
@@ -61,22 +61,23 @@ void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece
   const int keys = piece.count, ldK = paddedDim(p.headDim);
   const int dimK = (p.headDim + kLanes - 1) / kLanes * kLanes;
   Vec blockMax[1];
+  const bool isCosine = p.cosine.isUsed;
   const auto score = [&](auto* element) {
     const auto* rows = static_cast<decltype(element)>(k.data);
     if constexpr (RowsPad == kLanes) {
       if (group.isStrip) {
-        blockMax[0] = stripScores(rows, k.at, keys, group.query, p.headDim, s.weights, stripRows, requests);
+        blockMax[0] = stripScores(rows, k.at, keys, group.query, p.headDim, isCosine, s.weights, stripRows, requests);
         return;
       }
     }
-    blockMax[0] = decodeScores<RowsPad>(rows, k.at, keys, group.query, ldK, dimK, s.weights, requests);
+    blockMax[0] = decodeScores<RowsPad>(rows, k.at, keys, group.query, ldK, dimK, isCosine, s.weights, requests);
   };
   if (k.codes) {
     blockMax[0] = codedScores<RowsPad>(*k.codes, keys, group.query, ldK, s.weights, codeRoom);
   } else {
     withElementType(k.type, score);
   }
-  if (hasFactors) scale = applyFactors(s.weights, p, rows, stretch.run, scale);
+  if (hasFactors) scale = applyFactor(s.weights, p, rows, stretch.run, scale);
   const bool isMasked = !stretch.isInterior || effect == RuleEffect::some;
   const float addend = addendOf(pattern, stretch.run);
   const int vectors = ceilDiv(keys * RowsPad, kLanes);

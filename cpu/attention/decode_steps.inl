@@ -32,11 +32,40 @@ SIMD void forEachRowSlice(int rows, F&& f, int first = 0) {
   if constexpr (Pad > 1) forEachRowSlice<Pad / 2>(rows, f, first);
 }
 
-// s[key][row] = k[key] . query[row] for `n` keys, a vector of scores at a time: kLanes / RowsPad keys by RowsPad rows.
-// The last vector repeats the last key. Returns the maximum, lane by lane. Requests rows to come.
+// What divides the products of a vector of scores by the lengths of their keys (core/score/cosine.h). Out of line:
+// loops without a cosine keep their registers.
 template <int RowsPad, class Element>
-Vec decodeScores(const Element* k, const int64_t* at, int n, const float* query, int ld, int dim, float* s,
-                 const Requests& requests) {
+__attribute__((noinline)) Vec decodeLengthFactors(const Element* const (&row)[kLanes / RowsPad], int dim) {
+  constexpr int kKeys = kLanes / RowsPad;
+  const auto squares = [&](auto&& numbers) {
+    Vec sum[kKeys], every[kLanes];
+#pragma GCC unroll 16
+    for (int j = 0; j < kKeys; ++j) sum[j] = zero();
+    for (int d = 0; d < dim; d += kLanes) {
+#pragma GCC unroll 16
+      for (int j = 0; j < kKeys; ++j) {
+        const Vec x = numbers(loadElements(row[j] + d));
+        sum[j] = mulAdd(x, x, sum[j]);
+      }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) every[i] = sum[i / RowsPad];
+    return reduceAddEach(every);
+  };
+  const Vec one = splat(1), least = splat(kLeastLength), infinite = splat(INFINITY);
+  const Vec sums = squares([](Vec x) { return x; });
+  const Vec factors = div(one, max(least, sqrt(sums)));
+  if (reduceMax(whereEqual(sums, infinite, one, zero())) == 0) return factors;
+  const Vec shrunk = squares([](Vec x) { return mul(x, splat(kShrink)); });
+  return whereEqual(sums, infinite, div(splat(kShrink), sqrt(shrunk)), factors);
+}
+
+// s[key][row] = k[key] . query[row] for `n` keys, a vector of scores at a time: kLanes / RowsPad keys by RowsPad rows.
+// The last vector repeats the last key. Returns the maximum, lane by lane. Requests rows to come. Of a cosine keys are
+// divided by their lengths while they are in L1.
+template <int RowsPad, class Element>
+Vec decodeScores(const Element* k, const int64_t* at, int n, const float* query, int ld, int dim, bool isCosine,
+                 float* s, const Requests& requests) {
   constexpr int kKeys = kLanes / RowsPad;
   // Rows of 16 bits are requested between the products: all at once they cost 12 % more with heads first and 2 to 4 %
   // with tokens first (AVX-512, 32k keys of 128 dims). Of float32 neither is faster.
@@ -68,7 +97,8 @@ Vec decodeScores(const Element* k, const int64_t* at, int n, const float* query,
         for (int j = 0; j < kKeys; ++j) acc[j * RowsPad + r] = mulAdd(x[j], q, acc[j * RowsPad + r]);
       }
     }
-    const Vec scores = reduceAddEach(acc);
+    Vec scores = reduceAddEach(acc);
+    if (isCosine) scores = mul(scores, decodeLengthFactors<RowsPad>(row, dim));
     store(s + key * RowsPad, scores);
     blockMax = max(scores, blockMax);
   }
@@ -78,8 +108,8 @@ Vec decodeScores(const Element* k, const int64_t* at, int n, const float* query,
 // The same of a strip of rows. Keys of 16 bits are converted to `rows`, those of a register tile at a time, so that
 // they are in L1 when they are read; rows to come are requested between the products.
 template <class Element>
-Vec stripScores(const Element* k, const int64_t* at, int n, const float* query, int dim, float* s, float* rows,
-                const Requests& requests) {
+Vec stripScores(const Element* k, const int64_t* at, int n, const float* query, int dim, bool isCosine, float* s,
+                float* rows, const Requests& requests) {
   constexpr int kStep = 16;
   const int ld = paddedDim(dim);
   Vec blockMax = splat(-INFINITY);
@@ -107,6 +137,7 @@ Vec stripScores(const Element* k, const int64_t* at, int n, const float* query, 
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
+      if (isCosine) acc[r][0] = mul(acc[r][0], splat(lengthFactorOf(row[r], dim)));
       store(s + (first + r) * kLanes, acc[r][0]);
       blockMax = max(acc[r][0], blockMax);
     }

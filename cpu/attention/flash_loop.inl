@@ -200,7 +200,7 @@ bool changedScores(const AttentionProblem& p, const TileScratch& s, const ScoreS
   for (Vec& m : raw) m = zero();
   const MaskedRun run = segment.run.part(first, n);
   const auto multiplied = [&] {
-    return segment.hasFactors ? applyFactors(part, p, panel.rows, run.keys, scale) : scale;
+    return segment.hasFactors ? applyFactors(part, p, panel.rows, run.keys, block.isExtra, scale) : scale;
   };
   if (!segment.isMasked) {
     scores(block, k, n, panel, p.headDim, nullptr, part, raw, between);

@@ -1,6 +1,7 @@
 // One attention call as work items: query tiles where there are many rows, splits of the keys where there are few.
 // Reader: someone who wants to know what runs where. No choice here depends on the number of threads in a way that
 // changes a bit of the result: tiles are independent, splits are by position and are merged in order.
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <numeric>
@@ -59,7 +60,9 @@ class AttentionJob {
       const Sequence sequence = p.sequence(s);
       if (!sequence.queries.isEmpty()) add(sequence, threads);
     }
-    if (p.cosine.isUsed) lengths_.plan(problem_);
+    // Decode divides keys when it reads them.
+    const auto reads = [](const SequenceItems& s) { return !s.tiling.isDecode; };
+    if (p.cosine.isUsed && std::any_of(sequences_.begin(), sequences_.end(), reads)) lengths_.plan(problem_);
     partials_.resize(size_t(partialCount_) * partialFloats_);
     shareEffects();
     finished_ = std::vector<std::atomic<int32_t>>(size_t(splitBundles_));

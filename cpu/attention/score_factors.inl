@@ -29,19 +29,27 @@ void multiplyScores(float* scores, const Rule& rule, const typename Rule::Row (&
   });
 }
 
-// Multiplies products of a run of keys by their factors, those of cosine before the cap. Returns what is left of the
-// scale.
+// Caps products of a run of keys and multiplies them by their factors. Returns what is left of the scale.
 template <class Rows>
-ScoreScale applyFactors(float* scores, const AttentionProblem& p, const Rows& rows, const KeyRun& keys,
-                        const ScoreScale& scale) {
+ScoreScale applyFactor(float* scores, const AttentionProblem& p, const Rows& rows, const KeyRun& keys,
+                       const ScoreScale& scale) {
   ScoreScale left = scale;
-  if (p.cosine.isUsed) multiplyScores(scores, p.cosine, rows.cosine, rows, keys);
   if (scale.hasCap()) {
     const Vec inCap = splat(scale.inCap);
     const int n = keys.places.size() * Rows::kWidth;
     for (int i = 0; i < n; i += kLanes) store(scores + i, tanh(mul(load(scores + i), inCap)));
     left.inCap = 0;
   }
-  if (p.scoreFactor.isPresent()) multiplyScores(scores, p.scoreFactor, rows.factor, rows, keys);
+  multiplyScores(scores, p.scoreFactor, rows.factor, rows, keys);
   return left;
+}
+
+// The same with what divides by lengths in front, which is all that extra keys have.
+template <class Rows>
+ScoreScale applyFactors(float* scores, const AttentionProblem& p, const Rows& rows, const KeyRun& keys, bool areExtra,
+                        const ScoreScale& scale) {
+  const Cosine& cosine = p.cosine;
+  if (cosine.isUsed && areExtra) multiplyScores(scores, cosine.extras, rows.extraLengths, rows, keys);
+  if (cosine.isUsed && !areExtra) multiplyScores(scores, cosine.keys, rows.lengths, rows, keys);
+  return p.scoreFactor.isPresent() && !areExtra ? applyFactor(scores, p, rows, keys, scale) : scale;
 }

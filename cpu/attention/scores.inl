@@ -18,7 +18,7 @@ struct QueryRows {
   const int32_t* keyPositions;  // the same of keys; null: a key is at its index
   RuleRows<Width> rules;
   ScoreFactor::Row factor[Width];
-  Cosine::Row cosine[Width];
+  LengthFactors::Row lengths[Width], extraLengths[Width];  // of cosine: where the factors of a row's keys are
 
   // Rows [first, first + n) of the map.
   void set(const AttentionProblem& p, const Sequence& s, const TileMap& map, int64_t first, int n) {
@@ -42,7 +42,8 @@ struct QueryRows {
       for (int a = 0; a < rank; ++a) query.place[a + kMaxRank - rank] = place[a][i];
       rules.set(i, p.rules, query);
       if (p.scoreFactor.isPresent()) factor[i] = p.scoreFactor.row(query);
-      if (p.cosine.isUsed) cosine[i] = p.cosine.row(query);
+      lengths[i] = p.cosine.rowOfKeys(query);
+      extraLengths[i] = p.cosine.rowOfExtras(query);
     }
   }
 };

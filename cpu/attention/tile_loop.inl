@@ -112,7 +112,7 @@ int findSegments(const TileTask& task, const TileScratch& s, const Pattern& patt
       const TokenMasks masks = block.isExtra ? TokenMasks{} : tokenMasks(pattern, stretch.run, queries.token[0]);
       const bool hasTable = areScoresChanged || masks.first, isMasked = hasTable || !stretch.isInterior;
       const float addend = block.isExtra ? 0 : addendOf(pattern, stretch.run);
-      const bool hasFactors = !block.isExtra && task.problem->hasFactors();
+      const bool hasFactors = block.isExtra ? task.problem->cosine.isUsed : task.problem->hasFactors();
       Segment* last = count > 0 ? &s.segments[count - 1] : nullptr;
       if (!isMasked && !hasFactors && last && !last->isMasked && last->run.addend == addend &&
           last->first + last->count == first && last->k + last->count * block.kStride == k &&

@@ -26,6 +26,9 @@ SIMD Vec add(Vec a, Vec b) { return a + b; }
 SIMD Vec sub(Vec a, Vec b) { return a - b; }
 SIMD Vec mul(Vec a, Vec b) { return a * b; }
 SIMD Vec div(Vec a, Vec b) { return a / b; }
+SIMD Vec sqrt(Vec a) {
+  return Vec{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
+}
 SIMD Vec mulAdd(Vec a, Vec b, Vec c) { return a * b + c; }
 SIMD Vec select(IntVec mask, Vec yes, Vec no) { return (Vec)((mask & (IntVec)yes) | (~mask & (IntVec)no)); }
 SIMD Vec max(Vec a, Vec b) { return select(a > b, a, b); }

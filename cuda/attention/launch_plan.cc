@@ -14,7 +14,7 @@ namespace {
 // Kernels with outputs of 256 dims have no register for factors on scores: those run in wide kernels.
 int tileDim(const AttentionProblem& p) {
   for (int dim : {32, 64, 96, 128, 192, 256}) {
-    if (larger(p.headDim, p.valueDim) <= dim && !(dim == 256 && p.scoreFactor.isPresent())) return dim;
+    if (larger(p.headDim, p.valueDim) <= dim && !(dim == 256 && p.hasFactors())) return dim;
   }
   return kWideColumns;
 }

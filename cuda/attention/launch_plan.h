@@ -13,7 +13,7 @@
 
 namespace tilewise::cuda {
 
-constexpr int32_t kMaxDim = 4096;  // of queries and keys; outputs have kWideColumns
+constexpr int32_t kMaxDim = 4096;  // columns of values are computed kWideColumns at a time
 
 struct LaunchPlan {
   KeyFeed feed;

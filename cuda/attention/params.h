@@ -84,4 +84,16 @@ struct EffectParams {
   int64_t first, count;  // groups: the launch's first, and how many the table has
 };
 
+// Of the kernel that writes what divides rows by their lengths: those of [batch entries, tokens, heads, dims].
+struct LengthParams {
+  Operand rows;
+  KeyStore store;  // where they are
+  bool isAligned;  // can be read 16 bytes at a time
+  int32_t heads, dims;
+  Token tokens, used;  // of a batch entry; those from `used` on are not read
+  const int32_t *starts, *ends;  // null, or the tokens of each batch entry that are read
+  float* factors;  // [batch entries][heads][tokens]
+  int64_t first, count;  // rows: the launch's first, and how many there are
+};
+
 }  // namespace tilewise::cuda

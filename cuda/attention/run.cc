@@ -7,6 +7,7 @@
 #include "../../core/score/effect.h"
 #include "../machine/launch_all.h"
 #include "launch_plan.h"
+#include "write_lengths.h"
 
 namespace tilewise::cuda {
 namespace {
@@ -36,8 +37,9 @@ class PlanRun {
     planEffects(lengths, tiles);
   }
 
-  void run(Queue& queue, const CancelFlag& cancel) {
+  void run(const Cosine& cosine, Queue& queue, const CancelFlag& cancel) {
     AttentionParams& params = plan_.params;
+    params.problem.cosine = cosine;
     const AttentionProblem& p = params.problem;
     if (!tileStarts_.empty()) {
       const int64_t bytes = int64_t(tileStarts_.size() * sizeof(tileStarts_[0]));
@@ -114,27 +116,40 @@ class PlanRun {
   int64_t effects_ = 0;  // groups of the table of what score rules do
 };
 
+// A problem of some of another's columns of values, from `first` on. Those from 0 on have its lse.
+AttentionProblem columnsOf(const AttentionProblem& whole, int32_t first) {
+  AttentionProblem p = whole;
+  p.valueDim = smaller(kWideColumns, whole.valueDim - first);
+  if (first > 0) p.lse = nullptr;
+  for (Operand* rows : {&p.value, &p.extraValues, &p.out}) {
+    if (rows->data) rows->data = static_cast<char*>(rows->data) + first * rows->dim * sizeOf(p.dtype);
+  }
+  return p;
+}
+
 }  // namespace
 
 void run(const StagedAttention& staged, const Limits&, Queue& queue, const CancelFlag& cancel) {
   std::vector<PlanRun> runs;
-  for (const PlannedSequences& planned : planSequences(staged.problem, staged.lengths)) {
-    runs.emplace_back(planned, staged.lengths);
+  for (int32_t first = 0; first < staged.problem.valueDim; first += kWideColumns) {
+    for (const PlannedSequences& planned : planSequences(columnsOf(staged.problem, first), staged.lengths)) {
+      runs.emplace_back(planned, staged.lengths);
+    }
   }
+  const Cosine cosine = writeLengths(staged, queue, cancel);
   for (PlanRun& run : runs) {
-    if (!cancel) run.run(queue, cancel);
+    if (!cancel) run.run(cosine, queue, cancel);
   }
 }
 
 TileChoice tilesFor(const AttentionProblem& problem) {
-  AttentionProblem p = problem;
+  AttentionProblem p = columnsOf(problem, 0);
   p.ranges.tileQueries = kRangeQueries;
   return tilesOf(planLaunch(p, p.queries, p.keys), p.grid.rank);
 }
 
 void addReasons(Reasons& reasons, const AttentionProblem& problem, const Limits& limits) {
-  addReasons(reasons, problem, kMaxDim, kWideColumns);
-  if (problem.cosine.isUsed) reasons.add("similarity 'cosine' runs on the CPU");
+  addReasons(reasons, problem, kMaxDim, kMaxDim);
   if (problem.store.codes) reasons.add("quantised keys run on the CPU");
   if (limits.computeCapability > 0 && limits.computeCapability < 80) {
     reasons.add("the GPU has compute capability " + std::to_string(limits.computeCapability / 10) + "." +

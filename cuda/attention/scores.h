@@ -105,6 +105,38 @@ __device__ __forceinline__ void addRunAddends(RegisterTile<RowTiles, Keys>& scor
   }
 }
 
+// Divides products by the lengths of their queries and keys. Compiled once, as addRules() is.
+template <class Q, bool Gathers, int RowTiles, int Keys>
+__device__ __forceinline__ void divideByLengths(RegisterTile<RowTiles, Keys>& scores, const AttentionProblem& p,
+                                                const Work& work, const Q& queries, const VisitKeys<Gathers>& keys,
+                                                bool areExtra, int firstRow, int firstColumn) {
+  using Tile = RegisterTile<RowTiles, Keys>;
+  const Sequence sequence = p.sequence(work.index);
+  const ScoreQuery first = scoreQueryOf(sequence, queries.at(firstRow), p.kvHeadOf(work.map.firstHead));
+  const float* const ofKeys = areExtra ? p.cosine.extras.data + p.cosine.rowOfExtras(first) + keys.visit.first
+                                       : p.cosine.keys.data + p.cosine.rowOfKeys(first);
+#pragma unroll 1
+  for (int block = 0; block < Keys / 8; ++block) {
+    float ofKey[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int column = firstColumn + Tile::column(block, i);
+      ofKey[i] = 0;  // of no key
+      if (column < keys.visit.count) ofKey[i] = ofKeys[areExtra ? column : keys.at(column).token];
+    }
+#pragma unroll
+    for (int slot = 0; slot < Tile::kSlots; ++slot) {
+      const auto query = queries.at(firstRow + Tile::row(slot));
+      const int64_t token = sequence.queries.begin + query.token;
+      const float ofQuery =
+          p.cosine.queries.data[p.cosine.queries.row(sequence.batch, p.queryHeadOf(query.head), token)];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) scores.at(slot, 0, i) *= ofQuery * ofKey[i];
+    }
+    scores.rotate();
+  }
+}
+
 // Multiplies the scores of keys that are not hidden by their factors. Compiled once, as addRules() is.
 template <class Q, bool Gathers, int RowTiles, int Keys>
 __device__ __forceinline__ void multiplyByFactors(RegisterTile<RowTiles, Keys>& scores, const AttentionProblem& p,
@@ -188,8 +220,14 @@ template <class L, class Q>
 __device__ __forceinline__ bool applyRules(RegisterTile<L::kRowTiles, L::kWarpKeys>& scores, const AttentionParams& p,
                                            const Work& work, const typename L::Pattern& pattern, const Q& queries,
                                            const Visit& visit, const ScoreScale& scale) {
-  if constexpr (L::kGathers) scaleScores(scores, scale);
   const VisitKeys<L::kGathers> keys{visit, L::slots()};
+  if constexpr (L::kGathers) {
+    if (L::kHasFactors && p.problem.cosine.isUsed) {
+      const bool areExtra = L::kHasExtraKeys && visit.isOfExtras<L::Pattern::kIsGrid>();
+      divideByLengths(scores, p.problem, work, queries, keys, areExtra, L::firstRow(), L::firstKey());
+    }
+    scaleScores(scores, scale);
+  }
   bool isMasked = !visit.isInterior;
   if (isMasked) hideUnseen(scores, pattern, queries, keys, L::firstRow(), L::firstKey());
   if constexpr (L::kGathers) {

@@ -22,5 +22,8 @@ constexpr Token kRangeQueries = 64;
 constexpr int kEffectKeys = 32;
 // Threads of a block that looks, a group of pieces per warp. Not measured.
 constexpr int kEffectThreads = 256;
+// Threads of a block that writes lengths, and lanes that share a row: eight pieces of 16 bytes are 64 numbers of 16
+// bits. Not measured.
+constexpr int kLengthThreads = 128, kLengthLanes = 8;
 
 }  // namespace tilewise::cuda

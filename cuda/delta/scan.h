@@ -8,15 +8,10 @@
 #pragma once
 
 #include "../linear/chunk_products.h"
+#include "../tiles/inverse_root.h"
 #include "params.h"
 
 namespace tilewise::cuda {
-
-// 1 / sqrt(x), x > 0.
-__device__ __forceinline__ float inverseRoot(float x) {
-  const float y = exp2_approx(-0.5f * log2_approx(x));
-  return y * (1.5f - 0.5f * x * y * y);
-}
 
 template <class E>
 class DeltaScan : ChunkProducts<E, kDeltaColumns> {

@@ -46,6 +46,12 @@ const grid = (options) => (device) => {
   return reasonsAgainst(device, tokens, tokens, tokens, options);
 };
 
+/** An op that is several calls. */
+const all =
+  (...calls) =>
+  (device) =>
+    calls.flatMap((reasons) => reasons(device));
+
 /** A call on pages of 3 keys. */
 const paged = (options) => (device) => {
   const pool = zeros('float32', 4, 3, 2, 4);
@@ -97,6 +103,21 @@ const rows = [
   ['slices', call({ pattern: attentionSlices([{ q: [0, 2], k: [0, 3], kind: 'causal' }]) })],
   ['power', call({ pattern: power({ block: 1 }) })],
   [
+    '`landmarkAttention`: own blocks, blocks by their places in the text, landmarks that some heads take',
+    all(
+      call({ pattern: ranges({ begins: Int32Array.of(0, 1), ends: Int32Array.of(2, 3) }) }),
+      call({ causal: true, positions: { queries: [1, 2], keys: [2, 2, 2] }, mask: zeros('bool', 1, 2, 1, 1) }),
+    ),
+  ],
+  [
+    '`dynamicMaskAttention`: ranges of kept keys, with their bias',
+    call({
+      bias: zeros('float32', 1, 2, 1, 3),
+      biasHeads: 'kv',
+      pattern: ranges({ begins: Int32Array.of(0, 0), ends: Int32Array.of(2, 3) }),
+    }),
+  ],
+  [
     '`positions`, with ALiBi',
     call({ causal: true, positions: { queries: [1, 2], keys: [0, 1, 2] }, alibiSlopes: Float32Array.of(0.5, 0.25) }),
   ],
@@ -108,8 +129,7 @@ const rows = [
   ...['float32', 'float16', 'bfloat16'].map((type) => [type, call({ type })]),
   ['float32 queries over keys and values of 16 bits', call({ keyType: 'bfloat16' })],
   ['head dims up to 256, any number', call({ headDim: 255 })],
-  ['head dims up to 4096, values of up to 1536, any number', call({ headDim: 4095, valueDim: 1535 })],
-  ['values of up to 4096 dims', call({ headDim: 4095, valueDim: 4095 })],
+  ['head dims up to 4096, of keys and of values, any number', call({ headDim: 4095, valueDim: 4095 })],
   ['value dim other than head dim', call({ valueDim: 6 })],
   ['GQA and MQA: fewer KV heads than query heads', call({ queryHeads: 4, kvHeads: 1 })],
   ['reverse SQA: more KV heads than query heads', call({ queryHeads: 1, kvHeads: 4, pairing: 'interleave' })],

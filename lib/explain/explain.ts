@@ -145,7 +145,7 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
   const simpler = simplerThan(hiding, pattern, sizes);
   const found = {
     ...counts(plan, sizes, rank, share, dots, hidesByMask && !bounds, keyBytes),
-    ...(isCosine && { workspace: sizes.batch * sizes.keys * sizes.kvHeads * Float32Array.BYTES_PER_ELEMENT }),
+    ...(isCosine && { workspace: bytesOfLengths(sizes, backend.name) }),
     ...(simpler && { maskPattern: simpler }),
     backend,
   };
@@ -176,6 +176,12 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
     tiles: (boxes) => seen(boxes, tiles),
   };
   return { counts: found, causalTiles: share === undefined ? undefined : found.tiles.dense * share, scene };
+}
+
+/** A number for each key and KV head; on a GPU, which does not divide queries when it reads them, for each of these too. */
+function bytesOfLengths({ batch, keys, kvHeads, queries, queryHeads }: Shape, backend: string): number {
+  const numbers = keys * kvHeads + (backend === 'cpu' ? 0 : queries * queryHeads);
+  return batch * numbers * Float32Array.BYTES_PER_ELEMENT;
 }
 
 function notesOf(counts: Counts): string[] {

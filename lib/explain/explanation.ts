@@ -29,7 +29,7 @@ export interface ExplainShape {
   dtype?: FloatType;
   /** Type of keys and values; default `dtype`, under float32 any. */
   keyDtype?: FloatType;
-  /** As in attention(): `'cosine'` takes a workspace, and does not run everywhere. */
+  /** As in attention(): `'cosine'` takes a workspace. */
   similarity?: Similarity;
   /** Keys and values on pages of so many tokens: `pages` of attention(), a KvPool or a KvCache (256). */
   pageSize?: number;
@@ -131,7 +131,7 @@ export interface Explanation {
   readonly bytes: number;
   /** The same without the keys and values that no query reads. */
   readonly bytesTouched: number;
-  /** Bytes that the call takes beside its tensors for the lengths of keys: with `similarity: 'cosine'` alone. */
+  /** Bytes at most that the call takes beside its tensors for lengths, of keys and on a GPU of queries: with `similarity: 'cosine'` alone. */
   readonly workspace?: number;
   /** Where heads see different keys: the first that computes the most pairs, and its counts for one batch entry. */
   readonly worstHead?: {

@@ -9,8 +9,6 @@ export interface Backend {
   name: string;
   device: Location;
   instructionSet?: string;
-  /** Dims of keys and of values beyond these are refused. */
-  largestDims: readonly [head: number, value: number];
   /**
    * How probabilities enter the second product: as float32, or rounded to the tensors' type, as tensor cores take them. The
    * naive implementation that sets the error bound does the same.
@@ -24,14 +22,13 @@ const all: readonly Backend[] = [
       name: `cpu ${instructionSet}`,
       device: 'cpu',
       instructionSet,
-      largestDims: [4096, 4096],
       weights: 'float32',
     };
   }),
   ...native
     .backends()
     .filter(({ name, isAvailable }) => name === 'cuda' && isAvailable)
-    .map((): Backend => ({ name: 'cuda', device: 'cuda', largestDims: [4096, 1536], weights: 'storage' })),
+    .map((): Backend => ({ name: 'cuda', device: 'cuda', weights: 'storage' })),
 ];
 const wanted = new RegExp(process.env.TILEWISE_TEST_BACKENDS ?? '');
 export const backends: readonly Backend[] = all.filter(({ name }) => wanted.test(name));

@@ -172,13 +172,17 @@ inline bool sees(const AttentionProblem& p, const AnswerRow& row, int32_t k) {
   return listShows(p, row, k);
 }
 
-// Scale and softcap.
+// Scale and softcap; products of a cosine are divided by the lengths of both.
 inline double cappedProduct(const AttentionProblem& p, const AnswerRow& row, const Operand& key, int32_t k) {
-  double s = 0;
+  double s = 0, ofQuery = 0, ofKey = 0;
   for (int32_t d = 0; d < p.headDim; ++d) {
-    s += elementAt(p.query.data, p.dtype, p.query.offset(row.batch, row.query, row.queryHead) + d) *
-         elementAt(key.data, p.keyType, key.offset(row.batch, k, row.kvHead) + d);
+    const double a = elementAt(p.query.data, p.dtype, p.query.offset(row.batch, row.query, row.queryHead) + d);
+    const double b = elementAt(key.data, p.keyType, key.offset(row.batch, k, row.kvHead) + d);
+    s += a * b;
+    ofQuery += a * a;
+    ofKey += b * b;
   }
+  if (p.cosine.isUsed) s /= std::fmax(std::sqrt(ofQuery), kLeastLength) * std::fmax(std::sqrt(ofKey), kLeastLength);
   s *= p.scale;
   return p.softcap > 0 ? p.softcap * std::tanh(s / p.softcap) : s;
 }

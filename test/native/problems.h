@@ -128,6 +128,7 @@ class CaseMaker : public Draws {
   void makePlain(Case& c) {
     AttentionProblem& p = c.problem;
     p.softcap = 0;
+    p.cosine = {};
     p.activation = {};
     p.gate = {};
     p.extraTokens = 0;
@@ -320,6 +321,7 @@ class CaseMaker : public Draws {
     addActivation(p);
     addGate(c);
     addFactor(c);
+    addCosine(p);
     c.name = "queries " + std::to_string(p.queries) + " keys " + std::to_string(p.keys) + " dims " +
              std::to_string(p.headDim) + "/" + std::to_string(p.valueDim) + " heads " + std::to_string(p.queryHeads) +
              "/" + std::to_string(p.kvHeads) + " " + nameOf(p.dtype) + "/" + nameOf(p.keyType) + " pattern " +
@@ -372,6 +374,12 @@ class CaseMaker : public Draws {
     float* values = list<float>(c, size_t(factor.batch * p.batch));
     for (int64_t i = 0; i < factor.batch * p.batch; ++i) values[i] = float(i * 37 % 41 - 20) / 16;
     factor.data = values;
+  }
+
+  // Products that are divided by lengths, times up to 8. Draws no number.
+  static void addCosine(AttentionProblem& p) {
+    p.cosine.isUsed = (p.queries + 5 * p.keys + 2 * p.headDim + p.queryHeads) % 9 == 0;
+    if (p.cosine.isUsed) p.scale = float(1 + p.queries % 8);
   }
 
   // Positions that ascend, for the rules that count distances. Draws no number.

@@ -8,6 +8,7 @@
 #include "attend.h"
 #include "wide_attend.h"
 #include "../combine.h"
+#include "../row_lengths.h"
 
 #define TW_ATTENTION_KERNEL(feed, pattern, Pattern, type, E, dim)                 \
   TW_KERNEL(attention_##feed##_##pattern##_##type##_##dim, AttentionParams,       \
@@ -34,6 +35,7 @@
 // What runs before and after them. Effects are the same for all types: each module has what its calls launch.
 #define TW_ATTENTION_HELPERS(type, E)                                                                     \
   TW_KERNEL(attention_combine_##type, AttentionParams, kCombineThreads, 8) { combine<E>(p); }             \
+  TW_KERNEL(attention_lengths_##type, LengthParams, kLengthThreads, 8) { writeLengthFactors<E>(p); }      \
   TW_KERNEL(attention_effects_tokens_##type, EffectParams, kEffectThreads, 3) { noteEffects<Window>(p); } \
   TW_KERNEL(attention_effects_grid_##type, EffectParams, kEffectThreads, 3) { noteEffects<Neighborhood<kMaxRank>>(p); }
 

@@ -38,7 +38,7 @@ export type ResultOf<Q, T = Tensor> = AttentionResult<TypedAs<T, ElementOf<Q>>, 
  * @param q queries, [batch, queries, heads, headDim]; float32, float16 or bfloat16; headDim up to 4096
  * @param k keys, [batch, keys, kvHeads, headDim], the type of q, with float32 queries any float type; heads % kvHeads == 0
  *   (GQA, MQA), with `pairing` the reverse
- * @param v values, [batch, keys, kvHeads, valueDim], the type of k; valueDim up to 4096, on `'cuda'` 1536
+ * @param v values, [batch, keys, kvHeads, valueDim], the type of k; valueDim up to 4096
  * @param options see AttentionOptions; with `layout: 'bhnd'` heads come before tokens, with `queryHeads` heads
  *   and dim are one axis, with `cuSeqlensQ` and `cuSeqlensK` the batch axis is 1 or absent; with a neighborhood there are one to three axes of tokens
  * @returns rejects with TypeError (wrong kind), RangeError (wrong size or value) or TilewiseError, each with a `code`;

@@ -71,7 +71,7 @@ export interface AttentionOptions<T = Tensor> {
   scale?: number;
   /**
    * `'cosine'` divides q and k by their lengths, max(|x|, 1e-12), in place of `'dot'` (default); v stays as it is. 4 bytes of
-   * memory for each key and KV head; not with `extraKeys`, nor with `hierarchical()`. M3 (arXiv 2503.16413).
+   * memory for each key and KV head, on a GPU for each query and head too; not with `hierarchical()`. M3 (arXiv 2503.16413).
    */
   similarity?: Similarity;
   /** With cosine: scores are divided by it, default 1; above 0. In place of `scale`. */

@@ -42,18 +42,9 @@ export function readSimilarity(o: {
   return { isCosine, scale: 1 / temperature };
 }
 
-/** Refuses what has no cosine, or looks at products. */
-export function checkSimilarity(
-  isCosine: boolean,
-  { extraKeys, pattern }: { readonly extraKeys?: unknown; readonly pattern: { readonly kind: string } },
-): void {
-  if (!isCosine) return;
-  if (extraKeys !== undefined) {
-    throw conflict(
-      "`extraKeys` does not go with `similarity: 'cosine'`, which knows the lengths of `k` alone; leave it out",
-    );
-  }
-  if (pattern.kind === 'hierarchical') {
+/** Refuses what looks at products. */
+export function checkSimilarity(isCosine: boolean, { pattern }: { readonly pattern: { readonly kind: string } }): void {
+  if (isCosine && pattern.kind === 'hierarchical') {
     throw conflict("`similarity: 'cosine'` does not go with hierarchical(), which selects keys by q·k; leave it out");
   }
 }

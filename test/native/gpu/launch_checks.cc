@@ -136,6 +136,29 @@ void checkAttention(Largest& largest, const cuda::Limits& limits) {
   }
 }
 
+// Lengths of any number of queries and keys are written, each once.
+void checkLengths(Largest& largest, const cuda::Limits& limits) {
+  for (const DType type : kTypes) {
+    AttentionProblem p = plainAttention(type, 32, 1, 1 << 20);
+    p.batch = p.sequences = 1 << 6;
+    p.queryHeads = p.kvHeads = 1 << 10;
+    p.cosine.isUsed = true;
+    const std::vector<NotedLaunch> launches = launchesOf(p, limits);
+    largest.add(launches);
+    const int64_t queries = int64_t(p.batch) * p.queryHeads, keys = queries * p.keys;
+    int64_t rows = 0;
+    for (const NotedLaunch& l : launches) {
+      if (l.kernel.find("lengths") == std::string::npos) continue;
+      cuda::LengthParams params;
+      std::memcpy(static_cast<void*>(&params), l.params.data(), sizeof params);
+      if (params.count == keys && rows == queries) rows = 0;  // the first launch for keys
+      CHECK(params.first == rows, "a launch begins at row %lld, not %lld", (long long)params.first, (long long)rows);
+      rows = smaller(params.count, rows + int64_t(l.blocks) * (cuda::kLengthThreads / cuda::kLengthLanes));
+    }
+    CHECK(rows == keys, "%lld rows of %lld", (long long)rows, (long long)keys);
+  }
+}
+
 // The last of two packed sequences needs too many blocks: nothing is done for the first either.
 void checkPacked() {
   AttentionProblem p = plainAttention(DType::float16, 32, (1 << 20) + 1, 100);
@@ -351,12 +374,13 @@ void checkSelection(Largest& largest, const cuda::Limits& limits) {
 
 Largest checkAll(const cuda::Limits& limits) {
   // By type, ways to meet the keys of a pattern in tiles of dims, and patterns of more dims than these; combine,
-  // effects of rules on tokens and grids, merge, append and rotary by type; selection; linear and cumulative
+  // lengths, effects of rules on tokens and grids, merge, append and rotary by type; selection; linear and cumulative
   // attention by type, and their carries; the delta rule by type.
-  constexpr size_t kKernels = 3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 12 + (3 * 4 + 1) + (3 * 2 + 1) + 3;
+  constexpr size_t kKernels = 3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 3 + 12 + (3 * 4 + 1) + (3 * 2 + 1) + 3;
   Largest largest;
   checkAttention(largest, limits);
   checkMerge(largest, limits);
+  checkLengths(largest, limits);
   checkAppend(largest, limits);
   checkRotary(largest, limits);
   checkSelection(largest, limits);

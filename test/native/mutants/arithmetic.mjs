@@ -156,6 +156,9 @@ export const arithmeticMutants = [
   float32('NaN stays among the values', nonFinite, '      if (sizeof(E) == 4) x = 0;\n'),
 
   // Masks and scores.
+  attention('queries keep their length', scores, '*= ofQuery * ofKey[i]', '*= ofKey[i]'),
+  attention('lengths are those of keys in a row', scores, 'keys.at(column).token];', 'column];'),
+  attention('a row has the lengths of a lane', 'attention/row_lengths.h', '  squares.join();\n'),
   attention('no visit is masked', scores, 'bool isMasked = !visit.isInterior;', 'bool isMasked = false;'),
   attention('keys past the last are seen', scores, 'bool isSeen = column < keys.visit.count;', 'bool isSeen = true;'),
   attention(
