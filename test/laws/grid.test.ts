@@ -80,7 +80,8 @@ const factors: Record<string, Partial<Case>[]> = {
   softcap: [{}, { softcap: 0.7 }, { softcap: 20 }],
   alibi: [{}, { alibi: 'h' }, { alibi: 'bh' }],
   sinks: [{}, { sinks: true }],
-  scale: [{}, { scale: 1 }, { scale: -0.3 }],
+  scale: [{}, { scale: 1 }, { scale: -0.3 }, { cosine: true, scale: 3 }],
+  extra: [{}, { extra: 5 }],
   dims: [...same, ...different].map((dims) => ({ dims })),
   lengths: [
     { batch: 1, queries: 1, keys: 1 },

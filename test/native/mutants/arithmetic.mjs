@@ -217,8 +217,8 @@ export const arithmeticMutants = [
   attention(
     'lists add to one column of two',
     scores,
-    'for (int i = 0; i < 2; ++i) {\n      const int column',
-    'for (int i = 0; i < 1; ++i) {\n      const int column',
+    'for (int i = 0; i < 2; ++i) {\n      const int column = firstColumn + Tile::column(block, i);\n      if (column >= keys',
+    'for (int i = 0; i < 1; ++i) {\n      const int column = firstColumn + Tile::column(block, i);\n      if (column >= keys',
   ),
   attention(
     'lists add to extra keys',
