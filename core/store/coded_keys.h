@@ -31,14 +31,14 @@ struct CodeForm {
 
   // A chunk has the channels of kChunk * fields() in a row: byte i has channel i in its lowest bits, then kChunk + i,
   // and so on.
-  int32_t fields() const { return 8 / bits; }
-  int32_t groupsOfToken() const { return dim / group; }
+  TW_HOST_DEVICE int32_t fields() const { return 8 / bits; }
+  TW_HOST_DEVICE int32_t groupsOfToken() const { return dim / group; }
   // Scales, and minima, of a block are [tokens / group][dim], or [dim / group][tokens].
-  int64_t scaleAt(Token row, int32_t channel) const {
+  TW_HOST_DEVICE int64_t scaleAt(Token row, int32_t channel) const {
     return axis == CodeAxis::channel ? int64_t(row / group) * dim + channel : int64_t(channel / group) * tokens + row;
   }
 
-  void layOut() {
+  TW_HOST_DEVICE void layOut() {
     const auto lines = [](int64_t size) { return ceilDiv(size, kLine) * kLine; };
     channels = ceilDiv(dim, kChunk * fields()) * kChunk * fields();
     rowBytes = channels / fields();
@@ -57,9 +57,9 @@ struct CodedRows {
   const float *scales = nullptr, *mins = nullptr;
   Token first = 0;
 
-  const uint8_t* row(Token i) const { return codes + int64_t(first + i) * form->rowBytes; }
+  TW_HOST_DEVICE const uint8_t* row(Token i) const { return codes + int64_t(first + i) * form->rowBytes; }
   // Where among scales, and minima, that of a channel of row i is.
-  int64_t scaleAt(Token i, int32_t channel) const { return form->scaleAt(first + i, channel); }
+  TW_HOST_DEVICE int64_t scaleAt(Token i, int32_t channel) const { return form->scaleAt(first + i, channel); }
 };
 
 // Blocks whose codes have the same numbers of bits.
@@ -68,7 +68,7 @@ struct CodeTier {
   const uint8_t* data = nullptr;  // [blocks][heads][headBytes]
   int32_t blocks = 0;
 
-  int64_t headBytes() const { return keys.bytes + values.bytes; }
+  TW_HOST_DEVICE int64_t headBytes() const { return keys.bytes + values.bytes; }
 };
 
 struct CodedKeys {
@@ -82,10 +82,10 @@ struct CodedKeys {
   int64_t tableBatch = 0;
   const int32_t *keyEnds = nullptr, *valueEnds = nullptr;  // tokens before these have codes, by sequence
 
-  const int32_t* ends(bool areKeys) const { return areKeys ? keyEnds : valueEnds; }
-  bool has(bool areKeys, int64_t b, Token token) const { return token < ends(areKeys)[b]; }
+  TW_HOST_DEVICE const int32_t* ends(bool areKeys) const { return areKeys ? keyEnds : valueEnds; }
+  TW_HOST_DEVICE bool has(bool areKeys, int64_t b, Token token) const { return token < ends(areKeys)[b]; }
   // Rows from a token that has codes on, as far as endOfPart().
-  CodedRows rows(bool areKeys, int64_t b, int32_t head, Token token) const {
+  TW_HOST_DEVICE CodedRows rows(bool areKeys, int64_t b, int32_t head, Token token) const {
     const Token index = token / blockTokens;
     const int32_t entry = table[b * tableBatch + index];
     const CodeTier& tier = tiers[entry & 3];
@@ -96,7 +96,7 @@ struct CodedKeys {
             reinterpret_cast<const float*>(at + form.minsAt), token - index * blockTokens};
   }
   // Where keys and values stop being kept as those of a token are; at most `end`.
-  Token endOfPart(int64_t b, Token token, Token end) const {
+  TW_HOST_DEVICE Token endOfPart(int64_t b, Token token, Token end) const {
     const Token limits[] = {keyEnds[b], valueEnds[b]};
     for (const Token limit : limits) {
       if (token < limit) end = smaller(end, smaller(limit, (token / blockTokens + 1) * blockTokens));
