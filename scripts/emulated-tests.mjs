@@ -27,6 +27,8 @@ const checks = [
   check('linear_checks', []),
   check('cumulative_checks', []),
   check('delta_checks', []),
+  check('stats_checks', []),
+  check('summary_checks', []),
   check('visit_checks', []),
 ];
 

@@ -66,6 +66,8 @@ function checksFor(capability) {
     linear_checks: [60, 10],
     cumulative_checks: [60, 10],
     delta_checks: [60, 10],
+    stats_checks: [60, 10],
+    summary_checks: [60, 10],
   };
   const checks = primitives.map((program) => ({ name: path.basename(program), command: [program], seconds: 30 }));
   checks.push({ name: 'attention_checks each', command: [inBuild('attention_checks'), 'each'], seconds: 40 });

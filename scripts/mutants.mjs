@@ -35,6 +35,8 @@ const families = {
   cumulative: { kernels: 'cuda/kernels/cumulative.cu', checks: 'cumulative', problems: 24 },
   delta: { kernels: 'cuda/kernels/delta.cu', checks: 'delta', problems: 20 },
   linear: { kernels: 'cuda/kernels/linear.cu', checks: 'linear', problems: 20 },
+  stats: { kernels: 'cuda/kernels/stats.cu', checks: 'stats', problems: 40 },
+  summary: { kernels: 'cuda/kernels/summary.cu', checks: 'summary', problems: 20 },
 };
 const schedules = ['races', 'lazy', 'eager', 'random:1', 'random:2', 'random:3'];
 const timeLimit = 300_000; // a bug may well make a kernel run for ever

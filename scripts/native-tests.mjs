@@ -34,9 +34,11 @@ const kernels = [
   { name: 'merge_checks', room: 'gpu' },
   { name: 'append_checks', room: 'gpu' },
   { name: 'rotary_checks', room: 'gpu' },
-  { name: 'linear_checks', room: 'gpu', args: [6] },
+  { name: 'linear_checks', room: 'gpu', args: [4] },
   { name: 'cumulative_checks', room: 'gpu', args: [6] },
-  { name: 'delta_checks', room: 'gpu', args: [6] },
+  { name: 'delta_checks', room: 'gpu', args: [2] },
+  { name: 'stats_checks', room: 'gpu', args: [6] },
+  { name: 'summary_checks', room: 'gpu', args: [6] },
   { name: 'visit_checks', room: 'gpu' },
 ];
 

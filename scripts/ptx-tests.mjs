@@ -31,6 +31,8 @@ const checks = [
   check('linear_checks', [20], `twins:${folder}`),
   check('cumulative_checks', [20], `twins:${folder}`),
   check('delta_checks', [20], `twins:${folder}`),
+  check('stats_checks', [16], `twins:${folder}`),
+  check('summary_checks', [10], `twins:${folder}`),
 ];
 const schedules = ['lazy', 'eager', 'races', 'random:1'];
 

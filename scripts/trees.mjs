@@ -28,6 +28,8 @@ export const gpuChecks = [
   'linear_checks',
   'cumulative_checks',
   'delta_checks',
+  'stats_checks',
+  'summary_checks',
 ];
 
 const trees = {

@@ -22,7 +22,8 @@ struct StatsParts {
   std::unique_ptr<float[]> columns, maxima, diagonals;
 };
 
-struct StatsProblem {
+// Plain data: kernels get it as it is.
+struct StatsCall {
   int32_t batch = 0, queryHeads = 0, kvHeads = 0;  // query head h reads KV head h * kvHeads / queryHeads
   Token queries = 0, keys = 0;
   int32_t headDim = 0;
@@ -48,8 +49,6 @@ struct StatsProblem {
   Placed<float> probs = nullptr;  // [batch][queryHeads][queries][keys]
   Placed<float> scores = nullptr;
 
-  std::shared_ptr<StatsParts> parts = std::make_shared<StatsParts>();
-
   bool isEmpty() const { return batch == 0 || queries == 0; }
   TW_HOST_DEVICE int32_t headsPerKey() const { return queryHeads / kvHeads; }
   TW_HOST_DEVICE Token keysOf(int64_t b) const { return keyLengths ? keyLengths[b] : keys; }
@@ -68,6 +67,10 @@ struct StatsProblem {
   bool needsProbs() const { return lse || topIndices || needsSums(); }
   // Whether probabilities are read once the lse of their row is known.
   bool needsSums() const { return keySum || keySumOverQueries || keyMaxOverHeads || blockSum || diagSum || probs; }
+};
+
+struct StatsProblem : StatsCall {
+  std::shared_ptr<StatsParts> parts = std::make_shared<StatsParts>();
 };
 
 }  // namespace tilewise

@@ -53,7 +53,8 @@ int32_t jobsOf(const SummaryProblem&) { return 1; }
 
 std::shared_ptr<Job> jobOf(const SummaryProblem& problem, int32_t, const Kernels& kernels, int) {
   const auto job = std::make_shared<Job>();
-  const int64_t perItem = larger<int64_t>(1, kSummedKeys / larger<int64_t>(1, problem.runs[0].count));
+  const int64_t keys = problem.isEmpty() ? 1 : problem.runs[0].count;
+  const int64_t perItem = larger<int64_t>(1, kSummedKeys / keys);
   const int64_t groups = ceilDiv(problem.runCount, perItem);
   job->items = groups * problem.heads;
   job->work = [problem, perItem, groups, &kernels](int64_t item, Worker& worker) {

@@ -15,10 +15,6 @@ namespace tilewise::cuda {
 template <int Columns>
 using LinearTile = SharedTile<float, kStripDims, Columns>;
 
-// This thread in its block, computed where it is asked for: what is computed of it stays in registers through the loop
-// over chunks else, and kernels spill. All lanes of the warp call this.
-__device__ __forceinline__ int ownThread() { return warp_id() * 32 + lane_id(); }
-
 __device__ __forceinline__ float mapped(FeatureMap map, float x) {
   if (map == FeatureMap::elu1) return x > 0 ? x + 1 : exponential(x);
   // Of a number that is none the number comes out.

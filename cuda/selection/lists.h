@@ -4,7 +4,7 @@
 //   tree: halveRanges(), which begins -> scores -> halveRanges(), again and again; the last one writes the list
 #pragma once
 
-#include "best.h"
+#include "../tiles/best.h"
 #include "methods.h"
 
 namespace tilewise::cuda {

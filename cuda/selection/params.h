@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../../core/op/selection.h"
+#include "../tiles/best_shape.h"
 #include "tuning.h"
 
 namespace tilewise::cuda {
@@ -45,12 +46,6 @@ struct SelectionParams {
   TW_HOST_DEVICE const SelectionStage& now() const { return problem.stage[stage]; }
   TW_HOST_DEVICE int64_t groupsPerList() const { return ceilDiv<int64_t>(problem.blocks(stage), blocksPerGroup); }
 };
-
-// A score as an integer: ascending as scores ascend, -0 as 0. Never 0: that says "no candidate".
-TW_HOST_DEVICE uint32_t rankOf(float score) {
-  const uint32_t bits = detail::bitsOf(score + 0.0f);
-  return bits & 0x80000000 ? ~bits : bits | 0x80000000;
-}
 
 // The query block that a slot belongs to.
 struct Place {

@@ -6,6 +6,7 @@
 // A score depends on its key and the rows alone: how work is divided changes no bit.
 #pragma once
 
+#include "../tiles/best.h"
 #include "copy_rows.h"
 #include "methods.h"
 #include "score_keys.h"

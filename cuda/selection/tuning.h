@@ -6,17 +6,12 @@
 
 namespace tilewise::cuda {
 
-// Threads of a block that scores candidates, of one that keeps the best of a list, and of one that splits lists. Not
-// measured.
+// Threads of a block that scores candidates, and of one that splits lists. Not measured.
 constexpr int kSearchThreads = 256;
 constexpr int kSearchWarps = kSearchThreads / 32;
-constexpr int kListThreads = 256;
-constexpr int kListWarps = kListThreads / 32;
 constexpr int kSplitThreads = 128;
 // Chunks that a warp searches together: two keys of each are the 16 rows of a product.
 constexpr int kChunksPerWarp = 8;
-// Shared memory of a block that keeps the best of a list: three sums per warp, two buffers (best.h).
-constexpr int kListSharedBytes = 2 * kListWarps * 3 * 4;
 
 // Working memory of a launch, about: a single group of blocks may need more. Not measured.
 constexpr int64_t kWorkspaceBytes = int64_t(64) << 20;

@@ -48,10 +48,11 @@ void* Staging::copyOf(const void* data, bool isOnDevice, const Axes& axes, const
   return device;
 }
 
-void* Staging::roomFor(void* data, bool isOnDevice, const Axes& axes, const Form& form) {
+void* Staging::roomFor(void* data, bool isOnDevice, const Axes& axes, const Form& form, bool isUpdate) {
   if (!data || isOnDevice) return data;
   const Packing packing = packingOf(axes, form);
   void* device = queue_.allocate(packing.bytes());
+  if (isUpdate) upload(packing, data, device);
   if (packing.bytes() > 0) results_.push_back({packing, data, device});
   return device;
 }
@@ -152,7 +153,7 @@ void Staging::convert(Operand& o, int64_t batch, int64_t tokens, int64_t heads, 
 
 void Staging::output(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type) {
   o.data = roomFor(o.data, o.isOnDevice, {{batch, &o.batch}, {tokens, &o.token}, {heads, &o.head}, {dim, &o.dim}},
-                   {sizeOf(type), kRowAlignment, true});
+                   {sizeOf(type), kRowAlignment, true}, false);
   o.isOnDevice = true;
 }
 

@@ -42,7 +42,12 @@ class Staging {
   }
   template <class T>
   void output(Placed<T>& array, const Axes& axes, const Form& form) {
-    array = {static_cast<T*>(roomFor(array.data, array.isOnDevice, axes, form)), true};
+    array = {static_cast<T*>(roomFor(array.data, array.isOnDevice, axes, form, false)), true};
+  }
+  // An output of which a call may leave parts as they are.
+  template <class T>
+  void update(Placed<T>& array, const Axes& axes, const Form& form) {
+    array = {static_cast<T*>(roomFor(array.data, array.isOnDevice, axes, form, true)), true};
   }
 
   // The type of elements as they are given, and as kernels read them: another one is float32.
@@ -100,7 +105,7 @@ class Staging {
   };
 
   void* copyOf(const void* data, bool isOnDevice, const Axes& axes, const Form& form);
-  void* roomFor(void* data, bool isOnDevice, const Axes& axes, const Form& form);
+  void* roomFor(void* data, bool isOnDevice, const Axes& axes, const Form& form, bool isUpdate);
   void upload(const Packing& packing, const void* host, void* device);
   void convert(Operand& rows, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, Types types,
                const std::vector<int32_t>& slots, int64_t copies);

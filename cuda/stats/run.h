@@ -1,5 +1,4 @@
-// Statistics of attention on a GPU: what cuda/operations.h asks of an operation. There are no kernels, so the backend
-// refuses every problem, and only addReasons() is ever called. Reader: the backend.
+// Statistics of attention on a GPU: what cuda/operations.h asks of an operation. Reader: the backend.
 #pragma once
 
 #include "../../core/op/backend.h"
@@ -10,10 +9,8 @@
 
 namespace tilewise::cuda {
 
-inline void addReasons(Reasons& reasons, const StatsProblem&, const Limits&) {
-  reasons.add("statistics of attention run on the CPU only");
-}
-inline StatsProblem stage(Staging&, const StatsProblem& problem) { return problem; }
-inline void run(const StatsProblem&, const Limits&, Queue&, const CancelFlag&) {}
+void addReasons(Reasons& reasons, const StatsProblem& problem, const Limits& limits);
+StatsProblem stage(Staging& staging, const StatsProblem& problem);
+void run(const StatsProblem& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
 }  // namespace tilewise::cuda

@@ -1,5 +1,4 @@
-// Summaries of keys on a GPU: what cuda/operations.h asks of an operation. There are no kernels, so the backend refuses
-// every problem, and only addReasons() is ever called. Reader: the backend.
+// Summaries of keys on a GPU: what cuda/operations.h asks of an operation. Reader: the backend.
 #pragma once
 
 #include "../../core/op/backend.h"
@@ -10,10 +9,8 @@
 
 namespace tilewise::cuda {
 
-inline void addReasons(Reasons& reasons, const SummaryProblem&, const Limits&) {
-  reasons.add("summaries of keys run on the CPU only");
-}
-inline SummaryProblem stage(Staging&, const SummaryProblem& problem) { return problem; }
-inline void run(const SummaryProblem&, const Limits&, Queue&, const CancelFlag&) {}
+void addReasons(Reasons& reasons, const SummaryProblem& problem, const Limits& limits);
+SummaryProblem stage(Staging& staging, const SummaryProblem& problem);
+void run(const SummaryProblem& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
 }  // namespace tilewise::cuda

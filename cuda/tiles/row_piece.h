@@ -7,6 +7,10 @@
 
 namespace tilewise::cuda {
 
+// This thread in its block, computed where it is asked for: what is computed of it stays in registers through a loop
+// over tiles else, and kernels spill. All lanes of the warp call this.
+__device__ __forceinline__ int ownThread() { return warp_id() * 32 + lane_id(); }
+
 // 16 bytes of a row, or what is left of it.
 template <class E>
 struct RowPiece {

@@ -19,12 +19,14 @@ import {
   verticalSlash,
   verticalSlashSync,
 } from '../../dist/index.js';
+import { selected } from '../conformance/backends.js';
+import { onEveryBackend } from '../conformance/suite.js';
 import { extKv, type KvCase, kvCasesOf } from '../support/ext-kv.js';
-import { expectNear, onEveryCpu } from '../support/ext-linear.js';
+import { expectNear } from '../support/ext-linear.js';
 import { expectRefused, extTensor } from '../support/ext-modifiers.js';
 import { type ExtTensor, extNumbers } from '../support/ext-patterns.js';
 
-const device = 'cpu' as const;
+const here = () => ({ device: selected()?.device });
 const plain = (lists: unknown): unknown =>
   ArrayBuffer.isView(lists) ? [...(lists as Int32Array)] : Array.isArray(lists) ? lists.map(plain) : lists;
 const operands = (given: KvCase) => [extTensor(given.q), extTensor(given.k)] as const;
@@ -42,7 +44,7 @@ function expectScores(got: Tensor, want: ExtTensor): void {
 
 /** Attention over what was selected, as the file has it. */
 function expectOut(given: KvCase, q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): void {
-  const { out, lse } = attentionSync(q, k, v, { ...options, device, returnLse: true });
+  const { out, lse } = attentionSync(q, k, v, { ...options, ...here(), returnLse: true });
   expectNear(out, given.out);
   extNumbers(given.lse).forEach((x, i) => {
     expect(lse.data[i], `lse ${i}`).toSatisfy(
@@ -62,10 +64,10 @@ function onPages(given: KvCase) {
   };
 }
 
-onEveryCpu(() => {
+onEveryBackend(() => {
   it.each(kvCasesOf('questPageScores'))('$name', (given) => {
     const [q, k] = operands(given);
-    const options = { ...(given.options as { pageSize: number; pages: number }), device };
+    const options = { ...(given.options as { pageSize: number; pages: number }), ...here() };
     const groups = questPageScoresSync(q, k, options);
     expectScores(groups.scores, given.groupScores as ExtTensor);
     expect(plain(groups.lists)).toEqual(given.selectedPerGroup);
@@ -80,7 +82,7 @@ onEveryCpu(() => {
 
   it.each(kvCasesOf('deltaPageScores'))('$name', (given) => {
     const [q, k] = operands(given);
-    const options = { ...(given.options as { pageSize: number; pages: number }), device };
+    const options = { ...(given.options as { pageSize: number; pages: number }), ...here() };
     for (const lse of [undefined, extTensor(given.queryLse as ExtTensor)]) {
       const { scores, lists } = deltaPageScoresSync(q, k, { ...options, lse });
       expectScores(scores, given.scores as ExtTensor);
@@ -91,7 +93,7 @@ onEveryCpu(() => {
   it.each(kvCasesOf('blockMeanTopK'))('$name', (given) => {
     const [q, k] = operands(given);
     const { scale, ...options } = given.options as { blockSize: number; topK: number; scale: number };
-    const { scores, lists } = blockMeanTopKSync(q, k, { ...options, device });
+    const { scores, lists } = blockMeanTopKSync(q, k, { ...options, ...here() });
     expectScores(scores, given.scores as ExtTensor);
     const { offsets, columns } = lists.listed;
     const rows = (given.selected as number[][][]).flat();
@@ -102,7 +104,7 @@ onEveryCpu(() => {
   it.each(kvCasesOf('verticalSlash'))('$name', (given) => {
     const [q, k] = operands(given);
     const options = given.options as { vertical: number; slash: number };
-    const { scores, verticals, slashes, lists } = verticalSlashSync(q, k, { ...options, device });
+    const { scores, verticals, slashes, lists } = verticalSlashSync(q, k, { ...options, ...here() });
     expectScores(scores.columns, given.columnSums as ExtTensor);
     expectScores(scores.diagonals, given.diagonalSums as ExtTensor);
     expect(plain(verticals[0])).toEqual(given.verticals);
@@ -112,7 +114,7 @@ onEveryCpu(() => {
 
   it.each(kvCasesOf('snapKV'))('$name', (given) => {
     const [q, k] = operands(given);
-    const { scores, lists } = snapKVSync(q, k, { ...(given.options as { capacity: number }), device });
+    const { scores, lists } = snapKVSync(q, k, { ...(given.options as { capacity: number }), ...here() });
     expectScores(scores, given.importance as ExtTensor);
     expect(plain(lists[0])).toEqual(given.selected);
     const paged = onPages(given);
@@ -123,7 +125,7 @@ onEveryCpu(() => {
     const [q, k] = operands(given);
     const { scores, lists } = landmarkTopKSync(q, k, {
       ...(given.options as { blockSize: number; topK: number }),
-      device,
+      ...here(),
     });
     expectScores(scores, given.scores as ExtTensor);
     expect(lists[0]).toEqual(given.selected);

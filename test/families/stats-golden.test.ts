@@ -1,10 +1,12 @@
-// Statistics of attention against numbers computed elsewhere (golden/ext-kv.json), on every instruction set of the CPU; and
-// what the file says is wrong. Reader: someone who ports a model that looks at its scores.
+// Statistics of attention against numbers computed elsewhere (golden/ext-kv.json), on every backend; and what the file
+// says is wrong. Reader: someone who ports a model that looks at its scores.
 
 import { describe, expect, it } from 'vitest';
 import { type AttentionStatsOptions, attentionStats, attentionStatsSync } from '../../dist/index.js';
+import { selected } from '../conformance/backends.js';
+import { onEveryBackend } from '../conformance/suite.js';
 import { extKv, type KvCase, kvCasesOf } from '../support/ext-kv.js';
-import { expectNear, onEveryCpu } from '../support/ext-linear.js';
+import { expectNear } from '../support/ext-linear.js';
 import { expectRefused, extTensor } from '../support/ext-modifiers.js';
 import { type ExtTensor, extNumbers } from '../support/ext-patterns.js';
 
@@ -13,12 +15,12 @@ const sums = ['keySum', 'keySumOverQueries', 'keyMaxOverHeads', 'blockSum', 'dia
 /** Whether the file gives an lse that is not that of the keys. */
 const isGiven = ({ name }: KvCase) => name.includes('lse of a larger set');
 
-onEveryCpu(() => {
+onEveryBackend(() => {
   it.each(kvCasesOf('attentionStats'))('$name', (given) => {
     const options = given.options as unknown as AttentionStatsOptions;
     const got = attentionStatsSync(extTensor(given.q), extTensor(given.k), {
       ...options,
-      device: 'cpu',
+      device: selected()?.device,
       lse: isGiven(given) ? extTensor(given.lse) : undefined,
     });
     if (!isGiven(given)) {

@@ -41,7 +41,7 @@ const names = namesOf<PageSelectorOptions>({ ...pageNames, ...selectorNames });
  * @param options `pages` is the budget; `pageSize` is needed for a tensor; `lastPages` is 1 by default
  * @returns `scores` [batch, kvHeads, pages], and `lists` with a list for each sequence and KV head; rejects with TypeError or
  *   RangeError (ERR_TILEWISE_UNKNOWN_OPTION, ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_INVALID_TENSOR,
- *   ERR_TILEWISE_SHAPE_MISMATCH) or TilewiseError (ERR_TILEWISE_UNSUPPORTED on a GPU)
+ *   ERR_TILEWISE_SHAPE_MISMATCH) or TilewiseError (ERR_TILEWISE_UNSUPPORTED)
  */
 export async function questPageScores(
   q: TensorLike,

@@ -20,7 +20,7 @@ import { type AttentionStats, prepareStats, type StatsCall, statsOp } from './pr
  * @param options see AttentionStatsOptions; `want` is needed
  * @returns see AttentionStats; rejects with TypeError or RangeError (ERR_TILEWISE_UNKNOWN_OPTION,
  *   ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_INVALID_TENSOR, ERR_TILEWISE_SHAPE_MISMATCH, ERR_TILEWISE_DTYPE) or
- *   TilewiseError (ERR_TILEWISE_UNSUPPORTED on a GPU)
+ *   TilewiseError (ERR_TILEWISE_UNSUPPORTED)
  */
 export async function attentionStats(
   q: TensorLike,

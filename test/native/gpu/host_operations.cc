@@ -160,6 +160,25 @@ void run(const SelectionProblem& p, const Limits&, Queue&, const CancelFlag& can
   cpu::backend().run(p, cancel);
 }
 
+void run(const StatsProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
+  for (const Operand* o : {&p.query, &p.key}) mustBeRows(*o, p.dtype, "rows");
+  for (const void* data : std::initializer_list<const void*>{
+           p.store.paged.table, p.keyLengths, p.givenLse.data, p.lse.data, p.topIndices.data, p.topProbs.data,
+           p.keySum.data, p.keySumOverQueries.data, p.keyMaxOverHeads.data, p.blockSum.data, p.diagSum.data,
+           p.probs.data, p.scores.data}) {
+    mustBeOnDevice(data, "an operand");
+  }
+  cpu::backend().run(p, cancel);
+}
+
+void run(const SummaryProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
+  mustBeRows(p.key, p.type, "key");
+  for (const void* data : std::initializer_list<const void*>{p.runs, p.bounds.data, p.means.data}) {
+    mustBeOnDevice(data, "an operand");
+  }
+  cpu::backend().run(p, cancel);
+}
+
 void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
 void addReasons(Reasons&, const AppendProblem&, const Limits&) {}
 void addReasons(Reasons&, const CumulativeProblem&, const Limits&) {}
@@ -168,5 +187,7 @@ void addReasons(Reasons&, const LinearProblem&, const Limits&) {}
 void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
 void addReasons(Reasons&, const RotaryProblem&, const Limits&) {}
 void addReasons(Reasons&, const SelectionProblem&, const Limits&) {}
+void addReasons(Reasons&, const StatsProblem&, const Limits&) {}
+void addReasons(Reasons&, const SummaryProblem&, const Limits&) {}
 
 }  // namespace tilewise::cuda

@@ -14,24 +14,12 @@
 #include "../problems.h"
 #include "disturber.h"
 #include "host_operations.h"
+#include "staging_case.h"
+#include "staging_statistics.h"
 
 using namespace tilewise;
 
 namespace {
-
-// The same call on the CPU and through the backend leaves the same memory.
-void compare(Backend& backend, const AnyProblem& p, const Disturber& disturber) {
-  const CancelFlag cancel{false};
-  const auto before = disturber.snapshot();
-  cpu::backend().run(p, cancel);
-  const auto expected = disturber.snapshot();
-  disturber.restore(before);
-  const size_t blocks = machine.blocks();
-  areRowsLaidOut = disturber.isAllOnHost();
-  backend.run(p, cancel);
-  CHECK(disturber.snapshot() == expected, "%s: the memory differs", nameOfCase.c_str());
-  CHECK(machine.blocks() == blocks, "%s: device memory is left over", nameOfCase.c_str());
-}
 
 // Keys and values on pages of a pool, in any order; entries of the table that are not in use hold what is no page.
 void onPages(AttentionProblem& p, CaseMaker& maker, std::vector<int32_t>& table, std::vector<int32_t>& lengths,
@@ -388,6 +376,8 @@ int main(int argc, char** argv) {
       checkLinear(backend, seed, toDevice);
       checkCumulative(backend, seed, toDevice);
       checkSelection(backend, seed, toDevice);
+      checkStats(backend, seed, toDevice);
+      checkSummary(backend, seed, toDevice);
     }
   }
   return finish("staging_checks");

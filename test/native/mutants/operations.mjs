@@ -1,4 +1,4 @@
-// Seeded bugs of the kernels of selection, merging, appending, rotating and linear attention.
+// Seeded bugs of the kernels of all operations but attention.
 import { mutant } from './mutant.mjs';
 
 const selection = mutant('selection', 'cuda/selection/');
@@ -6,7 +6,10 @@ const merge = (name, ...change) => mutant('merge', 'cuda/merge/')(name, 'merge_r
 const append = (name, ...change) => mutant('append', 'cuda/append/')(name, 'append_rows.h', ...change);
 const rotary = (name, ...change) => mutant('rotary', 'cuda/rotary/')(name, 'rotate_rows.h', ...change);
 
+const best = mutant('selection', 'cuda/tiles/');
 const linear = mutant('linear', 'cuda/linear/');
+const stats = mutant('stats', 'cuda/stats/');
+const summary = (name, ...change) => mutant('summary', 'cuda/summary/')(name, 'summarise.h', ...change);
 const delta = (name, ...change) => mutant('delta', 'cuda/delta/')(name, 'scan.h', ...change);
 const cumulative = (name, ...change) => mutant('cumulative', 'cuda/cumulative/')(name, 'scan_tokens.h', ...change);
 
@@ -60,20 +63,20 @@ export const operationMutants = [
     '(lane_id() & 8 ? right : left)',
     '(lane_id() & 8 ? left : right)',
   ),
-  selection(
+  best(
     'lanes that do not store the sums take no part in the shuffle of warp_id()',
     'best.h',
     'st_shared(buffer + (warp * kValues + v) * 4, uint32_t(own[v]));',
     'st_shared(buffer + (warp_id() * kValues + v) * 4, uint32_t(own[v]));',
   ),
-  selection('sums are read before all warps have them', 'best.h', '    sync_block();\n'),
-  selection(
+  best('sums are read before all warps have them', 'best.h', '    sync_block();\n'),
+  best(
     'sums of two rounds share a buffer',
     'best.h',
     '(turn_ ^= 1) * (kListSharedBytes / 2)',
     '0 * (kListSharedBytes / 2)',
   ),
-  selection('of equals all are kept', 'best.h', '(isEqual && e < equals)', 'isEqual'),
+  best('of equals all are kept', 'best.h', '(isEqual && e < equals)', 'isEqual'),
   selection('of equals the right half is taken', 'methods.h', 'rightScore > leftScore', 'rightScore >= leftScore'),
   selection(
     'a row is copied past its dims',
@@ -156,6 +159,81 @@ export const operationMutants = [
     '      sync_block();\n    }\n  }\n\n  // The diagonal',
     '    }\n  }\n\n  // The diagonal',
   ),
+
+  // Statistics.
+  stats(
+    'a tile is overwritten while others read it',
+    'score_tile.h',
+    '      sync_block();  // nobody reads the tiles of before any more\n',
+  ),
+  stats('keys stay that are of another tile', 'columns.h', '    Base::forget();\n'),
+  stats(
+    'queries of the next block count',
+    'columns.h',
+    'if (query + Base::rowOf(slot) >= end) return;',
+    'if (query + Base::rowOf(slot) >= end + 1) return;',
+  ),
+  stats(
+    'blocks take keys of the next one',
+    'columns.h',
+    'smaller<Token>(from + Base::p_.blockKeys, kStatsTile)',
+    'smaller<Token>(from + Base::p_.blockKeys + 1, kStatsTile)',
+  ),
+  stats('sums are overwritten before they are read', 'columns.h', '      sync_block();  // sums are overwritten\n'),
+  stats('a query sees one key more', 'score_tile.h', 'column < seen[slot] ?', 'column <= seen[slot] ?'),
+  stats(
+    'keys before the first count',
+    'score_tile.h',
+    'const int first = larger(0, -key);',
+    'const int first = larger(-64, -key - 1);',
+  ),
+  stats(
+    'the second half of a row is left out',
+    'rows.h',
+    '      merge(state_[slot], SoftmaxState{ld_shared_f32(at), ld_shared_f32(at + 4)});\n',
+  ),
+  stats(
+    'halves meet before they are there',
+    'rows.h',
+    '    sync_block();\n#pragma unroll\n    for (int slot = 0; slot < 2; ++slot) {\n      const Token query',
+    '#pragma unroll\n    for (int slot = 0; slot < 2; ++slot) {\n      const Token query',
+  ),
+  stats(
+    'a diagonal begins a row late',
+    'diagonals.h',
+    'larger(quarter * kQuarter, -column)',
+    'larger(quarter * kQuarter, 1 - column)',
+  ),
+  stats(
+    'the tile of a diagonal is read before it is there',
+    'diagonals.h',
+    "        sync_block();  // score() has the one before the next tile's\n",
+  ),
+  stats(
+    'of equal scores the later key comes first',
+    'top_keys.h',
+    'tokens[low] < tokens[high]',
+    'tokens[low] > tokens[high]',
+  ),
+  stats(
+    'the network does not mirror',
+    'top_keys.h',
+    '(low / size + 1) * size - 1 - low % size : low + half',
+    'low + half : low + half',
+  ),
+  stats(
+    'keys that nobody sees are kept',
+    'top_keys.h',
+    'smaller<int32_t>(p.topK, seen)',
+    'smaller<int32_t>(p.topK, p.keys)',
+  ),
+  summary(
+    'the last keys are left out',
+    'if (first + i >= run.count) continue;',
+    'if (first + i + 1 >= run.count && first > 0) continue;',
+  ),
+  summary('means are sums', 'sum * (1.0f / float(run.count))', 'sum'),
+  summary('heads share the first', 'p.key.offset(run.batch, run.first, head)', 'p.key.offset(run.batch, run.first, 0)'),
 
   // Linear attention.
   linear('later keys have a score', 'scan.h', 'x = column <= row ? x : 0;', 'x = column <= row + 1 ? x : 0;'),

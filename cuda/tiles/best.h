@@ -1,11 +1,12 @@
 // The best of a list of scores, by a thread block: how many are above a number is counted until the number is found
-// that as many reach as are to be kept. Reader: someone who reads lists.h.
+// that as many reach as are to be kept. Reader: whoever selects: lists of chunks, keys of a row.
 //
 // Element i of a list is thread i % kListThreads's in every pass, so that no pass waits for another's memory.
 #pragma once
 
+#include "../../core/base/dtype.h"
 #include "../prims/prims.h"
-#include "params.h"
+#include "best_shape.h"
 
 namespace tilewise::cuda {
 
@@ -43,11 +44,19 @@ class BlockSums {
   int turn_ = 0;
 };
 
+// A score as an integer: ascending as scores ascend, -0 as 0. Never 0: that says "no candidate".
+__device__ __forceinline__ uint32_t rankOf(float score) {
+  const uint32_t bits = detail::bitsOf(score + 0.0f);
+  return bits & 0x80000000 ? ~bits : bits | 0x80000000;
+}
+
 // Lanes of the mask below this one.
 __device__ __forceinline__ int lanesBelow(uint32_t mask) { return popc(mask & ((1u << lane_id()) - 1)); }
 
 // The number that at least `most` of `count` > `most` ranks reach, and as few more as can be: two bits at a time.
-__device__ __forceinline__ uint32_t thresholdOf(const uint32_t* ranks, int64_t count, int64_t most, BlockSums& sums) {
+// ranks[i]: a pointer, or what computes them.
+template <class Ranks>
+__device__ __forceinline__ uint32_t thresholdOf(const Ranks& ranks, int64_t count, int64_t most, BlockSums& sums) {
   uint32_t threshold = 0;
   for (int shift = 30; shift >= 0; shift -= 2) {
     int32_t reach[3] = {0, 0, 0}, before[3], all[3];
@@ -66,8 +75,8 @@ __device__ __forceinline__ uint32_t thresholdOf(const uint32_t* ranks, int64_t c
 }
 
 // Calls keep(i, place) for the `most` best of `count` ranks, of equals the first; places ascend with i.
-template <class Keep>
-__device__ __forceinline__ void forEachBest(const uint32_t* ranks, int64_t count, int64_t most, BlockSums& sums,
+template <class Ranks, class Keep>
+__device__ __forceinline__ void forEachBest(const Ranks& ranks, int64_t count, int64_t most, BlockSums& sums,
                                             Keep&& keep) {
   if (count <= most) {
     for (int64_t i = thread_index(); i < count; i += kListThreads) keep(i, i);
