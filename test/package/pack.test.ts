@@ -30,7 +30,9 @@ const npm =
 /** The environment without what npm puts into it for scripts, and with nothing but node and sh on the PATH if `isBare`. */
 function environment(isBare: boolean): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) => !/^(npm_|TILEWISE_|NODE_OPTIONS|VITEST)/i.test(name));
-  return { ...Object.fromEntries(kept), ...(isBare ? { PATH: bare } : {}) };
+  // A compiler cache, where CI has one, knows sources by their place below this folder.
+  const cache = process.env.CCACHE_BASEDIR ? { CCACHE_BASEDIR: realpathSync(temporary) } : {};
+  return { ...Object.fromEntries(kept), ...cache, ...(isBare ? { PATH: bare } : {}) };
 }
 
 /** Runs node on arguments in the user's project. */
