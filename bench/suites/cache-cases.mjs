@@ -198,27 +198,30 @@ function stepping(shape, peersOf) {
   };
 }
 
-/** Several queries at once, as a draft's check has them. */
-function several(shape) {
+/** Several queries at once, as a draft's check has them: over a cache, whose heads come first, or over tensors, tokens first. */
+function several(shape, isTokensFirst = false) {
   let cache;
   return {
-    name: nameOf('queries', shape),
+    name: nameOf(isTokensFirst ? 'queries, tokens first,' : 'queries', shape),
     threads: allThreads,
     prepare() {
       const { layers } = operandsOf(shape);
-      cache = cacheOf(shape, layers);
+      if (!isTokensFirst) cache = cacheOf(shape, layers);
       return [1, 2, 4, 8, 16].map((queries) => {
         const [q, out] = [1, 2].map((seed) =>
           randomTensor(shape.dtype, dimsOf('bnhd', queries, shape.heads, headDim), seed),
         );
-        const call = (layer) => cache.attentionSync(layer, q, { out });
+        const call = (layer) =>
+          isTokensFirst
+            ? attentionSync(q, layers[layer].k, layers[layer].v, { causal: true, out })
+            : cache.attentionSync(layer, q, { out });
         const name = queries === 1 ? '1 query' : `${queries} queries`;
         const flops = attentionFlops({ queries, keys: shape.tokens, headDim, heads: shape.heads, causal: false });
         const target = queries > 1 && { most: 1.3, leastShare: 0.65 };
         return { name, flops, ...target, call: inTurn([...layers.keys()], call) };
       });
     },
-    release: () => cache.dispose(),
+    release: () => cache?.dispose(),
   };
 }
 
@@ -308,7 +311,10 @@ export function cacheGroups({ isQuick }, peersOf) {
   return [
     ...all({ dtype, heads: [8, 32], tokens }).map((shape) => reading(shape, peersOf)),
     ...all({ dtype: dtype.slice(0, 2), heads: [32], tokens }).map((shape) => stepping(shape, peersOf)),
-    ...all({ dtype, heads: [8, 32], tokens: isQuick ? [1024] : [2048, 32768] }).map(several),
+    ...all({ dtype, heads: [8, 32], tokens: isQuick ? [1024] : [2048, 32768] }).flatMap((shape) => [
+      several(shape),
+      several(shape, true),
+    ]),
     ...all({ dtype, heads: [8, 32], tokens: tokens.slice(0, 1) }).map(ragged),
     ...all({ dtype: ['float16'], heads: [8, 32], tokens: isQuick ? [1024] : [32768] }).map(quantised),
     ...all({ heads: [8, 32], tokens: [64] }).map(smallest),
