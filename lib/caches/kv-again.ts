@@ -12,6 +12,7 @@ import { isOnHost, type TensorData, type View } from '../tensor/views.js';
 import { RepeatedAppend } from './kv-append.js';
 import type { CacheCall } from './kv-attention.js';
 import type { KvPart } from './kv-parts.js';
+import { putLengths, putTable } from './kv-places.js';
 import type { KvRows } from './kv-rows.js';
 
 /** Options whose numbers are of single tokens: another call each time. */
@@ -74,10 +75,8 @@ export class RepeatedStep {
     if (most > maxTokens || Math.ceil(most / pageSize) !== perSequence) return false;
     this.#append.write([part], layer, { data: keys, offset: this.#rows.k }, { data: values, offset: this.#rows.v });
     const { data: keyPages, dims } = pool.keysOf(layer);
-    for (let i = 0; i < runs.length; ++i) {
-      runs[i].writeTable(layer, this.#table, i * perSequence, false);
-      this.#keyLengths[i] = runs[i].lengthOf(layer);
-    }
+    putLengths(runs, layer, this.#keyLengths, false);
+    putTable(runs, layer, this.#table, false);
     const { request, placement } = this.#prepared;
     const { numbers, views } = request;
     numbers[field.keys] = most;

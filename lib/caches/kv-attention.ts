@@ -30,6 +30,7 @@ import type { TensorLike } from '../tensor/types.js';
 import { deviceOf, floatTypes, readTensor, type View } from '../tensor/views.js';
 import { swapped } from './kv-dense.js';
 import type { KvPart } from './kv-parts.js';
+import { putLengths, putTable } from './kv-places.js';
 import {
   checkCounts,
   longest,
@@ -152,7 +153,7 @@ export function callOf(
   const { layout, queryLengths, rotary, isReadOnly } = settings;
   const [{ runs, pool }] = parts;
   const keyLengths = takeIntegers(runs.length);
-  for (let i = 0; i < runs.length; ++i) keyLengths[i] = runs[i].lengthOf(layer);
+  putLengths(runs, layer, keyLengths, true);
   const options = toldOf(given, layout);
   if (given.causal !== undefined) options.causal = checkBoolean('causal', given.causal);
   else if (given.pattern === undefined) options.causal = !isReadOnly;
@@ -219,9 +220,8 @@ function putPages(
   const { pageSize } = pool.sizes;
   const keyLengths = isOfText ? lengths : lengths.map((length, i) => length - runs[i].goneTokens);
   const keys = longest(keyLengths);
-  const perSequence = Math.ceil(keys / pageSize);
-  const table = takeIntegers(runs.length * perSequence).fill(-1);
-  for (let i = 0; i < runs.length; ++i) runs[i].writeTable(layer, table, i * perSequence, isOfText);
+  const table = takeIntegers(runs.length * Math.ceil(keys / pageSize)).fill(-1);
+  putTable(runs, layer, table, isOfText);
   told.keyLengths = keyLengths;
   told.pages = new OwnPages(table, runs.length, pageSize, codes?.store());
   return keys;

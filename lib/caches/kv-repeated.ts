@@ -31,6 +31,7 @@ import {
   type View,
 } from '../tensor/views.js';
 import type { KvPart } from './kv-parts.js';
+import { putLengths, putTable } from './kv-places.js';
 import { areGone } from './kv-refusals.js';
 import { type RotarySettings, turnedQueries } from './kv-rotary.js';
 import type { CacheAttentionOptions } from './kv-told.js';
@@ -247,14 +248,9 @@ type Memory = Pick<HostView, 'data' | 'offset'>;
 /** What crosses for one part. */
 function crossingOf(call: PartCall, { pool, runs }: KvPart, layer: number, q: Memory, out: Memory): Crossing {
   const lengths = takeIntegers(runs.length);
-  let keys = 0;
-  for (let i = 0; i < runs.length; ++i) {
-    lengths[i] = runs[i].lengthOf(layer) - runs[i].goneTokens;
-    keys = Math.max(keys, lengths[i]);
-  }
-  const perSequence = Math.ceil(keys / pool.sizes.pageSize);
-  const table = takeIntegers(runs.length * perSequence);
-  for (let i = 0; i < runs.length; ++i) runs[i].writeTable(layer, table, i * perSequence, false);
+  const keys = putLengths(runs, layer, lengths, false);
+  const table = takeIntegers(runs.length * Math.ceil(keys / pool.sizes.pageSize));
+  putTable(runs, layer, table, false);
   const { numbers } = call; // native code has read them when it returns
   numbers[field.keys] = keys;
   numbers[field.q] = q.offset + call.query;

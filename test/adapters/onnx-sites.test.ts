@@ -211,6 +211,23 @@ describe('views', () => {
     ]);
   });
 
+  it('rows of a table have the width of the table', () => {
+    const table = makeTensor('table', 'float32', [9, 96], new Float32Array(9 * 96));
+    const columns = makeTensor('columns', 'float32', [64, 9], new Float32Array(9 * 64));
+    const nodes = [
+      makeNode('Gather', ['table', 'ids'], ['x']),
+      // By its last axis, and put in front of the others.
+      makeNode('Gather', ['columns', 'ids'], ['turned'], { axis: -1 }),
+      makeNode('Transpose', ['turned'], ['z'], { perm: [1, 2, 0] }),
+      makeNode('MultiHeadAttention', ['x', 'x', 'x'], ['y'], { num_heads: 4 }, 'com.microsoft'),
+      makeNode('MultiHeadAttention', ['z', 'z', 'z'], ['w'], { num_heads: 4 }, 'com.microsoft'),
+    ];
+    expect(sitesOf(nodes, [table, columns], [['ids', 'int64', ['batch', 'tokens']]], ['y', 'w'])).toMatchObject([
+      { headDim: 24, valueDim: 24, swap: {} },
+      { headDim: 16, valueDim: 16, swap: {} },
+    ]);
+  });
+
   it('a guard against NaN is looked through', () => {
     const nodes = [
       makeNode('MatMul', ['q', 'kT'], ['s']),

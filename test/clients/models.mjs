@@ -227,6 +227,37 @@ function largeModel() {
   });
 }
 
+/** A model of two attentions: rows of one table, of 1 MB, are looked up before, between and behind them. */
+function sharedModel() {
+  const table = Float32Array.from({ length: 4096 * 64 }, (_, i) => Math.sin(i));
+  const layer = (x, a) => makeNode('Attention', [x, x, x], [a], { q_num_heads: 4, kv_num_heads: 4 });
+  return makeModel({
+    opset: 23,
+    nodes: [
+      makeNode('Gather', ['table', 'ids'], ['x']),
+      layer('x', 'a'),
+      makeNode('Gather', ['table', 'others'], ['picked']),
+      makeNode('Mul', ['a', 'picked'], ['b']),
+      makeNode('ReduceMax', ['a'], ['most'], { keepdims: 0 }),
+      makeNode('Cast', ['most'], ['place'], { to: 7 }),
+      makeNode('Gather', ['table', 'place'], ['row']),
+      makeNode('Add', ['b', 'row'], ['sum']),
+      makeNode('MatMul', ['sum', 'square'], ['c']),
+      layer('c', 'd'),
+      makeNode('ReduceMin', ['d'], ['least'], { keepdims: 0 }),
+      makeNode('Cast', ['least'], ['last'], { to: 7 }),
+      makeNode('Gather', ['table', 'last'], ['added']),
+      makeNode('Add', ['d', 'added'], ['y']),
+    ],
+    initializers: [
+      makeTensor('table', 'float32', [4096, 64], table),
+      makeTensor('square', 'float32', [64, 64], table.subarray(0, 64 * 64)),
+    ],
+    inputs: ['ids', 'others'].map((name) => makeValueInfo(name, 'int64', [1, 'tokens'])),
+    outputs: [makeValueInfo('y', 'float32')],
+  });
+}
+
 /** Writes the models into a folder. @param source a model whose weights are put beside it */
 export function writeModels(folder, source) {
   for (const [kind, all] of Object.entries({ operators, left, packed, refused, failures, forms: randomForms() })) {
@@ -237,6 +268,7 @@ export function writeModels(folder, source) {
   writeFileSync(path.join(folder, 'named.onnx'), named.bytes);
   const external = splitWeights(source, folder).bytes;
   writeFileSync(path.join(folder, 'large.onnx'), largeModel().bytes);
+  writeFileSync(path.join(folder, 'shared.onnx'), sharedModel().bytes);
   writeFileSync(path.join(folder, 'external.onnx'), external);
   mkdirSync(path.join(folder, 'elsewhere'), { recursive: true });
   writeFileSync(path.join(folder, 'elsewhere', 'no weights.onnx'), external);

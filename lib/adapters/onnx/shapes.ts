@@ -45,6 +45,13 @@ const rules: Readonly<Record<string, Rule>> = {
     );
   },
 
+  Gather: (_, node, dimsOf) => {
+    const [from, indices] = node.inputs.map(dimsOf);
+    if (!from || !indices) return undefined;
+    const axis = (node.number('axis') ?? 0) + ((node.number('axis') ?? 0) < 0 ? from.length : 0);
+    return [...from.slice(0, axis), ...indices, ...from.slice(axis + 1)];
+  },
+
   Unsqueeze: (view, node, dimsOf) => {
     const dims = dimsOf(node.inputs[0]);
     const axes = listOf(view, node, 'axes', 1);

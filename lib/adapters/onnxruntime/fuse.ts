@@ -21,6 +21,7 @@ import { withMergedProjections } from './segments/merged-projections.js';
 import { SegmentMemory } from './segments/segment-memory.js';
 import { type Crossing, segmentModel } from './segments/segment-model.js';
 import { SegmentRunner } from './segments/segment-runner.js';
+import { withSharedTables } from './segments/shared-tables.js';
 import { FusedSession, type RunStage } from './session.js';
 import { SiteRunner } from './site-runner.js';
 
@@ -207,13 +208,15 @@ async function open(opening: Opening, found: readonly SwappedSite[]) {
   const isOptimized = settings.graphOptimizationLevel !== 'disabled';
   const { sites, ...merged } = isOptimized ? withMergedProjections(whole, found) : { ...whole, sites: found };
   const { model, view, shapes } = withKnownShapes(merged, sites);
-  const known = new Map<string, Crossing>([...view.infos].map(([name, { type, dims }]) => [name, { type, dims }]));
+  const said = [...view.infos, ...view.initializers];
+  const known = new Map<string, Crossing>(said.map(([name, { type, dims }]) => [name, { type, dims }]));
   const stages: RunStage[] = [];
   const memory = new SegmentMemory();
   const masks = new Set(sites.flatMap(({ swap }) => swap.masks.map(({ value }) => value)));
   const isInner = (name: string) => !view.isOutput(name) && !masks.has(name);
   try {
-    for (const { segment, sites: after } of cut(view, sites)) {
+    const file = model.file && path.basename(model.file);
+    for (const { segment, sites: after } of withSharedTables(view, cut(view, sites), file)) {
       const pieces = segment && segmentModel(model, view, segment, (name) => known.get(name));
       const session = pieces && (await ort.InferenceSession.create(memory.bytesOf(pieces), settings));
       const before = stages.at(-1)?.segment;
@@ -238,14 +241,15 @@ async function open(opening: Opening, found: readonly SwappedSite[]) {
   }
 }
 
-/** The constants of the model that sites or the caller read, as tensors. */
+/** The constants of the model that sites, several segments or the caller read, as tensors. */
 function constantsOf(ort: Ort, view: GraphView, stages: readonly RunStage[]): Map<string, OrtTensor> {
-  const names = [
+  const names = new Set([
+    ...stages.flatMap(({ segment }) => segment?.needs.filter((name) => view.initializers.has(name)) ?? []),
     ...stages.flatMap(({ sites }) => sites.flatMap(({ site }) => readsOf(site))),
     ...view.graph.outputs.map(({ name }) => name),
-  ];
+  ]);
   return new Map(
-    names.flatMap((name) => {
+    [...names].flatMap((name) => {
       const stored = view.constant(name);
       if (!stored) return [];
       const data = stored.data(view.folder);

@@ -2,7 +2,16 @@
 // Reader: someone whose model is large. The file of 2.6 GB is sparse: next to nothing of it is on the disk, or read.
 
 import assert from 'node:assert/strict';
-import { closeSync, copyFileSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
@@ -96,4 +105,26 @@ it('queries, keys and values cross as one value, made by one product', async () 
   assert.equal(shape.length, 3);
   assert.ok(differenceOf((await session.run(feeds)).y.data, y) <= 1e-4);
   await session.release();
+});
+
+it('a table that several segments look up is in none of them', async () => {
+  const file = path.join(models, 'shared.onnx');
+  const ids = (...numbers) => new ort.Tensor('int64', BigInt64Array.from(numbers, BigInt), [1, numbers.length]);
+  const whole = await ort.InferenceSession.create(file, quiet);
+  for (const source of [file, readFileSync(file)]) {
+    const watching = watched();
+    const session = await fuse(watching, source, options);
+    assert.ok(session.attention.every(({ swap }) => swap));
+    const bytes = watching.created.reduce((sum, { length }) => sum + length, 0);
+    assert.ok(bytes < 50_000, `${bytes} bytes of segments, and a table of ${4096 * 64 * 4}`);
+    for (const given of [
+      { ids: ids(5, 4000, 77), others: ids(9, 8, 4095) },
+      { ids: ids(1, 2), others: ids(3, 4) },
+    ]) {
+      const [out, expected] = [await session.run(given), await whole.run(given)];
+      assert.ok(differenceOf(out.y.data, expected.y.data) <= 1e-5);
+    }
+    await session.release();
+  }
+  await whole.release();
 });

@@ -35,6 +35,7 @@ export function segmentModel(
   const read = new Set(nodes.flatMap((node) => view.reads(node)));
   const made = new Set(nodes.flatMap(({ outputs }) => outputs));
   const given = new Set(gives);
+  const needed = new Set(needs);
   const infos = (names: readonly string[]) =>
     names.map((name) => {
       const { type, dims } = crossingOf(name) ?? {};
@@ -46,7 +47,7 @@ export function segmentModel(
       nodes.map(({ message }) => message),
     ),
     [graphFields.initializer]: graph.initializers
-      .filter(({ name }) => read.has(name))
+      .filter(({ name }) => read.has(name) && !needed.has(name))
       .flatMap((tensor) => fieldOf(graphFields.initializer, tensorPieces(tensor, model.file))),
     [graphFields.input]: parts(graphFields.input, infos(needs)),
     [graphFields.output]: parts(graphFields.output, infos(gives)),
