@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { fuse } from 'tilewise/onnxruntime';
 import { loadOnnxRuntime } from '../peers/onnxruntime.mjs';
+import { watchedRuns } from '../peers/segments.mjs';
 import { stackFeeds, stackModel } from '../peers/stacks.mjs';
 import { generating } from '../peers/transformers.mjs';
 
@@ -28,7 +29,8 @@ function modelGroup(name, threads, source, feedsOf, target) {
     const ort = loadOnnxRuntime();
     const bytes = source();
     const whole = await ort.InferenceSession.create(bytes, settings(threads));
-    const fused = await fuse(ort, bytes, { sessionOptions: settings(threads) });
+    const watched = watchedRuns(ort);
+    const fused = await fuse(watched.ort, bytes, { sessionOptions: settings(threads) });
     opened = [whole, fused];
     const left = fused.attention.filter(({ swap }) => !swap);
     if (left.length > 0) throw new Error(`${name}: ${left[0].reason}`);
@@ -43,6 +45,8 @@ function modelGroup(name, threads, source, feedsOf, target) {
         ...{ name: 'tilewise', isAsync: true, call: () => fused.run(feeds), most },
         ...(mostMore && { mostMore: mostMore * fused.attention.length }),
       },
+      // What no adapter can be faster than: onnxruntime's runs of the same segments, without attention.
+      { name: 'its segments alone', isAsync: true, call: watched.repeat },
     ];
   };
   return { name, threads, prepare, release: () => Promise.all(opened.map((session) => session.release())) };

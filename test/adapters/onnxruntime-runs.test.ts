@@ -71,6 +71,38 @@ describe('a segment', () => {
     expect(fetched).toEqual([null, null, null, null]);
   });
 
+  it('knows the dims of other runs once it has seen how they follow', async () => {
+    const { go, fetched } = segment(({ dims: [batch, tokens] }) => [batch, tokens, 5]);
+    for (const dims of [
+      [1, 7],
+      [1, 3],
+      [1, 4],
+      [2, 9],
+      [3, 3],
+      [2, 5],
+    ])
+      (await go(floats(...dims))).end();
+    // Two runs say that tokens are the second axis; a third, of another batch, that this is the first.
+    expect(fetched.map((inner) => inner !== null)).toEqual([false, false, true, false, true, true]);
+    const { inner } = await go(floats(4, 8));
+    expect(inner.dims).toEqual([4, 8, 5]);
+  });
+
+  it('learns nothing where lengths follow by arithmetic', async () => {
+    const { go, fetched } = segment(({ dims: [tokens] }) => [2 * tokens]);
+    for (const tokens of [4, 6, 8, 8]) expect((await go(floats(tokens))).inner.dims).toEqual([2 * tokens]);
+    expect(fetched.map((inner) => inner !== null)).toEqual([false, false, false, true]);
+  });
+
+  it('gives up what it has learnt once that was wrong, and still knows the last run', async () => {
+    const { go, fetched } = segment(({ dims: [tokens] }) => [Math.min(tokens, 8)]);
+    for (const tokens of [4, 6, 7, 9, 9, 5]) {
+      expect((await go(floats(tokens))).inner.dims).toEqual([Math.min(tokens, 8)]);
+    }
+    // 9 is tried, refused, and run again.
+    expect(fetched.map((inner) => inner !== null)).toEqual([false, false, true, true, false, true, false]);
+  });
+
   it('has memory of its own in every run in flight', async () => {
     const { go } = segment();
     (await go(floats(5))).end();
@@ -141,6 +173,8 @@ describe('a segment', () => {
       seen.push(inner.data);
       end();
     }
-    expect(new Set(seen).size).toBe(6);
+    // Of the last two runs alone the second finds the memory of the first.
+    expect(new Set(seen).size).toBe(5);
+    expect(seen[5]).toBe(seen[4]);
   });
 });

@@ -1,18 +1,27 @@
-// A segment in a run: onnxruntime writes its outputs into memory of earlier runs, as long as their dims are known.
+// A segment in a run: onnxruntime writes its outputs into memory of earlier runs, as far as their dims are known before it.
 // Reader: someone who asks what a session's run costs. Outputs in memory of onnxruntime's own are objects that the garbage
 // collector has to end, one by one.
 
 import type { OrtSession, OrtTensor, OrtValues } from '../ort.js';
+import { LearntDims } from './learnt-dims.js';
 import { type RunMemory, TensorKind } from './run-memory.js';
 
 type Dims = readonly number[];
+
+/** An output, and its kind; undefined for those that onnxruntime makes memory for. */
+type Made = readonly [name: string, kind: TensorKind | undefined];
 
 /** What a run of a segment has seen. */
 interface Seen {
   /** Dims of what the segment needs, in order. */
   readonly taken: readonly Dims[];
-  /** Kinds of its outputs; undefined for those that onnxruntime makes memory for. */
-  readonly made: readonly (readonly [name: string, kind: TensorKind | undefined])[];
+  readonly made: readonly Made[];
+}
+
+/** What a run will make, by the last run of the same dims, by what was learnt from runs, or by the segment before. */
+interface Expected {
+  readonly by: 'last' | 'learnt' | 'before';
+  readonly seen: Seen;
 }
 
 /** The session of a segment. */
@@ -21,8 +30,9 @@ export class SegmentRunner {
   readonly #isInner: (name: string) => boolean;
   readonly #before: SegmentRunner | undefined;
   #last: Seen | undefined;
-  /** Whether dims of outputs followed from dims of inputs so far. */
-  #isSteady = true;
+  readonly #learnt = new LearntDims();
+  /** What has said no wrong dims so far. */
+  readonly #trusted = new Set<Expected['by']>(['last', 'learnt', 'before']);
   /** Whether this onnxruntime has written into memory that it was given: not every one does. */
   #isTried = false;
 
@@ -51,60 +61,80 @@ export class SegmentRunner {
   ): Promise<void> {
     const feeds: Record<string, OrtTensor> = {};
     for (const name of this.needs) feeds[name] = tensorOf(name);
-    const fetches = this.#fetchesFor(feeds, memory);
+    const taken = this.needs.map((name) => feeds[name].dims);
+    const expected = this.#expected(taken);
+    const fetches = expected && fetchesOf(expected.seen, memory);
     if (fetches) {
-      if (await this.#runInto(feeds, fetches, values, options)) return;
+      const given = await this.#runInto(feeds, fetches, values, options);
+      if (given) {
+        if (expected.by === 'before') this.#learnt.learn(taken, dimsOf(expected.seen, given));
+        this.#last = expected.seen;
+        return;
+      }
       for (const tensor of Object.values(fetches)) if (tensor) memory.give(tensor);
     }
     const given = await (options ? this.#session.run(feeds, options) : this.#session.run(feeds));
-    // It was the memory that did not suit: numbers decide about dims here, or onnxruntime wrote elsewhere.
-    if (fetches && this.#last) this.#isSteady = false;
-    const made = Object.entries(given);
-    for (const [name, tensor] of made) values.set(name, tensor);
-    this.#last = {
-      taken: this.needs.map((name) => feeds[name].dims),
-      made: made.map(([name, { type, dims }]) => [name, this.#isInner(name) ? TensorKind.of(type, dims) : undefined]),
-    };
+    // It was the memory that did not suit. In a run like the last one numbers decide about dims, or onnxruntime wrote elsewhere.
+    if (expected?.by === 'last') this.#trusted.clear();
+    else if (expected) this.#trusted.delete(expected.by);
+    for (const name in given) values.set(name, given[name]);
+    const made = Object.entries(given).map(([name, { type, dims }]): Made => {
+      return [name, this.#isInner(name) ? TensorKind.of(type, dims) : undefined];
+    });
+    this.#last = { taken, made };
+    this.#learnt.learn(taken, dimsOf(this.#last, given));
   }
 
-  /** Runs with outputs in given memory; false if onnxruntime refuses, or does not write there. */
+  /** Runs with outputs in given memory; undefined if onnxruntime refuses, or does not write there. */
   async #runInto(
     feeds: OrtValues,
     fetches: Readonly<Record<string, OrtTensor | null>>,
     values: Map<string, OrtTensor>,
     options: object | undefined,
-  ): Promise<boolean> {
+  ): Promise<OrtValues | undefined> {
     const untried = this.#isTried ? [] : Object.values(fetches).flatMap((tensor) => (tensor ? [bytesOf(tensor)] : []));
     for (const bytes of untried) bytes.fill(mark);
     try {
       const given = await this.#session.run(feeds, fetches, options ? { ...options, ...silent } : silent);
-      if (untried.some((bytes) => bytes.length > 0 && bytes.every((byte) => byte === mark))) return false;
+      if (untried.some((bytes) => bytes.length > 0 && bytes.every((byte) => byte === mark))) return undefined;
       this.#isTried = true;
       // What onnxruntime gives back for a tensor is another one of the same memory.
       for (const name in given) values.set(name, fetches[name] ?? given[name]);
-      return true;
+      return given;
     } catch {
-      return false;
+      return undefined;
     }
   }
 
-  /** Memory for outputs whose dims are those of the last run, as what the segment needs has its dims. */
-  #fetchesFor(feeds: OrtValues, memory: RunMemory): Record<string, OrtTensor | null> | undefined {
-    const last = this.#last ?? this.#guess();
-    if (!last || !this.#isSteady) return undefined;
-    if (!this.needs.every((name, i) => sameDims(feeds[name].dims, last.taken[i]))) return undefined;
-    const fetches: Record<string, OrtTensor | null> = {};
-    for (const [name, kind] of last.made) fetches[name] = kind ? memory.take(kind) : null;
-    return fetches;
+  /** What a run will make; undefined where nobody knows. */
+  #expected(taken: readonly Dims[]): Expected | undefined {
+    const last = this.#last;
+    if (last && this.#trusted.has('last') && areSame(taken, last.taken)) return { by: 'last', seen: last };
+    const followed = last && this.#trusted.has('learnt') ? this.#following(last, taken) : undefined;
+    if (followed) return { by: 'learnt', seen: followed };
+    const guessed = this.#trusted.has('before') ? this.#asBefore(taken) : undefined;
+    return guessed && { by: 'before', seen: guessed };
   }
 
-  /** What the first run may see: the same as the segment before, if it has as many values of the same types. */
-  #guess(): Seen | undefined {
+  /** As was learnt, if that says everything that memory is made for. */
+  #following({ made }: Seen, taken: readonly Dims[]): Seen | undefined {
+    const following: Made[] = [];
+    for (const [i, one] of made.entries()) {
+      const [name, kind] = one;
+      const dims = kind && this.#learnt.of(i, taken);
+      if (kind && !dims) return undefined;
+      following.push(kind && !isSame(dims!, kind.dims) ? [name, TensorKind.of(kind.type, dims!)] : one);
+    }
+    return { taken, made: following };
+  }
+
+  /** As in the segment before, if it was fed the same dims, and makes as many values of the same types. */
+  #asBefore(taken: readonly Dims[]): Seen | undefined {
     const before = this.#before;
     const like = before ? before.#last : undefined;
     const outputs = this.#session.outputMetadata;
-    if (like?.taken.length !== this.needs.length || like.made.length !== outputs.length) return undefined;
-    const { taken, made } = like;
+    if (!like || !areSame(taken, like.taken) || like.made.length !== outputs.length) return undefined;
+    const { made } = like;
     const isAlike = made.every(([, kind], i) => kind === undefined || kind.type === outputs[i].type);
     if (!isAlike) return undefined;
     return { taken, made: outputs.map(({ name }, i) => [name, this.#isInner(name) ? made[i][1] : undefined]) };
@@ -113,6 +143,13 @@ export class SegmentRunner {
   release(): Promise<void> {
     return this.#session.release();
   }
+}
+
+/** Memory for outputs. */
+function fetchesOf({ made }: Seen, memory: RunMemory): Record<string, OrtTensor | null> {
+  const fetches: Record<string, OrtTensor | null> = {};
+  for (const [name, kind] of made) fetches[name] = kind ? memory.take(kind) : null;
+  return fetches;
 }
 
 /** onnxruntime does not report outputs that do not fit: the run is repeated. */
@@ -126,4 +163,9 @@ function bytesOf({ data }: OrtTensor): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-const sameDims = (a: Dims, b: Dims): boolean => a.length === b.length && a.every((length, axis) => length === b[axis]);
+/** Dims of a run's outputs. */
+const dimsOf = ({ made }: Seen, given: OrtValues): Dims[] => made.map(([name, kind]) => kind?.dims ?? given[name].dims);
+
+const isSame = (a: Dims, b: Dims): boolean => a.length === b.length && a.every((length, axis) => length === b[axis]);
+const areSame = (a: readonly Dims[], b: readonly Dims[]): boolean =>
+  a.length === b.length && a.every((dims, i) => isSame(dims, b[i]));
