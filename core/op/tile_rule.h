@@ -10,6 +10,7 @@ namespace tilewise {
 struct TileShape {
   Token queries;
   Token keys;
+  int32_t heads = 1;  // that are taken together, each with as many queries
 };
 
 // How the scores are cut into tiles, per axis of a grid; sequences have one axis.

@@ -4,7 +4,8 @@
 
 // One panel: kPanel queries, one per lane.
 struct Panel {
-  int index;  // in its tile
+  int index;  // in its tile, of its head
+  int32_t head;  // of those that the tile takes together
   QueryRows<kPanel> rows;
   float* query;  // [headDim][kPanel], scaled
   float* output;  // [valueDim][kPanel], not yet divided by sum
@@ -34,20 +35,25 @@ struct TileScratch {
   float *queries, *outputs;  // per panel [dim][kPanel]
   float* scores;  // [keys][kPanel]
   float* table;  // [kRuleKeys][kPanel]
+  float*
+      shared;  // tiles of several heads: the tables of a block, per panel of the first head [keys][kPanel]; else null
   float* ends;  // per segment [2][kPanel]
+  bool* sharedHides;  // whether the table that begins at this key of `shared` hides any
   float* rowBuffer;  // [kPanel][paddedDim]
   Panel* panels;
   char* sights;  // per panel, of the pattern's type
   Span* spans;
   Segment* segments;
   Piece* pieces;
+  int64_t keys;  // of a block, at most
 };
 
 // Lays out a tile's scratch from `base`; with base == nullptr only counts floats.
 int64_t layOutTile(const AttentionProblem& p, TileShape shape, int64_t sightBytes, float* base, TileScratch& s) {
   Carver carver(base);
-  const int64_t panels = ceilDiv<int64_t>(shape.queries, kPanel), keys = shape.keys;
+  const int64_t perHead = ceilDiv<int64_t>(shape.queries, kPanel), panels = perHead * shape.heads, keys = shape.keys;
   const int64_t d = paddedDim(p.headDim), dv = paddedDim(p.valueDim);
+  s.keys = keys;
   carver.take(s.queries, panels * d * kPanel);
   carver.take(s.outputs, panels * dv * kPanel);
   carver.take(s.buffers.kRows, keys * d);
@@ -57,6 +63,12 @@ int64_t layOutTile(const AttentionProblem& p, TileShape shape, int64_t sightByte
   carver.take(s.buffers.nextRows, 2 * keys);
   carver.take(s.scores, keys * kPanel);
   carver.take(s.table, kRuleKeys * kPanel);
+  s.shared = nullptr;
+  s.sharedHides = nullptr;
+  if (shape.heads > 1) {
+    carver.take(s.shared, perHead * keys * kPanel);
+    carver.take(s.sharedHides, perHead * keys);
+  }
   carver.take(s.ends, keys * 2 * kPanel);
   carver.take(s.rowBuffer, kPanel * larger(d, dv));
   carver.take(s.panels, panels);
@@ -87,11 +99,11 @@ __attribute__((noinline)) int scoresOfStrips(const KeyBlock& block, const float*
   return begin;
 }
 
-// S^T = K Q^T for `n` keys of the block, hidden outside of each query's ends if there are any. Raises `blockMax` lane
-// by lane. The products of a register tile are between(how many, products).
+// S^T = K Q^T for `n` keys of the block, hidden outside of each query's ends if there are any; or plus a table like s.
+// Raises `blockMax` lane by lane. The products of a register tile are between(how many, products).
 template <class Between>
-void scores(KeyBlock& block, const float* k, int n, const Panel& panel, int dim, const float* ends, float* s,
-            Vec (&blockMax)[kTileVecs], Between& between) {
+void scores(KeyBlock& block, const float* k, int n, const Panel& panel, int dim, const float* ends, const float* table,
+            float* s, Vec (&blockMax)[kTileVecs], Between& between) {
   const int64_t kStride = block.kStride;
   const int begin = dim <= kUnstripedDim ? 0 : scoresOfStrips(block, k, n, panel, dim, s, between);
   forEachTile(n, [&](auto tile, int first) {
@@ -105,6 +117,7 @@ void scores(KeyBlock& block, const float* k, int n, const Panel& panel, int dim,
       addProducts(tile, k + first * kStride + d, 1, kStride, panel.query + d * kPanel, dims);
     });
     if (ends) hideOutside(tile, ends, float(first));
+    if (table) addTable(tile, table + first * kPanel);
     tile.raiseTo(blockMax);
     tile.writeTo(s + first * kPanel);
   });
@@ -203,8 +216,19 @@ bool changedScores(const AttentionProblem& p, const TileScratch& s, const ScoreS
     return segment.hasFactors ? applyFactors(part, p, panel.rows, run.keys, block.isExtra, scale) : scale;
   };
   if (!segment.isMasked) {
-    scores(block, k, n, panel, p.headDim, nullptr, part, raw, between);
+    scores(block, k, n, panel, p.headDim, nullptr, nullptr, part, raw, between);
     return modifyScores(part, nullptr, n * kTileVecs, multiplied(), segment.run.addend, blockMax);
+  }
+  // What the rules say to the first of several heads they say to all.
+  const int64_t shared = s.shared ? int64_t(panel.index) * s.keys + segment.scoreRow + first : 0;
+  float* const table = s.shared ? s.shared + shared * kPanel : s.table;
+  if (panel.head > 0 && !segment.hasFactors && run.addend == 0 && scale.isNone()) {
+    scores(block, k, n, panel, p.headDim, nullptr, table, part, blockMax, between);
+    return s.sharedHides[shared];
+  }
+  if (panel.head > 0) {
+    scores(block, k, n, panel, p.headDim, nullptr, nullptr, part, raw, between);
+    return modifyScores(part, table, n * kTileVecs, multiplied(), run.addend, blockMax);
   }
   RuleRequests<kPanel> requests(p.rules, panel.rows, run.keys);
   // Requested between calls of scores(): from within it they take an accumulator out of its register (AVX2), which
@@ -213,12 +237,15 @@ bool changedScores(const AttentionProblem& p, const TileScratch& s, const ScoreS
   for (int key = 0; key < n; key += kRequestKeys) {
     requests.step(lines);
     const int keys = smaller(kRequestKeys, n - key);
-    scores(block, k + key * block.kStride, keys, panel, p.headDim, nullptr, part + key * kPanel, raw, between);
+    scores(block, k + key * block.kStride, keys, panel, p.headDim, nullptr, nullptr, part + key * kPanel, raw, between);
   }
   const ScoreScale left = multiplied();
-  if (canModifyByRule(p.rules, run, left)) return modifyByRule(part, p.rules, panel.rows, run, left, blockMax);
-  fillTable(p, panel.rows, run, s.table);
-  return modifyScores(part, s.table, n * kTileVecs, left, run.addend, blockMax);
+  if (!s.shared && canModifyByRule(p.rules, run, left))
+    return modifyByRule(part, p.rules, panel.rows, run, left, blockMax);
+  fillTable(p, panel.rows, run, table);
+  const bool hides = modifyScores(part, table, n * kTileVecs, left, run.addend, blockMax);
+  if (s.shared) s.sharedHides[shared] = hides;
+  return hides;
 }
 
 // A panel's steps for its segments of a block: scores, softmax, values; products as in scores().
@@ -244,7 +271,7 @@ void visitSegments(const TileTask& task, const TileScratch& s, const ScoreScale&
 
     float* segmentScores = s.scores + segment.scoreRow * kPanel;
     if (!segment.hasTable && !segment.hasFactors && segment.run.addend == 0 && scale.isNone()) {
-      scores(block, segment.k, n, panel, p.headDim, segment.run.ends, segmentScores, blockMax, between);
+      scores(block, segment.k, n, panel, p.headDim, segment.run.ends, nullptr, segmentScores, blockMax, between);
       continue;
     }
     for (int first = 0; first < n; first += kRuleKeys) {

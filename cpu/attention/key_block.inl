@@ -171,20 +171,26 @@ void checkValues(KeyBlock& block, int dim, float* cleanV) {
   }
 }
 
-// Brings a block's keys and values into contiguous float32, or points at them where they are. The rows of the next
-// block, which may have none, are requested meanwhile.
+// Brings a block's keys and values into contiguous float32, or points at them where they are: for the tile's head
+// number `head`. The rows of the next block, which may have none, are requested meanwhile, for head number `nextHead`.
 template <class Pattern>
-void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, const KeyBlock& next) {
+void stageBlock(const TileTask& task, int32_t head, const KeyBuffers& s, KeyBlock& block, const KeyBlock& next,
+                int32_t nextHead) {
   const AttentionProblem& p = *task.problem;
   const Operand &keys = block.isExtra ? p.extraKeys : p.key, &values = block.isExtra ? p.extraValues : p.value;
-  const int32_t kvHead = p.kvHeadOf(task.map.firstHead);
+  const auto kvHeadOf = [&](int32_t number) { return p.kvHeadOf(task.map.next(number).firstHead); };
+  const int32_t kvHead = kvHeadOf(head);
   const Sequence& sequence = task.sequence;
+  const auto storedRowsOf = [&](const Operand& operand, int32_t kv) {
+    return p.store.rowsOf(operand, sequence.keyBatch, sequence.keys.begin, kv);
+  };
   const auto rowsOf = [&](const Operand& operand) {
-    return block.isExtra ? DenseKeys::rowsOf(operand, sequence.batch, 0, kvHead)
-                         : p.store.rowsOf(operand, sequence.keyBatch, sequence.keys.begin, kvHead);
+    return block.isExtra ? DenseKeys::rowsOf(operand, sequence.batch, 0, kvHead) : storedRowsOf(operand, kvHead);
   };
   const StoredRows keyRows = rowsOf(keys), valueRows = rowsOf(values);
   block.isPacked = !task.readsInPlace && task.rows > kPackFromPanels * kPanel;
+  block.isChecked = block.hasNonFinite = false;
+  block.prefetchSteps = 0;
   // Keys stay in place where rows follow each other: rows strided by a power of two share cache sets and pages. Where
   // panels see small parts of a block, copying it costs more than that. Values that are packed are read once, so any
   // stride will do.
@@ -239,18 +245,19 @@ void stageBlock(const TileTask& task, const KeyBuffers& s, KeyBlock& block, cons
     return;
   }
 
-  const auto request = [&](const Operand& operand, const StoredRows& from, int dim) {
+  const auto request = [&](const Operand& operand, int dim) {
     RowPrefetch prefetch;
     prefetch.span = next.spans;
     prefetch.end = next.spans + next.spanCount;
-    prefetch.base = static_cast<const char*>(elementAt(operand.data, p.keyType, from.first));
+    prefetch.base =
+        static_cast<const char*>(elementAt(operand.data, p.keyType, storedRowsOf(operand, kvHeadOf(nextHead)).first));
     prefetch.stride = operand.token * sizeOf(p.keyType);
     prefetch.bytes = dim * sizeOf(p.keyType);
     prefetch.start();
     return prefetch;
   };
-  block.nextKeys = request(keys, keyRows, p.headDim);
-  block.nextValues = request(values, valueRows, p.valueDim);
+  block.nextKeys = request(p.key, p.headDim);
+  block.nextValues = request(p.value, p.valueDim);
   const int64_t lines = next.rows * ceilDiv<int64_t>(larger(p.headDim, p.valueDim) * sizeOf(p.keyType), 64);
   const int64_t tiles = ceilDiv<int64_t>(block.rows, kTileRows) * ceilDiv<int64_t>(task.rows, kPanel);
   block.prefetchSteps = int(ceilDiv(lines, tiles));

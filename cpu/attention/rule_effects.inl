@@ -41,6 +41,10 @@ RuleEffect effectOfRule(const Rule& rule, const typename Rule::Row (&row)[Rows::
         for (int r = 0; r < rows.count; ++r) {
           const int64_t first = rule.at(row[r], key);
           if (r > 0 && first == rule.at(row[r - 1], key)) continue;
+          // The next piece is requested: rows are pages apart, which the processor does not foresee.
+          constexpr int kBytes = kEffectKeys * int(sizeof read.data[0]);
+          const char* const next = reinterpret_cast<const char*>(read.data + first) + kBytes;
+          for (int at = 0; stride == 1 && at < kBytes; at += kRequestLine) __builtin_prefetch(next + at, 0, 2);
           const RuleEffect one = effectOfPiece(rule, read.data + first, stride, piece.places.size());
           effect = r == 0 ? one : together(effect, one);
           if (effect == RuleEffect::some) break;

@@ -4,6 +4,8 @@
 // Keys whose scores are computed between two requests: whole register tiles. Not measured.
 constexpr int kRequestKeys = (kPanel < 32 ? 2 : 1) * kTileRows;
 
+constexpr int kRequestLine = 64;  // bytes
+
 // What the rules read of a run of keys for rows of queries, to be requested a few lines at a time.
 template <int Width>
 class RuleRequests {
@@ -15,11 +17,11 @@ class RuleRequests {
         int64_t first[Width];
         if (findValues(rule, row, keys, first) != 1 || count_ + Width > kMostParts) return;
         rule.withReader([&](const auto& read) {
-          const int lines = ceilDiv<int>(keys.places.size() * int(sizeof read.data[0]), kLine);
+          const int lines = ceilDiv<int>(keys.places.size() * int(sizeof read.data[0]), kRequestLine);
           for (int r = 0; r < Width; ++r) {
             if (r > 0 && first[r] == first[r - 1]) continue;
             // The run before has requested a line that goes on.
-            parts_[count_++] = {reinterpret_cast<const char*>(read.data + first[r]) + kLine - 1, lines};
+            parts_[count_++] = {reinterpret_cast<const char*>(read.data + first[r]) + kRequestLine - 1, lines};
             lines_ += lines;
           }
         });
@@ -34,13 +36,13 @@ class RuleRequests {
     for (; lines > 0 && at_ < count_; --lines) {
       Part& part = parts_[at_];
       __builtin_prefetch(part.next, 0, 2);
-      part.next += kLine;
+      part.next += kRequestLine;
       if (--part.lines == 0) ++at_;
     }
   }
 
  private:
-  static constexpr int kLine = 64, kMostParts = 2 * Width;
+  static constexpr int kMostParts = 2 * Width;
   struct Part {
     const char* next;
     int lines;

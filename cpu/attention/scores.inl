@@ -132,6 +132,18 @@ void withWeights(const Activation& activation, Token keys, Visit&& visit) {
   });
 }
 
+// Adds a table as above to scores that nothing else changes.
+template <int Rows>
+SIMD void addTable(RegisterTile<Rows>& tile, const float* table) {
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int c = 0; c < kTileVecs; ++c) {
+      const Lanes addend(table + r * kPanel + c * kLanes);
+      tile.acc[r][c] = addUnlessHidden(addend, Lanes(tile.acc[r][c])).v;
+    }
+}
+
 // Hides what is outside [begin, end) of each query, keys counted from `first`: the common mask, without a table.
 template <int Rows>
 SIMD void hideOutside(RegisterTile<Rows>& tile, const float* ends, float first) {

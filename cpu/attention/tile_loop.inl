@@ -32,9 +32,9 @@ int panelsOf(const TileTask& task) {
 }
 
 // The queries of panel `index` of a sequence.
-Box<1> fillFromSequence(const TileTask& task, int index, QueryRows<kPanel>& rows) {
+Box<1> fillFromSequence(const TileTask& task, const TileMap& map, int index, QueryRows<kPanel>& rows) {
   const int first = index * kPanel, n = smaller(kPanel, task.rows - first);
-  rows.set(*task.problem, task.sequence, task.map, task.firstRow + first, n);
+  rows.set(*task.problem, task.sequence, map, task.firstRow + first, n);
   return {{{rows.token[0], rows.token[n - 1] + 1}}};
 }
 // The same of a dilation group.
@@ -67,13 +67,14 @@ Box<Pattern::kRank> fillFromGrid(const TileTask& task, const Pattern& pattern, i
   rows.setRules(*task.problem, task.sequence, Rank);
   return box;
 }
-// Says which queries the lanes of panel `index` hold; returns the box they are in, empty when it has none.
+// Says which queries the lanes of panel `index` of a head hold; returns the box they are in, empty when it has none.
 template <class Pattern>
-Box<Pattern::kRank> fillPanel(const TileTask& task, const Pattern& pattern, int index, QueryRows<kPanel>& rows) {
+Box<Pattern::kRank> fillPanel(const TileTask& task, const TileMap& map, const Pattern& pattern, int index,
+                              QueryRows<kPanel>& rows) {
   if constexpr (Pattern::kIsGrid) {
     return fillFromGrid(task, pattern, index, rows);
   } else {
-    return fillFromSequence(task, index, rows);
+    return fillFromSequence(task, map, index, rows);
   }
 }
 // The box of one lane's query.
@@ -166,8 +167,12 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
   bool goesOn = true;
   const auto runWaiting = [&] {
     if (waiting->spanCount > 0 && goesOn) {
-      stageBlock<Pattern>(task, s.buffers, *waiting, *block);
       for (int i = 0; i < panels; ++i) {
+        const int32_t head = s.panels[i].head;
+        if (i == 0 || head != s.panels[i - 1].head) {
+          const bool isLast = head == s.panels[panels - 1].head;
+          stageBlock<Pattern>(task, head, s.buffers, *waiting, isLast ? *block : *waiting, isLast ? 0 : head + 1);
+        }
         const int segments = findSegments(task, s, pattern, *waiting, sights[i], i);
 #if defined(TILEWISE_COUNT_VISITS)
         for (const Segment* at = s.segments; at < s.segments + segments && !waiting->isExtra; ++at)
@@ -217,7 +222,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
       room = smaller(room, store.consecutive(place));  // the rows of a span are at equal distances
       const Token end = smaller<Token>(run.places.end, place + room);
       const KeyRun part = run.within({place, end});
-      if (!areHidden(task, s.panels, panels, part)) block->add(part);
+      if (!areHidden(task, s.panels, panels / task.shape.heads, part)) block->add(part);
       place = end;
     }
   });
@@ -241,9 +246,11 @@ void runTile(const TileTask& task, const Pattern& pattern, float* scratch) {
   const int candidates = panelsOf<Pattern>(task);
   int panels = 0;
   Box<Pattern::kRank> queries;
-  for (int i = 0; i < candidates; ++i) {
+  for (int number = 0; number < candidates * task.shape.heads; ++number) {
+    const int i = number % candidates;
     Panel& panel = s.panels[panels];
-    const Box<Pattern::kRank> box = fillPanel(task, pattern, i, panel.rows);
+    panel.head = number / candidates;
+    const Box<Pattern::kRank> box = fillPanel(task, task.map.next(panel.head), pattern, i, panel.rows);
     if (box.isEmpty()) continue;
     if (areClosed(task, panel.rows)) {
       writeClosed(task, panel.rows, s.rowBuffer);

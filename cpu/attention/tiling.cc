@@ -30,6 +30,22 @@ int64_t reachOf(const WindowOptions& window, int32_t head) {
   return int64_t(own.left) + own.right + 1;
 }
 
+// Rows of each of so many heads that a dense tile takes.
+Token queriesTogether(const AttentionProblem& p, const Tiling& t, int32_t heads, int64_t rows, int threads) {
+  return tileQueries(rows, int64_t(t.maps / heads) * p.sequences, heads * (p.headDim + p.valueDim), threads,
+                     t.kernels->panel);
+}
+// How many heads share a dense tile, so that a bias of its pairs is read and laid out once for all of them.
+int32_t headsTogether(const AttentionProblem& p, const Tiling& t, int64_t rows, int threads) {
+  const bool areBiased = p.rules.bias.isPresent() && p.rules.bias.query != 0 && p.rules.areSameForHeads();
+  if (!areBiased || !p.store.isDense() || p.skipsClosedRows()) return 1;
+  if (t.map.headsPerToken > 1 || !traitsOf(p).areAlike(p.outputHeads())) return 1;
+  int32_t heads = kHeadsTogether;
+  while (heads > 1 && (t.maps % heads > 0 || queriesTogether(p, t, heads, rows, threads) < kQueriesTogether))
+    heads /= 2;
+  return heads;
+}
+
 void tileGrid(const AttentionProblem& p, Tiling& t) {
   const int rank = p.grid.rank;
   Token panel[kMaxRank];
@@ -95,7 +111,8 @@ Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kerne
     if (rows <= kFewPanels * panel) t.shape.keys = smaller(t.shape.keys, kFewPanelKeys);
     t.readsInPlace = isFloat && rows > kInPlacePanels / 4 * panel;
     t.inPlaceReach = kInPlacePanels * panel;
-    t.shape.queries = tileQueries(rows, int64_t(t.maps) * p.sequences, p.headDim + p.valueDim, threads, panel);
+    t.shape.heads = headsTogether(p, t, rows, threads);
+    t.shape.queries = queriesTogether(p, t, t.shape.heads, rows, threads);
     t.tiles = ceilDiv<int64_t>(rows, t.shape.queries);
   } else {
     const int64_t most = traits.isPlanned ? t.rowsPerBlock : smaller<int64_t>(t.rowsPerBlock, kSparseQueries);

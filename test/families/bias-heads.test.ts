@@ -1,7 +1,16 @@
-// A bias per KV head, which serves its group (`biasHeads: 'kv'`). Reader: someone who asks whose heads a bias has.
+// A bias per KV head, which serves its group (`biasHeads: 'kv'`), or of all heads. Reader: someone who asks whose heads a
+// bias has.
 
 import { describe, expect, it } from 'vitest';
-import { type AttentionOptions, attention, attentionSync, type ErrorCode, Tensor } from '../../dist/index.js';
+import {
+  type AttentionOptions,
+  attention,
+  attentionSync,
+  type ErrorCode,
+  numThreads,
+  setNumThreads,
+  Tensor,
+} from '../../dist/index.js';
 import type { Case } from '../conformance/case.js';
 import { expectMatrix, onEveryBackend } from '../conformance/suite.js';
 import { expectBoth } from '../support/expect-error.js';
@@ -22,6 +31,35 @@ onEveryBackend((backend) => {
     const perHead = new Tensor('float32', repeated, [2, 6, 20, 70]);
     const told = attentionSync(q, k, v, { bias: perKvHead, biasHeads: 'kv', device });
     expect(told.out.data).toEqual(attentionSync(q, k, v, { bias: perHead, device }).out.data);
+  });
+
+  // Where heads share a bias the CPU takes several of them together, as many as leave every thread something to do.
+  it.runIf(device === 'cpu')('one bias of all heads gives the bits of the same one per head, with any threads', () => {
+    for (const [queries, keys, causal] of [
+      [520, 150, false],
+      [1600, 1650, true],
+    ] as const) {
+      const [q, k, v] = [tensor(1, queries, 4, 16), tensor(1, keys, 4, 16), tensor(1, keys, 4, 8)];
+      v.data.fill(Number.NaN, 40 * 4 * 8, 41 * 4 * 8); // key 40, hidden from most queries
+      const shared = tensor(1, 1, queries, keys);
+      for (let i = 0; i < queries * keys; ++i)
+        if ((i % keys === 40 && i > 9 * keys) || (i * 7919) % 11 === 0) shared.data[i] = -Infinity;
+      const perHead = new Tensor('float32', new Float32Array(4 * queries * keys), [1, 4, queries, keys]);
+      for (let head = 0; head < 4; ++head) perHead.data.set(shared.data, head * queries * keys);
+      for (const rest of [{}, { softcap: 2 }, { extraKeys: tensor(1, 3, 4, 16), extraValues: tensor(1, 3, 4, 8) }]) {
+        const options = { ...rest, causal, device } as const;
+        const told = attentionSync(q, k, v, { ...options, bias: perHead }).out;
+        const threads = numThreads();
+        try {
+          for (const count of [1, 2, 3, 8]) {
+            setNumThreads(count);
+            expect(attentionSync(q, k, v, { ...options, bias: shared }).out.data).toEqual(told.data);
+          }
+        } finally {
+          setNumThreads(threads);
+        }
+      }
+    }
   });
 
   it('goes with patterns, pages, starts, other types and more KV heads than query heads', () => {
