@@ -11,6 +11,7 @@
 #include "../../core/plan/range_runs.h"
 #include "job.h"
 #include "key_lengths.h"
+#include "range_tiles.h"
 #include "tuning.h"
 #include "tiling.h"
 
@@ -54,7 +55,7 @@ class AttentionJob {
  public:
   AttentionJob(const AttentionProblem& problem, const Kernels& kernels, int threads)
       : problem_(problem), kernels_(kernels) {
-    runs_.plan(problem_, rangeQueries(problem_.queries));
+    runs_.plan(problem_, RangeTiles(problem_).queries);
     const AttentionProblem& p = problem_;
     for (int32_t s = 0; s < p.sequences; ++s) {
       const Sequence sequence = p.sequence(s);

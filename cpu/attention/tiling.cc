@@ -1,6 +1,7 @@
 // See tiling.h.
 #include "tiling.h"
 
+#include "range_tiles.h"
 #include "tuning.h"
 
 namespace tilewise::cpu {
@@ -96,7 +97,7 @@ Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kerne
                (queries == 1 || isDecodeCheaper(kernels, rows, int64_t(t.maps) * p.sequences, sequence.keys.size()));
   t.kernels = &kernels;
   t.rowsPerBlock = t.map.rows(smaller(queries, traits.queryBlock));
-  const int64_t rowsAlike = traits.isPlanned ? rows : t.rowsPerBlock;
+  const int64_t rowsAlike = !traits.isPlanned ? t.rowsPerBlock : RangeTiles(p).areLong ? rows : 0;
   // Narrow panels leave out more of what a gate closes.
   const bool mayBeWide = !traits.isGrid && kernels.wide && !p.skipsClosedRows();
   if (mayBeWide && rowsAlike >= kWideFromRows) t.kernels = kernels.wide;
@@ -148,7 +149,7 @@ TileTask Tiling::task(const AttentionProblem& p, const Sequence& sequence, int32
 
 TileChoice tilesFor(const AttentionProblem& problem, const Kernels& kernels) {
   AttentionProblem p = problem;
-  p.ranges.tileQueries = rangeQueries(p.queries);
+  p.ranges.tileQueries = RangeTiles(p).queries;
   const Sequence whole{0, {0, larger<Token>(p.queries, 1)}, {0, p.keys}};
   const Tiling tiling = tilingOf(p, whole, kernels, 1);
   const std::string panel = std::to_string(tiling.kernels->panel), set = tiling.kernels->name;
