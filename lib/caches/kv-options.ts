@@ -39,7 +39,7 @@ interface PageOptions {
   device?: Location;
   /**
    * Keep the largest and the smallest number and the mean of each channel of the keys of every full page, for questPageScores() of
-   * keyPages(): for each of kvHeads * headDim channels two numbers of the cache's type and a float32 per page and layer. They follow append(), truncate() and fork(). On the CPU.
+   * keyPages(): for each of kvHeads * headDim channels two numbers of the cache's type and a float32 per page and layer. They follow append(), truncate() and fork().
    */
   pageSummaries?: boolean;
 }
@@ -174,7 +174,6 @@ function readPageOptions(o: PageOptions): PageSettings {
   const headDim = checkInteger('headDim', o.headDim, 1, maxHeadDim);
   const device = o.device === undefined ? cpu : backendIndex(checkLocation('device', o.device));
   const hasSummaries = o.pageSummaries !== undefined && checkBoolean('pageSummaries', o.pageSummaries);
-  if (hasSummaries && device !== cpu) throw invalid('pageSummaries', "left out on another device than 'cpu'", true);
   return {
     kvHeads: checkInteger('kvHeads', o.kvHeads, 1, maxTokens),
     headDim,

@@ -4,8 +4,9 @@
 
 import { prepareSummary, runSummary } from '../ops/summary.js';
 import type { PageSummaries } from '../stores/key-pages.js';
+import { cpu } from '../tensor/devices.js';
 import type { FloatType, TensorLike } from '../tensor/types.js';
-import { bytesPer, type TensorData, type View } from '../tensor/views.js';
+import { bytesPer, type View } from '../tensor/views.js';
 import { KvMemory } from './kv-memory.js';
 
 /** What a cache's pages are told, as far as it matters here. */
@@ -62,10 +63,12 @@ export class KvSummaries {
   write(layer: number, keys: View, pages: readonly number[]): void {
     if (pages.length === 0) return;
     const { bounds, means } = this.#rows[layer];
-    const { pageSize } = this.#sizes;
+    const { pageSize, device } = this.#sizes;
     const runs = Int32Array.from(pages.flatMap((page) => [page, 0, pageSize, page]));
-    const rows = { bounds: bounds.view.data as TensorData, means: means.view.data as Float32Array };
-    runSummary(prepareSummary('k', keys, false, runs, [bounds.rows, rows], { device: 'cpu', copyInputs: false }));
+    const rows = { bounds: bounds.view.data, means: means.view.data };
+    // Keys on a device say where.
+    const told = { device: device === cpu ? ('cpu' as const) : ('auto' as const), copyInputs: false };
+    runSummary(prepareSummary('k', keys, false, runs, [bounds.rows, rows], told));
   }
 
   /** Those of a layer, [pages, 1, kvHeads, ...]. */

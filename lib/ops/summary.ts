@@ -7,6 +7,7 @@ import { type CopyInputs, copiesInputs, Request } from '../call/request.js';
 import { dataTypeCode } from '../native/native.js';
 import { Op } from '../native/op.js';
 import { axesOf } from '../tensor/axes.js';
+import { type DeviceBuffer, passed } from '../tensor/device-buffer.js';
 import type { DeviceName } from '../tensor/devices.js';
 import type { FloatType } from '../tensor/types.js';
 import { allocate, type TensorData, type View } from '../tensor/views.js';
@@ -24,10 +25,10 @@ const field = {
 const place = op.place('key');
 const slot = { runs: op.view('runs'), bounds: op.view('bounds'), means: op.view('means') };
 
-/** Rows that are written: [rows, heads, 2 * headDim] of the keys' type, and [rows, heads, headDim]. */
+/** Rows that are written: [rows, heads, 2 * headDim] of the keys' type, and [rows, heads, headDim] of float32. */
 export interface SummaryRows {
-  readonly bounds?: TensorData;
-  readonly means?: Float32Array;
+  readonly bounds?: TensorData | DeviceBuffer;
+  readonly means?: TensorData | DeviceBuffer;
 }
 
 /** A call ready to run. */
@@ -63,8 +64,8 @@ export function prepareSummary(
   numbers[field.rows] = count;
   request.operand(name, place, k, isHeadsFirst);
   views[slot.runs] = runs;
-  views[slot.bounds] = rows.bounds;
-  views[slot.means] = rows.means;
+  views[slot.bounds] = rows.bounds && passed(rows.bounds);
+  views[slot.means] = rows.means && passed(rows.means);
   return { request, placement: placementOf(told.device, named), rows };
 }
 
