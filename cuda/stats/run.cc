@@ -66,7 +66,9 @@ class StatsLaunches {
     const StatsCall& c = p_.call;
     const int64_t perTile = larger<int64_t>(1, int64_t(kStatsTile) * c.keys);
     p_.areScoresOfAll = c.scores.data != nullptr;
-    const int64_t slice = p_.areScoresOfAll ? tiles() : clamp<int64_t>(kStatsSliceFloats / perTile, 1, tiles());
+    const int64_t enough = larger<int64_t>(kStatsSliceFloats / perTile, limits_.multiprocessors);
+    const int64_t most = p_.areScoresOfAll ? tiles() : smaller(enough, kMostStatsSliceFloats / perTile);
+    const int64_t slice = clamp<int64_t>(most, 1, tiles());
     p_.scores = p_.areScoresOfAll ? c.scores.data : floats(slice * perTile);
     for (int64_t begin = 0; begin < tiles() && !cancel_; begin += slice) {
       const int64_t end = smaller(tiles(), begin + slice);

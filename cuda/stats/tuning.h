@@ -10,8 +10,9 @@ namespace tilewise::cuda {
 constexpr int kStatsTile = 64;
 constexpr int kStatsThreads = 256;
 
-// Floats of scores that wait for the keys with the largest ones to be found: they stay in the L2 cache.
-constexpr int64_t kStatsSliceFloats = int64_t(4) << 20;
+// Floats of scores that wait for the keys with the largest ones to be found: so many stay in the L2 cache; more where a
+// tile per multiprocessor takes more, but at most so many.
+constexpr int64_t kStatsSliceFloats = int64_t(4) << 20, kMostStatsSliceFloats = int64_t(64) << 20;
 
 // Blocks of threads per multiprocessor below which queries are divided, too, into groups of at least so many.
 constexpr int64_t kStatsBlocks = 8;

@@ -340,6 +340,63 @@ void checkDelta(Largest& largest, const cuda::Limits& limits) {
     }
 }
 
+// Every tile of queries of a head, once by rows, and every tile of keys by columns and along diagonals.
+void checkStats(Largest& largest, const cuda::Limits& limits) {
+  for (const DType type : kTypes)
+    for (const int32_t dim : {64, 300, 8192})
+      for (const int32_t heads : {1, 1 << 3})
+        for (const Token queries : {1, 130, 5000}) {
+          float numbers[1];
+          int32_t indices[1];
+          StatsProblem p;
+          p.batch = 2;
+          p.queryHeads = p.kvHeads = heads;
+          p.queries = queries;
+          p.keys = 700;
+          p.headDim = dim;
+          p.dtype = p.keyType = type;
+          p.isCausal = true;
+          p.topK = 5;
+          p.blockQueries = 100;
+          p.blockKeys = 30;
+          p.topIndices = indices;
+          for (Placed<float>* const result :
+               {&p.lse, &p.topProbs, &p.keySum, &p.keyMaxOverHeads, &p.blockSum, &p.diagSum})
+            *result = numbers;
+          const std::vector<NotedLaunch> launches = launchesOf(p, limits);
+          largest.add(launches);
+          std::map<std::string, int64_t> blocks;
+          for (const NotedLaunch& l : launches) blocks[l.kernel] += l.blocks;
+          const int64_t tasks = 2 * int64_t(heads), tiles = tasks * ceilDiv(queries, 64), ofKeys = ceilDiv(p.keys, 64);
+          const std::string name = nameOf(type);
+          CHECK(blocks["stats_rows_" + name] == tiles && blocks["stats_top_keys"] == 64 * tiles,
+                "%lld and %lld blocks of %lld tiles", (long long)blocks["stats_rows_" + name],
+                (long long)blocks["stats_top_keys"], (long long)tiles);
+          CHECK(blocks["stats_diagonals_" + name] == tasks * ofKeys, "%lld blocks of diagonals",
+                (long long)blocks["stats_diagonals_" + name]);
+          const int64_t ofBlocks = tasks * ceilDiv(queries, 100) * ceilDiv(p.keys, 60);
+          const int64_t groups = (blocks["stats_columns_" + name] - ofBlocks) / (tasks * ofKeys);
+          CHECK(blocks["stats_columns_" + name] == ofBlocks + groups * tasks * ofKeys && groups >= 1 && groups <= 64,
+                "%lld groups", (long long)groups);
+        }
+}
+
+void checkSummary(Largest& largest, const cuda::Limits& limits) {
+  for (const DType type : kTypes) {
+    SummaryProblem p;
+    p.batch = 1;
+    p.heads = 1 << 10;
+    p.tokens = 64;
+    p.headDim = 130;
+    p.type = type;
+    p.runCount = 1 << 20;
+    int64_t blocks = 0;
+    for (const NotedLaunch& l : launchesOf(p, limits)) blocks += l.blocks;
+    CHECK(blocks == p.runCount * p.heads * 3, "%lld blocks", (long long)blocks);
+    largest.add(launchesOf(p, limits));
+  }
+}
+
 SelectionProblem drawSelection(Pick& pick) {
   SelectionProblem p;
   const int32_t dims[] = {1, 40, 64, 128, 256, 512}, heads[] = {1, 4, 8, 48, 1024};
@@ -375,8 +432,10 @@ void checkSelection(Largest& largest, const cuda::Limits& limits) {
 Largest checkAll(const cuda::Limits& limits) {
   // By type, ways to meet the keys of a pattern in tiles of dims, and patterns of more dims than these; combine,
   // lengths, effects of rules on tokens and grids, merge, append and rotary by type; selection; linear and cumulative
-  // attention by type, and their carries; the delta rule by type.
-  constexpr size_t kKernels = 3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 3 + 12 + (3 * 4 + 1) + (3 * 2 + 1) + 3;
+  // attention by type, and their carries; the delta rule by type; statistics by type and direction, parts and top keys;
+  // summaries by type.
+  constexpr size_t kKernels =
+      3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 3 + 12 + (3 * 4 + 1) + (3 * 2 + 1) + 3 + (3 * 3 + 2) + 3;
   Largest largest;
   checkAttention(largest, limits);
   checkMerge(largest, limits);
@@ -387,6 +446,8 @@ Largest checkAll(const cuda::Limits& limits) {
   checkLinear(largest, limits);
   checkCumulative(largest, limits);
   checkDelta(largest, limits);
+  checkStats(largest, limits);
+  checkSummary(largest, limits);
   CHECK(largest.kernels() == kKernels, "%zu kernels were launched, there are %zu", largest.kernels(), kKernels);
   return largest;
 }

@@ -20,6 +20,7 @@ struct Case {
   std::vector<int32_t> lengths, table;
   std::vector<float> givenLse;
   bool areTied = false;  // all keys are the same
+  int32_t multiprocessors = 8;
   bool wantsTop = false, wantsSums = false, wantsBlocks = false, wantsDiagonals = false, wantsMatrices = false;
   std::string name;
 
@@ -69,7 +70,8 @@ Case makeCase(uint32_t seed) {
   const bool isSliced = seed % 40 == 22;  // scores of all rows do not fit at once
   if (isSliced) {
     p.batch = p.kvHeads = p.queryHeads = 1;
-    p.queries = 200;
+    c.multiprocessors = 1;
+    p.queries = 257;
     p.keys = 17000;
     p.headDim = 1;
     p.dtype = p.keyType = DType::bfloat16;
@@ -115,7 +117,7 @@ struct Result {
 };
 
 Result runOnDevice(const Case& c, const std::string& mode) {
-  Device device(mode, {80, 8, 99 * 1024});
+  Device device(mode, {80, c.multiprocessors, 99 * 1024});
   StatsProblem p = c.problem;
   p.query = c.query.on(device.upload(c.query.bytes));
   p.key = c.key.on(device.upload(c.key.bytes));
