@@ -70,7 +70,7 @@ it.each(Object.entries(kinds))('many %s', async (_, call) => {
     await some(2000);
     const handles = process.getActiveResourcesInfo().length;
     let grown = Infinity;
-    for (let batch = 0; batch < 16 && grown > ${mostGrown}; ++batch) {
+    for (let batch = 0; batch < 48 && grown > ${mostGrown}; ++batch) {
       const before = rss();
       await some(${calls});
       await new Promise((resolve) => setImmediate(resolve));

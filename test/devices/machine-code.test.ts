@@ -75,7 +75,7 @@ describe.runIf(spawnSync('nvcc', ['--version']).status === 0)('a shuffle of the 
     TW_ATTENTION_KERNEL(decode, window, WindowOrRanges, float16, f16, 32)
     }`;
   const mistakes = [
-    ['cuda/selection/best.h', 'st_shared(buffer + (warp * kValues', 'st_shared(buffer + (warp_id() * kValues'],
+    ['cuda/tiles/best.h', 'st_shared(buffer + (warp * kValues', 'st_shared(buffer + (warp_id() * kValues'],
     ['cuda/attention/sm80/epilogue.h', 'Memory::state(row, warp), state', 'Memory::state(row, warp_id()), state'],
   ] as const;
 

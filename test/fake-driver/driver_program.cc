@@ -48,6 +48,8 @@ void run(const StagedAttention& staged, const Limits&, Queue& queue, const Cance
 void run(const AppendProblem&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const CumulativeProblem&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const DeltaProblem&, const Limits&, Queue&, const CancelFlag&) {}
+void run(const StatsProblem&, const Limits&, Queue&, const CancelFlag&) {}
+void run(const SummaryProblem&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const StagedLinear&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const MergeProblem&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const StagedRotary&, const Limits&, Queue&, const CancelFlag&) {}
@@ -58,6 +60,8 @@ void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
 void addReasons(Reasons&, const AppendProblem&, const Limits&) {}
 void addReasons(Reasons&, const CumulativeProblem&, const Limits&) {}
 void addReasons(Reasons&, const DeltaProblem&, const Limits&) {}
+void addReasons(Reasons&, const StatsProblem&, const Limits&) {}
+void addReasons(Reasons&, const SummaryProblem&, const Limits&) {}
 void addReasons(Reasons&, const LinearProblem&, const Limits&) {}
 void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
 void addReasons(Reasons&, const RotaryProblem&, const Limits&) {}
