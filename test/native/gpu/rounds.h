@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "../../../core/base/platform.h"
+#include "../../../core/op/backend.h"
+#include "../check.h"
 
 namespace tilewise {
 
@@ -17,7 +18,13 @@ void checkRounds(int argc, char** argv, int usual, Make&& makeCase, Check&& chec
   if (modes.empty()) modes = {"lazy", "races,random:7"};
   for (int seed = 0; seed < rounds; ++seed) {
     auto one = makeCase(uint32_t(seed));
-    for (const std::string& mode : modes) checkCase(one, mode);
+    for (const std::string& mode : modes) {
+      try {
+        checkCase(one, mode);
+      } catch (const BackendError& error) {
+        CHECK(false, "%s, %s: %s", one.name.c_str(), mode.c_str(), error.what());
+      }
+    }
   }
 }
 

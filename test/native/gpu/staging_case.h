@@ -1,6 +1,9 @@
 // A case of staging: a call through the backend does what it does on the CPU. Reader: the checks beside it.
 #pragma once
 
+#include <deque>
+#include <vector>
+
 #include "../../../cpu/backend.h"
 #include "../check.h"
 #include "disturber.h"
@@ -21,5 +24,21 @@ inline void compare(Backend& backend, const AnyProblem& p, const Disturber& dist
   CHECK(disturber.snapshot() == expected, "%s: the memory differs", nameOfCase.c_str());
   CHECK(machine.blocks() == blocks, "%s: device memory is left over", nameOfCase.c_str());
 }
+
+// Buffers of numbers, from `least` quarters on, for the arrays of a problem; they live as long as this does.
+class Numbers {
+ public:
+  explicit Numbers(Disturber& disturber, int least = 0) : disturber_(disturber), least_(least) {}
+  float* operator()(int64_t count) {
+    std::vector<float>& x = buffers_.emplace_back(size_t(count));
+    for (float& one : x) one = float(least_ + disturber_.pick(9)) / 4;
+    return x.data();
+  }
+
+ private:
+  Disturber& disturber_;
+  int least_;
+  std::deque<std::vector<float>> buffers_;
+};
 
 }  // namespace tilewise

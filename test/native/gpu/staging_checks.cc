@@ -179,12 +179,7 @@ void checkLinear(Backend& backend, uint32_t seed, bool toDevice) {
     p.sequences = 2;
     p.cuSeqlens = totals.data();
   }
-  std::deque<std::vector<float>> buffers;
-  const auto numbers = [&](int64_t count) {
-    std::vector<float>& x = buffers.emplace_back(size_t(count));
-    for (float& one : x) one = float(disturber.pick(9)) / 4;
-    return x.data();
-  };
+  Numbers numbers(disturber);
   const auto rows = [&](Operand& o, int64_t heads, int64_t dim, bool isInput) {
     o = {numbers(p.batch * p.keys * heads * dim), p.keys * heads * dim, heads * dim, dim, 1};
     disturber(rowsOf(o, p.batch, p.keys, heads, dim, p.dtype), isInput);
@@ -224,12 +219,7 @@ void checkCumulative(Backend& backend, uint32_t seed, bool toDevice) {
   p.tokens = 1 + disturber.pick(100);
   p.valueDim = 1 + disturber.pick(20);
   nameOfCase = "cumulative, seed " + std::to_string(seed) + (toDevice ? " mixed" : "");
-  std::deque<std::vector<float>> buffers;
-  const auto numbers = [&](int64_t count) {
-    std::vector<float>& x = buffers.emplace_back(size_t(count));
-    for (float& one : x) one = float(1 + disturber.pick(9)) / 4;
-    return x.data();
-  };
+  Numbers numbers(disturber, 1);
   const int64_t tasks = int64_t(p.batch) * p.heads, row = int64_t(p.heads) * p.valueDim;
   for (Operand* const o : {&p.value, &p.out}) {
     *o = {numbers(tasks * p.tokens * p.valueDim), p.tokens * row, row, p.valueDim, 1};

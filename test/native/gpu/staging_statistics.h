@@ -2,7 +2,6 @@
 // staging_checks.cc.
 #pragma once
 
-#include <deque>
 #include <string>
 #include <vector>
 
@@ -21,12 +20,7 @@ inline void checkStats(Backend& backend, uint32_t seed, bool toDevice) {
   p.headDim = 1 + disturber.pick(20);
   p.isCausal = true;
   nameOfCase = "statistics, seed " + std::to_string(seed) + (toDevice ? " mixed" : "");
-  std::deque<std::vector<float>> buffers;
-  const auto numbers = [&](int64_t count) {
-    std::vector<float>& x = buffers.emplace_back(size_t(count));
-    for (float& one : x) one = float(disturber.pick(9)) / 4;
-    return x.data();
-  };
+  Numbers numbers(disturber);
   const auto rows = [&](Operand& o, int64_t tokens, int64_t heads) {
     o = {numbers(p.batch * tokens * heads * p.headDim), tokens * heads * p.headDim, heads * p.headDim, p.headDim, 1};
     disturber(rowsOf(o, p.batch, tokens, heads, p.headDim, p.dtype), true);
@@ -75,12 +69,7 @@ inline void checkSummary(Backend& backend, uint32_t seed, bool toDevice) {
   p.headDim = 1 + disturber.pick(20);
   p.rows = 1 + disturber.pick(6);
   nameOfCase = "summaries, seed " + std::to_string(seed) + (toDevice ? " mixed" : "");
-  std::deque<std::vector<float>> buffers;
-  const auto numbers = [&](int64_t count) {
-    std::vector<float>& x = buffers.emplace_back(size_t(count));
-    for (float& one : x) one = float(disturber.pick(9)) / 4;
-    return x.data();
-  };
+  Numbers numbers(disturber);
   const int64_t row = int64_t(p.heads) * p.headDim;
   p.key = {numbers(p.batch * p.tokens * row), p.tokens * row, row, p.headDim, 1};
   disturber(rowsOf(p.key, p.batch, p.tokens, p.heads, p.headDim, p.type), true);
