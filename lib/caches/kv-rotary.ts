@@ -5,9 +5,15 @@
 
 import { mismatch } from '../call/shape.js';
 import { TilewiseTypeError } from '../check/errors.js';
-import { checkBoolean, checkNames, checkOneOf, namesOf } from '../check/validate.js';
+import { checkOneOf } from '../check/validate.js';
 import type { Layout } from '../ops/attention/options.js';
-import { type Frequencies, type RotaryOptions, readDims, readFrequencies } from '../ops/rotary/frequencies.js';
+import {
+  type Frequencies,
+  type RotaryOptions,
+  readDims,
+  readFrequencies,
+  readRotaryOptions,
+} from '../ops/rotary/frequencies.js';
 import { rotateSync, turnSync } from '../ops/rotary/rotate.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { floatTypes, readTensor, type View } from '../tensor/views.js';
@@ -20,7 +26,6 @@ import type { KvRun } from './kv-run.js';
 export type CachePositions = 'absolute' | 'cache';
 
 const positionKinds: readonly CachePositions[] = ['absolute', 'cache'];
-const rotaryNames = namesOf<RotaryOptions>({ theta: 1, dims: 1, interleaved: 1, scaling: 1 });
 
 export interface RotarySettings {
   readonly options: RotaryOptions;
@@ -43,9 +48,8 @@ export function readRotary(
     );
   }
   if (rotary === undefined) return undefined;
-  checkNames('`rotary`', rotary, rotaryNames);
-  if (rotary.interleaved !== undefined) checkBoolean('rotary.interleaved', rotary.interleaved);
-  return { options: { ...rotary }, turns: readFrequencies(rotary, headDim), isByRank };
+  const options = readRotaryOptions(rotary);
+  return { options, turns: readFrequencies(options, headDim), isByRank };
 }
 
 /** New rows of runs with their keys turned to the positions that they will have. */

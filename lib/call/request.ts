@@ -97,7 +97,7 @@ export class Request {
     checkAttached(name, view);
     this.#inputs.push({ name, view });
     // Nothing writes to device memory but a call's `out`, which is leased.
-    const given = this.#copies && flat.data === view.data && isOnHost(flat) ? copyOf(flat) : flat;
+    const given = this.#copies && !view.isOwn && flat.data === view.data && isOnHost(flat) ? copyOf(flat) : flat;
     this.views[slot] = passed(given.data);
     return given;
   }

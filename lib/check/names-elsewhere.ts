@@ -39,6 +39,7 @@ const hints: Readonly<Record<string, readonly Hint[]>> = {
   q_indices: backwardOnly,
   full_q_num_blocks: backwardOnly,
   full_q_indices: backwardOnly,
+  rope: [['rotary', 'it is `rotary`: { theta, dims, interleaved, scaling }']],
   key_padding_mask: [['keyMask', 'it is `keyMask`, where 0 hides a key, not 1']],
   attention_mask: [['keyMask', 'it is `keyMask` when it is [batch, keys], `mask` when it has rows of queries']],
   cache_seqlens: [['keyLengths', 'it is `keyLengths`']],

@@ -7,7 +7,6 @@ import { calling, TilewiseRangeError, TilewiseTypeError } from '../check/errors.
 import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
 import { field } from '../native/fields.js';
 import { type NativePlan, native } from '../native/native.js';
-import { checkSimilarity, readSimilarity } from '../ops/attention/similarity.js';
 import type { HierarchicalPattern } from '../patterns/hierarchical.js';
 import { checkPattern, describe, type Pattern, type RunnablePattern, runnableOf } from '../patterns/index.js';
 import { axisRules, type Grid, maxGridRank, type PerAxis } from '../patterns/neighborhood.js';
@@ -34,6 +33,7 @@ import {
   titleOfSequences,
   titleOfSizes,
 } from './text.js';
+import { bytesOfWorkspace, readWorkspace } from './workspace.js';
 
 const shapeNames = namesOf<ExplainShape>({
   batch: 1,
@@ -47,6 +47,7 @@ const shapeNames = namesOf<ExplainShape>({
   dtype: 1,
   keyDtype: 1,
   similarity: 1,
+  rotary: 1,
   pageSize: 1,
   selectedPages: 1,
   format: 1,
@@ -112,11 +113,10 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
   if (pattern.kind === 'stridedShards')
     checkCoverage(pattern, shardLayouts(pattern, outputHeads(sizes), sizes.kvHeads));
   const keyBytes = keyBytesOf(shape, pattern, sizes);
-  const { isCosine } = readSimilarity({ similarity: shape.similarity });
-  checkSimilarity(isCosine, { pattern });
+  const workspace = readWorkspace(shape, pattern);
   const requestOf = (one: RunnablePattern, hidden: Hiding) => {
     const request = describe(sizes, one, grid);
-    if (isCosine) request.numbers[field.isCosine] = 1;
+    if (workspace?.isCosine) request.numbers[field.isCosine] = 1;
     if (pageSize !== undefined) describePages(request, pageSize, sizes);
     putHiding(request, hidden, sizes, tokens ?? [sizes.queries]);
     return request;
@@ -145,7 +145,7 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
   const simpler = simplerThan(hiding, pattern, sizes);
   const found = {
     ...counts(plan, sizes, rank, share, dots, hidesByMask && !bounds, keyBytes),
-    ...(isCosine && { workspace: bytesOfLengths(sizes, backend.name) }),
+    ...(workspace && { workspace: bytesOfWorkspace(workspace, sizes, backend.name) }),
     ...(simpler && { maskPattern: simpler }),
     backend,
   };
@@ -176,12 +176,6 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
     tiles: (boxes) => seen(boxes, tiles),
   };
   return { counts: found, causalTiles: share === undefined ? undefined : found.tiles.dense * share, scene };
-}
-
-/** A number for each key and KV head; on a GPU, which does not divide queries when it reads them, for each of these too. */
-function bytesOfLengths({ batch, keys, kvHeads, queries, queryHeads }: Shape, backend: string): number {
-  const numbers = keys * kvHeads + (backend === 'cpu' ? 0 : queries * queryHeads);
-  return batch * numbers * Float32Array.BYTES_PER_ELEMENT;
 }
 
 function notesOf(counts: Counts): string[] {

@@ -2,6 +2,7 @@
 // Reader: someone who reads a field of an explanation. No code: words, pictures and counts all import these.
 
 import type { Similarity } from '../ops/attention/similarity.js';
+import type { RotaryOptions } from '../ops/rotary/frequencies.js';
 import type { MaskDocuments, MaskPattern } from '../patterns/mask-pattern.js';
 import type { PerAxis } from '../patterns/neighborhood.js';
 import type { TokenPositions } from '../patterns/positions.js';
@@ -31,6 +32,8 @@ export interface ExplainShape {
   keyDtype?: FloatType;
   /** As in attention(): `'cosine'` takes a workspace. */
   similarity?: Similarity;
+  /** As in attention(): turned queries and keys take a workspace. */
+  rotary?: RotaryOptions;
   /** Keys and values on pages of so many tokens: `pages` of attention(), a KvPool or a KvCache (256). */
   pageSize?: number;
   /** Keys and values of a KvCache of this `format`, on the CPU: `bytes` counts codes. Not for grids and `hierarchical()`. */
@@ -131,7 +134,10 @@ export interface Explanation {
   readonly bytes: number;
   /** The same without the keys and values that no query reads. */
   readonly bytesTouched: number;
-  /** Bytes at most that the call takes beside its tensors for lengths, of keys and on a GPU of queries: with `similarity: 'cosine'` alone. */
+  /**
+   * Bytes at most that the call takes beside its tensors: with `similarity: 'cosine'` for lengths, of keys and on a GPU of queries, with
+   * `rotary` for turned queries and keys.
+   */
   readonly workspace?: number;
   /** Where heads see different keys: the first that computes the most pairs, and its counts for one batch entry. */
   readonly worstHead?: {

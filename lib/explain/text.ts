@@ -123,7 +123,7 @@ export function describeCounts(e: Counts): string[] {
       `${count(pairs.dense)} dense`,
     `work      ${(e.flops / 1e9).toPrecision(4)} GFLOP, ${(e.bytes / 1e6).toPrecision(4)} MB in and out` +
       (e.bytesTouched < e.bytes ? `, ${(e.bytesTouched / 1e6).toPrecision(4)} MB of them touched` : '') +
-      (e.workspace === undefined ? '' : `, ${(e.workspace / 1e6).toPrecision(4)} MB for lengths`),
+      (e.workspace === undefined ? '' : `, ${(e.workspace / 1e6).toPrecision(4)} MB of workspace`),
   ];
   const excess = describeExcess(e);
   if (excess) lines.push(`warning   ${excess}`);

@@ -17,6 +17,8 @@ export interface View {
   readonly dims: readonly number[];
   readonly strides: readonly number[];
   readonly offset: number;
+  /** Memory that the call has made for itself: nobody else can change it. */
+  readonly isOwn?: true;
 }
 export type TensorData = DataTypes[DataType];
 

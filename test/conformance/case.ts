@@ -8,6 +8,7 @@ import type { SelectionOptions } from '../references/hierarchical.js';
 import type { Documents, Moa, Power, SampledBlocks, Slices } from '../references/mask-rules.js';
 import { type Operand, toNumbers } from '../references/operand.js';
 import type { PerHead, Positions, Problem } from '../references/problem.js';
+import type { Turning } from '../references/rotary.js';
 import type { StridedShards } from '../references/strided-shards.js';
 import { type Layout, operandOf, type Storage, store, toPlainTensor, toTensor } from './memory.js';
 import { listsOf, type PagesCase, pagesOf } from './pages.js';
@@ -57,6 +58,7 @@ export interface Case {
   sinkTokens?: PerHead;
   align?: 'bottom-right' | 'top-left' | number;
   scale?: number;
+  rotary?: Turning;
   cosine?: true; // temperature is 1 / scale
   softcap?: number;
   activation?: 'sigmoid' | 'relu';
@@ -121,6 +123,7 @@ export interface Built {
 /** What a case and its problem call by one name. */
 const named = [
   'scale',
+  'rotary',
   'cosine',
   'softcap',
   'activation',
@@ -286,6 +289,7 @@ export function callOf({ layout, storage, is3d, problem, grid, form, pages, seed
   else if (!problem.gate?.withoutLse) options.returnLse = true;
   if (problem.activationBias !== undefined) options.activationBias = problem.activationBias;
   const { scale, softcap, causal, left, right, recentTokens, sinkTokens, align, pairing } = problem;
+  if (problem.rotary) options.rotary = problem.rotary;
   if (problem.cosine) options.similarity = 'cosine';
   if (scale !== undefined) Object.assign(options, problem.cosine ? { temperature: 1 / scale } : { scale });
   if (softcap !== undefined) options.softcap = softcap;

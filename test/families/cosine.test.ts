@@ -110,7 +110,7 @@ describe('explain()', () => {
   it('says what lengths take', () => {
     const explained = explain(causal(), shape, { device: 'cpu' });
     expect(explained.workspace).toBe(2 * 2 * 100 * 4);
-    expect(String(explained)).toContain('MB for lengths');
+    expect(String(explained)).toContain('MB of workspace');
     expect(explain(causal(), { ...shape, similarity: 'dot' }).workspace).toBeUndefined();
   });
 

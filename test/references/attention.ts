@@ -4,9 +4,11 @@
 import { applyGate } from './gate.js';
 import { toNumbers } from './operand.js';
 import { keysAndValues, lengthFactor, type Problem, queryRows, type Result, scaleOf, shapeOf } from './problem.js';
+import { turned } from './turned.js';
 
 /** Rows that belong to no sequence or see no key are 0, their lse is -Infinity (or the sink's logit). */
-export function attention(problem: Problem): Result {
+export function attention(given: Problem): Result {
+  const problem = turned(given);
   const { batch, heads, queries, headDim, valueDim } = shapeOf(problem);
   const q = toNumbers(problem.query);
   const { k, v } = keysAndValues(problem);

@@ -6,11 +6,13 @@ import { applyGate } from './gate.js';
 import { type FloatType, round } from './half.js';
 import { toNumbers } from './operand.js';
 import { keysAndValues, type Problem, queryRows, type Result, scaleOf, shapeOf } from './problem.js';
+import { turned } from './turned.js';
 
 const f = Math.fround;
 
 /** @param precision 'storage' rounds probabilities to the type of the tensors, in which a matrix product takes them */
-export function naiveAttention(problem: Problem, precision: 'float32' | 'storage' = 'float32'): Result {
+export function naiveAttention(given: Problem, precision: 'float32' | 'storage' = 'float32'): Result {
+  const problem = turned(given, round);
   const type = precision === 'storage' ? (problem.value.type as FloatType) : 'float32';
   const { batch, heads, queries, headDim, valueDim } = shapeOf(problem);
   const softcap = f(problem.softcap ?? 0);

@@ -7,7 +7,7 @@ export type ElementType = FloatType | 'bool';
 
 export interface Operand {
   type: ElementType;
-  data: Float32Array | Uint16Array | Uint8Array;
+  data: Float32Array | Float64Array | Uint16Array | Uint8Array;
   dims: number[];
   strides: number[];
   offset: number;

@@ -7,6 +7,7 @@ import { sampledAddend } from './mask-rules.js';
 import { relativeIndex } from './neighborhood.js';
 import { broadcast, type Operand, readElement, toNumbers } from './operand.js';
 import { type PatternRule, ruleOf } from './pattern-rules.js';
+import type { Turning } from './rotary.js';
 
 /** Where tokens are, by [batch entry or 1][token]; they ascend. */
 export interface Positions {
@@ -34,6 +35,7 @@ export interface Problem {
   sinkTokens?: PerHead; // leading keys that a window's left edge does not hide
   pattern?: PatternRule;
   align?: 'bottom-right' | 'top-left' | number; // a query's position = its index + this (bottom-right: keys - queries)
+  rotary?: Turning; // queries and keys are turned to their positions, in a type of 16 bits rounded to it
   positions?: Positions; // in place of `align`: what windows, sinks, power and ALiBi count
   pairing?: 'tile' | 'interleave'; // which query head a KV head meets when there are more KV heads
   scoreFactor?: Operand; // scores are multiplied by it, after softcap; of packed sequences by rows of q and k
@@ -199,15 +201,13 @@ export function rowsOf(problem: Problem, sequence: Sequence, head: number): Row 
   const slope = problem.alibiSlopes ? perHead(problem.alibiSlopes) : 0;
   const sink = problem.sinks && perHead(problem.sinks);
 
-  const align = problem.align ?? 'bottom-right';
-  const offset = align === 'bottom-right' ? sequence.keys - sequence.queries : align === 'top-left' ? 0 : align;
   const ofHead = (numbers: PerHead) => numberOf(numbers, problem, head);
   const left = ofHead(problem.left ?? Infinity);
   const isCausal = problem.causal || problem.recentTokens !== undefined;
   const right = Math.min(ofHead(problem.right ?? Infinity), isCausal ? 0 : Infinity);
   const recent = ofHead(problem.recentTokens ?? Infinity);
   const sinkTokens = ofHead(problem.sinkTokens ?? 0);
-  const { positionOf, placeOf } = placesOf(problem, sequence, offset);
+  const { positionOf, placeOf } = placesOf(problem, sequence);
   const allowed = ruleOf(problem.pattern, { batch: sequence.keyBatch, head, heads, kvHeads, placeOf });
   const listed = listedPages(problem, sequence.keyBatch, head);
   const relative = relativeOf(problem, head);
@@ -297,7 +297,11 @@ function listedPages(problem: Problem, sequence: number, head: number): (key: nu
 }
 
 /** Where the queries and keys of a sequence are. */
-function placesOf({ positions }: Problem, { batch }: Sequence, offset: number) {
+export function placesOf(
+  { positions, align = 'bottom-right' }: Problem,
+  { batch, queries: count, keys: inUse }: Sequence,
+) {
+  const offset = align === 'bottom-right' ? inUse - count : align === 'top-left' ? 0 : align;
   if (!positions) return { positionOf: (query: number) => query + offset, placeOf: (key: number) => key };
   const [queries, keys] = [positions.queries, positions.keys].map((rows) => rows[rows.length === 1 ? 0 : batch]);
   return { positionOf: (query: number) => queries[query], placeOf: (key: number) => keys[key] };

@@ -42,7 +42,8 @@ export class RepeatedCall {
     const settings = readSyncOptions('attentionSync()', options);
     const operands = readOperands(q, k, v, options.out, settings);
     const views = [operands.q, operands.k, operands.v, settings.out];
-    if (settings.pattern.kind === 'hierarchical' || !views.every((view): view is View => !!view && isOnHost(view))) {
+    const isTwoCalls = settings.pattern.kind === 'hierarchical' || settings.rotary !== undefined;
+    if (isTwoCalls || !views.every((view): view is View => !!view && isOnHost(view))) {
       return undefined;
     }
     const prepared = prepare(operands, settings);

@@ -20,6 +20,7 @@ import { readMask } from '../../tensor/masks.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { TensorConstructor, TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor } from '../../tensor/views.js';
+import { type RotaryOptions, readRotaryOptions } from '../rotary/frequencies.js';
 import { type Activation, type ActivationBias, readActivation } from './activation.js';
 import { checkTogether, positionsSay, readBiasHeads, type Settings } from './settings.js';
 import { readSimilarity, type Similarity } from './similarity.js';
@@ -67,6 +68,12 @@ export interface AttentionOptions<T = Tensor> {
    * and `keyStarts`.
    */
   positions?: TokenPositions;
+  /**
+   * Turns q and k first, as rotate() does, for keys kept as the projection gives them: key `i` is at `i`, queries where `align` puts
+   * them, or both where `positions` says; packed sequences begin at 0 each, `extraKeys` are nowhere. Turned tensors are new memory
+   * of their type. Not for grids and `pages`, where KvCache and KvPool turn. RoPE (arXiv 2104.09864).
+   */
+  rotary?: RotaryOptions;
   /** Factor on the scores; default 1/sqrt(headDim). Not with cosine, which has `temperature`. */
   scale?: number;
   /**
@@ -216,6 +223,7 @@ export const attentionNames = namesOf<AttentionOptions>({
   sinkTokens: 1,
   align: 1,
   positions: 1,
+  rotary: 1,
   scale: 1,
   similarity: 1,
   temperature: 1,
@@ -280,6 +288,7 @@ export function readValues(o: AttentionOptions<unknown>, mayCopy = true): Settin
     mergedHeads: readMergedHeads(o),
     pattern: readPattern(o),
     positions: o.positions === undefined ? undefined : readPositions(o.positions),
+    rotary: o.rotary === undefined ? undefined : readRotaryOptions(o.rotary),
     ...readSimilarity(o),
     softcap: o.softcap === undefined ? 0 : checkSoftcap(o.softcap),
     activation: readActivation(o),
@@ -314,12 +323,7 @@ export function readValues(o: AttentionOptions<unknown>, mayCopy = true): Settin
 
 function readPattern(o: AttentionOptions<unknown>): Pattern {
   if (o.pattern !== undefined) return checkPattern(o.pattern);
-  const isOpen =
-    o.causal === undefined &&
-    o.recentTokens === undefined &&
-    o.window === undefined &&
-    o.sinkTokens === undefined &&
-    o.align === undefined;
+  const isOpen = [o.causal, o.recentTokens, o.window, o.sinkTokens, o.align].every((one) => one === undefined);
   return isOpen ? full() : windowPattern(o);
 }
 

@@ -25,12 +25,14 @@ import { type PreparedSelection, prepareSelection, type SelectionState } from '.
 import { pageListsOf } from '../../stores/page-lists.js';
 import { checkPages, keysOnPages, putPages } from '../../stores/pages.js';
 import { type Axes, axesOf, layoutWords, lengthsOf, tokenAxesOf } from '../../tensor/axes.js';
+import { checkOverlaps } from '../../tensor/leases.js';
 import type { TensorLike } from '../../tensor/types.js';
 import { floatTypes, readTensor, type View } from '../../tensor/views.js';
 import { putGate } from './gate.js';
 import { putExtras, putModifiers, putRelativeBias, putSequences, readSequences } from './modifiers.js';
 
 import { operandsOf, type Settings } from './settings.js';
+import { type PreparedTurns, prepareTurns } from './turned.js';
 
 /** What named ops know beyond the options of attention(). */
 export interface Internals {
@@ -59,10 +61,11 @@ export interface Operands {
   readonly out: TensorLike | undefined;
 }
 
-/** A call ready to run: the selection first, or the questions to a predicate, where there are any. */
+/** A call ready to run: what turns queries and keys first, then the selection or the questions to a predicate, where there are any. */
 export interface Prepared {
   readonly request: Request;
   readonly results: Results;
+  readonly turns: PreparedTurns | undefined;
   readonly selection: PreparedSelection | undefined;
   readonly questions: { run(signal: AbortSignal | undefined): Promise<void> } | undefined;
   readonly placement: Placement;
@@ -97,12 +100,14 @@ export function prepare(
   checkHeads(shape, settings.pairing);
   internals.check?.(shape);
   const grid = pattern.kind === 'neighborhood' ? readGrid(pattern, q, k, axes) : undefined;
+  const turns = settings.rotary && prepareTurns(settings.rotary, q, k, shape, settings, copyInputs);
+  const [queries, keys] = turns ? [turns.q, turns.k] : [q, k];
   const selection =
     pattern.kind === 'hierarchical'
       ? prepareSelection(
           pattern,
-          q,
-          k,
+          queries,
+          keys,
           axes,
           { ...settings, copyInputs, pages: pages && onPages && { ...pages, keys: onPages.keys } },
           placement,
@@ -123,8 +128,8 @@ export function prepare(
   const put = () => putPattern(request, runnable, sequences, grid);
   const ask = mayWait ? questionsOf(runnable, sequences) : undefined;
   if (!ask) put();
-  request.operand('q', place.q, q, isHeadsFirst);
-  request.operand('k', place.k, k, isHeadsFirst);
+  request.operand('q', place.q, queries, isHeadsFirst);
+  request.operand('k', place.k, keys, isHeadsFirst);
   request.operand('v', place.v, v, isHeadsFirst);
   putModifiers(request, settings, shape, sequences);
   putExtras(request, settings, shape, rank);
@@ -132,9 +137,11 @@ export function prepare(
   putGate(request, settings.gate, shape, lengthsOf(q, tokenAxesOf(axes, rank)), axes.batch < 0);
   putSequences(request, settings);
   if (pages) putPages(request, pages, keyLengths, settings.keyStarts, k);
+  // The request has what they become.
+  if (turns && settings.out) checkOverlaps(named.slice(0, 2), { name: 'out', view: settings.out });
   const results = request.results(wantedResults(settings, shape, q, outLike, placement, internals.lse));
   const questions = ask && { run: (signal: AbortSignal | undefined) => ask(signal).then(put) };
-  return { request, results, selection, questions, placement };
+  return { request, results, turns, selection, questions, placement };
 }
 
 /** The results, whose shape follows from that of q. */

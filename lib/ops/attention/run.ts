@@ -1,4 +1,4 @@
-// A prepared call, run: what has to be known first (a selection, a predicate's answers), then attention.
+// A prepared call, run: what has to be known first (turned queries and keys, a selection, a predicate's answers), then attention.
 // Reader: someone who follows a call to native code. Assumes that prepare() made it, and runs it once.
 
 import { fly } from '../../call/flight.js';
@@ -9,28 +9,39 @@ import type { Prepared } from './problem.js';
 
 /** Outside the event loop. Results are the caller's to wrap, or to discard when it fails. */
 export async function runPrepared(prepared: Prepared, signal: AbortSignal | undefined): Promise<void> {
-  const { request, results, selection, questions, placement } = prepared;
-  const before = selection ?? questions;
+  const { request, results, turns, selection, questions, placement } = prepared;
   const attend = () => fly(placement, (device) => attentionOp.submit(device, request), results.lent, signal);
-  if (!before) return attend();
+  if (!turns && !selection && !questions) return attend();
   // Inputs may be disposed of meanwhile.
   const letGo = request.hold();
   try {
-    await lend(results.lent, () => before.run(signal).then(attend));
+    await lend(results.lent, async () => {
+      await turns?.run(signal);
+      await (selection ?? questions)?.run(signal);
+      await attend();
+    });
   } finally {
     letGo();
-    selection?.end();
+    endOf(prepared);
   }
 }
 
 /** On the calling thread. */
-export function runPreparedSync({ request, selection, placement }: Prepared): void {
+export function runPreparedSync(prepared: Prepared): void {
+  const { request, turns, selection, placement } = prepared;
   try {
+    turns?.runSync();
     selection?.runSync();
     onDevice(placement, (device) => attentionOp.run(device, request));
   } finally {
-    selection?.end();
+    endOf(prepared);
   }
+}
+
+/** Frees what came before attention. */
+function endOf({ turns, selection }: Prepared): void {
+  turns?.end();
+  selection?.end();
 }
 
 /** The results of a prepared call, once it has run. */

@@ -13,6 +13,7 @@ import type { DeviceName } from '../../tensor/devices.js';
 import type { Named } from '../../tensor/leases.js';
 import type { TensorConstructor } from '../../tensor/types.js';
 import type { View } from '../../tensor/views.js';
+import type { RotaryOptions } from '../rotary/frequencies.js';
 import { type ActivationSettings, checkActivation } from './activation.js';
 import { checkSimilarity } from './similarity.js';
 
@@ -23,6 +24,7 @@ export interface Settings {
   readonly mergedHeads: MergedHeads | undefined;
   readonly pattern: Pattern;
   readonly positions: Positions | undefined;
+  readonly rotary: RotaryOptions | undefined;
   readonly isCosine: boolean;
   readonly scale: number | undefined;
   /** 0: none. */
@@ -114,7 +116,7 @@ export function checkPositions(settings: Pick<Settings, 'pattern'> & { [name in 
   if (taken) throw conflict(`\`${taken}\` does not go with \`positions\`, which are of rows of tokens; leave it out`);
 }
 
-function checkPages({ pages, keyLengths, keyStarts, cuSeqlensK, pageLists }: Settings): void {
+function checkPages({ pages, keyLengths, keyStarts, cuSeqlensK, pageLists, rotary }: Settings): void {
   if (!pages) {
     if (pageLists) throw conflict('`pageLists` needs `pages` next to it: lists name pages');
     return;
@@ -122,6 +124,11 @@ function checkPages({ pages, keyLengths, keyStarts, cuSeqlensK, pageLists }: Set
   if (!keyLengths) throw conflict('`pages` needs `keyLengths` next to it: pages are read as far as the lengths say');
   if (pageLists && keyStarts)
     throw conflict('`keyStarts` does not go with `pageLists`: leave out pages of padding there');
+  if (rotary) {
+    throw conflict(
+      '`rotary` does not go with `pages`: turn keys when they come, with rotate(), or use a KvCache with `rotary`',
+    );
+  }
   if (!cuSeqlensK) return;
   throw conflict('`cuSeqlensK` does not go with `pages`: `keyLengths` says how many keys a sequence has');
 }
@@ -167,6 +174,7 @@ const refused: { readonly [kind in Pattern['kind']]: readonly [why: string, ...n
     'keyLengths',
     'keyStarts',
     'alibiSlopes',
+    'rotary',
     'pages',
   ],
   stridedShards: ['lists go with windows', 'pageLists'],

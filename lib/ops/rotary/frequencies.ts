@@ -3,7 +3,7 @@
 // interpolation (arXiv 2306.15595), YaRN, which also has the NTK rules (arXiv 2309.00071), Llama 3.1's config.
 
 import { TilewiseRangeError } from '../../check/errors.js';
-import { checkInteger, checkNames, checkOneOf, invalid, is, namesOf } from '../../check/validate.js';
+import { checkBoolean, checkInteger, checkNames, checkOneOf, invalid, is, namesOf } from '../../check/validate.js';
 
 /** What the rules that stretch a context are told; positions are those of the longer context. */
 export interface RotaryScalings {
@@ -130,6 +130,16 @@ const kinds: { readonly [kind in keyof RotaryScalings]: Kind<RotaryScalings[kind
 const kindNames = Object.keys(kinds) as (keyof RotaryScalings)[];
 
 const yarnFactor = (factor: number): number => (factor > 1 ? 0.1 * Math.log(factor) + 1 : 1);
+
+const names = namesOf<RotaryOptions>({ theta: 1, dims: 1, interleaved: 1, scaling: 1 });
+
+/** Reads the option `rotary` of a call or a cache, but for what depends on the dims of a head. */
+export function readRotaryOptions(value: unknown): RotaryOptions {
+  checkNames('`rotary`', value, names);
+  const rotary = value as RotaryOptions;
+  if (rotary.interleaved !== undefined) checkBoolean('rotary.interleaved', rotary.interleaved);
+  return { ...rotary };
+}
 
 /** Reads `theta`, `dims` and `scaling` for heads of so many dims: the one place that knows the rules. */
 export function readFrequencies({ theta = defaultTheta, dims, scaling }: RotaryOptions, headDim: number): Frequencies {

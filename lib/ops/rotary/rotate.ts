@@ -60,6 +60,9 @@ const optionNames = namesOf<RotateOptions>({
 });
 
 const op = new Op('rotary');
+
+export { op as rotaryOp };
+
 const field = {
   batch: op.field('batch'),
   tokens: op.field('tokens'),
@@ -135,14 +138,15 @@ export function turnSync(tensor: TensorLike, options: RotateOptions<unknown>, kn
 }
 
 /** A call ready to run. */
-interface Rotation {
+export interface Rotation {
   readonly request: Request;
   readonly results: Results;
   readonly placement: Placement;
   readonly signal: AbortSignal | undefined;
 }
 
-function prepareRotation(
+/** Lays out a call of rotate(); `where` names the function in messages. */
+export function prepareRotation(
   where: string,
   like: TensorLike,
   o: RotateOptions<unknown>,
