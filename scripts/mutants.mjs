@@ -35,6 +35,7 @@ const families = {
   cumulative: { kernels: 'cuda/kernels/cumulative.cu', checks: 'cumulative', problems: 24 },
   delta: { kernels: 'cuda/kernels/delta.cu', checks: 'delta', problems: 20 },
   linear: { kernels: 'cuda/kernels/linear.cu', checks: 'linear', problems: 20 },
+  local_linear: { kernels: 'cuda/kernels/local_linear.cu', checks: 'local_linear', problems: 24 },
   stats: { kernels: 'cuda/kernels/stats.cu', checks: 'stats', problems: 40 },
   summary: { kernels: 'cuda/kernels/summary.cu', checks: 'summary', problems: 20 },
 };

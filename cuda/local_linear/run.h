@@ -1,5 +1,4 @@
-// Local linear attention on a GPU: what cuda/operations.h asks of an operation. There are no kernels, so the backend
-// refuses every problem, and only addReasons() is ever called. Reader: the backend.
+// Local linear attention on a GPU: what cuda/operations.h asks of an operation. Reader: the backend.
 #pragma once
 
 #include "../../core/op/backend.h"
@@ -10,10 +9,8 @@
 
 namespace tilewise::cuda {
 
-inline void addReasons(Reasons& reasons, const LocalLinearProblem&, const Limits&) {
-  reasons.add("local linear attention runs on the CPU only");
-}
-inline LocalLinearProblem stage(Staging&, const LocalLinearProblem& problem) { return problem; }
-inline void run(const LocalLinearProblem&, const Limits&, Queue&, const CancelFlag&) {}
+void addReasons(Reasons& reasons, const LocalLinearProblem& problem, const Limits& limits);
+LocalLinearProblem stage(Staging& staging, const LocalLinearProblem& problem);
+void run(const LocalLinearProblem& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
 }  // namespace tilewise::cuda

@@ -34,7 +34,7 @@ export interface LocalLinearResult<Q, T> {
  * @param options see LocalLinearOptions; `lambda` must be given
  * @returns `{ out }`; rejects with TypeError or RangeError (ERR_TILEWISE_UNKNOWN_OPTION, ERR_TILEWISE_INVALID_OPTION,
  *   ERR_TILEWISE_INVALID_TENSOR, ERR_TILEWISE_SHAPE_MISMATCH, ERR_TILEWISE_DTYPE, ERR_TILEWISE_OVERLAP) or TilewiseError
- *   (ERR_TILEWISE_UNSUPPORTED on a GPU)
+ *   (ERR_TILEWISE_NO_DEVICE)
  */
 export async function localLinearAttention<const Q extends TensorLike, T = Tensor>(
   q: Q,

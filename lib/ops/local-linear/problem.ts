@@ -39,7 +39,7 @@ export interface ParallaxOptions<T = Tensor> {
   Tensor?: TensorConstructor<T>;
   /** Cancels an asynchronous call. */
   signal?: AbortSignal;
-  /** As in attention(). Only the CPU runs this op at present. */
+  /** As in attention(). */
   device?: DeviceName;
   /** Asynchronous calls: copy the inputs first, as in attention(). */
   copyInputs?: CopyInputs;

@@ -135,6 +135,11 @@ void run(const DeltaProblem& p, const Limits&, Queue&, const CancelFlag& cancel)
   cpu::backend().run(p, cancel);
 }
 
+void run(const LocalLinearProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
+  for (const Operand* o : {&p.query, &p.key, &p.value, &p.correction, &p.out}) mustBeRows(*o, p.dtype, "rows");
+  cpu::backend().run(p, cancel);
+}
+
 void run(const StagedLinear& staged, const Limits&, Queue&, const CancelFlag& cancel) {
   const LinearProblem& p = staged.problem;
   mustBeRows(p.query, p.dtype, "query");
@@ -184,6 +189,7 @@ void addReasons(Reasons&, const AppendProblem&, const Limits&) {}
 void addReasons(Reasons&, const CumulativeProblem&, const Limits&) {}
 void addReasons(Reasons&, const DeltaProblem&, const Limits&) {}
 void addReasons(Reasons&, const LinearProblem&, const Limits&) {}
+void addReasons(Reasons&, const LocalLinearProblem&, const Limits&) {}
 void addReasons(Reasons&, const MergeProblem&, const Limits&) {}
 void addReasons(Reasons&, const RotaryProblem&, const Limits&) {}
 void addReasons(Reasons&, const SelectionProblem&, const Limits&) {}

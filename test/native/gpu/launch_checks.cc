@@ -340,6 +340,28 @@ void checkDelta(Largest& largest, const cuda::Limits& limits) {
     }
 }
 
+// One launch, whose blocks take all tiles of queries between them; those that solve are at most one per multiprocessor.
+void checkLocalLinear(Largest& largest, const cuda::Limits& limits) {
+  for (const DType type : kTypes)
+    for (const int32_t dim : {64, 128, 300, 4096})
+      for (const bool isSolved : {false, true}) {
+        LocalLinearProblem p;
+        p.batch = 2;
+        p.queryHeads = p.kvHeads = 1 << 10;
+        p.queries = p.keys = 1000;
+        p.headDim = p.valueDim = dim;
+        p.dtype = type;
+        p.out.data = &p;
+        if (!isSolved) p.correction.data = &p;
+        p.iterations = 32;
+        const std::vector<NotedLaunch> launches = launchesOf(p, limits);
+        largest.add(launches);
+        const int64_t tiles = int64_t(2) * p.queryHeads * ceilDiv(p.queries, cuda::kChunkTokens);
+        CHECK(launches.size() == 1 && launches[0].blocks == (isSolved ? limits.multiprocessors : tiles),
+              "%zu launches, the first of %u blocks", launches.size(), launches[0].blocks);
+      }
+}
+
 // Every tile of queries of a head, once by rows, and every tile of keys by columns and along diagonals.
 void checkStats(Largest& largest, const cuda::Limits& limits) {
   for (const DType type : kTypes)
@@ -432,10 +454,10 @@ void checkSelection(Largest& largest, const cuda::Limits& limits) {
 Largest checkAll(const cuda::Limits& limits) {
   // By type, ways to meet the keys of a pattern in tiles of dims, and patterns of more dims than these; combine,
   // lengths, effects of rules on tokens and grids, merge, append and rotary by type; selection; linear and cumulative
-  // attention by type, and their carries; the delta rule by type; statistics by type and direction, parts and top keys;
-  // summaries by type.
+  // attention by type, and their carries; the delta rule and local linear attention by type; statistics by type and
+  // direction, parts and top keys; summaries by type.
   constexpr size_t kKernels =
-      3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 3 + 12 + (3 * 4 + 1) + (3 * 2 + 1) + 3 + (3 * 3 + 2) + 3;
+      3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 3 + 12 + (3 * 4 + 1) + (3 * 2 + 1) + 3 + 3 + (3 * 3 + 2) + 3;
   Largest largest;
   checkAttention(largest, limits);
   checkMerge(largest, limits);
@@ -446,6 +468,7 @@ Largest checkAll(const cuda::Limits& limits) {
   checkLinear(largest, limits);
   checkCumulative(largest, limits);
   checkDelta(largest, limits);
+  checkLocalLinear(largest, limits);
   checkStats(largest, limits);
   checkSummary(largest, limits);
   CHECK(largest.kernels() == kKernels, "%zu kernels were launched, there are %zu", largest.kernels(), kKernels);

@@ -15,6 +15,7 @@
 #include "disturber.h"
 #include "host_operations.h"
 #include "staging_case.h"
+#include "staging_local_linear.h"
 #include "staging_statistics.h"
 
 using namespace tilewise;
@@ -366,6 +367,7 @@ int main(int argc, char** argv) {
       checkLinear(backend, seed, toDevice);
       checkCumulative(backend, seed, toDevice);
       checkSelection(backend, seed, toDevice);
+      checkLocalLinear(backend, seed, toDevice);
       checkStats(backend, seed, toDevice);
       checkSummary(backend, seed, toDevice);
     }

@@ -9,6 +9,7 @@ const rotary = (name, ...change) => mutant('rotary', 'cuda/rotary/')(name, 'rota
 const best = mutant('selection', 'cuda/tiles/');
 const linear = mutant('linear', 'cuda/linear/');
 const stats = mutant('stats', 'cuda/stats/');
+const localLinear = mutant('local_linear', 'cuda/local_linear/');
 const summary = (name, ...change) => mutant('summary', 'cuda/summary/')(name, 'summarise.h', ...change);
 const delta = (name, ...change) => mutant('delta', 'cuda/delta/')(name, 'scan.h', ...change);
 const cumulative = (name, ...change) => mutant('cumulative', 'cuda/cumulative/')(name, 'scan_tokens.h', ...change);
@@ -158,6 +159,41 @@ export const operationMutants = [
     'a block reads the rows of another before they are there',
     '      sync_block();\n    }\n  }\n\n  // The diagonal',
     '    }\n  }\n\n  // The diagonal',
+  ),
+
+  // Local linear attention.
+  localLinear(
+    'keys are overwritten while others read them',
+    'key_passes.h',
+    '      sync_block();  // nobody reads the tiles of before any more\n',
+  ),
+  localLinear(
+    'columns are written over keys that others read',
+    'key_passes.h',
+    '    sync_block();  // nobody reads the keys any more\n',
+  ),
+  localLinear('a direction stays after it has changed', 'solve.h', '    Base::loaded_ = 1;\n'),
+  localLinear('queries stay that are of another tile', 'key_passes.h', '    loaded_ = 0;\n'),
+  localLinear('a row meets what it does not see', 'key_passes.h', 'if (key < seen[slot]) sum', 'sum'),
+  localLinear(
+    'half of a row is its base',
+    'solve.h',
+    'numbers_.load(RowNumbers::kMaxima + 1, row)',
+    'numbers_.load(RowNumbers::kMaxima, row)',
+  ),
+  localLinear('outputs are not centred', 'key_passes.h', 'kind > Pass::along ?', 'kind == Pass::covariance ?'),
+  localLinear('the ridge is left out', 'solve.h', '      x.add(p_.lambda, along);\n'),
+  localLinear(
+    'rows go on when they are done',
+    'solve.h',
+    'const bool isActive = size_ > enough_;',
+    'const bool isActive = true;',
+  ),
+  localLinear(
+    'the first strip is summed twice',
+    'key_passes.h',
+    'const int first = firstColumn + strip * kStripDims;',
+    'const int first = firstColumn;',
   ),
 
   // Statistics.

@@ -29,6 +29,12 @@ const cumulative = (kernel) => ({
   args: [40, 'lazy'],
 });
 const delta = (kernel) => ({ module: 'delta', kernel, program: 'delta_checks', args: [40, 'lazy'] });
+const localLinear = (kernel) => ({
+  module: 'local_linear',
+  kernel,
+  program: 'local_linear_checks',
+  args: [16, 'lazy'],
+});
 const rotary = (kernel) => ({ module: 'rotary', kernel, program: 'rotary_checks', args: [120, 'lazy'] });
 
 export const subjects = [
@@ -60,4 +66,5 @@ export const subjects = [
   cumulative('cumulative_outputs_float16'),
   cumulative('cumulative_carry'),
   delta('delta_bfloat16'),
+  localLinear('local_linear_float16'),
 ];
