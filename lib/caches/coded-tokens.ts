@@ -3,12 +3,10 @@
 // tier, and blocks move down from tier to tier as tokens come. Forks share blocks. Ideas: see kv-format.ts.
 
 import { takeIntegers } from '../native/slabs.js';
-import { append } from '../ops/append.js';
-import { type CodedStore, tableEntry } from '../stores/codes.js';
-import type { CodeBits } from '../stores/group-codes.js';
+import { type CodedKind, codedKinds } from '../ops/encode.js';
+import { type CodeBits, type CodedStore, tableEntry } from '../stores/codes.js';
 import type { FormatSettings } from '../stores/kv-format.js';
-import type { View } from '../tensor/views.js';
-import { type CodedKind, CodeTier, type FloatRows } from './code-tier.js';
+import { type CodedRuns, CodeTier } from './code-tier.js';
 import type { KvPages } from './kv-pages.js';
 import type { KvRun } from './kv-run.js';
 import { type PageHold, releaseAll } from './page-counts.js';
@@ -31,25 +29,34 @@ export interface CodedRun {
   valueEnd: number;
 }
 
+/** The tiers of a format, without blocks. */
+export const tiersOf = (format: FormatSettings, heads: number): CodeTier[] =>
+  format.tiers.map((forms) => new CodeTier(heads, forms, format.isSymmetric));
+
 export class CodedTokens {
   readonly format: FormatSettings;
   readonly tiers: readonly CodeTier[];
   readonly runs: readonly CodedRun[];
 
-  private constructor(format: FormatSettings, tiers: readonly CodeTier[], runs: readonly CodedRun[]) {
+  constructor(format: FormatSettings, tiers: readonly CodeTier[], runs: readonly CodedRun[]) {
     this.format = format;
     this.tiers = tiers;
     this.runs = runs;
   }
 
-  static of(format: FormatSettings, heads: number, batch: number): CodedTokens {
-    const tiers = format.tiers.map((forms) => new CodeTier(heads, forms, format.isSymmetric));
+  /** Other sequences, on blocks of the same tiers. */
+  of(runs: readonly CodedRun[]): CodedTokens {
+    return new CodedTokens(this.format, this.tiers, runs);
+  }
+
+  /** So many sequences without tokens. */
+  empty(count: number): CodedTokens {
     const runOf = (): CodedRun => ({
-      holds: tiers.map(({ counts }) => ({ counts, pages: [] })),
+      holds: this.tiers.map(({ counts }) => ({ counts, pages: [] })),
       keyEnd: 0,
       valueEnd: 0,
     });
-    return new CodedTokens(format, tiers, Array.from({ length: batch }, runOf));
+    return this.of(Array.from({ length: count }, runOf));
   }
 
   /** Bytes of the blocks that the sequences refer to. */
@@ -98,6 +105,31 @@ export class CodedTokens {
     return [whole, valuesSlide ? Math.max(0, length - residual) : whole];
   }
 
+  /** Tokens of a sequence of so many whose keys and values have codes. */
+  codedLengthAt(length: number): number {
+    return Math.min(...this.#ends(length));
+  }
+
+  /** Blocks that a sequence refers to. */
+  blocksOf(entry: number): number {
+    return this.runs[entry].holds.reduce((sum, { pages }) => sum + pages.length, 0);
+  }
+
+  /** Blocks that a sequence takes to get so long, less those that it lets go of then. */
+  blocksFor(entry: number, length: number): number {
+    const run = this.runs[entry];
+    const { blockTokens, residual } = this.format;
+    let needed = Math.max(0, Math.ceil(this.#ends(length)[0] / blockTokens) - this.blocksOf(entry));
+    let block = 0;
+    for (let t = run.holds.length - 1; t >= 0; --t) {
+      const { counts, pages } = run.holds[t];
+      for (const page of pages) if (this.#tierOf(block++, length) > t && counts.isShared(page)) ++needed;
+    }
+    const isWritten = residual === 0 && length > run.keyEnd && run.keyEnd % blockTokens > 0;
+    const [{ counts, pages }] = run.holds;
+    return isWritten && counts.isShared(pages[pages.length - 1]) ? needed + 1 : needed;
+  }
+
   /** How many blocks of each tier a sequence of so many tokens has. */
   #blocksAt(length: number): number[] {
     let left = Math.ceil(this.#ends(length)[0] / this.format.blockTokens);
@@ -129,14 +161,18 @@ export class CodedTokens {
     const [keyEnd, valueEnd] = this.#ends(length);
     this.#moveDown(run, finalLength);
     const blocks = Math.ceil(keyEnd / blockTokens);
-    const held = run.holds.reduce((sum, { pages }) => sum + pages.length, 0);
-    for (let block = held; block < blocks; ++block) {
+    for (let block = this.blocksOf(entry); block < blocks; ++block) {
       run.holds[this.#tierOf(block, finalLength)].pages.push(this.#take(this.#tierOf(block, finalLength)));
     }
-    this.#write('keys', run, run.keyEnd, keyEnd, exact);
-    this.#write('values', run, run.valueEnd, Math.max(run.valueEnd, valueEnd), exact);
-    run.keyEnd = keyEnd;
-    run.valueEnd = Math.max(run.valueEnd, valueEnd);
+    const ends = { keys: keyEnd, values: Math.max(run.valueEnd, valueEnd) };
+    const written = this.tiers.map((): CodedRuns => ({ slots: [], runs: { keys: [], values: [] } }));
+    for (const kind of codedKinds) {
+      const begin = kind === 'keys' ? run.keyEnd : run.valueEnd;
+      this.#collect(written, kind, run, begin, ends[kind], exact);
+    }
+    for (const [t, rows] of written.entries()) if (rows.slots.length > 0) this.tiers[t].write(exact.pool, rows);
+    run.keyEnd = ends.keys;
+    run.valueEnd = ends.values;
   }
 
   #take(tier: number): number {
@@ -182,16 +218,26 @@ export class CodedTokens {
     }
   }
 
-  #write(kind: CodedKind, run: CodedRun, begin: number, end: number, exact: { pool: KvPages; run: KvRun }): void {
+  /** Adds the tokens from `begin` to `end` to what tiers are to write. */
+  #collect(
+    written: readonly CodedRuns[],
+    kind: CodedKind,
+    run: CodedRun,
+    begin: number,
+    end: number,
+    { pool, run: exact }: { pool: KvPages; run: KvRun },
+  ): void {
     const { blockTokens, residual } = this.format;
+    const { pageSize } = pool.sizes;
     for (let token = begin; token < end; ) {
       const at = this.blockOf(run, token);
       const tier = this.tiers[at.tier];
-      const count = Math.min(end - token, blockTokens - at.row);
+      const last = Math.min(end, token + blockTokens - at.row);
       // A block that is filled token by token is written to again. Elsewhere what a fork writes to a block is what it has.
       if (residual === 0 && tier.counts.isShared(at.page)) at.page = this.#own(run, at);
-      tier.write(kind, at.page, at.row, exactRows(kind, exact, token, count), 0, count);
-      token += count;
+      const { slots, runs } = written[at.tier];
+      runs[kind].push(at.page, at.row, last - token, slots.length);
+      for (; token < last; ++token) slots.push(exact.pageOf(token) * pageSize + (token % pageSize));
     }
   }
 
@@ -219,7 +265,7 @@ export class CodedTokens {
       for (const { counts, pages } of holds) for (const page of pages) counts.retain(page);
       return { holds: holds.map(({ counts, pages }) => ({ counts, pages: pages.slice() })), keyEnd, valueEnd };
     });
-    return new CodedTokens(this.format, this.tiers, runs);
+    return this.of(runs);
   }
 
   free(): void {
@@ -239,14 +285,7 @@ export class CodedTokens {
   /** The codes as a call reads them. */
   store(): CodedStore {
     const count = this.runs.length;
-    const perSequence = this.runs.reduce(
-      (most, { holds }) =>
-        Math.max(
-          most,
-          holds.reduce((sum, { pages }) => sum + pages.length, 0),
-        ),
-      0,
-    );
+    const perSequence = this.runs.reduce((most, _, entry) => Math.max(most, this.blocksOf(entry)), 0);
     const [table, keyEnds, valueEnds] = [takeIntegers(count * perSequence), takeIntegers(count), takeIntegers(count)];
     for (const [entry, { holds, keyEnd, valueEnd }] of this.runs.entries()) {
       let at = entry * perSequence;
@@ -275,33 +314,4 @@ export class CodedTokens {
       }
     }
   }
-}
-
-/** Rows of tokens that are on pages, as float32. */
-export function exactRows(
-  kind: CodedKind,
-  { pool, run }: { pool: KvPages; run: KvRun },
-  first: number,
-  count: number,
-): FloatRows {
-  const { kvHeads, headDim, valueDim, pageSize, device } = pool.sizes;
-  const dim = kind === 'keys' ? headDim : valueDim;
-  const pages = kind === 'keys' ? pool.keysOf(0) : pool.valuesOf(0);
-  const data = new Float32Array(kvHeads * count * dim);
-  const dims = [1, count, kvHeads, dim];
-  const to: View = { type: 'float32', data, dims, strides: [data.length, dim, count * dim, 1], offset: 0 };
-  for (let token = first; token < first + count; ) {
-    const row = token % pageSize;
-    const rows = Math.min(pageSize - row, first + count - token);
-    const from: View = {
-      ...pages,
-      dims: pages.dims.with(0, 1).with(1, rows),
-      offset: pages.offset + run.pageOf(token) * pages.strides[0] + row * pages.strides[1],
-    };
-    const begin = token - first;
-    const slots = Int32Array.from({ length: rows }, (_, i) => begin + i);
-    append(device, { name: 'the cache', from, to }, undefined, false, slots);
-    token += rows;
-  }
-  return { data, tokens: count };
 }

@@ -8,7 +8,7 @@ import { checkInteger } from '../check/validate.js';
 import { cpu } from '../tensor/devices.js';
 import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { FloatType } from '../tensor/types.js';
-import { CodedTokens } from './coded-tokens.js';
+import { CodedTokens, tiersOf } from './coded-tokens.js';
 import type { CacheSettings } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
 import { type KvPart, pageSizeOf, reservedPages } from './kv-parts.js';
@@ -39,7 +39,7 @@ function makeCodedPart(
   const format = wanted!;
   const pageSize = pageSizeOf({ recentTokens: format.residual, sinkTokens: 0 });
   const pool = new KvPages({ layers: 1, kvHeads, headDim, valueDim, pageSize, type, device });
-  const codes = CodedTokens.of(format, kvHeads, batch);
+  const codes = new CodedTokens(format, tiersOf(format, kvHeads), []).empty(batch);
   if (capacity > 0) codes.reserve(new Array<number>(batch).fill(capacity));
   const runs = Array.from({ length: batch }, () => new KvRun(pool, undefined));
   return { heads: { begin: 0, end: kvHeads }, horizon: undefined, pool, runs, codes };
@@ -58,7 +58,7 @@ export const forkParts = (parts: readonly KvPart[]): KvPart[] =>
   parts.map((part) => ({ ...part, runs: part.runs.map((run) => run.fork()), codes: part.codes?.fork() }));
 
 /** What refers to pages and blocks. */
-const holdsOf = (parts: readonly KvPart[]): PageHold[] =>
+export const holdsOf = (parts: readonly KvPart[]): PageHold[] =>
   parts.flatMap(({ runs, codes }) => [
     ...runs.map(({ hold }) => hold),
     ...(codes?.runs.flatMap(({ holds }) => holds) ?? []),

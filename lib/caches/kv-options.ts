@@ -94,6 +94,12 @@ export interface KvPoolOptions extends PageOptions {
   layers?: number;
   /** How keys and values are kept; default float32. Others are converted. */
   type?: FloatType;
+  /**
+   * How older keys and values are kept, as `format` of KvCache. On the CPU. A page is then a block of codes of one layer, `residual`
+   * tokens (128 with `'int8-token'` and `'duo4'`), or as many exact tokens; `pageSize` and `pageSummaries` are left out. Pages and blocks
+   * take memory when they are used.
+   */
+  format?: KvFormat;
 }
 
 const cacheNames = namesOf<KvCacheOptions>({
@@ -130,6 +136,7 @@ const poolNames = namesOf<KvPoolOptions>({
   rotary: 1,
   device: 1,
   pageSummaries: 1,
+  format: 1,
 });
 
 export interface PageSettings {
@@ -168,6 +175,7 @@ export interface PoolSettings extends PageSettings {
   readonly pageSize: number;
   readonly layers: number;
   readonly type: FloatType;
+  readonly format: FormatSettings | undefined;
 }
 
 function readPageOptions(o: PageOptions): PageSettings {
@@ -221,13 +229,20 @@ export function readCacheOptions(options: KvCacheOptions): CacheSettings {
 }
 
 function readCacheFormat(options: KvCacheOptions, pages: PageSettings, forgets: boolean): FormatSettings | undefined {
+  const read = readFormatOf(options, pages, 'whose older keys are on no pages');
+  if (!read || !forgets) return read;
+  throw conflict('`format` does not go with `recentTokens`, whose few tokens stay as they came; leave it out');
+}
+
+function readFormatOf(
+  options: Pick<KvPoolOptions, 'format' | 'pageSize' | 'pageSummaries'>,
+  pages: PageSettings,
+  why: string,
+): FormatSettings | undefined {
   const read = readFormat(options.format, pages);
   if (!read) return undefined;
-  if (forgets) {
-    throw conflict('`format` does not go with `recentTokens`, whose few tokens stay as they came; leave it out');
-  }
   const named = (['pageSize', 'pageSummaries'] as const).find((name) => options[name] !== undefined);
-  if (named) throw conflict(`\`${named}\` does not go with \`format\`, whose older keys are on no pages; leave it out`);
+  if (named) throw conflict(`\`${named}\` does not go with \`format\`, ${why}; leave it out`);
   if (pages.device !== cpu)
     throw unsupported(backendName(pages.device), ['caches with a `format` are kept on the CPU']);
   return read;
@@ -261,8 +276,10 @@ function readLayerMap(value: unknown, layers: unknown): number[] {
 export function readPoolOptions(options: KvPoolOptions): PoolSettings {
   checkNames('new KvPool()', options, poolNames);
   const o = options;
-  const pageSize = orElse(o.pageSize, usualPageSize, () => checkInteger('pageSize', o.pageSize, 1, maxTokens));
   const pages = readPageOptions(o);
+  const format = readFormatOf(o, pages, 'whose pages are its blocks of codes');
+  const usual = format?.blockTokens ?? usualPageSize;
+  const pageSize = orElse(o.pageSize, usual, () => checkInteger('pageSize', o.pageSize, 1, maxTokens));
   return {
     ...pages,
     rotary: readRotary(o.rotary, undefined, pages.headDim, false),
@@ -270,5 +287,6 @@ export function readPoolOptions(options: KvPoolOptions): PoolSettings {
     pageSize,
     layers: checkLayers(o.layers),
     type: orElse(o.type, 'float32', () => checkOneOf('type', o.type as FloatType, floatTypes)),
+    format,
   };
 }
