@@ -9,7 +9,8 @@ import type { FormatSettings } from '../stores/kv-format.js';
 import { type CodedRuns, CodeTier } from './code-tier.js';
 import type { KvPages } from './kv-pages.js';
 import type { KvRun } from './kv-run.js';
-import { type PageHold, releaseAll } from './page-counts.js';
+import type { LastingSummaries } from './lasting-summaries.js';
+import { PageCounts, type PageHold, releaseAll } from './page-counts.js';
 
 /** Consecutive tokens that are kept alike. */
 export interface KvBits {
@@ -24,10 +25,15 @@ export interface KvBits {
 export interface CodedRun {
   /** Blocks of each tier, oldest first; those of a later tier are older. */
   readonly holds: readonly PageHold[];
+  /** Summaries of its full pages, where they are kept. */
+  readonly full: PageHold;
   /** Tokens before these have codes. */
   keyEnd: number;
   valueEnd: number;
 }
+
+/** All that a sequence refers to. */
+export const holdsOf = ({ holds, full }: CodedRun): PageHold[] => [...holds, full];
 
 /** The tiers of a format, without blocks. */
 export const tiersOf = (format: FormatSettings, heads: number): CodeTier[] =>
@@ -38,21 +44,30 @@ export class CodedTokens {
   readonly tiers: readonly CodeTier[];
   readonly runs: readonly CodedRun[];
 
-  constructor(format: FormatSettings, tiers: readonly CodeTier[], runs: readonly CodedRun[]) {
+  readonly summaries: LastingSummaries | undefined;
+
+  constructor(
+    format: FormatSettings,
+    tiers: readonly CodeTier[],
+    summaries: LastingSummaries | undefined,
+    runs: readonly CodedRun[] = [],
+  ) {
     this.format = format;
     this.tiers = tiers;
     this.runs = runs;
+    this.summaries = summaries;
   }
 
   /** Other sequences, on blocks of the same tiers. */
   of(runs: readonly CodedRun[]): CodedTokens {
-    return new CodedTokens(this.format, this.tiers, runs);
+    return new CodedTokens(this.format, this.tiers, this.summaries, runs);
   }
 
   /** So many sequences without tokens. */
   empty(count: number): CodedTokens {
     const runOf = (): CodedRun => ({
       holds: this.tiers.map(({ counts }) => ({ counts, pages: [] })),
+      full: { counts: this.summaries?.counts ?? new PageCounts(), pages: [] },
       keyEnd: 0,
       valueEnd: 0,
     });
@@ -62,7 +77,9 @@ export class CodedTokens {
   /** Bytes of the blocks that the sequences refer to. */
   get bytes(): number {
     return this.runs.reduce(
-      (all, { holds }) => holds.reduce((sum, { pages }, tier) => sum + pages.length * this.tiers[tier].blockBytes, all),
+      (all, { holds, full }) =>
+        holds.reduce((sum, { pages }, tier) => sum + pages.length * this.tiers[tier].blockBytes, all) +
+        full.pages.length * (this.summaries?.rowBytes ?? 0),
       0,
     );
   }
@@ -92,9 +109,14 @@ export class CodedTokens {
     return runs;
   }
 
-  /** The fewest tokens that truncate() can leave of a sequence: codes of several tokens stay whole. */
-  leastLength(entry: number): number {
-    return this.format.residual === 0 ? 0 : Math.max(this.runs[entry].keyEnd, this.runs[entry].valueEnd);
+  /**
+   * The fewest tokens that truncate() can leave of a sequence: codes of several tokens stay whole, and summaries of pages are made of
+   * exact keys.
+   * @param gone tokens that are on no pages any more
+   */
+  leastLength(entry: number, gone: number): number {
+    if (this.format.residual === 0) return this.summaries ? gone : 0;
+    return Math.max(this.runs[entry].keyEnd, this.runs[entry].valueEnd);
   }
 
   /** Tokens of a sequence of so many that have codes: keys, and values. */
@@ -253,6 +275,7 @@ export class CodedTokens {
   /** Forgets tokens of a sequence from `length` on, leastLength() or more. */
   truncate(entry: number, length: number): void {
     const run = this.runs[entry];
+    this.summaries?.truncate(run.full, length);
     if (this.format.residual > 0) return;
     run.keyEnd = Math.min(run.keyEnd, length);
     run.valueEnd = Math.min(run.valueEnd, length);
@@ -261,16 +284,24 @@ export class CodedTokens {
   }
 
   fork(): CodedTokens {
-    const runs = this.runs.map(({ holds, keyEnd, valueEnd }): CodedRun => {
-      for (const { counts, pages } of holds) for (const page of pages) counts.retain(page);
-      return { holds: holds.map(({ counts, pages }) => ({ counts, pages: pages.slice() })), keyEnd, valueEnd };
-    });
+    const retained = ({ counts, pages }: PageHold): PageHold => {
+      for (const page of pages) counts.retain(page);
+      return { counts, pages: pages.slice() };
+    };
+    const runs = this.runs.map(
+      ({ holds, full, keyEnd, valueEnd }): CodedRun => ({
+        holds: holds.map(retained),
+        full: retained(full),
+        keyEnd,
+        valueEnd,
+      }),
+    );
     return this.of(runs);
   }
 
   free(): void {
     for (const run of this.runs) {
-      run.holds.forEach(releaseAll);
+      holdsOf(run).forEach(releaseAll);
       run.keyEnd = 0;
       run.valueEnd = 0;
     }
@@ -278,8 +309,15 @@ export class CodedTokens {
 
   /** Holds all blocks while a call reads them; returns what ends that. */
   read(): () => void {
-    const holds = this.fork().runs.flatMap((run) => run.holds);
+    const holds = this.fork().runs.flatMap(holdsOf);
     return () => holds.forEach(releaseAll);
+  }
+
+  /** The summaries of each sequence's full pages, [sequences][perSequence]. */
+  fullPages(perSequence: number): Int32Array {
+    const table = new Int32Array(this.runs.length * perSequence).fill(-1);
+    for (const [entry, { full }] of this.runs.entries()) table.set(full.pages, entry * perSequence);
+    return table;
   }
 
   /** The codes as a call reads them. */
@@ -299,19 +337,5 @@ export class CodedTokens {
       data,
     }));
     return { tiers, table, keyEnds, valueEnds };
-  }
-
-  /** Writes the rows of a sequence that have codes to [tokens][heads][dim], as numbers. */
-  readInto(kind: CodedKind, entry: number, to: Float32Array): void {
-    const run = this.runs[entry];
-    const end = kind === 'keys' ? run.keyEnd : run.valueEnd;
-    const [{ heads, places }] = this.tiers;
-    const { dim } = places[kind].form;
-    for (let token = 0; token < end; ++token) {
-      const { tier, page, row } = this.blockOf(run, token);
-      for (let head = 0; head < heads; ++head) {
-        this.tiers[tier].read(kind, page, head, row, to, (token * heads + head) * dim);
-      }
-    }
   }
 }

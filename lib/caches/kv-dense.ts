@@ -40,6 +40,21 @@ export function denseRows(
   return tensorOf(dense);
 }
 
+/** Writes the rows of a sequence that have codes to [tokens][heads][dim], as numbers. */
+function readCodes(codes: CodedTokens, kind: CodedKind, entry: number, to: Float32Array): void {
+  const { tiers } = codes;
+  const run = codes.runs[entry];
+  const end = kind === 'keys' ? run.keyEnd : run.valueEnd;
+  const [{ heads, places }] = tiers;
+  const { dim } = places[kind].form;
+  for (let token = 0; token < end; ++token) {
+    const { tier, page, row } = codes.blockOf(run, token);
+    for (let head = 0; head < heads; ++head) {
+      tiers[tier].read(kind, page, head, row, to, (token * heads + head) * dim);
+    }
+  }
+}
+
 /** The rows of a part whose older tokens have codes, in the same form: codes as the numbers that they stand for, in float32. */
 function codedRows(part: KvPart, kind: CodedKind, isHeadsFirst: boolean): Tensor<FloatType> {
   const { pool, runs } = part;
@@ -58,7 +73,7 @@ function codedRows(part: KvPart, kind: CodedKind, isHeadsFirst: boolean): Tensor
   };
   for (const [entry, run] of runs.entries()) {
     const data = (dense.data as Float32Array).subarray(entry * dense.strides[0], (entry + 1) * dense.strides[0]);
-    codes.readInto(kind, entry, data);
+    readCodes(codes, kind, entry, data);
     const { keyEnd, valueEnd } = codes.runs[entry];
     const first = kind === 'keys' ? keyEnd : valueEnd;
     const rows = exactRows(kind, { pool, run }, first, counts[entry] - first);

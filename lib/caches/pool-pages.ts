@@ -7,6 +7,7 @@ import { CodedTokens, tiersOf } from './coded-tokens.js';
 import { KvPages, type KvSizes } from './kv-pages.js';
 import type { KvPart } from './kv-parts.js';
 import { KvRun } from './kv-run.js';
+import { LastingSummaries } from './lasting-summaries.js';
 
 /** What one sequence has: a part of all layers, or one for each. */
 export type SequenceParts = readonly KvPart[];
@@ -80,11 +81,13 @@ export class CodedPages implements PoolPages {
 
   /** @param sizes pages are as long as the blocks of the format */
   constructor(sizes: KvSizes & { readonly mostPages: number }, format: FormatSettings) {
-    const { layers, mostPages: _, ...ofLayer } = sizes;
+    const { layers, mostPages: _, hasSummaries, ...rest } = sizes;
+    const ofLayer = { ...rest, layers: 1 };
     this.sizes = sizes;
     this.#layers = Array.from({ length: layers }, () => {
-      const pool = new KvPages({ ...ofLayer, layers: 1 });
-      return { ...partOf(pool, []), codes: new CodedTokens(format, tiersOf(format, sizes.kvHeads), []) };
+      const summaries = hasSummaries ? new LastingSummaries(ofLayer) : undefined;
+      const codes = new CodedTokens(format, tiersOf(format, sizes.kvHeads), summaries);
+      return { ...partOf(new KvPages(ofLayer), []), codes };
     });
   }
 
