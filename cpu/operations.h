@@ -10,7 +10,6 @@
 #include "attention/job.h"
 #include "cumulative/job.h"
 #include "delta/job.h"
-#include "encode/job.h"
 #include "linear/job.h"
 #include "local_linear/job.h"
 #include "merge/job.h"

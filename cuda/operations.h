@@ -9,7 +9,6 @@
 #include "attention/run.h"
 #include "cumulative/run.h"
 #include "delta/run.h"
-#include "encode/run.h"
 #include "linear/run.h"
 #include "local_linear/run.h"
 #include "merge/run.h"

@@ -20,6 +20,8 @@ const checks = [
   check('attention_checks', [100, 1000], 'races'),
   ...[1, 2, 3, 4, 5, 6, 7, 8].map((seed) => check('attention_checks', [15, 2000 + 15 * seed], `random:${seed}`)),
   check('attention_checks', [20, 3000], 'eager'),
+  check('attention_checks', ['codes', 30], 'races'),
+  check('attention_checks', ['codes', 15, 1000], 'random:9'),
   check('selection_checks', [40]),
   check('merge_checks', []),
   check('append_checks', []),

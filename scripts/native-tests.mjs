@@ -30,6 +30,7 @@ const emulator = { name: 'emulator_checks', room: 'emulator' };
 // One problem for every other kernel; the kernels are compiled without optimization under sanitizers.
 const kernels = [
   { name: 'attention_checks', room: 'gpu', args: ['each', 2] },
+  { name: 'attention_checks', room: 'gpu', args: ['codes', 6] },
   { name: 'selection_checks', room: 'gpu', args: [4] },
   { name: 'merge_checks', room: 'gpu' },
   { name: 'append_checks', room: 'gpu' },

@@ -22,6 +22,7 @@ const check = (name, args, machine) => ({
 const checks = [
   check('attention_checks', ['each'], `twins:${folder}`),
   check('attention_checks', [100, 4000], `ptx:${folder},races`),
+  check('attention_checks', ['codes', 20, 2000], `twins:${folder}`),
   check('selection_checks', ['each'], `twins:${folder}`),
   check('selection_checks', ['each', 2], `ptx:${folder},races`),
   check('selection_checks', [0], `ptx:${folder}`), // those made for one purpose

@@ -22,12 +22,13 @@ inline CodeForm readCodeForm(const Numbers& n, Field bits, Field group, CodeAxis
   return form;
 }
 
-inline const uint8_t* readTier(Napi::Env env, const View& view, CodeTier& tier, int32_t heads) {
-  if (!view.isPresent || view.isOnDevice()) refuse(env, "codes must lie in the process's memory");
+inline Placed<const uint8_t> readTier(Napi::Env env, const View& view, CodeTier& tier, int32_t heads) {
+  if (!view.isPresent) refuse(env, "a tier has no codes");
   if (view.isDetached) refuseGone(env, "codes");
-  if (reinterpret_cast<uintptr_t>(view.data) % sizeof(float) != 0) refuse(env, "codes are not aligned");
+  if (reinterpret_cast<uintptr_t>(view.data) % (view.isOnDevice() ? CodeForm::kChunk : sizeof(float)) != 0)
+    refuse(env, "codes are not aligned");
   tier.blocks = int32_t(smaller<int64_t>(kMaxTokens, view.bytes / (tier.headBytes() * heads)));
-  return reinterpret_cast<const uint8_t*>(view.data);
+  return {reinterpret_cast<const uint8_t*>(view.data), view.isOnDevice()};
 }
 
 // The blocks of tokens that have codes must exist; other entries of the table may be anything.

@@ -8,7 +8,6 @@
 #include "attention.h"
 #include "cumulative.h"
 #include "delta.h"
-#include "encode.h"
 #include "linear.h"
 #include "local_linear.h"
 #include "merge.h"
@@ -21,6 +20,6 @@ namespace tilewise {
 
 using AnyProblem =
     std::variant<AttentionProblem, SelectionProblem, MergeProblem, RotaryProblem, AppendProblem, LinearProblem,
-                 CumulativeProblem, DeltaProblem, LocalLinearProblem, StatsProblem, SummaryProblem, EncodeProblem>;
+                 CumulativeProblem, DeltaProblem, LocalLinearProblem, StatsProblem, SummaryProblem>;
 
 }  // namespace tilewise

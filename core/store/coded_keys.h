@@ -1,10 +1,10 @@
 // CodedKeys: keys and values of older tokens as codes of 8, 4 or 2 bits, in blocks of a few tokens; newer ones are
 // exact, on pages (PagedKeys). A number is code * scale + min. Reader: whoever loads keys, or writes them:
-// lib/stores/codes.ts lays out the same bytes. Host only. Idea: KIVI (arXiv 2402.02750), keys per channel and values
-// per token.
+// lib/stores/codes.ts lays out the same bytes. Plain data, the same on host and device. Idea: KIVI (arXiv 2402.02750),
+// keys per channel and values per token.
 #pragma once
 
-#include "../base/platform.h"
+#include "../base/placed.h"
 
 namespace tilewise {
 
@@ -31,7 +31,13 @@ struct CodeForm {
 
   // A chunk has the channels of kChunk * fields() in a row: byte i has channel i in its lowest bits, then kChunk + i,
   // and so on.
-  TW_HOST_DEVICE int32_t fields() const { return 8 / bits; }
+  TW_HOST_DEVICE int32_t fieldsLog2() const { return bits == 8 ? 0 : bits == 4 ? 1 : 2; }
+  TW_HOST_DEVICE int32_t fields() const { return 1 << fieldsLog2(); }
+  // Where in a row the code of a channel is: its byte, and the lowest of its bits there.
+  TW_HOST_DEVICE int32_t byteOf(int32_t channel) const {
+    return (channel / kChunk >> fieldsLog2()) * kChunk + channel % kChunk;
+  }
+  TW_HOST_DEVICE int32_t bitOf(int32_t channel) const { return (channel / kChunk & (fields() - 1)) * bits; }
   TW_HOST_DEVICE int32_t groupsOfToken() const { return dim / group; }
   // Scales, and minima, of a block are [tokens / group][dim], or [dim / group][tokens].
   TW_HOST_DEVICE int64_t scaleAt(Token row, int32_t channel) const {
@@ -65,7 +71,7 @@ struct CodedRows {
 // Blocks whose codes have the same numbers of bits.
 struct CodeTier {
   CodeForm keys, values;
-  const uint8_t* data = nullptr;  // [blocks][heads][headBytes]
+  Placed<const uint8_t> data = nullptr;  // [blocks][heads][headBytes]
   int32_t blocks = 0;
 
   TW_HOST_DEVICE int64_t headBytes() const { return keys.bytes + values.bytes; }
@@ -84,16 +90,25 @@ struct CodedKeys {
 
   TW_HOST_DEVICE const int32_t* ends(bool areKeys) const { return areKeys ? keyEnds : valueEnds; }
   TW_HOST_DEVICE bool has(bool areKeys, int64_t b, Token token) const { return token < ends(areKeys)[b]; }
-  // Rows from a token that has codes on, as far as endOfPart().
-  TW_HOST_DEVICE CodedRows rows(bool areKeys, int64_t b, int32_t head, Token token) const {
+  // Where a token that has codes is.
+  struct Place {
+    int32_t tier, block;
+    Token row;
+  };
+  TW_HOST_DEVICE Place placeOf(int64_t b, Token token) const {
     const Token index = token / blockTokens;
     const int32_t entry = table[b * tableBatch + index];
-    const CodeTier& tier = tiers[entry & 3];
+    return {entry & 3, entry >> 2, token - index * blockTokens};
+  }
+  // Rows from a token that has codes on, as far as endOfPart().
+  TW_HOST_DEVICE CodedRows rows(bool areKeys, int64_t b, int32_t head, Token token) const {
+    const Place place = placeOf(b, token);
+    const CodeTier& tier = tiers[place.tier];
     const CodeForm& form = areKeys ? tier.keys : tier.values;
     const uint8_t* const at =
-        tier.data + (int64_t(entry >> 2) * heads + head) * tier.headBytes() + (areKeys ? 0 : tier.keys.bytes);
+        tier.data + (int64_t(place.block) * heads + head) * tier.headBytes() + (areKeys ? 0 : tier.keys.bytes);
     return {&form, at, reinterpret_cast<const float*>(at + form.scalesAt),
-            reinterpret_cast<const float*>(at + form.minsAt), token - index * blockTokens};
+            reinterpret_cast<const float*>(at + form.minsAt), place.row};
   }
   // Where keys and values stop being kept as those of a token are; at most `end`.
   TW_HOST_DEVICE Token endOfPart(int64_t b, Token token, Token end) const {

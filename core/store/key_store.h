@@ -14,8 +14,7 @@ enum class StoreKind : int32_t { dense = 0, paged = 1 };
 struct KeyStore {
   StoreKind kind = StoreKind::dense;
   PagedKeys paged;
-  const CodedKeys* codes =
-      nullptr;  // with pages: older tokens have these instead; on the host, and so is what it points to
+  const CodedKeys* codes = nullptr;  // with pages: older tokens have these instead
 
   // Whether a batch entry's rows are at equal distances from its first key to its last.
   TW_HOST_DEVICE bool isDense() const { return kind == StoreKind::dense; }

@@ -34,10 +34,9 @@ void readCodedRow(const CodedRows& rows, Token i, float* to) {
   const uint8_t* const codes = rows.row(i);
   const bool isChannel = form.axis == CodeAxis::channel;
   if (!areVectorCodes(form)) {
-    const int fields = form.fields(), mask = (1 << form.bits) - 1;
+    const int mask = (1 << form.bits) - 1;
     for (int d = 0; d < paddedDim(form.dim); ++d) {
-      const int field = d / CodeForm::kChunk % fields, chunk = d / (CodeForm::kChunk * fields);
-      const int code = codes[chunk * CodeForm::kChunk + d % CodeForm::kChunk] >> (field * form.bits) & mask;
+      const int code = d < form.dim ? codes[form.byteOf(d)] >> form.bitOf(d) & mask : 0;
       const int64_t at = rows.scaleAt(i, smaller(d, form.dim - 1));
       to[d] = d < form.dim ? float(code) * rows.scales[at] + rows.mins[at] : 0;
     }

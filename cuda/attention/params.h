@@ -30,6 +30,8 @@ struct AttentionParams {
   // Rows of an operand can be copied 16 bytes at a time.
   bool queryIsAligned, keyIsAligned, valueIsAligned, extraKeysAreAligned, extraValuesAreAligned, outIsAligned;
 
+  int32_t firstColumn;  // of the values that the launch computes, among those that have codes
+
   // Which rows of queries a sequence has. They are cut into tiles, which do not cross multiples of rowsPerBlock.
   TileMap map;
   int32_t maps;           // how many maps there are, one for each group of heads that shares tiles

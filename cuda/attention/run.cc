@@ -132,7 +132,8 @@ AttentionProblem columnsOf(const AttentionProblem& whole, int32_t first) {
 void run(const StagedAttention& staged, const Limits&, Queue& queue, const CancelFlag& cancel) {
   std::vector<PlanRun> runs;
   for (int32_t first = 0; first < staged.problem.valueDim; first += kWideColumns) {
-    for (const PlannedSequences& planned : planSequences(columnsOf(staged.problem, first), staged.lengths)) {
+    for (PlannedSequences& planned : planSequences(columnsOf(staged.problem, first), staged.lengths)) {
+      planned.plan.params.firstColumn = first;
       runs.emplace_back(planned, staged.lengths);
     }
   }
@@ -150,7 +151,6 @@ TileChoice tilesFor(const AttentionProblem& problem) {
 
 void addReasons(Reasons& reasons, const AttentionProblem& problem, const Limits& limits) {
   addReasons(reasons, problem, kMaxDim, kMaxDim);
-  if (problem.store.codes) reasons.add("quantised keys run on the CPU");
   if (limits.computeCapability > 0 && limits.computeCapability < 80) {
     reasons.add("the GPU has compute capability " + std::to_string(limits.computeCapability / 10) + "." +
                 std::to_string(limits.computeCapability % 10) + ", the kernels need 8.0");

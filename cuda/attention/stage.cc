@@ -28,6 +28,7 @@ StagedAttention stage(Staging& staging, const AttentionProblem& problem) {
   const Staging::Types types{p.keyType, p.dtype};
   staging.inputStored(p.store, {p.batch, p.sequences, Token(keys), p.keyLengths, p.keyStarts},
                       {{&p.key, p.headDim}, {&p.value, p.valueDim}}, p.kvHeads, types);
+  staging.inputCodes(p.store, p.sequences);
   p.forEachList(Token(keys), [&](auto& list, int64_t length) { staging.inputList(list, length); });
   staging.input(p.extraKeys, p.batch, p.extraTokens, p.kvHeads, p.headDim, types);
   staging.input(p.extraValues, p.batch, p.extraTokens, p.kvHeads, p.valueDim, types);

@@ -128,6 +128,30 @@ void Staging::inputStored(KeyStore& store, const InUse& inUse, std::initializer_
   pages.putInto(store.paged);
 }
 
+void Staging::inputCodes(KeyStore& store, int32_t sequences) {
+  if (!store.codes) return;
+  CodedKeys codes = *store.codes;
+  int32_t blocks[CodedKeys::kMostTiers] = {};  // of each tier, up to the last that is in use
+  for (int32_t s = 0; s < sequences; ++s) {
+    const Token end = std::max(codes.keyEnds[s], codes.valueEnds[s]);
+    for (Token token = 0; token < end; token += codes.blockTokens) {
+      const CodedKeys::Place place = codes.placeOf(s, token);
+      blocks[place.tier] = std::max(blocks[place.tier], place.block + 1);
+    }
+  }
+  for (int32_t t = 0; t < CodedKeys::kMostTiers; ++t) {
+    CodeTier& tier = codes.tiers[t];
+    int64_t stride = 1;
+    input(tier.data, {{blocks[t] * codes.heads * tier.headBytes(), &stride}}, {1, kRowAlignment, true});
+  }
+  inputList(codes.table, sequences * codes.tableBatch);
+  inputList(codes.keyEnds, sequences);
+  inputList(codes.valueEnds, sequences);
+  void* const device = queue_.allocate(sizeof codes);
+  queue_.upload(device, &codes, sizeof codes);
+  store.codes = static_cast<const CodedKeys*>(device);
+}
+
 // Copies rows of [batch, tokens] to their slots of [copies, tokens], every row on a boundary of kRowAlignment.
 void Staging::convert(Operand& o, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, Types types,
                       const std::vector<int32_t>& slots, int64_t copies) {

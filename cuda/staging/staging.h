@@ -71,6 +71,8 @@ class Staging {
     int64_t dim;
   };
   void inputStored(KeyStore& store, const InUse& inUse, std::initializer_list<Stored> all, int64_t heads, Types types);
+  // What a store has codes of, as far as sequences refer to it; then its codes are on the device too.
+  void inputCodes(KeyStore& store, int32_t sequences);
   void output(Operand& rows, int64_t batch, int64_t tokens, int64_t heads, int64_t dim, DType type);
 
   template <class T>

@@ -166,6 +166,7 @@ Opcodes memoryOpcodes() {
       {"ld.global.f32", "w = [l]", load<global, u32, u32>},
       {"ld.global.s32", "l = [l]", load<global, s32, s64>},
       {"ld.global.u64", "l = [l]", load<global, u64, u64>},
+      {"ld.global.v2.u32", "{ww} = [l]", load<global, u32, u32, 2>},
       {"ld.global.v4.b32", "{wwww} = [l]", load<global, u32, u32, 4>},
       {"ld.global.v4.u32", "{wwww} = [l]", load<global, u32, u32, 4>},
       {"ld.u16", "h = [l]", load<generic, u16, u16>},

@@ -37,13 +37,15 @@ export function refuseDistances(options: Told, parts: readonly KvPart[], layer: 
 }
 
 /** Refuses what reads the keys themselves, of which some are codes. */
-export function refuseBesideCodes({ similarity, pattern }: Told): void {
+export function refuseBesideCodes({ similarity, pattern, pageLists }: Told): void {
   const named =
     similarity === 'cosine'
       ? "`similarity` 'cosine'"
-      : pattern?.kind === 'hierarchical'
-        ? '`pattern` of hierarchical()'
-        : undefined;
+      : pageLists !== undefined
+        ? '`pageLists`'
+        : pattern?.kind === 'hierarchical'
+          ? '`pattern` of hierarchical()'
+          : undefined;
   if (named) throw wrong(`${named} does not go with a cache of \`format\`: it would read keys that are codes`);
 }
 

@@ -19,7 +19,7 @@ import { chooseBackend } from './backend.js';
 import { causalShare } from './causal-dense.js';
 import { CountedExplanation } from './counted.js';
 import type { Counts, ExplainOptions, ExplainShape, Explanation } from './explanation.js';
-import { keyBytesOf, readDevice } from './format.js';
+import { exactPageSize, keyBytesOf, readDevice } from './format.js';
 import { type Hiding, putHiding, readHiding, rowsOfGate, rowsOfKeyMask, simplerThan, withoutHidden } from './hiding.js';
 import { boundsOfPages, readPageSize } from './page-size.js';
 import { type Explained, largestOf, readSequences, totalOf } from './ragged.js';
@@ -117,7 +117,8 @@ function explainBatch(pattern: Pattern, shape: ExplainShape, options: ExplainOpt
   const requestOf = (one: RunnablePattern, hidden: Hiding) => {
     const request = describe(sizes, one, grid);
     if (workspace?.isCosine) request.numbers[field.isCosine] = 1;
-    if (pageSize !== undefined) describePages(request, pageSize, sizes);
+    const stored = pageSize ?? exactPageSize(shape, sizes);
+    if (stored !== undefined) describePages(request, stored, sizes);
     putHiding(request, hidden, sizes, tokens ?? [sizes.queries]);
     return request;
   };

@@ -36,7 +36,7 @@ export interface ExplainShape {
   rotary?: RotaryOptions;
   /** Keys and values on pages of so many tokens: `pages` of attention(), a KvPool or a KvCache (256). */
   pageSize?: number;
-  /** Keys and values of a KvCache of this `format`, on the CPU: `bytes` counts codes. Not for grids and `hierarchical()`. */
+  /** Keys and values of a KvCache of this `format`, on the CPU unless `device` says otherwise: `bytes` counts codes. Not for grids and `hierarchical()`. */
   format?: KvFormat;
   /**
    * With `pageSize` and a causal or full pattern of one query: it sees so many pages, as questPageScores() of a cache chooses them. Which

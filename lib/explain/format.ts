@@ -2,7 +2,7 @@
 // Reader: someone who asks what `format` changes in an explanation.
 
 import type { Shape } from '../call/shape.js';
-import { TilewiseTypeError, unsupported } from '../check/errors.js';
+import { TilewiseTypeError } from '../check/errors.js';
 import type { Pattern } from '../patterns/index.js';
 import { CodePlaces } from '../stores/codes.js';
 import { type FormatSettings, readFormat } from '../stores/kv-format.js';
@@ -10,13 +10,15 @@ import { checkDevice, type DeviceName } from '../tensor/devices.js';
 import { bytesPer } from '../tensor/views.js';
 import type { ExplainOptions, ExplainShape } from './explanation.js';
 
-/** The device that is asked about; a cache of a `format` is on the CPU. */
+/** The device that is asked about; a cache of a `format` is on the CPU unless it is told otherwise. */
 export function readDevice({ device }: ExplainOptions, { format }: ExplainShape): DeviceName {
   const given = device === undefined ? 'auto' : checkDevice('device', device);
-  if (format === undefined) return given;
-  if (given !== 'auto' && given !== 'cpu') throw unsupported(given, ['quantised keys run on the CPU']);
-  return 'cpu';
+  return format !== undefined && given === 'auto' ? 'cpu' : given;
 }
+
+/** Tokens per page of what has no codes yet: GPUs have other kernels for pages. */
+export const exactPageSize = ({ format }: ExplainShape, dims: Shape): number | undefined =>
+  readFormat(format, dims)?.blockTokens;
 
 /** Bytes of a key and its value in one KV head, on average over all keys. */
 export function keyBytesOf({ format }: ExplainShape, { kind }: Pattern, sizes: Shape): number {

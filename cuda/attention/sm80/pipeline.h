@@ -4,7 +4,7 @@
 #pragma once
 
 #include "../non_finite.h"
-#include "copy_rows.h"
+#include "coded_rows.h"
 #include "layout.h"
 
 namespace tilewise::cuda {
@@ -18,7 +18,8 @@ class Pipeline {
 
   __device__ __forceinline__ Pipeline(const AttentionParams& p, const Work& work, const typename L::Pattern& pattern,
                                       const Box<L::Pattern::kRank>& queries, Token extras)
-      : keyRows_(p, work, p.problem.key, p.problem.extraKeys, p.problem.headDim, p.keyIsAligned, p.extraKeysAreAligned),
+      : params_(p),
+        keyRows_(p, work, p.problem.key, p.problem.extraKeys, p.problem.headDim, p.keyIsAligned, p.extraKeysAreAligned),
         valueRows_(p, work, p.problem.value, p.problem.extraValues, p.problem.valueDim, p.valueIsAligned,
                    p.extraValuesAreAligned),
         visits_(p, work, pattern, lookAmong(pattern, work.map.heads(), queries), extras) {}
@@ -38,17 +39,18 @@ class Pipeline {
   // Moves on to the next visit and copies its keys.
   __device__ __forceinline__ void fetchKeys() {
     hasVisit_ = visits_.next(visit_, L::slots());
-    if (hasVisit_) copyVisit<L::kOwnKeys, L::kGathers, L::Pattern::kIsGrid>(L::keys(), keyRows_.of(visit_), visit_);
+    if (hasVisit_) copyRows<true>(L::keys(), keyRows_);
     cp_async_commit();
   }
   // Copies the values of the visit.
   __device__ __forceinline__ void fetchValues() {
-    copyVisit<L::kOwnKeys, L::kGathers, L::Pattern::kIsGrid>(L::values(), valueRows_.of(visit_), visit_);
+    copyRows<false>(L::values(), valueRows_);
     cp_async_commit();
   }
   // The values have landed, and nobody reads the keys any more. Returns whether a masked visit needs a repair.
   __device__ __forceinline__ bool waitForValues(bool isMasked) {
     cp_async_wait<0>();
+    if (isMasked) sync_warp();  // codes are read by other lanes than look at them now
     if (isMasked) return L::syncAny(findNonFinite(L::values(), L::firstOwnKey(), L::kOwnKeys));
     L::sync();
     return false;
@@ -65,7 +67,20 @@ class Pipeline {
   }
 
  private:
-  KeySources<typename L::E, L::kGathers, L::Pattern::kIsGrid> keyRows_, valueRows_;
+  using Sources = KeySources<typename L::E, L::kGathers, L::Pattern::kIsGrid>;
+
+  template <bool AreKeys, class Tile>
+  __device__ __forceinline__ void copyRows(const Tile& tile, const Sources& sources) const {
+    if constexpr (L::kGathers && !L::Pattern::kIsGrid) {
+      if (params_.problem.store.codes && !visit_.template isOfExtras<false>()) {
+        return copyStoredRows<L::kOwnKeys, AreKeys>(tile, L::firstOwnKey(), sources.rows, params_, visit_.token, 0, 0);
+      }
+    }
+    copyVisit<L::kOwnKeys, L::kGathers, L::Pattern::kIsGrid>(tile, sources.of(visit_), visit_);
+  }
+
+  const AttentionParams& params_;
+  Sources keyRows_, valueRows_;
   typename L::Visits visits_;
   Visit visit_{};
   bool hasVisit_ = false;

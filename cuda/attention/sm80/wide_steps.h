@@ -3,7 +3,7 @@
 // dims, then those of its values' columns.
 #pragma once
 
-#include "copy_rows.h"
+#include "coded_rows.h"
 #include "wide_layout.h"
 
 namespace tilewise::cuda {
@@ -56,10 +56,10 @@ class WideSteps {
       const WideStep step = current();
       if (step.isOfKeys) {
         copyQueries(step);
-        copyOwn<L::kOwnKeys>(L::keys(step.buffer), keyRows_, step.strip * L::kStripDims, 0);
+        copyOwn<L::kOwnKeys, true>(L::keys(step.buffer), keyRows_, step.strip * L::kStripDims, 0);
       } else {
-        copyOwn<L::kPartOwn>(L::values(step.buffer), valueRows_, step.strip * L::kStripColumns,
-                             step.part * L::kPartOwn);
+        copyOwn<L::kPartOwn, false>(L::values(step.buffer), valueRows_, step.strip * L::kStripColumns,
+                                    step.part * L::kPartOwn);
       }
     }
     cp_async_commit();
@@ -83,7 +83,7 @@ class WideSteps {
   }
 
   // Dims from `first` on of `Own` rows of the calling warp's, from number `firstOwn` on.
-  template <int Own, class Sources, class Tile>
+  template <int Own, bool AreKeys, class Sources, class Tile>
   __device__ __forceinline__ void copyOwn(const Tile& tile, const Sources& sources, int first, int firstOwn) {
     RowSource<E> source = sources.of(visit_);
     const int r = L::firstKey() + lane_id() % L::kOwnKeys;
@@ -92,6 +92,13 @@ class WideSteps {
     const Bits* const own = token >= 0 ? source.row(token) + first * source.dim : nullptr;
     source.dims -= first;
     const int firstRow = warp_id() * Own;
+    if constexpr (!L::Pattern::kIsGrid) {
+      if (params_.problem.store.codes && !isOfExtras) {
+        const Token ownToken = shfl(token, firstOwn + lane_id() % Own);
+        return copyStoredRows<Own, AreKeys>(tile, firstRow, source, params_, ownToken, first,
+                                            AreKeys ? first : params_.firstColumn + first);
+      }
+    }
 #pragma unroll 2
     for (int i = lane_id(); i < Own * Tile::kChunks; i += 32) {
       const int row = i / Tile::kChunks, c = i % Tile::kChunks;

@@ -1,9 +1,9 @@
 // The attention kernels against float64 on random problems, through the backend that users get, on whatever GPU this is
 // linked with: the emulated one, or those of the driver with the images of kernels/ beside the program.
-// Usage: attention_checks [rounds] [first seed]; attention_checks each [n]: one problem for each n-th kernel; or
-// attention_checks of <kernel> [problems]: problems that this kernel takes, up to the first that goes wrong. Reader:
-// someone who changed a kernel. The TypeScript conformance suite is the real specification; this one needs no Node, and
-// runs where time is short.
+// Usage: attention_checks [rounds] [first seed]; attention_checks each [n]: one problem for each n-th kernel;
+// attention_checks codes [rounds] [first seed]: problems whose older keys are codes; or attention_checks of <kernel>
+// [problems]: problems that this kernel takes, up to the first that goes wrong. Reader: someone who changed a kernel.
+// The TypeScript conformance suite is the real specification; this one needs no Node, and runs where time is short.
 #include <cmath>
 #include <cstdlib>
 #include <set>
@@ -12,6 +12,7 @@
 #include "../../../cuda/attention/launch_plan.h"
 #include "../../../cuda/backends.h"
 #include "../check.h"
+#include "../coded_keys.h"
 #include "bounds.h"
 
 using namespace tilewise;
@@ -156,6 +157,22 @@ void checkRandom(Backend& backend, int rounds, int firstSeed) {
   }
 }
 
+void checkCodes(Backend& backend, int rounds, int firstSeed) {
+  const int32_t queryCounts[] = {1, 1, 2, 7, 33, 70, 130}, keyCounts[] = {1, 7, 33, 64, 100, 193, 600};
+  const int32_t dims[] = {1, 6, 8, 24, 32, 64, 80, 128, 180, 256, 300};
+  for (int seed = firstSeed; seed < firstSeed + rounds; ++seed) {
+    CaseMaker maker{uint32_t(seed)};
+    const int32_t queries = queryCounts[maker.pick(7)], keys = keyCounts[maker.pick(7)];
+    const int32_t headDim = dims[maker.pick(11)], valueDim = maker.pick(2) ? headDim : dims[maker.pick(11)];
+    const auto c = maker.drawIf(queries, keys, headDim, valueDim, mayHaveCodes);
+    if (!c) continue;
+    if (seed % 4 == 3) maker.spoilValues(*c);
+    Encoder(*c, maker).encode();
+    c->name = "seed " + std::to_string(seed) + ": " + c->name;
+    check(backend, *c);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -166,6 +183,8 @@ int main(int argc, char** argv) {
   }
   if (argc > 1 && std::string(argv[1]) == "each") {
     checkEachKernel(backend, argc > 2 ? size_t(std::atoi(argv[2])) : 1);
+  } else if (argc > 1 && std::string(argv[1]) == "codes") {
+    checkCodes(backend, argc > 2 ? std::atoi(argv[2]) : 100, argc > 3 ? std::atoi(argv[3]) : 0);
   } else if (argc > 2 && std::string(argv[1]) == "of") {
     checkKernel(backend, argv[2], argc > 3 ? std::atoi(argv[3]) : 24);
   } else {

@@ -165,6 +165,16 @@ Array floatsOf(Placed<T>& array, std::vector<OperandAxis> axes) {
   return {pointerTo(array.data), &array.isOnDevice, sizeof(float), std::move(axes)};
 }
 
+// The blocks of codes, which are those of a case.
+inline void disturb(Disturber& disturber, const CodedKeys& codes) {
+  for (const CodeTier& given : codes.tiers) {
+    CodeTier& tier = const_cast<CodeTier&>(given);
+    int64_t one = 1;
+    const int64_t bytes = tier.blocks * codes.heads * tier.headBytes();
+    if (bytes > 0) disturber.list({pointerTo(tier.data.data), &tier.data.isOnDevice, 1, {{bytes, &one}}});
+  }
+}
+
 inline void disturb(Disturber& disturber, AttentionProblem& p) {
   const int64_t heads = p.outputHeads();
   disturber(rowsOf(p.query, p.batch, p.queries, p.queryHeads, p.headDim, p.dtype), true);
@@ -187,6 +197,7 @@ inline void disturb(Disturber& disturber, AttentionProblem& p) {
   p.gate.operand(p.batch, p.queries, heads, [&](auto& array, int64_t bytes, const auto& axes) {
     disturber({pointerTo(array.data), &array.isOnDevice, bytes, {std::begin(axes), std::end(axes)}}, true);
   });
+  if (p.store.codes) disturb(disturber, *p.store.codes);
   BlockLists& b = p.blocks;
   if (b.begins) {
     const size_t lists = size_t(b.count(p.batch, p.outputHeads(), p.queries));

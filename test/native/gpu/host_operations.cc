@@ -70,6 +70,12 @@ void run(const StagedAttention& staged, const Limits&, Queue&, const CancelFlag&
                                           b.masks, p.positions.ofQueries, p.positions.ofKeys, p.gate.data}) {
     mustBeOnDevice(data, "an operand");
   }
+  if (p.store.codes) {
+    const CodedKeys& codes = *p.store.codes;
+    mustBeOnDevice(&codes, "what has codes");
+    for (const CodeTier& tier : codes.tiers) mustBeOnDevice(tier.data, "a tier");
+    for (const int32_t* list : {codes.table, codes.keyEnds, codes.valueEnds}) mustBeOnDevice(list, "a list of codes");
+  }
   p.rules.forEach([](const auto& rule) { mustBeOnDevice(rule.data, "a score rule"); });
   const auto isHost = [](const void* data) { return !data || !machine.owns(data); };
   CHECK(isHost(lengths.cuSeqlensQ) && isHost(lengths.cuSeqlensK) && isHost(lengths.keyLengths) &&

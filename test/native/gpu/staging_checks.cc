@@ -11,6 +11,7 @@
 #include "../../../cuda/staging/packing.h"
 #include "../../../cuda/staging/staging.h"
 #include "../check.h"
+#include "../coded_keys.h"
 #include "../problems.h"
 #include "disturber.h"
 #include "host_operations.h"
@@ -78,6 +79,9 @@ void checkAttention(Backend& backend, uint32_t seed, bool toDevice) {
   if (isPaged) {
     onPages(p, maker, pages, lengthsInUse, pool);
     nameOfCase += " on pages";
+  } else if (!p.cuSeqlensQ && mayHaveCodes(p) && maker.pick(3) == 0) {
+    Encoder(*made, maker).encode();
+    nameOfCase += " with codes";
   }
   Disturber disturber(machine, seed, toDevice);
   disturb(disturber, p);

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "../../../cuda/backend.h"
+#include "../coded_keys.h"
 #include "../gpu/bounds.h"
 #include "../../../emulator/emulated_machine.h"
 
@@ -31,6 +32,7 @@ std::string tried(cuda::GpuBackend& backend, uint32_t seed) {
   if (seed % 4 == 1) maker.makePlain(*c);
   if (seed % 5 == 2) maker.addStructure(*c);
   if (seed % 3 == 2) maker.spoilValues(*c);
+  if (seed % 4 == 2 && mayHaveCodes(c->problem)) Encoder(*c, maker).encode();
   const bool isWide = dim > 32;
   const AttentionProblem& p = c->problem;
   if (!hasInstance(p) || (isWide && !traitsOf(p).isDense)) return "";

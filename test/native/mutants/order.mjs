@@ -60,8 +60,8 @@ export const orderMutants = [
   attention(
     'the next keys go where the values are',
     pipeline,
-    'copyVisit<L::kOwnKeys, L::kGathers, L::Pattern::kIsGrid>(L::keys(), keyRows_.of(visit_), visit_);',
-    'copyVisit<L::kOwnKeys, L::kGathers, L::Pattern::kIsGrid>(L::values(), keyRows_.of(visit_), visit_);',
+    'copyRows<true>(L::keys(), keyRows_);',
+    'copyRows<true>(L::values(), keyRows_);',
   ),
   attention(
     'warps that share keys meet alone',

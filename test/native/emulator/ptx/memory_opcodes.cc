@@ -126,6 +126,7 @@ void checkLoads() {
       {"ld.f32", "w = [l]", 4},
       {"ld.s32", "l = [l]", 4},
       {"ld.u64", "l = [l]", 8},
+      {"ld.global.v2.u32", "{ww} = [l]", 4},
       {"ld.global.v4.b32", "{wwww} = [l]", 4},
       {"ld.global.v4.u32", "{wwww} = [l]", 4},
   };
