@@ -10,6 +10,7 @@
 #include "attention/job.h"
 #include "cumulative/job.h"
 #include "delta/job.h"
+#include "encode/job.h"
 #include "linear/job.h"
 #include "local_linear/job.h"
 #include "merge/job.h"

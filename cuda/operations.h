@@ -9,6 +9,7 @@
 #include "attention/run.h"
 #include "cumulative/run.h"
 #include "delta/run.h"
+#include "encode/run.h"
 #include "linear/run.h"
 #include "local_linear/run.h"
 #include "merge/run.h"

@@ -8,16 +8,10 @@ export type { KvBits } from './caches/coded-tokens.js';
 export { KvCache } from './caches/kv-cache.js';
 export type { KvError, KvLayerError } from './caches/kv-error.js';
 export type { KvCacheOptions, KvPoolOptions } from './caches/kv-options.js';
-export {
-  type HeldPages,
-  KvPool,
-  type KvSequence,
-  OutOfPagesError,
-  type PoolAttentionOptions,
-} from './caches/kv-pool.js';
+export { type HeldPages, KvPool, type KvSequence, OutOfPagesError } from './caches/kv-pool.js';
 export type { CachePositions } from './caches/kv-rotary.js';
 export type { AppendOptions } from './caches/kv-rows.js';
-export type { CacheAttentionOptions } from './caches/kv-told.js';
+export type { CacheAttentionOptions, PoolAttentionOptions } from './caches/kv-told.js';
 export {
   LinearState,
   type LinearStateOptions,

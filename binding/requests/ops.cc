@@ -6,8 +6,8 @@
 namespace tilewise {
 
 const std::vector<const Op*>& ops() {
-  static const std::vector<const Op*> all{&kAppend, &kAttention, &kCumulative, &kDelta, &kLinear, &kLocalLinear,
-                                          &kMerge,  &kRotary,    &kSelection,  &kStats, &kSummary};
+  static const std::vector<const Op*> all{&kAppend,      &kAttention, &kCumulative, &kDelta,     &kEncode, &kLinear,
+                                          &kLocalLinear, &kMerge,     &kRotary,     &kSelection, &kStats,  &kSummary};
   return all;
 }
 

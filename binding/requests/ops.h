@@ -36,8 +36,8 @@ struct Op {
   Request (*read)(Napi::Env env, const Napi::Value& numbers, const Napi::Value& views);
 };
 
-extern const Op kAppend, kAttention, kCumulative, kDelta, kLinear, kLocalLinear, kMerge, kRotary, kSelection, kStats,
-    kSummary;
+extern const Op kAppend, kAttention, kCumulative, kDelta, kEncode, kLinear, kLocalLinear, kMerge, kRotary, kSelection,
+    kStats, kSummary;
 
 const std::vector<const Op*>& ops();
 // Throws when there is no such operation.

@@ -8,6 +8,7 @@
 #include "attention.h"
 #include "cumulative.h"
 #include "delta.h"
+#include "encode.h"
 #include "linear.h"
 #include "local_linear.h"
 #include "merge.h"
@@ -20,6 +21,6 @@ namespace tilewise {
 
 using AnyProblem =
     std::variant<AttentionProblem, SelectionProblem, MergeProblem, RotaryProblem, AppendProblem, LinearProblem,
-                 CumulativeProblem, DeltaProblem, LocalLinearProblem, StatsProblem, SummaryProblem>;
+                 CumulativeProblem, DeltaProblem, LocalLinearProblem, StatsProblem, SummaryProblem, EncodeProblem>;
 
 }  // namespace tilewise

@@ -3,15 +3,14 @@
 // tier, and blocks move down from tier to tier as tokens come. Forks share blocks. Ideas: see kv-format.ts.
 
 import { takeIntegers } from '../native/slabs.js';
-import { append } from '../ops/append.js';
-import { type CodedStore, tableEntry } from '../stores/codes.js';
-import type { CodeBits } from '../stores/group-codes.js';
+import { type CodedKind, codedKinds } from '../ops/encode.js';
+import { type CodeBits, type CodedStore, tableEntry } from '../stores/codes.js';
 import type { FormatSettings } from '../stores/kv-format.js';
-import type { View } from '../tensor/views.js';
-import { type CodedKind, CodeTier, type FloatRows } from './code-tier.js';
+import { type CodedRuns, CodeTier } from './code-tier.js';
 import type { KvPages } from './kv-pages.js';
 import type { KvRun } from './kv-run.js';
-import { type PageHold, releaseAll } from './page-counts.js';
+import type { LastingSummaries } from './lasting-summaries.js';
+import { PageCounts, type PageHold, releaseAll } from './page-counts.js';
 
 /** Consecutive tokens that are kept alike. */
 export interface KvBits {
@@ -26,36 +25,61 @@ export interface KvBits {
 export interface CodedRun {
   /** Blocks of each tier, oldest first; those of a later tier are older. */
   readonly holds: readonly PageHold[];
+  /** Summaries of its full pages, where they are kept. */
+  readonly full: PageHold;
   /** Tokens before these have codes. */
   keyEnd: number;
   valueEnd: number;
 }
+
+/** All that a sequence refers to. */
+export const holdsOf = ({ holds, full }: CodedRun): PageHold[] => [...holds, full];
+
+/** The tiers of a format, without blocks. */
+export const tiersOf = (format: FormatSettings, heads: number): CodeTier[] =>
+  format.tiers.map((forms) => new CodeTier(heads, forms, format.isSymmetric));
 
 export class CodedTokens {
   readonly format: FormatSettings;
   readonly tiers: readonly CodeTier[];
   readonly runs: readonly CodedRun[];
 
-  private constructor(format: FormatSettings, tiers: readonly CodeTier[], runs: readonly CodedRun[]) {
+  readonly summaries: LastingSummaries | undefined;
+
+  constructor(
+    format: FormatSettings,
+    tiers: readonly CodeTier[],
+    summaries: LastingSummaries | undefined,
+    runs: readonly CodedRun[] = [],
+  ) {
     this.format = format;
     this.tiers = tiers;
     this.runs = runs;
+    this.summaries = summaries;
   }
 
-  static of(format: FormatSettings, heads: number, batch: number): CodedTokens {
-    const tiers = format.tiers.map((forms) => new CodeTier(heads, forms, format.isSymmetric));
+  /** Other sequences, on blocks of the same tiers. */
+  of(runs: readonly CodedRun[]): CodedTokens {
+    return new CodedTokens(this.format, this.tiers, this.summaries, runs);
+  }
+
+  /** So many sequences without tokens. */
+  empty(count: number): CodedTokens {
     const runOf = (): CodedRun => ({
-      holds: tiers.map(({ counts }) => ({ counts, pages: [] })),
+      holds: this.tiers.map(({ counts }) => ({ counts, pages: [] })),
+      full: { counts: this.summaries?.counts ?? new PageCounts(), pages: [] },
       keyEnd: 0,
       valueEnd: 0,
     });
-    return new CodedTokens(format, tiers, Array.from({ length: batch }, runOf));
+    return this.of(Array.from({ length: count }, runOf));
   }
 
   /** Bytes of the blocks that the sequences refer to. */
   get bytes(): number {
     return this.runs.reduce(
-      (all, { holds }) => holds.reduce((sum, { pages }, tier) => sum + pages.length * this.tiers[tier].blockBytes, all),
+      (all, { holds, full }) =>
+        holds.reduce((sum, { pages }, tier) => sum + pages.length * this.tiers[tier].blockBytes, all) +
+        full.pages.length * (this.summaries?.rowBytes ?? 0),
       0,
     );
   }
@@ -85,9 +109,14 @@ export class CodedTokens {
     return runs;
   }
 
-  /** The fewest tokens that truncate() can leave of a sequence: codes of several tokens stay whole. */
-  leastLength(entry: number): number {
-    return this.format.residual === 0 ? 0 : Math.max(this.runs[entry].keyEnd, this.runs[entry].valueEnd);
+  /**
+   * The fewest tokens that truncate() can leave of a sequence: codes of several tokens stay whole, and summaries of pages are made of
+   * exact keys.
+   * @param gone tokens that are on no pages any more
+   */
+  leastLength(entry: number, gone: number): number {
+    if (this.format.residual === 0) return this.summaries ? gone : 0;
+    return Math.max(this.runs[entry].keyEnd, this.runs[entry].valueEnd);
   }
 
   /** Tokens of a sequence of so many that have codes: keys, and values. */
@@ -96,6 +125,31 @@ export class CodedTokens {
     if (residual === 0) return [length, length];
     const whole = Math.floor(length / residual) * residual;
     return [whole, valuesSlide ? Math.max(0, length - residual) : whole];
+  }
+
+  /** Tokens of a sequence of so many whose keys and values have codes. */
+  codedLengthAt(length: number): number {
+    return Math.min(...this.#ends(length));
+  }
+
+  /** Blocks that a sequence refers to. */
+  blocksOf(entry: number): number {
+    return this.runs[entry].holds.reduce((sum, { pages }) => sum + pages.length, 0);
+  }
+
+  /** Blocks that a sequence takes to get so long, less those that it lets go of then. */
+  blocksFor(entry: number, length: number): number {
+    const run = this.runs[entry];
+    const { blockTokens, residual } = this.format;
+    let needed = Math.max(0, Math.ceil(this.#ends(length)[0] / blockTokens) - this.blocksOf(entry));
+    let block = 0;
+    for (let t = run.holds.length - 1; t >= 0; --t) {
+      const { counts, pages } = run.holds[t];
+      for (const page of pages) if (this.#tierOf(block++, length) > t && counts.isShared(page)) ++needed;
+    }
+    const isWritten = residual === 0 && length > run.keyEnd && run.keyEnd % blockTokens > 0;
+    const [{ counts, pages }] = run.holds;
+    return isWritten && counts.isShared(pages[pages.length - 1]) ? needed + 1 : needed;
   }
 
   /** How many blocks of each tier a sequence of so many tokens has. */
@@ -129,14 +183,18 @@ export class CodedTokens {
     const [keyEnd, valueEnd] = this.#ends(length);
     this.#moveDown(run, finalLength);
     const blocks = Math.ceil(keyEnd / blockTokens);
-    const held = run.holds.reduce((sum, { pages }) => sum + pages.length, 0);
-    for (let block = held; block < blocks; ++block) {
+    for (let block = this.blocksOf(entry); block < blocks; ++block) {
       run.holds[this.#tierOf(block, finalLength)].pages.push(this.#take(this.#tierOf(block, finalLength)));
     }
-    this.#write('keys', run, run.keyEnd, keyEnd, exact);
-    this.#write('values', run, run.valueEnd, Math.max(run.valueEnd, valueEnd), exact);
-    run.keyEnd = keyEnd;
-    run.valueEnd = Math.max(run.valueEnd, valueEnd);
+    const ends = { keys: keyEnd, values: Math.max(run.valueEnd, valueEnd) };
+    const written = this.tiers.map((): CodedRuns => ({ slots: [], runs: { keys: [], values: [] } }));
+    for (const kind of codedKinds) {
+      const begin = kind === 'keys' ? run.keyEnd : run.valueEnd;
+      this.#collect(written, kind, run, begin, ends[kind], exact);
+    }
+    for (const [t, rows] of written.entries()) if (rows.slots.length > 0) this.tiers[t].write(exact.pool, rows);
+    run.keyEnd = ends.keys;
+    run.valueEnd = ends.values;
   }
 
   #take(tier: number): number {
@@ -182,16 +240,26 @@ export class CodedTokens {
     }
   }
 
-  #write(kind: CodedKind, run: CodedRun, begin: number, end: number, exact: { pool: KvPages; run: KvRun }): void {
+  /** Adds the tokens from `begin` to `end` to what tiers are to write. */
+  #collect(
+    written: readonly CodedRuns[],
+    kind: CodedKind,
+    run: CodedRun,
+    begin: number,
+    end: number,
+    { pool, run: exact }: { pool: KvPages; run: KvRun },
+  ): void {
     const { blockTokens, residual } = this.format;
+    const { pageSize } = pool.sizes;
     for (let token = begin; token < end; ) {
       const at = this.blockOf(run, token);
       const tier = this.tiers[at.tier];
-      const count = Math.min(end - token, blockTokens - at.row);
+      const last = Math.min(end, token + blockTokens - at.row);
       // A block that is filled token by token is written to again. Elsewhere what a fork writes to a block is what it has.
       if (residual === 0 && tier.counts.isShared(at.page)) at.page = this.#own(run, at);
-      tier.write(kind, at.page, at.row, exactRows(kind, exact, token, count), 0, count);
-      token += count;
+      const { slots, runs } = written[at.tier];
+      runs[kind].push(at.page, at.row, last - token, slots.length);
+      for (; token < last; ++token) slots.push(exact.pageOf(token) * pageSize + (token % pageSize));
     }
   }
 
@@ -207,6 +275,7 @@ export class CodedTokens {
   /** Forgets tokens of a sequence from `length` on, leastLength() or more. */
   truncate(entry: number, length: number): void {
     const run = this.runs[entry];
+    this.summaries?.truncate(run.full, length);
     if (this.format.residual > 0) return;
     run.keyEnd = Math.min(run.keyEnd, length);
     run.valueEnd = Math.min(run.valueEnd, length);
@@ -215,16 +284,24 @@ export class CodedTokens {
   }
 
   fork(): CodedTokens {
-    const runs = this.runs.map(({ holds, keyEnd, valueEnd }): CodedRun => {
-      for (const { counts, pages } of holds) for (const page of pages) counts.retain(page);
-      return { holds: holds.map(({ counts, pages }) => ({ counts, pages: pages.slice() })), keyEnd, valueEnd };
-    });
-    return new CodedTokens(this.format, this.tiers, runs);
+    const retained = ({ counts, pages }: PageHold): PageHold => {
+      for (const page of pages) counts.retain(page);
+      return { counts, pages: pages.slice() };
+    };
+    const runs = this.runs.map(
+      ({ holds, full, keyEnd, valueEnd }): CodedRun => ({
+        holds: holds.map(retained),
+        full: retained(full),
+        keyEnd,
+        valueEnd,
+      }),
+    );
+    return this.of(runs);
   }
 
   free(): void {
     for (const run of this.runs) {
-      run.holds.forEach(releaseAll);
+      holdsOf(run).forEach(releaseAll);
       run.keyEnd = 0;
       run.valueEnd = 0;
     }
@@ -232,21 +309,21 @@ export class CodedTokens {
 
   /** Holds all blocks while a call reads them; returns what ends that. */
   read(): () => void {
-    const holds = this.fork().runs.flatMap((run) => run.holds);
+    const holds = this.fork().runs.flatMap(holdsOf);
     return () => holds.forEach(releaseAll);
+  }
+
+  /** The summaries of each sequence's full pages, [sequences][perSequence]. */
+  fullPages(perSequence: number): Int32Array {
+    const table = new Int32Array(this.runs.length * perSequence).fill(-1);
+    for (const [entry, { full }] of this.runs.entries()) table.set(full.pages, entry * perSequence);
+    return table;
   }
 
   /** The codes as a call reads them. */
   store(): CodedStore {
     const count = this.runs.length;
-    const perSequence = this.runs.reduce(
-      (most, { holds }) =>
-        Math.max(
-          most,
-          holds.reduce((sum, { pages }) => sum + pages.length, 0),
-        ),
-      0,
-    );
+    const perSequence = this.runs.reduce((most, _, entry) => Math.max(most, this.blocksOf(entry)), 0);
     const [table, keyEnds, valueEnds] = [takeIntegers(count * perSequence), takeIntegers(count), takeIntegers(count)];
     for (const [entry, { holds, keyEnd, valueEnd }] of this.runs.entries()) {
       let at = entry * perSequence;
@@ -261,47 +338,4 @@ export class CodedTokens {
     }));
     return { tiers, table, keyEnds, valueEnds };
   }
-
-  /** Writes the rows of a sequence that have codes to [tokens][heads][dim], as numbers. */
-  readInto(kind: CodedKind, entry: number, to: Float32Array): void {
-    const run = this.runs[entry];
-    const end = kind === 'keys' ? run.keyEnd : run.valueEnd;
-    const [{ heads, places }] = this.tiers;
-    const { dim } = places[kind].form;
-    for (let token = 0; token < end; ++token) {
-      const { tier, page, row } = this.blockOf(run, token);
-      for (let head = 0; head < heads; ++head) {
-        this.tiers[tier].read(kind, page, head, row, to, (token * heads + head) * dim);
-      }
-    }
-  }
-}
-
-/** Rows of tokens that are on pages, as float32. */
-export function exactRows(
-  kind: CodedKind,
-  { pool, run }: { pool: KvPages; run: KvRun },
-  first: number,
-  count: number,
-): FloatRows {
-  const { kvHeads, headDim, valueDim, pageSize, device } = pool.sizes;
-  const dim = kind === 'keys' ? headDim : valueDim;
-  const pages = kind === 'keys' ? pool.keysOf(0) : pool.valuesOf(0);
-  const data = new Float32Array(kvHeads * count * dim);
-  const dims = [1, count, kvHeads, dim];
-  const to: View = { type: 'float32', data, dims, strides: [data.length, dim, count * dim, 1], offset: 0 };
-  for (let token = first; token < first + count; ) {
-    const row = token % pageSize;
-    const rows = Math.min(pageSize - row, first + count - token);
-    const from: View = {
-      ...pages,
-      dims: pages.dims.with(0, 1).with(1, rows),
-      offset: pages.offset + run.pageOf(token) * pages.strides[0] + row * pages.strides[1],
-    };
-    const begin = token - first;
-    const slots = Int32Array.from({ length: rows }, (_, i) => begin + i);
-    append(device, { name: 'the cache', from, to }, undefined, false, slots);
-    token += rows;
-  }
-  return { data, tokens: count };
 }

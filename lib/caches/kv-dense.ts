@@ -1,15 +1,16 @@
 // Dense copies of what lies on pages. Reader: someone who hands keys and values to another library.
 
 import { append } from '../ops/append.js';
+import type { CodedKind } from '../ops/encode.js';
 import { DeviceBuffer } from '../tensor/device-buffer.js';
 import { cpu } from '../tensor/devices.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { FloatType } from '../tensor/types.js';
 import { allocate, bytesPer, contiguousStrides, sizeOf, sliced, type View } from '../tensor/views.js';
-import type { CodedKind } from './code-tier.js';
-import { type CodedTokens, exactRows } from './coded-tokens.js';
+import type { CodedTokens } from './coded-tokens.js';
 import type { KvPages } from './kv-pages.js';
 import type { KvPart } from './kv-parts.js';
+import type { KvRun } from './kv-run.js';
 
 /** A tensor of a view, which may lie on a device. */
 export const tensorOf = ({ type, data, dims, strides, offset }: View): Tensor<FloatType> =>
@@ -39,6 +40,21 @@ export function denseRows(
   return tensorOf(dense);
 }
 
+/** Writes the rows of a sequence that have codes to [tokens][heads][dim], as numbers. */
+function readCodes(codes: CodedTokens, kind: CodedKind, entry: number, to: Float32Array): void {
+  const { tiers } = codes;
+  const run = codes.runs[entry];
+  const end = kind === 'keys' ? run.keyEnd : run.valueEnd;
+  const [{ heads, places }] = tiers;
+  const { dim } = places[kind].form;
+  for (let token = 0; token < end; ++token) {
+    const { tier, page, row } = codes.blockOf(run, token);
+    for (let head = 0; head < heads; ++head) {
+      tiers[tier].read(kind, page, head, row, to, (token * heads + head) * dim);
+    }
+  }
+}
+
 /** The rows of a part whose older tokens have codes, in the same form: codes as the numbers that they stand for, in float32. */
 function codedRows(part: KvPart, kind: CodedKind, isHeadsFirst: boolean): Tensor<FloatType> {
   const { pool, runs } = part;
@@ -57,7 +73,7 @@ function codedRows(part: KvPart, kind: CodedKind, isHeadsFirst: boolean): Tensor
   };
   for (const [entry, run] of runs.entries()) {
     const data = (dense.data as Float32Array).subarray(entry * dense.strides[0], (entry + 1) * dense.strides[0]);
-    codes.readInto(kind, entry, data);
+    readCodes(codes, kind, entry, data);
     const { keyEnd, valueEnd } = codes.runs[entry];
     const first = kind === 'keys' ? keyEnd : valueEnd;
     const rows = exactRows(kind, { pool, run }, first, counts[entry] - first);
@@ -69,6 +85,41 @@ function codedRows(part: KvPart, kind: CodedKind, isHeadsFirst: boolean): Tensor
   }
   const whole = tensorOf(dense);
   return isHeadsFirst ? whole.transpose([0, 2, 1, 3]).contiguous() : whole;
+}
+
+/** Rows of all heads, those of one head after those of the other. */
+interface FloatRows {
+  readonly data: Float32Array;
+  readonly tokens: number;
+}
+
+/** Rows of tokens that are on pages, as float32. */
+function exactRows(
+  kind: CodedKind,
+  { pool, run }: { pool: KvPages; run: KvRun },
+  first: number,
+  count: number,
+): FloatRows {
+  const { kvHeads, headDim, valueDim, pageSize, device } = pool.sizes;
+  const dim = kind === 'keys' ? headDim : valueDim;
+  const pages = kind === 'keys' ? pool.keysOf(0) : pool.valuesOf(0);
+  const data = new Float32Array(kvHeads * count * dim);
+  const dims = [1, count, kvHeads, dim];
+  const to: View = { type: 'float32', data, dims, strides: [data.length, dim, count * dim, 1], offset: 0 };
+  for (let token = first; token < first + count; ) {
+    const row = token % pageSize;
+    const rows = Math.min(pageSize - row, first + count - token);
+    const from: View = {
+      ...pages,
+      dims: pages.dims.with(0, 1).with(1, rows),
+      offset: pages.offset + run.pageOf(token) * pages.strides[0] + row * pages.strides[1],
+    };
+    const begin = token - first;
+    const slots = Int32Array.from({ length: rows }, (_, i) => begin + i);
+    append(device, { name: 'the cache', from, to }, undefined, false, slots);
+    token += rows;
+  }
+  return { data, tokens: count };
 }
 
 /** The keys or the values of a layer as a tensor of their own, whatever they are kept as. */

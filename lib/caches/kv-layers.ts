@@ -8,11 +8,12 @@ import { checkInteger } from '../check/validate.js';
 import { cpu } from '../tensor/devices.js';
 import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { FloatType } from '../tensor/types.js';
-import { CodedTokens } from './coded-tokens.js';
+import { CodedTokens, holdsOf as codedHoldsOf, tiersOf } from './coded-tokens.js';
 import type { CacheSettings } from './kv-options.js';
 import { KvPages } from './kv-pages.js';
 import { type KvPart, pageSizeOf, reservedPages } from './kv-parts.js';
 import { KvRun } from './kv-run.js';
+import { LastingSummaries } from './lasting-summaries.js';
 import { type PageHold, releaseAll } from './page-counts.js';
 
 /** The parts of an empty cache. */
@@ -32,14 +33,16 @@ export function makeParts(settings: CacheSettings, batch: number, type: FloatTyp
 
 /** A part of one layer, whose exact tokens are on small pages: they are let go of once they have codes. */
 function makeCodedPart(
-  { kvHeads, headDim, valueDim, device, capacity, format: wanted }: CacheSettings,
+  { kvHeads, headDim, valueDim, device, capacity, format: wanted, pageSize: told, hasSummaries }: CacheSettings,
   batch: number,
   type: FloatType,
 ): KvPart {
   const format = wanted!;
-  const pageSize = pageSizeOf({ recentTokens: format.residual, sinkTokens: 0 });
-  const pool = new KvPages({ layers: 1, kvHeads, headDim, valueDim, pageSize, type, device });
-  const codes = CodedTokens.of(format, kvHeads, batch);
+  const pageSize = told ?? pageSizeOf({ recentTokens: format.residual, sinkTokens: 0 });
+  const sizes = { layers: 1, kvHeads, headDim, valueDim, pageSize, type, device };
+  const pool = new KvPages(sizes);
+  const summaries = hasSummaries ? new LastingSummaries(sizes) : undefined;
+  const codes = new CodedTokens(format, tiersOf(format, kvHeads), summaries).empty(batch);
   if (capacity > 0) codes.reserve(new Array<number>(batch).fill(capacity));
   const runs = Array.from({ length: batch }, () => new KvRun(pool, undefined));
   return { heads: { begin: 0, end: kvHeads }, horizon: undefined, pool, runs, codes };
@@ -58,11 +61,8 @@ export const forkParts = (parts: readonly KvPart[]): KvPart[] =>
   parts.map((part) => ({ ...part, runs: part.runs.map((run) => run.fork()), codes: part.codes?.fork() }));
 
 /** What refers to pages and blocks. */
-const holdsOf = (parts: readonly KvPart[]): PageHold[] =>
-  parts.flatMap(({ runs, codes }) => [
-    ...runs.map(({ hold }) => hold),
-    ...(codes?.runs.flatMap(({ holds }) => holds) ?? []),
-  ]);
+export const holdsOf = (parts: readonly KvPart[]): PageHold[] =>
+  parts.flatMap(({ runs, codes }) => [...runs.map(({ hold }) => hold), ...(codes?.runs.flatMap(codedHoldsOf) ?? [])]);
 
 /** Gives back the pages of caches that were collected without dispose(), which forks may share. */
 const collected = new FinalizationRegistry<readonly PageHold[]>((holds) => {
@@ -109,7 +109,10 @@ function checkKept(name: string, length: number, parts: readonly KvPart[], only?
     runs.flatMap((run, entry) => (only === undefined || only === entry ? [{ run, entry, codes }] : [])),
   );
   checkInteger(name, length, 0, Math.max(0, ...each.map(({ run }) => run.longest)));
-  const least = Math.max(0, ...each.map(({ run, entry, codes }) => codes?.leastLength(entry) ?? run.leastLength));
+  const least = Math.max(
+    0,
+    ...each.map(({ run, entry, codes }) => codes?.leastLength(entry, run.goneTokens) ?? run.leastLength),
+  );
   if (length >= least) return;
   const why = parts[0].codes
     ? 'older tokens are codes of several at a time, and can only be kept together'

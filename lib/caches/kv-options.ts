@@ -39,7 +39,8 @@ interface PageOptions {
   device?: Location;
   /**
    * Keep the largest and the smallest number and the mean of each channel of the keys of every full page, for questPageScores() of
-   * keyPages(): for each of kvHeads * headDim channels two numbers of the cache's type and a float32 per page and layer. They follow append(), truncate() and fork().
+   * keyPages(): for each of kvHeads * headDim channels two numbers of the cache's type and a float32 per page and layer. They follow append(), truncate() and fork(). With
+   * `format` they are of keys as they came.
    */
   pageSummaries?: boolean;
 }
@@ -72,7 +73,10 @@ export interface KvCacheOptions extends PageOptions {
   positions?: CachePositions;
   /** For each layer the one whose keys and values it reads, itself or an earlier one: see claLayerMap(). */
   layerMap?: readonly number[];
-  /** Tokens per page, as `pageLists` and selectors of pages count them; default 256. Not with `recentTokens`. */
+  /**
+   * Tokens per page, as `pageLists` and selectors of pages count them; default 256, with `format` 16 to 256, about a quarter of the exact
+   * tokens: with more, more tokens are exact as well. Not with `recentTokens`.
+   */
   pageSize?: number;
   /**
    * How older keys and values are kept: `'int8'`, `'int4'`, `'int2'`, `{ keyBits, valueBits, group, residual }`, `{ tiers }`,
@@ -94,6 +98,12 @@ export interface KvPoolOptions extends PageOptions {
   layers?: number;
   /** How keys and values are kept; default float32. Others are converted. */
   type?: FloatType;
+  /**
+   * How older keys and values are kept, as `format` of KvCache. On the CPU. A page is then a block of codes of one layer, `residual`
+   * tokens (128 with `'int8-token'` and `'duo4'`), or as many exact tokens; `pageSize` is left out. Pages and blocks take memory when they
+   * are used.
+   */
+  format?: KvFormat;
 }
 
 const cacheNames = namesOf<KvCacheOptions>({
@@ -130,6 +140,7 @@ const poolNames = namesOf<KvPoolOptions>({
   rotary: 1,
   device: 1,
   pageSummaries: 1,
+  format: 1,
 });
 
 export interface PageSettings {
@@ -168,6 +179,7 @@ export interface PoolSettings extends PageSettings {
   readonly pageSize: number;
   readonly layers: number;
   readonly type: FloatType;
+  readonly format: FormatSettings | undefined;
 }
 
 function readPageOptions(o: PageOptions): PageSettings {
@@ -221,16 +233,15 @@ export function readCacheOptions(options: KvCacheOptions): CacheSettings {
 }
 
 function readCacheFormat(options: KvCacheOptions, pages: PageSettings, forgets: boolean): FormatSettings | undefined {
-  const read = readFormat(options.format, pages);
-  if (!read) return undefined;
-  if (forgets) {
-    throw conflict('`format` does not go with `recentTokens`, whose few tokens stay as they came; leave it out');
-  }
-  const named = (['pageSize', 'pageSummaries'] as const).find((name) => options[name] !== undefined);
-  if (named) throw conflict(`\`${named}\` does not go with \`format\`, whose older keys are on no pages; leave it out`);
-  if (pages.device !== cpu)
-    throw unsupported(backendName(pages.device), ['caches with a `format` are kept on the CPU']);
-  return read;
+  const read = readFormatOf(options.format, pages);
+  if (!read || !forgets) return read;
+  throw conflict('`format` does not go with `recentTokens`, whose few tokens stay as they came; leave it out');
+}
+
+function readFormatOf(format: unknown, pages: PageSettings): FormatSettings | undefined {
+  const read = readFormat(format, pages);
+  if (!read || pages.device === cpu) return read;
+  throw unsupported(backendName(pages.device), ['caches with a `format` are kept on the CPU']);
 }
 
 function readShadow(options: KvCacheOptions): KvCacheOptions | undefined {
@@ -261,8 +272,13 @@ function readLayerMap(value: unknown, layers: unknown): number[] {
 export function readPoolOptions(options: KvPoolOptions): PoolSettings {
   checkNames('new KvPool()', options, poolNames);
   const o = options;
-  const pageSize = orElse(o.pageSize, usualPageSize, () => checkInteger('pageSize', o.pageSize, 1, maxTokens));
   const pages = readPageOptions(o);
+  const format = readFormatOf(o.format, pages);
+  if (format && o.pageSize !== undefined) {
+    throw conflict('`pageSize` does not go with `format` of a pool, whose pages are blocks of codes; leave it out');
+  }
+  const usual = format?.blockTokens ?? usualPageSize;
+  const pageSize = orElse(o.pageSize, usual, () => checkInteger('pageSize', o.pageSize, 1, maxTokens));
   return {
     ...pages,
     rotary: readRotary(o.rotary, undefined, pages.headDim, false),
@@ -270,5 +286,6 @@ export function readPoolOptions(options: KvPoolOptions): PoolSettings {
     pageSize,
     layers: checkLayers(o.layers),
     type: orElse(o.type, 'float32', () => checkOneOf('type', o.type as FloatType, floatTypes)),
+    format,
   };
 }

@@ -6,35 +6,25 @@
 
 import { mismatch } from '../call/shape.js';
 import { TilewiseError } from '../check/errors.js';
-import { checkInteger, invalid, maxTokens } from '../check/validate.js';
-import { takeIntegers } from '../native/slabs.js';
+import { checkInteger, invalid } from '../check/validate.js';
 import type { ResultOf } from '../ops/attention/attention.js';
 import type { Layout } from '../ops/attention/options.js';
-import { HipState } from '../selectors/hip-state.js';
 import type { KeyPages } from '../stores/key-pages.js';
-import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
+import type { KvBits } from './coded-tokens.js';
 import { keyPagesOf } from './key-pages.js';
 import { RepeatedAppend } from './kv-append.js';
 import { attendTo, attendToSync } from './kv-attention.js';
+import { forkParts, holdsOf, lengthsOf, truncateParts } from './kv-layers.js';
 import { type KvPoolOptions, readPoolOptions } from './kv-options.js';
-import { KvPages } from './kv-pages.js';
-import type { KvPart } from './kv-parts.js';
+import { layerOf } from './kv-parts.js';
 import type { CallSettings, Reading, RepeatedAttention } from './kv-repeated.js';
 import { type RotarySettings, turnedKeys } from './kv-rotary.js';
-import { appendRows, readRows } from './kv-rows.js';
-import { KvRun } from './kv-run.js';
-import type { PackedAttentionOptions } from './kv-told.js';
+import { appendToLayer, readRows } from './kv-rows.js';
+import { checkStates, type PackedAttentionOptions, type PoolAttentionOptions, readQueryLengths } from './kv-told.js';
 import { releaseAll } from './page-counts.js';
-
-/** Options of KvPool.attention(): those of KvCache.attention() but `bias` and `mask`, and what is each sequence's own. */
-export interface PoolAttentionOptions<T = Tensor> extends PackedAttentionOptions<T> {
-  /** Queries of each sequence, in order; default: one each. */
-  queryLengths?: IntegerList;
-  /** With `pattern: hierarchical()`: lists kept from step to step, as in hipAttention(); one per sequence, and per layer. */
-  states?: readonly HipState[];
-}
+import { CodedPages, ExactPages, type PoolPages, type SequenceParts } from './pool-pages.js';
 
 /** Pages that a sequence holds. */
 export interface HeldPages {
@@ -56,7 +46,7 @@ export class OutOfPagesError extends TilewiseError {
 
 /** What a pool and its sequences share. */
 interface Inside {
-  readonly pages: KvPages;
+  readonly pages: PoolPages;
   readonly layout: Layout;
   readonly rotary: RotarySettings | undefined;
   /** The sequences that are there, as far as somebody still has them. */
@@ -66,56 +56,30 @@ interface Inside {
   readonly appended: (RepeatedAppend | undefined)[];
 }
 
-/** All heads of a pool are alike. */
-const partOf = (pool: KvPages, runs: readonly KvRun[]): KvPart => ({
-  heads: { begin: 0, end: pool.sizes.kvHeads },
-  horizon: undefined,
-  pool,
-  runs,
-});
-
 /** Gives back the pages of sequences that were collected without free(). */
 const collected = new FinalizationRegistry<() => void>((free) => free());
-
-function checkStates(states: readonly HipState[] | undefined, sequences: number): void {
-  if (states === undefined) return;
-  const isRight =
-    Array.isArray(states) && states.length === sequences && states.every((state) => state instanceof HipState);
-  if (isRight && new Set(states).size === sequences) return;
-  throw invalid('states', `an array of ${sequences} HipStates, each sequence its own`, states);
-}
-
-function readQueryLengths(queryLengths: IntegerList | undefined, sequences: number): Int32Array {
-  if (queryLengths === undefined) return takeIntegers(sequences).fill(1);
-  const lengths = readIntegerList('queryLengths', queryLengths);
-  if (lengths.length !== sequences) {
-    throw mismatch(`\`queryLengths\` must have ${sequences} entries, one per sequence, not ${lengths.length}`);
-  }
-  for (const [i, length] of lengths.entries()) checkInteger(`queryLengths[${i}]`, length, 0, maxTokens);
-  return lengths;
-}
 
 /** A sequence of a pool; made by sequence() and fork(). */
 export class KvSequence {
   readonly #inside: Inside;
-  readonly #run: KvRun;
+  readonly #parts: SequenceParts;
   readonly #self = new WeakRef(this);
   #isFree = false;
 
   /** @internal */
-  constructor(inside: Inside, run: KvRun) {
+  constructor(inside: Inside, parts: SequenceParts) {
     this.#inside = inside;
-    this.#run = run;
+    this.#parts = parts;
     // What is registered keeps neither the sequence nor the pool.
     const { sequences } = inside;
-    const { hold } = run;
+    const holds = holdsOf(parts);
     const self = this.#self;
     sequences.add(self);
     collected.register(
       this,
       () => {
         sequences.delete(self);
-        releaseAll(hold);
+        for (const hold of holds) releaseAll(hold);
       },
       this,
     );
@@ -123,17 +87,28 @@ export class KvSequence {
 
   /** Tokens that every layer has. */
   get length(): number {
-    return this.#run.length;
+    return lengthsOf(this.#parts)[0];
   }
 
   /** Tokens that a layer has. */
   lengthOf(layer: number): number {
-    return this.#run.lengthOf(checkInteger('layer', layer, 0, this.#inside.pages.sizes.layers - 1));
+    const { parts, layer: place } = this.#layer(layer);
+    return parts[0].runs[0].lengthOf(place);
+  }
+
+  /** How many bits the tokens of a layer have, in runs from the oldest on; empty without `format`. */
+  bits(layer: number): KvBits[] {
+    const { parts, layer: place } = this.#layer(layer);
+    return parts[0].codes?.bitsOf(0, parts[0].runs[0].lengthOf(place)) ?? [];
+  }
+
+  #layer(layer: number) {
+    return layerOf(this.#parts, checkInteger('layer', layer, 0, this.#inside.pages.sizes.layers - 1));
   }
 
   /** Pages that it refers to, shared ones included. */
   get pages(): number {
-    return this.#run.held;
+    return this.#inside.pages.heldBy(this.#parts);
   }
 
   /**
@@ -144,29 +119,31 @@ export class KvSequence {
    * @throws {TypeError | RangeError | TilewiseError} as KvCache.append(); ERR_TILEWISE_OUT_OF_PAGES, with `held`
    */
   append(layer: number, k: TensorLike, v: TensorLike): void {
-    const run = this.#used();
+    this.#used();
     const { pages, layout, appended } = this.#inside;
-    checkInteger('layer', layer, 0, pages.sizes.layers - 1);
+    const { parts, layer: place } = this.#layer(layer);
     const isHeadsFirst = layout === 'bhnd';
     const rows = readRows(k, v, { ...pages.sizes, isHeadsFirst, isOneSequence: true });
-    run.refuseReaders('append()', layer);
-    const parts = [partOf(pages, [run])];
-    const turned = turnedKeys(rows, [run], layer, this.#inside);
-    if (appended[layer]?.run(parts, layer, turned)) return;
-    this.#refuseShortage(run.pagesFor(layer, rows.tokens));
-    appendRows(parts, layer, turned, isHeadsFirst, [rows.tokens]);
-    appended[layer] = RepeatedAppend.of(parts, layer, turned, isHeadsFirst);
+    const [{ runs }] = parts;
+    runs[0].refuseReaders('append()', place);
+    const turned = turnedKeys(rows, runs, place, this.#inside);
+    if (appended[layer]?.run(parts, place, turned)) return;
+    this.#refuseShortage(layer, rows.tokens);
+    appendToLayer(parts, place, turned, isHeadsFirst, [rows.tokens]);
+    appended[layer] = RepeatedAppend.of(parts, place, turned, isHeadsFirst);
   }
 
-  #refuseShortage(needed: number): void {
+  #refuseShortage(layer: number, count: number): void {
     const { pages, sequences } = this.#inside;
-    if (needed <= pages.left) return;
+    const needed = pages.neededFor(this.#parts, layer, count);
+    const left = pages.leftOf(layer);
+    if (needed <= left) return;
     const held = [...sequences].flatMap((reference) => {
       const sequence = reference.deref();
       return sequence && sequence.pages > 0 ? [{ sequence, pages: sequence.pages }] : [];
     });
     throw new OutOfPagesError(
-      `append() needs ${needed} pages, the pool has ${pages.left} left of ${pages.sizes.mostPages}; \`held\` of this error says ` +
+      `append() needs ${needed} pages, the pool has ${left} left of ${pages.sizes.mostPages}; \`held\` of this error says ` +
         'which sequences have the others',
       held,
     );
@@ -174,17 +151,17 @@ export class KvSequence {
 
   /** A sequence of the same tokens. Pages are shared; whichever writes to one first gets a copy of it. */
   fork(): KvSequence {
-    return new KvSequence(this.#inside, this.#used().fork());
+    return new KvSequence(this.#inside, forkParts(this.#used()));
   }
 
   /**
-   * Keeps the first `length` tokens of every layer.
+   * Keeps the first `length` tokens of every layer; with `format` as many as KvCache.truncate() can.
    * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION; ERR_TILEWISE_OVERLAP while a call still reads it
    */
   truncate(length: number): void {
-    const run = this.#used();
-    run.refuseReaders('truncate()');
-    run.truncate(checkInteger('length', length, 0, run.longest));
+    const parts = this.#used();
+    this.#refuseReaders('truncate()');
+    truncateParts(parts, checkInteger('length', length, 0, Math.max(...parts.map(({ runs }) => runs[0].longest))));
   }
 
   /**
@@ -193,11 +170,14 @@ export class KvSequence {
    */
   free(): void {
     if (this.#isFree) return;
-    this.#run.refuseReaders('free()');
+    this.#refuseReaders('free()');
     this.#isFree = true;
     collected.unregister(this);
     this.#inside.sequences.delete(this.#self);
-    this.#run.free();
+    for (const { runs, codes } of this.#parts) {
+      runs[0].free();
+      codes?.free();
+    }
   }
 
   /** free(), for `using`. */
@@ -209,14 +189,18 @@ export class KvSequence {
    * Its tokens, for the pool that it is of.
    * @internal
    */
-  runOf(inside: Inside): KvRun {
+  partsOf(inside: Inside): SequenceParts {
     if (inside === this.#inside) return this.#used();
     throw mismatch('The sequence belongs to another pool');
   }
 
-  #used(): KvRun {
+  #used(): SequenceParts {
     if (this.#isFree) throw new TilewiseError('ERR_TILEWISE_DISPOSED', 'The sequence was freed');
-    return this.#run;
+    return this.#parts;
+  }
+
+  #refuseReaders(what: string): void {
+    for (const { runs } of this.#parts) runs[0].refuseReaders(what);
   }
 }
 
@@ -229,16 +213,15 @@ export class KvPool {
    *   ERR_TILEWISE_NO_DEVICE, ERR_TILEWISE_OUT_OF_MEMORY
    */
   constructor(options: KvPoolOptions) {
-    const { pages: mostPages, layout, rotary, ...sizes } = readPoolOptions(options);
-    const pages = new KvPages({ ...sizes, mostPages });
-    for (let layer = 0; layer < sizes.layers; ++layer) pages.reserve(layer, mostPages);
+    const { pages: mostPages, layout, rotary, format, ...rest } = readPoolOptions(options);
+    const sizes = { ...rest, mostPages };
+    const pages = format ? new CodedPages(sizes, format) : new ExactPages(sizes);
     this.#inside = { pages, layout, rotary, sequences: new Set(), repeated: [], appended: [] };
   }
 
   /** Pages in all. */
   get pages(): number {
-    const { pages } = this.#inside;
-    return pages.counts.taken + pages.left;
+    return this.#inside.pages.sizes.mostPages as number;
   }
 
   /** Pages that no sequence refers to. */
@@ -246,14 +229,14 @@ export class KvPool {
     return this.#inside.pages.left;
   }
 
-  /** Bytes of all pages. */
+  /** Bytes of all pages; with `format` of those that have been in use. */
   get bytes(): number {
-    return this.pages * this.#inside.pages.pageBytes;
+    return this.#inside.pages.bytes;
   }
 
   /** A new sequence, without tokens. */
   sequence(): KvSequence {
-    return new KvSequence(this.#inside, new KvRun(this.#inside.pages, undefined));
+    return new KvSequence(this.#inside, this.#inside.pages.sequence());
   }
 
   /**
@@ -320,7 +303,8 @@ export class KvPool {
    * @throws {TypeError | RangeError | TilewiseError} ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_SHAPE_MISMATCH
    */
   keyPages(layer: number, sequences: readonly KvSequence[]): KeyPages {
-    return keyPagesOf(this.#reading(layer, sequences).parts, layer);
+    const { parts, layer: place } = this.#reading(layer, sequences);
+    return keyPagesOf(parts, place);
   }
 
   #reading(layer: number, sequences: readonly KvSequence[]): Reading {
@@ -329,8 +313,9 @@ export class KvPool {
     if (!Array.isArray(sequences) || !sequences.every((item) => item instanceof KvSequence)) {
       throw invalid('sequences', 'an array of sequences of this pool', sequences);
     }
-    const runs = sequences.map((sequence) => sequence.runOf(this.#inside));
-    return { parts: [partOf(pages, runs)], layer, repeated };
+    const parts = sequences.map((sequence) => sequence.partsOf(this.#inside));
+    const { part, layer: place } = pages.partOf(layer, parts);
+    return { parts: [part], layer: place, repeated };
   }
 
   /** The options of the call, and what the pool says about it. */

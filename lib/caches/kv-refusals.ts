@@ -37,15 +37,13 @@ export function refuseDistances(options: Told, parts: readonly KvPart[], layer: 
 }
 
 /** Refuses what reads the keys themselves, of which some are codes. */
-export function refuseBesideCodes({ similarity, pattern, pageLists }: Told): void {
+export function refuseBesideCodes({ similarity, pattern }: Told): void {
   const named =
     similarity === 'cosine'
       ? "`similarity` 'cosine'"
-      : pageLists !== undefined
-        ? '`pageLists`'
-        : pattern?.kind === 'hierarchical'
-          ? '`pattern` of hierarchical()'
-          : undefined;
+      : pattern?.kind === 'hierarchical'
+        ? '`pattern` of hierarchical()'
+        : undefined;
   if (named) throw wrong(`${named} does not go with a cache of \`format\`: it would read keys that are codes`);
 }
 

@@ -178,8 +178,13 @@ function appendCodedRows(part: KvPart, rows: KvRows, isHeadsFirst: boolean, coun
   checkPlace(pool, rows.v, 'v');
   const lengths = runs.map((run, i) => run.lengthOf(0) + counts[i]);
   codes.reserve(lengths);
+  const { summaries } = codes;
+  const { pageSize } = pool.sizes;
+  summaries?.reserve(
+    lengths.reduce((sum, length, i) => sum + Math.floor(length / pageSize) - codes.runs[i].full.pages.length, 0),
+  );
   const onPages = Math.min(rows.tokens, codedRows) + codes.format.residual;
-  pool.reserve(0, runs.length * (Math.ceil(onPages / pool.sizes.pageSize) + 2));
+  pool.reserve(0, runs.length * (Math.ceil(onPages / pageSize) + 2));
   const { token } = axesOf(4, isHeadsFirst);
   for (let begin = 0; begin < rows.tokens; begin += codedRows) {
     const end = Math.min(rows.tokens, begin + codedRows);
@@ -192,6 +197,7 @@ function appendCodedRows(part: KvPart, rows: KvRows, isHeadsFirst: boolean, coun
     const taken = runs.map((_, i) => Math.max(0, Math.min(counts[i], end) - begin));
     appendRows([part], 0, piece, isHeadsFirst, taken);
     for (const [i, run] of runs.entries()) {
+      summaries?.write(codes.runs[i].full, run, pool.keysOf(0));
       codes.settle(i, run.lengthOf(0), lengths[i], { pool, run });
       run.letGo(codes.codedLength(i));
     }

@@ -115,6 +115,24 @@ export class KvRun {
     return pages;
   }
 
+  /**
+   * Pages that appending so many tokens to a run of one layer takes, where letGo() of tokens before `coded` follows: less those that
+   * this lets go of.
+   */
+  pagesAcross(count: number, coded: number): number {
+    const { pageSize } = this.#pool.sizes;
+    const first = Math.max(this.#gone, Math.floor(coded / pageSize));
+    const end = this.#gone + this.hold.pages.length;
+    const [written, last] = this.#touched(0, count).map((place) => place + this.#gone);
+    let needed = Math.max(0, last + 1 - Math.max(first, end));
+    for (const [i, page] of this.hold.pages.entries()) {
+      const isShared = this.#pool.counts.isShared(page);
+      if (this.#gone + i < first) needed -= Number(!isShared);
+      else if (this.#gone + i >= written && this.#gone + i <= last && isShared) ++needed;
+    }
+    return needed;
+  }
+
   /** Pages for the next tokens of a layer; pagesFor() of them have been reserved. */
   grow(layer: number, count: number): Growth {
     const pool = this.#pool;

@@ -10,7 +10,7 @@ import { bytesPer, type View } from '../tensor/views.js';
 import { KvMemory } from './kv-memory.js';
 
 /** What a cache's pages are told, as far as it matters here. */
-interface SummarySizes {
+export interface SummarySizes {
   readonly layers: number;
   readonly kvHeads: number;
   readonly headDim: number;
@@ -59,27 +59,34 @@ export class KvSummaries {
     }
   }
 
-  /** Summarises pages of a layer that have become full. @param keys of all pages */
-  write(layer: number, keys: View, pages: readonly number[]): void {
+  /**
+   * Summarises pages of a layer that have become full.
+   * @param keys of all pages
+   * @param to rows of the summaries
+   */
+  write(layer: number, keys: View, pages: readonly number[], to = pages): void {
     if (pages.length === 0) return;
     const { bounds, means } = this.#rows[layer];
     const { pageSize, device } = this.#sizes;
-    const runs = Int32Array.from(pages.flatMap((page) => [page, 0, pageSize, page]));
+    const runs = Int32Array.from(pages.flatMap((page, i) => [page, 0, pageSize, to[i]]));
     const rows = { bounds: bounds.view.data, means: means.view.data };
     // Keys on a device say where.
     const told = { device: device === cpu ? ('cpu' as const) : ('auto' as const), copyInputs: false };
     runSummary(prepareSummary('k', keys, false, runs, [bounds.rows, rows], told));
   }
 
-  /** Those of a layer, [pages, 1, kvHeads, ...]. */
-  of(layer: number): PageSummaries {
+  /**
+   * Those of a layer, [pages, 1, kvHeads, ...].
+   * @param table the row of each sequence's full pages
+   */
+  of(layer: number, table: TensorLike): PageSummaries {
     const { kvHeads } = this.#sizes;
     const shown = ({ view, rows }: KvMemory): TensorLike => {
       const dims = [rows, 1, kvHeads, view.dims[1] / kvHeads];
       return { type: view.type, data: view.data, dims } as TensorLike;
     };
     const { bounds, means } = this.#rows[layer];
-    return { bounds: shown(bounds), means: shown(means) };
+    return { bounds: shown(bounds), means: shown(means), table };
   }
 
   release(): void {

@@ -1,9 +1,12 @@
 // What attention over a cache can be told, and the options of attention() that this becomes.
 // Reader: someone who adds an option to caches: a line in each list; the compiler finds one that lacks it.
 
-import { namesOf } from '../check/validate.js';
+import { mismatch } from '../call/shape.js';
+import { checkInteger, invalid, maxTokens, namesOf } from '../check/validate.js';
+import { takeIntegers } from '../native/slabs.js';
 import type { AttentionOptions, Layout } from '../ops/attention/options.js';
-import type { HipState } from '../selectors/hip-state.js';
+import { HipState } from '../selectors/hip-state.js';
+import { type IntegerList, readIntegerList } from '../tensor/integers.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** What attention over a cache can be told, as in attention(). */
@@ -47,6 +50,14 @@ export type PackedAttentionOptions<T = Tensor> = Omit<
   CacheAttentionOptions<T>,
   'state' | 'bias' | 'biasHeads' | 'mask'
 >;
+
+/** Options of KvPool.attention(): those of KvCache.attention() but `bias` and `mask`, and what is each sequence's own. */
+export interface PoolAttentionOptions<T = Tensor> extends PackedAttentionOptions<T> {
+  /** Queries of each sequence, in order; default: one each. */
+  queryLengths?: IntegerList;
+  /** With `pattern: hierarchical()`: lists kept from step to step, as in hipAttention(); one per sequence, and per layer. */
+  states?: readonly HipState[];
+}
 
 /** Names that calls of caches and pools have in common. */
 const packedNames = namesOf<PackedAttentionOptions>({
@@ -123,3 +134,21 @@ export const toldOf = (given: CacheAttentionOptions<unknown>, layout: Layout): T
     device: undefined,
     copyInputs: given.copyInputs,
   }) satisfies Told & Written;
+
+export function checkStates(states: readonly HipState[] | undefined, sequences: number): void {
+  if (states === undefined) return;
+  const isRight =
+    Array.isArray(states) && states.length === sequences && states.every((state) => state instanceof HipState);
+  if (isRight && new Set(states).size === sequences) return;
+  throw invalid('states', `an array of ${sequences} HipStates, each sequence its own`, states);
+}
+
+export function readQueryLengths(queryLengths: IntegerList | undefined, sequences: number): Int32Array {
+  if (queryLengths === undefined) return takeIntegers(sequences).fill(1);
+  const lengths = readIntegerList('queryLengths', queryLengths);
+  if (lengths.length !== sequences) {
+    throw mismatch(`\`queryLengths\` must have ${sequences} entries, one per sequence, not ${lengths.length}`);
+  }
+  for (const [i, length] of lengths.entries()) checkInteger(`queryLengths[${i}]`, length, 0, maxTokens);
+  return lengths;
+}

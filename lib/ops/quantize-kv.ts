@@ -3,15 +3,16 @@
 // KIVI (arXiv 2402.02750); 8 bits symmetric per token are what most servers have.
 
 import { mismatch } from '../call/shape.js';
-import { showDims, TilewiseError, TilewiseTypeError } from '../check/errors.js';
+import { allocating, showDims, TilewiseError, TilewiseTypeError } from '../check/errors.js';
 import { checkInteger, checkNames, checkOneOf, maxTokens, namesOf } from '../check/validate.js';
-import { checkBits, writeGroup, writeSymmetricGroup } from '../stores/group-codes.js';
+import { type CodeForm, CodePlaces, checkBits, unpackRow } from '../stores/codes.js';
 import { axesOf } from '../tensor/axes.js';
-import { converted } from '../tensor/convert.js';
+import { cpu } from '../tensor/devices.js';
 import { Tensor } from '../tensor/tensor.js';
 import type { TensorLike } from '../tensor/types.js';
-import { floatTypes, isOnHost, readTensor, sizeOf } from '../tensor/views.js';
+import { floatTypes, isOnHost, readTensor, sizeOf, type View } from '../tensor/views.js';
 import { type Layout, layouts } from './attention/options.js';
+import { encode } from './encode.js';
 
 /** Which numbers share a scale: `'channel'`, consecutive tokens of one channel; `'token'`, consecutive channels of one token. */
 export type QuantizationAxis = 'channel' | 'token';
@@ -92,30 +93,50 @@ export function quantizeKv(x: TensorLike, options: QuantizeKvOptions): Quantized
     mins: new Tensor('float32', new Float32Array(sizeOf(scaleDims)), scaleDims),
     tokens,
   };
-  const from = converted(view, 'float32');
-  const { codes, scales, mins } = result;
-  const to = { scales: scales.data, mins: mins.data };
-  const step = from.strides[axis === 'channel' ? axes.token : axes.dim];
-  const codeStep = codes.strides[axis === 'channel' ? axes.token : axes.dim];
-  const [outer, middle, inner, last] = scaleDims;
-  const along = axis === 'channel' ? axes.token : axes.dim;
-  const startOf = (strides: readonly number[], index: readonly number[]) =>
-    index.reduce((at, i, a) => at + i * strides[a] * (a === along ? group : 1), 0);
-  let n = 0;
-  for (let a = 0; a < outer; ++a)
-    for (let b = 0; b < middle; ++b)
-      for (let c = 0; c < inner; ++c) {
-        const at = startOf(from.strides, [a, b, c, 0]);
-        const codeAt = startOf(codes.strides, [a, b, c, 0]);
-        for (let d = 0; d < last; ++d, ++n) {
-          const skip = d * (along === 3 ? group : 1);
-          const [x0, code0] = [at + skip, codeAt + skip];
-          if (isSymmetric)
-            writeSymmetricGroup(from.data as Float32Array, x0, step, group, codes.data, code0, codeStep, to, n);
-          else writeGroup(bits, from.data as Float32Array, x0, step, group, codes.data, code0, codeStep, to, n);
-        }
-      }
+  if (result.codes.data.length > 0) {
+    const order = [axes.batch, axes.token, axes.head, axes.dim];
+    fill(result, inOrder(view, order), order, { axis, bits, dim, group, tokens }, isSymmetric);
+  }
   return result;
+}
+
+/** The same numbers with axes in this order. */
+const inOrder = <V extends Pick<View, 'dims' | 'strides'>>(view: V, order: readonly number[]): V => ({
+  ...view,
+  dims: order.map((axis) => view.dims[axis]),
+  strides: order.map((axis) => view.strides[axis]),
+});
+
+/** Encodes x, [batch, tokens, heads, dim], as a block for each batch entry, and takes the blocks apart. */
+function fill(to: QuantizedKv, x: View, order: readonly number[], form: CodeForm, isSymmetric: boolean): void {
+  const [batch, perEntry, heads] = x.dims;
+  const { axis, dim, group, tokens } = form;
+  const places = new CodePlaces(form);
+  const data = allocating(() => new Uint8Array(batch * heads * places.bytes));
+  const none: CodeForm = { axis: 'token', bits: form.bits, dim: 0, group: 1, tokens };
+  const blocks = { heads, forms: { keys: form, values: none }, isSymmetric, data };
+  const slots = Int32Array.from({ length: batch * tokens }, (_, i) => Math.floor(i / tokens) * perEntry + (i % tokens));
+  const keys = Int32Array.from(Array.from({ length: batch }, (_, b) => [b, 0, tokens, b * tokens]).flat());
+  encode(cpu, blocks, { keys: x, values: undefined, slots, runs: { keys, values: new Int32Array(0) } });
+  const floats = new Float32Array(data.buffer);
+  const row = new Uint8Array(places.channels);
+  const [codeStrides, scaleStrides] = [to.codes, to.scales].map(({ strides }) => order.map((a) => strides[a]));
+  const [rows, columns] = axis === 'channel' ? [tokens / group, dim] : [tokens, dim / group];
+  for (let b = 0; b < batch; ++b)
+    for (let head = 0; head < heads; ++head) {
+      const at = (b * heads + head) * places.bytes;
+      for (let t = 0; t < tokens; ++t) {
+        unpackRow(data, at + t * places.rowBytes, places, row);
+        to.codes.data.set(row.subarray(0, dim), b * codeStrides[0] + t * codeStrides[1] + head * codeStrides[2]);
+      }
+      for (let r = 0; r < rows; ++r)
+        for (let c = 0; c < columns; ++c) {
+          const from = at / 4 + r * places.scaleByRow + c * places.scaleByChannel;
+          const into = b * scaleStrides[0] + r * scaleStrides[1] + head * scaleStrides[2] + c;
+          to.scales.data[into] = floats[from + places.scalesAt / 4];
+          to.mins.data[into] = floats[from + places.minsAt / 4];
+        }
+    }
 }
 
 function refuseBesideSymmetric(bits: number, { axis, group }: QuantizeKvOptions): void {

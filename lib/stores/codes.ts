@@ -3,8 +3,15 @@
 // Reader: someone who writes or reads a block of codes. One block is a few tokens of all heads: keys, then values, head by head.
 
 import type { Request } from '../call/request.js';
+import { invalid } from '../check/validate.js';
 import { attentionOp } from '../native/fields.js';
-import type { CodeBits } from './group-codes.js';
+
+export type CodeBits = 8 | 4 | 2;
+
+export function checkBits(name: string, value: unknown): CodeBits {
+  if (value === 8 || value === 4 || value === 2) return value;
+  throw invalid(name, 'the number 8, 4 or 2', value);
+}
 
 /** Which numbers share a scale: consecutive tokens of one channel, or consecutive channels of one token. */
 export type CodeAxis = 'channel' | 'token';
@@ -27,7 +34,7 @@ export interface TierForms {
 }
 
 /** Bytes of a row that belong together, and of a cache line. */
-export const chunkBytes = 16;
+const chunkBytes = 16;
 const lineBytes = 64;
 
 const upTo = (count: number, step: number): number => Math.ceil(count / step) * step;
@@ -58,6 +65,18 @@ export class CodePlaces {
     this.scalesAt = upTo(tokens * this.rowBytes, lineBytes);
     this.minsAt = this.scalesAt + scaleBytes;
     this.bytes = this.minsAt + scaleBytes;
+  }
+}
+
+/** Codes of a row, one by one: a byte has channels that are 16 apart, the first in its lowest bits. */
+export function unpackRow(bytes: Uint8Array, from: number, { form, rowBytes }: CodePlaces, codes: Uint8Array): void {
+  const { bits } = form;
+  const fields = 8 / bits;
+  for (let byte = 0; byte < rowBytes; ++byte) {
+    const channel = Math.floor(byte / chunkBytes) * chunkBytes * fields + (byte % chunkBytes);
+    for (let f = 0; f < fields; ++f) {
+      codes[channel + f * chunkBytes] = (bytes[from + byte] >> (f * bits)) & (2 ** bits - 1);
+    }
   }
 }
 

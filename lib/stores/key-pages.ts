@@ -2,6 +2,7 @@
 // while generating. It is a view: an append, truncate or fork of the cache makes it out of date,
 // and is refused while a call reads it.
 
+import { mismatch } from '../call/shape.js';
 import type { TensorLike } from '../tensor/types.js';
 import type { HostView, View } from '../tensor/views.js';
 
@@ -11,6 +12,8 @@ export interface PageSummaries {
   readonly bounds: TensorLike;
   /** The mean of each channel, float32: headDim. */
   readonly means: TensorLike;
+  /** For each sequence the places of its full pages among them. */
+  readonly table: TensorLike;
 }
 
 /** Made by KvCache.keyPages() and KvPool.keyPages(). */
@@ -25,15 +28,21 @@ export class KeyPages {
   /** Of a cache with `pageSummaries`. */
   readonly summaries: PageSummaries | undefined;
   readonly #hold: () => () => void;
+  readonly #areCodes: boolean;
 
-  /** @internal */
+  /**
+   * @param areCodes whether older keys are codes: only `summaries` and the last page can be read
+   * @internal
+   */
   constructor(
     keys: View,
     { table, pageSize }: { table: HostView; pageSize: number },
     keyLengths: Int32Array,
     summaries: PageSummaries | undefined,
     hold: () => () => void,
+    areCodes: boolean,
   ) {
+    this.#areCodes = areCodes;
     this.#keys = keys;
     this.table = table;
     this.pageSize = pageSize;
@@ -49,6 +58,11 @@ export class KeyPages {
 
   /** What attention() and attentionStats() are told of them. @internal */
   get told(): { pages: { table: TensorLike; pageSize: number }; keyLengths: Int32Array } {
+    if (this.#areCodes) {
+      throw mismatch(
+        '`k` must be of a cache without `format`: of this one older keys are codes, and only questPageScores() chooses by their bounds',
+      );
+    }
     return { pages: { table: this.table as TensorLike, pageSize: this.pageSize }, keyLengths: this.keyLengths };
   }
 

@@ -4,8 +4,7 @@
 
 import { show, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { checkInteger, checkNames, checkOneOf, invalid, is, maxTokens, namesOf } from '../check/validate.js';
-import { mostTiers, type TierForms } from './codes.js';
-import { type CodeBits, checkBits } from './group-codes.js';
+import { type CodeBits, checkBits, mostTiers, type TierForms } from './codes.js';
 
 /** Tokens of one age, and how many bits their codes have. */
 export interface KvTier {

@@ -1,5 +1,5 @@
 // quantizeKv(): codes, scales and minima against numbers computed elsewhere, and the laws of group quantisation.
-// Reader: someone who changes lib/stores/group-codes.ts.
+// Reader: someone who changes core/store/code_groups.h.
 
 import { describe, expect, it } from 'vitest';
 import { type QuantizedKv, type QuantizeKvOptions, quantizeKv, Tensor } from '../../dist/index.js';

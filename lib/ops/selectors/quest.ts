@@ -116,7 +116,7 @@ function* scoresOfCache(s: PageSelection, cache: KeyPages, most: number): Steps<
   const { batch, queryHeads, pageSize, keyLengths } = s;
   if (!cache.summaries) throw invalid('k', 'keys of a cache that was made with `pageSummaries`', undefined);
   const full = keyLengths.map((length) => Math.floor(length / pageSize));
-  const pages = { table: cache.table as TensorLike, pageSize: 1 };
+  const pages = { table: cache.summaries.table, pageSize: 1 };
   const scores = yield* scoresBy(s, cache.summaries.bounds, { pages, keyLengths: full });
   const rests = keyLengths.map((length) => length % pageSize);
   if (rests.every((rest) => rest === 0)) return scores;
