@@ -53,8 +53,9 @@ const char* nameOfFeed(KeyFeed feed) {
 }  // namespace
 
 std::string LaunchPlan::kernel() const {
-  return std::string("attention_") + nameOfFeed(feed) + "_" + traitsOf(params.problem).name + "_" +
-         nameOf(params.problem.dtype) + "_" + std::to_string(dim);
+  const std::string name = std::string("attention_") + nameOfFeed(feed) + "_" + traitsOf(params.problem).name + "_" +
+                           nameOf(params.problem.dtype) + "_" + std::to_string(dim);
+  return valueDim == dim ? name : name + "_" + std::to_string(valueDim);
 }
 
 TileChoice tilesOf(const LaunchPlan& plan, int rank) {
@@ -120,7 +121,9 @@ LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys
   } else {
     plan.feed = traits.hasStreamKernel && fitsStream(p) && sharedRows > kSplitRows ? KeyFeed::stream : KeyFeed::gather;
   }
-  plan.sizes = tileSizes(int(sizeOf(p.dtype)), plan.dim, plan.feed);
+  const bool hasValueTile = plan.feed == KeyFeed::stream && plan.dim == 192 && sizeOf(p.dtype) == 2;
+  plan.valueDim = hasValueTile && p.valueDim <= 128 ? 128 : plan.dim;
+  plan.sizes = tileSizes(int(sizeOf(p.dtype)), plan.dim, plan.feed, plan.valueDim);
   plan.rows = tileRows(plan.sizes, plan.feed);
 
   // Heads of a group share tiles where one head's rows would leave them half empty.

@@ -17,7 +17,7 @@ constexpr int32_t kMaxDim = 4096;  // columns of values are computed kWideColumn
 
 struct LaunchPlan {
   KeyFeed feed;
-  int dim;  // of the kernel's tiles
+  int dim, valueDim;  // of the kernel's tiles
   TileSizes sizes;
   int rows;  // of a tile of queries
   bool maySplit;  // keys may be cut into splits, if there are enough of them

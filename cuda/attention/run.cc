@@ -55,7 +55,7 @@ class PlanRun {
     noteEffects(queue, cancel);
     if (cancel) return;
     launch(queue, plan_.kernel(), blocks_, 32 * plan_.sizes.warps,
-           sharedBytes(int(sizeOf(p.dtype)), plan_.dim, plan_.feed));
+           sharedBytes(int(sizeOf(p.dtype)), plan_.dim, plan_.feed, plan_.valueDim));
     if (params.splits == 1 || cancel) return;
     launch(queue, "attention_combine_" + type(), rows_, kCombineThreads, 0);
   }

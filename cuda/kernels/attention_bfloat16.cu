@@ -2,3 +2,4 @@
 #include "../attention/sm80/instances.h"
 
 TW_ATTENTION(bfloat16, bf16)
+TW_ATTENTION_192_128(bfloat16, bf16)

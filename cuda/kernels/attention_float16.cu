@@ -2,3 +2,4 @@
 #include "../attention/sm80/instances.h"
 
 TW_ATTENTION(float16, f16)
+TW_ATTENTION_192_128(float16, f16)

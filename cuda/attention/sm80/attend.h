@@ -25,7 +25,7 @@ __device__ __forceinline__ auto blockQueries(const AttentionParams& p, const Wor
 
 // Scores become weights, and the outputs follow: O = rescale * O + P V.
 template <class L>
-__device__ __forceinline__ void accumulate(RegisterTile<L::kRowTiles, L::kDim>& output,
+__device__ __forceinline__ void accumulate(RegisterTile<L::kRowTiles, L::kValueDim>& output,
                                            OnlineSoftmax<2 * L::kRowTiles>& softmax,
                                            RegisterTile<L::kRowTiles, L::kWarpKeys>& scores, const AttentionParams& p,
                                            const Work& work, const Repair<L>& repair) {
@@ -74,7 +74,7 @@ __device__ __forceinline__ void attend(const AttentionParams& p) {
   Pipeline<L> pipeline(p, work, pattern, queries.box(), extras);
   const ScoreScale& scale = p.scale;
   OnlineSoftmax<2 * L::kRowTiles> softmax;
-  RegisterTile<L::kRowTiles, L::kDim> output;
+  RegisterTile<L::kRowTiles, L::kValueDim> output;
   output.setZero();
 
   pipeline.start();

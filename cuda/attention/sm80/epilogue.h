@@ -35,14 +35,14 @@ __device__ __forceinline__ float finishRowOf(const AttentionParams& p, const Wor
 // Rows that the gate closes are 0, whatever their sums are.
 template <class L, class Q>
 __device__ __forceinline__ void clearClosed(const AttentionParams& p, const Work& work, const Q& queries,
-                                            RegisterTile<L::kRowTiles, L::kDim>& output) {
-  using Tile = RegisterTile<L::kRowTiles, L::kDim>;
+                                            RegisterTile<L::kRowTiles, L::kValueDim>& output) {
+  using Tile = RegisterTile<L::kRowTiles, L::kValueDim>;
 #pragma unroll
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
     const auto query = queries.at(L::firstRow() + Tile::row(slot));
     const bool isClosed = p.problem.gate.closes(outputRowOf(work.sequence, query));
 #pragma unroll
-    for (int block = 0; block < L::kDim / 8; ++block)
+    for (int block = 0; block < L::kValueDim / 8; ++block)
 #pragma unroll
       for (int i = 0; i < 2; ++i) output.at(slot, block, i) = isClosed ? 0.0f : output.at(slot, block, i);
   }
@@ -52,8 +52,8 @@ __device__ __forceinline__ void clearClosed(const AttentionParams& p, const Work
 template <class L, class Q>
 __device__ __forceinline__ void storePartials(const AttentionParams& p, const Work& work, const Q& queries,
                                               const OnlineSoftmax<2 * L::kRowTiles>& softmax,
-                                              RegisterTile<L::kRowTiles, L::kDim>& output, float scoreFactor) {
-  using Tile = RegisterTile<L::kRowTiles, L::kDim>;
+                                              RegisterTile<L::kRowTiles, L::kValueDim>& output, float scoreFactor) {
+  using Tile = RegisterTile<L::kRowTiles, L::kValueDim>;
   const int firstRow = L::firstRow();
 #pragma unroll
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
@@ -64,7 +64,7 @@ __device__ __forceinline__ void storePartials(const AttentionParams& p, const Wo
     if (lane_id() % 4 == 0) p.partialStates[row] = {state.max, state.sum};
     float* to = p.partialOutputs + row * p.problem.valueDim;
 #pragma unroll
-    for (int block = 0; block < L::kDim / 8; ++block)
+    for (int block = 0; block < L::kValueDim / 8; ++block)
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         const int column = Tile::column(block, i);
@@ -78,9 +78,9 @@ __device__ __forceinline__ void storePartials(const AttentionParams& p, const Wo
 template <class L, class Q>
 __device__ __forceinline__ void storeRows(const AttentionParams& p, const Work& work, const Q& queries,
                                           const OnlineSoftmax<2 * L::kRowTiles>& softmax,
-                                          RegisterTile<L::kRowTiles, L::kDim>& output, float scoreFactor) {
+                                          RegisterTile<L::kRowTiles, L::kValueDim>& output, float scoreFactor) {
   using E = typename L::E;
-  using Tile = RegisterTile<L::kRowTiles, L::kDim>;
+  using Tile = RegisterTile<L::kRowTiles, L::kValueDim>;
   const int firstRow = L::firstRow();
   float factor[Tile::kSlots];
 #pragma unroll
@@ -98,13 +98,13 @@ __device__ __forceinline__ void storeRows(const AttentionParams& p, const Work& 
 #pragma unroll
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
 #pragma unroll
-    for (int block = 0; block < L::kDim / 8; ++block) {
+    for (int block = 0; block < L::kValueDim / 8; ++block) {
       Element<E>::store(rows.element(firstRow + Tile::row(slot), Tile::column(block, 0)), output.at(slot, block, 0),
                         output.at(slot, block, 1));
     }
   }
   sync_warp();
-  constexpr int kChunks = L::QueryTile::kChunks;
+  constexpr int kChunks = L::ValueTile::kChunks;
 #pragma unroll 1
   for (int i = lane_id(); i < L::kWarpRows * kChunks; i += 32) {
     const int row = firstRow + i / kChunks, c = i % kChunks;
@@ -116,7 +116,7 @@ __device__ __forceinline__ void storeRows(const AttentionParams& p, const Work& 
 // Where the sums of warps that divide the keys meet: in the queries, keys and values, which nobody reads any more.
 template <class L>
 struct MergeMemory {
-  static constexpr int kPitch = L::kDim * 4;
+  static constexpr int kPitch = L::kValueDim * 4;
   static_assert(L::kWarps * L::kRows * kPitch <= 2 * L::KeyTile::kBytes, "tuning.h: too few keys for the merge");
   static_assert(L::kWarps * L::kRows * 8 <= L::QueryTile::kBytes, "states fit where the queries were");
 
@@ -132,9 +132,9 @@ struct MergeMemory {
 // The calling warp's states and sums.
 template <class L>
 __device__ __forceinline__ void writeForMerge(const OnlineSoftmax<2 * L::kRowTiles>& softmax,
-                                              RegisterTile<L::kRowTiles, L::kDim>& output, float scoreFactor,
+                                              RegisterTile<L::kRowTiles, L::kValueDim>& output, float scoreFactor,
                                               int warp) {
-  using Tile = RegisterTile<L::kRowTiles, L::kDim>;
+  using Tile = RegisterTile<L::kRowTiles, L::kValueDim>;
   using Memory = MergeMemory<L>;
 #pragma unroll
   for (int slot = 0; slot < Tile::kSlots; ++slot) {
@@ -145,7 +145,7 @@ __device__ __forceinline__ void writeForMerge(const OnlineSoftmax<2 * L::kRowTil
       st_shared(Memory::state(row, warp) + 4, state.sum);
     }
 #pragma unroll
-    for (int block = 0; block < L::kDim / 8; ++block)
+    for (int block = 0; block < L::kValueDim / 8; ++block)
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         st_shared(Memory::output(row, warp, Tile::column(block, i)), output.at(slot, block, i));
@@ -193,7 +193,7 @@ __device__ __forceinline__ void mergeRow(const AttentionParams& p, const Work& w
 template <class L, class Q>
 __device__ __forceinline__ void storeMerged(const AttentionParams& p, const Work& work, const Q& queries,
                                             const OnlineSoftmax<2 * L::kRowTiles>& softmax,
-                                            RegisterTile<L::kRowTiles, L::kDim>& output, float scoreFactor) {
+                                            RegisterTile<L::kRowTiles, L::kValueDim>& output, float scoreFactor) {
   const int warp = warp_id();  // here, not below: every lane of the warp takes part in its shuffle
   sync_block();
   writeForMerge<L>(softmax, output, scoreFactor, warp);
@@ -205,7 +205,7 @@ __device__ __forceinline__ void storeMerged(const AttentionParams& p, const Work
 template <class L, class Q>
 __device__ __forceinline__ void finish(const AttentionParams& p, const Work& work, const Q& queries,
                                        const OnlineSoftmax<2 * L::kRowTiles>& softmax,
-                                       RegisterTile<L::kRowTiles, L::kDim>& output, const ScoreScale& scale) {
+                                       RegisterTile<L::kRowTiles, L::kValueDim>& output, const ScoreScale& scale) {
   if constexpr (L::kDividesKeys) {
     storeMerged<L>(p, work, queries, softmax, output, scale.ofMaximum);
   } else {

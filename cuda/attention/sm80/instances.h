@@ -17,6 +17,16 @@
     attend<Layout<E, dim, Pattern, KeyFeed::feed>>(p);                            \
   }
 
+// Keys of 192 dims with values of 128, as MLA has them in prefill (DeepSeek-V2, arXiv 2405.04434).
+#define TW_ATTENTION_192_128(type, E)                                                      \
+  namespace tilewise::cuda {                                                               \
+  TW_KERNEL(attention_stream_window_##type##_192_128, AttentionParams,                     \
+            (Layout<E, 192, OneWindow, KeyFeed::stream, 128>::kThreads),                   \
+            (Layout<E, 192, OneWindow, KeyFeed::stream, 128>::kSizes.perMultiprocessor)) { \
+    attend<Layout<E, 192, OneWindow, KeyFeed::stream, 128>>(p);                            \
+  }                                                                                        \
+  }
+
 #define TW_GATHER_KERNEL(pattern, Pattern, type, E, dim) TW_ATTENTION_KERNEL(gather, pattern, Pattern, type, E, dim)
 
 #define TW_ATTENTION_DIM(type, E, dim)                              \

@@ -10,14 +10,14 @@
 
 namespace tilewise::cuda {
 
-template <class E_, int Dim, class Pattern_, KeyFeed kFeed>
+template <class E_, int Dim, class Pattern_, KeyFeed kFeed, int ValueDim = Dim>
 struct Layout {
   using E = E_;
   using Pattern = Pattern_;
-  static constexpr TileSizes kSizes = tileSizes(sizeof(E), Dim, kFeed);
-  static constexpr SharedLayout kShared = sharedLayout(sizeof(E), Dim, kFeed);
-  static constexpr int kDim = Dim, kWarps = kSizes.warps, kThreads = 32 * kWarps, kRowTiles = kSizes.rowTiles;
-  static constexpr int kKeys = kSizes.keys;
+  static constexpr TileSizes kSizes = tileSizes(sizeof(E), Dim, kFeed, ValueDim);
+  static constexpr SharedLayout kShared = sharedLayout(sizeof(E), Dim, kFeed, ValueDim);
+  static constexpr int kDim = Dim, kValueDim = ValueDim, kKeys = kSizes.keys;
+  static constexpr int kWarps = kSizes.warps, kThreads = 32 * kWarps, kRowTiles = kSizes.rowTiles;
   static constexpr int kOwnKeys = kKeys / kWarps;  // keys that each warp copies
   // The stream kernel is out of registers. Problems with a bias, softcap, extra keys, packed heads or split keys use
   // the gather kernel.
@@ -37,13 +37,14 @@ struct Layout {
 
   using QueryTile = SharedTile<E, kRows, Dim>;
   using KeyTile = SharedTile<E, kKeys, Dim>;
+  using ValueTile = SharedTile<E, kKeys, ValueDim>;
   static_assert(kShared.keys == QueryTile::kBytes && kShared.values - kShared.keys == KeyTile::kBytes,
                 "as tuning.h lays them out");
   static_assert(sizeof(KeySlot) == 16, "as tuning.h counts");
 
   __device__ __forceinline__ static QueryTile queries() { return {smem_base()}; }
   __device__ __forceinline__ static KeyTile keys() { return {smem_base() + kShared.keys}; }
-  __device__ __forceinline__ static KeyTile values() { return {smem_base() + kShared.values}; }
+  __device__ __forceinline__ static ValueTile values() { return {smem_base() + kShared.values}; }
   // Of one visit. A barrier separates the last read of a visit's slots from the writes of the next.
   __device__ __forceinline__ static saddr slots() { return smem_base() + kShared.slots; }
   // The calling warp's part: see non_finite.h.

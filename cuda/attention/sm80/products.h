@@ -36,14 +36,14 @@ __device__ __forceinline__ void multiplyKeys(RegisterTile<L::kRowTiles, L::kWarp
 // O += P V
 template <class L>
 __device__ __forceinline__ void addValues(
-    RegisterTile<L::kRowTiles, L::kDim>& output,
+    RegisterTile<L::kRowTiles, L::kValueDim>& output,
     const typename Mma<typename L::E>::template Weights<L::kRowTiles, L::kWarpKeys>& weights) {
   using Product = Mma<typename L::E>;
   const auto values = L::values();
   const auto depthAt = Product::depthAt(values, L::firstKey());
-  constexpr int kAtOnce = Product::columnsAtOnce(L::kDim) / 16;
+  constexpr int kAtOnce = Product::columnsAtOnce(L::kValueDim) / 16;
 #pragma unroll 1
-  for (int first = 0; first < L::kDim / 16; first += kAtOnce) {
+  for (int first = 0; first < L::kValueDim / 16; first += kAtOnce) {
 #pragma unroll
     for (int step = 0; step < L::kWarpKeys / Product::kDepth; ++step) {
       typename Product::Rows rows[L::kRowTiles];
@@ -59,7 +59,7 @@ __device__ __forceinline__ void addValues(
         }
       }
     }
-    if constexpr (16 * kAtOnce < L::kDim) output.template rotate<2 * kAtOnce>();
+    if constexpr (16 * kAtOnce < L::kValueDim) output.template rotate<2 * kAtOnce>();
   }
 }
 

@@ -23,7 +23,7 @@ struct TileSizes {
 };
 
 // Reasons: 'budget' means that registers or shared memory allow no more. Rows without a reason are not measured.
-TW_HOST_DEVICE constexpr TileSizes tileSizes(int elementBytes, int dim, KeyFeed feed) {
+TW_HOST_DEVICE constexpr TileSizes tileSizes(int elementBytes, int dim, KeyFeed feed, int valueDim) {
   const bool isHalf = elementBytes == 2;
   if (feed == KeyFeed::wide) return {1, 8, 128, 1};
   // Warps divide the keys of a visit, at least 16 each. In the end the warps' outputs must fit in the memory of keys
@@ -33,8 +33,12 @@ TW_HOST_DEVICE constexpr TileSizes tileSizes(int elementBytes, int dim, KeyFeed 
   if (!isHalf) return {1, 4, dim <= (feed == KeyFeed::gather ? 64 : 128) ? 32 : 16, dim <= 96 ? 2 : 1};
   if (feed == KeyFeed::gather) return {1, 4, dim <= 128 ? 64 : 32, dim <= 32 ? 3 : dim <= 128 ? 2 : 1};
   // Two row tiles per warp halve the fragment loads of keys; from 192 dims on their outputs exceed the registers.
-  if (dim <= 128) return {2, 4, 64, 2};
+  if (valueDim <= 128) return {2, 4, 64, 2};
   return {1, dim == 192 ? 8 : 4, 64, dim == 192 ? 1 : 2};
+}
+
+TW_HOST_DEVICE constexpr TileSizes tileSizes(int elementBytes, int dim, KeyFeed feed) {
+  return tileSizes(elementBytes, dim, feed, dim);
 }
 
 // Queries of a tile. Warps that divide the keys share their rows.
@@ -69,20 +73,20 @@ struct SharedLayout {
   int slots;  // a KeySlot for each key of a visit
   int bytes;
 };
-TW_HOST_DEVICE constexpr SharedLayout sharedLayout(int elementBytes, int dim, KeyFeed feed) {
-  const TileSizes sizes = tileSizes(elementBytes, dim, feed);
+TW_HOST_DEVICE constexpr SharedLayout sharedLayout(int elementBytes, int dim, KeyFeed feed, int valueDim) {
+  const TileSizes sizes = tileSizes(elementBytes, dim, feed, valueDim);
   const int rows = tileRows(sizes, feed), row = dim * elementBytes;
   const int scores = feed == KeyFeed::decode ? rows * sizes.warps * 32 : rows * ((sizes.keys + 31) / 32 * 32);
   SharedLayout layout{};
   layout.keys = rows * row;
   layout.values = layout.keys + sizes.keys * row;
-  layout.seen = layout.values + sizes.keys * row;
+  layout.seen = layout.values + sizes.keys * valueDim * elementBytes;
   layout.slots = layout.seen + scores / 8;
   layout.bytes = layout.slots + (feed == KeyFeed::stream ? 0 : sizes.keys * 16);
   return layout;
 }
-TW_HOST_DEVICE constexpr int sharedBytes(int elementBytes, int dim, KeyFeed feed) {
-  return feed == KeyFeed::wide ? wideShared(elementBytes).bytes : sharedLayout(elementBytes, dim, feed).bytes;
+TW_HOST_DEVICE constexpr int sharedBytes(int elementBytes, int dim, KeyFeed feed, int valueDim) {
+  return feed == KeyFeed::wide ? wideShared(elementBytes).bytes : sharedLayout(elementBytes, dim, feed, valueDim).bytes;
 }
 
 }  // namespace tilewise::cuda

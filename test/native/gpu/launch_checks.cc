@@ -110,6 +110,10 @@ std::vector<AttentionProblem> attentionProblems() {
       AttentionProblem decodeLists = lists;
       decodeLists.queries = 1;
       all.insert(all.end(), {grid, shards, lists, decodeLists});
+      if (dim == 192) {
+        all.push_back(stream);
+        all.back().valueDim = 100;
+      }
       if (dim > 32) continue;
       // What rules do is looked at first: a byte per entry and key. Nothing runs, so that any address will do.
       for (AttentionProblem masked : {stream, grid}) {
