@@ -45,6 +45,9 @@ onEveryBackend((backend) => {
         { ...mla, queries: 1, keys: 700, heads: [16, 1], dtype: 'float16' },
         { ...mla, queries: 2, keys: 300, heads: [20, 1] },
         { ...mla, dims: [575, 509], storage: 'gaps' },
+        // Prefill, where rotated dims come with keys alone.
+        { ...mla, queries: 150, keys: 150, dims: [192, 128], dtype: 'bfloat16' },
+        { ...mla, queries: 70, keys: 130, dims: [180, 100], dtype: 'float16', storage: 'gaps', left: 40 },
         { ...mla, gate: { run: 7 } },
         { ...mla, queries: 90, dtype: 'float16', gate: { run: 20, withoutLse: true } },
         { ...mla, queries: 1, keys: 700, heads: [16, 1], gate: { run: 3 } },

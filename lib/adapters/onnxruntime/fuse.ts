@@ -218,7 +218,12 @@ async function open(opening: Opening, found: readonly SwappedSite[]) {
     const file = model.file && path.basename(model.file);
     for (const { segment, sites: after } of withSharedTables(view, cut(view, sites), file)) {
       const pieces = segment && segmentModel(model, view, segment, (name) => known.get(name));
-      const session = pieces && (await ort.InferenceSession.create(memory.bytesOf(pieces), settings));
+      // Where nothing is swapped onnxruntime reads the file itself, weights and all.
+      const session =
+        pieces &&
+        (found.length === 0 && model.file !== undefined
+          ? await ort.InferenceSession.create(model.file, settings)
+          : await ort.InferenceSession.create(memory.bytesOf(pieces), settings));
       const before = stages.at(-1)?.segment;
       stages.push({
         segment: session && new SegmentRunner(session, segment.needs, isInner, before),

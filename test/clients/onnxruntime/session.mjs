@@ -166,9 +166,24 @@ describe('fuse', () => {
     isRight((await session.run(feeds)).y);
   });
 
-  it('runs a model of which nothing is swapped', async (t) => {
-    const session = await open(t, pathOf(bert), { ...options, only: () => false });
-    isRight((await session.run(feeds)).y);
+  it('runs a model of which nothing is swapped, whose file onnxruntime reads itself', async () => {
+    const seen = [];
+    const watching = {
+      Tensor: ort.Tensor,
+      InferenceSession: {
+        create: (source, settings) => {
+          seen.push(source);
+          return ort.InferenceSession.create(source, settings);
+        },
+      },
+    };
+    const files = [pathOf(bert), fileURLToPath(new URL('../models/external.onnx', import.meta.url))];
+    for (const file of files) {
+      const session = await fuse(watching, file, { ...options, only: () => false });
+      isRight((await session.run(feeds)).y);
+      await session.release();
+    }
+    assert.deepEqual(seen, files);
   });
 
   it('stops onnxruntime from spinning, unless it is told to', async () => {

@@ -4,6 +4,7 @@
 // attention_checks codes [rounds] [first seed]: problems whose older keys are codes; or attention_checks of <kernel>
 // [problems]: problems that this kernel takes, up to the first that goes wrong. Reader: someone who changed a kernel.
 // The TypeScript conformance suite is the real specification; this one needs no Node, and runs where time is short.
+#include <cctype>
 #include <cmath>
 #include <cstdlib>
 #include <set>
@@ -69,14 +70,15 @@ void check(Backend& backend, Case& c) {
 
 // One small problem for every n-th of all kernels, which is what sanitizers have time for.
 void checkEachKernel(Backend& backend, size_t every) {
-  // By element type, ways to meet the keys of a pattern in tiles of dims, and patterns of more dims than these.
-  constexpr size_t kKernels = 3 * (7 * 6 + 4);
+  // By element type, ways to meet the keys of a pattern in tiles of dims, and patterns of more dims than these; and
+  // 16-bit windows over values of fewer dims.
+  constexpr size_t kKernels = 3 * (7 * 6 + 4) + 2;
   const int32_t queryCounts[] = {1, 3, 40, 70}, keyCounts[] = {33, 70}, dims[] = {32, 64, 80, 128, 180, 256, 300};
   std::set<std::string> met;
   for (uint32_t seed = 0; met.size() < kKernels && seed < 20'000; ++seed) {
     CaseMaker maker{seed};
     const int32_t queries = queryCounts[maker.pick(4)], keys = keyCounts[maker.pick(2)], dim = dims[maker.pick(7)];
-    const auto c = maker.draw(queries, keys, dim, dim - maker.pick(9));
+    const auto c = maker.draw(queries, keys, dim, dim == 180 && maker.pick(2) ? 120 : dim - maker.pick(9));
     const std::string kernel = cuda::planLaunch(c->problem, c->problem.queries, c->problem.keys).kernel();
     if (!met.insert(kernel).second || met.size() % every != 0) continue;
     answer(*c);
@@ -101,7 +103,10 @@ void emptyFirst(Case& c) {
 void checkKernel(Backend& backend, const std::string& kernel, int problems) {
   const int32_t queryCounts[] = {1, 3, 24, 70, 130}, keyCounts[] = {33, 70, 100, 150, 600};
   const bool isWide = kernel.find("wide") != std::string::npos;  // of any dims: these have three strips and two
-  const int32_t dim = isWide ? 270 : std::atoi(kernel.c_str() + kernel.rfind('_') + 1);
+  const size_t last = kernel.rfind('_'), before = kernel.rfind('_', last - 1);
+  const int32_t valueColumns = isWide ? 270 : std::atoi(kernel.c_str() + last + 1);
+  const bool hasBoth = std::isdigit(static_cast<unsigned char>(kernel[before + 1]));  // keys have dims of their own
+  const int32_t dim = hasBoth ? std::atoi(kernel.c_str() + before + 1) : valueColumns;
   const auto isAsked = [&](const AttentionProblem& p) {
     return p.batch * p.outputHeads() <= 10 && kernel.find(nameOf(p.dtype)) != std::string::npos;
   };
@@ -109,7 +114,8 @@ void checkKernel(Backend& backend, const std::string& kernel, int problems) {
   for (uint32_t seed = 0; met < problems && failures == 0 && seed < 100'000; ++seed) {
     CaseMaker maker{seed};
     const int32_t queries = queryCounts[maker.pick(5)], keys = keyCounts[maker.pick(5)];
-    const int32_t headDim = dim - maker.pick(2) * maker.pick(9), valueDim = dim - maker.pick(2) * maker.pick(9);
+    const int32_t headDim = dim - maker.pick(2) * maker.pick(9);
+    const int32_t valueDim = valueColumns - maker.pick(2) * maker.pick(9);
     const auto c = maker.drawIf(queries, keys, headDim, valueDim, isAsked);
     if (!c) continue;
     const cuda::LaunchPlan plan = cuda::planLaunch(c->problem, queries, keys);
