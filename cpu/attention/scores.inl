@@ -127,7 +127,7 @@ void withWeights(const Activation& activation, Token keys, Visit&& visit) {
   visit([bias](Vec s) {
     return sigmoidOf(
                Lanes(add(s, bias)), [](Lanes x) { return Lanes(exp(x.v)); },
-               [](Lanes a, Lanes b) { return Lanes(div(a.v, b.v)); })
+               [](Lanes a, Lanes b) { return Lanes(divNear(a.v, b.v)); })
         .v;
   });
 }

@@ -27,6 +27,7 @@ SIMD Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 SIMD Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
 SIMD Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 SIMD Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
+SIMD Vec divNear(Vec a, Vec b) { return div(a, b); }  // for b of 1 to 2
 SIMD Vec sqrt(Vec a) { return _mm256_sqrt_ps(a); }
 SIMD Vec mulAdd(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
 SIMD Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }

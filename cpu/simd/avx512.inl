@@ -28,6 +28,13 @@ SIMD Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 SIMD Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 SIMD Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 SIMD Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
+// div() for b of 1 to 2: an estimate of 1 / b, one step of Newton's and what is left of a, in a fifth of the time.
+SIMD Vec divNear(Vec a, Vec b) {
+  const Vec estimate = _mm512_rcp14_ps(b);
+  const Vec inverse = _mm512_fmadd_ps(estimate, _mm512_fnmadd_ps(b, estimate, _mm512_set1_ps(1.0f)), estimate);
+  const Vec quotient = _mm512_mul_ps(a, inverse);
+  return _mm512_fmadd_ps(_mm512_fnmadd_ps(quotient, b, a), inverse, quotient);
+}
 SIMD Vec sqrt(Vec a) { return _mm512_sqrt_ps(a); }
 SIMD Vec mulAdd(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
 SIMD Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }

@@ -22,6 +22,7 @@ SIMD Vec add(Vec a, Vec b) { return vaddq_f32(a, b); }
 SIMD Vec sub(Vec a, Vec b) { return vsubq_f32(a, b); }
 SIMD Vec mul(Vec a, Vec b) { return vmulq_f32(a, b); }
 SIMD Vec div(Vec a, Vec b) { return vdivq_f32(a, b); }
+SIMD Vec divNear(Vec a, Vec b) { return div(a, b); }  // for b of 1 to 2
 SIMD Vec sqrt(Vec a) { return vsqrtq_f32(a); }
 SIMD Vec mulAdd(Vec a, Vec b, Vec c) { return vfmaq_f32(c, a, b); }
 SIMD Vec max(Vec a, Vec b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }

@@ -26,6 +26,7 @@ SIMD Vec add(Vec a, Vec b) { return a + b; }
 SIMD Vec sub(Vec a, Vec b) { return a - b; }
 SIMD Vec mul(Vec a, Vec b) { return a * b; }
 SIMD Vec div(Vec a, Vec b) { return a / b; }
+SIMD Vec divNear(Vec a, Vec b) { return div(a, b); }  // for b of 1 to 2
 SIMD Vec sqrt(Vec a) {
   return Vec{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
 }

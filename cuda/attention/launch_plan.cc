@@ -2,6 +2,7 @@
 #include "launch_plan.h"
 
 #include <map>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -11,9 +12,11 @@
 namespace tilewise::cuda {
 namespace {
 
-// Kernels with outputs of 256 dims have no register for factors on scores: those run in wide kernels.
-int tileDim(const AttentionProblem& p) {
+// The tile of dims, of those that instances.h has. Kernels with outputs of 256 dims have no register for factors on
+// scores: those run in wide kernels.
+int tileDim(const AttentionProblem& p, bool isWindow) {
   for (int dim : {32, 64, 96, 128, 192, 256}) {
+    if (!isWindow && (dim == 96 || dim == 192)) continue;
     if (larger(p.headDim, p.valueDim) <= dim && !(dim == 256 && p.hasFactors())) return dim;
   }
   return kWideColumns;
@@ -105,7 +108,7 @@ LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys
   const PatternTraits traits = traitsOf(problem);
   if (traits.isGrid) params.problem.grid = asRank3(problem.grid);
   const AttentionProblem& p = params.problem;
-  plan.dim = tileDim(p);
+  plan.dim = tileDim(p, std::string_view(traits.name) == "window");
 
   const int32_t group = p.headsPerKvHead();
   const bool isShared = traits.sharesKeys(group);

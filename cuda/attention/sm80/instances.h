@@ -29,11 +29,18 @@
 
 #define TW_GATHER_KERNEL(pattern, Pattern, type, E, dim) TW_ATTENTION_KERNEL(gather, pattern, Pattern, type, E, dim)
 
+// Tiles that every pattern has.
 #define TW_ATTENTION_DIM(type, E, dim)                              \
   TW_PATTERNS(TW_GATHER_KERNEL, type, E, dim)                       \
   TW_ATTENTION_KERNEL(stream, window, OneWindow, type, E, dim)      \
   TW_ATTENTION_KERNEL(decode, window, WindowOrRanges, type, E, dim) \
   TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
+
+// Tiles of windows and ranges alone: other patterns take the next larger one, and images stay small.
+#define TW_WINDOW_DIM(type, E, dim)                            \
+  TW_GATHER_KERNEL(window, WindowOrRanges, type, E, dim)       \
+  TW_ATTENTION_KERNEL(stream, window, OneWindow, type, E, dim) \
+  TW_ATTENTION_KERNEL(decode, window, WindowOrRanges, type, E, dim)
 
 // Rows of more dims than the largest tile has.
 #define TW_WIDE_KERNEL(pattern, Pattern, type, E)                                                          \
@@ -53,9 +60,9 @@
   namespace tilewise::cuda {           \
   TW_ATTENTION_DIM(type, E, 32)        \
   TW_ATTENTION_DIM(type, E, 64)        \
-  TW_ATTENTION_DIM(type, E, 96)        \
+  TW_WINDOW_DIM(type, E, 96)           \
   TW_ATTENTION_DIM(type, E, 128)       \
-  TW_ATTENTION_DIM(type, E, 192)       \
+  TW_WINDOW_DIM(type, E, 192)          \
   TW_ATTENTION_DIM(type, E, 256)       \
   TW_PATTERNS(TW_WIDE_KERNEL, type, E) \
   TW_ATTENTION_HELPERS(type, E)        \
