@@ -29,6 +29,7 @@ const checks = [
   check('linear_checks', []),
   check('cumulative_checks', []),
   check('delta_checks', []),
+  check('encode_checks', []),
   check('local_linear_checks', []),
   check('stats_checks', []),
   check('summary_checks', []),

@@ -66,6 +66,7 @@ function checksFor(capability) {
     linear_checks: [60, 10],
     cumulative_checks: [60, 10],
     delta_checks: [60, 10],
+    encode_checks: [60, 10],
     local_linear_checks: [40, 8],
     stats_checks: [60, 10],
     summary_checks: [60, 10],

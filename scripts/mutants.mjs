@@ -34,6 +34,7 @@ const families = {
   rotary: { kernels: 'cuda/kernels/rotary.cu', checks: 'rotary', problems: 40 },
   cumulative: { kernels: 'cuda/kernels/cumulative.cu', checks: 'cumulative', problems: 24 },
   delta: { kernels: 'cuda/kernels/delta.cu', checks: 'delta', problems: 20 },
+  encode: { kernels: 'cuda/kernels/encode.cu', checks: 'encode', problems: 20 },
   linear: { kernels: 'cuda/kernels/linear.cu', checks: 'linear', problems: 20 },
   local_linear: { kernels: 'cuda/kernels/local_linear.cu', checks: 'local_linear', problems: 24 },
   stats: { kernels: 'cuda/kernels/stats.cu', checks: 'stats', problems: 40 },

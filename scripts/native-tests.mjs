@@ -38,6 +38,7 @@ const kernels = [
   { name: 'linear_checks', room: 'gpu', args: [4] },
   { name: 'cumulative_checks', room: 'gpu', args: [6] },
   { name: 'delta_checks', room: 'gpu', args: [2] },
+  { name: 'encode_checks', room: 'gpu', args: [6] },
   { name: 'local_linear_checks', room: 'gpu', args: [4] },
   { name: 'stats_checks', room: 'gpu', args: [6] },
   { name: 'summary_checks', room: 'gpu', args: [6] },

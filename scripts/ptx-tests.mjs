@@ -32,6 +32,7 @@ const checks = [
   check('linear_checks', [20], `twins:${folder}`),
   check('cumulative_checks', [20], `twins:${folder}`),
   check('delta_checks', [20], `twins:${folder}`),
+  check('encode_checks', [20], `twins:${folder}`),
   // How many iterations a row takes may hang on its last bit: no twins.
   check('local_linear_checks', [16], `ptx:${folder},races`),
   check('stats_checks', [16], `twins:${folder}`),

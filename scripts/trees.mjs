@@ -28,6 +28,7 @@ export const gpuChecks = [
   'linear_checks',
   'cumulative_checks',
   'delta_checks',
+  'encode_checks',
   'local_linear_checks',
   'stats_checks',
   'summary_checks',

@@ -96,7 +96,7 @@ void encodeChannels(const Rows& rows, const EncodedRun& run, const CodeBlock& bl
     }
     for (int32_t i = 0; i < form.group; ++i) {
       rows.read(begin + i, x);
-      for (int32_t d = 0; d < dim; ++d) codes[d] = uint8_t(int32_t(codeAt(x[d] - mins[d], steps[d], 0, levels)));
+      for (int32_t d = 0; d < dim; ++d) codes[d] = uint8_t(codeAt(x[d] - mins[d], steps[d], 0, levels));
       pack(codes, form, block.row(run.first + begin + i));
     }
   }
@@ -139,7 +139,7 @@ void encodeTokens(const Rows& rows, const EncodedRun& run, bool isSymmetric, con
       block.mins()[at] = group.min;
       const float origin = group.origin, step = group.step, zero = group.zero;
       const int32_t end = begin + form.group;
-      for (int32_t d = begin; d < end; ++d) codes[d] = uint8_t(int32_t(codeAt(x[d] - origin, step, zero, levels)));
+      for (int32_t d = begin; d < end; ++d) codes[d] = uint8_t(codeAt(x[d] - origin, step, zero, levels));
     }
     pack(codes, form, block.row(run.first + i));
   }

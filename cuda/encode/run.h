@@ -1,5 +1,4 @@
-// Codes made on a GPU: what cuda/operations.h asks of an operation. There are no kernels, so the backend refuses every
-// problem, and only addReasons() is ever called. Reader: the backend.
+// Codes made on a GPU: what cuda/operations.h asks of an operation. Reader: the backend.
 #pragma once
 
 #include "../../core/op/backend.h"
@@ -10,10 +9,8 @@
 
 namespace tilewise::cuda {
 
-inline void addReasons(Reasons& reasons, const EncodeProblem&, const Limits&) {
-  reasons.add("codes are made on the CPU only");
-}
-inline EncodeProblem stage(Staging&, const EncodeProblem& problem) { return problem; }
-inline void run(const EncodeProblem&, const Limits&, Queue&, const CancelFlag&) {}
+void addReasons(Reasons& reasons, const EncodeProblem& problem, const Limits& limits);
+EncodeProblem stage(Staging& staging, const EncodeProblem& problem);
+void run(const EncodeProblem& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
 }  // namespace tilewise::cuda

@@ -48,6 +48,7 @@ void run(const StagedAttention& staged, const Limits&, Queue& queue, const Cance
 void run(const AppendProblem&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const CumulativeProblem&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const DeltaProblem&, const Limits&, Queue&, const CancelFlag&) {}
+void run(const EncodeProblem&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const LocalLinearProblem&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const StatsProblem&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const SummaryProblem&, const Limits&, Queue&, const CancelFlag&) {}
@@ -61,6 +62,7 @@ void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
 void addReasons(Reasons&, const AppendProblem&, const Limits&) {}
 void addReasons(Reasons&, const CumulativeProblem&, const Limits&) {}
 void addReasons(Reasons&, const DeltaProblem&, const Limits&) {}
+void addReasons(Reasons&, const EncodeProblem&, const Limits&) {}
 void addReasons(Reasons&, const LocalLinearProblem&, const Limits&) {}
 void addReasons(Reasons&, const StatsProblem&, const Limits&) {}
 void addReasons(Reasons&, const SummaryProblem&, const Limits&) {}

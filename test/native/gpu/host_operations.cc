@@ -141,6 +141,14 @@ void run(const DeltaProblem& p, const Limits&, Queue&, const CancelFlag& cancel)
   cpu::backend().run(p, cancel);
 }
 
+void run(const EncodeProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
+  for (const void* data : std::initializer_list<const void*>{p.keys.data, p.values.data, p.slots, p.keyRuns,
+                                                             p.valueRuns, p.narrowed, p.to.data, p.wide.data}) {
+    mustBeOnDevice(data, "an operand");
+  }
+  cpu::backend().run(p, cancel);
+}
+
 void run(const LocalLinearProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
   for (const Operand* o : {&p.query, &p.key, &p.value, &p.correction, &p.out}) mustBeRows(*o, p.dtype, "rows");
   cpu::backend().run(p, cancel);
@@ -194,6 +202,7 @@ void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
 void addReasons(Reasons&, const AppendProblem&, const Limits&) {}
 void addReasons(Reasons&, const CumulativeProblem&, const Limits&) {}
 void addReasons(Reasons&, const DeltaProblem&, const Limits&) {}
+void addReasons(Reasons&, const EncodeProblem&, const Limits&) {}
 void addReasons(Reasons&, const LinearProblem&, const Limits&) {}
 void addReasons(Reasons&, const LocalLinearProblem&, const Limits&) {}
 void addReasons(Reasons&, const MergeProblem&, const Limits&) {}

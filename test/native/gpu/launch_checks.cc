@@ -407,6 +407,23 @@ void checkStats(Largest& largest, const cuda::Limits& limits) {
         }
 }
 
+void checkEncode(Largest& largest, const cuda::Limits& limits) {
+  for (const DType type : kTypes) {
+    EncodeProblem p;
+    p.heads = 1 << 10;
+    p.type = type;
+    p.keyRunCount = p.valueRunCount = 1 << 20;
+    p.narrowedCount = 1 << 20;
+    std::map<std::string, int64_t> blocks;
+    for (const NotedLaunch& l : launchesOf(p, limits)) blocks[l.kernel] += l.blocks;
+    CHECK(blocks[std::string("encode_") + nameOf(type)] == (int64_t(1) << 31) &&
+              blocks["encode_narrowed"] == (int64_t(1) << 31),
+          "%lld blocks of rows, %lld of codes", (long long)blocks[std::string("encode_") + nameOf(type)],
+          (long long)blocks["encode_narrowed"]);
+    largest.add(launchesOf(p, limits));
+  }
+}
+
 void checkSummary(Largest& largest, const cuda::Limits& limits) {
   for (const DType type : kTypes) {
     SummaryProblem p;
@@ -459,9 +476,9 @@ Largest checkAll(const cuda::Limits& limits) {
   // By type, ways to meet the keys of a pattern in tiles of dims, and patterns of more dims than these; combine,
   // lengths, effects of rules on tokens and grids, merge, append and rotary by type; selection; linear and cumulative
   // attention by type, and their carries; the delta rule and local linear attention by type; statistics by type and
-  // direction, parts and top keys; summaries by type.
+  // direction, parts and top keys; summaries by type; codes by type, and of codes.
   constexpr size_t kKernels =
-      3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 3 + 12 + (3 * 4 + 1) + (3 * 2 + 1) + 3 + 3 + (3 * 3 + 2) + 3;
+      3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 3 + 12 + (3 * 4 + 1) + (3 * 2 + 1) + 3 + 3 + (3 * 3 + 2) + 3 + 4;
   Largest largest;
   checkAttention(largest, limits);
   checkMerge(largest, limits);
@@ -475,6 +492,7 @@ Largest checkAll(const cuda::Limits& limits) {
   checkLocalLinear(largest, limits);
   checkStats(largest, limits);
   checkSummary(largest, limits);
+  checkEncode(largest, limits);
   CHECK(largest.kernels() == kKernels, "%zu kernels were launched, there are %zu", largest.kernels(), kKernels);
   return largest;
 }

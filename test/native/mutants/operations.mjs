@@ -11,6 +11,7 @@ const linear = mutant('linear', 'cuda/linear/');
 const stats = mutant('stats', 'cuda/stats/');
 const localLinear = mutant('local_linear', 'cuda/local_linear/');
 const summary = (name, ...change) => mutant('summary', 'cuda/summary/')(name, 'summarise.h', ...change);
+const encode = mutant('encode', 'cuda/encode/');
 const delta = (name, ...change) => mutant('delta', 'cuda/delta/')(name, 'scan.h', ...change);
 const cumulative = (name, ...change) => mutant('cumulative', 'cuda/cumulative/')(name, 'scan_tokens.h', ...change);
 
@@ -270,6 +271,15 @@ export const operationMutants = [
   ),
   summary('means are sums', 'sum * (1.0f / float(run.count))', 'sum'),
   summary('heads share the first', 'p.key.offset(run.batch, run.first, head)', 'p.key.offset(run.batch, run.first, 0)'),
+
+  // Codes.
+  encode('codes are made before all scales are there', 'encode_rows.h', '    sync_block();\n'),
+  encode('the last number of a group does not count', 'encode_rows.h', 'i < form.group; ++i', 'i + 1 < form.group; ++i'),
+  encode('infinite numbers count', 'encode_rows.h', '      flaw += x * 0;\n'),
+  encode('channels that fill a row up have codes', 'packed_codes.h', 'if (channel + b < form.dim) packed', 'packed'),
+  encode('rows of a run begin at the block', 'encode_rows.h', 'to_.row(run_.first + row)', 'to_.row(row)'),
+  encode('blocks that lose bits keep their scales', 'narrow_blocks.h', '[i] * factor', '[i]'),
+  encode('all codes lose as many bits', 'narrow_blocks.h', 'wide, d), wide.bits,', 'wide, d), 8,'),
 
   // Linear attention.
   linear('later keys have a score', 'scan.h', 'x = column <= row ? x : 0;', 'x = column <= row + 1 ? x : 0;'),
