@@ -274,7 +274,12 @@ export const operationMutants = [
 
   // Codes.
   encode('codes are made before all scales are there', 'encode_rows.h', '    sync_block();\n'),
-  encode('the last number of a group does not count', 'encode_rows.h', 'i < form.group; ++i', 'i + 1 < form.group; ++i'),
+  encode(
+    'the last number of a group does not count',
+    'encode_rows.h',
+    'i < form.group; ++i',
+    'i + 1 < form.group; ++i',
+  ),
   encode('infinite numbers count', 'encode_rows.h', '      flaw += x * 0;\n'),
   encode('channels that fill a row up have codes', 'packed_codes.h', 'if (channel + b < form.dim) packed', 'packed'),
   encode('rows of a run begin at the block', 'encode_rows.h', 'to_.row(run_.first + row)', 'to_.row(row)'),
