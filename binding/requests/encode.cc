@@ -76,11 +76,11 @@ const EncodedRun* readRuns(Napi::Env env, const Views& views, Slot slot, const C
 
 void readSlots(Napi::Env env, const Views& views, EncodeProblem& p) {
   const std::vector<int32_t>& slots = views.keep(views.at(Slot::slots));
-  const int64_t count = int64_t(p.pages) * p.pageSize;
+  const int64_t count = int64_t(p.slots.pages) * p.slots.pageSize;
   for (const int32_t slot : slots) {
     if (slot < 0 || slot >= count) refuse(env, "slots must be from 0 to less than pages * pageSize");
   }
-  p.slots = slots.data();
+  p.slots.list = slots.data();
   p.slotCount = int64_t(slots.size());
 }
 
@@ -105,8 +105,8 @@ void readNarrowed(const Numbers& n, const Views& views, CodeAxis axis, EncodePro
 
 Operand readRows(const Numbers& n, const Views& views, const Kind& kind, const CodeForm& form, const EncodeProblem& p) {
   if (form.dim == 0 || p.slotCount == 0) return {};
-  return readOperand(n, "the rows", size_t(kind.operand), views.at(kind.rows), p.pages, p.pageSize, p.heads, form.dim,
-                     p.type);
+  return readOperand(n, "the rows", size_t(kind.operand), views.at(kind.rows), p.slots.pages, p.slots.pageSize, p.heads,
+                     form.dim, p.type);
 }
 
 Request readEncode(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
@@ -115,8 +115,8 @@ Request readEncode(Napi::Env env, const Napi::Value& numbers, const Napi::Value&
   EncodeProblem p;
   request.device = size_t(countOf(n, Field::device, 0));
   p.heads = countOf(n, Field::heads, 1);
-  p.pages = countOf(n, Field::pages, 0);
-  p.pageSize = countOf(n, Field::pageSize, 1);
+  p.slots.pages = countOf(n, Field::pages, 0);
+  p.slots.pageSize = countOf(n, Field::pageSize, 1);
   p.type = n.type(size_t(Field::type));
   p.isSymmetric = n.whole(size_t(Field::isSymmetric), "isSymmetric", 0, 1) == 1;
   const Token tokens = countOf(n, Field::blockTokens, 1);

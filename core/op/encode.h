@@ -8,6 +8,7 @@
 #include "../base/placed.h"
 #include "../store/code_groups.h"
 #include "../store/coded_keys.h"
+#include "../store/page_slots.h"
 
 namespace tilewise {
 
@@ -57,10 +58,8 @@ struct EncodeProblem {
 
   // Rows that become codes.
   DType type = DType::float32;
-  int32_t pages = 0;
-  Token pageSize = 1;
-  Operand keys, values;  // [pages, pageSize, heads, dim]
-  const int32_t* slots = nullptr;  // page * pageSize + row of the page
+  Operand keys, values;  // the pages
+  PageSlots slots;
   int64_t slotCount = 0;
   const EncodedRun *keyRuns = nullptr, *valueRuns = nullptr;
   int64_t keyRunCount = 0, valueRunCount = 0;
@@ -71,9 +70,6 @@ struct EncodeProblem {
   int64_t narrowedCount = 0;
 
   bool isEmpty() const { return keyRunCount + valueRunCount + narrowedCount == 0; }
-  TW_HOST_DEVICE int64_t offset(const Operand& rows, int32_t slot, int32_t head) const {
-    return rows.offset(slot / pageSize, slot % pageSize, head);
-  }
 };
 
 }  // namespace tilewise

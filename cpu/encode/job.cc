@@ -19,7 +19,7 @@ class Rows {
         kernels_(kernels) {}
 
   void read(Token i, float* to) const {
-    const int64_t at = p_.offset(rows_, p_.slots[run_.slot + i], head_);
+    const int64_t at = p_.slots.offset(rows_, run_.slot + i, head_);
     kernels_.readRow(static_cast<const char*>(rows_.data) + at * sizeOf(p_.type), p_.type, rows_.dim, dim_, to);
   }
 

@@ -43,7 +43,7 @@ class RowEncoder {
 
  private:
   __device__ __forceinline__ float number(int32_t row, int32_t channel) const {
-    const E* const from = static_cast<const E*>(rows_.data) + p_.offset(rows_, p_.slots[run_.slot + row], head_);
+    const E* const from = static_cast<const E*>(rows_.data) + p_.slots.offset(rows_, run_.slot + row, head_);
     return RowPiece<E>::numberOf(from[channel * rows_.dim]);
   }
 

@@ -6,9 +6,12 @@ namespace tilewise::cuda {
 
 EncodeProblem stage(Staging& staging, const EncodeProblem& problem) {
   EncodeProblem p = problem;
-  if (p.keyRunCount > 0) staging.input(p.keys, p.pages, p.pageSize, p.heads, p.to.keys.dim, p.type);
-  if (p.valueRunCount > 0) staging.input(p.values, p.pages, p.pageSize, p.heads, p.to.values.dim, p.type);
-  staging.inputList(p.slots, p.slotCount);
+  const auto input = [&](Operand& rows, int32_t dim) {
+    staging.input(rows, p.slots.pages, p.slots.rowsOfPage(), p.heads, dim, p.type);
+  };
+  if (p.keyRunCount > 0) input(p.keys, p.to.keys.dim);
+  if (p.valueRunCount > 0) input(p.values, p.to.values.dim);
+  staging.inputList(p.slots.list, p.slotCount);
   staging.inputList(p.keyRuns, p.keyRunCount);
   staging.inputList(p.valueRuns, p.valueRunCount);
   staging.inputList(p.narrowed, p.narrowedCount);

@@ -71,8 +71,8 @@ Case makeCase(uint32_t seed) {
   p.heads = 1 + pick(3);
   p.isSymmetric = pick(4) == 0;
   p.type = DType(pick(3));
-  p.pages = 1 + pick(4);
-  p.pageSize = pick.of(pageSizes);
+  p.slots.pages = 1 + pick(4);
+  p.slots.pageSize = pick.of(pageSizes);
   const Token blockTokens = 4 * (1 + pick(4));
   const CodeAxis axis = CodeAxis(p.isSymmetric || pick(3) == 0);
   p.to.keys = formOf(pick, axis, blockTokens, p.isSymmetric);
@@ -81,7 +81,7 @@ Case makeCase(uint32_t seed) {
   p.wide.keys = widened(pick, p.to.keys);
   p.wide.values = widened(pick, p.to.values);
   p.wide.count = 3;
-  std::vector<int32_t> tokens(size_t(p.pages) * p.pageSize);
+  std::vector<int32_t> tokens(size_t(p.slots.pages) * p.slots.pageSize);
   std::iota(tokens.begin(), tokens.end(), 0);
   const int32_t written = pick(p.to.count);
   c.keys.runs = runsOf(pick, p.to.keys, written, c.slots, tokens);
@@ -89,7 +89,7 @@ Case makeCase(uint32_t seed) {
   for (const bool areKeys : {true, false}) {
     const CodeForm& form = areKeys ? p.to.keys : p.to.values;
     (areKeys ? c.keys : c.values).rows =
-        makeOperand(pick, {p.pages, p.pageSize, p.heads, form.dim}, p.type, false,
+        makeOperand(pick, {p.slots.pages, p.slots.pageSize, p.heads, form.dim}, p.type, false,
                     [&] { return pick(400) ? float(pick(20000) - 10000) / 77.0f : unusual(pick); });
   }
   for (int32_t block = written; block < p.to.count; ++block) c.narrowed.push_back({pick(p.wide.count), block});
@@ -128,7 +128,7 @@ void encodeRun(const Case& c, const Kind& kind, const EncodedRun& run, int32_t h
   const bool isChannel = form.axis == CodeAxis::channel;
   const auto number = [&](int32_t row, int32_t channel) {
     const int32_t slot = c.slots[size_t(run.slot + row)];
-    return kind.rows.get(slot / p.pageSize, slot % p.pageSize, head, channel);
+    return kind.rows.get(slot / p.slots.pageSize, slot % p.slots.pageSize, head, channel);
   };
   for (int32_t row = 0; row < run.count; ++row) std::memset(to.row(run.first + row), 0, size_t(form.rowBytes));
   for (int32_t row = 0; row < run.count; row += isChannel ? form.group : 1)
@@ -200,7 +200,7 @@ void checkCase(Case& c, const std::string& mode) {
   EncodeProblem p = c.problem;
   p.keys = c.keys.rows.on(device.upload(c.keys.rows.bytes));
   p.values = c.values.rows.on(device.upload(c.values.rows.bytes));
-  p.slots = device.upload(c.slots);
+  p.slots.list = device.upload(c.slots);
   p.slotCount = int64_t(c.slots.size());
   p.keyRuns = device.upload(c.keys.runs);
   p.keyRunCount = int64_t(c.keys.runs.size());

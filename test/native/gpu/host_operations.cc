@@ -142,7 +142,7 @@ void run(const DeltaProblem& p, const Limits&, Queue&, const CancelFlag& cancel)
 }
 
 void run(const EncodeProblem& p, const Limits&, Queue&, const CancelFlag& cancel) {
-  for (const void* data : std::initializer_list<const void*>{p.keys.data, p.values.data, p.slots, p.keyRuns,
+  for (const void* data : std::initializer_list<const void*>{p.keys.data, p.values.data, p.slots.list, p.keyRuns,
                                                              p.valueRuns, p.narrowed, p.to.data, p.wide.data}) {
     mustBeOnDevice(data, "an operand");
   }
