@@ -86,7 +86,9 @@ class Addon : public Napi::Addon<Addon> {
                              method<&Addon::explain>("explain"),
                              method<&Addon::sights>("sights"),
                              method<&Addon::selectionBounds>("selectionBounds"),
-                             method<&Addon::linearPasses>("linearPasses"),
+                             method<&Addon::passes<readLinearShape>>("linearPasses"),
+                             method<&Addon::passes<readDeltaShape>>("deltaPasses"),
+                             method<&Addon::passes<readCumulativeShape>>("cumulativePasses"),
                              method<&Addon::sampledBlocks>("sampledBlocks"),
                              method<&Addon::documentRanges>("documentRanges"),
                              method<&Addon::sliceRanges>("sliceRanges"),
@@ -227,11 +229,12 @@ class Addon : public Napi::Addon<Addon> {
     return result;
   }
 
-  // (numbers): how linear attention is divided, and why a device would refuse it.
-  Napi::Value linearPasses(const Napi::CallbackInfo& info) {
-    const Request request = readLinearShape(info.Env(), info[0]);
+  // (numbers): how a call is divided, and why a device would refuse it.
+  template <Request (*readShape)(Napi::Env, const Napi::Value&)>
+  Napi::Value passes(const Napi::CallbackInfo& info) {
+    const Request request = readShape(info.Env(), info[0]);
     const Backend& backend = backendAt(info.Env(), request.device);
-    const LinearPasses passes = backend.passes(std::get<LinearProblem>(request.problem));
+    const LinearPasses passes = backend.passes(request.problem);
     Napi::Object result = Napi::Object::New(info.Env());
     result.Set("chunk", passes.chunk);
     result.Set("groups", double(passes.groups));

@@ -23,7 +23,9 @@ class CpuBackend final : public Backend {
   }
   TileChoice tiles(const AttentionProblem& p) const override { return tilesFor(p, activeKernels()); }
 
-  LinearPasses passes(const LinearProblem& p) const override { return passesOf(p, threads()); }
+  LinearPasses passes(const AnyProblem& problem) const override {
+    return std::visit([&](const auto& p) { return passesOf(p, threads()); }, problem);
+  }
 
   void run(const AnyProblem& problem, const CancelFlag& cancel) override {
     for (int32_t i = 0; i < jobsIn(problem) && !cancel; ++i) Pool::shared().run(jobAt(problem, i, cancel));

@@ -18,7 +18,9 @@ std::vector<std::string> GpuBackend::supports(const AnyProblem& problem) const {
 
 TileChoice GpuBackend::tiles(const AttentionProblem& problem) const { return tilesFor(problem); }
 
-LinearPasses GpuBackend::passes(const LinearProblem& problem) const { return passesOf(problem, machine_.limits()); }
+LinearPasses GpuBackend::passes(const AnyProblem& problem) const {
+  return std::visit([&](const auto& p) { return passesOf(p, machine_.limits()); }, problem);
+}
 
 void GpuBackend::run(const AnyProblem& problem, const CancelFlag& cancel) {
   std::visit(

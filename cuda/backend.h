@@ -27,7 +27,7 @@ class GpuBackend final : public Backend {
 
   std::vector<std::string> supports(const AnyProblem& problem) const override;
   TileChoice tiles(const AttentionProblem& problem) const override;
-  LinearPasses passes(const LinearProblem& problem) const override;
+  LinearPasses passes(const AnyProblem& problem) const override;
 
   void run(const AnyProblem& problem, const CancelFlag& cancel) override;
   void submit(const AnyProblem& problem, const CancelFlag& cancel, Completion done) override;

@@ -30,6 +30,12 @@ export { type ErrorCode, TilewiseError, TilewiseRangeError, TilewiseTypeError } 
 export { explain } from './explain/explain.js';
 export type { ExplainOptions, ExplainShape, Explanation } from './explain/explanation.js';
 export { type ExplainLinearShape, explainLinear, type LinearExplanation } from './explain/linear.js';
+export {
+  type ExplainCumulativeShape,
+  type ExplainDeltaShape,
+  explainCumulative,
+  explainDelta,
+} from './explain/scans.js';
 export { type AttentionResult, attention, attentionSync, type ResultOf } from './ops/attention/attention.js';
 export { type GaussianMixtureOptions, gaussianMixture } from './ops/attention/gaussian-mixture.js';
 export type { AttentionOptions, Layout } from './ops/attention/options.js';

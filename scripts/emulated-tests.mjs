@@ -34,11 +34,15 @@ const checks = [
   check('stats_checks', []),
   check('summary_checks', []),
   check('visit_checks', []),
+  check('scaling_checks', []),
 ];
 
 async function checkKernels() {
   // The program of the mutants is only compiled: scripts/mutants.mjs links it with few kernels.
-  return (await build('emulated', [...gpuChecks, 'visit_checks', 'attention_mutants'])) && runChecks(checks);
+  return (
+    (await build('emulated', [...gpuChecks, 'visit_checks', 'scaling_checks', 'attention_mutants'])) &&
+    runChecks(checks)
+  );
 }
 
 let isOk = await build('emulated');

@@ -9,6 +9,7 @@ import path from 'node:path';
 import process from 'node:process';
 import { buildAttentionProbeOnPtx, buildPrimitivesOnPtx, primitives } from './gpu-programs.mjs';
 import { kernelSuite, runKernelSuite } from './kernel-suite.mjs';
+import { areProductsOnTensorCores } from './ptx-products.mjs';
 import { build, gpuChecks, libraryOf, program, root, runChecks } from './trees.mjs';
 
 const folder = path.join(root, 'build', 'kernel-ptx');
@@ -66,6 +67,7 @@ function programsOfCards() {
 }
 
 async function checkKernels() {
+  if (!areProductsOnTensorCores(folder)) return false;
   return (await build('emulated', gpuChecks)) && runChecks([...programsOfCards(), ...checks]);
 }
 

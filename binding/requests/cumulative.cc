@@ -1,6 +1,7 @@
 // The request of cumulative attention. Reader: someone who adds a field.
 #include "fields.h"
 #include "ops.h"
+#include "plan.h"
 #include "reading.h"
 
 namespace tilewise {
@@ -49,17 +50,28 @@ void readStates(const Numbers& n, const Views& views, CumulativeProblem& p) {
   if (p.batch > 0 && (!p.after.sum || !p.after.weighted)) refuse(n.env(), "a state has three parts");
 }
 
-Request readCumulative(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
-  const Numbers n(env, numbers, size_t(Field::count));
+// All but operands and states.
+CumulativeProblem readSizes(const Numbers& n) {
   const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFields[size_t(f)], least); };
-  Request request;
   CumulativeProblem p;
-  request.device = size_t(count(Field::device, 0));
   p.batch = count(Field::batch, 0);
   p.tokens = count(Field::tokens, 0);
   p.heads = count(Field::heads, 1);
   p.valueDim = count(Field::valueDim, 1);
   p.dtype = n.type(size_t(Field::type));
+  return p;
+}
+
+Request deviceOf(const Numbers& n) {
+  Request request;
+  request.device = size_t(n.count(size_t(Field::device), "device", 0));
+  return request;
+}
+
+Request readCumulative(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
+  const Numbers n(env, numbers, size_t(Field::count));
+  Request request = deviceOf(n);
+  CumulativeProblem p = readSizes(n);
   const Views views(env, objects, request);
   p.scoreBatch = n.stride(size_t(Field::scoresByBatch));
   p.scoreToken = n.stride(size_t(Field::scoresByToken));
@@ -82,5 +94,12 @@ Request readCumulative(Napi::Env env, const Napi::Value& numbers, const Napi::Va
 }  // namespace
 
 const Op kCumulative{"cumulative", kFields, kSlots, {}, {}, readCumulative};
+
+Request readCumulativeShape(Napi::Env env, const Napi::Value& numbers) {
+  const Numbers n(env, numbers, kFields.size());
+  Request request = deviceOf(n);
+  request.problem = readSizes(n);
+  return request;
+}
 
 }  // namespace tilewise

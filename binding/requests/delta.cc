@@ -1,6 +1,7 @@
 // The request of the gated delta rule. Reader: someone who adds a field.
 #include "fields.h"
 #include "ops.h"
+#include "plan.h"
 #include "reading.h"
 
 namespace tilewise {
@@ -58,29 +59,40 @@ void readSequences(const Numbers& n, const Views& views, DeltaProblem& p) {
   p.cuSeqlens = list.data();
 }
 
-Request readDelta(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
-  const Numbers n(env, numbers, size_t(Field::count));
+// All but operands, sequences and states.
+DeltaProblem readSizes(const Numbers& n) {
   const auto count = [&](Field f, int32_t least) { return n.count(size_t(f), kFields[size_t(f)], least); };
-  Request request;
   DeltaProblem p;
-  request.device = size_t(count(Field::device, 0));
   p.batch = count(Field::batch, 0);
   p.queryHeads = count(Field::queryHeads, 1);
   p.keyHeads = count(Field::keyHeads, 1);
   p.valueHeads = count(Field::valueHeads, 1);
-  if (p.valueHeads % p.keyHeads != 0) refuse(env, "key heads must divide the value heads");
+  if (p.valueHeads % p.keyHeads != 0) refuse(n.env(), "key heads must divide the value heads");
   if (p.outHeads() % p.queryHeads != 0 || p.outHeads() % p.valueHeads != 0) {
-    refuse(env, "of query heads and value heads one must divide the other");
+    refuse(n.env(), "of query heads and value heads one must divide the other");
   }
   p.tokens = count(Field::tokens, 0);
   p.headDim = count(Field::headDim, 1);
   p.valueDim = count(Field::valueDim, 1);
-  if (larger(p.headDim, p.valueDim) > kMostDeltaDim) refuse(env, "the dims are too large");
+  if (larger(p.headDim, p.valueDim) > kMostDeltaDim) refuse(n.env(), "the dims are too large");
   p.dtype = n.type(size_t(Field::type));
   p.sequences = count(Field::sequences, 0);
   p.hasUnitRows = n.whole(size_t(Field::hasUnitRows), "hasUnitRows", 0, 1) == 1;
   p.scale = float(n.at(size_t(Field::scale)));
   p.chunk = int32_t(n.whole(size_t(Field::chunk), "chunk", 0, kMostDeltaChunk));
+  return p;
+}
+
+Request deviceOf(const Numbers& n) {
+  Request request;
+  request.device = size_t(n.count(size_t(Field::device), "device", 0));
+  return request;
+}
+
+Request readDelta(Napi::Env env, const Napi::Value& numbers, const Napi::Value& objects) {
+  const Numbers n(env, numbers, size_t(Field::count));
+  Request request = deviceOf(n);
+  DeltaProblem p = readSizes(n);
   const Views views(env, objects, request);
   const auto operand = [&](const char* name, Field base, Slot slot, int64_t heads, int64_t dim) {
     return readOperand(n, name, size_t(base), views.at(slot), p.batch, p.tokens, heads, dim, p.dtype);
@@ -102,5 +114,12 @@ Request readDelta(Napi::Env env, const Napi::Value& numbers, const Napi::Value& 
 }  // namespace
 
 const Op kDelta{"delta", kFields, kSlots, {}, {}, readDelta};
+
+Request readDeltaShape(Napi::Env env, const Napi::Value& numbers) {
+  const Numbers n(env, numbers, kFields.size());
+  Request request = deviceOf(n);
+  request.problem = readSizes(n);
+  return request;
+}
 
 }  // namespace tilewise

@@ -14,8 +14,10 @@ namespace tilewise {
 Request readShape(Napi::Env env, const Napi::Value& numbers, const Napi::Value& views);
 // The same of a selection request: no operands, no lists.
 SelectionProblem readSelectionShape(Napi::Env env, const Napi::Value& numbers);
-// The same of a request of linear attention: no operands, no states, sequences of equal lengths.
+// The same of requests of linear attention and its kin: no operands, no states, sequences of equal lengths.
 Request readLinearShape(Napi::Env env, const Napi::Value& numbers);
+Request readDeltaShape(Napi::Env env, const Napi::Value& numbers);
+Request readCumulativeShape(Napi::Env env, const Napi::Value& numbers);
 
 // The third argument of explain(): [isDynamic, queries and keys of a tile per axis], 0 where the backend's own choice
 // stands. Returns whether anything was asked for.

@@ -79,8 +79,8 @@ class Backend {
     return choice;
   }
 
-  // How it divides linear attention, for explain().
-  virtual LinearPasses passes(const LinearProblem&) const { return {}; }
+  // How it divides linear attention, the delta rule or cumulative attention, for explain().
+  virtual LinearPasses passes(const AnyProblem&) const { return {}; }
 
   // Runs the problem; the calling thread takes part. Returns when done or cancelled; throws when it failed.
   virtual void run(const AnyProblem& problem, const CancelFlag& cancel) = 0;

@@ -29,6 +29,12 @@ struct CumulativeProblem {
   CumulativeState<const float> before;  // absent, or all three
   CumulativeState<float> after;  // likewise; may be those before
 
+  // Of scores, values, outputs and lse, each once, and of states.
+  double operandBytes() const {
+    const double tasks = double(batch) * heads, states = double(before.max != nullptr) + double(after.max != nullptr);
+    const double perToken = double(sizeof(float)) * (lse ? 2 : 1) + 2.0 * valueDim * double(sizeOf(dtype));
+    return tasks * (tokens * perToken + states * (2.0 + valueDim) * double(sizeof(float)));
+  }
   bool isEmpty() const { return !out.data && !after.max; }
 };
 

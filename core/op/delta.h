@@ -45,6 +45,14 @@ struct DeltaProblem {
   const int32_t* cuSeqlens = nullptr;
   int32_t sequences = 0;  // batch, unless packed
 
+  // Of q, k, beta and decay, each as often as columns are divided; of v and the outputs once, and of states.
+  double bytesOf(int64_t columnBlocks) const {
+    const double size = double(sizeOf(dtype)), all = double(batch) * tokens, floats = sizeof(float);
+    const double states = double(stateIn != nullptr) + double(state != nullptr);
+    const double numbers = valueHeads * floats * (decay.data ? 2 : 1);
+    return all * double(columnBlocks) * ((double(queryHeads) + keyHeads) * headDim * size + numbers) +
+           all * (double(valueHeads) + outHeads()) * valueDim * size + states * double(stateAt(sequences, 0)) * floats;
+  }
   bool isEmpty() const { return !out.data && !state; }
   TW_HOST_DEVICE int32_t outHeads() const { return larger(queryHeads, valueHeads); }
   TW_HOST_DEVICE int32_t headsPerState() const { return outHeads() / valueHeads; }

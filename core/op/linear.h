@@ -34,7 +34,8 @@ struct LinearStates {
   bool areSplit = false;
 };
 
-// How a device divides a call, for explain(). Not split: one pass over every sequence.
+// How a device divides a call, for explain(); of the delta rule and of cumulative attention, too. Not split: one pass
+// over every sequence.
 struct LinearPasses {
   int32_t chunk = 0;  // tokens
   int64_t groups = 1;  // of the longest sequence

@@ -91,6 +91,8 @@ double flopsOf(const CumulativeProblem& p) { return 8.0 * p.batch * p.heads * p.
 
 int32_t jobsOf(const CumulativeProblem&) { return 1; }
 
+LinearPasses passesOf(const CumulativeProblem& p, int) { return {kCumulativeChunk, 1, false, p.operandBytes()}; }
+
 std::shared_ptr<Job> jobOf(const CumulativeProblem& problem, int32_t, const Kernels& kernels, int) {
   const auto cumulative = std::make_shared<const CumulativeJob>(problem, kernels);
   const auto job = std::make_shared<Job>();

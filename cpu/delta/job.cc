@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "../runtime/dispatch.h"
 #include "kernels.h"
 #include "tuning.h"
 
@@ -21,38 +22,42 @@ const DeltaKernels& deltaKernels(const Kernels& kernels) {
   return kDeltaPortable;
 }
 
-class DeltaJob {
- public:
-  DeltaJob(const DeltaProblem& problem, const DeltaKernels& kernels, int threads) : p_(problem), k_(kernels) {
-    chunk_ = p_.chunk > 0 ? p_.chunk : kDeltaChunk;
+// Into pieces of columns, each of so many strips.
+struct Division {
+  Division(const DeltaProblem& p, int32_t panel, int threads) : tasks(int64_t(p.sequences) * p.valueHeads) {
     Token longest = 1;
-    for (int32_t s = 0; s < p_.sequences; ++s) longest = larger(longest, p_.tokensOf(s).size());
-    chunk_ = smaller<int32_t>(chunk_, longest);
-    const int32_t strips = ceilDiv(p_.valueDim, k_.panel);
-    const int64_t tasks = int64_t(p_.sequences) * p_.valueHeads;
+    for (int32_t s = 0; s < p.sequences; ++s) longest = larger(longest, p.tokensOf(s).size());
+    chunk = smaller<int32_t>(p.chunk > 0 ? p.chunk : kDeltaChunk, longest);
     if (tasks == 0) return;
-    pieces_ = int32_t(smaller<int64_t>(strips, ceilDiv<int64_t>(threads, tasks)));
-    strips_ = ceilDiv(strips, pieces_);
-    pieces_ = ceilDiv(strips, strips_);
-    items_ = tasks * pieces_;
+    const int32_t all = ceilDiv(p.valueDim, panel);
+    strips = ceilDiv(all, int32_t(smaller<int64_t>(all, ceilDiv<int64_t>(threads, tasks))));
+    pieces = ceilDiv(all, strips);
   }
 
-  int64_t items() const { return items_; }
+  int64_t tasks;
+  int32_t chunk, strips = 0, pieces = 1;
+};
+
+class DeltaJob {
+ public:
+  DeltaJob(const DeltaProblem& problem, const DeltaKernels& kernels, int threads)
+      : p_(problem), k_(kernels), division_(problem, kernels.panel, threads) {}
+
+  int64_t items() const { return division_.tasks * division_.pieces; }
 
   void work(int64_t item, Worker& worker) const {
-    const int64_t task = item / pieces_;
-    const int32_t first = int32_t(item % pieces_) * strips_;
-    const int32_t strips = smaller(strips_, ceilDiv(p_.valueDim, k_.panel) - first);
+    const int64_t task = item / division_.pieces;
+    const int32_t first = int32_t(item % division_.pieces) * division_.strips, chunk = division_.chunk;
+    const int32_t strips = smaller(division_.strips, ceilDiv(p_.valueDim, k_.panel) - first);
     const Pause pause{[](void* it) { return static_cast<Worker*>(it)->pause(); }, &worker};
-    k_.run({&p_, task / p_.valueHeads, int32_t(task % p_.valueHeads), first, strips, chunk_, pause},
-           worker.floats(k_.scratchFloats(p_, strips, chunk_)));
+    k_.run({&p_, task / p_.valueHeads, int32_t(task % p_.valueHeads), first, strips, chunk, pause},
+           worker.floats(k_.scratchFloats(p_, strips, chunk)));
   }
 
  private:
   const DeltaProblem p_;
   const DeltaKernels& k_;
-  int32_t chunk_ = 0, pieces_ = 1, strips_ = 0;
-  int64_t items_ = 0;
+  const Division division_;
 };
 
 }  // namespace
@@ -67,6 +72,11 @@ double flopsOf(const DeltaProblem& p) {
 }
 
 int32_t jobsOf(const DeltaProblem&) { return 1; }
+
+LinearPasses passesOf(const DeltaProblem& p, int threads) {
+  const Division division(p, deltaKernels(activeKernels()).panel, threads);
+  return {division.chunk, 1, false, p.bytesOf(division.pieces)};
+}
 
 std::shared_ptr<Job> jobOf(const DeltaProblem& problem, int32_t, const Kernels& kernels, int threads) {
   const auto delta = std::make_shared<const DeltaJob>(problem, deltaKernels(kernels), threads);

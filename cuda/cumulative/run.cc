@@ -8,10 +8,9 @@
 #include "params.h"
 
 namespace tilewise::cuda {
+namespace {
 
-void addReasons(Reasons&, const CumulativeProblem&, const Limits&) {}
-
-void run(const CumulativeProblem& problem, const Limits& limits, Queue& queue, const CancelFlag& cancel) {
+CumulativeParams divide(const CumulativeProblem& problem, const Limits& limits) {
   CumulativeParams p{};
   p.problem = problem;
   p.tasks = int64_t(problem.batch) * problem.heads;
@@ -24,7 +23,31 @@ void run(const CumulativeProblem& problem, const Limits& limits, Queue& queue, c
   // A state that is overwritten is read by the blocks of all columns.
   const bool isOverwritten = problem.after.max && problem.after.max.data == problem.before.max.data;
   p.isSplit = p.groups > 1 || (isOverwritten && p.columnBlocks > 1);
+  return p;
+}
 
+}  // namespace
+
+void addReasons(Reasons&, const CumulativeProblem&, const Limits&) {}
+
+LinearPasses passesOf(const CumulativeProblem& problem, const Limits& limits) {
+  const CumulativeParams p = divide(problem, limits);
+  const double size = double(sizeOf(problem.dtype)), tasks = double(p.tasks), floats = sizeof(float);
+  const double scores = tasks * problem.tokens * floats, values = tasks * problem.tokens * problem.valueDim * size;
+  // Every block of columns follows the scores.
+  LinearPasses passes{kCumulativeChunkTokens, p.groups, p.isSplit, 0};
+  passes.bytes = problem.operandBytes() + (p.columnBlocks - 1) * scores;
+  if (!p.isSplit) return passes;
+  // Sums of groups are written, carried on and read; those of the last only where a state is left.
+  const Token last = problem.after.max ? 0 : problem.tokens - (p.groups - 1) * p.groupTokens;
+  const double again = problem.tokens == 0 ? 0 : 1 - double(last) / problem.tokens;
+  passes.bytes += again * (p.columnBlocks * scores + values) + 4 * tasks * p.groups * double(p.slotFloats()) * floats;
+  return passes;
+}
+
+void run(const CumulativeProblem& problem, const Limits& limits, Queue& queue, const CancelFlag& cancel) {
+  CumulativeParams p = divide(problem, limits);
+  const int64_t blocks = p.tasks * p.columnBlocks;
   const auto launch = [&](const std::string& kernel, int64_t work) {
     p.firstBlock = 0;
     launchAll(queue, cancel, "cumulative", kernel, kCumulativeThreads, p, p.firstBlock, work, 1);

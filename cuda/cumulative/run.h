@@ -11,6 +11,7 @@ namespace tilewise::cuda {
 
 void addReasons(Reasons& reasons, const CumulativeProblem& problem, const Limits& limits);
 CumulativeProblem stage(Staging& staging, const CumulativeProblem& problem);
+LinearPasses passesOf(const CumulativeProblem& problem, const Limits& limits);
 void run(const CumulativeProblem& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
 }  // namespace tilewise::cuda

@@ -29,6 +29,10 @@ int64_t layOut(int32_t headDim, DeltaShape& shape) {
   return at;
 }
 
+int32_t chunkOf(const DeltaProblem& problem) {
+  return problem.chunk > 0 ? smaller(problem.chunk, kChunkTokens) : kChunkTokens;
+}
+
 }  // namespace
 
 void addReasons(Reasons& reasons, const DeltaProblem& problem, const Limits& limits) {
@@ -37,13 +41,17 @@ void addReasons(Reasons& reasons, const DeltaProblem& problem, const Limits& lim
                 " of the gated delta rule on this device");
 }
 
+LinearPasses passesOf(const DeltaProblem& problem, const Limits&) {
+  return {chunkOf(problem), 1, false, problem.bytesOf(ceilDiv(problem.valueDim, kDeltaColumns))};
+}
+
 void run(const DeltaProblem& problem, const Limits&, Queue& queue, const CancelFlag& cancel) {
   DeltaParams p{};
   p.problem = problem;
   p.isQueryAligned = hasAlignedRows(problem.query, problem.dtype);
   p.isKeyAligned = hasAlignedRows(problem.key, problem.dtype);
   p.isValueAligned = hasAlignedRows(problem.value, problem.dtype);
-  p.chunk = problem.chunk > 0 ? smaller(problem.chunk, kChunkTokens) : kChunkTokens;
+  p.chunk = chunkOf(problem);
   p.columnBlocks = ceilDiv(problem.valueDim, kDeltaColumns);
   const int64_t bytes = layOut(problem.headDim, p.shape);
   const int64_t tasks = int64_t(problem.sequences) * problem.valueHeads;

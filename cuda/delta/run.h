@@ -11,6 +11,7 @@ namespace tilewise::cuda {
 
 void addReasons(Reasons& reasons, const DeltaProblem& problem, const Limits& limits);
 DeltaProblem stage(Staging& staging, const DeltaProblem& problem);
+LinearPasses passesOf(const DeltaProblem& problem, const Limits& limits);
 void run(const DeltaProblem& staged, const Limits& limits, Queue& queue, const CancelFlag& cancel);
 
 }  // namespace tilewise::cuda

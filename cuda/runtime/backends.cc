@@ -26,7 +26,9 @@ class Unavailable final : public Backend {
   Availability availability() const override { return {false, reason_, code_}; }
   std::vector<std::string> supports(const AnyProblem& p) const override { return cuda::reasonsAgainst(p, kTypical); }
   TileChoice tiles(const AttentionProblem& p) const override { return cuda::tilesFor(p); }
-  LinearPasses passes(const LinearProblem& p) const override { return cuda::passesOf(p, kTypical); }
+  LinearPasses passes(const AnyProblem& problem) const override {
+    return std::visit([](const auto& p) { return cuda::passesOf(p, kTypical); }, problem);
+  }
   void run(const AnyProblem&, const CancelFlag&) override { refuse(); }
   void submit(const AnyProblem&, const CancelFlag&, Completion) override { refuse(); }
 

@@ -35,7 +35,7 @@ export interface ExplainLinearShape {
   chunk?: number;
 }
 
-/** What explainLinear() answers. */
+/** What explainLinear() answers, and explainDelta() and explainCumulative(). */
 export interface LinearExplanation {
   /** The device that would run the call, and why, as in explain(). */
   readonly backend: Explanation['backend'];
@@ -69,7 +69,8 @@ const shapeNames = namesOf<ExplainLinearShape>({
   causal: 1,
   chunk: 1,
 });
-const optionNames = namesOf<{ device?: DeviceName }>({ device: 1 });
+/** The options of this family. */
+export const explanationNames = namesOf<{ device?: DeviceName }>({ device: 1 });
 
 /**
  * Says how a device would divide linearAttention() of these sizes, without running it and without data.
@@ -81,7 +82,7 @@ const optionNames = namesOf<{ device?: DeviceName }>({ device: 1 });
  */
 export function explainLinear(shape: ExplainLinearShape, options: { device?: DeviceName } = {}): LinearExplanation {
   checkNames('the shape of explainLinear()', shape, shapeNames);
-  checkNames('explainLinear()', options, optionNames);
+  checkNames('explainLinear()', options, explanationNames);
   const device = options.device === undefined ? 'auto' : checkDevice('device', options.device);
   const { kvHeads = shape.queryHeads, valueDim = shape.headDim, dtype = 'float32' } = shape;
   const isCausal = shape.causal === undefined || checkBoolean('causal', shape.causal);

@@ -143,6 +143,9 @@ export interface Native {
   selectionBounds(numbers: Float64Array): { dots: number; kept: number };
   /** How a device divides linear attention; numbers of the op `linear`. */
   linearPasses(numbers: Float64Array): NativePasses;
+  /** The same of the ops `delta` and `cumulative`. */
+  deltaPasses(numbers: Float64Array): NativePasses;
+  cumulativePasses(numbers: Float64Array): NativePasses;
   /**
    * The block lists that a rule draws: `numbers` are those of binding/requests/sampling.cc, `lengths` [queries, keys] of every
    * sequence, `table` probabilities by distance.

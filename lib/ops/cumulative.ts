@@ -73,6 +73,7 @@ const optionNames = namesOf<CumulativeOptions>({
 });
 const op = new Op('cumulative');
 const field = {
+  device: op.field('device'),
   batch: op.field('batch'),
   tokens: op.field('tokens'),
   heads: op.field('heads'),
@@ -106,7 +107,7 @@ const partNames = Object.keys(parts) as PartName[];
  * @param options see CumulativeOptions
  * @returns `{ out }`, with `lse` and `state` where they are asked for; rejects with TypeError or RangeError
  *   (ERR_TILEWISE_UNKNOWN_OPTION, ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_INVALID_TENSOR, ERR_TILEWISE_SHAPE_MISMATCH,
- *   ERR_TILEWISE_DTYPE, ERR_TILEWISE_OVERLAP) or TilewiseError (ERR_TILEWISE_UNSUPPORTED on a GPU)
+ *   ERR_TILEWISE_DTYPE, ERR_TILEWISE_OVERLAP) or TilewiseError (ERR_TILEWISE_NO_DEVICE)
  */
 export async function cumulativeAttention<const V extends TensorLike, T = Tensor>(
   scores: TensorLike,
@@ -192,6 +193,24 @@ function readState(state: unknown): Record<PartName, View> {
   return { max: read('max'), sum: read('sum'), weighted: read('weighted') };
 }
 
+function putSizes(numbers: Float64Array, { batch, tokens, heads, valueDim, type }: Sizes & { type: string }): void {
+  numbers[field.batch] = batch;
+  numbers[field.tokens] = tokens;
+  numbers[field.heads] = heads;
+  numbers[field.valueDim] = valueDim;
+  numbers[field.type] = dataTypeCode(type);
+}
+
+/** A request without data, for native.cumulativePasses() of a device. */
+export function describeCumulative(sizes: Sizes & { type: string }): (device: number) => Float64Array {
+  const numbers = new Float64Array(op.fields);
+  putSizes(numbers, sizes);
+  return (device) => {
+    numbers[field.device] = device;
+    return numbers;
+  };
+}
+
 function prepare(
   where: string,
   scoresLike: TensorLike,
@@ -212,7 +231,7 @@ function prepare(
   const state = o.state === undefined ? undefined : readState(o.state);
   const out = o.out === undefined ? undefined : readTensor('out', o.out, floatTypes);
   const sizes = sizesOf(v, isHeadsFirst);
-  const { batch, tokens, heads, valueDim } = sizes;
+  const { batch, tokens, heads } = sizes;
   const isPacked = v.dims.length === 3;
   checkSame('scores', scores, 'float32', isPacked ? [tokens, heads] : [batch, tokens, heads]);
   if (state) for (const name of partNames) checkSame(`state.${name}`, state[name], 'float32', dimsOfPart(name, sizes));
@@ -226,11 +245,7 @@ function prepare(
   const placement = placementOf(device, out ? [...named, { name: 'out', view: out }] : named);
   const request = new Request(form, mayCopy && copiesInputs(copyInputs, named));
   const { numbers, views } = request;
-  numbers[field.batch] = batch;
-  numbers[field.tokens] = tokens;
-  numbers[field.heads] = heads;
-  numbers[field.valueDim] = valueDim;
-  numbers[field.type] = dataTypeCode(v.type);
+  putSizes(numbers, { ...sizes, type: v.type });
   const given = request.input('scores', scoresSlot, scores);
   request.place(field.scores, given.offset, isPacked ? [0, ...given.strides] : given.strides);
   request.operand('v', place.value, v, isHeadsFirst);

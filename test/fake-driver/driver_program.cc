@@ -58,6 +58,8 @@ void run(const StagedRotary&, const Limits&, Queue&, const CancelFlag&) {}
 void run(const SelectionProblem&, const Limits&, Queue&, const CancelFlag&) {}
 TileChoice tilesFor(const AttentionProblem&) { return {}; }
 LinearPasses passesOf(const LinearProblem&, const Limits&) { return {}; }
+LinearPasses passesOf(const DeltaProblem&, const Limits&) { return {}; }
+LinearPasses passesOf(const CumulativeProblem&, const Limits&) { return {}; }
 void addReasons(Reasons&, const AttentionProblem&, const Limits&) {}
 void addReasons(Reasons&, const AppendProblem&, const Limits&) {}
 void addReasons(Reasons&, const CumulativeProblem&, const Limits&) {}

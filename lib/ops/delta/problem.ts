@@ -22,6 +22,7 @@ import type { DeltaSettings } from './options.js';
 export const deltaOp = new Op('delta');
 
 const field = {
+  device: deltaOp.field('device'),
   batch: deltaOp.field('batch'),
   queryHeads: deltaOp.field('queryHeads'),
   keyHeads: deltaOp.field('keyHeads'),
@@ -57,7 +58,7 @@ const form: RequestForm = { fields: deltaOp.fields, slots: deltaOp.views, result
 /** The largest dims, as core/op/delta.h has them. */
 const maxDim = 4096;
 
-interface DeltaShape {
+export interface DeltaShape {
   readonly batch: number;
   readonly sequences: number;
   readonly queryHeads: number;
@@ -182,6 +183,30 @@ function putStates(
   return new ((Class ?? Tensor) as new (type: string, data: unknown, dims: number[]) => object)('float32', data, dims);
 }
 
+function putSizes(numbers: Float64Array, shape: DeltaShape, chunk: number): void {
+  numbers[field.batch] = shape.batch;
+  numbers[field.queryHeads] = shape.queryHeads;
+  numbers[field.keyHeads] = shape.keyHeads;
+  numbers[field.valueHeads] = shape.valueHeads;
+  numbers[field.tokens] = shape.tokens;
+  numbers[field.headDim] = shape.headDim;
+  numbers[field.valueDim] = shape.valueDim;
+  numbers[field.type] = dataTypeCode(shape.type);
+  numbers[field.sequences] = shape.sequences;
+  numbers[field.chunk] = chunk;
+}
+
+/** A request without data, for native.deltaPasses() of a device. */
+export function describeDelta(shape: DeltaShape, chunk: number): (device: number) => Float64Array {
+  checkHeads(shape);
+  const numbers = new Float64Array(deltaOp.fields);
+  putSizes(numbers, shape, chunk);
+  return (device) => {
+    numbers[field.device] = device;
+    return numbers;
+  };
+}
+
 /** Reads the tensors of a call. */
 export function prepareDelta(
   [qLike, kLike, vLike]: readonly [TensorLike, TensorLike, TensorLike],
@@ -204,18 +229,9 @@ export function prepareDelta(
   const placement = placementOf(settings.device, out ? [...named, { name: 'out', view: out }] : named);
   const request = new Request(form, copiesInputs(settings.copyInputs, named));
   const { numbers } = request;
-  numbers[field.batch] = shape.batch;
-  numbers[field.queryHeads] = shape.queryHeads;
-  numbers[field.keyHeads] = shape.keyHeads;
-  numbers[field.valueHeads] = shape.valueHeads;
-  numbers[field.tokens] = shape.tokens;
-  numbers[field.headDim] = shape.headDim;
-  numbers[field.valueDim] = shape.valueDim;
-  numbers[field.type] = dataTypeCode(shape.type);
-  numbers[field.sequences] = shape.sequences;
+  putSizes(numbers, shape, settings.chunk);
   numbers[field.hasUnitRows] = Number(settings.hasUnitRows);
   numbers[field.scale] = settings.scale ?? shape.headDim ** -0.5;
-  numbers[field.chunk] = settings.chunk;
   request.operand('q', place.q, q, isHeadsFirst);
   request.operand('k', place.k, k, isHeadsFirst);
   request.operand('v', place.v, v, isHeadsFirst);

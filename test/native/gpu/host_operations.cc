@@ -51,6 +51,8 @@ namespace tilewise::cuda {
 
 TileChoice tilesFor(const AttentionProblem& p) { return cpu::backend().tiles(p); }
 LinearPasses passesOf(const LinearProblem& p, const Limits&) { return cpu::backend().passes(p); }
+LinearPasses passesOf(const DeltaProblem& p, const Limits&) { return cpu::backend().passes(p); }
+LinearPasses passesOf(const CumulativeProblem& p, const Limits&) { return cpu::backend().passes(p); }
 void run(const StagedAttention& staged, const Limits&, Queue&, const CancelFlag& cancel) {
   const AttentionProblem &p = staged.problem, &lengths = staged.lengths;
   mustBeRows(p.query, p.dtype, "query");
