@@ -16,54 +16,66 @@ class CodedRow {
 
   // 16 bytes of numbers from a channel on, a multiple of their count; those behind the last channel are 0.
   template <class E>
-  __device__ __forceinline__ RowPiece<E> piece(int channel) const {
+  __device__ __forceinline__ void copy(saddr to, int channel) const {
+    if (!areInFours()) return copyEach<E>(to, channel);
     RowPiece<E> piece;
 #pragma unroll
     for (int i = 0; i < piece.kCount; i += 4) {
-      float x[4];
-      read(x, channel + i);
+      float x[4] = {};
+      if (channel + i < form_.dim) read(x, channel + i);
 #pragma unroll
       for (int j = 0; j < 4; ++j) piece.round(x[j], piece.element[i + j]);
     }
-    return piece;
+    st_shared(to, piece.whole);
   }
 
  private:
+  // Whether four channels have their scales next to each other, or share one.
+  __device__ __forceinline__ bool areInFours() const {
+    return form_.axis == CodeAxis::channel ? form_.dim % 4 == 0 : form_.group % 4 == 0;
+  }
+  __device__ __forceinline__ uint32_t mask() const { return (1u << form_.bits) - 1; }
+  // Of the row's channel 0, as scales_ is.
+  __device__ __forceinline__ const float* mins() const {
+    return scales_ + (form_.minsAt - form_.scalesAt) / int64_t(sizeof(float));
+  }
+
   // Four numbers, whose codes are in bytes that follow each other.
   __device__ __forceinline__ void read(float (&x)[4], int channel) const {
-    const int count = clamp(form_.dim - channel, 0, 4);
-    const uint32_t mask = (1u << form_.bits) - 1;
-    uint32_t word = 0;
-    if (count > 0) word = *reinterpret_cast<const uint32_t*>(codes_ + form_.byteOf(channel)) >> form_.bitOf(channel);
+    const uint32_t word = *reinterpret_cast<const uint32_t*>(codes_ + form_.byteOf(channel)) >> form_.bitOf(channel);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) x[i] = float(int32_t(word >> 8 * i & mask));
+    for (int i = 0; i < 4; ++i) x[i] = float(int32_t(word >> 8 * i & mask()));
     if (form_.axis == CodeAxis::channel) {
-      const bool isAligned = form_.dim % 4 == 0;
       RowPiece<float> scale, min;
-      scale.load(scales_ + channel, 1, count, isAligned);
-      min.load(scales_ + toMins() + channel, 1, count, isAligned);
+      scale.whole = ld_global_128(scales_ + channel);
+      min.whole = ld_global_128(mins() + channel);
 #pragma unroll
       for (int i = 0; i < 4; ++i) x[i] = x[i] * scale.element[i] + min.element[i];
     } else {
-      const bool isOneGroup = form_.group % 4 == 0;
-      float scale = 0, min = 0;
+      const int64_t at = form_.scaleAt(0, channel);
+      const float scale = scales_[at], min = mins()[at];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        if (i < count && (i == 0 || !isOneGroup)) {
-          const int64_t at = form_.scaleAt(0, channel + i);
-          scale = scales_[at];
-          min = scales_[at + toMins()];
-        }
-        x[i] = i < count ? x[i] * scale + min : 0;
+      for (int i = 0; i < 4; ++i) x[i] = x[i] * scale + min;
+    }
+  }
+  // One by one. Rare, so short.
+  template <class E>
+  __device__ __forceinline__ void copyEach(saddr to, int channel) const {
+#pragma unroll 1
+    for (int i = 0; i < RowPiece<E>::kCount; ++i) {
+      const int d = channel + i;
+      float x = 0;
+      if (d < form_.dim) {
+        const int64_t at = form_.scaleAt(0, d);
+        x = float(int32_t(codes_[form_.byteOf(d)] >> form_.bitOf(d) & mask())) * scales_[at] + *(mins() + at);
       }
+      st_shared(to + i * int(sizeof(E)), Element<E>::fromFloat(x));
     }
   }
 
-  __device__ __forceinline__ int64_t toMins() const { return (form_.minsAt - form_.scalesAt) / int64_t(sizeof(float)); }
-
   const CodeForm& form_;
   const uint8_t* codes_;
-  const float* scales_;  // of the row's channel 0; minima are as far behind them in every row
+  const float* scales_;  // of the row's channel 0
 };
 
 // `Own` rows of the calling warp's, in a tile from `firstRow` on, for a call whose older keys have codes: the key or
@@ -81,7 +93,7 @@ __device__ __forceinline__ void copyStoredRows(const Tile& tile, int firstRow, c
     const CodedRow coded = codes.rows(AreKeys, b, p.problem.kvHeadOf(work.map.firstHead), token);
 #pragma unroll 1
     for (int c = lane_id() / Own; c < Tile::kChunks; c += 32 / Own) {
-      st_shared(tile.at(row, c), coded.piece<E>(firstChannel + c * RowPiece<E>::kCount).whole);
+      coded.copy<E>(tile.at(row, c), firstChannel + c * RowPiece<E>::kCount);
     }
   } else {
     const auto* const exact = token >= 0 ? source.row(token) + first * source.dim : nullptr;

@@ -7,10 +7,14 @@ const codes = (name, ...change) => attention(name, 'coded_rows.h', ...change);
 export const codeMutants = [
   codes('the codes of the next row are read', 'codes_(rows.row(0))', 'codes_(rows.row(1))'),
   codes('scales are those of the first row', 'scales_(rows.scales + rows.scaleAt(0, 0))', 'scales_(rows.scales)'),
-  codes('minima are taken for scales', 'scales_[at + toMins()]', 'scales_[at]'),
+  codes('minima are taken for scales', 'min = mins()[at]', 'min = scale'),
   codes('codes of a chunk follow their channels', 'codes_ + form_.byteOf(channel)', 'codes_ + channel'),
-  codes('codes of a byte are not told apart', '>> form_.bitOf(channel)', '>> 0'),
-  codes('codes keep the bits above them', 'int32_t(word >> 8 * i & mask)', 'int32_t(word >> 8 * i & 0xff)'),
+  codes(
+    'codes of a byte are not told apart',
+    'form_.byteOf(channel)) >> form_.bitOf(channel)',
+    'form_.byteOf(channel))',
+  ),
+  codes('codes keep the bits above them', 'word >> 8 * i & mask()', 'word >> 8 * i & 0xff'),
   codes('minima of keys are left out', 'x[i] * scale.element[i] + min.element[i]', 'x[i] * scale.element[i]'),
   codes('four channels always share a scale', 'form_.group % 4 == 0', 'true'),
   codes('the second half of a piece repeats the first', 'read(x, channel + i)', 'read(x, channel)'),
