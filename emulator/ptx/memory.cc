@@ -169,6 +169,7 @@ Opcodes memoryOpcodes() {
       {"ld.global.v2.u32", "{ww} = [l]", load<global, u32, u32, 2>},
       {"ld.global.v4.b32", "{wwww} = [l]", load<global, u32, u32, 4>},
       {"ld.global.v4.u32", "{wwww} = [l]", load<global, u32, u32, 4>},
+      {"ld.u8", "w = [l]", load<generic, u8, u32>},
       {"ld.u16", "h = [l]", load<generic, u16, u16>},
       {"ld.u32", "w = [l]", load<generic, u32, u32>},
       {"ld.f32", "w = [l]", load<generic, u32, u32>},

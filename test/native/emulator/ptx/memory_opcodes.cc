@@ -121,6 +121,7 @@ void checkLoads() {
       {"ld.global.f32", "w = [l]", 4},
       {"ld.global.s32", "l = [l]", 4},
       {"ld.global.u64", "l = [l]", 8},
+      {"ld.u8", "w = [l]", 1},
       {"ld.u16", "h = [l]", 2},
       {"ld.u32", "w = [l]", 4},
       {"ld.f32", "w = [l]", 4},
