@@ -4,7 +4,8 @@
 
 import { type CodeBlocks, type CodedKind, encode, narrow } from '../ops/encode.js';
 import { CodePlaces, type TierForms, unpackRow } from '../stores/codes.js';
-import { cpu } from '../tensor/devices.js';
+import { DeviceBuffer } from '../tensor/device-buffer.js';
+import type { TensorData } from '../tensor/views.js';
 import { KvMemory } from './kv-memory.js';
 import type { KvPages } from './kv-pages.js';
 import { PageCounts } from './page-counts.js';
@@ -19,18 +20,20 @@ export class CodeTier {
   readonly heads: number;
   readonly places: Readonly<Record<CodedKind, CodePlaces>>;
   readonly counts = new PageCounts();
+  readonly #device: number;
   readonly #forms: TierForms;
   readonly #isSymmetric: boolean;
+  /** Rows are blocks, as whole numbers of float32. */
   readonly #memory: KvMemory;
-  #floats: { readonly of: ArrayBufferLike; readonly data: Float32Array } | undefined;
 
   /** @param isSymmetric codes of one scale for both signs, per token */
-  constructor(heads: number, forms: TierForms, isSymmetric: boolean) {
+  constructor(device: number, heads: number, forms: TierForms, isSymmetric: boolean) {
     this.heads = heads;
     this.places = { keys: new CodePlaces(forms.keys), values: new CodePlaces(forms.values) };
+    this.#device = device;
     this.#forms = forms;
     this.#isSymmetric = isSymmetric;
-    this.#memory = new KvMemory(cpu, 'uint8', this.blockBytes, undefined);
+    this.#memory = new KvMemory(device, 'float32', this.blockBytes / Float32Array.BYTES_PER_ELEMENT, undefined);
   }
 
   /** Bytes of a block of all heads. */
@@ -38,22 +41,13 @@ export class CodeTier {
     return this.heads * (this.places.keys.bytes + this.places.values.bytes);
   }
 
-  /** All blocks. */
-  get bytes(): Uint8Array {
-    return this.#memory.view.data as Uint8Array;
-  }
-
-  /** The same as float32, of which a quarter as many fill it. */
-  get #asFloats(): Float32Array {
-    const { buffer, byteLength } = this.bytes;
-    if (this.#floats?.of !== buffer || this.#floats.data.byteLength !== byteLength) {
-      this.#floats = { of: buffer, data: new Float32Array(buffer, 0, byteLength / 4) };
-    }
-    return this.#floats.data;
+  /** The memory of all blocks. */
+  get data(): TensorData | DeviceBuffer {
+    return this.#memory.view.data;
   }
 
   get #blocks(): CodeBlocks {
-    return { heads: this.heads, forms: this.#forms, isSymmetric: this.#isSymmetric, data: this.bytes };
+    return { heads: this.heads, forms: this.#forms, isSymmetric: this.#isSymmetric, data: this.data };
   }
 
   /** Makes sure that so many more blocks can be taken. */
@@ -67,7 +61,7 @@ export class CodeTier {
 
   /** Writes rows that are on pages; per channel they are whole groups. */
   write(pool: KvPages, { slots, runs }: CodedRuns): void {
-    encode(pool.sizes.device, this.#blocks, {
+    encode(this.#device, this.#blocks, {
       keys: pool.keysOf(0),
       values: pool.valuesOf(0),
       slots: Int32Array.from(slots),
@@ -77,25 +71,46 @@ export class CodeTier {
 
   /** Writes what a block of a tier with more bits is in this one. */
   convert(from: CodeTier, source: number, block: number): void {
-    narrow(cpu, from.#blocks, this.#blocks, Int32Array.of(source, block));
+    narrow(this.#device, from.#blocks, this.#blocks, Int32Array.of(source, block));
+  }
+
+  /** Reads rows as numbers, as all blocks are now. */
+  reader(): CodeReader {
+    const { data } = this;
+    if (!(data instanceof DeviceBuffer)) return new CodeReader(this, data as Float32Array);
+    const floats = new Float32Array(data.byteLength / Float32Array.BYTES_PER_ELEMENT);
+    if (floats.length > 0) data.downloadSync(floats, 0);
+    return new CodeReader(this, floats);
+  }
+}
+
+/** Blocks of a tier in the process's memory. */
+export class CodeReader {
+  readonly #tier: CodeTier;
+  readonly #floats: Float32Array;
+  readonly #bytes: Uint8Array;
+
+  constructor(tier: CodeTier, floats: Float32Array) {
+    this.#tier = tier;
+    this.#floats = floats;
+    this.#bytes = new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
   }
 
   /** A row of a block as numbers. */
   read(kind: CodedKind, block: number, head: number, row: number, to: Float32Array, into: number): void {
-    const { keys, values } = this.places;
-    const places = this.places[kind];
+    const { keys, values } = this.#tier.places;
+    const places = this.#tier.places[kind];
     const { axis, dim, group } = places.form;
-    const first = block * this.blockBytes + head * (keys.bytes + values.bytes);
+    const first = block * this.#tier.blockBytes + head * (keys.bytes + values.bytes);
     const at = kind === 'keys' ? first : first + keys.bytes;
     const codes = new Uint8Array(places.channels);
-    unpackRow(this.bytes, at + row * places.rowBytes, places, codes);
+    unpackRow(this.#bytes, at + row * places.rowBytes, places, codes);
     const isChannel = axis === 'channel';
-    const floats = this.#asFloats;
-    const scales = at / 4 + places.scalesAt / 4 + (isChannel ? Math.floor(row / group) : row) * places.scaleByRow;
+    const scales = (at + places.scalesAt) / 4 + (isChannel ? Math.floor(row / group) : row) * places.scaleByRow;
     const toMins = (places.minsAt - places.scalesAt) / 4;
     for (let d = 0; d < dim; ++d) {
       const scale = scales + (isChannel ? d : Math.floor(d / group)) * places.scaleByChannel;
-      to[into + d] = codes[d] * floats[scale] + floats[scale + toMins];
+      to[into + d] = codes[d] * this.#floats[scale] + this.#floats[scale + toMins];
     }
   }
 }

@@ -36,8 +36,8 @@ export interface CodedRun {
 export const holdsOf = ({ holds, full }: CodedRun): PageHold[] => [...holds, full];
 
 /** The tiers of a format, without blocks. */
-export const tiersOf = (format: FormatSettings, heads: number): CodeTier[] =>
-  format.tiers.map((forms) => new CodeTier(heads, forms, format.isSymmetric));
+export const tiersOf = (device: number, format: FormatSettings, heads: number): CodeTier[] =>
+  format.tiers.map((forms) => new CodeTier(device, heads, forms, format.isSymmetric));
 
 export class CodedTokens {
   readonly format: FormatSettings;
@@ -331,11 +331,7 @@ export class CodedTokens {
       keyEnds[entry] = keyEnd;
       valueEnds[entry] = valueEnd;
     }
-    const tiers = this.tiers.map(({ places, bytes: data }) => ({
-      keys: places.keys.form,
-      values: places.values.form,
-      data,
-    }));
+    const tiers = this.tiers.map(({ places, data }) => ({ keys: places.keys.form, values: places.values.form, data }));
     return { tiers, table, keyEnds, valueEnds };
   }
 }

@@ -43,6 +43,7 @@ export function denseRows(
 /** Writes the rows of a sequence that have codes to [tokens][heads][dim], as numbers. */
 function readCodes(codes: CodedTokens, kind: CodedKind, entry: number, to: Float32Array): void {
   const { tiers } = codes;
+  const readers = tiers.map((tier) => tier.reader());
   const run = codes.runs[entry];
   const end = kind === 'keys' ? run.keyEnd : run.valueEnd;
   const [{ heads, places }] = tiers;
@@ -50,12 +51,12 @@ function readCodes(codes: CodedTokens, kind: CodedKind, entry: number, to: Float
   for (let token = 0; token < end; ++token) {
     const { tier, page, row } = codes.blockOf(run, token);
     for (let head = 0; head < heads; ++head) {
-      tiers[tier].read(kind, page, head, row, to, (token * heads + head) * dim);
+      readers[tier].read(kind, page, head, row, to, (token * heads + head) * dim);
     }
   }
 }
 
-/** The rows of a part whose older tokens have codes, in the same form: codes as the numbers that they stand for, in float32. */
+/** The rows of a part whose older tokens have codes, in the same form: codes as the numbers that they stand for, in float32 and in the process's memory. */
 function codedRows(part: KvPart, kind: CodedKind, isHeadsFirst: boolean): Tensor<FloatType> {
   const { pool, runs } = part;
   const codes = part.codes as CodedTokens;
@@ -103,9 +104,10 @@ function exactRows(
   const { kvHeads, headDim, valueDim, pageSize, device } = pool.sizes;
   const dim = kind === 'keys' ? headDim : valueDim;
   const pages = kind === 'keys' ? pool.keysOf(0) : pool.valuesOf(0);
-  const data = new Float32Array(kvHeads * count * dim);
+  const numbers = new Float32Array(kvHeads * count * dim);
+  const data = device === cpu ? numbers : DeviceBuffer.allocate(device, numbers.byteLength);
   const dims = [1, count, kvHeads, dim];
-  const to: View = { type: 'float32', data, dims, strides: [data.length, dim, count * dim, 1], offset: 0 };
+  const to: View = { type: 'float32', data, dims, strides: [numbers.length, dim, count * dim, 1], offset: 0 };
   for (let token = first; token < first + count; ) {
     const row = token % pageSize;
     const rows = Math.min(pageSize - row, first + count - token);
@@ -119,7 +121,11 @@ function exactRows(
     append(device, { name: 'the cache', from, to }, undefined, false, slots);
     token += rows;
   }
-  return { data, tokens: count };
+  if (data instanceof DeviceBuffer) {
+    if (count > 0) data.downloadSync(numbers, 0);
+    data.release();
+  }
+  return { data: numbers, tokens: count };
 }
 
 /** The keys or the values of a layer as a tensor of their own, whatever they are kept as. */

@@ -42,7 +42,7 @@ function makeCodedPart(
   const sizes = { layers: 1, kvHeads, headDim, valueDim, pageSize, type, device };
   const pool = new KvPages(sizes);
   const summaries = hasSummaries ? new LastingSummaries(sizes) : undefined;
-  const codes = new CodedTokens(format, tiersOf(format, kvHeads), summaries).empty(batch);
+  const codes = new CodedTokens(format, tiersOf(device, format, kvHeads), summaries).empty(batch);
   if (capacity > 0) codes.reserve(new Array<number>(batch).fill(capacity));
   const runs = Array.from({ length: batch }, () => new KvRun(pool, undefined));
   return { heads: { begin: 0, end: kvHeads }, horizon: undefined, pool, runs, codes };

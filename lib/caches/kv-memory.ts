@@ -34,14 +34,13 @@ class SharedBytes {
 /** Every growth adds a quarter at least, so that there are few. */
 const growthOf = (rows: number, held: number): number => Math.max(rows, Math.ceil(held * 1.25));
 
-function viewOf(type: FloatType | 'uint8', buffer: SharedArrayBuffer, length: number): TensorData {
-  if (type === 'uint8') return new Uint8Array(buffer, 0, length);
+function viewOf(type: FloatType, buffer: SharedArrayBuffer, length: number): TensorData {
   return type === 'float32' ? new Float32Array(buffer, 0, length) : new Uint16Array(buffer, 0, length);
 }
 
 export class KvMemory {
   readonly #device: number;
-  readonly #type: FloatType | 'uint8';
+  readonly #type: FloatType;
   readonly #rowSize: number;
   /** Elements that will ever be needed; undefined: nobody knows. */
   readonly #most: number | undefined;
@@ -55,7 +54,7 @@ export class KvMemory {
    * @param rowSize elements of a row
    * @param mostRows rows that there will ever be, when that is known
    */
-  constructor(device: number, type: FloatType | 'uint8', rowSize: number, mostRows: number | undefined) {
+  constructor(device: number, type: FloatType, rowSize: number, mostRows: number | undefined) {
     this.#device = device;
     this.#type = type;
     this.#rowSize = rowSize;

@@ -2,7 +2,7 @@
 // Reader: someone who makes a cache.
 
 import { maxHeadDim } from '../call/shape.js';
-import { TilewiseTypeError, unsupported } from '../check/errors.js';
+import { TilewiseTypeError } from '../check/errors.js';
 import {
   checkBoolean,
   checkInteger,
@@ -17,7 +17,7 @@ import { type Layout, layouts } from '../ops/attention/options.js';
 import type { RotaryOptions } from '../ops/rotary/frequencies.js';
 import type { PerHead } from '../patterns/per-head.js';
 import { type FormatSettings, type KvFormat, readFormat } from '../stores/kv-format.js';
-import { backendIndex, backendName, checkLocation, cpu, type Location } from '../tensor/devices.js';
+import { backendIndex, checkLocation, cpu, type Location } from '../tensor/devices.js';
 import type { FloatType } from '../tensor/types.js';
 import { floatTypes } from '../tensor/views.js';
 import { type PartSettings, readParts, usualPageSize } from './kv-parts.js';
@@ -80,7 +80,7 @@ export interface KvCacheOptions extends PageOptions {
   pageSize?: number;
   /**
    * How older keys and values are kept: `'int8'`, `'int4'`, `'int2'`, `{ keyBits, valueBits, group, residual }`, `{ tiers }`,
-   * `'int8-token'` or `'duo4'`. On the CPU. Not with `recentTokens`.
+   * `'int8-token'` or `'duo4'`. Not with `recentTokens`.
    */
   format?: KvFormat;
   /** With `format`: also keeps all keys and values as they came, for error(). */
@@ -99,7 +99,7 @@ export interface KvPoolOptions extends PageOptions {
   /** How keys and values are kept; default float32. Others are converted. */
   type?: FloatType;
   /**
-   * How older keys and values are kept, as `format` of KvCache. On the CPU. A page is then a block of codes of one layer, `residual`
+   * How older keys and values are kept, as `format` of KvCache. A page is then a block of codes of one layer, `residual`
    * tokens (128 with `'int8-token'` and `'duo4'`), or as many exact tokens; `pageSize` is left out. Pages and blocks take memory when they
    * are used.
    */
@@ -233,15 +233,9 @@ export function readCacheOptions(options: KvCacheOptions): CacheSettings {
 }
 
 function readCacheFormat(options: KvCacheOptions, pages: PageSettings, forgets: boolean): FormatSettings | undefined {
-  const read = readFormatOf(options.format, pages);
+  const read = readFormat(options.format, pages);
   if (!read || !forgets) return read;
   throw conflict('`format` does not go with `recentTokens`, whose few tokens stay as they came; leave it out');
-}
-
-function readFormatOf(format: unknown, pages: PageSettings): FormatSettings | undefined {
-  const read = readFormat(format, pages);
-  if (!read || pages.device === cpu) return read;
-  throw unsupported(backendName(pages.device), ['caches with a `format` are kept on the CPU']);
 }
 
 function readShadow(options: KvCacheOptions): KvCacheOptions | undefined {
@@ -273,7 +267,7 @@ export function readPoolOptions(options: KvPoolOptions): PoolSettings {
   checkNames('new KvPool()', options, poolNames);
   const o = options;
   const pages = readPageOptions(o);
-  const format = readFormatOf(o.format, pages);
+  const format = readFormat(o.format, pages);
   if (format && o.pageSize !== undefined) {
     throw conflict('`pageSize` does not go with `format` of a pool, whose pages are blocks of codes; leave it out');
   }

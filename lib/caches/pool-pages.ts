@@ -86,7 +86,7 @@ export class CodedPages implements PoolPages {
     this.sizes = sizes;
     this.#layers = Array.from({ length: layers }, () => {
       const summaries = hasSummaries ? new LastingSummaries(ofLayer) : undefined;
-      const codes = new CodedTokens(format, tiersOf(format, sizes.kvHeads), summaries);
+      const codes = new CodedTokens(format, tiersOf(sizes.device, format, sizes.kvHeads), summaries);
       return { ...partOf(new KvPages(ofLayer), []), codes };
     });
   }

@@ -5,6 +5,8 @@
 import type { Request } from '../call/request.js';
 import { invalid } from '../check/validate.js';
 import { attentionOp } from '../native/fields.js';
+import { type DeviceBuffer, passed } from '../tensor/device-buffer.js';
+import type { TensorData } from '../tensor/views.js';
 
 export type CodeBits = 8 | 4 | 2;
 
@@ -88,7 +90,11 @@ export const tableEntry = (block: number, tier: number): number => block * 4 + t
 
 /** Quantised keys of a call, next to pages for the exact ones. */
 export interface CodedStore {
-  readonly tiers: readonly { readonly keys: CodeForm; readonly values: CodeForm; readonly data: Uint8Array }[];
+  readonly tiers: readonly {
+    readonly keys: CodeForm;
+    readonly values: CodeForm;
+    readonly data: TensorData | DeviceBuffer;
+  }[];
   /** [sequences][blocks]: entries of blocks that have codes. */
   readonly table: Int32Array;
   /** Tokens of each sequence before these have codes. */
@@ -122,7 +128,7 @@ export function putCodes({ numbers, views }: Request, { tiers, table, keyEnds, v
   for (const [tier, { keys, values, data }] of tiers.entries()) {
     numbers[at.keyBits[tier]] = keys.bits;
     numbers[at.valueBits[tier]] = values.bits;
-    views[at.codes[tier]] = data;
+    views[at.codes[tier]] = passed(data);
   }
   views[at.table] = table;
   views[at.keyEnds] = keyEnds;
