@@ -473,12 +473,13 @@ void checkSelection(Largest& largest, const cuda::Limits& limits) {
 }
 
 Largest checkAll(const cuda::Limits& limits) {
-  // By type, ways to meet the keys of a pattern in tiles of dims, and patterns of more dims than these; combine,
+  // By type, ways to meet the keys of windows in tiles of dims, those of other patterns in fewer, and patterns of more
+  // dims than these; 16-bit windows over values of fewer dims; combine,
   // lengths, effects of rules on tokens and grids, merge, append and rotary by type; selection; linear and cumulative
   // attention by type, and their carries; the delta rule and local linear attention by type; statistics by type and
   // direction, parts and top keys; summaries by type; codes by type, and of codes.
-  constexpr size_t kKernels =
-      3 * (7 * 6 + 4) + 3 + 3 + 3 + 3 + 3 + 3 + 3 + 12 + (3 * 4 + 1) + (3 * 2 + 1) + 3 + 3 + (3 * 3 + 2) + 3 + 4;
+  constexpr size_t kKernels = 3 * (3 * 6 + 4 * 4 + 4) + 2 + 3 + 3 + 3 + 3 + 3 + 3 + 3 + 12 + (3 * 4 + 1) + (3 * 2 + 1) +
+                              3 + 3 + (3 * 3 + 2) + 3 + 4;
   Largest largest;
   checkAttention(largest, limits);
   checkMerge(largest, limits);
