@@ -134,6 +134,14 @@ const rules = {
   none: () => {},
   r: (lanes, read) => lanes.set(lanes.i.d, lanes.i.is('MOV') ? read.b : read.any),
   rr: (lanes, read) => setMany(lanes, 2, read.any),
+  'r and carry': (lanes, read) => {
+    lanes.set(lanes.i.d, read.any);
+    lanes.setPredicate(lanes.i.predicates[0], read.any);
+  },
+  'rr and carry': (lanes, read) => {
+    setMany(lanes, 2, read.any);
+    lanes.setPredicate(lanes.i.predicates[0], read.any);
+  },
   fragment: (lanes) => setMany(lanes, 4, kAll),
   zeros: (lanes) => setMany(lanes, 2, 0),
   load: (lanes, read) => setMany(lanes, [1, 1, 1, 1, 1, 2, 4][(lanes.i.third >>> 9) & 7], read.any),
