@@ -39,7 +39,7 @@ function image(architecture: string, kernels: string): Buffer {
   return Buffer.concat([header, entry, content]);
 }
 
-export const shipped = ['sm_80', 'sm_86', 'sm_89', 'sm_90a', 'sm_100', 'sm_120', 'compute_80'];
+export const shipped = ['sm_80', 'sm_86', 'sm_90a', 'sm_100', 'sm_120', 'compute_80'];
 
 /** A folder with an image of each module for each architecture; what `kernels` names is in them, or 'any kernel'. */
 export function makeKernels({

@@ -16,7 +16,7 @@ export async function runPrepared(prepared: Prepared, signal: AbortSignal | unde
   const letGo = request.hold();
   try {
     await lend(results.lent, async () => {
-      await turns?.run(signal);
+      if (turns) await turns.run(signal); // without, a selection begins at once, and its state is in use
       await (selection ?? questions)?.run(signal);
       await attend();
     });
