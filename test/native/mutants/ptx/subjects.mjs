@@ -8,7 +8,10 @@ function attention(feed, type, dim, kernel) {
   return {
     module: `attention_${type}`,
     kernel: kernel ?? name,
-    kernels: [name, ...['combine', 'effects_tokens', 'effects_grid'].map((helper) => `attention_${helper}_${type}`)],
+    kernels: [
+      name,
+      ...['combine', 'lengths', 'effects_tokens', 'effects_grid'].map((helper) => `attention_${helper}_${type}`),
+    ],
     program: 'attention_checks',
     args: ['of', name, 40],
   };
@@ -44,7 +47,7 @@ export const subjects = [
   attention('decode_window', 'bfloat16', 32, 'attention_combine_bfloat16'),
   attention('gather_window', 'bfloat16', 32, 'attention_effects_tokens_bfloat16'),
   attention('gather_neighborhood', 'float16', 32),
-  attention('decode_blocks', 'float16', 96),
+  attention('decode_blocks', 'float16', 64),
   attention('stream_window', 'float16', 128),
   attention('stream_window', 'float32', 32),
   attention('gather_shards', 'float32', 64),
