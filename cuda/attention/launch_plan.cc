@@ -12,12 +12,17 @@
 namespace tilewise::cuda {
 namespace {
 
-// The tile of dims, of those that instances.h has. Kernels with outputs of 256 dims have no register for factors on
-// scores: those run in wide kernels.
-int tileDim(const AttentionProblem& p, bool isWindow) {
+// Which tiles of dims a pattern has in instances.h: TW_WINDOW_DIM, TW_SMALL_DIM, TW_ATTENTION_DIM.
+bool hasTile(std::string_view pattern, int dim) {
+  const bool isWindow = pattern == "window";
+  if (dim == 96 || dim == 192) return isWindow;
+  return dim > 32 || isWindow || pattern == "neighborhood" || pattern == "blocks";
+}
+
+// Kernels with outputs of 256 dims have no register for factors on scores: those run in wide kernels.
+int tileDim(const AttentionProblem& p, std::string_view pattern) {
   for (int dim : {32, 64, 96, 128, 192, 256}) {
-    if (!isWindow && (dim == 96 || dim == 192)) continue;
-    if (larger(p.headDim, p.valueDim) <= dim && !(dim == 256 && p.hasFactors())) return dim;
+    if (hasTile(pattern, dim) && larger(p.headDim, p.valueDim) <= dim && !(dim == 256 && p.hasFactors())) return dim;
   }
   return kWideColumns;
 }
@@ -108,7 +113,7 @@ LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys
   const PatternTraits traits = traitsOf(problem);
   if (traits.isGrid) params.problem.grid = asRank3(problem.grid);
   const AttentionProblem& p = params.problem;
-  plan.dim = tileDim(p, std::string_view(traits.name) == "window");
+  plan.dim = tileDim(p, traits.name);
 
   const int32_t group = p.headsPerKvHead();
   const bool isShared = traits.sharesKeys(group);

@@ -1,6 +1,6 @@
 // The entry points of one element type: a kernel for each key feed, pattern and tile of dims. A problem runs in the
 // next larger tile of dims; its rows are padded with zeros in shared memory alone. Reader: whoever adds a tile of dims
-// (a line in TW_ATTENTION, a number in launch_plan.cc), or gives a pattern more kernels than the gather that all have
+// (a line in TW_ATTENTION, hasTile() in launch_plan.cc), or gives a pattern more kernels than the gather that all have
 // (a line in TW_ATTENTION_DIM, a trait of the pattern).
 #pragma once
 
@@ -29,18 +29,25 @@
 
 #define TW_GATHER_KERNEL(pattern, Pattern, type, E, dim) TW_ATTENTION_KERNEL(gather, pattern, Pattern, type, E, dim)
 
+// Tiles of windows and ranges alone: other patterns take the next larger one, and images stay small.
+#define TW_WINDOW_DIM(type, E, dim)                            \
+  TW_GATHER_KERNEL(window, WindowOrRanges, type, E, dim)       \
+  TW_ATTENTION_KERNEL(stream, window, OneWindow, type, E, dim) \
+  TW_ATTENTION_KERNEL(decode, window, WindowOrRanges, type, E, dim)
+
+// Tiles of few dims: also of grids and lists. Shards, whose kernels are the largest, take the next larger one.
+#define TW_SMALL_DIM(type, E, dim)                                     \
+  TW_WINDOW_DIM(type, E, dim)                                          \
+  TW_GATHER_KERNEL(neighborhood, Neighborhood<kMaxRank>, type, E, dim) \
+  TW_GATHER_KERNEL(blocks, BlockList, type, E, dim)                    \
+  TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
+
 // Tiles that every pattern has.
 #define TW_ATTENTION_DIM(type, E, dim)                              \
   TW_PATTERNS(TW_GATHER_KERNEL, type, E, dim)                       \
   TW_ATTENTION_KERNEL(stream, window, OneWindow, type, E, dim)      \
   TW_ATTENTION_KERNEL(decode, window, WindowOrRanges, type, E, dim) \
   TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
-
-// Tiles of windows and ranges alone: other patterns take the next larger one, and images stay small.
-#define TW_WINDOW_DIM(type, E, dim)                            \
-  TW_GATHER_KERNEL(window, WindowOrRanges, type, E, dim)       \
-  TW_ATTENTION_KERNEL(stream, window, OneWindow, type, E, dim) \
-  TW_ATTENTION_KERNEL(decode, window, WindowOrRanges, type, E, dim)
 
 // Rows of more dims than the largest tile has.
 #define TW_WIDE_KERNEL(pattern, Pattern, type, E)                                                          \
@@ -58,7 +65,7 @@
 
 #define TW_ATTENTION(type, E)          \
   namespace tilewise::cuda {           \
-  TW_ATTENTION_DIM(type, E, 32)        \
+  TW_SMALL_DIM(type, E, 32)            \
   TW_ATTENTION_DIM(type, E, 64)        \
   TW_WINDOW_DIM(type, E, 96)           \
   TW_ATTENTION_DIM(type, E, 128)       \
