@@ -19,10 +19,14 @@ bool hasTile(std::string_view pattern, int dim) {
   return dim > 32 || isWindow || pattern == "neighborhood" || pattern == "blocks";
 }
 
-// Kernels with outputs of 256 dims have no register for factors on scores: those run in wide kernels.
+// Likewise of kernels whose warps divide the keys: TW_WINDOW_DIM and TW_BLOCKS_DIM.
+bool hasDecodeTile(std::string_view pattern, int dim) { return dim < 256 || pattern == "window"; }
+
+// Kernels with outputs of 256 dims have no register for factors on scores and for codes: those run in wide kernels.
 int tileDim(const AttentionProblem& p, std::string_view pattern) {
+  const int most = p.hasFactors() || p.store.codes ? 192 : 256;
   for (int dim : {32, 64, 96, 128, 192, 256}) {
-    if (hasTile(pattern, dim) && larger(p.headDim, p.valueDim) <= dim && !(dim == 256 && p.hasFactors())) return dim;
+    if (hasTile(pattern, dim) && larger(p.headDim, p.valueDim) <= dim && dim <= most) return dim;
   }
   return kWideColumns;
 }
@@ -123,8 +127,8 @@ LaunchPlan planLaunch(const AttentionProblem& problem, Token queries, Token keys
   const int decodeRows = tileRows(tileSizes(2, plan.dim, KeyFeed::decode), KeyFeed::decode);
   if (isWide) {
     plan.feed = KeyFeed::wide;
-  } else if (traits.hasDecodeKernel && isOneBlock && p.extraTokens == 0 && areSinksFirst(p) &&
-             sharedRows <= decodeRows) {
+  } else if (traits.hasDecodeKernel && hasDecodeTile(traits.name, plan.dim) && isOneBlock && p.extraTokens == 0 &&
+             areSinksFirst(p) && sharedRows <= decodeRows) {
     plan.feed = KeyFeed::decode;
   } else {
     plan.feed = traits.hasStreamKernel && fitsStream(p) && sharedRows > kSplitRows ? KeyFeed::stream : KeyFeed::gather;

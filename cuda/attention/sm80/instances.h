@@ -39,15 +39,16 @@
 #define TW_SMALL_DIM(type, E, dim)                                     \
   TW_WINDOW_DIM(type, E, dim)                                          \
   TW_GATHER_KERNEL(neighborhood, Neighborhood<kMaxRank>, type, E, dim) \
-  TW_GATHER_KERNEL(blocks, BlockList, type, E, dim)                    \
-  TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
+  TW_GATHER_KERNEL(blocks, BlockList, type, E, dim)
 
 // Tiles that every pattern has.
-#define TW_ATTENTION_DIM(type, E, dim)                              \
-  TW_PATTERNS(TW_GATHER_KERNEL, type, E, dim)                       \
-  TW_ATTENTION_KERNEL(stream, window, OneWindow, type, E, dim)      \
-  TW_ATTENTION_KERNEL(decode, window, WindowOrRanges, type, E, dim) \
-  TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
+#define TW_ATTENTION_DIM(type, E, dim)                         \
+  TW_PATTERNS(TW_GATHER_KERNEL, type, E, dim)                  \
+  TW_ATTENTION_KERNEL(stream, window, OneWindow, type, E, dim) \
+  TW_ATTENTION_KERNEL(decode, window, WindowOrRanges, type, E, dim)
+
+// Lists of blocks have no registers for 256 dims where warps divide the keys (sm_100).
+#define TW_BLOCKS_DIM(type, E, dim) TW_ATTENTION_KERNEL(decode, blocks, BlockList, type, E, dim)
 
 // Rows of more dims than the largest tile has.
 #define TW_WIDE_KERNEL(pattern, Pattern, type, E)                                                          \
@@ -66,6 +67,9 @@
 #define TW_ATTENTION(type, E)          \
   namespace tilewise::cuda {           \
   TW_SMALL_DIM(type, E, 32)            \
+  TW_BLOCKS_DIM(type, E, 32)           \
+  TW_BLOCKS_DIM(type, E, 64)           \
+  TW_BLOCKS_DIM(type, E, 128)          \
   TW_ATTENTION_DIM(type, E, 64)        \
   TW_WINDOW_DIM(type, E, 96)           \
   TW_ATTENTION_DIM(type, E, 128)       \

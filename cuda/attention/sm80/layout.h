@@ -25,7 +25,8 @@ struct Layout {
   // launch_plan.cc gives problems with extra keys to the gather kernel, and with sink tokens behind a start: the other
   // kernels have no register for where these end.
   static constexpr bool kHasExtraKeys = kFeed == KeyFeed::gather, kHasSinksAfterStart = kFeed == KeyFeed::gather;
-  static constexpr bool kHasFactors = kGathers && Dim < 256;  // launch_plan.cc
+  // launch_plan.cc
+  static constexpr bool kHasFactors = kGathers && Dim < 256, kReadsCodes = kHasFactors && !Pattern::kIsGrid;
   // Warps divide the queries and meet all keys, or divide the keys and meet all queries.
   static constexpr bool kDividesKeys = kFeed == KeyFeed::decode;
   static constexpr int kWarpRows = 16 * kRowTiles, kRows = tileRows(kSizes, kFeed);

@@ -71,7 +71,7 @@ class Pipeline {
 
   template <bool AreKeys, class Tile>
   __device__ __forceinline__ void copyRows(const Tile& tile, const Sources& sources) const {
-    if constexpr (L::kGathers && !L::Pattern::kIsGrid) {
+    if constexpr (L::kReadsCodes) {
       if (params_.problem.store.codes && !visit_.template isOfExtras<false>()) {
         return copyStoredRows<L::kOwnKeys, AreKeys>(tile, L::firstOwnKey(), sources.rows, params_, visit_.token, 0, 0);
       }
