@@ -242,7 +242,7 @@ describe('images', () => {
 
     expect(configure('-DTILEWISE_CUDA_ARCHS=ALL').status).toBe(0);
     compile();
-    expect(images()).toHaveLength(15);
+    expect(images()).toHaveLength(13);
     expect(images()).toContain('two.compute_80.fatbin');
 
     writeFileSync(join(build, 'kernels', 'one.sm_80.cubin'), 'of another time');
