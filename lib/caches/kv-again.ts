@@ -18,6 +18,9 @@ import type { KvRows } from './kv-rows.js';
 /** Options whose numbers are of single tokens: another call each time. */
 const ofTokens = ['scoreFactor', 'bias', 'mask', 'keyMask', 'keyStarts', 'pageLists', 'gate', 'signal'] as const;
 
+/** Where memory crosses that is another one each time. */
+const slots = [slot.q, slot.k, slot.v, slot.out] as const;
+
 export class RepeatedStep {
   readonly #prepared: Prepared;
   readonly #append: RepeatedAppend;
@@ -66,7 +69,11 @@ export class RepeatedStep {
   run(part: KvPart, layer: number, [q, k, v, out]: CallMemory, maxTokens: number): boolean {
     const { pool, runs } = part;
     if (!this.#append.isReady([part], layer)) return false;
-    const [queries, keys, values, output] = [q, k, v, out].map((data, i) => this.#memory[i].of(data));
+    const memory = this.#memory;
+    const queries = memory[0].of(q);
+    const keys = memory[1].of(k);
+    const values = memory[2].of(v);
+    const output = memory[3].of(out);
     if (!queries || !keys || !values || !output) return false;
     const { pageSize } = pool.sizes;
     let most = 0;
@@ -93,6 +100,6 @@ export class RepeatedStep {
   /** Nothing is kept alive from step to step. */
   #letGo(): void {
     const { views } = this.#prepared.request;
-    for (const at of [slot.q, slot.k, slot.v, slot.out]) views[at] = undefined;
+    for (const at of slots) views[at] = undefined;
   }
 }

@@ -33,6 +33,7 @@ const places = {
   keyPages: placeOf('keyPages'),
   valuePages: placeOf('valuePages'),
 };
+const memoryPlaces = Object.values(places);
 const slots = op.view('slots');
 
 /** Rows of one kind and the pages they go to. */
@@ -89,7 +90,7 @@ export function putPages({ numbers, views }: Request, keys: TensorData, values: 
 
 /** Keeps no memory of rows and pages. */
 export function letGoOfMemory({ views }: Request): void {
-  for (const name of ['keys', 'values', 'keyPages', 'valuePages'] as const) views[places[name].slot] = undefined;
+  for (const { slot } of memoryPlaces) views[slot] = undefined;
 }
 
 /** append() of a request. */

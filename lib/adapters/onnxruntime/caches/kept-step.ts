@@ -32,16 +32,23 @@ export class KeptStep {
   readonly #step: RepeatedStep;
   readonly #forms: readonly TensorForm[];
   readonly #token: Omit<Token, 'line' | 'rows' | 'said'>;
-  /** Memory of queries and keys that are turned. */
+  /** Queries and keys before they are turned. */
+  readonly #views: readonly Omit<Rows, 'data'>[] | undefined;
+  /** Memory of those that are turned. */
   readonly #turned: readonly Float32Array[] | undefined;
 
   private constructor(step: RepeatedStep, site: SwappedSite, tensorOf: ValueOf, token: Token) {
     const { form, hiding, output, rows } = token;
     this.#step = step;
-    this.#forms = formsOf(givenTo(site, tensorOf));
+    const given = givenTo(site, tensorOf);
+    this.#forms = formsOf(given);
     this.#token = { form, hiding, output };
-    const isTurned = site.swap.cache?.rotary && rows[0].type === 'float32' && rows[1].type === 'float32';
-    this.#turned = isTurned ? [rows[0], rows[1]].map(({ data }) => new Float32Array(data.length)) : undefined;
+    if (!site.swap.cache?.rotary) return;
+    const { swap, queryHeads, kvHeads, node } = site;
+    const views = [headsFirst(given[0], swap.q, queryHeads!, node), headsFirst(given[1], swap.k, kvHeads!, node)];
+    this.#views = views.map(({ data, ...view }) => view);
+    const isFloats = rows[0].type === 'float32' && rows[1].type === 'float32';
+    this.#turned = isFloats ? [rows[0], rows[1]].map(({ data }) => new Float32Array(data.length)) : undefined;
   }
 
   /** undefined for a token after which the next one is another call. */
@@ -71,7 +78,7 @@ export class KeptStep {
     const line = Line.at(form, pastOf(cache, tensorOf)!);
     const counts = line && countsAfter(cache, line.lengths, tensorOf);
     if (!counts || !this.#isHidden(site, counts, tensorOf, masks)) return undefined;
-    const [q, k] = this.#rowsOf(site, cache, given, line.lengths, tensorOf);
+    const [q, k] = this.#rowsOf(site.node, cache, given, line.lengths, tensorOf);
     const out = memory.take(output.kind);
     if (line.step(this.#step, memoryOf(q, k, given[2].data, out.data))) {
       return [[site.swap.out.value, out], ...presentsOf(ort, cache, line, form, counts.tokens)];
@@ -93,18 +100,19 @@ export class KeptStep {
 
   /** Memory of queries and keys. */
   #rowsOf(
-    { swap, queryHeads, kvHeads, node }: SwappedSite,
+    node: string,
     { rotary }: SiteCache,
     [q, k]: readonly OrtTensor[],
     past: readonly number[],
     tensorOf: ValueOf,
   ): [q: unknown, k: unknown] {
-    if (!rotary) return [q.data, k.data];
-    const turn = (rows: Rows, to: Float32Array | undefined) => turned(rows, rotary, past, tensorOf, node, to).data;
-    return [
-      turn(headsFirst(q, swap.q, queryHeads!, node), this.#turned?.[0]),
-      turn(headsFirst(k, swap.k, kvHeads!, node), this.#turned?.[1]),
-    ];
+    const views = this.#views;
+    if (!rotary || !views) return [q.data, k.data];
+    const turn = ({ data }: OrtTensor, i: number): unknown => {
+      const rows = { ...views[i], data: data as Rows['data'] };
+      return turned(rows, rotary, past, tensorOf, node, this.#turned?.[i]).data;
+    };
+    return [turn(q, 0), turn(k, 1)];
   }
 }
 

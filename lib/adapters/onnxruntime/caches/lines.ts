@@ -34,7 +34,7 @@ export interface FedPast {
 export const pastOf = ({ past }: SiteCache, tensorOf: (name: string) => OrtTensor): FedPast | undefined =>
   past && { k: tensorOf(past.k.value), v: tensorOf(past.v.value), orders: [past.k.order!, past.v.order!] };
 
-const isSame = (a: readonly number[], b: readonly number[]): boolean => a.every((one, i) => one === b[i]);
+const isSame = (a: readonly number[], b: readonly number[]): boolean => a === b || a.every((one, i) => one === b[i]);
 
 export class Line {
   readonly cache: KvCache;

@@ -39,7 +39,7 @@ export function turned(
   const tables = { cos: floatsOf(tensorOf(cos)), sin: floatsOf(tensorOf(sin)), pairs, rows, isInterleaved };
   const [batch, , tokens, dim] = x.dims;
   const given = positions === undefined ? undefined : tensorOf(positions);
-  if (2 * pairs > dim || (given && given.dims.join() !== [batch, tokens].join())) {
+  if (2 * pairs > dim || (given && !isOf(given.dims, batch, tokens))) {
     const what = given ? `position_ids ${showDims(given.dims)}` : `tables ${showDims(tensorOf(cos).dims)}`;
     throw mismatch(`${node} has ${what} for ${batch} x ${tokens} tokens of dim ${dim}`);
   }
@@ -54,6 +54,9 @@ export function turned(
   if (x.type === 'float32') return turnRows(x, tables, places, to);
   return Tensor.from(turnRows(Tensor.from(x).astype('float32'), tables, places)).astype(x.type);
 }
+
+const isOf = (dims: readonly number[], batch: number, tokens: number): boolean =>
+  dims.length === 2 && dims[0] === batch && dims[1] === tokens;
 
 function turnRows(x: Rows, tables: Tables, places: readonly number[], own?: Float32Array): Rows {
   const { cos, sin, pairs, isInterleaved } = tables;
