@@ -122,8 +122,9 @@ export class FusedSession<T extends OrtTensor = OrtTensor> {
     const tensorOf = (name: string) => values.get(name) ?? constants.get(name)!;
     const stillRead = names === this.outputNames ? this.#readAfter : readAfter(stages, names);
     try {
-      for (const [i, { segment, sites }] of stages.entries()) {
-        await segment?.run(values, tensorOf, memory, options);
+      for (let i = 0; i < stages.length; ++i) {
+        const { segment, sites } = stages[i];
+        if (segment) await segment.run(values, tensorOf, memory, options);
         for (const site of sites) {
           const made = site.run(tensorOf, masks, memory);
           for (const [name, tensor] of Array.isArray(made) ? made : await made) values.set(name, tensor);
