@@ -219,9 +219,10 @@ void runChunks(const DeltaTask& t, float* scratch) {
       readValue(t, batch, first + r, s.betas[r], s.row, s.taken + int64_t(r) * kPanel, int64_t(t.chunk) * kPanel);
     }
     const Token next = first + n;
+    requests.steps = pairTiles(n) + stripTiles(t.strips, n);
     const int count = smaller<Token>(t.chunk, tokens.end - next);
-    requests.keys = Ahead(p.key, p.dtype, batch, next, count, p.keyHead(t.head), p.headDim);
-    requests.values = Ahead(p.value, p.dtype, batch, next, count, t.head, p.valueDim);
+    requests.keys = Ahead(p.key, p.dtype, batch, next, count, p.keyHead(t.head), 1, p.headDim);
+    requests.values = Ahead(p.value, p.dtype, batch, next, count, t.head, 1, p.valueDim);
     layOutKeys(n, s.keyStride, s.keys, s.keyLanes);
     const double sum = sumDecays(n, s.decays, [&](int r) { return decayAt(p, batch, first + r, t.head); });
     if (p.decay.data) weighPairs(n, s.decays, s.pairStride, s.weights);
@@ -231,9 +232,9 @@ void runChunks(const DeltaTask& t, float* scratch) {
     for (int32_t h = 0; h < heads; ++h) {
       const int32_t head = t.head * heads + h, nextHead = p.queryHead(h + 1 < heads ? head + 1 : t.head * heads);
       const Token nextFirst = h + 1 < heads ? first : next;
-      requests.outputs = Ahead(p.out, p.dtype, batch, first, n, head, p.valueDim);
+      requests.outputs = Ahead(p.out, p.dtype, batch, first, n, head, 1, p.valueDim);
       requests.queries = Ahead(p.query, p.dtype, batch, nextFirst, smaller<Token>(t.chunk, tokens.end - nextFirst),
-                               nextHead, p.headDim);
+                               nextHead, 1, p.headDim);
       writeOutputs(t, head, first, n, hasState, s);
     }
     if (p.state || first + n < tokens.end) advanceState(t, n, sum, s);

@@ -22,21 +22,34 @@ int64_t layOutDeltaStep(const DeltaProblem& p, int strips, float* base, DeltaSte
   return carver.floats();
 }
 
-// Up to a vector of n numbers; 0 behind them.
-SIMD Vec loadFirst(const float* p, int n) {
-  if (n >= kLanes) return load(p);
-  float values[kLanes] = {};
-  __builtin_memcpy(values, p, size_t(n) * sizeof(float));
-  return load(values);
-}
-SIMD void storeFirst(float* p, Vec x, int n) {
-  if (n >= kLanes) return store(p, x);
-  float values[kLanes];
-  store(values, x);
-  __builtin_memcpy(p, values, size_t(n) * sizeof(float));
-}
-
 SIMD void addScaled(float* to, float factor, Vec x) { store(to, mulAdd(splat(factor), x, load(to))); }
+
+// What a key and the queries see of a state's columns from `e` on, Vecs vectors of them or `width` in one; of queries
+// the first one in registers.
+template <int Vecs>
+SIMD void seeColumns(const DeltaProblem& p, const DeltaStep& s, int padded, const float* in, int e, int width) {
+  const int32_t heads = p.headsPerState();
+  Vec ofKey[Vecs], ofQuery[Vecs];
+  for (int c = 0; c < Vecs; ++c) ofKey[c] = ofQuery[c] = zero();
+  for (int d = 0; d < p.headDim; ++d) {
+    const float* row = in + int64_t(d) * p.valueDim + e;
+    const Vec key = splat(s.key[d]), query = splat(s.queries[d]);
+    prefetchRow<2>(row + int64_t(kAheadStepRows) * p.valueDim, Vecs * int64_t(sizeof(Vec)));
+#pragma GCC unroll 8
+    for (int c = 0; c < Vecs; ++c) {
+      const Vec x = loadFirst(row + c * kLanes, width);
+      ofKey[c] = mulAdd(key, x, ofKey[c]);
+      ofQuery[c] = mulAdd(query, x, ofQuery[c]);
+      for (int32_t h = 1; h < heads; ++h) {
+        addScaled(s.outputs + int64_t(h) * s.columns + e + c * kLanes, s.queries[int64_t(h) * padded + d], x);
+      }
+    }
+  }
+  for (int c = 0; c < Vecs; ++c) {
+    store(s.seen + e + c * kLanes, ofKey[c]);
+    store(s.outputs + e + c * kLanes, ofQuery[c]);
+  }
+}
 
 float product(const float* a, const float* b, int n) {
   Vec sums[kLanes];
@@ -64,15 +77,9 @@ void runStep(const DeltaTask& t, float* scratch) {
   readValue(t, batch, token, beta, s.row, s.taken, kPanel);
   const float* const in = p.stateIn ? p.stateIn + at : nullptr;
   float* const out = p.state ? p.state + at : nullptr;
-  for (int d = 0; d < p.headDim && in; ++d) {
-    const float* row = in + int64_t(d) * p.valueDim;
-    for (int e = 0; e < columns; e += kLanes) {
-      const Vec x = loadFirst(row + e, columns - e);
-      addScaled(s.seen + e, s.key[d], x);
-      for (int32_t h = 0; h < heads; ++h) {
-        addScaled(s.outputs + int64_t(h) * s.columns + e, s.queries[int64_t(h) * padded + d], x);
-      }
-    }
+  if (in) {
+    forEachColumns(columns, [&](auto vecs, int e, int width)
+                                SIMD_LAMBDA { seeColumns<decltype(vecs)::value>(p, s, padded, in, e, width); });
   }
   for (int e = 0; e < columns; e += kLanes) addScaled(s.taken + e, -beta * kept, load(s.seen + e));
   for (int32_t h = 0; h < heads; ++h) {

@@ -6,68 +6,7 @@
 // of kPanel columns, keys in panels of kPanel tokens, so that all four products are register tiles. What a token may
 // not see is left out or selected away, never multiplied by 0.
 
-struct ChunkScratch {
-  int keyStride;  // floats of a row of keys or queries
-  int featureStride;
-  int scoreStride;
-  float *keys, *keyFeatures, *keyLanes, *values, *row;
-  float *queries, *queryFeatures, *scores, *outputs, *factors;
-  float *weights, *indices;
-  ChunkDecays decays;
-  Requests* requests;
-  float *state, *seen;  // from the group's start; the same with what is carried
-};
-
-int64_t layOutChunk(const LinearProblem& p, int chunk, float* base, ChunkScratch& s) {
-  const StateShape shape(p);
-  const bool doesExpand = p.featureMap == FeatureMap::taylor2;
-  const int padded = ceilDiv(chunk, kPanel) * kPanel;
-  s.keyStride = paddedDim(p.headDim);
-  s.featureStride = shape.paddedFeatures;
-  s.scoreStride = padded;
-  Carver carver(base);
-  carver.take(s.keys, int64_t(padded) * s.keyStride);
-  carver.take(s.keyLanes, int64_t(padded) * s.keyStride);
-  carver.take(s.queries, int64_t(chunk) * s.keyStride);
-  s.keyFeatures = s.keys;
-  s.queryFeatures = s.queries;
-  if (doesExpand) {
-    carver.take(s.keyFeatures, int64_t(chunk) * s.featureStride);
-    carver.take(s.queryFeatures, int64_t(chunk) * s.featureStride);
-  }
-  carver.take(s.values, int64_t(shape.strips) * chunk * kPanel);
-  carver.take(s.row, int64_t(shape.strips) * kPanel);
-  carver.take(s.scores, int64_t(chunk) * padded);
-  carver.take(s.weights, int64_t(chunk) * padded);
-  carver.take(s.outputs, int64_t(shape.strips) * chunk * kPanel);
-  carver.take(s.factors, padded);
-  carver.take(s.indices, padded);
-  layOutDecays(padded, carver, s.decays);
-  carver.take(s.state, shape.floats());
-  carver.take(s.seen, shape.floats());
-  return carver.floats();
-}
-
-// Keys and values of tokens [first, first + n) of the group's sequence.
-void readChunk(const LinearGroup& g, const StateShape& shape, Token first, int n, const ChunkScratch& s) {
-  const LinearProblem& p = *g.problem;
-  for (int r = 0; r < n; ++r) {
-    const Token token = g.sequence.keys.begin + first + r;
-    readMapped(p, p.key, g.sequence.batch, token, g.head, s.keys + int64_t(r) * s.keyStride);
-    readRow(rowOf(p.value, p.dtype, g.sequence.batch, token, g.head), p.dtype, p.value.dim, p.valueDim, s.row);
-    for (int strip = 0; strip < shape.strips; ++strip) {
-      __builtin_memcpy(s.values + (int64_t(strip) * g.chunk + r) * kPanel, s.row + strip * kPanel,
-                       kPanel * sizeof(float));
-    }
-  }
-  if (s.keyFeatures != s.keys) {
-    for (int r = 0; r < n; ++r) {
-      expandRow(s.keys + int64_t(r) * s.keyStride, p.headDim, s.keyFeatures + int64_t(r) * s.featureStride);
-    }
-  }
-}
-
-// scores[r][r'] of r' <= r, 0 behind them up to the end of the panel.
+// scores[r][r'] of r' <= r, 0 behind them up to the end of the vector.
 void scoreChunk(const LinearProblem& p, int n, const ChunkScratch& s) {
   const bool isTaylor = p.featureMap == FeatureMap::taylor2;
   const Vec root = splat(1 / __builtin_sqrtf(float(p.headDim))), half = splat(0.5f), one = splat(1.0f);
@@ -114,16 +53,19 @@ void findFactors(const LinearProblem& p, int n, const float* normalizer, const C
 void writeOutputs(const LinearGroup& g, const StateShape& shape, int32_t head, Token first, int n, const float* state,
                   const ChunkScratch& s) {
   const LinearProblem& p = *g.problem;
-  for (int r = 0; r < n; ++r) {
-    float* row = s.queries + int64_t(r) * s.keyStride;
-    readMapped(p, p.query, g.sequence.batch, g.sequence.queries.begin + first + r, head, row);
-    if (s.queryFeatures != s.queries && state) {
-      expandRow(row, p.headDim, s.queryFeatures + int64_t(r) * s.featureStride);
+  const Token token = g.sequence.queries.begin + first;
+  readMappedRows(p, p.query, g.sequence.batch, token, n, head, s.keyStride, s.queries);
+  if (s.queryFeatures != s.queries && state) {
+    for (int r = 0; r < n; ++r) {
+      expandRow(s.queries + int64_t(r) * s.keyStride, p.headDim, s.queryFeatures + int64_t(r) * s.featureStride);
     }
   }
   if (p.isCausal) scoreChunk(p, n, s);
   findFactors(p, n, state ? state + shape.normalizerAt() : nullptr, s);
-  const int outStride = shape.strips * kPanel;
+  const bool isInPlace = isVectorRow(p.dtype, p.out.dim, p.valueDim) && p.valueDim % kPanel == 0;
+  const int64_t at = p.out.offset(g.sequence.batch, token, head);
+  float* const out = isInPlace ? static_cast<float*>(p.out.data) + at : s.outputs;
+  const int64_t outStride = isInPlace ? p.out.token : shape.strips * kPanel;
   for (int strip = 0; strip < shape.strips; ++strip) {
     const float* values = s.values + int64_t(strip) * g.chunk * kPanel;
     forEachTile(n, [&](auto tile, int from) SIMD_LAMBDA {
@@ -144,140 +86,88 @@ void writeOutputs(const LinearGroup& g, const StateShape& shape, int32_t head, T
       for (int r = 0; r < decltype(tile)::kRows; ++r)
 #pragma GCC unroll 4
         for (int c = 0; c < kTileVecs; ++c)
-          store(s.outputs + int64_t(from + r) * outStride + strip * kPanel + c * kLanes, tile.acc[r][c]);
+          store(out + (from + r) * outStride + strip * kPanel + c * kLanes, tile.acc[r][c]);
     });
   }
+  if (isInPlace) return;
   for (int r = 0; r < n; ++r) {
-    const int64_t at = p.out.offset(g.sequence.batch, g.sequence.queries.begin + first + r, head);
-    writeRow(s.outputs + int64_t(r) * outStride, p.valueDim, p.dtype, p.out.dim,
-             static_cast<char*>(p.out.data) + at * sizeOf(p.dtype));
+    writeRow(s.outputs + r * outStride, p.valueDim, p.dtype, p.out.dim,
+             static_cast<char*>(p.out.data) + (at + r * p.out.token) * sizeOf(p.dtype));
   }
 }
 
-// state = e^sum state + keys values of the chunk.
+// Multiplies the chunk's keys with their decays to its end, as they are needed: as lanes, of taylor2 the features.
+void decayKeys(const LinearProblem& p, int n, const ChunkScratch& s) {
+  if (s.keyFeatures == s.keys) {
+    for (int panel = 0; panel < n; panel += kPanel) {
+      float* lanes = s.keyLanes + int64_t(panel) * s.keyStride;
+      Vec factors[kTileVecs];
+      for (int c = 0; c < kTileVecs; ++c) factors[c] = load(s.decays.toEnd + panel + c * kLanes);
+      for (int d = 0; d < p.headDim; ++d, lanes += kPanel) {
+#pragma GCC unroll 4
+        for (int c = 0; c < kTileVecs; ++c) store(lanes + c * kLanes, mul(load(lanes + c * kLanes), factors[c]));
+      }
+    }
+    return;
+  }
+  for (int r = 0; r < n; ++r) {
+    const Vec factor = splat(s.decays.toEnd[r]);
+    float* row = s.keyFeatures + int64_t(r) * s.featureStride;
+    for (int f = 0; f < s.featureStride; f += kLanes) store(row + f, mul(load(row + f), factor));
+  }
+}
+
+// normalizer = kept normalizer + the sum of the chunk's keys.
+void addKeys(const LinearProblem& p, int n, float kept, float* normalizer, const ChunkScratch& s) {
+  const Vec factor = splat(kept), count = splat(float(n));
+  for (int f = 0; f < s.featureStride; f += kLanes) {
+    Vec x = mul(load(normalizer + f), factor);
+    if (s.keyFeatures != s.keys) {
+      for (int r = 0; r < n; ++r) x = add(x, load(s.keyFeatures + int64_t(r) * s.featureStride + f));
+    } else {
+      Vec sums[kLanes];
+      for (int i = 0; i < kLanes; ++i) {
+        sums[i] = zero();
+        for (int token = 0; token < n && f + i < p.headDim; token += kLanes) {
+          const int panel = token / kPanel * kPanel;
+          const float* lanes = s.keyLanes + int64_t(panel) * s.keyStride + (f + i) * kPanel + (token - panel);
+          sums[i] = add(sums[i], whereLess(load(s.indices + token), count, load(lanes), zero()));
+        }
+      }
+      x = add(x, reduceAddEach(sums));
+    }
+    store(normalizer + f, x);
+  }
+}
+
+// state = e^sum state + keys values of the chunk. The keys are spent.
 void addChunk(const LinearGroup& g, const StateShape& shape, int n, double sum, float* state, const ChunkScratch& s) {
   const LinearProblem& p = *g.problem;
-  const Vec kept = splat(expOf(sum));
-  if (p.decay) {
-    for (int r = 0; r < n; ++r) {
-      const Vec factor = splat(s.decays.toEnd[r]);
-      float* row = s.keyFeatures + int64_t(r) * s.featureStride;
-      for (int f = 0; f < s.featureStride; f += kLanes) store(row + f, mul(load(row + f), factor));
-    }
-  }
+  const float kept = expOf(sum);
+  if (p.decay) decayKeys(p, n, s);
   Vec keptLanes[kTileVecs];
-  for (int c = 0; c < kTileVecs; ++c) keptLanes[c] = kept;
+  for (int c = 0; c < kTileVecs; ++c) keptLanes[c] = splat(kept);
+  const bool areLanes = s.keyFeatures == s.keys;
   for (int strip = 0; strip < shape.strips; ++strip) {
     const float* values = s.values + int64_t(strip) * g.chunk * kPanel;
     float* rows = state + strip * shape.stripFloats();
     forEachTile(shape.features, [&](auto tile, int first) SIMD_LAMBDA {
       s.requests->step();
       tile.readScaled(rows + int64_t(first) * kPanel, keptLanes);
-      addProducts(tile, s.keyFeatures + first, s.featureStride, 1, values, n);
+      for (int panel = 0; panel < n; panel += kPanel) {
+        const int count = smaller(kPanel, n - panel);
+        const float* keys = areLanes ? s.keyLanes + int64_t(panel) * s.keyStride + int64_t(first) * kPanel
+                                     : s.keyFeatures + int64_t(panel) * s.featureStride + first;
+        addProducts(tile, keys, areLanes ? 1 : s.featureStride, areLanes ? kPanel : 1, values + panel * kPanel, count);
+      }
       tile.writeTo(rows + int64_t(first) * kPanel);
     });
   }
-  if (!p.isNormalized) return;
-  float* normalizer = state + shape.normalizerAt();
-  for (int f = 0; f < s.featureStride; f += kLanes) {
-    Vec x = mul(load(normalizer + f), kept);
-    for (int r = 0; r < n; ++r) x = add(x, load(s.keyFeatures + int64_t(r) * s.featureStride + f));
-    store(normalizer + f, x);
-  }
+  if (p.isNormalized) addKeys(p, n, kept, state + shape.normalizerAt(), s);
 }
 
 // into = from + factor * carried, of a state's rows and normalizer.
 void addCarried(const StateShape& shape, const float* from, float factor, const float* carried, float* into) {
   const Vec f = splat(factor);
   for (int64_t i = 0; i < shape.decayAt(); i += kLanes) store(into + i, mulAdd(load(carried + i), f, load(from + i)));
-}
-
-// Requests the keys and values of the chunk that begins at `first`.
-void requestChunk(const LinearGroup& g, Token first, Requests& requests) {
-  const LinearProblem& p = *g.problem;
-  const int n = smaller<Token>(g.chunk, g.tokens.end - first);
-  const Token token = g.sequence.keys.begin + first;
-  requests.keys = Ahead(p.key, p.dtype, g.sequence.batch, token, n, g.head, p.headDim);
-  requests.values = Ahead(p.value, p.dtype, g.sequence.batch, token, n, g.head, p.valueDim);
-}
-// Requests the outputs of query head h of the group of heads, and the queries of the next one, which may be the first
-// of the next chunk.
-void requestRows(const LinearGroup& g, Token first, int n, int32_t h, Requests& requests) {
-  const LinearProblem& p = *g.problem;
-  const int32_t heads = p.headsPerState(), next = h + 1 < heads ? h + 1 : 0;
-  const Token begin = g.sequence.queries.begin, nextFirst = next > 0 ? first : first + n;
-  const int count = smaller<Token>(g.chunk, g.tokens.end - nextFirst);
-  requests.outputs = Ahead(p.out, p.dtype, g.sequence.batch, begin + first, n, g.head * heads + h, p.valueDim);
-  requests.queries =
-      Ahead(p.query, p.dtype, g.sequence.batch, begin + nextFirst, count, g.head * heads + next, p.headDim);
-}
-
-// A group with its outputs or without.
-template <bool HasOutputs>
-void passGroup(const LinearGroup& g, const float* carried, float* end, float* scratch) {
-  const LinearProblem& p = *g.problem;
-  const StateShape shape(p);
-  ChunkScratch s;
-  layOutChunk(p, g.chunk, scratch, s);
-  setZeros(s.row, int64_t(shape.strips) * kPanel);
-  setZeros(s.state, shape.floats());
-  for (int i = 0; i < s.scoreStride; ++i) s.indices[i] = float(i);
-  Requests requests;
-  s.requests = &requests;
-  double sum = 0, chunkSum = 0;
-  int known = 0;  // tokens of the chunk that the decays are of, where all chunks of that length share them
-  for (Token first = g.tokens.begin; first < g.tokens.end; first += g.chunk) {
-    const int n = smaller<Token>(g.chunk, g.tokens.end - first);
-    readChunk(g, shape, first, n, s);
-    requestChunk(g, first + n, requests);
-    if (p.decayToken != 0 || known != n) {
-      chunkSum = sumDecays(
-          n, s.decays, [&](int r) { return decayAt(p, g.sequence.batch, g.sequence.keys.begin + first + r, g.head); });
-      if (HasOutputs && p.decay) weighPairs(n, s.decays, s.scoreStride, s.weights);
-      known = n;
-    }
-    if constexpr (HasOutputs) {
-      layOutKeys(n, s.keyStride, s.keys, s.keyLanes);
-      const bool isFirst = first == g.tokens.begin;
-      const float* seen = isFirst ? nullptr : s.state;
-      if (carried) {
-        addCarried(shape, s.state, expOf(sum), carried, s.seen);
-        seen = s.seen;
-      }
-      const int32_t heads = p.headsPerState();
-      for (int32_t h = 0; h < heads; ++h) {
-        requestRows(g, first, n, h, requests);
-        writeOutputs(g, shape, g.head * heads + h, first, n, seen, s);
-      }
-    }
-    if (end || first + n < g.tokens.end) addChunk(g, shape, n, chunkSum, s.state, s);
-    sum += chunkSum;
-    if (!g.pause()) return;
-  }
-  if (!end) return;
-  __builtin_memcpy(end, s.state, size_t(shape.decayAt()) * sizeof(float));
-  end[shape.decayAt()] = expOf(sum);
-}
-
-void sumGroup(const LinearGroup& g, float* end, float* scratch) { passGroup<false>(g, nullptr, end, scratch); }
-void runGroup(const LinearGroup& g, const float* carried, float* end, float* scratch) {
-  passGroup<true>(g, carried, end, scratch);
-}
-
-void readState(const LinearGroup& g, const float* state, float* scratch) {
-  const LinearProblem& p = *g.problem;
-  const StateShape shape(p);
-  ChunkScratch s;
-  layOutChunk(p, g.chunk, scratch, s);
-  Requests requests;
-  s.requests = &requests;
-  const int32_t heads = p.headsPerState();
-  for (Token first = g.tokens.begin; first < g.tokens.end; first += g.chunk) {
-    const int n = smaller<Token>(g.chunk, g.tokens.end - first);
-    for (int32_t h = 0; h < heads; ++h) {
-      requestRows(g, first, n, h, requests);
-      writeOutputs(g, shape, g.head * heads + h, first, n, state, s);
-    }
-    if (!g.pause()) return;
-  }
 }

@@ -1,10 +1,11 @@
-// linearAttention as work items: sequences and KV heads, and groups of their chunks where those are too few.
+// linearAttention as work items: sequences and blocks of KV heads, and groups of their chunks where heads are too few.
 // Reader: see core/op/linear.h for the rule, chunk_loop.inl for a chunk. A group's state begins with 0 and what the
 // groups before it leave is added chunk by chunk, so one pass over all groups and two (their states, then their
 // outputs) give the same bits, for any number of threads. Memory of a call: where it takes two passes, a state per
 // group.
 #include "job.h"
 
+#include <cstdlib>
 #include <cstring>
 
 #include "kernels.h"
@@ -23,14 +24,23 @@ struct Division {
     const int64_t chunks = ceilDiv<int64_t>(longest, chunk), least = ceilDiv<int64_t>(kGroupTokens, chunk);
     groupTokens = Token(chunk * larger(least, ceilDiv<int64_t>(chunks, kMostGroups)));
     groups = groupsOf(p.cuSeqlens ? longest : p.keys);
-    tasks = int64_t(p.sequences) * p.kvHeads;
+    states = int64_t(p.sequences) * p.kvHeads;
   }
   int64_t groupsOf(Token tokens) const { return larger<int64_t>(1, ceilDiv<int64_t>(tokens, groupTokens)); }
-  bool isSplit(const LinearProblem& p, int threads) const { return !p.isCausal || (groups > 1 && tasks < threads); }
+  bool isSplit(const LinearProblem& p, int threads) const { return !p.isCausal || (groups > 1 && states < threads); }
+  // KV heads that take turns: as many as fit, but so few that threads have equal work; one where a head's tokens follow
+  // each other in memory. No bit depends on it.
+  int32_t headsAtOnce(const LinearProblem& p, int64_t stateFloats, int threads) const {
+    if (states == 0 || std::abs(p.key.token) < std::abs(p.key.head)) return 1;
+    const int64_t most = larger<int64_t>(1, kMostStateBytes / (stateFloats * int64_t(sizeof(float))));
+    const int64_t units = states * (isSplit(p, threads) ? groups : 1);
+    const int64_t items = ceilDiv(ceilDiv(units, smaller(kMostHeadsAtOnce, most)), int64_t(threads)) * threads;
+    return int32_t(smaller<int64_t>(p.kvHeads, ceilDiv(units, items)));
+  }
 
   int32_t chunk;
   Token groupTokens;
-  int64_t groups, tasks;
+  int64_t groups, states;
 };
 
 class LinearJob {
@@ -42,19 +52,20 @@ class LinearJob {
         stateFloats_(kernels.stateFloats(problem)),
         division_(problem),
         chunk_(division_.chunk),
+        heads_(division_.headsAtOnce(problem, stateFloats_, threads)),
         groups_(division_.groups) {
-    const int64_t tasks = division_.tasks;
     LinearStates& states = *p_.states;
     if (phase_ == kSums) {
       states.areSplit = division_.isSplit(p_, threads);
-      if (states.areSplit) states.memory.reset(new float[size_t(tasks * (groups_ + 1) * stateFloats_)]);
+      if (states.areSplit) states.memory.reset(new float[size_t(division_.states * (groups_ + 1) * stateFloats_)]);
     }
     areSplit_ = states.areSplit;
+    const int64_t blocks = p_.sequences * blocksPerSequence();
     const bool isAhead = phase_ != kOutputs;
     if (isAhead) {
-      items_ = !areSplit_ ? 0 : phase_ == kSums ? tasks * groups_ : tasks;
+      items_ = !areSplit_ ? 0 : phase_ == kSums ? blocks * groups_ : division_.states;
     } else {
-      items_ = areSplit_ ? tasks * outputGroups() : tasks;
+      items_ = areSplit_ ? blocks * outputGroups() : blocks;
     }
   }
 
@@ -71,83 +82,101 @@ class LinearJob {
 
  private:
   int64_t outputGroups() const { return p_.isCausal ? groups_ : division_.groupsOf(p_.queries); }
+  int64_t blocksPerSequence() const { return ceilDiv(p_.kvHeads, heads_); }
 
-  LinearGroup groupAt(int64_t task, int64_t group, const Pause& pause) const {
-    const LinearSequence sequence = p_.sequence(task / p_.kvHeads);
+  LinearGroup groupAt(int64_t block, int64_t group, const Pause& pause) const {
+    const LinearSequence sequence = p_.sequence(block / blocksPerSequence());
+    const int32_t head = int32_t(block % blocksPerSequence()) * heads_;
     const Token tokens = p_.isCausal || phase_ != kOutputs ? sequence.keys.size() : sequence.queries.size();
     const Token begin = Token(smaller<int64_t>(tokens, group * division_.groupTokens));
     const Range range{begin, smaller(tokens, begin + division_.groupTokens)};
-    return {&p_, sequence, int32_t(task % p_.kvHeads), chunk_, range, pause};
+    const int64_t stride = areSplit_ ? (groups_ + 1) * stateFloats_ : stateFloats_;
+    return {&p_,    sequence, head, smaller(heads_, p_.kvHeads - head), chunk_, range, areSplit_ ? range.end : tokens,
+            stride, pause};
   }
-  // Of a task: what groups 0, 1 ... begin with, then what is left at the end.
-  float* stateOf(int64_t task, int64_t group) const {
-    return p_.states->memory.get() + (task * (groups_ + 1) + group) * stateFloats_;
+  // Of a sequence and KV head: what groups 0, 1 ... begin with, then what is left at the end.
+  float* stateOf(int64_t state, int64_t group) const {
+    return p_.states->memory.get() + (state * (groups_ + 1) + group) * stateFloats_;
+  }
+  float* stateOf(const LinearGroup& at, int64_t group) const {
+    return stateOf(at.sequence.index * p_.kvHeads + at.head, group);
+  }
+  float* scratch(const LinearGroup& at, Worker& worker, int64_t floatsBefore = 0) const {
+    return worker.floats(floatsBefore + k_.scratchFloats(p_, chunk_, at.heads));
   }
   bool isWanted() const { return p_.state || p_.normalizer; }
   bool beginsWithState() const { return p_.stateIn || p_.normalizerIn; }
 
   // One token needs no group: its step reads and writes the problem's states.
   bool isStep(const LinearSequence& sequence) const { return p_.isCausal && sequence.keys.size() == 1; }
+  void step(const LinearGroup& at, Worker& worker) const {
+    for (int32_t h = 0; h < at.heads; ++h) {
+      k_.step(p_, at.sequence, at.head + h, worker.floats(k_.stepFloats(p_)));
+    }
+  }
 
-  void sum(int64_t task, int64_t group, const Pause& pause, Worker& worker) const {
-    const LinearGroup at = groupAt(task, group, pause);
+  void sum(int64_t block, int64_t group, const Pause& pause, Worker& worker) const {
+    const LinearGroup at = groupAt(block, group, pause);
     const bool isLast = at.tokens.end == at.sequence.keys.size();
     if (isStep(at.sequence) || (p_.isCausal && isLast && !isWanted())) return;
-    k_.sumGroup(at, stateOf(task, group + 1), worker.floats(k_.scratchFloats(p_, chunk_)));
+    k_.sumGroup(at, stateOf(at, group + 1), scratch(at, worker));
   }
 
   // What a group leaves becomes what the next one begins with.
-  void carry(int64_t task, Worker& worker) const {
-    const int64_t sequence = task / p_.kvHeads;
-    const int32_t head = int32_t(task % p_.kvHeads);
+  void carry(int64_t state, Worker& worker) const {
+    const int64_t sequence = state / p_.kvHeads;
+    const int32_t head = int32_t(state % p_.kvHeads);
     const LinearSequence tokens = p_.sequence(sequence);
     if (isStep(tokens)) return;
     const size_t bytes = size_t(stateFloats_) * sizeof(float);
     float* const carried = worker.floats(stateFloats_);
     k_.loadState(p_, sequence, head, carried);
-    std::memcpy(stateOf(task, 0), carried, bytes);
+    std::memcpy(stateOf(state, 0), carried, bytes);
     const int64_t groups = division_.groupsOf(tokens.keys.size());
     for (int64_t group = 0; group < groups; ++group) {
       if (p_.isCausal && group + 1 == groups && !isWanted()) return;
-      k_.carry(p_, stateOf(task, group + 1), carried);
-      std::memcpy(stateOf(task, group + 1), carried, bytes);
+      k_.carry(p_, stateOf(state, group + 1), carried);
+      std::memcpy(stateOf(state, group + 1), carried, bytes);
     }
-    std::memcpy(stateOf(task, groups_), carried, bytes);
+    std::memcpy(stateOf(state, groups_), carried, bytes);
     if (isWanted()) k_.storeState(p_, sequence, head, carried);
   }
 
-  void read(int64_t task, int64_t group, const Pause& pause, Worker& worker) const {
-    k_.readState(groupAt(task, group, pause), stateOf(task, groups_), worker.floats(k_.scratchFloats(p_, chunk_)));
+  void read(int64_t block, int64_t group, const Pause& pause, Worker& worker) const {
+    const LinearGroup at = groupAt(block, group, pause);
+    k_.readState(at, stateOf(at, groups_), scratch(at, worker));
   }
 
-  void runSplit(int64_t task, int64_t group, const Pause& pause, Worker& worker) const {
-    const LinearGroup at = groupAt(task, group, pause);
+  void runSplit(int64_t block, int64_t group, const Pause& pause, Worker& worker) const {
+    const LinearGroup at = groupAt(block, group, pause);
     if (isStep(at.sequence)) {
-      if (group == 0) k_.step(p_, at.sequence, at.head, worker.floats(k_.stepFloats(p_)));
+      if (group == 0) step(at, worker);
       return;
     }
     const bool isCarried = group > 0 || beginsWithState();
-    k_.runGroup(at, isCarried ? stateOf(task, group) : nullptr, nullptr, worker.floats(k_.scratchFloats(p_, chunk_)));
+    k_.runGroup(at, isCarried ? stateOf(at, group) : nullptr, nullptr, scratch(at, worker));
   }
 
-  void runAll(int64_t task, const Pause& pause, Worker& worker) const {
-    const int64_t sequence = task / p_.kvHeads;
-    const int32_t head = int32_t(task % p_.kvHeads);
-    const LinearSequence tokens = p_.sequence(sequence);
-    if (isStep(tokens)) return k_.step(p_, tokens, head, worker.floats(k_.stepFloats(p_)));
-    float* const carried = worker.floats(k_.scratchFloats(p_, chunk_) + 2 * stateFloats_);
-    float* const end = carried + stateFloats_;
-    float* const scratch = end + stateFloats_;
-    k_.loadState(p_, sequence, head, carried);
-    const int64_t groups = division_.groupsOf(tokens.keys.size());
+  void runAll(int64_t block, const Pause& pause, Worker& worker) const {
+    const LinearGroup all = groupAt(block, 0, pause);
+    if (isStep(all.sequence)) return step(all, worker);
+    const int64_t sequence = all.sequence.index, floats = all.heads * stateFloats_;
+    float* const carried = scratch(all, worker, 2 * floats);
+    float* const end = carried + floats;
+    for (int32_t h = 0; h < all.heads; ++h) k_.loadState(p_, sequence, all.head + h, carried + h * stateFloats_);
+    const int64_t groups = division_.groupsOf(all.sequence.keys.size());
     for (int64_t group = 0; group < groups; ++group) {
       const bool isCarried = group > 0 || beginsWithState(), isLast = group + 1 == groups;
       const bool needsEnd = !isLast || isWanted();
-      k_.runGroup(groupAt(task, group, pause), isCarried ? carried : nullptr, needsEnd ? end : nullptr, scratch);
+      k_.runGroup(groupAt(block, group, pause), isCarried ? carried : nullptr, needsEnd ? end : nullptr, end + floats);
       if (!pause()) return;
-      if (needsEnd) k_.carry(p_, end, carried);
+      for (int32_t h = 0; h < all.heads && needsEnd; ++h) {
+        k_.carry(p_, end + h * stateFloats_, carried + h * stateFloats_);
+      }
     }
-    if (isWanted()) k_.storeState(p_, sequence, head, carried);
+    for (int32_t h = 0; h < all.heads && isWanted(); ++h) {
+      k_.storeState(p_, sequence, all.head + h, carried + h * stateFloats_);
+    }
   }
 
   const LinearProblem p_;
@@ -155,7 +184,7 @@ class LinearJob {
   const LinearKernels& k_;
   const int64_t stateFloats_;
   const Division division_;
-  const int32_t chunk_;
+  const int32_t chunk_, heads_;
   const int64_t groups_;
   int64_t items_ = 0;
   bool areSplit_ = false;
@@ -187,7 +216,7 @@ LinearPasses passesOf(const LinearProblem& p, int threads) {
   LinearPasses passes{division.chunk, 1, division.isSplit(p, threads), 0};
   const double queries = double(p.batch) * p.queries * p.queryHeads * (p.headDim + p.valueDim);
   const double keys = double(p.batch) * p.keys * p.kvHeads * (p.headDim + p.valueDim);
-  const double state = double(division.tasks) * p.features() * p.valueDim * double(sizeof(float));
+  const double state = double(division.states) * p.features() * p.valueDim * double(sizeof(float));
   passes.bytes = (queries + keys) * double(sizeOf(p.dtype));
   if (p.stateIn) passes.bytes += state;
   if (p.state) passes.bytes += state;

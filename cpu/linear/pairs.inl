@@ -17,32 +17,65 @@ void layOutDecays(int padded, Carver& carver, ChunkDecays& s) {
   carver.take(s.sums, padded);
 }
 
-// Rows of one operand that are needed soon, a few requested from memory at a time.
+// What one operand has of the next chunk: the rows of some tokens and heads, requested from memory in the order of
+// their addresses, a piece at a time.
 struct Ahead {
-  const char* row = nullptr;
-  int64_t stride = 0, bytes = 0;
-  int rows = 0;
+  const char* at = nullptr;
+  int64_t run = 0, offset = 0;  // bytes that follow each other, and those of them that are requested
+  int64_t innerStep = 0, outerStep = 0;  // from run to run, and from `inner` runs to the next ones
+  int inner = 1, done = 0;
+  int64_t pieces = 0, left = 0, due = 0;
 
   SIMD Ahead() = default;
-  SIMD Ahead(const Operand& operand, DType type, int64_t batch, Token first, int count, int32_t head, int dim)
-      : row(static_cast<const char*>(operand.data) + operand.offset(batch, first, head) * sizeOf(type)),
-        stride(operand.token * sizeOf(type)),
-        bytes(dim * operand.dim * sizeOf(type)),
-        rows(count) {}
-  SIMD void step() {
-    for (int i = 0; i < kAheadRows && rows > 0; ++i, --rows, row += stride) prefetchRow<2>(row, bytes);
+  SIMD Ahead(const Operand& operand, DType type, int64_t batch, Token first, int count, int32_t head, int32_t heads,
+             int dim)
+      : at(static_cast<const char*>(operand.data) + operand.offset(batch, first, head) * sizeOf(type)) {
+    const int64_t size = sizeOf(type), row = dim * operand.dim;
+    const bool areTokensOuter = magnitude(operand.token) >= magnitude(operand.head);
+    int64_t innerStride = areTokensOuter ? operand.head : operand.token;
+    inner = areTokensOuter ? heads : count;
+    int64_t elements = row;
+    if (innerStride == row) {
+      elements *= inner;
+      inner = 1;
+    }
+    run = elements * size;
+    innerStep = innerStride * size;
+    outerStep = (areTokensOuter ? operand.token : operand.head) * size;
+    pieces = left = ceilDiv<int64_t>(run, kAheadBytes) * inner * (areTokensOuter ? count : heads);
+  }
+  // One of `steps`.
+  SIMD void step(int64_t steps) {
+    for (due += pieces; due >= steps && left > 0; due -= steps) request();
+  }
+
+ private:
+  static SIMD int64_t magnitude(int64_t x) { return x < 0 ? -x : x; }
+  SIMD void request() {
+    prefetchRow<2>(at + offset, smaller(kAheadBytes, run - offset));
+    --left;
+    offset += kAheadBytes;
+    if (offset < run) return;
+    offset = 0;
+    if (++done < inner) {
+      at += innerStep;
+    } else {
+      at += outerStep - (inner - 1) * innerStep;
+      done = 0;
+    }
   }
 };
 
-// What is computed meanwhile takes a step per register tile.
+// What is computed meanwhile takes a step per register tile, `steps` in all.
 struct Requests {
   Ahead keys, values, queries, outputs;
+  int64_t steps = 1;
 
   SIMD void step() {
-    keys.step();
-    values.step();
-    queries.step();
-    outputs.step();
+    keys.step(steps);
+    values.step(steps);
+    queries.step(steps);
+    outputs.step(steps);
   }
 };
 
@@ -106,20 +139,55 @@ void weighPairs(int n, const ChunkDecays& s, int stride, float* weights) {
   }
 }
 
+// Register tiles of the pairs of n tokens, and of so many strips of n rows.
+SIMD int64_t pairTiles(int n) {
+  int64_t tiles = 0;
+  for (int panel = 0; panel < n; panel += kPanel) {
+    const int narrow = smaller(kLanes, n - panel);
+    tiles += ceilDiv(narrow, kTileRows) + ceilDiv(n - panel - narrow, kTileRows);
+  }
+  return tiles;
+}
+SIMD int64_t stripTiles(int strips, int n) { return int64_t(strips) * ceilDiv(n, kTileRows); }
+
 struct PairShape {
   int n, dim;  // tokens, elements of their rows
   int rowStride, pairStride;
 };
 
-// pairs[r][r'] = finish(product of row r and key r', r, element of pairs, r'), a vector of r' at a time, for the panels
-// of keys up to that of r.
+// pairs[r][r'] = finish(product of row r and key r', r, element of pairs, r'), a vector of r' at a time, for the
+// vectors of keys up to that of r. The rows of a panel's first vector of keys do not see the others.
 template <class Finish>
 SIMD void multiplyPairs(const PairShape& shape, const float* rows, const float* keyLanes, float* pairs,
                         Requests& requests, Finish&& finish) {
   for (int panel = 0; panel < shape.n; panel += kPanel) {
     const float* lanes = keyLanes + int64_t(panel) * shape.rowStride;
-    forEachTile(shape.n - panel, [&](auto tile, int first) {
+    const int narrow = smaller(kLanes, shape.n - panel);
+    forEachTile(narrow, [&](auto tile, int first) SIMD_LAMBDA {
       const int from = panel + first;
+      requests.step();
+      constexpr int kRows = decltype(tile)::kRows;
+      const float* row[kRows];
+      Vec acc[kRows];
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        row[r] = rows + int64_t(from + r) * shape.rowStride;
+        acc[r] = zero();
+      }
+#pragma GCC unroll 1
+      for (int d = 0; d < shape.dim; ++d) {
+        const Vec keys = load(lanes + int64_t(d) * kPanel);
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) acc[r] = mulAdd(splat(row[r][d]), keys, acc[r]);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const int64_t at = int64_t(from + r) * shape.pairStride + panel;
+        store(pairs + at, finish(acc[r], from + r, at, panel));
+      }
+    });
+    forEachTile(shape.n - panel - narrow, [&](auto tile, int first) SIMD_LAMBDA {
+      const int from = panel + narrow + first;
       requests.step();
       tile.setZero();
       addProducts(tile, rows + int64_t(from) * shape.rowStride, 1, shape.rowStride, lanes, shape.dim);
@@ -174,4 +242,28 @@ void writeStrip(const float* from, int count, int columns, int strip, float* row
   for (int i = 0; i < count; ++i, from += kPanel) {
     __builtin_memcpy(rows + int64_t(i) * columns + begin, from, width * sizeof(float));
   }
+}
+
+// Up to a vector of n numbers; 0 behind them.
+SIMD Vec loadFirst(const float* p, int n) {
+  if (n >= kLanes) return load(p);
+  float values[kLanes] = {};
+  __builtin_memcpy(values, p, size_t(n) * sizeof(float));
+  return load(values);
+}
+SIMD void storeFirst(float* p, Vec x, int n) {
+  if (n >= kLanes) return store(p, x);
+  float values[kLanes];
+  store(values, x);
+  __builtin_memcpy(p, values, size_t(n) * sizeof(float));
+}
+
+// Calls step(vectors, first column, elements of a vector at most) for `columns` columns: 8 or 4 vectors of them at
+// once, what is left by single ones, of which the last may not be full.
+template <class Step>
+SIMD void forEachColumns(int columns, Step&& step) {
+  int e = 0;
+  for (; e + 8 * kLanes <= columns; e += 8 * kLanes) step(std::integral_constant<int, 8>(), e, kLanes);
+  for (; e + 4 * kLanes <= columns; e += 4 * kLanes) step(std::integral_constant<int, 4>(), e, kLanes);
+  for (; e < columns; e += kLanes) step(std::integral_constant<int, 1>(), e, columns - e);
 }

@@ -1,10 +1,10 @@
 // States from and to the caller's memory, and a step of one token. Included inside a target's anonymous namespace after
-// chunk_loop.inl. Reader: someone who decodes: a step reads and writes a state once, row by row, where it is.
+// group.inl. Reader: someone who decodes: a step reads and writes a state once, where it is.
 
 int64_t stateFloats(const LinearProblem& p) { return StateShape(p).floats(); }
-int64_t scratchFloats(const LinearProblem& p, int32_t chunk) {
+int64_t scratchFloats(const LinearProblem& p, int32_t chunk, int32_t heads) {
   ChunkScratch s;
-  return layOutChunk(p, chunk, nullptr, s);
+  return layOutChunk(p, chunk, heads, nullptr, s);
 }
 
 void carry(const LinearProblem& p, const float* end, float* carried) {
@@ -42,7 +42,7 @@ void storeState(const LinearProblem& p, int64_t sequence, int32_t head, const fl
 }
 
 struct StepScratch {
-  float *row, *key, *value, *state, *queries, *outputs, *sums;
+  float *row, *key, *value, *queries, *outputs, *sums;
   int features, columns;
 };
 
@@ -54,7 +54,6 @@ int64_t layOutStep(const LinearProblem& p, float* base, StepScratch& s) {
   carver.take(s.row, paddedDim(p.headDim));
   carver.take(s.key, s.features);
   carver.take(s.value, s.columns);
-  carver.take(s.state, s.columns);
   carver.take(s.queries, int64_t(heads) * s.features);
   carver.take(s.outputs, int64_t(heads) * s.columns);
   carver.take(s.sums, heads);
@@ -73,26 +72,33 @@ void readFeatures(const LinearProblem& p, const Operand& operand, int64_t batch,
   expandRow(row, p.headDim, features);
 }
 
-// A row of the state: decays, takes up the token, and is seen by all query heads.
-SIMD void stepRow(const StepScratch& s, int32_t heads, int f, float kept, const float* in, float* out, int columns) {
-  const Vec factor = splat(kept), key = splat(s.key[f]);
-  const auto advance = [&](const float* from, float* to, int e) {
-    Vec x = mul(key, load(s.value + e));
-    if (from) x = mulAdd(load(from), factor, x);
-    if (to) store(to, x);
-    for (int32_t h = 0; h < heads; ++h) {
-      float* sum = s.outputs + int64_t(h) * s.columns + e;
-      store(sum, mulAdd(splat(s.queries[int64_t(h) * s.features + f]), x, load(sum)));
+// Columns of a state from `e` on, Vecs vectors of them or `width` in one: their rows decay, take up the token, and are
+// seen by all query heads, by the first one in registers. `in` and `out`: null where there is no such state.
+template <int Vecs>
+SIMD void stepColumns(const StepScratch& s, int32_t heads, const LinearProblem& p, float kept, const float* in,
+                      float* out, int e, int width) {
+  const int features = p.features();
+  const int64_t stride = p.valueDim;
+  Vec seen[Vecs];
+  for (Vec& x : seen) x = zero();
+  for (int f = 0; f < features; ++f) {
+    const Vec factor = splat(kept), key = splat(s.key[f]), query = splat(s.queries[f]);
+    const int64_t at = f * stride + e;
+    if (in) prefetchRow<2>(in + at + kAheadStepRows * stride, Vecs * int64_t(sizeof(Vec)));
+#pragma GCC unroll 8
+    for (int c = 0; c < Vecs; ++c) {
+      const int64_t i = at + c * kLanes;
+      Vec x = mul(key, load(s.value + e + c * kLanes));
+      if (in) x = mulAdd(loadFirst(in + i, width), factor, x);
+      if (out) storeFirst(out + i, x, width);
+      seen[c] = mulAdd(query, x, seen[c]);
+      for (int32_t h = 1; h < heads; ++h) {
+        float* sum = s.outputs + int64_t(h) * s.columns + e + c * kLanes;
+        store(sum, mulAdd(splat(s.queries[int64_t(h) * s.features + f]), x, load(sum)));
+      }
     }
-  };
-  int e = 0;
-  for (; e + kLanes <= columns; e += kLanes) advance(in ? in + e : nullptr, out ? out + e : nullptr, e);
-  if (e == columns) return;
-  const size_t rest = size_t(columns - e) * sizeof(float);
-  float last[kLanes] = {};
-  if (in) __builtin_memcpy(last, in + e, rest);
-  advance(last, last, e);
-  if (out) __builtin_memcpy(out + e, last, rest);
+  }
+  for (int c = 0; c < Vecs; ++c) store(s.outputs + e + c * kLanes, seen[c]);
 }
 
 void step(const LinearProblem& p, const LinearSequence& sequence, int32_t head, float* scratch) {
@@ -109,11 +115,9 @@ void step(const LinearProblem& p, const LinearSequence& sequence, int32_t head, 
   const int features = p.features();
   const float* in = p.stateIn ? p.stateIn + p.stateAt(sequence.index, head) : nullptr;
   float* out = p.state ? p.state + p.stateAt(sequence.index, head) : nullptr;
-  for (int f = 0; f < features; ++f) {
-    const int64_t at = int64_t(f) * p.valueDim, ahead = at + int64_t(kAheadStepRows) * p.valueDim;
-    if (in && f + kAheadStepRows < features) prefetchRow(in + ahead, p.valueDim * int64_t(sizeof(float)));
-    stepRow(s, heads, f, kept, in ? in + at : nullptr, out ? out + at : nullptr, p.valueDim);
-  }
+  forEachColumns(p.valueDim, [&](auto vecs, int e, int width) SIMD_LAMBDA {
+    stepColumns<decltype(vecs)::value>(s, heads, p, kept, in, out, e, width);
+  });
   if (p.isNormalized) {
     const int64_t at = p.normalizerAt(sequence.index, head);
     for (int f = 0; f < features; ++f) {

@@ -29,7 +29,9 @@ namespace {
 #include "../simd/rows.inl"
 #include "pairs.inl"
 #include "features.inl"
+#include "chunk_scratch.inl"
 #include "chunk_loop.inl"
+#include "group.inl"
 #include "states.inl"
 
 }  // namespace

@@ -264,6 +264,63 @@ onEveryCpu(() => {
   });
 });
 
+onEveryCpu(() => {
+  // Heads beside each other take turns chunk by chunk, up to eight of them; rows of whole vectors are read where they are.
+  describe.each(['identity', 'elu1', 'taylor2'] as const)('%s', (featureMap) => {
+    const [tokens, kvHeads, dim, valueDim] = featureMap === 'taylor2' ? [200, 10, 16, 32] : [1100, 10, 32, 64];
+    const [q, k, v] = [dim, dim, valueDim].map((size, i) =>
+      random(40 + i, 1, tokens, i === 0 ? 2 * kvHeads : kvHeads, size),
+    );
+    const decay = Array.from({ length: kvHeads }, (_, h) => -h / 50);
+    const options = { device: 'cpu', featureMap, normalize: 'sum', returnState: true } as const;
+    /** The same numbers with elements of a row apart in memory. */
+    const turned = (x: Tensor<'float32'>) => {
+      const [, n, heads, size] = x.dims;
+      const data = new Float32Array(x.size);
+      for (let i = 0; i < x.size; i++) {
+        const [d, h, token] = [i % size, Math.floor(i / size) % heads, Math.floor(i / size / heads)];
+        data[(d * heads + h) * n + token] = x.data[i];
+      }
+      return new Tensor('float32', data, [1, size, heads, n]).transpose([0, 3, 2, 1]);
+    };
+    const headsOf = (x: Tensor<'float32'>, first: number, count: number) => {
+      const [, n, heads, size] = x.dims;
+      const at = (i: number) => (Math.floor(i / count / size) * heads + first) * size + (i % (count * size));
+      const data = Float32Array.from({ length: n * count * size }, (_, i) => x.data[at(i)]);
+      return new Tensor('float32', data, [1, n, count, size]);
+    };
+
+    it('computes a head beside others as it does alone', () => {
+      const cuSeqlens = [0, 63, 64, tokens];
+      const all = [1, 2, 3].map((count) => {
+        setNumThreads(count);
+        return linearAttentionSync(q, k, v, { ...options, decay, cuSeqlens });
+      });
+      setNumThreads(threads);
+      for (const h of [0, 4, 9]) {
+        const parts = [headsOf(q, 2 * h, 2), headsOf(k, h, 1), headsOf(v, h, 1)] as const;
+        const alone = linearAttentionSync(...parts, { ...options, decay: [decay[h]], cuSeqlens });
+        for (const { out, state } of all) {
+          expect(isSame(headsOf(out, 2 * h, 2).data, alone.out.data), `out of ${h}`).toBe(true);
+          const size = alone.state!.size / 3;
+          for (let s = 0; s < 3; s++) {
+            const got = state!.data.subarray((s * kvHeads + h) * size, (s * kvHeads + h + 1) * size);
+            expect(isSame(got, alone.state!.data.subarray(s * size, (s + 1) * size)), `state of ${h}`).toBe(true);
+          }
+        }
+      }
+    });
+
+    it('computes the same of rows in place and of those that are gathered', () => {
+      const want = linearAttentionSync(q, k, v, { ...options, decay });
+      const got = linearAttentionSync(turned(q), turned(k), turned(v), { ...options, decay });
+      expect(isSame(got.out.data, want.out.data), 'out').toBe(true);
+      expect(isSame(got.state!.data, want.state!.data), 'state').toBe(true);
+      expect(isSame(got.normalizer!.data, want.normalizer!.data), 'normalizer').toBe(true);
+    });
+  });
+});
+
 it('is a running sum of values where all products are 1 and nothing decays', () => {
   const ones = (...dims: number[]) =>
     new Tensor('float32', new Float32Array(dims.reduce((a, b) => a * b)).fill(1), dims);
