@@ -132,15 +132,15 @@ function steps({ heads, headDim, count }) {
   const decay = retnetDecay({ heads });
   const beta = randomTensor('float32', [1, 1, heads], 4);
   const states = Array.from({ length: count }, () => new LinearState({ kvHeads: heads, headDim, valueDim: headDim }));
-  const bytes = states.map(({ state }) => new Uint8Array(state.data.buffer));
   let turn = 0;
   const next = () => {
     turn = (turn + 1) % count;
     return turn;
   };
   return [
-    // Moved by a byte: every byte is read and written where it is.
-    { name: 'read and write', call: () => bytes[next()].copyWithin(1, 0, heads * headDim * headDim * 4 - 1) },
+    // Moved by a number: all are read and written where they are. Moved by a byte they would become other numbers, subnormal
+    // ones and NaN among them, for the steps to compute with.
+    { name: 'read and write', call: () => states[next()].state.data.copyWithin(1, 0, heads * headDim * headDim - 1) },
     { name: 'step', call: () => linearAttentionStepSync(q, k, v, states[next()], { decay, out, device }), most: 1.3 },
     {
       name: 'delta step',
