@@ -11,6 +11,7 @@ struct TileShape {
   Token queries;
   Token keys;
   int32_t heads = 1;  // that are taken together, each with as many queries
+  bool sharesTables = false;  // what the score rules say to the first of these heads they say to all
 };
 
 // How the scores are cut into tiles, per axis of a grid; sequences have one axis.

@@ -65,7 +65,7 @@ int64_t layOutTile(const AttentionProblem& p, TileShape shape, int64_t sightByte
   carver.take(s.table, kRuleKeys * kPanel);
   s.shared = nullptr;
   s.sharedHides = nullptr;
-  if (shape.heads > 1) {
+  if (shape.sharesTables) {
     carver.take(s.shared, perHead * keys * kPanel);
     carver.take(s.sharedHides, perHead * keys);
   }
@@ -222,11 +222,11 @@ bool changedScores(const AttentionProblem& p, const TileScratch& s, const ScoreS
   // What the rules say to the first of several heads they say to all.
   const int64_t shared = s.shared ? int64_t(panel.index) * s.keys + segment.scoreRow + first : 0;
   float* const table = s.shared ? s.shared + shared * kPanel : s.table;
-  if (panel.head > 0 && !segment.hasFactors && run.addend == 0 && scale.isNone()) {
+  if (s.shared && panel.head > 0 && !segment.hasFactors && run.addend == 0 && scale.isNone()) {
     scores(block, k, n, panel, p.headDim, nullptr, table, part, blockMax, between);
     return s.sharedHides[shared];
   }
-  if (panel.head > 0) {
+  if (s.shared && panel.head > 0) {
     scores(block, k, n, panel, p.headDim, nullptr, nullptr, part, raw, between);
     return modifyScores(part, table, n * kTileVecs, multiplied(), run.addend, blockMax);
   }

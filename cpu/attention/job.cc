@@ -19,18 +19,6 @@ namespace tilewise::cpu {
 
 namespace {
 
-// KV heads that one decode item walks together. Where the heads of a token are side by side, a page's worth of them:
-// reading one head at a stride of pages halves the bandwidth.
-int32_t decodeBundle(const AttentionProblem& p) {
-  const PatternTraits traits = traitsOf(p);
-  if (!traits.areAlike(p.outputHeads()) && !traits.mixesHeads) return 1;
-  const int64_t headStride = p.key.head < 0 ? -p.key.head : p.key.head;
-  const int64_t tokenStride = p.key.token < 0 ? -p.key.token : p.key.token;
-  if (headStride >= tokenStride) return 1;
-  const int64_t heads = ceilDiv<int64_t>(kDecodeBundleBytes, p.headDim * sizeOf(p.keyType));
-  return int32_t(smaller<int64_t>(heads, kMostBundle));
-}
-
 // Keys that a decode step of this sequence visits, about: what its splits are made for.
 Token decodedKeys(const AttentionProblem& p, const Sequence& s) {
   return withPattern(p, s, [](const auto& pattern) { return pattern.visitedKeys(); });
@@ -109,7 +97,7 @@ class AttentionJob {
     s.groupsPerBundle = s.tiling.shape.heads;
     s.perBundle = s.tiling.tiles;
     if (s.tiling.isDecode) {
-      s.groupsPerBundle = smaller(groups, decodeBundle(p));
+      s.groupsPerBundle = smaller(groups, headsBeside(p));
       const Token splits = clamp<Token>(ceilDiv(decodedKeys(p, sequence), kDecodeChunk), 1, kDecodeMaxChunks);
       s.chunk = larger<Token>(kDecodeChunk, ceilDiv<Token>(ceilDiv(keys, splits), 64) * 64);
       s.chunks = larger<Token>(1, ceilDiv(keys, s.chunk));

@@ -192,16 +192,18 @@ void stageBlock(const TileTask& task, int32_t head, const KeyBuffers& s, KeyBloc
   block.isChecked = block.hasNonFinite = false;
   block.prefetchSteps = 0;
   // Keys stay in place where rows follow each other: rows strided by a power of two share cache sets and pages. Where
-  // panels see small parts of a block, copying it costs more than that. Values that are packed are read once, so any
-  // stride will do.
+  // panels see small parts of a block, or few panels see it, copying it costs more than that. Values that are packed
+  // are read once, so any stride will do; else a strip of them is a column.
   const bool isFloat = p.keyType == DType::float32, isCoded = p.store.codes && !block.isExtra;
   const int64_t step = block.spans[0].run.step;
   const bool isLong = (Pattern::kIsDense && p.store.isDense()) || block.rows >= kGatherBelow * block.spanCount;
-  const auto staysInPlace = [&](const Operand& operand, int dim) {
-    return isFloat && !isCoded && operand.dim == 1 && (task.readsInPlace || (isLong && operand.token * step == dim));
+  const auto staysInPlace = [&](const Operand& operand, int dim, bool mayBeStrided) {
+    const bool isRow = isFloat && !isCoded && operand.dim == 1;
+    return isRow && (mayBeStrided || task.readsInPlace || (isLong && operand.token * step == dim));
   };
-  const bool kInPlace = staysInPlace(keys, p.headDim);
-  const bool vInPlace = block.isPacked ? isFloat && !isCoded && values.dim == 1 : staysInPlace(values, p.valueDim);
+  const bool areFew = Pattern::kIsDense && p.store.isDense() && task.rows <= kFewPanels * kPanel;
+  const bool kInPlace = staysInPlace(keys, p.headDim, areFew);
+  const bool vInPlace = staysInPlace(values, p.valueDim, block.isPacked);
   block.kStride = kInPlace ? keys.token * step : paddedDim(p.headDim);
   block.vStride = vInPlace ? values.token * step : paddedDim(p.valueDim);
   for (int i = 0; i < block.spanCount; ++i) {

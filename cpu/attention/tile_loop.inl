@@ -202,6 +202,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
   startBlock(waiting);
   const Token capacity = task.shape.keys;
   const KeyStore& store = task.problem->store;
+  const int32_t headsAlike = task.shape.sharesTables ? task.shape.heads : 1;
   // Where tiles depend on the threads, blocks end at multiples of their length, wherever the tile's keys begin: a row's
   // sums are then cut alike in every tile, and the choice of tile changes no bit. Other tiles are chosen by the
   // problem.
@@ -222,7 +223,7 @@ void runBlocks(const TileTask& task, const TileScratch& s, const ScoreScale& sca
       room = smaller(room, store.consecutive(place));  // the rows of a span are at equal distances
       const Token end = smaller<Token>(run.places.end, place + room);
       const KeyRun part = run.within({place, end});
-      if (!areHidden(task, s.panels, panels / task.shape.heads, part)) block->add(part);
+      if (!areHidden(task, s.panels, panels / headsAlike, part)) block->add(part);
       place = end;
     }
   });

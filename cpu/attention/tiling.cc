@@ -36,6 +36,15 @@ Token queriesTogether(const AttentionProblem& p, const Tiling& t, int32_t heads,
   return tileQueries(rows, int64_t(t.maps / heads) * p.sequences, heads * (p.headDim + p.valueDim), threads,
                      t.kernels->panel);
 }
+// How many heads of few rows share a dense tile, so that a block's keys of all of them are read in the order they lie
+// in.
+int32_t headsBesideTogether(const AttentionProblem& p, const Tiling& t, int threads) {
+  if (!p.store.isDense() || p.skipsClosedRows() || !traitsOf(p).areAlike(p.outputHeads())) return 1;
+  const int64_t most = smaller<int64_t>(headsBeside(p), int64_t(t.maps) * p.sequences / threads);
+  int32_t heads = 1;
+  while (2 * heads <= most && t.maps % (2 * heads) == 0) heads *= 2;
+  return heads;
+}
 // How many heads share a dense tile, so that a bias of its pairs is read and laid out once for all of them.
 int32_t headsTogether(const AttentionProblem& p, const Tiling& t, int64_t rows, int threads) {
   const bool areBiased = p.rules.bias.isPresent() && p.rules.bias.query != 0 && p.rules.areSameForHeads();
@@ -84,6 +93,16 @@ void tileGrid(const AttentionProblem& p, Tiling& t) {
 
 }  // namespace
 
+int32_t headsBeside(const AttentionProblem& p) {
+  const PatternTraits traits = traitsOf(p);
+  if (!traits.areAlike(p.outputHeads()) && !traits.mixesHeads) return 1;
+  const int64_t headStride = p.key.head < 0 ? -p.key.head : p.key.head;
+  const int64_t tokenStride = p.key.token < 0 ? -p.key.token : p.key.token;
+  if (headStride >= tokenStride) return 1;
+  const int64_t heads = ceilDiv<int64_t>(kBesideBytes, p.headDim * sizeOf(p.keyType));
+  return int32_t(smaller<int64_t>(heads, kMostBundle));
+}
+
 Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kernels& kernels, int threads) {
   const Token queries = sequence.queries.size();
   const PatternTraits traits = traitsOf(p);
@@ -113,6 +132,8 @@ Tiling tilingOf(const AttentionProblem& p, const Sequence& sequence, const Kerne
     t.readsInPlace = isFloat && rows > kInPlacePanels / 4 * panel;
     t.inPlaceReach = kInPlacePanels * panel;
     t.shape.heads = headsTogether(p, t, rows, threads);
+    t.shape.sharesTables = t.shape.heads > 1;
+    if (t.shape.heads == 1 && rows <= kFewPanels * panel) t.shape.heads = headsBesideTogether(p, t, threads);
     t.shape.queries = queriesTogether(p, t, t.shape.heads, rows, threads);
     t.tiles = ceilDiv<int64_t>(rows, t.shape.queries);
   } else {

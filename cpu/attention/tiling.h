@@ -29,6 +29,9 @@ struct Tiling {
 
 Tiling tilingOf(const AttentionProblem& problem, const Sequence& sequence, const Kernels& kernels, int threads);
 
+// KV heads whose keys lie beside each other in a token's memory and are read together, in the order they lie in.
+int32_t headsBeside(const AttentionProblem& problem);
+
 // What the loops visit or skip as one for a problem, for explain().
 TileChoice tilesFor(const AttentionProblem& problem, const Kernels& kernels);
 
