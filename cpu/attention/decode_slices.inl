@@ -70,7 +70,9 @@ void weighKeys(const DecodeTask& task, const Pattern& pattern, const DecodePiece
         return;
       }
     }
-    blockMax[0] = decodeScores<RowsPad>(rows, k.at, keys, group.query, ldK, dimK, isCosine, s.weights, requests);
+    blockMax[0] = isCosine
+                      ? decodeScores<RowsPad, true>(rows, k.at, keys, group.query, ldK, dimK, s.weights, requests)
+                      : decodeScores<RowsPad, false>(rows, k.at, keys, group.query, ldK, dimK, s.weights, requests);
   };
   if (k.codes) {
     blockMax[0] = codedScores<RowsPad>(*k.codes, keys, group.query, ldK, s.weights, codeRoom);

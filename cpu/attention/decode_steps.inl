@@ -32,45 +32,45 @@ SIMD void forEachRowSlice(int rows, F&& f, int first = 0) {
   if constexpr (Pad > 1) forEachRowSlice<Pad / 2>(rows, f, first);
 }
 
-// What divides the products of a vector of scores by the lengths of their keys (core/score/cosine.h). Out of line:
-// loops without a cosine keep their registers.
+// What divides the products of a vector of scores by the lengths of their keys (core/score/cosine.h): of the sums of
+// their squares, a lane per score. Keys whose squares overflow are summed once more.
 template <int RowsPad, class Element>
-__attribute__((noinline)) Vec decodeLengthFactors(const Element* const (&row)[kLanes / RowsPad], int dim) {
-  constexpr int kKeys = kLanes / RowsPad;
-  const auto squares = [&](auto&& numbers) {
-    Vec sum[kKeys], every[kLanes];
-#pragma GCC unroll 16
-    for (int j = 0; j < kKeys; ++j) sum[j] = zero();
+__attribute__((noinline)) void withLongLengths(const Element* const (&row)[kLanes / RowsPad], int dim, float* factors) {
+  for (int i = 0; i < kLanes; ++i) {
+    Vec sum = zero();
     for (int d = 0; d < dim; d += kLanes) {
-#pragma GCC unroll 16
-      for (int j = 0; j < kKeys; ++j) {
-        const Vec x = numbers(loadElements(row[j] + d));
-        sum[j] = mulAdd(x, x, sum[j]);
-      }
+      const Vec x = mul(loadElements(row[i / RowsPad] + d), splat(kShrink));
+      sum = mulAdd(x, x, sum);
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) every[i] = sum[i / RowsPad];
-    return reduceAddEach(every);
-  };
-  const Vec one = splat(1), least = splat(kLeastLength), infinite = splat(INFINITY);
-  const Vec sums = squares([](Vec x) { return x; });
-  const Vec factors = div(one, max(least, sqrt(sums)));
+    float lanes[kLanes], squares = 0;
+    store(lanes, sum);
+    for (const float lane : lanes) squares += lane;
+    factors[i] = lengthFactor(squares) * kShrink;
+  }
+}
+template <int RowsPad, class Element>
+SIMD Vec decodeLengthFactors(Vec sums, const Element* const (&row)[kLanes / RowsPad], int dim) {
+  const Vec one = splat(1), infinite = splat(INFINITY);
+  const Vec factors = div(one, max(splat(kLeastLength), sqrt(sums)));
   if (reduceMax(whereEqual(sums, infinite, one, zero())) == 0) return factors;
-  const Vec shrunk = squares([](Vec x) { return mul(x, splat(kShrink)); });
-  return whereEqual(sums, infinite, div(splat(kShrink), sqrt(shrunk)), factors);
+  float longest[kLanes];
+  store(longest, factors);
+  withLongLengths<RowsPad>(row, dim, longest);
+  return whereEqual(sums, infinite, load(longest), factors);
 }
 
 // s[key][row] = k[key] . query[row] for `n` keys, a vector of scores at a time: kLanes / RowsPad keys by RowsPad rows.
-// The last vector repeats the last key. Returns the maximum, lane by lane. Requests rows to come. Of a cosine keys are
-// divided by their lengths while they are in L1.
-template <int RowsPad, class Element>
-Vec decodeScores(const Element* k, const int64_t* at, int n, const float* query, int ld, int dim, bool isCosine,
-                 float* s, const Requests& requests) {
+// The last vector repeats the last key. Returns the maximum, lane by lane. Requests rows to come. A cosine's keys are
+// divided by their lengths, which are summed beside the products, half of the keys at a time where registers want it.
+template <int RowsPad, bool IsCosine, class Element>
+Vec decodeScores(const Element* k, const int64_t* at, int n, const float* query, int ld, int dim, float* s,
+                 const Requests& requests) {
   constexpr int kKeys = kLanes / RowsPad;
   // Rows of 16 bits are requested between the products: all at once they cost 12 % more with heads first and 2 to 4 %
   // with tokens first (AVX-512, 32k keys of 128 dims). Of float32 neither is faster.
   constexpr bool kSpreadsRequests = sizeof(Element) < sizeof(float);
-  const int perStep = ceilDiv(kKeys * kLanes, dim);
+  constexpr int kParts = IsCosine && RowsPad <= 2 ? 2 : 1, kPart = kKeys / kParts;
+  const int perStep = ceilDiv(kPart * kLanes, dim);
   Vec blockMax = splat(-INFINITY);
   for (int key = 0; key < n; key += kKeys) {
     const Element* row[kKeys];
@@ -81,24 +81,40 @@ Vec decodeScores(const Element* k, const int64_t* at, int n, const float* query,
       if (!kSpreadsRequests) requests.at(index);
     }
     int requested = kSpreadsRequests ? 0 : kKeys;
-    Vec acc[kLanes];
+    Vec acc[kLanes], squares[kKeys];
+#pragma GCC unroll 2
+    for (int part = 0; part < kKeys; part += kPart) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) acc[i] = zero();
+      for (int i = 0; i < kPart * RowsPad; ++i) acc[part * RowsPad + i] = zero();
+#pragma GCC unroll 16
+      for (int j = 0; IsCosine && j < kPart; ++j) squares[part + j] = zero();
 #pragma GCC unroll 1
-    for (int d = 0; d < dim; d += kLanes) {
-      for (int j = 0; j < perStep && requested < kKeys; ++j, ++requested) requests.at(smaller(key + requested, n - 1));
-      Vec x[kKeys];
+      for (int d = 0; d < dim; d += kLanes) {
+        for (int j = 0; j < perStep && requested < kKeys; ++j, ++requested)
+          requests.at(smaller(key + requested, n - 1));
+        Vec x[kPart];
 #pragma GCC unroll 16
-      for (int j = 0; j < kKeys; ++j) x[j] = loadElements(row[j] + d);
+        for (int j = 0; j < kPart; ++j) x[j] = loadElements(row[part + j] + d);
 #pragma GCC unroll 8
-      for (int r = 0; r < RowsPad; ++r) {
-        const Vec q = load(query + r * ld + d);
+        for (int r = 0; r < RowsPad; ++r) {
+          const Vec q = load(query + r * ld + d);
 #pragma GCC unroll 16
-        for (int j = 0; j < kKeys; ++j) acc[j * RowsPad + r] = mulAdd(x[j], q, acc[j * RowsPad + r]);
+          for (int j = 0; j < kPart; ++j) {
+            Vec& sum = acc[(part + j) * RowsPad + r];
+            sum = mulAdd(x[j], q, sum);
+          }
+        }
+#pragma GCC unroll 16
+        for (int j = 0; IsCosine && j < kPart; ++j) squares[part + j] = mulAdd(x[j], x[j], squares[part + j]);
       }
     }
     Vec scores = reduceAddEach(acc);
-    if (isCosine) scores = mul(scores, decodeLengthFactors<RowsPad>(row, dim));
+    if constexpr (IsCosine) {
+      Vec every[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) every[i] = squares[i / RowsPad];
+      scores = mul(scores, decodeLengthFactors<RowsPad>(reduceAddEach(every), row, dim));
+    }
     store(s + key * RowsPad, scores);
     blockMax = max(scores, blockMax);
   }
