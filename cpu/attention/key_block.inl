@@ -43,10 +43,11 @@ struct RowPrefetch {
   }
 };
 
-// The same for few panels on pages (kSpreadUpTo), which have many lines to request between few register tiles: between
-// the steps of each tile. With 1 and 2 panels of float32 (D = 128, 2k and 8k keys, AVX-512) that takes 0.66 to 0.71 of
+// The same for few panels (kSpreadUpTo), which have many lines to request between few register tiles: between the steps
+// of each tile. With 1 and 2 panels of float32 on pages (D = 128, 2k and 8k keys, AVX-512) that takes 0.66 to 0.71 of
 // the time without requests, RowPrefetch 0.9 of it; float16, which staging reads in order, is neither faster nor
-// slower. Dense rows lose: 8 to 128 queries with tokens first take 1.2 to 1.35 of the time with RowPrefetch.
+// slower. Dense rows that stay in place take 0.8 to 0.9 of the time with RowPrefetch (8 and 16 queries of 32 / 8 heads,
+// 16k keys, either layout).
 class SpreadRequests {
  public:
   // Lists n rows of so many bytes in memory that begins at `rows`: keys first, then values.
@@ -191,6 +192,7 @@ void stageBlock(const TileTask& task, int32_t head, const KeyBuffers& s, KeyBloc
   block.isPacked = !task.readsInPlace && task.rows > kPackFromPanels * kPanel;
   block.isChecked = block.hasNonFinite = false;
   block.prefetchSteps = 0;
+  block.spread = {};
   // Keys stay in place where rows follow each other: rows strided by a power of two share cache sets and pages. Where
   // panels see small parts of a block, or few panels see it, copying it costs more than that. Values that are packed
   // are read once, so any stride will do; else a strip of them is a column.
@@ -228,11 +230,13 @@ void stageBlock(const TileTask& task, int32_t head, const KeyBuffers& s, KeyBloc
   if (block.isPacked) packValues(block, task.shape.keys, p.valueDim, s.packedV);
   if (Pattern::kRank > 1 || next.spanCount == 0 || next.isExtra || p.store.codes) return;
 
-  if (!p.store.isDense()) {
+  const auto nextRowsOf = [&](const Operand& operand) { return storedRowsOf(operand, kvHeadOf(nextHead)); };
+  if (!p.store.isDense() || (areFew && isFloat && kSpreadUpTo > 0)) {
     const int panels = ceilDiv(task.rows, kPanel);
     if (panels > kSpreadUpTo) return;
-    const auto list = [&](const Operand& operand, const StoredRows& from, int dim, bool areKeys) {
+    const auto list = [&](const Operand& operand, int dim, bool areKeys) {
       const int64_t size = sizeOf(p.keyType);
+      const StoredRows from = nextRowsOf(operand);
       for (int i = 0; i < next.spanCount; ++i) {
         const KeyRun& run = next.spans[i].run;
         const int64_t at = from.at(run.token(run.places.begin));
@@ -240,8 +244,8 @@ void stageBlock(const TileTask& task, int32_t head, const KeyBuffers& s, KeyBloc
         block.spread.add(s.nextRows, row, operand.token * run.step * size, run.places.size(), dim * size, areKeys);
       }
     };
-    list(keys, keyRows, p.headDim, true);
-    list(values, valueRows, p.valueDim, false);
+    list(keys, p.headDim, true);
+    list(values, p.valueDim, false);
     const int tiles = ceilDiv(block.rows, kTileRows) + ceilDiv(p.valueDim, kTileRows);
     block.spread.spreadOver(int64_t(panels) * tiles, larger<int>(p.headDim, block.rows));
     return;
@@ -251,8 +255,7 @@ void stageBlock(const TileTask& task, int32_t head, const KeyBuffers& s, KeyBloc
     RowPrefetch prefetch;
     prefetch.span = next.spans;
     prefetch.end = next.spans + next.spanCount;
-    prefetch.base =
-        static_cast<const char*>(elementAt(operand.data, p.keyType, storedRowsOf(operand, kvHeadOf(nextHead)).first));
+    prefetch.base = static_cast<const char*>(elementAt(operand.data, p.keyType, nextRowsOf(operand).first));
     prefetch.stride = operand.token * sizeOf(p.keyType);
     prefetch.bytes = dim * sizeOf(p.keyType);
     prefetch.start();
