@@ -17,6 +17,16 @@ bool areVectorCodes(const CodeForm& form) {
   return form.channels == form.dim && (form.axis == CodeAxis::channel || form.group % CodeForm::kChunk == 0);
 }
 
+// How many groups the values of so many bytes of a row have: one, or some of whole chunks; else 0.
+int groupsOfBytes(const CodeForm& form, int byte, int bytes) {
+  if (byte + bytes > form.rowBytes) return 0;
+  const int channels = CodeForm::kChunk * form.fields();
+  const int begin = byte / CodeForm::kChunk * channels, end = ceilDiv(byte + bytes, int(CodeForm::kChunk)) * channels;
+  if (begin / form.group == (end - 1) / form.group) return 1;
+  const bool areChunks = byte % CodeForm::kChunk == 0 && bytes % CodeForm::kChunk == 0 && form.group % channels == 0;
+  return areChunks && begin % form.group == 0 && end % form.group == 0 ? (end - begin) / form.group : 0;
+}
+
 // Calls f(byte of the row, its first channel) for each vector of bytes of a row; field i has the channels from
 // i * kChunk on.
 template <int Bits, class F>
@@ -72,3 +82,41 @@ void readStoredRows(const AttentionProblem& p, bool areKeys, int64_t keyBatch, i
     }
   }
 }
+
+// Bytes that are wanted soon: the codes of some rows, then their scales and minima. They are requested a few lines at
+// a time while other rows are read, as many in each of so many steps.
+class BytesToCome {
+ public:
+  BytesToCome() = default;
+  // Rows [0, n); the scales of a block come with its first row.
+  BytesToCome(const CodedRows& rows, int n) : at_(rows.row(0)), end_(rows.row(n)) {
+    if (rows.first > 0) return;
+    scales_ = reinterpret_cast<const uint8_t*>(rows.scales);
+    scalesEnd_ = scales_ + (rows.form->bytes - rows.form->scalesAt);
+  }
+
+  void spreadOver(int steps) {
+    perStep_ = ceilDiv<int64_t>(ceilDiv<int64_t>((end_ - at_) + (scalesEnd_ - scales_), kLine), steps);
+  }
+  SIMD void step() {
+    for (int64_t i = 0; i < perStep_; ++i, at_ += kLine) {
+      if (at_ >= end_) {
+        if (scales_ == scalesEnd_) return;
+        at_ = scales_;
+        end_ = scales_ = scalesEnd_;
+      }
+      __builtin_prefetch(at_);
+    }
+  }
+
+ private:
+  static constexpr int64_t kLine = 64;
+  const uint8_t *at_ = nullptr, *end_ = nullptr, *scales_ = nullptr, *scalesEnd_ = nullptr;
+  int64_t perStep_ = 0;
+};
+
+// Keys or values of a piece that have codes, and what is requested while they are read.
+struct CodedPiece {
+  CodedRows rows;
+  BytesToCome toCome;
+};

@@ -2,116 +2,78 @@
 // written out. Included inside a target's anonymous namespace. Reader: someone who knows decode_steps.inl.
 // Idea: KIVI (arXiv 2402.02750): per channel, q . (code * scale + min) is (q * scale) . code + q . min.
 
-// Rows of codes that are wanted soon: those behind the piece's last one are the first of the next piece.
-struct CodesToCome {
-  const uint8_t *here = nullptr, *next = nullptr;  // null: none
-  int count = 0;  // of this piece
-  int64_t bytes = 0;  // of a row; 0: have been requested
-
-  // Rows from this one on.
-  SIMD const uint8_t* from(int row) const {
-    if (bytes == 0) return nullptr;
-    return row < count ? here + row * bytes : next ? next + (row - count) * bytes : nullptr;
+// acc[key * RowsPad + row] = query[row] * codes of key, lane by lane, for Keys rows of codes from `row` on; `start` of
+// each row of the query is among what is summed.
+template <int RowsPad, int Bits, int Keys>
+SIMD void addCodeProducts(const uint8_t* row, int64_t rowBytes, const float* query, int ld, const Vec (&start)[RowsPad],
+                          BytesToCome& toCome, Vec* acc) {
+  constexpr int kFields = 8 / Bits;
+  Vec sum[Keys][RowsPad];
+#pragma GCC unroll 8
+  for (int j = 0; j < Keys; ++j)
+#pragma GCC unroll 16
+    for (int r = 0; r < RowsPad; ++r) sum[j][r] = start[r];
+#pragma GCC unroll 1
+  for (int byte = 0; byte < rowBytes; byte += kLanes) {
+    toCome.step();
+    const float* const q = query + byte / CodeForm::kChunk * CodeForm::kChunk * kFields + byte % CodeForm::kChunk;
+#pragma GCC unroll 8
+    for (int j = 0; j < Keys; ++j) {
+#pragma GCC unroll 4
+      for (int f = 0; f < kFields; ++f) {
+        const Vec x = loadCodes<Bits>(row + j * rowBytes + byte, f);
+#pragma GCC unroll 16
+        for (int r = 0; r < RowsPad; ++r) sum[j][r] = mulAdd(x, load(q + r * ld + f * CodeForm::kChunk), sum[j][r]);
+      }
+    }
   }
-};
-
-// Keys or values of a piece that have codes, and which rows are requested while keys are read.
-struct CodedPiece {
-  CodedRows rows;
-  CodesToCome keys, values;
-  int ahead = 0;  // of keys
-
-  void end() { keys.bytes = values.bytes = 0; }
-};
-
-// Requests the scales and minima of n rows. They are a few lines in places of their own, which nothing else foresees.
-void requestScales(const CodedRows& rows, int n) {
-  const CodeForm& form = *rows.form;
-  const auto request = [&](Token row, int channel, int count) {
-    const int64_t at = rows.scaleAt(row, channel);
-    prefetchRow(rows.scales + at, count * int64_t(sizeof(float)));
-    prefetchRow(rows.mins + at, count * int64_t(sizeof(float)));
-  };
-  if (form.axis == CodeAxis::channel) {
-    for (int row = 0; row < n; row += form.group) request(row, 0, form.dim);
-  } else {
-    for (int d = 0; d < form.dim; d += form.group) request(0, d, n);
-  }
+#pragma GCC unroll 8
+  for (int j = 0; j < Keys; ++j)
+#pragma GCC unroll 16
+    for (int r = 0; r < RowsPad; ++r) acc[j * RowsPad + r] = sum[j][r];
 }
 
-// Requests rows bit by bit: as many bytes in each of so many steps.
-class SpreadCodes {
- public:
-  SpreadCodes(const uint8_t* at, int64_t bytes, int steps)
-      : at_(at), end_(at + bytes), perStep_(ceilDiv<int64_t>(ceilDiv<int64_t>(bytes, kLine), steps) * kLine) {
-    if (!at) end_ = at;
-  }
-  SIMD void step() {
-    if (at_ >= end_) return;
-    for (int64_t i = 0; i < perStep_; i += kLine) __builtin_prefetch(at_ + i);
-    at_ += perStep_;
-  }
-
- private:
-  static constexpr int64_t kLine = 64;
-  const uint8_t *at_, *end_;
-  int64_t perStep_;
-};
-
 // s[key][row] = what finish(key, lanes) makes of query[row] . codes of key, as decodeScores() has it, with `start` of
-// each row among what is summed. Keys [first, end) of the piece.
+// each row among what is summed. Keys [first, end) of the piece. `room`: of digits.
 template <int RowsPad, int Bits, class Finish>
-Vec codedDots(const CodedPiece& piece, int first, int end, const float* query, int ld, const Vec (&start)[RowsPad],
-              float* s, Finish&& finish) {
-  constexpr int kKeys = kLanes / RowsPad, kFields = 8 / Bits;
-  // So many keys at a time, so that where their rows are stays in registers.
-  constexpr int kAtOnce = kKeys < 8 ? kKeys : 8;
-  const int rowBytes = piece.rows.form->rowBytes, steps = rowBytes / kLanes;
+Vec codedDots(CodedPiece& piece, int first, int end, const float* query, int ld, const Vec (&start)[RowsPad], float* s,
+              float* room, Finish&& finish) {
+  constexpr int kKeys = kLanes / RowsPad;
+  constexpr int kAtOnce = kKeys < 8 ? kKeys : 8;  // so many sums stay in registers
+  const int64_t rowBytes = piece.rows.form->rowBytes;
+  BytesToCome toCome = piece.toCome;
   Vec blockMax = splat(-INFINITY);
+  QueryDigits digits;
+  const bool areDigits = RowsPad == 1 && (end - first) % kKeys == 0 && digits.set<Bits>(*piece.rows.form, query, room);
+  const Vec unit = splat(digits.unit()), whole = splat(areDigits ? reduceAdd(start[0]) : 0);
   for (int key = first; key < end; key += kKeys) {
     Vec acc[kLanes];
+    if (areDigits) {
+      digits.products<Bits>(piece.rows.row(key), rowBytes, toCome, acc);
+    } else if (key + kKeys <= end) {
 #pragma GCC unroll 2
-    for (int part = 0; part < kKeys; part += kAtOnce) {
-      const uint8_t* row[kAtOnce];
-#pragma GCC unroll 8
-      for (int j = 0; j < kAtOnce; ++j) row[j] = piece.rows.row(smaller(key + part + j, end - 1));
-      SpreadCodes keys(piece.keys.from(key + part + piece.ahead), kAtOnce * piece.keys.bytes, steps);
-      SpreadCodes values(piece.values.from(key + part), kAtOnce * piece.values.bytes, steps);
-      Vec sum[kAtOnce][RowsPad];
-#pragma GCC unroll 8
-      for (int j = 0; j < kAtOnce; ++j)
-#pragma GCC unroll 16
-        for (int r = 0; r < RowsPad; ++r) sum[j][r] = start[r];
-#pragma GCC unroll 1
-      for (int byte = 0; byte < rowBytes; byte += kLanes) {
-        keys.step();
-        values.step();
-        const float* const q = query + byte / CodeForm::kChunk * CodeForm::kChunk * kFields + byte % CodeForm::kChunk;
-#pragma GCC unroll 8
-        for (int j = 0; j < kAtOnce; ++j) {
-#pragma GCC unroll 4
-          for (int f = 0; f < kFields; ++f) {
-            const Vec x = loadCodes<Bits>(row[j] + byte, f);
-#pragma GCC unroll 16
-            for (int r = 0; r < RowsPad; ++r) sum[j][r] = mulAdd(x, load(q + r * ld + f * CodeForm::kChunk), sum[j][r]);
-          }
-        }
+      for (int part = 0; part < kKeys; part += kAtOnce) {
+        addCodeProducts<RowsPad, Bits, kAtOnce>(piece.rows.row(key + part), rowBytes, query, ld, start, toCome,
+                                                acc + part * RowsPad);
       }
-#pragma GCC unroll 8
-      for (int j = 0; j < kAtOnce; ++j)
-#pragma GCC unroll 16
-        for (int r = 0; r < RowsPad; ++r) acc[(part + j) * RowsPad + r] = sum[j][r];
+    } else {
+      for (int j = 0; j < kKeys; ++j) {
+        addCodeProducts<RowsPad, Bits, 1>(piece.rows.row(smaller(key + j, end - 1)), rowBytes, query, ld, start, toCome,
+                                          acc + j * RowsPad);
+      }
     }
-    const Vec scores = finish(key, reduceAddEach(acc));
+    const Vec sums = reduceAddEach(acc);
+    const Vec scores = finish(key, areDigits ? mulAdd(sums, unit, whole) : sums);
     store(s + key * RowsPad, scores);
     blockMax = max(scores, blockMax);
   }
+  piece.toCome = toCome;
   return blockMax;
 }
 
 // Scores of a piece's keys, per channel: a group of tokens at a time. `room` takes scaled queries.
 template <int RowsPad, int Bits>
-Vec channelScores(const CodedPiece& piece, int n, const float* query, int ld, float* s, float* room) {
+Vec channelScores(CodedPiece& piece, int n, const float* query, int ld, float* s, float* room) {
   const CodedRows& rows = piece.rows;
   const CodeForm& form = *rows.form;
   Vec blockMax = splat(-INFINITY);
@@ -130,8 +92,8 @@ Vec channelScores(const CodedPiece& piece, int n, const float* query, int ld, fl
         ofMins[r] = mulAdd(q, min, ofMins[r]);
       }
     }
-    const Vec most =
-        codedDots<RowsPad, Bits>(piece, first, end, room, ld, ofMins, s, [](int, Vec dots) { return dots; });
+    const Vec most = codedDots<RowsPad, Bits>(piece, first, end, room, ld, ofMins, s, room + RowsPad * ld,
+                                              [](int, Vec dots) { return dots; });
     blockMax = max(most, blockMax);
     first = end;
   }
@@ -140,16 +102,20 @@ Vec channelScores(const CodedPiece& piece, int n, const float* query, int ld, fl
 
 // The same per token: one group a key.
 template <int RowsPad, int Bits>
-Vec tokenScores(const CodedPiece& piece, int n, const float* query, int ld, float* s) {
+Vec tokenScores(CodedPiece& piece, int n, const float* query, int ld, float* s, float* room) {
   const CodedRows& rows = piece.rows;
   const float *const scales = rows.scales + rows.scaleAt(0, 0), *const mins = rows.mins + rows.scaleAt(0, 0);
-  float sum[kLanes] = {};
+  float sum[RowsPad];
   Vec none[RowsPad];
   for (int r = 0; r < RowsPad; ++r) {
     none[r] = zero();
-    for (int d = 0; d < rows.form->dim; ++d) sum[r] += query[r * ld + d];
+    Vec lanes = zero();
+    for (int d = 0; d < rows.form->dim; d += kLanes) lanes = add(lanes, load(query + r * ld + d));
+    sum[r] = reduceAdd(lanes);
   }
-  return codedDots<RowsPad, Bits>(piece, 0, n, query, ld, none, s, [&](int key, Vec dots) {
+  return codedDots<RowsPad, Bits>(piece, 0, n, query, ld, none, s, room, [&](int key, Vec dots) {
+    if (RowsPad == 1 && key + kLanes <= n)
+      return mulAdd(dots, load(scales + key), mul(load(mins + key), splat(sum[0])));
     float scale[kLanes], offset[kLanes];
     for (int i = 0; i < kLanes; ++i) {
       const int of = smaller(key + i / RowsPad, n - 1);
@@ -162,30 +128,32 @@ Vec tokenScores(const CodedPiece& piece, int n, const float* query, int ld, floa
 
 // Scores of a piece's n keys: decodeScores() of codes that areVectorCodes(); per token a key is one group.
 template <int RowsPad>
-Vec codedScores(const CodedPiece& piece, int n, const float* query, int ld, float* s, float* room) {
+Vec codedScores(CodedPiece& piece, int n, const float* query, int ld, float* s, float* room) {
+  const CodeForm& form = *piece.rows.form;
+  constexpr int kAtOnce = kLanes / RowsPad < 8 ? kLanes / RowsPad : 8;
+  piece.toCome.spreadOver(ceilDiv(n, kAtOnce) * (form.rowBytes / kLanes));
   Vec blockMax = splat(-INFINITY);
-  withCodeBits(piece.rows.form->bits, [&](auto bits) {
+  withCodeBits(form.bits, [&](auto bits) {
     constexpr int kBits = decltype(bits)::value;
-    blockMax = piece.rows.form->axis == CodeAxis::channel ? channelScores<RowsPad, kBits>(piece, n, query, ld, s, room)
-                                                          : tokenScores<RowsPad, kBits>(piece, n, query, ld, s);
+    blockMax = form.axis == CodeAxis::channel ? channelScores<RowsPad, kBits>(piece, n, query, ld, s, room)
+                                              : tokenScores<RowsPad, kBits>(piece, n, query, ld, s, room);
   });
   return blockMax;
 }
 
 // Adds the vectors of Chunks * kLanes bytes from `byte` on of n values to `output`, which has been rescaled. Weights
-// are [groups][kDecodeKeys][RowsPad]; OneGroup: all vectors are of one of these.
-template <int RowsPad, int Rows, int Bits, int Chunks, bool OneGroup>
-SIMD void addCodedStrip(const CodedRows& rows, int n, const float* weights, int byte, float* output, int ld) {
-  constexpr int kFields = 8 / Bits;
+// are [groups][kDecodeKeys][RowsPad]. The vectors have Groups groups, as many vectors each; 0: each field has its own.
+template <int RowsPad, int Rows, int Bits, int Chunks, int Groups>
+SIMD void addCodedStrip(const CodedRows& rows, int n, const float* weights, int byte, float* output, int ld,
+                        BytesToCome& toCome) {
+  constexpr int kFields = 8 / Bits, kOfGroup = kDecodeKeys * RowsPad;
   const CodeForm& form = *rows.form;
   const auto channelOf = [byte](int c, int f) {
     const int at = byte + c * kLanes;
     return (at / CodeForm::kChunk * kFields + f) * CodeForm::kChunk + at % CodeForm::kChunk;
   };
-  const auto weightsOf = [&](int c, int f) { return weights + channelOf(c, f) / form.group * (kDecodeKeys * RowsPad); };
-  const float* weight[OneGroup ? 1 : Chunks][OneGroup ? 1 : kFields];
-  for (int c = 0; c < (OneGroup ? 1 : Chunks); ++c)
-    for (int f = 0; f < (OneGroup ? 1 : kFields); ++f) weight[c][f] = weightsOf(c, f);
+  const float* weight[Groups == 0 ? kFields : 1];
+  for (int f = 0; f < (Groups == 0 ? kFields : 1); ++f) weight[f] = weights + channelOf(0, f) / form.group * kOfGroup;
   Vec acc[Rows][Chunks][kFields];
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
@@ -197,12 +165,13 @@ SIMD void addCodedStrip(const CodedRows& rows, int n, const float* weights, int 
   const int rowBytes = form.rowBytes;
 #pragma GCC unroll 1
   for (int key = 0; key < n; ++key, codes += rowBytes) {
+    toCome.step();
 #pragma GCC unroll 16
     for (int c = 0; c < Chunks; ++c) {
 #pragma GCC unroll 4
       for (int f = 0; f < kFields; ++f) {
         const Vec x = loadCodes<Bits>(codes + c * kLanes, f);
-        const float* const of = weight[OneGroup ? 0 : c][OneGroup ? 0 : f] + key * RowsPad;
+        const float* const of = weight[Groups == 0 ? f : 0] + c * Groups / Chunks * kOfGroup + key * RowsPad;
 #pragma GCC unroll 16
         for (int r = 0; r < Rows; ++r) acc[r][c][f] = mulAdd(splat(of[r]), x, acc[r][c][f]);
       }
@@ -271,36 +240,35 @@ void weighGroups(const CodedRows& rows, int n, const float* p, const float* resc
 // output[row] = output[row] * rescale[row] + sum over keys of p[key][row] * value of key: decodeValues() of codes that
 // areVectorCodes(). `room` takes a weight per group.
 template <int RowsPad>
-void codedValues(const CodedRows& rows, int n, const float* p, const float* rescale, float* output, int ld,
-                 float* room) {
+void codedValues(CodedPiece& piece, int n, const float* p, const float* rescale, float* output, int ld, float* room) {
+  const CodedRows& rows = piece.rows;
   const CodeForm& form = *rows.form;
   weighGroups<RowsPad>(rows, n, p, rescale, output, ld, room);
   withCodeBits(form.bits, [&](auto bits) {
     constexpr int kBits = decltype(bits)::value, kFields = 8 / kBits;
     constexpr int kMostRows = kDecodeAccumulators / kFields, kRows = RowsPad < kMostRows ? RowsPad : kMostRows;
     // Eight vectors hide how long a sum takes; several rows have as many in fewer bytes.
-    constexpr int kLong = (RowsPad == 1 ? 8 : kDecodeAccumulators) / (kRows * kFields),
-                  kShort = kLong > 1 ? kLong / 2 : 1;
-    const int rowBytes = form.rowBytes;
+    constexpr int kLong = (RowsPad == 1 ? 8 : kDecodeAccumulators) / (kRows * kFields);
+    BytesToCome toCome = piece.toCome;
+    if (RowsPad == 1 && addByteValues<kBits>(rows, n, room, output, room + form.groupsOfToken() * kDecodeKeys, toCome))
+      return;
+    toCome.spreadOver(n * ceilDiv(form.rowBytes, kLong * kLanes) * (RowsPad / kRows));
     for (int r = 0; r < RowsPad; r += kRows) {
-      const auto strip = [&](auto chunks, auto oneGroup, int byte) {
-        addCodedStrip<RowsPad, kRows, kBits, decltype(chunks)::value, decltype(oneGroup)::value>(
-            rows, n, room + r, byte, output + r * ld, ld);
+      const auto strip = [&](auto chunks, auto groups, int byte) {
+        addCodedStrip<RowsPad, kRows, kBits, decltype(chunks)::value, decltype(groups)::value>(
+            rows, n, room + r, byte, output + r * ld, ld, toCome);
         return byte + decltype(chunks)::value * kLanes;
       };
-      const auto isOneGroup = [&](int byte, int bytes) {
-        constexpr int kChannels = CodeForm::kChunk * kFields;
-        const int begin = byte / CodeForm::kChunk * kChannels;
-        const int end = ceilDiv(byte + bytes, int(CodeForm::kChunk)) * kChannels;
-        return byte + bytes <= rowBytes && begin / form.group == (end - 1) / form.group;
-      };
-      for (int byte = 0; byte < rowBytes;) {
-        if (isOneGroup(byte, kLong * kLanes)) {
-          byte = strip(std::integral_constant<int, kLong>{}, std::true_type{}, byte);
-        } else if (kShort < kLong && isOneGroup(byte, kShort * kLanes)) {
-          byte = strip(std::integral_constant<int, kShort>{}, std::true_type{}, byte);
+      for (int byte = 0; byte < form.rowBytes;) {
+        const int groups = groupsOfBytes(form, byte, kLong * kLanes);
+        if (groups == 1) {
+          byte = strip(std::integral_constant<int, kLong>{}, std::integral_constant<int, 1>{}, byte);
+        } else if (kLong >= 2 && groups == 2) {
+          byte = strip(std::integral_constant<int, kLong>{}, std::integral_constant<int, (kLong >= 2 ? 2 : 1)>{}, byte);
+        } else if (kLong >= 4 && groups == 4) {
+          byte = strip(std::integral_constant<int, kLong>{}, std::integral_constant<int, (kLong >= 4 ? 4 : 1)>{}, byte);
         } else {
-          byte = strip(std::integral_constant<int, 1>{}, std::false_type{}, byte);
+          byte = strip(std::integral_constant<int, 1>{}, std::integral_constant<int, 0>{}, byte);
         }
       }
     }

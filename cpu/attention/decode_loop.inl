@@ -195,8 +195,9 @@ class Decode {
     const DecodePiece& piece = *waiting_;
     goesOn_ = goesOn_ && task_.pause();
     if (!goesOn_) return;
-    // Strips compute longer than memory takes: with values left for later they take 1.08 of the time (16 rows).
-    if (hasStrips(task_.rows)) {
+    // Strips compute longer than memory takes: with values left for later they take 1.08 of the time (16 rows). The
+    // codes of a head's values lie behind those of its keys.
+    if (hasStrips(task_.rows) || piece.areValuesCoded) {
       forEachGroup(piece.groups, [&](int g) {
         weigh(piece, g);
         addValues(piece, g);
@@ -212,44 +213,36 @@ class Decode {
                       rowsToCome(p_.value, map, p_.valueDim, piece.valueAt)};
     const RowsToStage rows{piece.keyAt, piece.count, s_.kRows, stagedKeyAt_};
     CodedPiece codes;
-    const DecodeOperand keys = piece.areKeysCoded ? stageCodes(piece, true, map, hasStrips(task_.rows), codes, rows)
+    const DecodeOperand keys = piece.areKeysCoded ? stageCodes(piece, true, g, hasStrips(task_.rows), codes, rows)
                                                   : stage(p_.key, map, p_.headDim, rows, requests);
     if (piece.areKeysCoded) requests.end();
+    if (piece.areKeysCoded && piece.areValuesCoded) codes.toCome = {codedRows(piece, false, g), piece.count};
     forEachSlice(g, map, [&](const auto& slice, SliceWeights& weights) {
       weighKeys(task_, pattern_, piece, keys, s_.stripRows, s_.codeRoom, requests, slice, weights);
       requests.end();
-      codes.end();
+      codes.toCome = {};
     });
   }
+  CodedRows codedRows(const DecodePiece& piece, bool areKeys, int g) const {
+    const int32_t head = p_.kvHeadOf(task_.map.next(g).firstHead);
+    return p_.store.codes->rows(areKeys, task_.sequence.keyBatch, head, piece.firstCoded);
+  }
   // Codes of a head in place where their rows are vectors, else as float32.
-  DecodeOperand stageCodes(const DecodePiece& piece, bool areKeys, const TileMap& map, bool isCopied, CodedPiece& codes,
+  DecodeOperand stageCodes(const DecodePiece& piece, bool areKeys, int g, bool isCopied, CodedPiece& codes,
                            const RowsToStage& rows) const {
-    const int32_t head = p_.kvHeadOf(map.firstHead);
-    const auto rowsFrom = [&](const DecodePiece& of, bool ofKeys) {
-      return p_.store.codes->rows(ofKeys, task_.sequence.keyBatch, head, of.firstCoded);
-    };
-    codes.rows = rowsFrom(piece, areKeys);
-    if (isCopied || !areVectorCodes(*codes.rows.form)) {
-      const int ld = paddedDim(codes.rows.form->dim);
-      for (int i = 0; i < rows.count; ++i) readCodedRow(codes.rows, i, rows.buffer + i * ld);
-      return {rows.buffer, DType::float32, rows.bufferAt};
-    }
-    if (areKeys) {
-      const int bytes = codes.rows.form->rowBytes;
-      codes.ahead = smaller<int>(kDecodeKeys, kPrefetchBytes / bytes);
-      codes.keys = {codes.rows.row(0), nullptr, piece.count, bytes};
-      if (next_ != waiting_ && next_->areKeysCoded) {
-        const CodedRows next = rowsFrom(*next_, true);
-        codes.keys.next = next.row(0);
-        requestScales(next, next_->count);
-      }
-      if (piece.areValuesCoded) {
-        const CodedRows values = rowsFrom(piece, false);
-        requestScales(values, piece.count);
-        codes.values = {values.row(0), nullptr, piece.count, values.form->rowBytes};
-      }
-    }
-    return {nullptr, DType::float32, nullptr, &codes};
+    codes.rows = codedRows(piece, areKeys, g);
+    if (!isCopied && areVectorCodes(*codes.rows.form)) return {nullptr, DType::float32, nullptr, &codes};
+    const int ld = paddedDim(codes.rows.form->dim);
+    for (int i = 0; i < rows.count; ++i) readCodedRow(codes.rows, i, rows.buffer + i * ld);
+    return {rows.buffer, DType::float32, rows.bufferAt};
+  }
+  // The keys that are read after the values of a group, if they have codes.
+  BytesToCome keysAfter(const DecodePiece& piece, int g) const {
+    const uint64_t left = piece.groups >> g >> 1;
+    const DecodePiece& next = left != 0 ? piece : *next_;
+    if ((left == 0 && next_ == waiting_) || !next.areKeysCoded) return {};
+    return {codedRows(next, true, left != 0 ? g + 1 + __builtin_ctzll(left) : __builtin_ctzll(next.groups)),
+            next.count};
   }
   void addValues(const DecodePiece& piece, int g) {
     const TileMap map = task_.map.next(g);
@@ -259,12 +252,14 @@ class Decode {
     // Values that some row does not see are looked at one by one: as floats.
     bool hidesSome = false;
     if (piece.areValuesCoded) {
+      codes.toCome = keysAfter(piece, g);
       forEachSlice(g, map, [&](const auto&, const SliceWeights& of) { hidesSome |= !of.isHidden && of.hidesSome; });
     }
-    const DecodeOperand values = piece.areValuesCoded ? stageCodes(piece, false, map, hidesSome, codes, rows)
+    const DecodeOperand values = piece.areValuesCoded ? stageCodes(piece, false, g, hidesSome, codes, rows)
                                                       : stage(p_.value, map, p_.valueDim, rows, none);
     forEachSlice(g, map, [&](const auto& slice, const SliceWeights& weights) {
       addWeighedValues(p_, piece.count, values, s_.cleanV, stagedValueAt_, s_.codeRoom, slice.rows, weights);
+      codes.toCome = {};
     });
   }
   // Calls visit(slice, its weights) for the slices of a group's rows.

@@ -57,7 +57,7 @@ struct DecodeOperand {
   const void* data;
   DType type;
   const int64_t* at;
-  const CodedPiece* codes = nullptr;  // in place of these
+  CodedPiece* codes = nullptr;  // in place of these
 };
 struct RowsToStage {
   const int64_t* at;

@@ -114,7 +114,7 @@ void addWeighedValues(const AttentionProblem& p, int keys, const DecodeOperand& 
                       const SliceWeights& s) {
   if (s.isHidden) return;
   const int ldV = paddedDim(p.valueDim), dimV = (p.valueDim + kLanes - 1) / kLanes * kLanes;
-  if (v.codes) return codedValues<RowsPad>(v.codes->rows, keys, s.weights, s.rescale, group.output, ldV, codeRoom);
+  if (v.codes) return codedValues<RowsPad>(*v.codes, keys, s.weights, s.rescale, group.output, ldV, codeRoom);
   bool isClean = true;
   if (s.hidesSome) {
     withElementType(v.type, [&](auto* element) {

@@ -213,7 +213,8 @@ void decodeSoftmax(const DecodeRows<RowsPad>& group, float* s, int n, const Vec&
   store(lanes, blockMax);
   for (int r = 0; r < RowsPad; ++r) {
     float now = group.max[r];
-    for (int j = 0; j < kKeys; ++j) now = larger(now, lanes[j * RowsPad + r]);
+    if (RowsPad == 1) now = larger(now, reduceMax(blockMax));
+    for (int j = 0; j < kKeys && RowsPad > 1; ++j) now = larger(now, lanes[j * RowsPad + r]);
     for (int j = 0; j < kKeys; ++j) {
       before[j * RowsPad + r] = group.max[r];
       base[j * RowsPad + r] = subtrahend(now);
@@ -240,7 +241,8 @@ void decodeSoftmax(const DecodeRows<RowsPad>& group, float* s, int n, const Vec&
   store(lanes, sum);
   for (int r = 0; r < RowsPad; ++r) {
     float total = 0;
-    for (int j = 0; j < kKeys; ++j) total += lanes[j * RowsPad + r];
+    for (int j = 0; j < kKeys && RowsPad > 1; ++j) total += lanes[j * RowsPad + r];
+    if (RowsPad == 1) total = reduceAdd(sum);
     group.sum[r] = group.sum[r] * rescale[r] + total;
   }
 }

@@ -48,6 +48,15 @@ bool activateKernels(const std::string& name) {
   return false;
 }
 
+bool hasByteProducts() {
+#if defined(TILEWISE_X86)
+  static const bool isThere = __builtin_cpu_supports("avx512vnni");
+  return isThere;
+#else
+  return false;
+#endif
+}
+
 #if defined(TILEWISE_COUNT_VISITS)
 static std::atomic<int64_t> computedPairs{0}, unmaskedPairs{0};
 

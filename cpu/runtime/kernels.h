@@ -45,6 +45,9 @@ struct TileTask {
   EffectTable effects;
 };
 
+// Whether a processor with AVX-512 also sums products of bytes (VNNI).
+bool hasByteProducts();
+
 // Decode: every row of `groups` consecutive KV heads of a sequence against keys [keys.begin, keys.end).
 // Group g has `rows` rows, numbered by map.next(g).
 struct DecodeTask {

@@ -70,6 +70,7 @@ SIMD Vec loadCodes(const uint8_t* p, int field) {
 }
 
 SIMD float reduceMax(Vec v) { return _mm512_reduce_max_ps(v); }
+SIMD float reduceAdd(Vec v) { return _mm512_reduce_add_ps(v); }
 
 SIMD Vec reduceAddEach(const Vec (&a)[kLanes]) {
   Vec t[8], u[4], w[2];

@@ -46,6 +46,7 @@ SIMD Vec loadCodes(const uint8_t* p, int field) {
 }
 
 SIMD float reduceMax(Vec v) { return vmaxvq_f32(v); }
+SIMD float reduceAdd(Vec v) { return vaddvq_f32(v); }
 
 SIMD Vec reduceAddEach(const Vec (&a)[kLanes]) { return vpaddq_f32(vpaddq_f32(a[0], a[1]), vpaddq_f32(a[2], a[3])); }
 

@@ -62,6 +62,8 @@ SIMD float reduceMax(Vec v) {
   return m;
 }
 
+SIMD float reduceAdd(Vec v) { return (v[0] + v[1]) + (v[2] + v[3]); }
+
 SIMD void transpose(Vec (&r)[kLanes]) {
   const Vec c0{r[0][0], r[1][0], r[2][0], r[3][0]}, c1{r[0][1], r[1][1], r[2][1], r[3][1]};
   const Vec c2{r[0][2], r[1][2], r[2][2], r[3][2]}, c3{r[0][3], r[1][3], r[2][3], r[3][3]};

@@ -47,6 +47,7 @@ namespace {
 #include "../attention/tile_loop.inl"
 #include "../attention/decode_piece.inl"
 #include "../attention/decode_steps.inl"
+#include "../attention/byte_products.inl"
 #include "../attention/coded_steps.inl"
 #include "../attention/decode_slices.inl"
 #include "../attention/decode_loop.inl"

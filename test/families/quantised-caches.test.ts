@@ -88,10 +88,11 @@ onEveryBackend(({ device }) => {
   });
 
   describe('attention reads the numbers that codes stand for', () => {
-    // 128 dims, heads and rows of every width; 24 and 48 dims fill no vector of codes.
+    // 128 and 256 dims, heads and rows of every width; 24 and 48 dims fill no vector of codes.
     it.each(some(formats))('%s', async (name, format) => {
       const shapes = [
         [128, 128, 2, 2, 1, 300],
+        [256, 256, 2, 2, 1, 400],
         [64, 128, 4, 2, 1, 421],
         [128, 64, 8, 1, 1, 190],
         [64, 64, 6, 2, 3, 333],
@@ -114,6 +115,21 @@ onEveryBackend(({ device }) => {
         const want = reference(q, cache.keys(0), cache.values(0));
         const { out } = await attend(cache, q);
         expectClose(out.data, want, `${name} ${headDim} ${valueDim} ${heads}:${kvHeads} ${queries}`, least);
+      }
+    });
+
+    it.runIf(isCpu)('for queries that no fixed point fits: tiny, large, infinite, among zeros', async () => {
+      const cache = new KvCache({ kvHeads: 1, headDim: 128, format: { keyBits: 8, valueBits: 4, residual: 64 } });
+      cache.append(0, tensor(1, 256, 1, 128), tensor(1, 256, 1, 128));
+      for (const factor of [1e-36, 1e3, 0, Number.POSITIVE_INFINITY]) {
+        const q = tensor(1, 1, 1, 128);
+        q.data.forEach((x, d) => {
+          q.data[d] = d === 5 || Number.isFinite(factor) ? x * factor : 0;
+        });
+        const { out } = await attend(cache, q);
+        if (!Number.isFinite(factor)) expect([...out.data].every(Number.isNaN)).toBe(true);
+        else
+          expectClose(out.data, reference(q, cache.keys(0), cache.values(0)), `${factor}`, factor > 1 ? 1e-4 : least);
       }
     });
 
