@@ -42,8 +42,8 @@ int64_t layOutChunk(const LinearProblem& p, int chunk, int heads, float* base, C
   s.keyFeatures = s.keys;
   s.queryFeatures = s.queries;
   if (doesExpand) {
-    carver.take(s.keyFeatures, int64_t(chunk) * s.featureStride);
-    carver.take(s.queryFeatures, int64_t(chunk) * s.featureStride);
+    carver.take(s.keyFeatures, int64_t(chunk) * s.featureStride + kBehindFeatures);
+    carver.take(s.queryFeatures, int64_t(chunk) * s.featureStride + kBehindFeatures);
   }
   carver.take(s.values, int64_t(shape.strips) * chunk * kPanel);
   carver.take(s.row, int64_t(shape.strips) * kPanel);

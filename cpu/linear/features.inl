@@ -32,17 +32,23 @@ void mapRow(FeatureMap map, float* row, int dim) {
   for (int d = dim; d < padded; ++d) row[d] = 0;
 }
 
-// taylor2 of a row; its padding is 0.
+// Numbers behind a row of features that expandRow() overwrites.
+constexpr int kBehindFeatures = 16;
+
+// taylor2 of a row; its padding is 0. Whole vectors are written: what is too much of one, the next one overwrites.
 void expandRow(const float* row, int dim, float* features) {
   const float root = 1 / __builtin_sqrtf(float(dim)), single = __builtin_sqrtf(root);
   const float square = root * 0.70710678118654752f;
   float* to = features;
+  const auto multiply = [&](const float* from, int n, float factor) {
+    for (int i = 0; i < n; i += kLanes) store(to + i, mul(load(from + i), splat(factor)));
+    to += n;
+  };
   *to++ = 1;
-  for (int a = 0; a < dim; ++a) *to++ = row[a] * single;
+  multiply(row, dim, single);
   for (int a = 0; a < dim; ++a) {
     *to++ = row[a] * row[a] * square;
-    const float x = row[a] * root;
-    for (int b = a + 1; b < dim; ++b) *to++ = x * row[b];
+    multiply(row + a + 1, dim - a - 1, row[a] * root);
   }
   while (to < features + paddedDim(int(to - features))) *to++ = 0;
 }

@@ -52,9 +52,9 @@ int64_t layOutStep(const LinearProblem& p, float* base, StepScratch& s) {
   s.columns = paddedDim(p.valueDim);
   Carver carver(base);
   carver.take(s.row, paddedDim(p.headDim));
-  carver.take(s.key, s.features);
+  carver.take(s.key, s.features + kBehindFeatures);
   carver.take(s.value, s.columns);
-  carver.take(s.queries, int64_t(heads) * s.features);
+  carver.take(s.queries, int64_t(heads) * s.features + kBehindFeatures);
   carver.take(s.outputs, int64_t(heads) * s.columns);
   carver.take(s.sums, heads);
   return carver.floats();
