@@ -108,7 +108,7 @@ void dotKeys(const Strip& s, int block, const float* const* keys, int n) {
 #pragma GCC unroll 8
         for (int i = 0; i < kAtOnce; ++i) acc[i] = zero();
 #pragma GCC unroll 1
-        for (int d = 0; d < s.shape.ld; d += kLanes) {
+        for (int d = 0; d < s.p->headDim; d += kLanes) {  // rows in place end with their last vector
           const Vec q = load(query + d);
 #pragma GCC unroll 8
           for (int i = 0; i < kAtOnce; ++i) acc[i] = mulAdd(load(key[i] + d), q, acc[i]);
