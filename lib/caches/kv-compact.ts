@@ -3,7 +3,7 @@
 
 import { mismatch } from '../call/shape.js';
 import { TilewiseRangeError } from '../check/errors.js';
-import { invalid } from '../check/validate.js';
+import { invalid, readEach } from '../check/validate.js';
 import { axesOf } from '../tensor/axes.js';
 import { gathered } from '../tensor/gather.js';
 import { readIntegerList } from '../tensor/integers.js';
@@ -51,11 +51,11 @@ function readLists(value: unknown, { pool, runs }: KvPart, layer: number): Int32
   if (!Array.isArray(value) || value.length !== runs.length) {
     throw invalid('lists', `an array of ${runs.length}, with lists of tokens for each sequence`, value);
   }
-  return value.flatMap((heads: unknown, b) => {
+  return readEach(value, (heads, b) => {
     if (!Array.isArray(heads) || heads.length !== kvHeads) {
       throw invalid(`lists[${b}]`, `an array of ${kvHeads} lists of tokens, one per KV head`, heads);
     }
-    const read = heads.map((list, head) => readIntegerList(`lists[${b}][${head}]`, list));
+    const read = readEach(heads, (list, head) => readIntegerList(`lists[${b}][${head}]`, list));
     for (const [head, list] of read.entries()) {
       const name = `lists[${b}][${head}]`;
       if (list.length !== read[0].length) {
@@ -66,7 +66,7 @@ function readLists(value: unknown, { pool, runs }: KvPart, layer: number): Int32
       checkTokens(name, list, runs[b].lengthOf(layer));
     }
     return read;
-  });
+  }).flat();
 }
 
 function checkTokens(name: string, list: Int32Array, length: number): void {

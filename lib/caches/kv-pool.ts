@@ -6,7 +6,7 @@
 
 import { mismatch } from '../call/shape.js';
 import { TilewiseError } from '../check/errors.js';
-import { checkInteger, invalid } from '../check/validate.js';
+import { checkInteger, invalid, readEach } from '../check/validate.js';
 import type { ResultOf } from '../ops/attention/attention.js';
 import type { Layout } from '../ops/attention/options.js';
 import type { KeyPages } from '../stores/key-pages.js';
@@ -310,10 +310,12 @@ export class KvPool {
   #reading(layer: number, sequences: readonly KvSequence[]): Reading {
     const { pages, repeated } = this.#inside;
     checkInteger('layer', layer, 0, pages.sizes.layers - 1);
-    if (!Array.isArray(sequences) || !sequences.every((item) => item instanceof KvSequence)) {
-      throw invalid('sequences', 'an array of sequences of this pool', sequences);
-    }
-    const parts = sequences.map((sequence) => sequence.partsOf(this.#inside));
+    const wrong = () => invalid('sequences', 'an array of sequences of this pool', sequences);
+    if (!Array.isArray(sequences)) throw wrong();
+    const parts = readEach(sequences, (sequence) => {
+      if (!(sequence instanceof KvSequence)) throw wrong();
+      return sequence.partsOf(this.#inside);
+    });
     const { part, layer: place } = pages.partOf(layer, parts);
     return { parts: [part], layer: place, repeated };
   }

@@ -100,7 +100,7 @@ export class LinearState {
     checkLinearDims(this.#sizes.featureMap, this.#sizes.headDim, this.#sizes.valueDim);
     this.#state = Tensor.zeros('float32', this.#stateDims);
     this.#normalizer = normalize === 'sum' ? Tensor.zeros('float32', this.#normalizerDims) : undefined;
-    this.#decay = new Float64Array(sequences * options.kvHeads);
+    this.#decay = new Float64Array(this.#sizes.sequences * this.#sizes.kvHeads);
   }
 
   /**
@@ -124,7 +124,7 @@ export class LinearState {
    * @throws {TypeError | RangeError} ERR_TILEWISE_INVALID_OPTION, ERR_TILEWISE_SHAPE_MISMATCH
    */
   static merge(parts: readonly LinearState[]): LinearState {
-    if (!Array.isArray(parts) || parts.length === 0 || !parts.every((part) => part instanceof LinearState)) {
+    if (!Array.isArray(parts) || parts.length === 0 || parts.findIndex((part) => !(part instanceof LinearState)) >= 0) {
       throw invalid('parts', 'an array of at least one LinearState', parts);
     }
     const merged = (parts as readonly LinearState[])[0].copy();

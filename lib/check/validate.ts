@@ -60,6 +60,13 @@ export function checkNames(where: string, options: unknown, known: ReadonlySet<s
   }
 }
 
+/** What `read` makes of every element, up to the first it refuses. map() would skip holes, which nobody would then refuse. */
+export function readEach<T>(list: ArrayLike<unknown>, read: (element: unknown, index: number) => T): T[] {
+  const result: T[] = [];
+  for (let i = 0; i < list.length; ++i) result.push(read(list[i], i));
+  return result;
+}
+
 export function checkBoolean(name: string, value: unknown): boolean {
   if (!is.boolean(value)) throw invalid(name, 'true or false', value);
   return value;

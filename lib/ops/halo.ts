@@ -4,7 +4,7 @@
 
 import { mismatch } from '../call/shape.js';
 import { showDims, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
-import { checkInteger, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
+import { checkInteger, checkOneOf, invalid, maxTokens, namesOf, readEach } from '../check/validate.js';
 import { maxGridRank, neighborhood, type PerAxis } from '../patterns/neighborhood.js';
 import { axesOf, lengthsOf, tokenAxesOf } from '../tensor/axes.js';
 import type { TensorLike } from '../tensor/types.js';
@@ -147,7 +147,8 @@ function readHalo(where: string, q: TensorLike, k: TensorLike, given: unknown): 
 
 function perAxis(name: string, value: unknown, least: number, rank: number): number[] {
   if (!Array.isArray(value)) return new Array<number>(rank).fill(checkInteger(name, value, least, maxTokens));
-  if (value.length === rank) return value.map((one, axis) => checkInteger(`${name}[${axis}]`, one, least, maxTokens));
+  if (value.length === rank)
+    return readEach(value, (one, axis) => checkInteger(`${name}[${axis}]`, one, least, maxTokens));
   throw new TilewiseRangeError(
     'ERR_TILEWISE_SHAPE_MISMATCH',
     `\`${name}\` must be one number, or one for each of the ${rank} axes of tokens of \`q\`, not ${value.length}`,
@@ -161,7 +162,7 @@ function readRelative(value: unknown, { axes }: HaloGrid, headDim: number): View
       `\`relativeKeys\` must have a tensor for each of the ${axes.length} axes of tokens, not ${value.length}`,
     );
   }
-  return value.map((one, axis) => {
+  return readEach(value, (one, axis) => {
     const name = `relativeKeys[${axis}]`;
     const view = readHostTensor(name, one, floatTypes);
     const rows = 2 * (axes[axis].block + axes[axis].halo) - 1;

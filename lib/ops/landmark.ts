@@ -4,7 +4,7 @@
 
 import { checkHeads, checkSame, mismatch, readShape, type Shape } from '../call/shape.js';
 import { showDims, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
-import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
+import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf, readEach } from '../check/validate.js';
 import { axesOf } from '../tensor/axes.js';
 import { backendName, cpu, type Location } from '../tensor/devices.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -152,9 +152,9 @@ function readBlocks(value: unknown, { queryHeads, keys }: Shape, blockSize: numb
     throw mismatch(`\`blocks\` must have a list for each of ${queryHeads} query heads, not ${value.length}`);
   }
   const own = Math.floor((keys - 1) / blockSize);
-  return value.map((list: unknown, head) => {
+  return readEach(value, (list, head) => {
     if (!Array.isArray(list)) throw invalid(`blocks[${head}]`, 'an array of blocks', list);
-    return Int32Array.from(list, (block: unknown, i) => {
+    const read = readEach(list, (block, i) => {
       const name = `blocks[${head}][${i}]`;
       const last = checkInteger(name, block, 0, maxTokens);
       if (last < own && (i === 0 || last > (list[i - 1] as number))) return last;
@@ -163,5 +163,6 @@ function readBlocks(value: unknown, { queryHeads, keys }: Shape, blockSize: numb
         `\`${name}\` must be above the entry before it and below ${own}, the block of the last query, not ${last}`,
       );
     });
+    return Int32Array.from(read);
   });
 }

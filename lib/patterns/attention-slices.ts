@@ -4,7 +4,7 @@
 
 import { mismatch, outputHeads, type Shape } from '../call/shape.js';
 import { calling, TilewiseRangeError } from '../check/errors.js';
-import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf } from '../check/validate.js';
+import { checkInteger, checkNames, checkOneOf, invalid, maxTokens, namesOf, readEach } from '../check/validate.js';
 import { native } from '../native/native.js';
 import type { NativeRanges } from '../native/ranges.js';
 import { made } from './made.js';
@@ -46,7 +46,7 @@ export function attentionSlices(
   slices: readonly AttentionSlice[] | readonly (readonly AttentionSlice[])[],
 ): SlicesPattern {
   if (!Array.isArray(slices)) throw invalid('slices', 'an array of slices { q, k, kind }', slices);
-  const areMany = slices.length > 0 && slices.every(Array.isArray);
+  const areMany = slices.length > 0 && slices.findIndex((list) => !Array.isArray(list)) < 0;
   const lists = areMany
     ? slices.map((list, h) => readList(`slices[${h}]`, list as unknown[]))
     : [readList('slices', slices as unknown[])];
@@ -60,7 +60,7 @@ export function checkSlices(value: Record<string, unknown>): SlicesPattern {
 }
 
 const readList = (name: string, list: readonly unknown[]): readonly AttentionSlice[] =>
-  Object.freeze(list.map((slice, i) => readSlice(`${name}[${i}]`, slice)));
+  Object.freeze(readEach(list, (slice, i) => readSlice(`${name}[${i}]`, slice)));
 
 function readSlice(name: string, slice: unknown): AttentionSlice {
   checkNames(`\`${name}\``, slice, sliceNames);

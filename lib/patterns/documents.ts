@@ -143,7 +143,7 @@ function checkTogether(pattern: DocumentsPattern): DocumentsPattern {
 /** Lists of any form, each read into running totals. */
 function readLists(name: string, value: unknown, read: (name: string, list: Int32Array) => Int32Array): Int32Array[] {
   const areMany =
-    Array.isArray(value) && value.length > 0 && value.every((one) => isList(one) || typeof one === 'object');
+    Array.isArray(value) && value.length > 0 && value.findIndex((one) => !isList(one) && typeof one !== 'object') < 0;
   if (!areMany) return [read(name, readIntegerList(name, value))];
   return (value as readonly unknown[]).map((list, i) => {
     const one = `${name}[${i}]`;

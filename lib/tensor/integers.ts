@@ -2,7 +2,7 @@
 // Reader: someone who asks what `keyLengths` and `pages.table` accept.
 
 import { TilewiseRangeError } from '../check/errors.js';
-import { invalid, is } from '../check/validate.js';
+import { invalid, is, readEach } from '../check/validate.js';
 import { toDense } from './dense.js';
 import { isList } from './nested.js';
 import { typedArrayName } from './typed-arrays.js';
@@ -34,11 +34,10 @@ export function readIntegerTable(name: string, value: unknown): HostView {
     return { ...view, type: 'int32', data: integersOf(name, view.data) };
   }
   if (!isList(value)) throw invalid(name, 'an array of rows of integers or an integer tensor', value);
-  const given = Array.from<unknown>(value);
-  const isOneRow = given.length > 0 && !given.some(isList);
+  const isOneRow = value.length > 0 && !isList(value[0]);
   const rows = isOneRow
     ? [integersOf(name, value)]
-    : given.map((row, i) => {
+    : readEach(value, (row, i) => {
         if (!isList(row)) throw invalid(`${name}[${i}]`, 'an array of integers', row);
         return integersOf(`${name}[${i}]`, row);
       });
@@ -50,13 +49,15 @@ export function readIntegerTable(name: string, value: unknown): HostView {
 
 function integersOf(name: string, list: ArrayLike<unknown>): Int32Array {
   if (typedArrayName(list) === 'Int32Array') return list as Int32Array;
-  return Int32Array.from(Array.from(list), (value, i) => {
-    const number = typeof value === 'bigint' ? Number(value) : value;
-    if (is.integer(number, least, most)) return number;
-    if (!is.number(number)) throw invalid(`${name}[${i}]`, 'a whole number', value);
-    throw new TilewiseRangeError(
-      'ERR_TILEWISE_INVALID_OPTION',
-      `\`${name}[${i}]\` must be a whole number from ${least} to ${most}, not ${value}`,
-    );
-  });
+  return Int32Array.from(readEach(list, (value, i) => integerOf(`${name}[${i}]`, value)));
+}
+
+function integerOf(name: string, value: unknown): number {
+  const number = typeof value === 'bigint' ? Number(value) : value;
+  if (is.integer(number, least, most)) return number;
+  if (!is.number(number)) throw invalid(name, 'a whole number', value);
+  throw new TilewiseRangeError(
+    'ERR_TILEWISE_INVALID_OPTION',
+    `\`${name}\` must be a whole number from ${least} to ${most}, not ${value}`,
+  );
 }

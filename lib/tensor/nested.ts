@@ -1,7 +1,7 @@
 // Nested arrays: numbers in arrays of arrays, as a tensor.
 // Reader: someone who writes numbers down by hand and asks what Tensor.from() accepts.
 
-import { show, showDims, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
+import { allocating, show, showDims, TilewiseRangeError, TilewiseTypeError } from '../check/errors.js';
 import { is } from '../check/validate.js';
 import { writer } from './convert.js';
 import { typedArrayName } from './typed-arrays.js';
@@ -44,7 +44,7 @@ export function readNested(nested: unknown, type: DataType, name = 'nested'): Ho
 /** The same as float64 numbers. */
 export function readNumbers(name: string, nested: unknown): { data: Float64Array; dims: number[] } {
   const dims = dimsOf(name, nested);
-  const data = new Float64Array(sizeOf(dims));
+  const data = allocating(() => new Float64Array(sizeOf(dims)));
   forEachNumber(name, nested, dims, (value, index) => {
     data[index] = value;
   });

@@ -21,6 +21,7 @@ import {
   type HostView,
   isOnHost,
   isRowMajor,
+  maxRank,
   readIntegers,
   readParts,
   readTensor,
@@ -290,11 +291,12 @@ export class Tensor<T extends DataType = DataType> implements View {
   /** Dims of as many elements as there are. */
   #readDims(dims: readonly number[]): number[] {
     const expected = `dims of ${this.size} elements, one of them -1 at most,`;
-    const isLengths = Array.isArray(dims) && dims.every((length) => is.integer(length, -1, Number.MAX_SAFE_INTEGER));
-    const open = isLengths ? dims.indexOf(-1) : -1;
-    if (!isLengths || open !== dims.lastIndexOf(-1)) throw this.#wrong('dims', expected, dims);
-    const known = sizeOf(dims.filter((length) => length !== -1));
-    const lengths = open < 0 ? [...dims] : dims.with(open, known === 0 ? 0 : this.size / known);
+    const given = Array.isArray(dims) && dims.length <= maxRank ? [...dims] : [undefined];
+    const isLengths = given.every((length) => is.integer(length, -1, Number.MAX_SAFE_INTEGER));
+    const open = given.indexOf(-1);
+    if (!isLengths || open !== given.lastIndexOf(-1)) throw this.#wrong('dims', expected, dims);
+    const known = sizeOf(given.filter((length) => length !== -1));
+    const lengths = open < 0 ? given : given.with(open, known === 0 ? 0 : this.size / known);
     if (sizeOf(lengths) !== this.size || !Number.isInteger(lengths[open] ?? 0))
       throw this.#wrong('dims', expected, dims);
     return lengths;

@@ -4,10 +4,11 @@
 
 import { mismatch } from '../../call/shape.js';
 import { showDims } from '../../check/errors.js';
-import { checkInteger, checkNames, invalid, is, maxTokens, namesOf } from '../../check/validate.js';
+import { checkInteger, checkNames, invalid, is, maxTokens, namesOf, readEach } from '../../check/validate.js';
 import { maxGridRank } from '../../patterns/neighborhood.js';
 import { readNumbers } from '../../tensor/nested.js';
 import { Tensor } from '../../tensor/tensor.js';
+import { allocate } from '../../tensor/views.js';
 
 export interface GaussianMixtureOptions {
   /** Lengths of the axes of the grid of tokens, one to three; tokens are in the order of its rows. */
@@ -47,7 +48,7 @@ export function gaussianMixture(options: GaussianMixtureOptions): Tensor<'float3
   if (flat >= 0) throw invalid('eps', 'above 0 where an entry of `sigma` is 0', eps);
 
   const tokens = grid.reduce((a, n) => a * n, 1);
-  const factors = new Float32Array(heads * tokens * tokens);
+  const factors = allocate('float32', heads * tokens * tokens);
   const apart = apartOf(grid, tokens);
   const byDistance = new Float32Array(tokens);
   for (let head = 0; head < heads; ++head) {
@@ -70,7 +71,7 @@ function readGrid(grid: unknown): number[] {
   if (!Array.isArray(grid) || grid.length === 0 || grid.length > maxGridRank) {
     throw invalid('grid', `an array of one to ${maxGridRank} lengths`, grid);
   }
-  return grid.map((length, axis) => checkInteger(`grid[${axis}]`, length, 1, maxTokens));
+  return readEach(grid, (length, axis) => checkInteger(`grid[${axis}]`, length, 1, maxTokens));
 }
 
 function finiteNumbers(name: string, numbers: Float64Array): Float64Array {
