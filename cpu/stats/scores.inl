@@ -93,40 +93,66 @@ void readQueries(const Strip& s) {
   }
 }
 
-// Products of rows with keys, dims in the lanes: n <= kBlock keys, and whole vectors of them are written. Rows of pages
-// are apart, so that no processor foresees the next ones: they are requested.
-void dotKeys(const Strip& s, int block, const float* const* keys, int n) {
-  constexpr int kAtOnce = kLanes < 8 ? kLanes : 8;
-  for (int from = 0; from < n; from += kLanes) {
-    for (int r = 0; r < s.rows; ++r) {
-      const float* query = s.query + int64_t(r) * s.shape.ld;
-      Vec sums[kLanes];
-#pragma GCC unroll 2
-      for (int half = 0; half < kLanes; half += kAtOnce) {
-        const float* const* key = keys + from + half;
-        Vec acc[kAtOnce];
-#pragma GCC unroll 8
-        for (int i = 0; i < kAtOnce; ++i) acc[i] = zero();
+// Products of `Rows` rows from r on with the kLanes keys from `from` on, dims in the lanes. Rows of pages are apart, so
+// that no processor foresees the next ones: they are requested, those that `areWanted`.
+template <int Rows, class Element>
+SIMD void dotRows(const Strip& s, int block, int r, const void* const* keys, int from, bool areWanted) {
+  constexpr int kAtOnce = kLanes < 8 ? kLanes / Rows : 8 / Rows;
+  const int dim = s.p->headDim;
+  const float* const query = s.query + int64_t(r) * s.shape.ld;
+  Vec sums[Rows][kLanes];
 #pragma GCC unroll 1
-        for (int d = 0; d < s.p->headDim; d += kLanes) {  // rows in place end with their last vector
-          const Vec q = load(query + d);
+  for (int first = 0; first < kLanes; first += kAtOnce) {
+    Vec acc[Rows][kAtOnce];
+#pragma GCC unroll 4
+    for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-          for (int i = 0; i < kAtOnce; ++i) acc[i] = mulAdd(load(key[i] + d), q, acc[i]);
-          if (r > 0 || from + kLanes >= n) continue;
+      for (int j = 0; j < kAtOnce; ++j) acc[i][j] = zero();
+    const Element* key[kAtOnce];
+    const char* toCome[kAtOnce];
 #pragma GCC unroll 8
-          for (int i = 0; i < kAtOnce; ++i) __builtin_prefetch(key[i + kLanes] + d);
-        }
-#pragma GCC unroll 8
-        for (int i = 0; i < kAtOnce; ++i) sums[half + i] = acc[i];
-      }
-      store(s.row(block, r) + from, reduceAddEach(sums));
+    for (int j = 0; j < kAtOnce; ++j) {
+      key[j] = static_cast<const Element*>(keys[from + first + j]);
+      toCome[j] = static_cast<const char*>(keys[from + kDottedAhead + first + j]);
     }
+#pragma GCC unroll 1
+    for (int d = 0; d < dim; d += kLanes) {  // rows in place end with their last vector
+      if (areWanted && d * sizeof(Element) % 64 == 0) {
+#pragma GCC unroll 8
+        for (int j = 0; j < kAtOnce; ++j) __builtin_prefetch(toCome[j] + d * sizeof(Element));
+      }
+      Vec q[Rows];
+#pragma GCC unroll 4
+      for (int i = 0; i < Rows; ++i) q[i] = load(query + int64_t(i) * s.shape.ld + d);
+#pragma GCC unroll 8
+      for (int j = 0; j < kAtOnce; ++j) {
+        const Vec x = loadElements(key[j] + d);
+#pragma GCC unroll 4
+        for (int i = 0; i < Rows; ++i) acc[i][j] = mulAdd(x, q[i], acc[i][j]);
+      }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < kAtOnce; ++j) sums[i][first + j] = acc[i][j];
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < Rows; ++i) store(s.row(block, r + i) + from, reduceAddEach(sums[i]));
+}
+
+// The same of all rows and `width` keys, which are followed by kDottedAhead others.
+template <class Element>
+void dotKeys(const Strip& s, int block, const void* const* keys, int width) {
+  for (int from = 0; from < width; from += kLanes) {
+    int r = 0;
+    for (; r + 4 <= s.rows; r += 4) dotRows<4, Element>(s, block, r, keys, from, r == 0);
+    for (; r < s.rows; ++r) dotRows<1, Element>(s, block, r, keys, from, r == 0);
   }
 }
 
 // Products of rows with keys, rows in the lanes as in attention, so that keys are read in the order of their memory;
 // then transposed: keys are in the lanes from here on.
-void multiplyKeys(const Strip& s, int block, const float* const* keys, int width) {
+void multiplyKeys(const Strip& s, int block, const void* const* keys, int width) {
   for (int from = 0; from < width; from += kMultipliedKeys) {
     const int n = smaller(kMultipliedKeys, width - from);
     for (int panel = 0; panel < s.rows; panel += kPanel) {
@@ -135,7 +161,7 @@ void multiplyKeys(const Strip& s, int block, const float* const* keys, int width
         constexpr int kRows = decltype(tile)::kRows;
         const float* key[kRows];
 #pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) key[r] = keys[from + first + r];
+        for (int r = 0; r < kRows; ++r) key[r] = static_cast<const float*>(keys[from + first + r]);
         stripProducts(key, lanes, s.p->headDim, tile.acc);
         tile.writeTo(s.products + first * kPanel);
       });
@@ -169,10 +195,13 @@ SIMD void hide(const Strip& s, float* row, int seen, int width) {
 void scoreBlock(const Strip& s, int block, Token begin, int n) {
   const StatsProblem& p = *s.p;
   const StoredRows rows = p.keyRowsOf(s.item->batch, s.item->kvHead);
-  const bool isInPlace = isVectorRow(p.keyType, p.key.dim, p.headDim);
   const int width = ceilDiv(n, kPanel) * kPanel;
   const int64_t bytes = int64_t(p.headDim) * sizeOf(p.keyType);
-  const float* keys[kBlock];
+  // Rows that can be read as vectors are multiplied where they are; by panels only those of float32.
+  const bool areDotted = s.rows <= kDottedRows;
+  const bool isInPlace =
+      areDotted ? p.key.dim == 1 && p.headDim % kLanes == 0 : isVectorRow(p.keyType, p.key.dim, p.headDim);
+  const void* keys[kBlock + kDottedAhead];
   for (int i = 0; i < n; ++i) {
     const void* key = elementAt(p.key.data, p.keyType, rows.at(begin + i));
     float* row = s.keyRows + int64_t(i) * s.shape.ld;
@@ -183,11 +212,17 @@ void scoreBlock(const Strip& s, int block, Token begin, int n) {
       for (int d = s.shape.ld - 16; d < s.shape.ld; ++d) row[d] = 0;
       readRow(key, p.keyType, p.key.dim, p.headDim, row);
     }
-    keys[i] = isInPlace ? static_cast<const float*>(key) : row;
+    keys[i] = isInPlace ? key : row;
   }
-  for (int i = n; i < width; ++i) keys[i] = keys[0];
-  if (s.rows <= kDottedRows) {
-    dotKeys(s, block, keys, width);
+  const Token left = p.keysOf(s.item->batch) - begin;
+  for (int i = n; i < width + kDottedAhead; ++i) {
+    const bool isToCome = isInPlace && n == width && i < left;
+    keys[i] = isToCome ? elementAt(p.key.data, p.keyType, rows.at(begin + i)) : keys[0];
+  }
+  if (areDotted) {
+    withElementType(isInPlace ? p.keyType : DType::float32, [&](auto* element) {
+      dotKeys<std::remove_const_t<std::remove_reference_t<decltype(*element)>>>(s, block, keys, width);
+    });
   } else {
     multiplyKeys(s, block, keys, width);
   }

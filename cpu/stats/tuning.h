@@ -23,6 +23,9 @@ constexpr int64_t kStoredWeights = 1 << 22;
 // Keys that are requested before they are converted. Not measured against others.
 constexpr int kStagedAhead = 8;
 
+// Keys of few rows are requested so many ahead. Not measured against others.
+constexpr int kDottedAhead = 16;
+
 // With up to so many rows products are taken with dims in the lanes: a panel of few rows takes as long as a full one.
 constexpr int kDottedRows = 8;
 

@@ -3,32 +3,26 @@
 
 import { keptOf } from './top-keys.js';
 
+/** How many entries at the ends of a row are taken whatever their score. */
+export interface Ends {
+  readonly first: number;
+  readonly last: number;
+}
+
+const noEnds: Ends = { first: 0, last: 0 };
+
 /**
  * `budget` entries of a row, ascending.
  * @param scores of the entries that there are; NaN counts as the largest number
- * @param forced which entries are taken in any case; no more than `budget`
+ * @param forced together no more than `budget`
  */
-export function topList(scores: Float32Array, budget: number, forced: (index: number) => boolean): Int32Array {
-  const taken = new Int32Array(Math.min(budget, scores.length));
-  const others = new Int32Array(scores.length);
-  const row = new Float32Array(scores.length);
-  let [count, rest] = [0, 0];
-  for (let i = 0; i < scores.length; ++i) {
-    if (count < taken.length && (taken.length === scores.length || forced(i))) {
-      taken[count++] = i;
-    } else {
-      row[rest] = scores[i];
-      others[rest++] = i;
-    }
-  }
-  if (count === taken.length) return taken;
-  const kept = keptOf(row.subarray(0, rest), { topKeys: taken.length - count });
-  for (let i = 0; i < kept.length; ++i) taken[count++] = others[kept[i]];
-  return taken.sort();
+export function topList(scores: Float32Array, budget: number, forced = noEnds): Int32Array {
+  const { length } = scores;
+  const taken = new Int32Array(Math.min(budget, length));
+  const [first, last] = taken.length === length ? [length, 0] : [forced.first, forced.last];
+  for (let i = 0; i < first; ++i) taken[i] = i;
+  for (let i = 1; i <= last; ++i) taken[taken.length - i] = length - i;
+  const kept = keptOf(scores.subarray(first, length - last), { topKeys: taken.length - first - last });
+  for (let i = 0; i < kept.length; ++i) taken[first + i] = first + kept[i];
+  return taken;
 }
-
-/** The first `first` and the last `last` of `count` entries. */
-export const endsOf =
-  (count: number, first: number, last: number) =>
-  (index: number): boolean =>
-    index < first || index >= count - last;

@@ -70,6 +70,11 @@ export function pageListsOf(
     return ofHeads;
   });
   const counts = Int32Array.from(lists, ({ length }) => length);
+  const begins = startsOf(counts);
+  const starts = new Int32Array(lists.reduce((sum, { length }) => sum + length, 0));
+  for (const [i, list] of lists.entries()) {
+    for (let at = 0; at < list.length; ++at) starts[begins[i] + at] = list[at] * pageSize;
+  }
   return {
     kind: 'lists',
     blockQueries: Math.max(1, queries),
@@ -80,12 +85,9 @@ export function pageListsOf(
     right,
     sinkTokens,
     align,
-    begins: startsOf(counts),
+    begins,
     counts,
-    starts: Int32Array.from(
-      lists.flatMap((list) => [...list]),
-      (page) => page * pageSize,
-    ),
+    starts,
   };
 }
 
@@ -98,7 +100,8 @@ function startsOf(counts: Int32Array): Int32Array {
 
 /** @param pages of a row of the table, of which a sequence has so many in `use` */
 function checkList(name: string, list: Int32Array, pages: number, use: number): void {
-  for (const [i, page] of list.entries()) {
+  for (let i = 0; i < list.length; ++i) {
+    const page = list[i];
     const what =
       page < 0 || page >= pages
         ? `a page from 0 to ${pages - 1}, an index into a row of \`pages.table\``

@@ -168,11 +168,30 @@ onEveryCpu(() => {
 describe('lists', () => {
   it('take the first of equal scores, and forced entries whatever their score', () => {
     const scores = Float32Array.of(1, 3, 3, 3, 0, 2);
-    const none = () => false;
-    expect([...topList(scores, 2, none)]).toEqual([1, 2]);
-    expect([...topList(scores, 3, (i) => i === 4)]).toEqual([1, 2, 4]);
-    expect([...topList(scores, 9, none)]).toEqual([0, 1, 2, 3, 4, 5]);
-    expect([...topList(Float32Array.of(Infinity, Infinity, 0), 2, (i) => i === 2)]).toEqual([0, 2]);
+    expect([...topList(scores, 2)]).toEqual([1, 2]);
+    expect([...topList(scores, 4, { first: 1, last: 2 })]).toEqual([0, 1, 4, 5]);
+    expect([...topList(scores, 9, { first: 1, last: 2 })]).toEqual([0, 1, 2, 3, 4, 5]);
+    expect([...topList(Float32Array.of(Infinity, Infinity, 0), 2, { first: 0, last: 1 })]).toEqual([0, 2]);
+    expect([...topList(scores, 3, { first: 1, last: 2 })]).toEqual([0, 4, 5]);
+  });
+
+  it('are those of a sorted row, whatever its numbers', () => {
+    const special = [0, -0, 1, -1, Infinity, -Infinity, Number.NaN, 1e-45];
+    const number = fc.oneof(fc.constantFrom(...special), fc.float(), fc.integer({ min: -3, max: 3 }));
+    expectForAll(
+      fc.tuple(fc.array(number, { maxLength: 300 }), fc.integer({ min: 0, max: 300 })),
+      200,
+      ([row, budget]) => {
+        const scores = Float32Array.from(row);
+        const place = (i: number) => (Number.isNaN(scores[i]) ? [1, 0] : [0, scores[i]]);
+        const isBefore = (i: number, j: number) => {
+          const [[a, x], [b, y]] = [place(i), place(j)];
+          return b - a || (x === y ? i - j : y > x ? 1 : -1);
+        };
+        const best = Array.from(scores.keys()).sort(isBefore).slice(0, budget);
+        expect([...topList(scores, budget)]).toEqual(best.sort((i, j) => i - j));
+      },
+    );
   });
 
   it('keep first and last pages within the budget', () => {

@@ -63,8 +63,9 @@ const drawn = fc.record({
   queries: fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 140 })),
   keys: fc.oneof(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 200, max: 600 })),
   kvHeads: fc.integer({ min: 1, max: 2 }),
-  group: fc.integer({ min: 1, max: 3 }),
-  headDim: fc.integer({ min: 1, max: 40 }),
+  group: fc.integer({ min: 1, max: 6 }),
+  headDim: fc.oneof(fc.integer({ min: 1, max: 40 }), fc.constantFrom(16, 32, 64)),
+  keyType: fc.constantFrom('float32' as const, 'float16' as const, 'bfloat16' as const),
   topK: fc.integer({ min: 1, max: 20 }),
   blockQ: fc.integer({ min: 1, max: 50 }),
   blockK: fc.integer({ min: 1, max: 300 }),
@@ -77,7 +78,7 @@ const drawn = fc.record({
 function callOf(d: typeof drawn extends fc.Arbitrary<infer D> ? D : never) {
   const queryHeads = d.kvHeads * d.group;
   const q = random(d.seed, d.batch, d.queries, queryHeads, d.headDim);
-  const k = random(d.seed + 1, d.batch, d.keys, d.kvHeads, d.headDim);
+  const k = random(d.seed + 1, d.batch, d.keys, d.kvHeads, d.headDim).astype(d.keyType);
   const keyLengths = Array.from({ length: d.batch }, (_, b) => (d.lengths ? Math.max(0, d.keys - 7 * b - 1) : d.keys));
   const lse = random(d.seed + 2, d.batch, queryHeads, d.queries).data.map((x) => x + 6);
   const options: AttentionStatsOptions = {
@@ -97,7 +98,7 @@ function callOf(d: typeof drawn extends fc.Arbitrary<infer D> ? D : never) {
     kvHeads: d.kvHeads,
     headDim: d.headDim,
   };
-  const input = { ...sizes, q: q.data, k: k.data, causal: d.causal, keyLengths, topK: d.topK };
+  const input = { ...sizes, q: q.data, k: k.astype('float32').data, causal: d.causal, keyLengths, topK: d.topK };
   const reference = statsOf({
     ...input,
     blockSum: [d.blockQ, d.blockK],

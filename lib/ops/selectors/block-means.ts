@@ -86,6 +86,7 @@ function* steps(s: TokenSelection, blockSize: number, topK: number, isCausal: bo
   const heads = batch * queryHeads;
   const offsets = new Int32Array(heads * (rows + 1));
   const lists: Int32Array[] = [];
+  const forced = isCausal ? { first: 1, last: 2 } : undefined;
   for (let head = 0; head < heads; ++head) {
     let total = 0;
     for (let row = 0; row < rows; ++row) {
@@ -94,8 +95,7 @@ function* steps(s: TokenSelection, blockSize: number, topK: number, isCausal: bo
       const at = (head * rows + row) * columns;
       const ofRow = scores.data.subarray(at, at + columns);
       if (isCausal) ofRow.fill(-Infinity, Math.max(0, own + 1));
-      const isForced = (block: number) => isCausal && (block === 0 || block >= own - 1);
-      const list = topList(ofRow.subarray(0, Math.max(0, own + 1)), topK, isForced);
+      const list = topList(ofRow.subarray(0, Math.max(0, own + 1)), topK, forced);
       lists.push(list);
       total += list.length;
       offsets[head * (rows + 1) + row + 1] = total;

@@ -85,7 +85,7 @@ function* steps(s: TokenSelection, blockSize: number, topK: number): Steps<Selec
   const listOf = (row: number, query: number) => {
     const earlier = Math.max(0, Math.floor((query + keys - queries) / blockSize));
     const ofRow = scores.data.subarray(row * blocks, row * blocks + Math.min(blocks, earlier));
-    return Array.from(topList(ofRow, topK, () => false));
+    return Array.from(topList(ofRow, topK));
   };
   const lists = Array.from({ length: batch }, (_, b) =>
     Array.from({ length: queryHeads }, (_, head) =>

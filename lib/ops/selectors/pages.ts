@@ -4,7 +4,7 @@
 import { mismatch } from '../../call/shape.js';
 import { showDims, TilewiseRangeError } from '../../check/errors.js';
 import { checkInteger, invalid, maxTokens } from '../../check/validate.js';
-import { endsOf, topList } from '../../selectors/top-list.js';
+import { topList } from '../../selectors/top-list.js';
 import { KeyPages } from '../../stores/key-pages.js';
 import { axesOf } from '../../tensor/axes.js';
 import { type IntegerList, readIntegerList } from '../../tensor/integers.js';
@@ -137,5 +137,5 @@ export const pagesOf = ({ keyLengths, pageSize }: PageSelection, b: number): num
 
 /** The list of one row of scores, of which a sequence uses so many. */
 export function pageList(scores: Float32Array, pages: number, { budget, firstPages, lastPages }: PageSelection) {
-  return topList(scores.subarray(0, pages), budget, endsOf(pages, firstPages, lastPages));
+  return topList(scores.subarray(0, pages), budget, { first: firstPages, last: lastPages });
 }

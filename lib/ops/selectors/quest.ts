@@ -73,20 +73,28 @@ function* select(s: PageSelection): Steps<SelectedPages> {
   const counts = Int32Array.from({ length: batch }, (_, b) => pagesOf(s, b));
   const most = Math.max(0, ...counts);
   const ofHeads = s.cache ? yield* scoresOfCache(s, s.cache, most) : yield* scoresOfTensor(s, counts, most);
-  const group = queryHeads / kvHeads;
-  const scores = allocate('float32', batch * kvHeads * most);
+  const scores = sumsOfGroups(ofHeads, queryHeads / kvHeads, most);
   const lists = Array.from({ length: batch }, (_, b) =>
     Array.from({ length: kvHeads }, (_, head) => {
       const at = (b * kvHeads + head) * most;
-      for (let page = 0; page < most; ++page) {
-        let sum = 0;
-        for (let i = 0; i < group; ++i) sum += ofHeads[(b * queryHeads + head * group + i) * most + page];
-        scores[at + page] = sum;
-      }
       return pageList(scores.subarray(at, at + most), counts[b], s);
     }),
   );
   return { scores: new Tensor('float32', scores, [batch, kvHeads, most]), lists };
+}
+
+/** Rows of `count` scores, those of each `group` heads together. */
+function sumsOfGroups(rows: Float32Array, group: number, count: number): Float32Array {
+  if (group === 1) return rows;
+  const sums = allocate('float32', rows.length / group);
+  for (let row = 0; row * count < sums.length; ++row) {
+    for (let i = 0; i < count; ++i) {
+      let sum = 0;
+      for (let head = row * group; head < (row + 1) * group; ++head) sum += rows[head * count + i];
+      sums[row * count + i] = sum;
+    }
+  }
+  return sums;
 }
 
 /** Scores of query heads, [batch, heads, pages], by bounds that are keys of twice the dim. */

@@ -4,7 +4,7 @@
 import { refuseSignal } from '../../call/flight.js';
 import { TilewiseRangeError } from '../../check/errors.js';
 import { checkInteger, checkNames, invalid, maxTokens, namesOf } from '../../check/validate.js';
-import { endsOf, topList } from '../../selectors/top-list.js';
+import { topList } from '../../selectors/top-list.js';
 import { KeyPages } from '../../stores/key-pages.js';
 import { Tensor } from '../../tensor/tensor.js';
 import type { TensorLike } from '../../tensor/types.js';
@@ -126,7 +126,7 @@ function* steps(s: TokenSelection, budgets: Budgets): Steps<SelectedTokens> {
     }
     const importance = scores.subarray(row * keys, (row + 1) * keys);
     pooled(mean, pool, importance);
-    return topList(importance, capacity, endsOf(keys, prefix, local));
+    return topList(importance, capacity, { first: prefix, last: local });
   });
   const lists = Array.from({ length: batch }, (_, b) => rows.slice(b * kvHeads, (b + 1) * kvHeads));
   return { scores: new Tensor('float32', scores, [batch, kvHeads, keys]), lists };

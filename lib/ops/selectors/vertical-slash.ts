@@ -5,7 +5,7 @@ import { refuseSignal } from '../../call/flight.js';
 import { TilewiseRangeError } from '../../check/errors.js';
 import { checkInteger, checkNames, maxTokens, namesOf } from '../../check/validate.js';
 import type { RangesPattern } from '../../patterns/ranges.js';
-import { endsOf, topList } from '../../selectors/top-list.js';
+import { topList } from '../../selectors/top-list.js';
 import { verticalRanges } from '../../selectors/vertical-ranges.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { TensorLike } from '../../tensor/types.js';
@@ -132,7 +132,7 @@ function* steps(s: TokenSelection, budgets: Budgets): Steps<SelectedSlashes> {
   const diagonals = stats.diagSum as Tensor<'float32'>;
   const listsOf = (scores: Tensor<'float32'>, budget: number, forced: number) =>
     Array.from({ length: batch * queryHeads }, (_, row) =>
-      topList(scores.data.subarray(row * keys, (row + 1) * keys), budget, endsOf(keys, forced, 0)),
+      topList(scores.data.subarray(row * keys, (row + 1) * keys), budget, { first: forced, last: 0 }),
     );
   const ofEntries = (lists: Int32Array[]) =>
     Array.from({ length: batch }, (_, b) => lists.slice(b * queryHeads, (b + 1) * queryHeads));
