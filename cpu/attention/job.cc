@@ -140,7 +140,7 @@ class AttentionJob {
   void tile(const SequenceItems& s, int32_t group, int64_t index, Worker& worker) {
     TileTask task = s.tiling.task(problem_, s.sequence, group, index, pauseOf(worker));
     task.effects = s.effects;
-    const Kernels& kernels = *s.tiling.kernels;
+    const TileKernels& kernels = *s.tiling.kernels;
     if (task.rows > 0) kernels.runTile(task, worker.floats(kernels.tileScratch(problem_, s.tiling.shape)));
   }
 

@@ -13,7 +13,7 @@ struct Tiling {
   int32_t maps;     // how many such maps there are, one for each group of heads that shares tiles
   bool isGrid;      // tiles are boxes of places
   bool isDecode;    // few rows: the decode loop takes them, split over keys
-  const Kernels* kernels;
+  const TileKernels* kernels;
   TileShape shape;  // most rows of a tile, keys per block
   bool alignsBlocks, readsInPlace;
   int64_t inPlaceReach;  // windows: those that reach this far are not read in place; else 0

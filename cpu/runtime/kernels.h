@@ -104,12 +104,16 @@ struct RotatedRow {
 
 constexpr int32_t kMaxDim = 4096;  // elements of a row
 
-struct Kernels {
+// The loop over tiles.
+struct TileKernels {
   const char* name;
   int panel;  // query lanes per panel
-  const Kernels* wide;  // the same with wider panels, for many rows; may be null
   int64_t (*tileScratch)(const AttentionProblem&, TileShape);  // floats
   void (*runTile)(const TileTask&, float* scratch);
+};
+
+struct Kernels : TileKernels {
+  const TileKernels* wide;  // the same with wider panels, for many rows; may be null
   int64_t (*decodeScratch)(const AttentionProblem&, int groups, int rows);
   int (*decodeRows)(int rows);  // rows a group's partial results take
   int (*rowFloats)(int valueDim);  // floats from one partial output to the next
@@ -142,7 +146,8 @@ VisitCounts takeVisitCounts();  // since the last call
 
 extern const Kernels kPortable;
 #if defined(TILEWISE_X86)
-extern const Kernels kAvx2, kAvx512, kAvx512Wide;
+extern const Kernels kAvx2, kAvx512;
+extern const TileKernels kAvx512Wide;
 #elif defined(TILEWISE_NEON)
 extern const Kernels kNeon;
 #endif

@@ -1,7 +1,7 @@
 // The body of every target's translation unit: the loops compiled for one instruction set, and the table of them.
 // Reader: someone adding a target. Define TILEWISE_SIMD (the simd header), TILEWISE_KERNELS (the table's name) and
-// TILEWISE_TARGET_NAME, optionally TILEWISE_WIDER (another table, see Kernels::wide), include this once, compile with
-// the target's -m flags.
+// TILEWISE_TARGET_NAME, optionally TILEWISE_WIDER (see Kernels::wide), include this once, compile with the target's
+// -m flags. A unit that defines TILEWISE_WIDE is such a wider table: it has the loop over tiles alone.
 //
 // Everything but the table is in an anonymous namespace and nothing from std is instantiated: a function that the
 // linker could share with other units would run this target's instructions on processors that lack them.
@@ -22,6 +22,11 @@
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
+#endif
+
+#if defined(TILEWISE_WIDE)
+// Files of the loop over tiles have functions for decode, too.
+#pragma GCC diagnostic ignored "-Wunused-function"
 #endif
 
 namespace tilewise::cpu {
@@ -45,6 +50,20 @@ namespace {
 #include "../attention/flash_loop.inl"
 #include "../attention/panel_rows.inl"
 #include "../attention/tile_loop.inl"
+
+int64_t tileScratch(const AttentionProblem& p, TileShape shape) {
+  TileScratch s;
+  return layOutTile(p, shape, kSightBytes, nullptr, s);
+}
+
+#if defined(TILEWISE_WIDE)
+
+}  // namespace
+
+const TileKernels TILEWISE_KERNELS = {TILEWISE_TARGET_NAME, kPanel, tileScratch, runTileTask};
+
+#else
+
 #include "../attention/decode_piece.inl"
 #include "../attention/decode_steps.inl"
 #include "../attention/byte_products.inl"
@@ -54,10 +73,6 @@ namespace {
 #include "../rotary/rotate_row.inl"
 #include "../selection/select_loop.inl"
 
-int64_t tileScratch(const AttentionProblem& p, TileShape shape) {
-  TileScratch s;
-  return layOutTile(p, shape, kSightBytes, nullptr, s);
-}
 int64_t decodeScratch(const AttentionProblem& p, int groups, int rows) {
   DecodeScratch s;
   return layOutDecode(p, groups, rows, nullptr, s);
@@ -69,9 +84,23 @@ int64_t decodeScratch(const AttentionProblem& p, int groups, int rows) {
 #define TILEWISE_WIDER nullptr
 #endif
 const Kernels TILEWISE_KERNELS = {
-    TILEWISE_TARGET_NAME, kPanel,    TILEWISE_WIDER, tileScratch,   runTileTask, decodeScratch,
-    paddedRows,           paddedDim, runDecodeTask,  lengthFactors, readRow,     writeRow,
-    makeRotations,        rotateRow, sampledFloats,  layOutRows,    keyFloats,   scoreKeys,
+    {TILEWISE_TARGET_NAME, kPanel, tileScratch, runTileTask},
+    TILEWISE_WIDER,
+    decodeScratch,
+    paddedRows,
+    paddedDim,
+    runDecodeTask,
+    lengthFactors,
+    readRow,
+    writeRow,
+    makeRotations,
+    rotateRow,
+    sampledFloats,
+    layOutRows,
+    keyFloats,
+    scoreKeys,
 };
+
+#endif
 
 }  // namespace tilewise::cpu
