@@ -231,7 +231,7 @@ void stageBlock(const TileTask& task, int32_t head, const KeyBuffers& s, KeyBloc
   if (Pattern::kRank > 1 || next.spanCount == 0 || next.isExtra || p.store.codes) return;
 
   const auto nextRowsOf = [&](const Operand& operand) { return storedRowsOf(operand, kvHeadOf(nextHead)); };
-  if (!p.store.isDense() || (areFew && isFloat && kSpreadUpTo > 0)) {
+  if (!p.store.isDense() || (areFew && kSpreadUpTo > 0)) {
     const int panels = ceilDiv(task.rows, kPanel);
     if (panels > kSpreadUpTo) return;
     const auto list = [&](const Operand& operand, int dim, bool areKeys) {
