@@ -2,12 +2,12 @@
 // when it takes a quarter longer, on a machine as fast as the budget's; a slower one gets more, in proportion.
 // Reader: someone who asks what CI does, or why it has become slow. `node .ci/steps.mjs --write` records the minutes taken.
 import { spawn, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { build, root } from '../scripts/trees.mjs';
+import { calibrate } from './calibrate.mjs';
 
 const budgetFile = fileURLToPath(new URL('budget.json', import.meta.url));
 const budget = JSON.parse(readFileSync(budgetFile, 'utf8'));
@@ -117,17 +117,7 @@ const steps = [
   },
 ];
 
-/** Seconds that a fixed piece of work takes here: how fast the machine is today. */
-function calibrate() {
-  const begin = performance.now();
-  const block = Buffer.alloc(1 << 20, 1);
-  const hash = createHash('sha256');
-  for (let i = 0; i < 2048; ++i) hash.update(block);
-  hash.digest();
-  return (performance.now() - begin) / 1000;
-}
-
-const seconds = calibrate();
+const seconds = await calibrate();
 const slowness = Math.max(1, seconds / budget.calibrationSeconds);
 console.log(`calibration: ${seconds.toFixed(2)} s, the budget's machine takes ${budget.calibrationSeconds} s`);
 
