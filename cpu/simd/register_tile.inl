@@ -95,7 +95,8 @@ SIMD void dispatchRows(int rows, int first, Step& step) {
 
 // Cuts n rows into register tiles of at most `Most` rows and calls step(tile, first row) for each. A rest of up to half
 // a tile shares its rows with the tile before it: two or four accumulators do not hide the FMA latency (a lone row
-// costs as much as four).
+// costs as much as four). A step is compiled once per number of rows: whole tiles have a loop, all others a single
+// call.
 template <int Most = kTileRows, class Step>
 SIMD void forEachTile(int n, Step&& step) {
   const int rest = n % Most;
@@ -103,12 +104,9 @@ SIMD void forEachTile(int n, Step&& step) {
   const int whole = n - rest - (share ? Most : 0);
   int first = 0;
   for (; first < whole; first += Most) step(RegisterTile<Most>{}, first);
-  const int left = n - first;
-  if (share) {
-    dispatchRows<Most>(ceilDiv(left, 2), first, step);
-    dispatchRows<Most>(left / 2, first + ceilDiv(left, 2), step);
-  } else if (left > 0) {
-    dispatchRows<Most>(left, first, step);
+  for (int rows = 0; first < n; first += rows) {
+    rows = n - first < Most ? n - first : ceilDiv(n - first, 2);
+    dispatchRows<Most - 1>(rows, first, step);
   }
 }
 
