@@ -181,6 +181,26 @@ describe('attentionStats()', () => {
     expect(given.lse).toBeUndefined();
   });
 
+  it('gives a row that sees no key the probability 0, by the lse of attention() as well', () => {
+    const [q, k] = [random(1, 1, 9, 2, 8), random(2, 1, 4, 1, 8)];
+    const options = { want: ['probs', 'keySum', 'keyMaxOverHeads'] as const, causal: true, device: 'cpu' as const };
+    const { lse } = attentionSync(q, k, k, { causal: true, returnLse: true, device: 'cpu' });
+    const own = attentionStatsSync(q, k, options);
+    const given = attentionStatsSync(q, k, { ...options, lse });
+    for (const name of options.want) expectNumbers(name, given[name]?.data ?? [], own[name]?.data ?? [], 2e-6);
+    expect(given.probs?.data.subarray(0, 5 * 4).every((x) => x === 0)).toBe(true);
+  });
+
+  it('adds up blocks of queries that begin inside of a strip', () => {
+    // 64 heads' shares of work have 30 queries, of which a strip takes 10: the second one has parts of two blocks.
+    const sizes = { batch: 1, queries: 120, keys: 20, queryHeads: 192, kvHeads: 16, headDim: 2 };
+    const [q, k] = [random(5, 1, 120, 192, 2), random(6, 1, 20, 16, 2)];
+    const blockSum = [15, 7] as const;
+    const got = attentionStatsSync(q, k, { want: ['blockSum'], blockSum, device: 'cpu' });
+    const expected = statsOf({ ...sizes, q: q.data, k: k.data, causal: false, topK: 1, blockSum });
+    expectNumbers('blockSum', got.blockSum?.data ?? [], expected.blockSum, 2e-5);
+  });
+
   it('computes strips twice whose weights have no room, and finds the same', () => {
     // 32 rows of more than 131,072 keys.
     const [q, k] = [random(3, 1, 33, 1, 4), random(4, 1, 140_000, 1, 4)];
