@@ -61,7 +61,7 @@ int64_t layOut(const StatsProblem& p, Token groupQueries, float* base, Strip& s)
   carver.take(s.indices, kBlock);
   carver.take(s.most, shape.rows);
   carver.take(s.sums, int64_t(shape.rows + kLanes) * kLanes);
-  carver.take(s.factors, int64_t(kept) * shape.rows);
+  carver.take(s.factors, int64_t(kept) * shape.rows + kLanes);
   carver.take(s.lse, shape.rows + kLanes);
   carver.take(s.column, kBlock);
   carver.take(s.diagonal, p.diagSum ? shape.heads * s.diagonalFloats() : 0);

@@ -21,9 +21,16 @@ void weighBlock(const Strip& s, const Block& b) {
   for (int r = 0; r < s.rows; ++r) {
     float* const row = s.row(b.index, r);
     float* const sums = s.sums + int64_t(r) * kLanes;
-    Vec most = splat(-INFINITY);
-    for (int i = 0; i < b.width; i += kLanes) most = max(load(row + i), most);
-    const float before = s.most[r], now = larger(before, reduceMax(most));
+    Vec most[kTileVecs];
+#pragma GCC unroll 4
+    for (int c = 0; c < kTileVecs; ++c) most[c] = splat(-INFINITY);
+    for (int i = 0; i < b.width; i += kPanel) {
+#pragma GCC unroll 4
+      for (int c = 0; c < kTileVecs; ++c) most[c] = max(load(row + i + c * kLanes), most[c]);
+    }
+#pragma GCC unroll 4
+    for (int c = 1; c < kTileVecs; ++c) most[0] = max(most[c], most[0]);
+    const float before = s.most[r], now = larger(before, reduceMax(most[0]));
     s.factorsOf(b.index)[r] = s.most[r] = now;
     if (now == -INFINITY) {  // nothing seen yet
       fill(row, b.width, 0);
@@ -73,7 +80,18 @@ void findLse(const Strip& s) {
 // What weights of a block, relative to the largest score of then, have to be multiplied by.
 void findFactors(const Strip& s, int block) {
   float* const factors = s.factorsOf(block);
-  for (int r = 0; r < s.rows; ++r) factors[r] = factors[r] == -INFINITY ? 0 : expOf(factors[r] - s.lse[r]);
+  const Vec none = splat(-INFINITY);
+  for (int first = 0; first < s.rows; first += kLanes) {
+    const Vec most = load(factors + first);
+    const Vec all = whereEqual(most, none, zero(), exp(sub(most, load(s.lse + first))));
+    if (first + kLanes <= s.rows) {
+      store(factors + first, all);
+    } else {
+      float rest[kLanes];
+      store(rest, all);
+      for (int r = first; r < s.rows; ++r) factors[r] = rest[r - first];
+    }
+  }
 }
 
 // column[i] += the probabilities of `Rows` rows from r on, one after the other: their memory is read in order.
