@@ -203,6 +203,7 @@ class Views {
       : env_(env), array_(value.As<Napi::Array>()), request_(request) {
     if (!value.IsArray()) refuse(env_, "the request lacks views");
     length_ = array_.Length();
+    request_.lent.reserve(length_);
   }
 
   template <class Slot>

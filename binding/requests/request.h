@@ -5,7 +5,7 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <vector>
 
 #include "../../core/op/any_problem.h"
@@ -31,9 +31,10 @@ struct Request {
   AnyProblem problem;
   std::vector<Held> held;
   std::vector<LentArray> lent;
-  // Copies: the caller could change the originals under a running call, and their entries are row numbers.
-  std::deque<std::vector<int32_t>> lists;
-  std::deque<CodedKeys> codes;
+  // Copies: the caller could change the originals under a running call, and their entries are row numbers. An empty
+  // std::list takes no memory and moves without any; a std::deque allocates twice for each.
+  std::list<std::vector<int32_t>> lists;
+  std::list<CodedKeys> codes;
 };
 
 }  // namespace tilewise

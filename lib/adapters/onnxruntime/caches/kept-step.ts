@@ -14,7 +14,7 @@ import type { SwappedSite } from '../segments/cut.js';
 import type { RunMemory, TensorKind } from '../segments/run-memory.js';
 import { Line, type LineForm, pastOf } from './lines.js';
 import { presentsOf } from './site-presents.js';
-import { turned } from './turn.js';
+import { placesOf, type RowView, tablesOf, turned, turnRows } from './turn.js';
 
 type ValueOf = (name: string) => OrtTensor;
 
@@ -33,9 +33,9 @@ export class KeptStep {
   readonly #forms: readonly TensorForm[];
   readonly #token: Omit<Token, 'line' | 'rows' | 'said'>;
   /** Queries and keys before they are turned. */
-  readonly #views: readonly Omit<Rows, 'data'>[] | undefined;
+  readonly #views: readonly RowView[] | undefined;
   /** Memory of those that are turned. */
-  readonly #turned: readonly Float32Array[] | undefined;
+  readonly #turned: readonly [q: Float32Array, k: Float32Array] | undefined;
 
   private constructor(step: RepeatedStep, site: SwappedSite, tensorOf: ValueOf, token: Token) {
     const { form, hiding, output, rows } = token;
@@ -48,7 +48,9 @@ export class KeptStep {
     const views = [headsFirst(given[0], swap.q, queryHeads!, node), headsFirst(given[1], swap.k, kvHeads!, node)];
     this.#views = views.map(({ data, ...view }) => view);
     const isFloats = rows[0].type === 'float32' && rows[1].type === 'float32';
-    this.#turned = isFloats ? [rows[0], rows[1]].map(({ data }) => new Float32Array(data.length)) : undefined;
+    this.#turned = isFloats
+      ? [new Float32Array(rows[0].data.length), new Float32Array(rows[1].data.length)]
+      : undefined;
   }
 
   /** undefined for a token after which the next one is another call. */
@@ -105,14 +107,21 @@ export class KeptStep {
     [q, k]: readonly OrtTensor[],
     past: readonly number[],
     tensorOf: ValueOf,
-  ): [q: unknown, k: unknown] {
+  ): readonly [q: unknown, k: unknown] {
     const views = this.#views;
     if (!rotary || !views) return [q.data, k.data];
-    const turn = ({ data }: OrtTensor, i: number): unknown => {
-      const rows = { ...views[i], data: data as Rows['data'] };
-      return turned(rows, rotary, past, tensorOf, node, this.#turned?.[i]).data;
-    };
-    return [turn(q, 0), turn(k, 1)];
+    const into = this.#turned;
+    if (!into) {
+      const turn = ({ data }: OrtTensor, i: number): unknown =>
+        turned({ ...views[i], data: data as Rows['data'] }, rotary, past, tensorOf, node).data;
+      return [turn(q, 0), turn(k, 1)];
+    }
+    // One token of each sequence: the places of queries are those of keys.
+    const tables = tablesOf(rotary, tensorOf);
+    const places = placesOf(views[0], tables, rotary, past, tensorOf, node);
+    turnRows(q.data as Float32Array, views[0], tables, places, into[0]);
+    turnRows(k.data as Float32Array, views[1], tables, places, into[1]);
+    return into;
   }
 }
 

@@ -11,8 +11,8 @@ import type { SiteCache } from '../../onnx/sites/site.js';
 import type { Rows } from '../operands.js';
 import type { OrtTensor } from '../ort.js';
 
-/** What is done to the rows of one call. */
-interface Tables {
+/** A model's tables, and how they are read. */
+export interface Tables {
   readonly cos: Float32Array;
   readonly sin: Float32Array;
   /** Numbers of a position: half of the dims that are turned. */
@@ -21,55 +21,80 @@ interface Tables {
   readonly isInterleaved: boolean;
 }
 
+type ValueOf = (name: string) => OrtTensor;
+type Rotary = NonNullable<SiteCache['rotary']>;
+
+/** Where rows [batch, heads, tokens, dim] are in their memory. */
+export type RowView = Omit<Rows, 'data'>;
+
 /**
  * Queries or keys turned to their positions.
  * @param x [batch, heads, tokens, dim]
  * @param past tokens of each sequence in front of these
- * @param to memory for them, of float32; absent: their own
  */
-export function turned(
-  x: Rows,
-  { cos, sin, isInterleaved, positions }: NonNullable<SiteCache['rotary']>,
+export function turned(x: Rows, rotary: Rotary, past: readonly number[], tensorOf: ValueOf, node: string): Rows {
+  const tables = tablesOf(rotary, tensorOf);
+  const places = placesOf(x, tables, rotary, past, tensorOf, node);
+  const { data, ...view } = x.type === 'float32' ? x : (Tensor.from(x).astype('float32') as Rows);
+  const { dims } = view;
+  const to = allocate('float32', sizeOf(dims)) as Float32Array;
+  turnRows(data as Float32Array, view, tables, places, to);
+  const rows: Rows = { type: 'float32', data: to, dims, strides: contiguousStrides(dims), offset: 0 };
+  return x.type === 'float32' ? rows : Tensor.from(rows).astype(x.type);
+}
+
+export function tablesOf({ cos, sin, isInterleaved }: Rotary, tensorOf: ValueOf): Tables {
+  const cosines = tensorOf(cos);
+  const [rows, pairs] = cosines.dims;
+  return { cos: floatsOf(cosines), sin: floatsOf(tensorOf(sin)), pairs, rows, isInterleaved };
+}
+
+/** The position of each token of rows [batch, heads, tokens, dim], [batch][tokens]. */
+export function placesOf(
+  { dims }: Pick<RowView, 'dims'>,
+  { rows, pairs }: Tables,
+  { cos, positions }: Rotary,
   past: readonly number[],
-  tensorOf: (name: string) => OrtTensor,
+  tensorOf: ValueOf,
   node: string,
-  to?: Float32Array,
-): Rows {
-  const [rows, pairs] = tensorOf(cos).dims;
-  const tables = { cos: floatsOf(tensorOf(cos)), sin: floatsOf(tensorOf(sin)), pairs, rows, isInterleaved };
-  const [batch, , tokens, dim] = x.dims;
+): number[] {
+  const [batch, , tokens, dim] = dims;
   const given = positions === undefined ? undefined : tensorOf(positions);
   if (2 * pairs > dim || (given && !isOf(given.dims, batch, tokens))) {
     const what = given ? `position_ids ${showDims(given.dims)}` : `tables ${showDims(tensorOf(cos).dims)}`;
     throw mismatch(`${node} has ${what} for ${batch} x ${tokens} tokens of dim ${dim}`);
   }
+  const numbers = given?.data as BigInt64Array | undefined;
   const places: number[] = [];
   for (let i = 0; i < batch * tokens; ++i) {
-    const place = given ? Number((given.data as BigInt64Array)[i]) : past[Math.floor(i / tokens)] + (i % tokens);
+    const place = numbers ? Number(numbers[i]) : past[Math.floor(i / tokens)] + (i % tokens);
     if (!(place >= 0 && place < rows)) {
       throw mismatch(`${node} has tables of ${rows} positions, and a token at ${place}`);
     }
     places.push(place);
   }
-  if (x.type === 'float32') return turnRows(x, tables, places, to);
-  return Tensor.from(turnRows(Tensor.from(x).astype('float32'), tables, places)).astype(x.type);
+  return places;
 }
 
 const isOf = (dims: readonly number[], batch: number, tokens: number): boolean =>
   dims.length === 2 && dims[0] === batch && dims[1] === tokens;
 
-function turnRows(x: Rows, tables: Tables, places: readonly number[], own?: Float32Array): Rows {
-  const { cos, sin, pairs, isInterleaved } = tables;
-  const [batch, heads, tokens, dim] = x.dims;
-  const dims = [batch, heads, tokens, dim];
-  const [from, to] = [x.data, own ?? (allocate('float32', sizeOf(dims)) as Float32Array)];
-  const [stepBatch, stepHead, stepToken, step] = x.strides;
+/** Turns rows into contiguous memory. */
+export function turnRows(
+  from: Float32Array,
+  { dims, strides, offset }: RowView,
+  { cos, sin, pairs, isInterleaved }: Tables,
+  places: readonly number[],
+  to: Float32Array,
+): void {
+  const [batch, heads, tokens, dim] = dims;
+  const [stepBatch, stepHead, stepToken, step] = strides;
   const [next, other] = isInterleaved ? [2, 1] : [1, pairs];
   let row = 0;
   for (let b = 0; b < batch; ++b) {
     for (let h = 0; h < heads; ++h) {
       for (let t = 0; t < tokens; ++t, row += dim) {
-        const begin = x.offset + b * stepBatch + h * stepHead + t * stepToken;
+        const begin = offset + b * stepBatch + h * stepHead + t * stepToken;
         const angle = places[b * tokens + t] * pairs;
         for (let i = 0; i < pairs; ++i) {
           const at = begin + i * next * step;
@@ -84,7 +109,6 @@ function turnRows(x: Rows, tables: Tables, places: readonly number[], own?: Floa
       }
     }
   }
-  return { type: 'float32', data: to, dims, strides: contiguousStrides(dims), offset: 0 };
 }
 
 const floatsOf = (tensor: OrtTensor): Float32Array =>
