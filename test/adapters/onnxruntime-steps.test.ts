@@ -15,10 +15,13 @@ const [cos, sin] = [Math.cos, Math.sin].map((of) =>
   Float32Array.from({ length: positions * pairs }, (_, i) => of(Math.floor(i / pairs) / 3 ** (i % pairs))),
 );
 
-function session() {
+function session(isInterleaved: boolean) {
   const inputs = ['x', '', '', 'past_key', 'past_value', 'seqlens_k', 'total', 'cos', 'sin'];
   const outputs = ['y', 'present_key', 'present_value'];
-  const attributes = { num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1 };
+  const attributes = {
+    ...{ num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1 },
+    rotary_interleaved: Number(isInterleaved),
+  };
   const past = ['past_key', 'past_value'].map((name) => makeValueInfo(name, 'float32', [1, kvHeads, 'past', dim]));
   const tables = ['cos', 'sin'].map((name) => makeValueInfo(name, 'float32', [positions, pairs]));
   const { bytes } = makeModel({
@@ -36,22 +39,26 @@ function session() {
   return fuse(ort as never, bytes);
 }
 
-/** The head of a token's row, turned to its place. */
-function turned(row: Float32Array, head: number, place: number): number[] {
+/** The head of a token's row, turned to its place: halves, or neighbours. */
+function turned(row: Float32Array, head: number, place: number, isInterleaved: boolean): number[] {
   const x = Array.from(row.subarray(head * dim, (head + 1) * dim));
-  return x.map((value, d) => {
-    const at = place * pairs + (d % pairs);
-    return d < pairs ? value * cos[at] - x[d + pairs] * sin[at] : x[d - pairs] * sin[at] + value * cos[at];
-  });
+  const to = x.slice();
+  for (let pair = 0; pair < pairs; ++pair) {
+    const [a, b] = isInterleaved ? [2 * pair, 2 * pair + 1] : [pair, pair + pairs];
+    const at = place * pairs + pair;
+    to[a] = x[a] * cos[at] - x[b] * sin[at];
+    to[b] = x[a] * sin[at] + x[b] * cos[at];
+  }
+  return to;
 }
 
 /** What the last of some tokens sees, heads one behind the other. */
-function lastSees(rows: readonly Float32Array[]): number[] {
+function lastSees(rows: readonly Float32Array[], isInterleaved: boolean): number[] {
   const last = rows.length - 1;
   return Array.from({ length: heads }, (_, head) => {
     const kvHead = Math.floor((head * kvHeads) / heads);
-    const q = turned(rows[last], head, last);
-    const keys = rows.map((row, place) => turned(row, heads + kvHead, place));
+    const q = turned(rows[last], head, last, isInterleaved);
+    const keys = rows.map((row, place) => turned(row, heads + kvHead, place, isInterleaved));
     const weights = keys.map((k) => Math.exp(k.reduce((sum, value, d) => sum + value * q[d], 0) / Math.sqrt(dim)));
     const whole = weights.reduce((sum, weight) => sum + weight, 0);
     const begin = (heads + kvHeads + kvHead) * dim;
@@ -62,9 +69,12 @@ function lastSees(rows: readonly Float32Array[]): number[] {
 }
 
 describe('tokens that follow a prompt one by one', () => {
-  it('see what they should, with other queries, keys and values in each', async () => {
-    const model = await session();
-    const steps = vi.spyOn(KvCache.prototype, 'step');
+  it.each([
+    ['halves', false],
+    ['neighbours', true],
+  ])('see what they should, with other queries, keys and values in each: %s are turned', async (_, isInterleaved) => {
+    const model = await session(isInterleaved);
+    using steps = vi.spyOn(KvCache.prototype, 'step');
     const rows: Float32Array[] = [];
     const tensor = (data: Float32Array, ...dims: number[]) => new ort.Tensor('float32', data, dims);
     let past = [0, 1].map(() => tensor(new Float32Array(0), 1, kvHeads, 0, dim));
@@ -79,7 +89,7 @@ describe('tokens that follow a prompt one by one', () => {
       } as never)) as unknown as Record<string, ort.Tensor>;
       past = [present_key, present_value] as typeof past;
       const seen = (y.data as Float32Array).subarray((tokens - 1) * heads * dim);
-      const expected = lastSees(rows);
+      const expected = lastSees(rows, isInterleaved);
       for (const [i, value] of seen.entries()) expect(value).toBeCloseTo(expected[i], 5);
     }
     expect(steps.mock.results.map(({ value }) => value)).toEqual([true, true, true]);
