@@ -1,6 +1,6 @@
 // `npm run bench:linear`: linearAttention() against our dense causal attention of as many tokens, its share of the FMA peak, the
-// time per token from 4k tokens on, gatedDelta() against it, steps against reading and writing the states, and localLinearAttention() by
-// its iterations against dense causal attention; and linearAttention() against a graph in onnxruntime.
+// time per token from 4k tokens on, one head on two threads, gatedDelta() against it, steps against reading and writing the states,
+// and localLinearAttention() by its iterations against dense causal attention; and linearAttention() against a graph in onnxruntime.
 // Reader: someone who changes the loop. docs/measurements/benchmarks.md explains the method.
 //   npm run bench:linear -- --filter taylor2  only groups whose name matches (a regular expression)
 //   npm run bench:linear -- --quick           few tokens and samples: does it run at all
@@ -62,6 +62,20 @@ function longAndShort(sizes) {
   return [
     { name: 'of 4096', call: () => linearAttentionSync(q, k, v, { decay, out, device, chunk, cuSeqlens }), flops },
     { name: 'as one', call: () => linearAttentionSync(q, k, v, { decay, out, device, chunk }), most: 1.1, flops },
+  ];
+}
+
+/** One head, whose groups of tokens threads share in two passes, beside a head per thread in one: as many products of the call. */
+function twoPasses({ tokens, headDim }) {
+  const per = (heads) => {
+    const sizes = { tokens: tokens / heads, heads, headDim };
+    const { q, k, v, out } = operandsOf(sizes);
+    const decay = retnetDecay({ heads });
+    return { flops: flopsOf(sizes), call: () => linearAttentionSync(q, k, v, { decay, out, device, chunk }) };
+  };
+  return [
+    { name: 'a head per thread', ...per(2) },
+    { name: 'groups swept twice', ...per(1), most: 1.3 },
   ];
 }
 
@@ -155,6 +169,12 @@ const groups = [
     [64, 128].map((headDim) => ({ kind: 'beside dense', make: besideDense, sizes: { tokens, heads: 8, headDim } })),
   ),
   { kind: 'long', make: longAndShort, sizes: { tokens: long, heads: 2, headDim: 64 } },
+  ...[64, 128].map((headDim) => ({
+    kind: 'groups',
+    make: twoPasses,
+    threads: 2,
+    sizes: { tokens: options.quick ? 4096 : 65_536, heads: 1, headDim },
+  })),
   { kind: 'taylor2', make: taylor, sizes: { tokens: 4096, heads: 8, headDim: 16, valueDim: 64, features: 153 } },
   ...[64, 128].map((headDim) => ({
     kind: 'onnxruntime',
@@ -164,9 +184,9 @@ const groups = [
   ...[64, 128].map((headDim) => ({ kind: 'delta', make: besideLinear, sizes: { tokens: 4096, heads: 8, headDim } })),
   ...[64, 128].map((headDim) => ({ kind: 'local', make: localLinear, sizes: { tokens: 2048, heads: 2, headDim } })),
   { kind: 'step', make: steps, sizes: { tokens: 1, heads: 32, headDim: 128, count: options.quick ? 4 : 64 } },
-].map(({ kind, make, sizes }) => ({
+].map(({ kind, make, sizes, threads = 1 }) => ({
   name: `${kind} D=${sizes.headDim} N=${sizes.tokens} H=${sizes.heads}`,
-  threads: 1,
+  threads,
   prepare: () => make(sizes),
 }));
 await runRatioSuite('linear.json', groups, options, sampling);

@@ -7,6 +7,7 @@
 #include "../base/dtype.h"
 #include "../base/operand.h"
 #include "../base/placed.h"
+#include "linear.h"
 
 namespace tilewise {
 
@@ -28,6 +29,7 @@ struct CumulativeProblem {
   int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
   CumulativeState<const float> before;  // absent, or all three
   CumulativeState<float> after;  // likewise; may be those before
+  std::shared_ptr<LinearStates> states = std::make_shared<LinearStates>();
 
   // Of scores, values, outputs and lse, each once, and of states.
   double operandBytes() const {

@@ -8,25 +8,21 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "groups.h"
 #include "kernels.h"
 #include "tuning.h"
 
 namespace tilewise::cpu {
 namespace {
 
-enum Phase : int32_t { kSums, kCarries, kOutputs, kPhases };
-
-// Groups are of whole chunks, and those of a shorter sequence of a packed batch as long as those of the longest one.
+// Groups of a shorter sequence of a packed batch as long as those of the longest one.
 struct Division {
-  explicit Division(const LinearProblem& p) {
-    const Token longest = p.longestSequence();
-    chunk = smaller(p.chunk > 0 ? p.chunk : kLinearChunk, larger<Token>(1, longest));
-    const int64_t chunks = ceilDiv<int64_t>(longest, chunk), least = ceilDiv<int64_t>(kGroupTokens, chunk);
-    groupTokens = Token(chunk * larger(least, ceilDiv<int64_t>(chunks, kMostGroups)));
-    groups = groupsOf(p.cuSeqlens ? longest : p.keys);
-    states = int64_t(p.sequences) * p.kvHeads;
-  }
-  int64_t groupsOf(Token tokens) const { return larger<int64_t>(1, ceilDiv<int64_t>(tokens, groupTokens)); }
+  explicit Division(const LinearProblem& p)
+      : chunk(smaller(p.chunk > 0 ? p.chunk : kLinearChunk, larger<Token>(1, p.longestSequence()))),
+        ofTokens(p.longestSequence(), chunk),
+        groups(groupsOf(p.cuSeqlens ? p.longestSequence() : p.keys)),
+        states(int64_t(p.sequences) * p.kvHeads) {}
+  int64_t groupsOf(Token tokens) const { return ofTokens.countOf(tokens); }
   bool isSplit(const LinearProblem& p, int threads) const { return !p.isCausal || (groups > 1 && states < threads); }
   // KV heads that take turns: as many as fit, but so few that threads have equal work; one where a head's tokens follow
   // each other in memory. No bit depends on it.
@@ -39,7 +35,7 @@ struct Division {
   }
 
   int32_t chunk;
-  Token groupTokens;
+  ChunkGroups ofTokens;
   int64_t groups, states;
 };
 
@@ -47,7 +43,7 @@ class LinearJob {
  public:
   LinearJob(const LinearProblem& problem, int32_t phase, const LinearKernels& kernels, int threads)
       : p_(problem),
-        phase_(Phase(phase)),
+        phase_(ScanPhase(phase)),
         k_(kernels),
         stateFloats_(kernels.stateFloats(problem)),
         division_(problem),
@@ -88,8 +84,7 @@ class LinearJob {
     const LinearSequence sequence = p_.sequence(block / blocksPerSequence());
     const int32_t head = int32_t(block % blocksPerSequence()) * heads_;
     const Token tokens = p_.isCausal || phase_ != kOutputs ? sequence.keys.size() : sequence.queries.size();
-    const Token begin = Token(smaller<int64_t>(tokens, group * division_.groupTokens));
-    const Range range{begin, smaller(tokens, begin + division_.groupTokens)};
+    const Range range = division_.ofTokens.at(group, tokens);
     const int64_t stride = areSplit_ ? (groups_ + 1) * stateFloats_ : stateFloats_;
     return {&p_,    sequence, head, smaller(heads_, p_.kvHeads - head), chunk_, range, areSplit_ ? range.end : tokens,
             stride, pause};
@@ -180,7 +175,7 @@ class LinearJob {
   }
 
   const LinearProblem p_;
-  const Phase phase_;
+  const ScanPhase phase_;
   const LinearKernels& k_;
   const int64_t stateFloats_;
   const Division division_;
@@ -228,7 +223,7 @@ LinearPasses passesOf(const LinearProblem& p, int threads) {
   return passes;
 }
 
-int32_t jobsOf(const LinearProblem&) { return kPhases; }
+int32_t jobsOf(const LinearProblem&) { return kScanPhases; }
 
 std::shared_ptr<Job> jobOf(const LinearProblem& problem, int32_t index, const Kernels& kernels, int threads) {
   const auto linear = std::make_shared<const LinearJob>(problem, index, linearKernels(kernels), threads);

@@ -69,6 +69,23 @@ it('cumulative attention is one pass where heads fill a GPU, else two, which rea
   });
 });
 
+it('on the CPU threads divide groups of cumulative attention where heads are too few', () => {
+  const threads = numThreads();
+  const explained = (count: number) => {
+    setNumThreads(count);
+    return explainCumulative({ heads: 2, tokens: 1 << 17, valueDim: 64 }, { device: 'cpu' });
+  };
+  try {
+    const [one, eight] = [1, 8].map(explained);
+    expect(one).toMatchObject({ passes: 1, groups: 1 });
+    expect(one.bytes).toBe(one.operandBytes);
+    expect(eight).toMatchObject({ passes: 2, groups: 64 });
+    expect(eight.bytes - one.bytes).toBe(2 * ((1 << 17) * (4 + 64 * 4) + 4 * 64 * 66 * 4));
+  } finally {
+    setNumThreads(threads);
+  }
+});
+
 it.each<[string, () => unknown, string]>([
   ['no heads', () => explainDelta({ tokens: 1, headDim: 1 } as never), 'queryHeads'],
   ['a chunk of 0', () => explainDelta({ queryHeads: 1, tokens: 4, headDim: 1, chunk: 0 }), 'chunk'],

@@ -72,6 +72,21 @@ function softmaxSoFar(scores: Tensor<'float32'>, v: Tensor<'float32'>): number[]
   });
 }
 
+/** The same of one head, in time that grows with the tokens. */
+function softmaxSoFarOfOne(scores: Tensor<'float32'>, v: Tensor<'float32'>): number[] {
+  const dim = v.dims[3];
+  const weighted = new Array(dim).fill(0);
+  let sum = 0;
+  return Array.from(scores.data).flatMap((score, t) => {
+    const weight = Math.exp(score);
+    sum += weight;
+    return weighted.map((_, e) => {
+      weighted[e] += weight * v.data[t * dim + e];
+      return weighted[e] / sum;
+    });
+  });
+}
+
 onEveryBackend(() => {
   it.each(cases)('$name', ({ scores, v, out, lse, state }) => {
     const options = { returnState: true, returnLse: true, device: device() } as const;
@@ -148,6 +163,29 @@ it('has the same bits for any number of threads, and leaves the state it is give
     expect(end?.weighted.data).toEqual(runs[0].state?.weighted.data);
   }
   expect(state?.weighted.data).toEqual(before);
+});
+
+it('one head has the same bits where threads divide its tokens into groups, hidden ones and a state among them', () => {
+  const [scores, v] = [tensor(1, 20_001, 1), tensor(1, 20_001, 1, 5)];
+  scores.data.fill(-Infinity, 900, 3200);
+  const state = cumulativeAttentionSync(tensor(1, 10, 1), tensor(1, 10, 1, 5), {
+    returnState: true,
+    device: 'cpu',
+  }).state;
+  const runs = [1, 2, 7].map((count) => {
+    setNumThreads(count);
+    const told = { state, returnState: true, returnLse: true, device: 'cpu' } as const;
+    return [cumulativeAttentionSync(scores, v, told), cumulativeAttentionSync(scores, v, { device: 'cpu' })];
+  });
+  const [[whole, fresh]] = runs;
+  for (const [got, without] of runs.slice(1)) {
+    expect(isSame(got.out.data, whole.out.data)).toBe(true);
+    expect(got.lse?.data).toEqual(whole.lse?.data);
+    expect(got.state).toEqual(whole.state);
+    expect(isSame(without.out.data, fresh.out.data)).toBe(true);
+  }
+  const errors = softmaxSoFarOfOne(scores, v).map((x, i) => Math.abs(fresh.out.data[i] - x));
+  expect(errors.reduce((most, error) => Math.max(most, error), 0)).toBeLessThan(2e-6);
 });
 
 it('goes on from the state of no token, of which the maximum is -Infinity', () => {
