@@ -118,6 +118,16 @@ onEveryBackend(({ device }) => {
       }
     });
 
+    it.each(['int8-token', 'duo4'] as const)('%s: tokens that were taken back count nothing', async (format) => {
+      // 41 tokens of the last 64, whose vectors reach codes that are still there.
+      const cache = new KvCache({ kvHeads: 1, headDim: 128, format });
+      cache.append(0, tensor(1, 310, 1, 128), tensor(1, 310, 1, 128));
+      cache.truncate(297);
+      const q = tensor(1, 1, 1, 128);
+      const { out } = await attend(cache, q);
+      expectClose(out.data, reference(q, cache.keys(0), cache.values(0)), format, least);
+    });
+
     it.runIf(isCpu)('for queries that no fixed point fits: tiny, large, infinite, among zeros', async () => {
       const cache = new KvCache({ kvHeads: 1, headDim: 128, format: { keyBits: 8, valueBits: 4, residual: 64 } });
       cache.append(0, tensor(1, 256, 1, 128), tensor(1, 256, 1, 128));
