@@ -49,15 +49,15 @@ export function readIntegerTable(name: string, value: unknown): HostView {
 
 function integersOf(name: string, list: ArrayLike<unknown>): Int32Array {
   if (typedArrayName(list) === 'Int32Array') return list as Int32Array;
-  return Int32Array.from(readEach(list, (value, i) => integerOf(`${name}[${i}]`, value)));
-}
-
-function integerOf(name: string, value: unknown): number {
-  const number = typeof value === 'bigint' ? Number(value) : value;
-  if (is.integer(number, least, most)) return number;
-  if (!is.number(number)) throw invalid(name, 'a whole number', value);
-  throw new TilewiseRangeError(
-    'ERR_TILEWISE_INVALID_OPTION',
-    `\`${name}\` must be a whole number from ${least} to ${most}, not ${value}`,
-  );
+  const numbers = readEach(list, (value, i) => {
+    const number = typeof value === 'bigint' ? Number(value) : value;
+    if (is.integer(number, least, most)) return number;
+    const at = `${name}[${i}]`;
+    if (!is.number(number)) throw invalid(at, 'a whole number', value);
+    throw new TilewiseRangeError(
+      'ERR_TILEWISE_INVALID_OPTION',
+      `\`${at}\` must be a whole number from ${least} to ${most}, not ${value}`,
+    );
+  });
+  return Int32Array.from(numbers);
 }
