@@ -51,7 +51,7 @@ const modes = {
   },
   emulated: { check: async () => (await check('emulated', [emulator])) && isListOfOpcodesTrue() },
   address: { check: () => check('address', [...kernels, ...cpuChecks(150), emulator]) },
-  thread: { check: () => check('thread', cpuChecks(40)) },
+  thread: { check: () => check('thread', cpuChecks(40, { sets: ['portable'] })) },
   neon: {
     needs: ['aarch64-linux-gnu-g++', 'qemu-aarch64'], // Debian's g++-aarch64-linux-gnu and qemu-user
     check: () =>

@@ -12,7 +12,7 @@
 namespace tilewise::cpu {
 namespace {
 
-const DeltaKernels& deltaKernels(const Kernels& kernels) {
+const DeltaKernels& deltaKernels([[maybe_unused]] const Kernels& kernels) {
 #if defined(TILEWISE_X86)
   if (std::strcmp(kernels.name, kDeltaAvx512.name) == 0) return kDeltaAvx512;
   if (std::strcmp(kernels.name, kDeltaAvx2.name) == 0) return kDeltaAvx2;

@@ -187,7 +187,7 @@ class LinearJob {
 
 }  // namespace
 
-const LinearKernels& linearKernels(const Kernels& kernels) {
+const LinearKernels& linearKernels([[maybe_unused]] const Kernels& kernels) {
 #if defined(TILEWISE_X86)
   if (std::strcmp(kernels.name, kLinearAvx512.name) == 0) return kLinearAvx512;
   if (std::strcmp(kernels.name, kLinearAvx2.name) == 0) return kLinearAvx2;

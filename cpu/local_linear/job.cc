@@ -9,7 +9,7 @@
 namespace tilewise::cpu {
 namespace {
 
-const LocalLinearKernels& localLinearKernels(const Kernels& kernels) {
+const LocalLinearKernels& localLinearKernels([[maybe_unused]] const Kernels& kernels) {
 #if defined(TILEWISE_X86)
   if (std::strcmp(kernels.name, kLocalLinearAvx512.name) == 0) return kLocalLinearAvx512;
   if (std::strcmp(kernels.name, kLocalLinearAvx2.name) == 0) return kLocalLinearAvx2;

@@ -106,7 +106,7 @@ class StatsJob {
 
 }  // namespace
 
-const StatsKernels& statsKernels(const Kernels& kernels) {
+const StatsKernels& statsKernels([[maybe_unused]] const Kernels& kernels) {
 #if defined(TILEWISE_X86)
   if (std::strcmp(kernels.name, kStatsAvx512.name) == 0) return kStatsAvx512;
   if (std::strcmp(kernels.name, kStatsAvx2.name) == 0) return kStatsAvx2;
