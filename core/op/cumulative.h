@@ -17,7 +17,8 @@ struct CumulativeState {
   Placed<T> max = nullptr, sum = nullptr, weighted = nullptr;
 };
 
-struct CumulativeProblem {
+// The problem as kernels are told it, byte by byte.
+struct CumulativeScan {
   int32_t batch = 0, heads = 0;
   Token tokens = 0;
   int32_t valueDim = 0;
@@ -29,7 +30,6 @@ struct CumulativeProblem {
   int64_t lseBatch = 0, lseHead = 0, lseToken = 0;
   CumulativeState<const float> before;  // absent, or all three
   CumulativeState<float> after;  // likewise; may be those before
-  std::shared_ptr<LinearStates> states = std::make_shared<LinearStates>();
 
   // Of scores, values, outputs and lse, each once, and of states.
   double operandBytes() const {
@@ -38,6 +38,10 @@ struct CumulativeProblem {
     return tasks * (tokens * perToken + states * (2.0 + valueDim) * double(sizeof(float)));
   }
   bool isEmpty() const { return !out.data && !after.max; }
+};
+
+struct CumulativeProblem : CumulativeScan {
+  std::shared_ptr<LinearStates> states = std::make_shared<LinearStates>();
 };
 
 }  // namespace tilewise

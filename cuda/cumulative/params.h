@@ -10,7 +10,7 @@
 namespace tilewise::cuda {
 
 struct CumulativeParams {
-  CumulativeProblem problem;
+  CumulativeScan problem;
   int64_t tasks;
   int32_t columnBlocks, groups;
   Token groupTokens;

@@ -48,7 +48,7 @@ __device__ __forceinline__ void storeSum(const ColumnSum& sum, int32_t column, f
 // doesWrite: outputs, else the group's sum alone, which goes to its slot.
 template <class E, bool doesWrite>
 __device__ __forceinline__ void scanTokens(const CumulativeParams& params) {
-  const CumulativeProblem& p = params.problem;
+  const CumulativeScan& p = params.problem;
   const CumulativeWork work(params);
   const bool exists = work.column < p.valueDim;
   if (!doesWrite && !p.after.max && work.group + 1 == params.groups) return;  // nobody asks for its sum
@@ -107,7 +107,7 @@ __device__ __forceinline__ void scanTokens(const CumulativeParams& params) {
 
 // What groups leave becomes what the groups behind them begin with: a block for each task.
 __device__ __forceinline__ void carrySums(const CumulativeParams& params) {
-  const CumulativeProblem& p = params.problem;
+  const CumulativeScan& p = params.problem;
   const int64_t task = params.firstBlock + block_index();
   ColumnSum carried;
 #pragma unroll 1

@@ -14,7 +14,10 @@
 #if defined(TILEWISE_EMULATE)
 #include "emulated_kernel.h"
 #else
-#define TW_KERNEL(name, Params, threads, minBlocks)                                \
-  static_assert(sizeof(Params) <= 4096, #name ": parameters are limited to 4 KB"); \
+#include <type_traits>
+
+#define TW_KERNEL(name, Params, threads, minBlocks)                                                  \
+  static_assert(sizeof(Params) <= 4096, #name ": parameters are limited to 4 KB");                   \
+  static_assert(std::is_trivially_copyable_v<Params>, #name ": parameters are copied byte by byte"); \
   extern "C" __global__ void __launch_bounds__((threads), (minBlocks)) name(const __grid_constant__ Params p)
 #endif
