@@ -85,7 +85,7 @@ const steps = [
   {
     // A sample of the matrices: `npm run test:all` runs them whole.
     name: 'kernels on the emulated GPU',
-    run: () => countTests('emulated', 'npm', ['run', '--silent', 'test:emulated', '--'], { TILEWISE_SAMPLE: '3' }),
+    run: () => countTests('emulated', 'npm', ['run', '--silent', 'test:emulated', '--'], { TILEWISE_SAMPLE: '4' }),
   },
   {
     name: 'PTX of the kernels on the processor',
