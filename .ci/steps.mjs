@@ -78,12 +78,12 @@ const steps = [
   { name: 'launch limits', isLeftOut: !hasNvcc, run: async () => one(await node('scripts/launch-limits.mjs')) },
   { name: 'machine code', isLeftOut: !hasNvcc, run: async () => one(await node('scripts/machine-code.mjs')) },
   { name: 'types', run: async () => one(await npm('types')) },
-  { name: 'tests', run: () => countTests('tests', 'npm', ['test', '--']) },
+  // Samples of the matrices here and below: `npm run test:all` runs them whole.
+  { name: 'tests', run: () => countTests('tests', 'npm', ['test', '--'], { TILEWISE_SAMPLE: '2' }) },
   { name: 'esbuild, Next.js, Bun and Deno', run: async () => one(await node('scripts/clients.mjs')) },
   { name: 'models in onnxruntime', run: async () => one(await node('scripts/clients.mjs', '--models')) },
   { name: 'C++ checks', run: async () => one(await npm('test:native', 'release', 'thread', 'neon', 'device')) },
   {
-    // A sample of the matrices: `npm run test:all` runs them whole.
     name: 'kernels on the emulated GPU',
     run: () => countTests('emulated', 'npm', ['run', '--silent', 'test:emulated', '--'], { TILEWISE_SAMPLE: '4' }),
   },
@@ -107,7 +107,10 @@ const steps = [
   {
     // Everything that reaches native code without starting another Node, which would not be instrumented alike.
     name: 'tests with AddressSanitizer',
-    run: () => countTests('sanitized', process.execPath, ['scripts/sanitized-tests.mjs', ...sanitized]),
+    run: () =>
+      countTests('sanitized', process.execPath, ['scripts/sanitized-tests.mjs', ...sanitized], {
+        TILEWISE_SAMPLE: '3',
+      }),
   },
   { name: 'checks on a GPU, where there is one', run: async () => one(await node('scripts/gpu-check.mjs')) },
   {
